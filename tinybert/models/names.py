@@ -1,0 +1,83 @@
+"""Weight names: from the Hugging Face / PyTorch spelling to PaddleNLP's and back.
+
+PyTorch keeps a linear weight as `[out, in]`, Paddle as `[in, out]`, so linear weights are transposed on the way.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+# (pattern in the Hugging Face spelling, PaddleNLP's spelling, transposed?); {i} is a number
+_PAIRS: tuple[tuple[str, str, bool], ...] = (
+    ("embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight", False),
+    ("embeddings.position_embeddings.weight", "embeddings.position_embeddings.weight", False),
+    ("embeddings.token_type_embeddings.weight", "embeddings.token_type_embeddings.weight", False),
+    ("embeddings.task_type_embeddings.weight", "embeddings.task_type_embeddings.weight", False),
+    ("embeddings.LayerNorm.{p}", "embeddings.layer_norm.{p}", False),
+    ("encoder.layer.{i}.attention.self.query.{p}", "encoder.layers.{i}.self_attn.q_proj.{p}", True),
+    ("encoder.layer.{i}.attention.self.key.{p}", "encoder.layers.{i}.self_attn.k_proj.{p}", True),
+    ("encoder.layer.{i}.attention.self.value.{p}", "encoder.layers.{i}.self_attn.v_proj.{p}", True),
+    ("encoder.layer.{i}.attention.output.dense.{p}", "encoder.layers.{i}.self_attn.out_proj.{p}", True),
+    ("encoder.layer.{i}.attention.output.LayerNorm.{p}", "encoder.layers.{i}.norm1.{p}", False),
+    ("encoder.layer.{i}.intermediate.dense.{p}", "encoder.layers.{i}.linear1.{p}", True),
+    ("encoder.layer.{i}.output.dense.{p}", "encoder.layers.{i}.linear2.{p}", True),
+    ("encoder.layer.{i}.output.LayerNorm.{p}", "encoder.layers.{i}.norm2.{p}", False),
+    ("pooler.dense.{p}", "pooler.dense.{p}", True),
+)
+# names that stand beside the encoder, not inside it
+_HEADS: tuple[tuple[str, str, bool], ...] = (
+    ("classifier.{p}", "classifier.{p}", True),
+    ("classifier.dense.{p}", "classifier.dense.{p}", True),
+    ("classifier.out_proj.{p}", "classifier.out_proj.{p}", True),
+    ("fit_dense.{p}", "{base}.fit_dense.{p}", True),
+    ("share_fit_dense.{p}", "{base}.fit_dense.{p}", True),
+    ("fit_denses.{i}.{p}", "{base}.fit_denses.{i}.{p}", True),
+)
+
+
+def _compile(pairs: tuple[tuple[str, str, bool], ...]) -> list[tuple[re.Pattern[str], str, bool]]:
+    compiled = []
+    for source, target, transposed in pairs:
+        pattern = re.escape(source).replace(r"\{i\}", r"(?P<i>\d+)").replace(r"\{p\}", "(?P<p>weight|bias|gamma|beta)")
+        compiled.append((re.compile(pattern + "$"), target, transposed))
+    return compiled
+
+
+_ENCODER_RULES, _HEAD_RULES = _compile(_PAIRS), _compile(_HEADS)
+_OLD = {"gamma": "weight", "beta": "bias"}  # names that TensorFlow's checkpoints left in early PyTorch ones
+
+
+def is_hugging_face(names: list[str] | set[str]) -> bool:
+    """Whether weight names are in the Hugging Face / PyTorch spelling."""
+    return any(".attention.self.query" in name or name.endswith("embeddings.LayerNorm.weight") for name in names)
+
+
+def to_paddle(arrays: dict[str, np.ndarray], base: str) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Rename and transpose Hugging Face arrays for a PaddleNLP class whose encoder is called `base`.
+
+    Returns the arrays and the source names that have no counterpart (masked-LM heads, position buffers).
+    """
+    renamed: dict[str, np.ndarray] = {}
+    unknown: list[str] = []
+    prefix = re.compile(r"^(bert|roberta|ernie|tinybert|electra|model)\.")
+    for name, array in arrays.items():
+        target = _translate(prefix.sub("", name), base)
+        if target is None:
+            unknown.append(name)
+            continue
+        new_name, transposed = target
+        renamed[new_name] = array.T if transposed and array.ndim == 2 else array
+    return renamed, unknown
+
+
+def _translate(name: str, base: str) -> tuple[str, bool] | None:
+    for rules, in_base in ((_ENCODER_RULES, True), (_HEAD_RULES, False)):
+        for pattern, target, transposed in rules:
+            if match := pattern.match(name):
+                groups = {key: value for key, value in match.groupdict().items() if value is not None}
+                groups["p"] = _OLD.get(groups.get("p", ""), groups.get("p", ""))
+                new_name = target.format(base=base, **groups)
+                return (f"{base}.{new_name}" if in_base else new_name), transposed
+    return None

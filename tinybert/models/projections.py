@@ -1,0 +1,80 @@
+"""Linear maps from the student's width to the teacher's, one for all entries or one for each."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+
+from tinybert.errors import UserError
+
+MODES = ("shared", "per_layer", "none")
+
+
+class Projection(nn.Layer):
+    """Student hidden states `[..., d]` to the teacher's width `[..., D]`, entry by entry.
+
+    * `shared`: one linear with bias for every entry (Huawei's `fit_dense`, PaddleNLP's checkpoints other than v2);
+    * `per_layer`: one for each entry 0..S (`fit_denses.<entry>`, PaddleNLP's v2 checkpoints);
+    * `none`: the student's states as they are; both widths must be equal.
+
+    Raises:
+        UserError: `none` between different widths.
+    """
+
+    def __init__(self, mode: str, student_layers: int, student_width: int, teacher_width: int, initializer_range: float = 0.02):
+        super().__init__()
+        if mode == "none" and student_width != teacher_width:
+            raise UserError(
+                f"the student is {student_width} wide and the teacher {teacher_width}: their hidden states cannot be compared "
+                "without a projection.\nUse --projection shared or per_layer, or a student as wide as the teacher."
+            )
+        self.mode = mode
+        self.width = (student_width, teacher_width)
+
+        def linear() -> nn.Linear:
+            weight = paddle.ParamAttr(initializer=nn.initializer.Normal(0.0, initializer_range))
+            return nn.Linear(student_width, teacher_width, weight_attr=weight)
+
+        if mode == "shared":
+            self.fit_dense = linear()
+        elif mode == "per_layer":
+            self.fit_denses = nn.LayerList([linear() for _ in range(student_layers + 1)])
+
+    def forward(self, entry: int, hidden: Tensor) -> Tensor:
+        """Project the hidden states of one entry, `[..., d] -> [..., D]`."""
+        if self.mode == "shared":
+            return self.fit_dense(hidden)
+        if self.mode == "per_layer":
+            return self.fit_denses[entry](hidden)
+        return hidden
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The weights by PaddleNLP's names without a prefix: `fit_dense.weight`, `fit_denses.0.weight`, ..."""
+        return {name: value.numpy() for name, value in self.state_dict().items()}
+
+    def load(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take weights from a checkpoint, names as in `arrays()`.
+
+        Raises:
+            UserError: a weight is missing or has another shape.
+        """
+        for name, parameter in self.named_parameters():
+            found = arrays.get(name)
+            if found is None or list(found.shape) != parameter.shape:
+                what = "is missing" if found is None else f"has shape {list(found.shape)}"
+                raise UserError(
+                    f"the projection weight {name} {what} in the student's checkpoint; expected shape {parameter.shape}.\n"
+                    "Leave --projection at auto, or choose the layout that the checkpoint has."
+                )
+            parameter.set_value(found)
+
+
+def layout_of(arrays: dict[str, np.ndarray]) -> str | None:
+    """Which projection a checkpoint holds: `per_layer`, `shared`, or None.
+
+    PaddleNLP's class creates both kinds and its script trains the per-layer ones, so where a file has both, per_layer is meant.
+    """
+    if any(name.startswith("fit_denses.") for name in arrays):
+        return "per_layer"
+    return "shared" if any(name.startswith("fit_dense.") for name in arrays) else None

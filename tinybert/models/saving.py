@@ -1,0 +1,57 @@
+"""Writing a model folder in PaddleNLP's layout: config.json, model_state.pdparams, tokenizer_config.json, vocab.txt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from paddle import nn
+
+from tinybert import storage
+from tinybert.data.tokenizer import WordPiece
+from tinybert.models.families import Family
+from tinybert.models.loading import ARCHITECTURE_KEYS
+from tinybert.models.projections import Projection
+from tinybert.models.trace import base_of
+from tinybert.models.weights import write_pdparams
+
+
+def save_model(
+    folder: str | Path,
+    model: nn.Layer,
+    kind: Family,
+    tokenizer: WordPiece,
+    labels: tuple[str, ...],
+    projection: Projection | None = None,
+) -> None:
+    """Write a classifier so that PaddleNLP's `from_pretrained` and this project load it; complete or invisible.
+
+    projection: written back as `fit_dense` / `fit_denses` where a TinyBERT student is to be trained on; None leaves it out.
+    """
+    arrays = {name: value.numpy() for name, value in model.state_dict().items()}
+    config = config_dict(model, kind, labels)
+    if projection is not None and projection.mode != "none":
+        arrays |= {f"{kind.base}.{name}": array for name, array in projection.arrays().items()}
+        config["fit_size"] = projection.width[1]
+    with storage.new_folder(folder, replace=True) as temporary:
+        (temporary / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_pdparams(temporary / "model_state.pdparams", arrays)
+        tokenizer.save(temporary, tokenizer_class=kind.tokenizer)
+
+
+def config_dict(model: nn.Layer, kind: Family, labels: tuple[str, ...]) -> dict:
+    """The configuration of a classifier as it is written to config.json, label names included."""
+    config = base_of(model).config
+    values = {key: getattr(config, key) for key in ARCHITECTURE_KEYS if getattr(config, key, None) is not None}
+    values.pop("fit_size", None)
+    if kind.model_type == "tinybert":
+        values["fit_size"] = config.hidden_size
+    head: dict = {"num_labels": max(1, len(labels))}
+    if labels:
+        head = {
+            "id2label": {str(i): name for i, name in enumerate(labels)},
+            "label2id": {name: i for i, name in enumerate(labels)},
+        }
+    else:
+        head["problem_type"] = "regression"
+    return {"architectures": [kind.classifier.__name__], "model_type": kind.model_type, **values, **head, "dtype": "float32"}

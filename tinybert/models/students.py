@@ -1,0 +1,129 @@
+"""Where a student comes from: a checkpoint, chosen layers of its teacher, or a shape with fresh weights."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import paddle
+
+from tinybert import runtime
+from tinybert.errors import UserError
+from tinybert.models.families import family
+from tinybert.models.loading import LoadedModel, LoadReport, build
+from tinybert.models.trace import base_of, layers_of
+
+
+def parse_init(text: str, teacher_layers: int) -> tuple[int, ...]:
+    """Read `teacher:1,3,5` as 1-based layer numbers.
+
+    Raises:
+        UserError: another form, a layer that the teacher does not have, or no strictly increasing order.
+    """
+    match = re.fullmatch(r"teacher:(\d+(?:,\d+)*)", text.replace(" ", ""))
+    if match is None:
+        raise UserError(f"--student_init '{text}' is not understood. Expected teacher:<layers>, such as teacher:1,3,5 (1-based).")
+    layers = tuple(int(number) for number in match.group(1).split(","))
+    if min(layers) < 1 or max(layers) > teacher_layers or any(b <= a for a, b in zip(layers, layers[1:], strict=False)):
+        raise UserError(
+            f"--student_init {text}: the teacher has layers 1 to {teacher_layers}; expected some of them, each once, in rising order."
+        )
+    return layers
+
+
+def student_from_teacher(teacher: LoadedModel, layers: tuple[int, ...], outputs: int) -> LoadedModel:
+    """A student of the teacher's own class and width that starts from its embeddings, some of its layers (1-based) and its head."""
+    config = {**teacher.config.to_dict(), "num_hidden_layers": len(layers)}
+    model = build(teacher.family, config, outputs, "the student")
+    source = {name: value.numpy() for name, value in teacher.model.state_dict().items()}
+    pattern = re.compile(r"(.*encoder\.layers\.)(\d+)(\..*)")
+    report = LoadReport(f"layers {', '.join(map(str, layers))} of the teacher")
+    for name, parameter in model.state_dict().items():
+        match = pattern.fullmatch(name)
+        origin = f"{match[1]}{layers[int(match[2])] - 1}{match[3]}" if match else name
+        parameter.set_value(source[origin])
+        report.loaded.append(name)
+    return LoadedModel(model, teacher.family, teacher.tokenizer, teacher.labels, {}, report)
+
+
+def fresh_student(
+    teacher: LoadedModel,
+    outputs: int,
+    *,
+    model_type: str = "tinybert",
+    layers: int | None,
+    hidden: int | None,
+    heads: int | None,
+    ffn: int | None,
+    seed: int,
+) -> LoadedModel:
+    """A student of this shape with random weights and the teacher's vocabulary, positions and tokenizer.
+
+    What is not given: the teacher's width and heads, four times the width for the feed-forward part.
+
+    Raises:
+        UserError: a width that its heads do not divide.
+    """
+    of_teacher = teacher.config
+    hidden = hidden or of_teacher.hidden_size
+    heads = heads or of_teacher.num_attention_heads
+    if hidden % heads:
+        raise UserError(f"a student {hidden} wide cannot have {heads} heads: the width must be a multiple. Set --student_heads.")
+    config = {
+        "vocab_size": of_teacher.vocab_size,
+        "hidden_size": hidden,
+        "num_hidden_layers": layers or of_teacher.num_hidden_layers,
+        "num_attention_heads": heads,
+        "intermediate_size": ffn or 4 * hidden,
+        "hidden_act": "gelu",
+        "max_position_embeddings": of_teacher.max_position_embeddings,
+        "type_vocab_size": of_teacher.type_vocab_size,
+        "pad_token_id": of_teacher.pad_token_id,
+        "layer_norm_eps": 1e-12,
+    }
+    kind = family(model_type)
+    paddle.seed(runtime.derive_seed(seed, "student"))
+    model = build(kind, config, outputs, "the student")
+    report = LoadReport("random weights", fresh=list(model.state_dict()))
+    return LoadedModel(model, kind, teacher.tokenizer, teacher.labels, {}, report)
+
+
+def check_fit(teacher: LoadedModel, student: LoadedModel, max_seq_length: int, compares_scores: bool, heads: str) -> None:
+    """Refuse a teacher and a student that cannot be trained together, in words, before training starts.
+
+    heads: `match` refuses different head counts where attention scores are compared; `average` compares head averages.
+
+    Raises:
+        UserError: different vocabularies, too few positions, or different head counts.
+    """
+    if teacher.tokenizer.fingerprint != student.tokenizer.fingerprint:
+        same_size = teacher.tokenizer.vocab_size == student.tokenizer.vocab_size
+        what = (
+            "vocabularies of the same size that differ in a word piece, in order or in lower-casing"
+            if same_size
+            else f"vocabularies of {teacher.tokenizer.vocab_size} and {student.tokenizer.vocab_size} word pieces"
+        )
+        raise UserError(
+            f"teacher and student have {what}: a token of one is not the token of the other.\n"
+            "Choose a student with the teacher's vocabulary (--student_init, --student_layers, or another checkpoint)."
+        )
+    for role, loaded in (("teacher", teacher), ("student", student)):
+        positions = int(base_of(loaded.model).embeddings.position_embeddings.weight.shape[0])
+        if max_seq_length > positions:
+            raise UserError(f"--max_seq_length {max_seq_length} is more than the {positions} positions of the {role}. Use at most that.")
+    counts = [int(layers_of(loaded.model)[0].self_attn.num_heads) for loaded in (teacher, student)]
+    if compares_scores and counts[0] != counts[1] and heads == "match":
+        raise UserError(
+            f"the teacher has {counts[0]} attention heads and the student {counts[1]}: their scores cannot be compared head by head.\n"
+            "Use --attention_heads average, switch the attention loss off with --use_att False, or choose a student with "
+            f"{counts[0]} heads."
+        )
+
+
+def count_parameters(loaded: LoadedModel) -> dict[str, int]:
+    """Numbers in the model: all of them, those of the embeddings, and those of the layers."""
+    groups = {"embeddings": 0, "encoder": 0, "head": 0}
+    for name, parameter in loaded.model.named_parameters():
+        group = "embeddings" if ".embeddings." in name else "encoder" if ".encoder." in name else "head"
+        groups[group] += int(np.prod(parameter.shape))
+    return {"all": sum(groups.values()), **groups}

@@ -1,0 +1,177 @@
+"""What one forward pass of a BERT-like encoder leaves behind, computing no more than is asked for.
+
+`trace` walks the layers of the standard `paddle.nn.TransformerEncoder` inside a PaddleNLP model (BERT, TinyBERT, ERNIE, RoBERTa,
+MacBERT, ...) and patches nothing. PaddleNLP's own `output_attentions` gives weights after softmax, which TinyBERT's attention loss
+cannot use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import paddle
+import paddle.nn.functional as F
+from paddle import Tensor, nn
+
+MASK_VALUE = -1e4  # added to the scores of padded keys: BERT's constant, and safe in float16
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a trace must hold: entries of `hidden` (0 = embedding), 0-based layers of `scores` and `qkv`, and the head's outputs."""
+
+    hidden: frozenset[int] = frozenset()
+    scores: frozenset[int] = frozenset()
+    qkv: frozenset[int] = frozenset()
+    pooled: bool = False
+    logits: bool = False
+
+    def __or__(self, other: Needs) -> Needs:
+        return Needs(
+            self.hidden | other.hidden,
+            self.scores | other.scores,
+            self.qkv | other.qkv,
+            self.pooled or other.pooled,
+            self.logits or other.logits,
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.hidden or self.scores or self.qkv or self.pooled or self.logits)
+
+    def full_layers(self, layers: int) -> int:
+        """How many layers must run to their end."""
+        if self.pooled or self.logits:
+            return layers
+        below = [layer for layer in (*self.scores, *self.qkv)]  # the scores of layer i need the whole of layers 0..i-1
+        return max([*self.hidden, *below], default=0)
+
+    @classmethod
+    def everything(cls, layers: int, logits: bool = True) -> Needs:
+        """All that an encoder of this depth can leave behind."""
+        each = frozenset(range(layers))
+        return cls(frozenset(range(layers + 1)), each, each, True, logits)
+
+
+@dataclass
+class EncoderTrace:
+    """The parts of one forward pass that were asked for.
+
+    hidden: entry -> `[B, T, D]`, entry 0 the embedding output, entry m the output of layer m.
+    scores: 0-based layer -> `[B, h, T, T]`, q.k / sqrt(head size) + mask, before softmax.
+    query, key, value: 0-based layer -> `[B, h, T, head size]`.
+    pooled: `[B, D]`. logits: `[B, C]`.
+    """
+
+    hidden: dict[int, Tensor] = field(default_factory=dict)
+    scores: dict[int, Tensor] = field(default_factory=dict)
+    query: dict[int, Tensor] = field(default_factory=dict)
+    key: dict[int, Tensor] = field(default_factory=dict)
+    value: dict[int, Tensor] = field(default_factory=dict)
+    pooled: Tensor | None = None
+    logits: Tensor | None = None
+
+
+@dataclass
+class Inputs:
+    """One micro-batch as tensors: `input_ids`, `token_type_ids` int64 `[B, T]`, `attention_mask` float `[B, T]` (1 = real token).
+
+    labels: int64 `[B]`, float32 `[B]` (regression) or None. share: this micro-batch's part of the whole optimizer step, counted in
+    rows, real tokens and token pairs; objectives multiply their local means by it.
+    """
+
+    input_ids: Tensor
+    token_type_ids: Tensor
+    attention_mask: Tensor
+    labels: Tensor | None = None
+    share: dict[str, float] = field(default_factory=lambda: {"rows": 1.0, "tokens": 1.0, "token_pairs": 1.0})
+
+    def with_share(self, share: dict[str, float]) -> Inputs:
+        """The same tensors with another share."""
+        return replace(self, share=share)
+
+
+def base_of(model: nn.Layer) -> nn.Layer:
+    """The encoder inside a PaddleNLP model with a head, or the model itself when it has none."""
+    return getattr(model, model.base_model_prefix, model)
+
+
+def layers_of(model: nn.Layer) -> nn.LayerList:
+    """The transformer layers of a PaddleNLP encoder, with or without a head."""
+    return base_of(model).encoder.layers
+
+
+def trace(model: nn.Layer, inputs: Inputs, needs: Needs, head: str | None = None) -> EncoderTrace:
+    """Run the encoder as far as `needs` asks and return what it left behind.
+
+    head: how the logits come from the pooled output. None = as the model's class does it; "relu" = classifier(relu(pooled));
+    "plain" = classifier(dropout(pooled)).
+    """
+    base = base_of(model)
+    layers = base.encoder.layers
+    result = EncoderTrace()
+    embeddings = base.embeddings
+    has_segments = getattr(embeddings, "token_type_embeddings", None) is not None
+    segments = inputs.token_type_ids if has_segments and embeddings.token_type_embeddings.weight.shape[0] > 1 else None
+    x = embeddings(input_ids=inputs.input_ids, token_type_ids=segments)
+    if 0 in needs.hidden:
+        result.hidden[0] = x
+    mask = ((1.0 - inputs.attention_mask) * MASK_VALUE).unsqueeze([1, 2]).astype(x.dtype)
+    full = needs.full_layers(len(layers))
+    for i, layer in enumerate(layers):
+        finish = i < full
+        if not finish and i not in needs.scores and i not in needs.qkv:
+            break
+        x = _run_layer(layer, x, mask, i, needs, result, finish)
+        if finish and i + 1 in needs.hidden:
+            result.hidden[i + 1] = x
+    if needs.pooled or needs.logits:
+        _finish_head(model, x, needs, result, head)
+    return result
+
+
+def _run_layer(
+    layer: nn.Layer, x: Tensor, mask: Tensor, index: int, needs: Needs, result: EncoderTrace, finish: bool
+) -> Tensor | None:
+    """One post-norm encoder layer `[B, T, D] -> [B, T, D]`, in the order of operations of `paddle.nn.TransformerEncoderLayer`.
+
+    With `finish` False it ends after the scores, queries, keys and values that were asked for.
+    """
+    attention = layer.self_attn
+    query = _split_heads(attention.q_proj(x), attention)
+    key = _split_heads(attention.k_proj(x), attention)
+    if index in needs.qkv:
+        result.query[index], result.key[index] = query, key
+    if finish or index in needs.scores:
+        scores = paddle.matmul(query * attention.head_dim**-0.5, key, transpose_y=True) + mask
+    if index in needs.scores:
+        result.scores[index] = scores
+    if finish or index in needs.qkv:
+        value = _split_heads(attention.v_proj(x), attention)
+    if index in needs.qkv:
+        result.value[index] = value
+    if not finish:
+        return None
+    weights = F.softmax(scores)
+    if attention.dropout:
+        weights = F.dropout(weights, attention.dropout, training=attention.training, mode="upscale_in_train")
+    context = paddle.matmul(weights, value).transpose([0, 2, 1, 3])
+    context = context.reshape([0, 0, attention.num_heads * attention.head_dim])
+    x = layer.norm1(x + layer.dropout1(attention.out_proj(context)))
+    expanded = layer.dropout(layer.activation(layer.linear1(x)))
+    return layer.norm2(x + layer.dropout2(layer.linear2(expanded)))
+
+
+def _split_heads(tensor: Tensor, attention: nn.Layer) -> Tensor:
+    return tensor.reshape([0, 0, attention.num_heads, attention.head_dim]).transpose([0, 2, 1, 3])
+
+
+def _finish_head(model: nn.Layer, last: Tensor, needs: Needs, result: EncoderTrace, head: str | None) -> None:
+    if hasattr(getattr(model, "classifier", None), "out_proj"):  # RoBERTa: dense, tanh and output inside the classifier
+        if needs.logits:
+            result.logits = model.classifier(last)
+        return
+    result.pooled = base_of(model).pooler(last)
+    if needs.logits:
+        head = head or ("relu" if model.base_model_prefix == "tinybert" else "plain")
+        features = F.relu(result.pooled) if head == "relu" else model.dropout(result.pooled)
+        result.logits = model.classifier(features)

@@ -1,0 +1,148 @@
+"""Reading weight files as NumPy arrays without executing anything that is inside them.
+
+`.pdparams` files are pickles. They are read by an unpickler that knows NumPy's array reconstruction and nothing else, so a hostile
+file is refused instead of run. Safetensors files hold no code.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from tinybert.errors import UserError
+
+# what an ordinary .pdparams refers to; everything else is refused
+_ALLOWED = {
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "scalar"),
+    ("numpy.core.numeric", "_frombuffer"),
+    ("numpy._core.numeric", "_frombuffer"),
+    ("collections", "OrderedDict"),
+    ("_codecs", "encode"),
+    ("builtins", "tuple"),
+    ("__builtin__", "tuple"),
+}
+_NAME_TABLE = "StructuredToParameterName@@"
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}")
+        return super().find_class(module, name)
+
+
+def read_pdparams(path: str | Path) -> dict[str, np.ndarray]:
+    """Read a `.pdparams` file of Paddle 2.x or 3.x as float or integer arrays by name.
+
+    Raises:
+        UserError: the file is truncated, holds something else than arrays, or would execute code.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = _ArrayUnpickler(file, encoding="latin1").load()
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} is refused: {error}, which a file of weights does not need and which could execute code.\n"
+            "Expected a dictionary of arrays, as paddle.save(model.state_dict(), ...) writes it."
+        ) from None
+    except (EOFError, ValueError, IndexError, KeyError, AttributeError, TypeError, struct.error) as error:
+        raise UserError(f"{path} cannot be read as weights ({error}): it is truncated or no .pdparams file. Fetch it again.") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds a {type(content).__name__}; expected a dictionary of arrays by parameter name.")
+    arrays = {}
+    for name, value in content.items():
+        if name == _NAME_TABLE:
+            continue
+        if isinstance(value, tuple) and len(value) == 2:  # how Paddle pickles a tensor outside a state dict: (name, array)
+            value = value[1]
+        if not isinstance(value, np.ndarray):
+            raise UserError(f"{path}: the entry '{name}' is a {type(value).__name__}; expected an array.")
+        arrays[str(name)] = _bfloat16_to_float32(value) if value.dtype == np.uint16 else value
+    return arrays
+
+
+def write_pdparams(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write arrays in the layout that `paddle.load` and PaddleNLP read: a pickled dictionary of NumPy arrays."""
+    with open(path, "wb") as file:
+        pickle.dump({name: np.ascontiguousarray(array) for name, array in arrays.items()}, file, protocol=4)
+
+
+_SAFETENSORS_TYPES = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": np.uint16,
+    "I64": np.int64,
+    "I32": np.int32,
+    "I16": np.int16,
+    "I8": np.int8,
+    "U8": np.uint8,
+    "BOOL": np.bool_,
+}
+
+
+def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
+    """Read a safetensors file of any framework; bfloat16 comes back as float32.
+
+    The reader of the safetensors package cannot give bfloat16 to NumPy, so the eight-byte length, JSON header and flat buffer are
+    read here.
+
+    Raises:
+        UserError: the file is truncated or its header does not describe it.
+    """
+    path = Path(path)
+    size = path.stat().st_size
+    try:
+        with open(path, "rb") as file:
+            (header_size,) = struct.unpack("<Q", file.read(8))
+            if header_size > size:
+                raise ValueError("the header is longer than the file")
+            header = json.loads(file.read(header_size))
+        start = 8 + header_size
+        buffer = np.memmap(path, dtype=np.uint8, mode="r", offset=start) if size > start else np.zeros(0, np.uint8)
+        arrays = {}
+        for name, entry in header.items():
+            if name == "__metadata__":
+                continue
+            begin, end = entry["data_offsets"]
+            if not 0 <= begin <= end <= len(buffer):
+                raise ValueError(f"'{name}' ends at byte {end} of {len(buffer)}")
+            kind = _SAFETENSORS_TYPES[entry["dtype"]]
+            array = np.frombuffer(bytes(buffer[begin:end]), dtype=kind).reshape(entry["shape"])
+            arrays[name] = _bfloat16_to_float32(array) if entry["dtype"] == "BF16" else array
+        return arrays
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as safetensors ({error}): it is truncated or damaged. Fetch it again.") from None
+
+
+def _bfloat16_to_float32(array: np.ndarray) -> np.ndarray:
+    return (array.astype(np.uint32) << 16).view(np.float32)
+
+
+def read_weights(folder: str | Path) -> tuple[dict[str, np.ndarray], Path]:
+    """Read the weights of a model folder, whichever file it has; floating point comes back as float32.
+
+    Returns the arrays by name and the file they came from.
+    """
+    folder = Path(folder)
+    readers = (("model_state.pdparams", read_pdparams), ("model.safetensors", read_safetensors))
+    for name, reader in readers:
+        if (folder / name).is_file():
+            arrays = reader(folder / name)
+            return {key: _to_float32(value) for key, value in arrays.items()}, folder / name
+    expected = " or ".join(name for name, _ in readers)
+    found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:12]) or "nothing"
+    raise UserError(f"{folder} holds no weights that can be read: expected {expected}, found {found}.")
+
+
+def _to_float32(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32) if array.dtype.kind == "f" and array.dtype != np.float32 else array

@@ -1,0 +1,67 @@
+"""Attention scores of the student against those of its teacher."""
+
+from __future__ import annotations
+
+import paddle
+from paddle import Tensor
+
+from tinybert.models.trace import EncoderTrace, Inputs, Needs
+from tinybert.objectives.objective import Loss
+
+REDUCTIONS = ("masked", "zeroed", "raw")
+_PADDED = -100.0  # the published rule: a score at or below this is taken for a masked one
+
+
+class AttentionScoreLoss(Loss):
+    """Mean squared error between scores before softmax, summed over the mapped layers.
+
+    Args:
+        pairs: (student layer, teacher layer), 0-based.
+        reduction: `masked` averages over heads and over pairs of real tokens;
+            `zeroed` sets every score <= -100 to 0 and averages over all `[B, h, T, T]`, so padded keys count as equal and padded queries
+            count in full (Huawei, BERT-EMD); a genuinely small score is lost too;
+            `raw` compares everything as it is (PaddleNLP): masked columns add the noise of scores shifted by -10000.
+        heads: `match` compares head by head; `average` compares the means over heads, for different head counts.
+
+    | inputs | labels |
+    |---|---|
+    | scores of both traces | none |
+
+    Relations: needs the same sequence in both encoders, so the same vocabulary; `HiddenStateLoss` is its companion.
+
+    Source: TinyBERT (Jiao et al. 2020), equation 7; huawei-noah/Pretrained-Language-Model, TinyBERT/task_distill.py.
+    """
+
+    def __init__(self, pairs: tuple[tuple[int, int], ...], reduction: str = "masked", heads: str = "match") -> None:
+        super().__init__()
+        self.pairs = pairs
+        self.reduction = reduction
+        self.heads = heads
+        self.unit = "token_pairs" if reduction == "masked" else "rows"
+        self.needs_student = Needs(scores=frozenset(s for s, _ in pairs))
+        self.needs_teacher = Needs(scores=frozenset(t for _, t in pairs))
+
+    def per_pair(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> list[Tensor]:
+        """The loss of each pair of layers, scalars in the order of `pairs`."""
+        return [self._compare(student.scores[s], teacher.scores[t], inputs.attention_mask) for s, t in self.pairs]
+
+    def _compare(self, student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+        if self.reduction == "zeroed":
+            student, teacher = _zero_masked(student), _zero_masked(teacher)
+        if self.heads == "average":
+            student, teacher = student.mean(1, keepdim=True), teacher.mean(1, keepdim=True)
+        difference = student - teacher
+        if self.reduction != "masked":
+            return (difference * difference).mean()
+        mask = mask.astype(difference.dtype)
+        real = mask.unsqueeze([1, 3]) * mask.unsqueeze([1, 2])  # [B, 1, T, T]
+        difference = difference * real
+        return (difference * difference).sum() / (real.sum() * difference.shape[1])
+
+    def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
+        """The sum over the pairs, a scalar."""
+        return sum(self.per_pair(student, teacher, inputs))
+
+
+def _zero_masked(scores: Tensor) -> Tensor:
+    return paddle.where(scores <= _PADDED, paddle.zeros_like(scores), scores)

@@ -1,0 +1,80 @@
+"""How losses are named, weighted, counted and added up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from paddle import Tensor, nn
+
+from tinybert.models.projections import Projection
+from tinybert.models.trace import EncoderTrace, Inputs, Needs
+
+
+class Loss(nn.Layer):
+    """One term of an objective.
+
+    `unit` is what its local mean is taken over: "rows", "tokens" (real ones) or "token_pairs". `needs_student` and `needs_teacher` say
+    which parts of the traces it reads; nothing else is computed.
+    """
+
+    unit: str = "rows"
+    needs_student: Needs = Needs()
+    needs_teacher: Needs = Needs()
+
+    def forward(self, student: EncoderTrace, teacher: EncoderTrace | None, inputs: Inputs) -> Tensor:
+        """The local mean over this micro-batch, a scalar."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Part:
+    """A loss under the name it has in logs, with its weight in the sum."""
+
+    name: str
+    loss: Loss
+    weight: float = 1.0
+
+
+class Objective(nn.Layer):
+    """A weighted sum of named losses, and the projection that they share.
+
+    Each part is multiplied by the micro-batch's share of the whole optimizer step, so that summing over micro-batches and ranks gives
+    the mean over the global batch whatever the split.
+
+    | inputs | labels |
+    |---|---|
+    | traces of student and teacher | none, or the gold labels where a gold part is present |
+    """
+
+    def __init__(self, parts: list[Part], projection: Projection | None = None) -> None:
+        super().__init__()
+        self.parts = [part for part in parts if part.weight != 0]
+        self.projection = projection  # before the losses that share it, so that its weights are named after it
+        self.losses = nn.LayerList([part.loss for part in self.parts])
+
+    @property
+    def needs_student(self) -> Needs:
+        """What the student's trace must hold."""
+        return _union(part.loss.needs_student for part in self.parts)
+
+    @property
+    def needs_teacher(self) -> Needs:
+        """What the teacher's trace must hold; empty where no part reads the teacher."""
+        return _union(part.loss.needs_teacher for part in self.parts)
+
+    def forward(self, student: EncoderTrace, teacher: EncoderTrace | None, inputs: Inputs) -> dict[str, Tensor]:
+        """The parts by name (not weighted) and their weighted sum under `loss`, all scalars times the batch's share."""
+        values = {part.name: part.loss(student, teacher, inputs) * inputs.share[part.loss.unit] for part in self.parts}
+        total = sum(part.weight * values[part.name] for part in self.parts)
+        return {**values, "loss": total}
+
+    def describe(self) -> str:
+        """The sum as one line, such as `loss = 1 embd + 1 hidn + 1 attn`."""
+        return "loss = " + " + ".join(f"{part.weight:g} {part.name}" for part in self.parts)
+
+
+def _union(needs) -> Needs:
+    result = Needs()
+    for each in needs:
+        result = result | each
+    return result

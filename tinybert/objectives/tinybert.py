@@ -1,0 +1,75 @@
+"""TinyBERT's two objectives, put together from named conventions."""
+
+from __future__ import annotations
+
+from tinybert.errors import UserError
+from tinybert.mapping import LayerMap
+from tinybert.models.projections import Projection
+from tinybert.objectives.attention import AttentionScoreLoss
+from tinybert.objectives.gold import GoldLabelLoss
+from tinybert.objectives.hidden import HiddenStateLoss
+from tinybert.objectives.objective import Objective, Part
+from tinybert.objectives.prediction import RegressionLoss, SoftCrossEntropyLoss
+
+
+def intermediate_objective(
+    layer_map: LayerMap,
+    projection: Projection,
+    *,
+    embedding_weight: float = 1.0,
+    hidden_weight: float = 1.0,
+    attention_weight: float = 1.0,
+    hidden_reduction: str = "masked",
+    attention_reduction: str = "masked",
+    attention_heads: str = "match",
+) -> Objective:
+    """Stage one: embedding, hidden states and attention scores. A weight of 0 leaves a part out and uncomputed.
+
+    Raises:
+        UserError: every part is switched off.
+    """
+    embedding = tuple(pair for pair in layer_map.hidden if pair[0] == 0)
+    hidden = tuple(pair for pair in layer_map.hidden if pair[0] > 0)
+    parts = []
+    if embedding_weight and embedding:
+        parts.append(Part("embd", HiddenStateLoss(embedding, projection, hidden_reduction), embedding_weight))
+    if hidden_weight and hidden:
+        parts.append(Part("hidn", HiddenStateLoss(hidden, projection, hidden_reduction), hidden_weight))
+    if attention_weight and layer_map.attention:
+        loss = AttentionScoreLoss(layer_map.attention, attention_reduction, attention_heads)
+        parts.append(Part("attn", loss, attention_weight))
+    if not parts:
+        raise UserError(
+            "the intermediate stage has nothing to learn: embedding, hidden and attention losses are all off.\nLeave one of them on, or "
+            "run the prediction stage alone (--stage prediction)."
+        )
+    return Objective(parts, projection)
+
+
+def prediction_objective(
+    outputs: int,
+    *,
+    alpha: float = 1.0,
+    weight: float = 1.0,
+    temperature: float = 1.0,
+    soft_ce_reduction: str = "sum",
+    temperature_square: bool = True,
+    regression_target: str = "teacher",
+) -> Objective:
+    """Stage two: alpha times the teacher's logits plus (1 - alpha) times the gold labels.
+
+    regression_target (one output): `teacher` (its score), `gold` (Huawei: the teacher plays no part), or `softmax` (PaddleNLP: soft
+    cross-entropy over one class, which is identically 0).
+    """
+    if outputs == 1 and regression_target == "gold":
+        return Objective([Part("gold", GoldLabelLoss(), weight)])
+    if outputs == 1 and regression_target == "teacher":
+        teacher_loss = RegressionLoss()
+    else:
+        teacher_loss = SoftCrossEntropyLoss(temperature, soft_ce_reduction, temperature_square)
+    return Objective([Part("pred", teacher_loss, weight * alpha), Part("gold", GoldLabelLoss(), weight * (1.0 - alpha))])
+
+
+def gold_objective() -> Objective:
+    """Fine-tuning: the gold labels alone."""
+    return Objective([Part("gold", GoldLabelLoss())])

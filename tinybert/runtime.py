@@ -1,0 +1,116 @@
+"""Everything that depends on the Paddle version, the device, the threads and the allocator.
+
+`prepare` runs first, before Paddle is imported, because Paddle reads these settings when it loads:
+
+* threads: Paddle's CPU kernels use one thread unless told otherwise; matrix products gain 1.6x with two.
+* `FLAGS_use_stride_kernel=0`: with strided views on (the default), every transposed tensor costs a copy later; 1.3x on a training step.
+* glibc's allocator hands large blocks back to the system at every free and faults them in again at every step; keeping them gains
+  1.05x to 1.2x for some resident memory. `TINYBERT_KEEP_MEMORY=0` switches it off.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import sys
+import zlib  # noqa: F401  Paddle 2.6 exports its own zlib: Python's must be loaded first, or later C extensions crash
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def prepare(threads: int | None = None, as_installed: bool = False) -> int:
+    """Set threads, flags and allocator before Paddle is imported; returns the number of threads of this process.
+
+    Processes that `paddle.distributed.launch` started on one machine share its cores evenly. `as_installed` leaves Paddle as it
+    comes, for comparisons.
+    """
+    if as_installed:
+        return 1
+    local_processes = int(os.environ.get("PADDLE_LOCAL_SIZE", "1"))
+    threads = threads or max(1, available_cores() // local_processes)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ.setdefault("FLAGS_use_stride_kernel", "0")
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    if os.environ.get("TINYBERT_KEEP_MEMORY", "1") != "0":
+        _keep_memory()
+    if "paddle" in sys.modules:
+        import paddle
+
+        paddle.set_flags({"FLAGS_use_stride_kernel": False})
+        paddle.base.core.set_num_threads(threads)
+    return threads
+
+
+def _keep_memory() -> None:
+    """Tell glibc to keep freed memory; other C libraries are left as they are."""
+    if platform.libc_ver()[0] != "glibc":
+        return
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    mallopt(_M_TOP_PAD, 256 << 20)
+
+
+def set_device(name: str) -> str:
+    """Choose the device `auto|cpu|gpu|xpu[:i]`; returns what is really used, with one loud line where it is not what was asked."""
+    import paddle
+
+    wanted = name.lower()
+    kind = wanted.split(":")[0]
+    if wanted == "auto":
+        wanted = kind = "gpu" if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0 else "cpu"
+    has = {
+        "cpu": True,
+        "gpu": paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0,
+        "xpu": paddle.is_compiled_with_xpu(),
+    }
+    if not has.get(kind, False):
+        print(f"DEVICE: {name} asked for, but this Paddle ({paddle.__version__}) has none: running on the CPU", file=sys.stderr)
+        wanted = "cpu"
+    if ":" not in wanted and wanted != "cpu" and world_size() > 1:
+        wanted = f"{wanted}:{os.environ.get('FLAGS_selected_gpus', '0').split(',')[0]}"
+    paddle.set_device(wanted)
+    return wanted
+
+
+def rank() -> int:
+    """The number of this process among those that `paddle.distributed.launch` started."""
+    return int(os.environ.get("PADDLE_TRAINER_ID", "0"))
+
+
+def world_size() -> int:
+    """How many processes `paddle.distributed.launch` started, over all machines."""
+    return int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes: recorded with every result."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from tinybert import __version__
+
+    found = {"tinybert": __version__, "python": platform.python_version()}
+    for package in ("paddlepaddle", "paddlepaddle-gpu", "paddlenlp", "numpy", "tokenizers"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def seed_step(seed: int, stage: str, step: int, micro: int = 0, rank_: int = 0) -> None:
+    """Seed dropout and sampling from (run seed, stage, step, micro-batch, rank), so that resuming needs no generator state."""
+    import paddle
+
+    paddle.seed(derive_seed(seed, stage, step, micro, rank_))
+
+
+def derive_seed(*parts: object) -> int:
+    """A 31-bit seed that depends on every part and is the same in every process and version of Python."""
+    return zlib.crc32("/".join(map(str, parts)).encode()) & 0x7FFFFFFF
