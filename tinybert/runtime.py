@@ -1,6 +1,6 @@
 """Everything that depends on the Paddle version, the device, the threads and the allocator.
 
-`prepare` runs first, before Paddle is imported, because Paddle reads these settings when it loads:
+`prepare` runs first and imports Paddle itself, because Paddle reads some of these settings when it loads:
 
 * threads: Paddle's CPU kernels use one thread unless told otherwise; matrix products gain 1.6x with two.
 * `FLAGS_use_stride_kernel=0`: with strided views on (the default), every transposed tensor costs a copy later; 1.3x on a training step.
@@ -14,6 +14,7 @@ import ctypes
 import os
 import platform
 import sys
+import warnings
 import zlib  # noqa: F401  Paddle 2.6 exports its own zlib: Python's must be loaded first, or later C extensions crash
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -24,27 +25,30 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+_threads = 1
+
+
 def prepare(threads: int | None = None, as_installed: bool = False) -> int:
-    """Set threads, flags and allocator before Paddle is imported; returns the number of threads of this process.
+    """Set flags and allocator, import Paddle, set its threads; returns the number of threads of this process.
 
     Processes that `paddle.distributed.launch` started on one machine share its cores evenly. `as_installed` leaves Paddle as it
     comes, for comparisons.
     """
-    if as_installed:
-        return 1
-    local_processes = int(os.environ.get("PADDLE_LOCAL_SIZE", "1"))
-    threads = threads or max(1, available_cores() // local_processes)
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    os.environ.setdefault("FLAGS_use_stride_kernel", "0")
+    if not as_installed:
+        os.environ["OMP_NUM_THREADS"] = "1"  # Paddle warns about any other value when it loads; the threads are set below
+        os.environ.setdefault("FLAGS_use_stride_kernel", "0")
+        if os.environ.get("TINYBERT_KEEP_MEMORY", "1") != "0":
+            _keep_memory()
     os.environ.setdefault("GLOG_minloglevel", "2")
-    if os.environ.get("TINYBERT_KEEP_MEMORY", "1") != "0":
-        _keep_memory()
-    if "paddle" in sys.modules:
-        import paddle
+    warnings.filterwarnings("ignore", message="No ccache found")
+    warnings.filterwarnings("ignore", message="Setuptools is replacing distutils")
+    import paddle
 
+    if not as_installed:
         paddle.set_flags({"FLAGS_use_stride_kernel": False})
-        paddle.base.core.set_num_threads(threads)
-    return threads
+        local_processes = int(os.environ.get("PADDLE_LOCAL_SIZE", "1"))
+        set_threads(threads or max(1, available_cores() // local_processes))
+    return _threads
 
 
 def _keep_memory() -> None:
@@ -87,6 +91,28 @@ def rank() -> int:
 def world_size() -> int:
     """How many processes `paddle.distributed.launch` started, over all machines."""
     return int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
+
+
+def start_processes() -> None:
+    """Join the other processes that `paddle.distributed.launch` started; nothing to do when there is one."""
+    if world_size() > 1:
+        import paddle
+
+        paddle.distributed.init_parallel_env()
+
+
+def set_threads(count: int) -> None:
+    """Change the number of threads: float32 sums depend on it, so a resumed run takes the run's own."""
+    import paddle
+
+    global _threads
+    _threads = count
+    paddle.base.core.set_num_threads(count)
+
+
+def threads() -> int:
+    """The number of threads that `prepare` or `set_threads` chose."""
+    return _threads
 
 
 def versions() -> dict[str, str]:

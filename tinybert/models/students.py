@@ -108,9 +108,7 @@ def check_fit(teacher: LoadedModel, student: LoadedModel, max_seq_length: int, c
             "Choose a student with the teacher's vocabulary (--student_init, --student_layers, or another checkpoint)."
         )
     for role, loaded in (("teacher", teacher), ("student", student)):
-        positions = int(base_of(loaded.model).embeddings.position_embeddings.weight.shape[0])
-        if max_seq_length > positions:
-            raise UserError(f"--max_seq_length {max_seq_length} is more than the {positions} positions of the {role}. Use at most that.")
+        check_positions(role, loaded, max_seq_length)
     counts = [int(layers_of(loaded.model)[0].self_attn.num_heads) for loaded in (teacher, student)]
     if compares_scores and counts[0] != counts[1] and heads == "match":
         raise UserError(
@@ -118,6 +116,20 @@ def check_fit(teacher: LoadedModel, student: LoadedModel, max_seq_length: int, c
             "Use --attention_heads average, switch the attention loss off with --use_att False, or choose a student with "
             f"{counts[0]} heads."
         )
+
+
+def check_positions(role: str, loaded: LoadedModel, max_seq_length: int) -> None:
+    """Refuse a sequence length above what a model has position embeddings for.
+
+    Raises:
+        UserError: too few positions.
+    """
+    embeddings = base_of(loaded.model).embeddings
+    positions = int(embeddings.position_embeddings.weight.shape[0])
+    if loaded.family.model_type == "roberta":
+        positions -= int(embeddings.padding_idx) + 1  # its positions are counted from behind the padding index
+    if max_seq_length > positions:
+        raise UserError(f"--max_seq_length {max_seq_length} is more than the {positions} positions of the {role}. Use at most that.")
 
 
 def count_parameters(loaded: LoadedModel) -> dict[str, int]:

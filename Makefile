@@ -1,0 +1,46 @@
+# The README's commands. `make demo` and `make test` install what they need into .venv first.
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1 && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TASK ?= demo
+
+.PHONY: help install demo test test-long lint format clean
+
+help:
+	@echo "make demo           the whole main job on embedded data (TASK=SST-2 for a GLUE task)"
+	@echo "make test           all tests, bounded"
+	@echo "make test-long      the tests that take minutes"
+	@echo "make lint | format  ruff"
+
+install: $(STAMP)
+
+$(STAMP): requirements.txt requirements-dev.txt requirements-demo.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.10, 3.11 or 3.12 found; give one with make PYTHON=/path/to/python"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-demo.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $(STAMP)
+
+demo: install
+	$(BIN)/python -m tinybert demo --task_name $(TASK) --output_dir runs/$(TASK) --overwrite_output_dir
+
+test: install
+	$(BIN)/python -m pytest tests -m "not long"
+
+test-long: install
+	$(BIN)/python -m pytest tests -m long
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf runs .pytest_cache .ruff_cache

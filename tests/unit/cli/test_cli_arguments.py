@@ -1,0 +1,262 @@
+"""The two scripts' command lines: the published ones keep their meaning, contradictions are refused before anything is written."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from tinybert.cli.arguments import FinetuneArguments, TaskDistillArguments
+from tinybert.cli.groups import Actions, actions
+from tinybert.cli.parser import parse
+from tinybert.cli.stages import infer_stage
+from tinybert.errors import UserError
+
+PADDLE = "--task_name SST-2 --output_dir out --teacher_path T --student_model_name_or_path S"
+HUAWEI = "--task_name SST-2 --output_dir out --teacher_model T --student_model S"
+
+
+def distill(line: str):
+    return parse(TaskDistillArguments, shlex.split(line))
+
+
+def finetune(line: str):
+    return parse(FinetuneArguments, shlex.split(line))
+
+
+def stage_of(line: str) -> str:
+    parsed = distill(line)
+    return infer_stage(parsed.arguments, parsed.given, parsed.spelled).stage
+
+
+def refused(line: str, *pieces: str, kind=distill) -> None:
+    with pytest.raises(UserError) as caught:
+        kind(line)
+    text = str(caught.value)
+    assert all(piece in text for piece in pieces), text
+    assert len(text.splitlines()) <= 3
+
+
+PUBLISHED_DISTILL = {
+    "PaddleNLP intermediate": (
+        "--model_type tinybert --student_model_name_or_path tinybert-6l-768d-v2 --task_name SST-2 --intermediate_distill "
+        "--max_seq_length 64 --batch_size 32 --T 1 --teacher_model_type bert --teacher_path ../glue/tmp/SST-2/best "
+        "--learning_rate 5e-5 --num_train_epochs 20 --logging_steps 10 --save_steps 10 --output_dir ./tmp/SST-2/ --device gpu",
+        "intermediate",
+    ),
+    "PaddleNLP prediction": (
+        "--model_type tinybert --student_model_name_or_path ./tmp/SST-2/intermediate_distill_model_final.pdparams "
+        "--task_name SST-2 --max_seq_length 64 --batch_size 32 --T 1 --teacher_model_type bert "
+        "--teacher_path ../glue/tmp/SST-2/best --learning_rate 3e-5 --num_train_epochs 3 --logging_steps 10 --save_steps 10 "
+        "--output_dir ./tmp/SST-2/ --device gpu",
+        "prediction",
+    ),
+    "PaddleNLP with augmented rows": (
+        "--model_type tinybert --student_model_name_or_path S --task_name RTE --intermediate_distill --use_aug --glue_dir G "
+        "--teacher_model_type bert --teacher_path T --weight_decay 0.0 --warmup_steps 0 --warmup_proportion 0.1 "
+        "--adam_epsilon 1e-6 --max_steps -1 --seed 42 --output_dir O --device cpu",
+        "intermediate",
+    ),
+    "Huawei intermediate": (
+        "--teacher_model X --student_model Y --data_dir Z --task_name MRPC --output_dir O --max_seq_length 128 "
+        "--train_batch_size 32 --num_train_epochs 10 --aug_train --do_lower_case",
+        "intermediate",
+    ),
+    "Huawei prediction": (
+        "--pred_distill --teacher_model X --student_model Y --data_dir Z --task_name MRPC --output_dir O --aug_train "
+        "--do_lower_case --learning_rate 3e-5 --num_train_epochs 3 --eval_step 100 --max_seq_length 128 --train_batch_size 32",
+        "prediction",
+    ),
+    "Huawei every flag": (
+        "--data_dir D --teacher_model X --student_model Y --task_name cola --output_dir O --cache_dir C --max_seq_length 128 "
+        "--do_lower_case --train_batch_size 32 --eval_batch_size 32 --learning_rate 5e-5 --wd 1e-4 --num_train_epochs 3.0 "
+        "--warmup_proportion 0.1 --no_cuda --seed 42 --gradient_accumulation_steps 1 --aug_train --eval_step 50 "
+        "--data_url u --temperature 1.0",
+        "intermediate",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED_DISTILL)
+def test_published_distillation_lines_keep_their_meaning(name):
+    line, stage = PUBLISHED_DISTILL[name]
+    assert stage_of(line) == stage
+
+
+def test_huawei_scoring_needs_no_teacher():
+    parsed = distill("--do_eval --student_model Y --data_dir Z --task_name MRPC --output_dir O --eval_batch_size 32 --do_lower_case")
+    assert actions(parsed.arguments) == Actions(train=False, evaluate=True, predict=False)
+
+
+PUBLISHED_FINETUNE = [
+    "--model_type bert --model_name_or_path bert-base-uncased --task_name SST-2 --max_seq_length 128 --batch_size 32 "
+    "--learning_rate 2e-5 --num_train_epochs 3 --logging_steps 10 --save_steps 10 --output_dir ./tmp/SST-2/ --device gpu",
+    "--model_name_or_path M --task_name sst-2 --tokenizer_name_or_path M --output_dir O --weight_decay 0.0 --warmup_steps 0 "
+    "--warmup_proportion 0.1 --adam_epsilon 1e-6 --max_steps -1 --seed 42 --device xpu:1",
+    # BERT-EMD's teachers
+    "--data_dir D --model_type bert --model_name_or_path M --task_name MRPC --output_dir O --max_seq_length 128 --do_train "
+    "--do_eval --do_lower_case --per_gpu_train_batch_size 32 --learning_rate 2e-5 --num_train_epochs 4.0 "
+    "--overwrite_output_dir --overwrite_cache --evaluate_during_training --logging_steps 50 --save_steps 0 --fp16 "
+    "--fp16_opt_level O1 --local_rank -1 --server_ip '' --server_port '' --config_name C --tokenizer_name T --cache_dir C "
+    "--eval_all_checkpoints --max_grad_norm 1.0 --no_cuda",
+    # MUD's teachers
+    "--model_name_or_path M --task_name CoLA --do_train --do_eval True --data_dir D --output_dir O --max_seq_length 128 "
+    "--per_gpu_train_batch_size 32 --per_gpu_eval_batch_size 32 --learning_rate 2e-5 --num_train_epochs 5.0 "
+    "--evaluate_during_training True --logging_steps 50 --save_steps 0 --structured unstructured --save_total_limit 1 "
+    "--logging_dir L --logging_first_step --tpu_num_cores 8 --tpu_metrics_debug",
+]
+
+
+@pytest.mark.parametrize("line", PUBLISHED_FINETUNE)
+def test_published_fine_tuning_lines_parse(line):
+    assert finetune(line).arguments.model_name_or_path
+
+
+def test_hugging_face_names_reach_our_fields(capsys):
+    arguments = finetune(PUBLISHED_FINETUNE[3]).arguments
+    assert (arguments.batch_size, arguments.eval_batch_size, arguments.keep_checkpoints) == (32, 32, 1)
+    assert "--logging_dir has no effect" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "stage"),
+    [
+        (PADDLE, "prediction"),
+        (HUAWEI, "intermediate"),
+        (PADDLE + " --stage both", "both"),
+        (HUAWEI + " --stage both", "both"),
+        (PADDLE + " --intermediate_distill", "intermediate"),
+        (PADDLE + " --intermediate_distill False", "prediction"),
+        (HUAWEI + " --pred_distill", "prediction"),
+        (HUAWEI + " --pred_distill False", "intermediate"),
+        (PADDLE + " --stage intermediate --intermediate_distill", "intermediate"),
+        (HUAWEI + " --method logits", "prediction"),
+        (HUAWEI + " --method none", "prediction"),
+        ("--task_name x --output_dir o --student_model S --method none", "prediction"),
+        ("--task_name x --output_dir o --teacher_model T --student_init teacher:1,3,5", "intermediate"),
+        ("--task_name x --output_dir o --teacher_path T --student_layers 3", "prediction"),
+        ("--task_name x --output_dir o --teacher_path T --student_model S --stage prediction", "prediction"),
+    ],
+)
+def test_the_stage_follows_the_line(line, stage):
+    assert stage_of(line) == stage
+
+
+def test_both_runs_the_intermediate_stage_first():
+    parsed = distill(PADDLE + " --stage both")
+    choice = infer_stage(parsed.arguments, parsed.given, parsed.spelled)
+    assert choice.stages == ("intermediate", "prediction") and choice.reason == "--stage both"
+
+
+def test_a_configuration_file_counts_by_its_spelling(tmp_path):
+    (tmp_path / "a.yaml").write_text("task_name: x\noutput_dir: o\nteacher_path: T\nstudent_model_name_or_path: S\n")
+    (tmp_path / "b.yaml").write_text("task_name: x\noutput_dir: o\nteacher_model: T\nstudent_model: S\n")
+    assert stage_of(f"--config {tmp_path}/a.yaml") == "prediction"
+    assert stage_of(f"--config {tmp_path}/b.yaml") == "intermediate"
+
+
+@pytest.mark.parametrize(
+    ("more", "pieces"),
+    [
+        ("--intermediate_distill --pred_distill", ["different stages", "--stage both"]),
+        ("--stage prediction --intermediate_distill", ["different stages"]),
+        ("--method logits --stage both", ["no intermediate stage", "--stage both"]),
+        ("--method none --intermediate_distill", ["no intermediate stage"]),
+        ("--method emd", ["not available in this version"]),
+        ("--method mud", ["not available in this version"]),
+        ("--preset emd", ["not available in this version"]),
+        ("--beta 0.01", ["--beta belongs to --method emd"]),
+        ("--seperate True", ["--seperate belongs to --method emd"]),
+        ("--s_layer_indices 1 2 3", ["--s_layer_indices belongs to --method mud"]),
+        ("--config_3d 1l_10t_0.1h", ["--config_3d belongs to --method mud"]),
+        ("--device cuda", ["--device got 'cuda'", "gpu"]),
+        ("--resume auto --overwrite_output_dir", ["contradict"]),
+        ("--resume_changed", ["needs --resume"]),
+        ("--layer_map uniforn", ["--layer_map got 'uniforn'", "uniform"]),
+        ("--layer_map 0:0,1-3", ["--layer_map got", "0:0,1:3"]),
+        ("--ablation attn --use_att True", ["--ablation attn sets use_att to False"]),
+        ("--student_layers 4", ["--student_layers describes a new student"]),
+        ("--student_init teacher:1,2", ["--student_init describes a new student"]),
+        ("--T 0", ["--T got 0", "above 0"]),
+        ("--temperature -1e-2", ["--temperature got -1e-2", "above 0"]),
+        ("--alpha 1.5", ["--alpha got 1.5", "at least 0 and at most 1"]),
+        ("--alpha -.5", ["--alpha got -.5"]),
+        ("--warmup_proportion 1", ["--warmup_proportion got 1", "below 1"]),
+        ("--max_seq_length 3", ["--max_seq_length got 3", "at least 4"]),
+        ("--batch_size 0", ["--batch_size got 0", "at least 1"]),
+        ("--gradient_accumulation_steps 0", ["at least 1"]),
+        ("--threads 0", ["at least 1"]),
+        ("--save_steps -1", ["at least 0"]),
+        ("--batch_size 16 --train_batch_size 32", ["both are spellings of --batch_size"]),
+        ("--teacher_model U", ["both are spellings of --teacher_path"]),
+        ("--cache_teacher", ["unknown option"]),
+    ],
+)
+def test_contradictions_and_impossible_values_are_refused(more, pieces):
+    refused(f"{PADDLE} {more}", *pieces)
+
+
+@pytest.mark.parametrize(
+    ("line", "pieces"),
+    [
+        ("--task_name x --output_dir o --teacher_path T --student_model S", ["different scripts", "--stage"]),
+        (
+            "--task_name x --output_dir o --teacher_model T --student_model_name_or_path S",
+            ["different scripts", "--stage"],
+        ),
+        ("--task_name x --output_dir o --student_model_name_or_path S", ["--teacher_path", "--method none"]),
+        ("--task_name x --output_dir o --teacher_path T", ["--student_model_name_or_path", "--student_layers"]),
+        ("--task_name x --teacher_path T --student_model_name_or_path S", ["--output_dir is missing"]),
+        ("--output_dir o --teacher_path T --student_model_name_or_path S", ["--task_name is missing"]),
+        ("--task_name x --output_dir o --teacher_path T --student_init 1,3", ["teacher:1,3,5"]),
+        ("--task_name x --output_dir o --teacher_path T --student_init teacher:0,3", ["counted from 1"]),
+        ("--task_name x --output_dir o --teacher_path T --student_init teacher:3,1", ["ascending"]),
+        (
+            "--task_name x --output_dir o --teacher_path T --student_init teacher:1 --student_heads 4",
+            ["--student_heads"],
+        ),
+        (
+            "--task_name x --output_dir o --teacher_path T --student_layers 4 --student_hidden 312 --student_heads 5",
+            ["multiple"],
+        ),
+        (
+            "--task_name x --output_dir o --method none --student_init teacher:1",
+            ["--teacher_path", "copies its layers"],
+        ),
+        ("--task_name x --output_dir o --method none --student_layers 2", ["--student_hidden"]),
+    ],
+)
+def test_missing_or_impossible_models_are_refused(line, pieces):
+    refused(line, *pieces)
+
+
+def test_the_pruning_flag_of_fine_tuning_is_not_swallowed():
+    refused("--model_name_or_path M --task_name x --compute_taylor True", "the pruning tools", kind=finetune)
+
+
+@pytest.mark.parametrize("name", ["reduce_memory", "cache_dir", "data_url", "local_rank", "overwrite_cache", "emb_linear", "multi_gpu"])
+def test_old_flags_are_accepted_and_say_so(name, capsys):
+    value = " -1" if name == "local_rank" else " x" if name in ("cache_dir", "data_url", "emb_linear") else ""
+    distill(f"{PADDLE} --{name}{value}")
+    assert capsys.readouterr().err.startswith(f"--{name} has no effect: ")
+
+
+def test_a_batch_counted_differently_is_announced(capsys):
+    distill(f"{HUAWEI} --train_batch_size 32 --gradient_accumulation_steps 2")
+    assert "one update sees 32 x 2 rows" in capsys.readouterr().err
+
+
+def test_without_actions_a_run_trains_and_scores():
+    line = "--model_name_or_path M --task_name x"
+    assert actions(finetune(line).arguments) == Actions(train=True, evaluate=True, predict=False)
+    assert actions(finetune(line + " --do_predict").arguments) == Actions(train=False, evaluate=False, predict=True)
+    assert actions(finetune(line + " --do_train").arguments) == Actions(train=True, evaluate=False, predict=False)
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "gpu", "gpu:1", "xpu", "xpu:0"])
+def test_devices(device):
+    assert distill(f"{PADDLE} --device {device}").arguments.device == device
+
+
+def test_no_cuda_means_cpu():
+    assert distill(f"{HUAWEI} --no_cuda").arguments.device == "cpu"

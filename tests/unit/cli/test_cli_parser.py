@@ -1,0 +1,275 @@
+"""Reading a command line: every way in which a wrong value could pass silently."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from tinybert.cli.dialects import Foreign, Obsolete
+from tinybert.cli.options import Alias, flag
+from tinybert.cli.parser import Arguments, parse
+from tinybert.errors import UserError
+
+
+@dataclass(kw_only=True)
+class Toy(Arguments):
+    """A toy."""
+
+    OBSOLETE: ClassVar = (
+        Obsolete("reduce_memory", False, "memory is small anyway", "Huawei"),
+        Obsolete("cache", True, "no", "HF"),
+    )
+    FOREIGN: ClassVar = (Foreign("beta", "--method emd"),)
+
+    task_name: str = flag(help="the task", group="data")
+    rate: float | None = flag(None, help="rate", group="numbers", alias=(Alias("lr", "Huawei"), Alias("speed", "HF")), above=0)
+    size: int = flag(3, help="size", group="numbers", at_least=-1)
+    share: float = flag(0.5, help="share in 100%", group="numbers", at_least=0, below=1)
+    flip: bool = flag(False, help="switch", group="data", alias=(Alias("enable", "Huawei"),))
+    place: Path | None = flag(None, help="a folder", group="data")
+    kind: str = flag("plain", help="kind", group="data", choices=("plain", "fancy"), later=("future",))
+    layers: list[int] = flag([], help="layers", group="numbers")
+    device: str = flag("auto", help="device", group="data", alias=(Alias("no_cuda", "Huawei", means="cpu"),))
+
+
+def read(*words: str, task: bool = True):
+    return parse(Toy, [*(["--task_name", "SST-2"] if task else []), *words])
+
+
+def error_of(*words: str, task: bool = True) -> str:
+    with pytest.raises(UserError) as caught:
+        read(*words, task=task)
+    text = str(caught.value)
+    assert 1 <= len(text.splitlines()) <= 3
+    return text
+
+
+@pytest.mark.parametrize("words", [["--rate", "2e-5"], ["--rate=2e-5"], ["--lr", "2e-5"], ["--speed=.00002"]])
+def test_every_spelling_reaches_the_same_field(words):
+    parsed = read(*words)
+    assert parsed.arguments.rate == 2e-5
+    assert parsed.given == {"task_name", "rate"}
+    assert parsed.spelled["rate"] == words[0].lstrip("-").split("=")[0]
+
+
+def test_what_is_not_given_is_not_counted_as_given():
+    parsed = read()
+    assert parsed.given == {"task_name"} and parsed.arguments.size == 3 and parsed.arguments.layers == []
+
+
+@pytest.mark.parametrize("text", ["", "True", "true", "TRUE", "1", "yes"])
+def test_a_boolean_is_switched_on_in_every_form(text):
+    assert read("--flip", *([text] if text else [])).arguments.flip is True
+
+
+@pytest.mark.parametrize("text", ["False", "false", "0", "no"])
+def test_a_boolean_is_switched_off_in_every_form(text):
+    assert read("--flip", text).arguments.flip is False
+    assert read(f"--enable={text}").arguments.flip is False
+
+
+def test_a_boolean_does_not_swallow_a_word_that_is_neither():
+    assert "--flip got 'maybe'" in error_of("--flip", "maybe")
+
+
+def test_an_option_after_a_bare_boolean_is_still_read():
+    arguments = read("--flip", "--size", "7").arguments
+    assert arguments.flip and arguments.size == 7
+
+
+def test_abbreviations_are_refused_not_guessed():
+    assert "unknown option --siz" in error_of("--siz", "4")
+
+
+@pytest.mark.parametrize(
+    ("word", "nearest"),
+    [("--taks_name", "--task_name"), ("--task-name", "--task_name"), ("--Rate", "--rate"), ("--lrr=1", "--lr")],
+)
+def test_an_unknown_option_names_the_nearest(word, nearest):
+    text = error_of(word, "x")
+    assert f"unknown option {word.split('=')[0]}" in text and f"Did you mean {nearest}?" in text
+
+
+def test_an_unknown_option_that_resembles_nothing_invents_no_neighbour():
+    assert "Did you mean" not in error_of("--zzzzqqqq")
+
+
+def test_a_stray_word_is_refused():
+    assert "unexpected argument 'SST-2'" in error_of("SST-2", task=False)
+
+
+def test_a_missing_value_is_refused_in_plain_words():
+    assert "--size has no value" in error_of("--size")
+
+
+def test_a_missing_required_option_is_named():
+    assert "--task_name is missing" in error_of(task=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "found", "expected"),
+    [
+        (["--size", "4.0"], "--size got '4.0'", "a whole number"),
+        (["--size", "many"], "--size got 'many'", "a whole number"),
+        (["--size", "-2"], "--size got -2", "at least -1"),
+        (["--rate", "0"], "--rate got 0", "above 0"),
+        (["--lr", "-1e-5"], "--lr got -1e-5", "above 0"),
+        (["--rate", "nan"], "--rate got 'nan'", "a number"),
+        (["--rate", "inf"], "--rate got 'inf'", "a number"),
+        (["--share", "1"], "--share got 1", "at least 0 and below 1"),
+        (["--kind", "fncy"], "--kind got 'fncy'", "did you mean fancy?"),
+        (["--kind", "future"], "not available in this version", "one of plain, fancy"),
+        (["--task_name="], "--task_name got ''", "text"),
+        (["--layers", "1", "x"], "--layers got 'x'", "several values"),
+    ],
+)
+def test_a_wrong_value_names_spelling_value_and_expectation(words, found, expected):
+    text = error_of(*words)
+    assert found in text and expected in text
+
+
+@pytest.mark.parametrize("words", [["--size", "-1"], ["--size=-1"]])
+def test_a_negative_number_is_a_value_not_an_option(words):
+    assert read(*words).arguments.size == -1
+
+
+@pytest.mark.parametrize("words", [["1", "2", "3"], ["1,2,3"], ["1,2", "3"]])
+def test_a_list_is_read_with_spaces_and_commas(words):
+    assert read("--layers", *words).arguments.layers == [1, 2, 3]
+
+
+def test_lists_are_not_shared_between_command_lines():
+    read().arguments.layers.append(1)
+    assert read().arguments.layers == []
+
+
+def test_two_spellings_that_disagree_are_refused():
+    text = error_of("--rate", "1e-5", "--lr", "2e-5")
+    assert "--rate says 1e-05" in text and "--lr says 2e-05" in text
+
+
+def test_two_spellings_that_agree_are_accepted():
+    assert read("--rate", "1e-5", "--lr", "0.00001").arguments.rate == 1e-5
+
+
+def test_the_last_of_equal_spellings_counts():
+    assert read("--size", "4", "--size", "5").arguments.size == 5
+
+
+def test_a_switch_stands_for_its_value():
+    assert read("--no_cuda").arguments.device == "cpu"
+    off = read("--no_cuda", "False")
+    assert off.arguments.device == "auto" and "device" not in off.given
+
+
+def test_a_switch_that_contradicts_the_option_is_refused():
+    assert "both are spellings of --device" in error_of("--no_cuda", "--device", "gpu")
+
+
+def test_an_obsolete_option_says_so_once_and_keeps_its_value_out_of_the_way(capsys):
+    parsed = read("--reduce_memory", "--cache", "/tmp/x", "--reduce_memory", "True", "--size", "4")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["--reduce_memory has no effect: memory is small anyway", "--cache has no effect: no"]
+    assert parsed.arguments.size == 4 and parsed.given == {"task_name", "size"}
+
+
+def test_an_option_of_another_method_is_refused_with_the_method():
+    assert "--beta belongs to --method emd" in error_of("--beta", "0.01")
+
+
+def test_a_path_expands_the_home_folder():
+    assert read("--place", "~/x").arguments.place == Path.home() / "x"
+
+
+def test_help_shows_groups_defaults_and_aliases(capsys):
+    with pytest.raises(SystemExit) as done:
+        read("--help", task=False)
+    text = " ".join(capsys.readouterr().out.split())
+    assert done.value.code == 0
+    for piece in (
+        "A toy.",
+        "numbers:",
+        "size (default: 3)",
+        "--lr [Huawei], --speed [HF]",
+        "the task (required)",
+        "in 100%",
+    ):
+        assert piece in text
+    assert "--reduce_memory" not in text
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit):
+        read("--version", task=False)
+    assert capsys.readouterr().out.startswith("tinybert ")
+
+
+def config(folder: Path, text: str, name: str = "run.yaml") -> list[str]:
+    (folder / name).write_text(text, encoding="utf-8")
+    return ["--config", str(folder / name)]
+
+
+def test_a_yaml_file_gives_options_with_their_types(tmp_path):
+    words = config(tmp_path, "task_name: CoLA\nlr: 5e-5\nflip: yes\nlayers: [1, 2]\nshare: 0\nplace: null\nno_cuda: true\n")
+    parsed = read(*words, task=False)
+    arguments = parsed.arguments
+    assert (arguments.rate, arguments.flip, arguments.layers, arguments.share) == (5e-5, True, [1, 2], 0.0)
+    assert arguments.device == "cpu" and arguments.place is None
+    assert parsed.given == {"task_name", "rate", "flip", "layers", "share", "device"} and parsed.spelled["rate"] == "lr"
+
+
+def test_a_json_file_gives_the_same(tmp_path):
+    words = config(tmp_path, json.dumps({"task_name": "CoLA", "size": 9}), "run.json")
+    assert read(*words, task=False).arguments.size == 9
+
+
+def test_the_command_line_beats_the_file_whatever_the_spelling(tmp_path):
+    parsed = read(*config(tmp_path, "lr: 5e-5\ntask_name: CoLA"), "--rate", "1e-5")
+    assert parsed.arguments.rate == 1e-5 and parsed.spelled["rate"] == "rate" and parsed.arguments.task_name == "SST-2"
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("siz: 4", ["unknown option siz", "did you mean size?"]),
+        ("size: four", ["size got 'four'", "a whole number"]),
+        ("size: 4.5", ["size got 4.5", "a whole number"]),
+        ("size: true", ["size got True", "a whole number"]),
+        ("kind: 3", ["kind got 3", "one of plain, fancy"]),
+        ("flip: 7", ["flip got 7", "True or False"]),
+        ("rate: 1\nlr: 2", ["both are spellings of --rate"]),
+        ("size: 4\nsize: 5", ["names size twice"]),
+        ("- size", ["holds no options"]),
+        ("size: [", ["is not YAML"]),
+        ("beta: 1", ["belongs to --method emd"]),
+        ("config: x", ["unknown option config"]),
+        ("size:\n  deep: 1", ["size got {'deep': 1}"]),
+    ],
+)
+def test_a_wrong_file_names_key_value_and_expectation(tmp_path, text, pieces):
+    message = error_of(*config(tmp_path, text))
+    assert all(piece in message for piece in pieces), message
+
+
+def test_json_that_is_not_json_or_repeats_a_key_is_refused(tmp_path):
+    assert "is not JSON" in error_of(*config(tmp_path, "{", "a.json"))
+    assert "names size twice" in error_of(*config(tmp_path, '{"size": 1, "size": 2}', "a.json"))
+
+
+def test_a_missing_file_and_two_files_are_refused(tmp_path):
+    assert "cannot be read" in error_of("--config", str(tmp_path / "none.yaml"))
+    words = config(tmp_path, "size: 4")
+    assert "given 2 times" in error_of(*words, *words)
+
+
+def test_an_empty_file_is_no_error(tmp_path):
+    assert read(*config(tmp_path, "# nothing yet\n")).arguments.size == 3
+
+
+def test_an_obsolete_key_of_a_file_says_so(tmp_path, capsys):
+    read(*config(tmp_path, "reduce_memory: true"))
+    assert "--reduce_memory has no effect" in capsys.readouterr().err

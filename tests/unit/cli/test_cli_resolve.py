@@ -1,0 +1,318 @@
+"""Presets really applied, explicit flags first, and nothing ignored without a word."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import pytest
+
+from tinybert.cli.arguments import FinetuneArguments, TaskDistillArguments
+from tinybert.cli.options import options_of
+from tinybert.cli.parser import parse
+from tinybert.cli.presets import PRESETS, ByText, PerTask
+from tinybert.cli.resolve import resolve, resolve_finetune
+from tinybert.errors import UserError
+
+BASE = "--task_name x --output_dir o --teacher_path T --student_model_name_or_path S "
+
+
+def resolved(more: str = "", stage: str = "both", task: str = "SST-2", single: bool = True, regression: bool = False):
+    parsed = parse(TaskDistillArguments, shlex.split(BASE + more))
+    return resolve(parsed.arguments, parsed.given, stage, task, single, regression)
+
+
+def finetune(more: str = "", task: str = "SST-2", single: bool = True):
+    parsed = parse(FinetuneArguments, shlex.split("--task_name x --model_name_or_path M " + more))
+    return resolve_finetune(parsed.arguments, parsed.given, task, single)
+
+
+def source(result, stage: str, name: str) -> str:
+    return {row[0]: row[2] for row in result[stage].as_table()}[name]
+
+
+def test_sound_is_the_default_and_counts_no_padding():
+    result = resolved()
+    intermediate, prediction = result["intermediate"], result["prediction"]
+    assert result.preset == "sound" and not result.unused and not result.warnings
+    assert (intermediate.teacher_mode, intermediate.teacher_head) == ("eval", "trained")
+    assert (intermediate.attention_reduction, intermediate.hidden_reduction) == ("masked", "masked")
+    assert (intermediate.layer_map, intermediate.projection, intermediate.pad_embedding) == ("uniform", "auto", "free")
+    assert (prediction.soft_ce_reduction, prediction.temperature_square, prediction.T, prediction.alpha) == (
+        "sum",
+        True,
+        1.0,
+        1.0,
+    )
+    assert (intermediate.learning_rate, prediction.learning_rate) == (5e-5, 3e-5)
+    assert (intermediate.num_train_epochs, prediction.num_train_epochs) == (20, 3.0)
+    assert (intermediate.optimizer, intermediate.weight_decay, intermediate.max_grad_norm, intermediate.grad_clip) == (
+        "adamw", 0.01, 1.0, "global",
+    )  # fmt: skip
+    assert (intermediate.lr_schedule, intermediate.warmup_proportion, intermediate.warmup_steps) == ("linear", 0.1, 0)
+    assert intermediate.drop_last is False and intermediate.pad_to_max_length is False
+
+
+@pytest.mark.parametrize(
+    ("task", "single", "epochs", "length"),
+    [("CoLA", True, 50, 64), ("SST-2", True, 20, 64), ("MNLI", False, 10, 128), ("QQP", False, 10, 128), ("STS-B", False, 20, 128),
+     ("demo", True, 20, 64)],
+)  # fmt: skip
+def test_sound_numbers_depend_on_the_task(task, single, epochs, length):
+    settings = resolved(task=task, single=single)["intermediate"]
+    assert (settings.num_train_epochs, settings.max_seq_length) == (epochs, length)
+
+
+@pytest.mark.parametrize(
+    ("task", "epochs", "length"),
+    [("CoLA", 50, 64), ("MNLI", 5, 128), ("MRPC", 20, 128), ("SST-2", 10, 64), ("STS-B", 20, 128), ("QQP", 5, 128), ("QNLI", 10, 128),
+     ("RTE", 20, 128)],
+)  # fmt: skip
+def test_huawei_applies_the_table_that_its_script_leaves_unused(task, epochs, length):
+    settings = resolved("--preset huawei", task=task)["intermediate"]
+    assert (settings.num_train_epochs, settings.max_seq_length) == (epochs, length)
+
+
+def test_huawei_conventions_as_its_script_runs():
+    result = resolved("--preset huawei", task="MRPC", single=False)
+    first, second = result["intermediate"], result["prediction"]
+    assert (first.teacher_mode, first.teacher_head, first.pad_embedding) == ("train", "relu", "frozen")
+    assert (first.attention_reduction, first.hidden_reduction, first.projection) == ("zeroed", "mean", "shared")
+    assert (first.optimizer, first.adam_epsilon, first.weight_decay, first.max_grad_norm, first.grad_clip) == (
+        "bertadam", 1e-6, 0.01, 1.0, "tensor",
+    )  # fmt: skip
+    assert (first.lr_schedule, first.warmup_proportion, first.drop_last, first.pad_to_max_length) == (
+        "constant",
+        0.0,
+        True,
+        True,
+    )
+    assert (second.lr_schedule, second.warmup_proportion, second.learning_rate, second.num_train_epochs) == (
+        "linear",
+        0.1,
+        3e-5,
+        3.0,
+    )
+    assert (second.soft_ce_reduction, second.temperature_square) == ("mean", False)
+    assert resolved("--preset huawei", stage="prediction", regression=True)["prediction"].regression_target == "gold"
+
+
+def test_paddlenlp_conventions_as_its_script_runs():
+    result = resolved("--preset paddlenlp", task="MNLI", single=False)
+    first, second = result["intermediate"], result["prediction"]
+    assert (first.layer_map, first.projection, first.attention_reduction, first.hidden_reduction) == (
+        "double",
+        "per_layer",
+        "raw",
+        "mean",
+    )
+    assert (first.weight_decay, first.max_grad_norm, first.grad_clip, first.num_train_epochs) == (0.0, 0.0, None, 10)
+    assert (first.teacher_mode, first.teacher_head, first.lr_schedule) == ("train", "trained", "linear")
+    assert (second.soft_ce_reduction, second.temperature_square, second.lr_schedule) == ("sum", False, "linear")
+
+
+def test_the_published_loss_of_zero_is_announced():
+    result = resolved("--preset paddlenlp", task="STS-B", single=False, regression=True)
+    assert result["prediction"].regression_target == "softmax"
+    assert any("loss is 0" in line for line in result.warnings)
+    assert not resolved("--preset paddlenlp").warnings
+
+
+def test_paper_takes_original_rows_for_sts_b_and_says_so():
+    result = resolved("--preset paper --use_aug", task="STS-B", single=False, regression=True)
+    assert result["intermediate"].use_aug is True and result["prediction"].use_aug is False
+    assert any("original rows" in line for line in result.warnings)
+    asked = resolved("--preset paper --use_aug --prediction_aug", task="STS-B", single=False, regression=True)
+    assert asked["prediction"].use_aug is True and not asked.warnings
+    assert resolved("--preset paper --use_aug")["prediction"].use_aug is True
+    alone = resolved("--preset paper --use_aug", "prediction", "STS-B", False, True)
+    assert [entry.name for entry in alone.unused] == ["use_aug"]
+
+
+def test_an_explicit_flag_beats_every_preset():
+    for preset in ("sound", "paper", "huawei", "paddlenlp"):
+        settings = resolved(f"--preset {preset} --learning_rate 1e-3 --weight_decay 0.5 --teacher_mode eval", "prediction")["prediction"]
+        assert (settings.learning_rate, settings.weight_decay, settings.teacher_mode) == (1e-3, 0.5, "eval")
+
+
+def test_a_stage_option_beats_the_common_one():
+    result = resolved("--learning_rate 1e-3 --prediction_learning_rate 2e-3 --num_train_epochs 7 --intermediate_epochs 9 "
+                      "--intermediate_max_steps 5 --intermediate_aug")  # fmt: skip
+    first, second = result["intermediate"], result["prediction"]
+    assert (first.learning_rate, second.learning_rate) == (1e-3, 2e-3)
+    assert (first.max_steps, second.max_steps, second.num_train_epochs) == (5, -1, 7.0)
+    assert (first.use_aug, second.use_aug) == (True, False)
+    assert source(result, "prediction", "learning_rate") == "given (prediction_learning_rate)"
+
+
+def test_every_value_says_where_it_comes_from():
+    result = resolved("--batch_size 8 --preset paper", "intermediate")
+    assert source(result, "intermediate", "batch_size") == "given"
+    assert source(result, "intermediate", "layer_map") == "preset paper"
+    assert source(result, "intermediate", "seed") == "default"
+
+
+@pytest.mark.parametrize("preset", ["sound", "paper", "huawei", "paddlenlp"])
+@pytest.mark.parametrize("regression", [False, True])
+def test_no_setting_is_left_without_a_value(preset, regression):
+    result = resolved(f"--preset {preset}", regression=regression)
+    for stage, settings in result.stages.items():
+        for name, value, _ in settings.as_table():
+            assert value is not None or name == "do_lower_case", f"{stage}.{name}"
+        for name in (
+            "batch_size",
+            "eval_batch_size",
+            "learning_rate",
+            "num_train_epochs",
+            "max_seq_length",
+            "optimizer",
+            "seed",
+        ):
+            assert getattr(settings, name) is not None
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_presets_name_only_real_options_with_allowed_values(preset):
+    options = options_of(TaskDistillArguments)
+    for table in (
+        PRESETS[preset].both,
+        PRESETS[preset].intermediate,
+        PRESETS[preset].prediction,
+        PRESETS[preset].finetune,
+    ):
+        for name, value in table.items():
+            plain = [value]
+            if isinstance(value, PerTask):
+                plain = [value.default, *value.tasks.values()]
+            elif isinstance(value, ByText):
+                plain = [value.single, value.pair]
+            for entry in plain:
+                assert entry is None or options[name].read(entry, name) == entry
+
+
+@pytest.mark.parametrize(
+    ("more", "stage", "regression", "names"),
+    [
+        ("--method logits --layer_map top", "prediction", False, ["layer_map"]),
+        ("--projection shared", "prediction", False, ["projection"]),
+        ("--T 2", "prediction", True, ["T"]),
+        ("--T 2 --alpha 0", "prediction", False, ["T"]),
+        ("--T 2 --alpha 0.5", "intermediate", False, ["T", "alpha"]),
+        (
+            "--method none --alpha 0.5 --teacher_mode train",
+            "prediction",
+            False,
+            ["alpha", "teacher_mode", "teacher_path"],
+        ),
+        ("--regression_target gold", "prediction", False, ["regression_target"]),
+        ("--regression_target gold --alpha 0.5", "prediction", True, ["alpha"]),
+        ("--lr_schedule constant --warmup_proportion 0.2", "both", False, ["warmup_proportion"]),
+        ("--lr_schedule constant --warmup_steps 9", "both", False, ["warmup_steps"]),
+        ("--warmup_steps 9 --warmup_proportion 0.2", "both", False, ["warmup_proportion"]),
+        ("--max_grad_norm 0 --grad_clip tensor", "both", False, ["grad_clip"]),
+        ("--preset paddlenlp --grad_clip tensor", "both", False, ["grad_clip"]),
+        ("--max_steps 5 --num_train_epochs 2", "both", False, ["num_train_epochs"]),
+        ("--use_att False --attention_weight 2", "intermediate", False, ["attention_weight"]),
+        ("--use_att False --attention_weight 2", "prediction", False, ["use_att", "attention_weight"]),
+        ("--intermediate_epochs 2", "prediction", False, ["intermediate_epochs"]),
+        ("--learning_rate 1e-3 --prediction_learning_rate 1e-4", "prediction", False, ["learning_rate"]),
+        ("--ablation trm", "prediction", False, ["ablation"]),
+        ("--ablation pred --T 2", "prediction", False, ["T"]),
+        ("--preset huawei --warmup_proportion 0.2", "intermediate", False, ["warmup_proportion"]),
+        ("--preset huawei --warmup_proportion 0.2", "both", False, []),
+        ("--layer_map top --T 2", "both", False, []),
+    ],
+)
+def test_flags_that_cannot_be_honoured_are_reported(more, stage, regression, names):
+    result = resolved(more, stage, regression=regression)
+    assert {entry.name for entry in result.unused} - {"teacher_path"} == set(names) - {"teacher_path"}
+    assert ("teacher_path" in {entry.name for entry in result.unused}) == ("teacher_path" in names)
+    for name in names:
+        assert any(line.startswith(f"--{name} ") and "not used" in line for line in result.warnings)
+        assert any(row[0] == name and row[2].startswith("unused: ") for row in result.as_table())
+
+
+def test_what_a_preset_sets_and_a_stage_ignores_is_no_warning():
+    assert not resolved("--preset huawei", "intermediate").warnings
+
+
+@pytest.mark.parametrize(
+    ("ablation", "off"),
+    [
+        ("embd", {"use_embedding"}),
+        ("hidn", {"use_rep"}),
+        ("attn", {"use_att"}),
+        ("trm", {"use_rep", "use_att"}),
+        ("pred", set()),
+    ],
+)
+def test_ablations_switch_off_what_the_paper_does(ablation, off):
+    result = resolved(f"--ablation {ablation}")
+    first = result["intermediate"]
+    assert {name for name in ("use_embedding", "use_rep", "use_att") if not getattr(first, name)} == off
+    assert result["prediction"].use_pred is (ablation != "pred")
+
+
+def test_without_logits_the_prediction_stage_learns_gold_labels_on_the_original_rows():
+    result = resolved("--ablation pred --use_aug")
+    assert (result["prediction"].alpha, result["prediction"].T, result["prediction"].use_aug) == (0.0, None, False)
+    assert result["intermediate"].use_aug is True
+    none = resolved("--method none", "prediction")["prediction"]
+    assert (none.alpha, none.prediction_weight, none.teacher_mode) == (0.0, 1.0, None)
+
+
+def test_an_intermediate_stage_without_losses_is_refused():
+    with pytest.raises(UserError, match="nothing is left to learn"):
+        resolved("--use_att False --use_rep False --use_embedding False", "intermediate")
+
+
+@pytest.mark.parametrize(
+    ("more", "steps", "proportion"),
+    [
+        ("", 0, 0.1),
+        ("--warmup_steps 7", 7, 0.0),
+        ("--warmup_steps 0", 0, 0.0),
+        ("--warmup_steps 0 --warmup_proportion 0.1", 0, 0.1),
+    ],
+)
+def test_warm_up_is_steps_or_a_proportion_never_both(more, steps, proportion):
+    settings = resolved(more, "prediction")["prediction"]
+    assert (settings.warmup_steps, settings.warmup_proportion) == (steps, proportion)
+
+
+def test_the_table_names_the_stage_only_where_stages_differ():
+    names = [row[0] for row in resolved().as_table()]
+    assert "batch_size" in names and "intermediate.learning_rate" in names and "prediction.learning_rate" in names
+    assert len(names) == len(set(names))
+    assert "learning_rate" in [row[0] for row in resolved(stage="prediction").as_table()]
+    assert "preset sound" in resolved().as_text()
+
+
+def test_the_result_can_be_saved_as_json():
+    saved = json.loads(json.dumps(resolved("--T 2", "intermediate").as_dict()))
+    assert saved["stages"]["intermediate"]["sources"]["batch_size"] == "preset sound"
+    assert saved["unused"][0]["name"] == "T"
+
+
+@pytest.mark.parametrize(
+    ("preset", "epochs", "length", "decay", "norm"),
+    [("sound", 3, 64, 0.01, 1.0), ("paddlenlp", 3, 128, 0.0, 0.0), ("huawei", 3, 128, 0.0, 0.0), ("emd", 4, 128, 0.0, 1.0),
+     ("mud", 5, 128, 0.0, 1.0)],
+)  # fmt: skip
+def test_fine_tuning_presets(preset, epochs, length, decay, norm):
+    settings = finetune(f"--preset {preset}")["finetune"]
+    assert (settings.num_train_epochs, settings.max_seq_length, settings.weight_decay, settings.max_grad_norm) == (
+        epochs,
+        length,
+        decay,
+        norm,
+    )
+    assert settings.learning_rate == 2e-5 and settings.batch_size == 32
+
+
+def test_hugging_face_evaluation_interval_is_logging_steps():
+    settings = finetune("--evaluate_during_training --logging_steps 50 --save_steps 0")["finetune"]
+    assert settings.save_steps == 50
+    assert finetune("--save_steps 0 --logging_steps 50")["finetune"].save_steps == 0
+    both = finetune("--evaluate_during_training --logging_steps 50 --save_steps 500")
+    assert both["finetune"].save_steps == 50 and [entry.name for entry in both.unused] == ["save_steps"]

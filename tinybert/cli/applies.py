@@ -1,0 +1,73 @@
+"""Which settings have no effect in a stage, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tinybert.errors import UserError
+
+_INTERMEDIATE_ONLY = (
+    "layer_map", "projection", "use_embedding", "use_rep", "use_att", "embedding_weight", "hidden_weight",
+    "attention_weight", "attention_reduction", "attention_heads", "hidden_reduction",
+)  # fmt: skip
+_LOGITS = ("T", "alpha", "prediction_weight", "soft_ce_reduction", "temperature_square", "regression_target")
+_TEACHER = ("teacher_mode", "teacher_head")
+
+
+def common_reasons(values: Mapping[str, object]) -> dict[str, str]:
+    """Name and reason of optimisation settings that have no effect beside the others."""
+    found: dict[str, str] = {}
+    if values["max_steps"] > 0:
+        found["num_train_epochs"] = "max_steps beats it"
+    if values["lr_schedule"] == "constant":
+        found.update(dict.fromkeys(("warmup_steps", "warmup_proportion"), "a constant schedule has no warm-up"))
+    if values["max_grad_norm"] == 0:
+        found["grad_clip"] = "max_grad_norm 0 means no clipping"
+    return found
+
+
+def distill_reasons(values: Mapping[str, object], stage: str, method: str, regression: bool) -> dict[str, str]:
+    """Name and reason of distillation settings that have no effect in this stage with this method.
+
+    Raises:
+        UserError: nothing is left to learn from in the intermediate stage.
+    """
+    if stage == "intermediate":
+        return _intermediate(values)
+    return _prediction(values, method, regression)
+
+
+def _intermediate(values: Mapping[str, object]) -> dict[str, str]:
+    found = dict.fromkeys(("use_pred", *_LOGITS), "the intermediate stage learns hidden states and attention, not logits")
+    hidden = values["use_embedding"] or values["use_rep"]
+    if not hidden and not values["use_att"]:
+        raise UserError(
+            "nothing is left to learn in the intermediate stage: use_embedding, use_rep and use_att are all off\n"
+            "leave one of them on, or choose --stage prediction"
+        )
+    if not values["use_embedding"]:
+        found["embedding_weight"] = "use_embedding is off"
+    if not values["use_rep"]:
+        found["hidden_weight"] = "use_rep is off"
+    if not hidden:
+        found.update(dict.fromkeys(("hidden_reduction", "projection"), "use_embedding and use_rep are off"))
+    if not values["use_att"]:
+        found.update(dict.fromkeys(("attention_weight", "attention_reduction", "attention_heads"), "use_att is off"))
+    return found
+
+
+def _prediction(values: Mapping[str, object], method: str, regression: bool) -> dict[str, str]:
+    if method == "none":
+        return dict.fromkeys((*_INTERMEDIATE_ONLY, "use_pred", "ablation", *_LOGITS, *_TEACHER), "--method none learns gold labels only")
+    found = dict.fromkeys(_INTERMEDIATE_ONLY, "the prediction stage learns logits only")
+    if not values["use_pred"]:
+        return {**found, **dict.fromkeys((*_LOGITS, *_TEACHER), "without use_pred the stage learns gold labels only")}
+    if not regression:
+        found["regression_target"] = "the task is a classification"
+    elif values["regression_target"] != "softmax":
+        found.update(dict.fromkeys(("T", "soft_ce_reduction", "temperature_square"), "a regression has no classes"))
+    if regression and values["regression_target"] == "gold":
+        found["alpha"] = "with regression_target gold both terms are the same"
+    if values["alpha"] == 0:
+        found.update(dict.fromkeys(("T", "soft_ce_reduction", "temperature_square"), "alpha 0 leaves no teacher term"))
+    return found

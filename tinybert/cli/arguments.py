@@ -1,0 +1,239 @@
+"""The arguments of every script and verb."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tinybert.cli import dialects
+from tinybert.cli.dialects import EMD, HF, HUAWEI, MUD
+from tinybert.cli.groups import PRESET as FROM_PRESET
+from tinybert.cli.groups import (
+    DataArguments,
+    DeviceArguments,
+    OptimisationArguments,
+    RunArguments,
+    actions,
+    common_checks,
+    in_data,
+    in_optimisation,
+    in_run,
+)
+from tinybert.cli.options import Alias, flag
+from tinybert.cli.parser import Arguments
+from tinybert.cli.stages import ABLATIONS, infer_stage
+from tinybert.cli.students import check_student
+from tinybert.errors import UserError
+from tinybert.mapping import NAMES as LAYER_MAPS
+
+THREE = f"{HUAWEI}, {EMD}, {MUD}"
+ORDER = ("models", "stage and method", "data", "losses", "published differences", "optimisation", "run")
+in_models = partial(flag, group="models")
+in_stage = partial(flag, group="stage and method")
+in_losses = partial(flag, group="losses")
+# conventions on which the published systems disagree
+in_conventions = partial(flag, group="published differences", unset=FROM_PRESET)
+
+
+@dataclass(kw_only=True)
+class FinetuneArguments(RunArguments, OptimisationArguments, DataArguments):
+    """Fine-tune a BERT-like encoder on a GLUE task: a teacher, or a plain baseline to compare a student with."""
+
+    OBSOLETE = dialects.OBSOLETE_FINETUNE
+    FOREIGN = dialects.FOREIGN_FINETUNE
+    GROUPS = ORDER
+
+    model_name_or_path: str = in_models(help="the folder or name of the pre-trained model")
+    model_type: str | None = in_models(None, help="the family of the model (bert, ernie, ...)", unset="from its configuration")
+    tokenizer_name_or_path: str | None = in_models(
+        None, help="the folder or name of the tokenizer", alias=(Alias("tokenizer_name", HF),), unset="the model's own"
+    )
+    output_dir: Path | None = in_run(None, help="the folder of this run's results", unset="pretrained_models/<TASK>")
+    preset: str = in_run(
+        "sound",
+        help="the named set of conventions and numbers that fills in what is not given",
+        choices=("sound", "paper", "huawei", "paddlenlp", "emd", "mud"),
+    )
+    evaluate_during_training: bool = in_run(
+        False, help="evaluate every logging_steps instead of every save_steps, as the Hugging Face scripts do"
+    )
+
+    def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
+        """Refuse contradictions among the shared options."""
+        return [*super().check(given, spelled), *common_checks(self, given, spelled)]
+
+
+@dataclass(kw_only=True)
+class TaskDistillArguments(RunArguments, OptimisationArguments, DataArguments):
+    """Distil a fine-tuned teacher into a small student on one GLUE task, in one stage or two."""
+
+    OBSOLETE = dialects.OBSOLETE_DISTILL
+    FOREIGN = dialects.FOREIGN_DISTILL
+    GROUPS = ORDER
+
+    teacher_path: str | None = in_models(
+        None,
+        help="the folder of the fine-tuned teacher",
+        alias=(Alias("teacher_model", THREE),),
+        unset="required unless --method none",
+    )
+    teacher_model_type: str = in_models("bert", help="the family of the teacher")
+    student_model_name_or_path: str | None = in_models(
+        None,
+        help="the folder or name of the student to start from",
+        alias=(Alias("student_model", THREE),),
+        unset="required unless student_init or student_layers is given",
+    )
+    model_type: str = in_models("tinybert", help="the family of the student")
+    student_init: str | None = in_models(
+        None, help="start the student from these layers of the teacher, counted from 1", metavar="teacher:1,3,5"
+    )
+    student_layers: int | None = in_models(None, help="build a fresh student with this many layers", at_least=1)
+    student_hidden: int | None = in_models(None, help="hidden size of a fresh student", unset="the teacher's", at_least=1)
+    student_heads: int | None = in_models(None, help="attention heads of a fresh student", unset="the teacher's", at_least=1)
+    student_ffn: int | None = in_models(None, help="feed-forward size of a fresh student", unset="4 x its hidden size", at_least=1)
+
+    output_dir: Path = in_run(help="the folder of this run's results; both stages of a task may share it")
+    stage: str | None = in_stage(
+        None,
+        help="what to learn: hidden states and attention, then logits, or both one after the other",
+        choices=("intermediate", "prediction", "both"),
+        unset="from the spelling: teacher_path prediction, teacher_model intermediate",
+    )
+    intermediate_distill: bool = in_stage(False, help="old spelling of --stage intermediate")
+    pred_distill: bool = in_stage(False, help="old spelling of --stage prediction")
+    method: str = in_stage(
+        "tinybert",
+        help="tinybert: both stages; logits: the teacher's logits only; none: gold labels only",
+        choices=("tinybert", "logits", "none"),
+        later=("emd", "mud"),
+    )
+    ablation: str | None = in_stage(
+        None,
+        help="leave out, as the paper does: embedding, hidden states, attention, both of these (trm), or the logits",
+        choices=tuple(ABLATIONS),
+        unset="nothing left out",
+    )
+    layer_map: str | None = in_losses(
+        None,
+        help="which teacher layer each student entry learns from: " + ", ".join(LAYER_MAPS) + ", or pairs student:teacher",
+        metavar="NAME|0:0,1:3,2:6",
+        unset=FROM_PRESET,
+    )
+    projection: str | None = in_losses(
+        None,
+        help="the linear map from student to teacher width: one, one per entry, none, or auto (as the student has it)",
+        choices=("auto", "shared", "per_layer", "none"),
+        unset=FROM_PRESET,
+    )
+    T: float | None = in_losses(
+        None,
+        help="temperature of the logits",
+        alias=(Alias("temperature", f"{HUAWEI}, {MUD}"),),
+        unset=FROM_PRESET,
+        above=0,
+    )
+    alpha: float | None = in_losses(
+        None,
+        help="weight of the teacher against gold labels in the prediction stage; 1: teacher only",
+        unset=FROM_PRESET,
+        at_least=0,
+        at_most=1,
+    )
+    embedding_weight: float = in_losses(1.0, help="weight of the embedding loss", at_least=0)
+    hidden_weight: float = in_losses(1.0, help="weight of the hidden-state loss", at_least=0)
+    attention_weight: float = in_losses(1.0, help="weight of the attention loss", at_least=0)
+    prediction_weight: float = in_losses(1.0, help="weight of the prediction loss", at_least=0)
+    use_embedding: bool = in_losses(True, help="learn the embedding output")
+    use_rep: bool = in_losses(True, help="learn the hidden states")
+    use_att: bool = in_losses(True, help="learn the attention scores")
+    use_pred: bool = in_losses(True, help="learn the logits; without it the prediction stage learns gold labels")
+
+    teacher_mode: str | None = in_conventions(
+        None, help="the teacher without dropout (eval) or, as published, with it (train)", choices=("eval", "train")
+    )
+    teacher_head: str | None = in_conventions(
+        None,
+        help="the teacher's head as it was trained, or with a ReLU before the classifier",
+        choices=("trained", "relu"),
+    )
+    attention_reduction: str | None = in_conventions(
+        None,
+        help="attention scores of padding: not counted, set to 0 but counted, or compared as they are",
+        choices=("masked", "zeroed", "raw"),
+    )
+    hidden_reduction: str | None = in_conventions(
+        None, help="hidden states of padding: not counted, or part of the mean", choices=("masked", "mean")
+    )
+    soft_ce_reduction: str | None = in_conventions(None, help="soft cross-entropy: sum or mean over the classes", choices=("sum", "mean"))
+    temperature_square: bool | None = in_conventions(None, help="multiply the soft cross-entropy by T^2")
+    regression_target: str | None = in_conventions(
+        None,
+        help="what a regression learns: the teacher's score, the gold score, or the softmax of one class (loss 0)",
+        choices=("teacher", "gold", "softmax"),
+    )
+    pad_embedding: str | None = in_conventions(None, help="train the word embedding of [PAD] or not", choices=("free", "frozen"))
+    attention_heads: str | None = in_conventions(
+        None,
+        help="different numbers of heads: refuse (match), or compare averages over heads",
+        choices=("match", "average"),
+    )
+
+    intermediate_epochs: float | None = in_optimisation(
+        None, help="num_train_epochs of the intermediate stage", unset="num_train_epochs", above=0
+    )
+    prediction_epochs: float | None = in_optimisation(
+        None, help="num_train_epochs of the prediction stage", unset="num_train_epochs", above=0
+    )
+    intermediate_learning_rate: float | None = in_optimisation(
+        None, help="learning_rate of the intermediate stage", unset="learning_rate", above=0
+    )
+    prediction_learning_rate: float | None = in_optimisation(
+        None, help="learning_rate of the prediction stage", unset="learning_rate", above=0
+    )
+    intermediate_max_steps: int | None = in_optimisation(None, help="max_steps of the intermediate stage", unset="max_steps", at_least=-1)
+    prediction_max_steps: int | None = in_optimisation(None, help="max_steps of the prediction stage", unset="max_steps", at_least=-1)
+    intermediate_aug: bool | None = in_data(None, help="use_aug of the intermediate stage", unset="use_aug")
+    prediction_aug: bool | None = in_data(None, help="use_aug of the prediction stage", unset="use_aug")
+
+    def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
+        """Refuse a missing teacher or student, two kinds of student, a malformed map, and contradictory stages."""
+        notes = [*super().check(given, spelled), *common_checks(self, given, spelled)]
+        check_student(self)
+        if actions(self).train:
+            if self.teacher_path is None and (self.method != "none" or self.student_init):
+                reason = "--student_init copies its layers" if self.student_init else "give a fine-tuned teacher, or --method none"
+                raise UserError(f"--teacher_path (or --teacher_model) is missing\n{reason}")
+            infer_stage(self, given, spelled)
+        if self.layer_map and self.layer_map not in LAYER_MAPS and not re.fullmatch(r"\d+:\d+(,\d+:\d+)*", self.layer_map):
+            raise UserError(
+                f"--layer_map got {self.layer_map!r}\nexpected one of {', '.join(LAYER_MAPS)}, or pairs student:teacher such as 0:0,1:3,2:6"
+            )
+        for name, value in ABLATIONS.get(self.ablation or "", {}).items():
+            if name in given and getattr(self, name) != value:
+                raise UserError(f"--ablation {self.ablation} sets {name} to {value}, --{name} says otherwise\ngive one of them")
+        return notes
+
+
+@dataclass(kw_only=True)
+class DemoArguments(DeviceArguments):
+    """Fine-tune a small teacher and distil it, on the demo data that comes with the package."""
+
+    task_name: str = in_data("demo", help="the task")
+    model: str = in_models("all-minilm-l6-v2", help="the folder or name of the pre-trained model that becomes the teacher")
+    output_dir: Path = in_run(Path("runs/demo"), help="the folder of the results")
+    overwrite_output_dir: bool = in_run(False, help="replace earlier results")
+    quick: bool = in_run(False, help="a few updates per stage: shows that everything works, not how well")
+    seed: int = in_run(42, help="seed of sampling, dropout and fresh weights", at_least=0)
+
+
+@dataclass(kw_only=True)
+class DownloadArguments(Arguments):
+    """Fetch the data of GLUE tasks ahead of a run."""
+
+    tasks: str = in_data("all", help="task names separated by commas, or all", metavar="all|SST-2,...")
+    glue_dir: Path | None = in_data(
+        None, help="the folder that gets one folder per task", unset="$DATA_HOME/Glue, else $PPNLP_HOME/datasets/Glue"
+    )

@@ -1,0 +1,73 @@
+"""docs/flags.md: every option of every script, its other spellings, and what is accepted without effect."""
+
+from __future__ import annotations
+
+from tinybert.cli.arguments import DemoArguments, DownloadArguments, FinetuneArguments, TaskDistillArguments
+from tinybert.cli.options import Option, options_of
+from tinybert.cli.parser import Arguments
+from tinybert.cli.presets import PRESETS
+
+SCRIPTS: dict[str, type[Arguments]] = {
+    "task_distill.py": TaskDistillArguments,
+    "benchmark/glue/run_glue.py": FinetuneArguments,
+    "python -m tinybert demo": DemoArguments,
+    "python -m tinybert download": DownloadArguments,
+}
+_HEADER = """# Options
+
+Made by `python -m tinybert flags > docs/flags.md`; a test compares the two.
+
+Every script also takes `--config FILE` (YAML or JSON with the names below; the command line wins), `--help` and
+`--version`. True-or-false options take `--name`, `--name True` and `--name False`. Names are never abbreviated. Two
+spellings of one option must agree.
+"""
+
+
+def flags_page() -> str:
+    """The whole page."""
+    parts = [_HEADER]
+    for script, arguments_class in SCRIPTS.items():
+        parts.append(f"## `{script}`\n\n{(arguments_class.__doc__ or '').strip()}\n")
+        options = list(options_of(arguments_class).values())
+        for group in dict.fromkeys([*arguments_class.GROUPS, *(option.group for option in options)]):
+            rows = [_row(option) for option in options if option.group == group]
+            if rows:
+                parts.append("\n".join([f"### {group}", "", *_table("option", "values", "default", "what", "also", rows=rows)]) + "\n")
+    parts.append("## Presets\n\n" + "\n".join(_table("name", "what", rows=[[p.name, p.summary] for p in PRESETS.values()])) + "\n")
+    parts.append(
+        "## Accepted without effect\n\nEach prints one line.\n\n"
+        + "\n".join(_table("option", "why", "comes from", "accepted by", rows=_obsolete()))
+        + "\n"
+    )
+    parts.append(
+        "## Options of other methods and tools\n\nRefused, with a line that says where they belong.\n\n"
+        + "\n".join(_table("option", "belongs to", rows=_foreign()))
+        + "\n"
+    )
+    return "\n".join(parts)
+
+
+def _row(option: Option) -> list[str]:
+    also = "<br>".join(f"`--{alias.name}` ({alias.dialect})" for alias in option.aliases)
+    return [f"`--{option.name}`", option.expected, option.default_words, option.help, also]
+
+
+def _obsolete() -> list[list[str]]:
+    scripts: dict[object, list[str]] = {}
+    for script, arguments_class in SCRIPTS.items():
+        for entry in arguments_class.OBSOLETE:
+            scripts.setdefault(entry, []).append(script.rsplit("/", 1)[-1])
+    return [[f"`--{entry.name}`", entry.reason, entry.dialects, ", ".join(names)] for entry, names in scripts.items()]
+
+
+def _foreign() -> list[list[str]]:
+    owners: dict[str, list[str]] = {}
+    for arguments_class in SCRIPTS.values():
+        for entry in arguments_class.FOREIGN:
+            owners.setdefault(entry.owner, []).append(f"`--{entry.name}`")
+    return [[", ".join(names), f"{owner} (not available in this version)"] for owner, names in owners.items()]
+
+
+def _table(*header: str, rows: list[list[str]]) -> list[str]:
+    lines = [list(header), ["---"] * len(header), *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]

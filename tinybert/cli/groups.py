@@ -1,0 +1,204 @@
+"""Options that several scripts share: data, optimisation and the run itself."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tinybert.cli.dialects import EMD, HF, HUAWEI, MUD
+from tinybert.cli.options import Alias, flag
+from tinybert.cli.parser import Arguments
+from tinybert.errors import UserError
+
+in_data = partial(flag, group="data")
+in_optimisation = partial(flag, group="optimisation")
+in_run = partial(flag, group="run")
+THREE = f"{HUAWEI}, {EMD}, {MUD}"
+PRESET = "from the preset"
+
+
+@dataclass(kw_only=True)
+class DataArguments(Arguments):
+    """Which rows are read and how they become token ids."""
+
+    task_name: str = in_data(help="the task, in any case: SST-2, sst-2, STS-b, MNLI, ... or demo")
+    data_dir: Path | None = in_data(
+        None,
+        help="the folder that holds this task's train, dev and test files",
+        unset="--glue_dir/<TASK>, else $DATA_HOME/Glue/<TASK>",
+    )
+    glue_dir: Path | None = in_data(
+        None, help="the folder that holds one folder per task", unset="$DATA_HOME/Glue, else $PPNLP_HOME/datasets/Glue"
+    )
+    max_seq_length: int | None = in_data(
+        None, help="word pieces per example, [CLS] and [SEP] included; longer ones are cut", unset=PRESET, at_least=4
+    )
+    do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the tokenizer's configuration")
+    pad_to_max_length: bool | None = in_data(
+        None,
+        help="pad every batch to max_seq_length, as the published scripts do, and not to its longest row",
+        unset=PRESET,
+    )
+    use_aug: bool = in_data(False, help="train on train_aug.tsv, which data_augmentation.py writes", alias=(Alias("aug_train", THREE),))
+
+
+@dataclass(kw_only=True)
+class OptimisationArguments(Arguments):
+    """How the weights are updated."""
+
+    batch_size: int | None = in_optimisation(
+        None,
+        help="rows per device and forward pass; one update sees this times gradient_accumulation_steps",
+        alias=(
+            Alias("train_batch_size", THREE),
+            Alias("per_gpu_train_batch_size", HF),
+            Alias("per_device_train_batch_size", HF),
+        ),
+        unset=PRESET,
+        at_least=1,
+    )
+    eval_batch_size: int | None = in_optimisation(
+        None,
+        help="rows per batch when scoring",
+        alias=(Alias("per_gpu_eval_batch_size", HF), Alias("per_device_eval_batch_size", HF)),
+        unset=PRESET,
+        at_least=1,
+    )
+    learning_rate: float | None = in_optimisation(None, help="peak learning rate", unset=PRESET, above=0)
+    num_train_epochs: float | None = in_optimisation(None, help="passes over the training rows, fractions allowed", unset=PRESET, above=0)
+    max_steps: int = in_optimisation(-1, help="stop after this many updates; above 0 it beats num_train_epochs", at_least=-1)
+    optimizer: str | None = in_optimisation(
+        None,
+        help="adamw: with bias correction; bertadam: without, as the published PyTorch scripts",
+        choices=("adamw", "bertadam"),
+        unset=PRESET,
+    )
+    weight_decay: float | None = in_optimisation(
+        None,
+        help="decoupled decay; biases and layer norms are exempt",
+        alias=(Alias("wd", THREE),),
+        unset=PRESET,
+        at_least=0,
+    )
+    adam_epsilon: float | None = in_optimisation(None, help="the optimizer's epsilon", unset=PRESET, above=0)
+    lr_schedule: str | None = in_optimisation(
+        None,
+        help="linear: warm-up, then down to 0; constant: no warm-up either",
+        choices=("constant", "linear"),
+        unset=PRESET,
+    )
+    warmup_steps: int | None = in_optimisation(
+        None,
+        help="updates of warm-up; above 0 it beats warmup_proportion, 0 alone means no warm-up",
+        unset="from warmup_proportion",
+        at_least=0,
+    )
+    warmup_proportion: float | None = in_optimisation(
+        None,
+        help="share of all updates spent on warm-up",
+        alias=(Alias("warmup_ratio", HF),),
+        unset=PRESET,
+        at_least=0,
+        below=1,
+    )
+    max_grad_norm: float | None = in_optimisation(None, help="clip gradients at this norm; 0: no clipping", unset=PRESET, at_least=0)
+    grad_clip: str | None = in_optimisation(
+        None,
+        help="the norm of all gradients together (global) or of each parameter alone (tensor)",
+        choices=("global", "tensor"),
+        unset=PRESET,
+    )
+    gradient_accumulation_steps: int = in_optimisation(1, help="forward passes per update", at_least=1)
+    drop_last: bool | None = in_optimisation(
+        None, help="skip a last batch that is not full, as the published PyTorch scripts do", unset=PRESET
+    )
+    seed: int = in_optimisation(42, help="seed of sampling, dropout and fresh weights", at_least=0)
+
+
+@dataclass(kw_only=True)
+class DeviceArguments(Arguments):
+    """What computes."""
+
+    device: str = in_run(
+        "auto",
+        help="auto, cpu, gpu or xpu, the last two with an optional :i; a Paddle without it says so and uses the CPU",
+        alias=(Alias("no_cuda", f"{THREE}, {HF}", means="cpu"),),
+        metavar="auto|cpu|gpu[:i]|xpu[:i]",
+    )
+    threads: int | None = in_run(None, help="CPU threads of this process", unset="all available cores", at_least=1)
+
+    def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
+        """Refuse a device that cannot exist."""
+        if not re.fullmatch(r"auto|cpu|(gpu|xpu)(:\d+)?", self.device):
+            raise UserError(f"--device got {self.device!r}\nexpected auto, cpu, gpu, xpu, gpu:i or xpu:i")
+        return super().check(given, spelled)
+
+
+@dataclass(kw_only=True)
+class RunArguments(DeviceArguments):
+    """Where results go, what is done, and how often it is saved."""
+
+    output_dir: Path | None = in_run(None, help="the folder of this run's results")
+    overwrite_output_dir: bool = in_run(False, help="replace the results of the same stage in output_dir")
+    resume: str | None = in_run(
+        None,
+        help="go on from a checkpoint: auto takes the newest in output_dir",
+        metavar="auto|PATH",
+        unset="start afresh",
+    )
+    resume_changed: bool = in_run(False, help="resume although data or arguments differ from the checkpoint's; no exact continuation then")
+    preset: str = in_run(
+        "sound",
+        help="the named set of conventions and numbers that fills in what is not given",
+        choices=("sound", "paper", "huawei", "paddlenlp"),
+        later=("emd", "mud"),
+    )
+    do_train: bool = in_run(False, help="train; when none of the three is given, train and then score")
+    do_eval: bool = in_run(False, help="score the dev set; without do_train nothing is trained")
+    do_predict: bool = in_run(False, help="write the GLUE submission files; without do_train nothing is trained")
+    logging_steps: int = in_run(100, help="updates between two lines of the log", at_least=1)
+    save_steps: int = in_run(
+        100,
+        help="updates between two evaluations; the best model is kept; 0: once per epoch, keeping best and final",
+        alias=(Alias("eval_step", THREE), Alias("eval_steps", HF)),
+        at_least=0,
+    )
+    checkpoint_steps: int | None = in_run(None, help="updates between two checkpoints to resume from", unset="by time", at_least=1)
+    checkpoint_minutes: float = in_run(10.0, help="minutes between two checkpoints, unless checkpoint_steps is given", above=0)
+    keep_checkpoints: int = in_run(
+        2, help="how many of the newest checkpoints stay on disk", alias=(Alias("save_total_limit", HF),), at_least=1
+    )
+
+
+@dataclass(frozen=True)
+class Actions:
+    """What a run does."""
+
+    train: bool
+    evaluate: bool
+    predict: bool
+
+
+def actions(arguments: RunArguments) -> Actions:
+    """The actions asked for; with none of do_train, do_eval and do_predict: train, then score."""
+    if arguments.do_train or arguments.do_eval or arguments.do_predict:
+        return Actions(arguments.do_train, arguments.do_eval, arguments.do_predict)
+    return Actions(train=True, evaluate=True, predict=False)
+
+
+def common_checks(arguments: RunArguments, given: set[str], spelled: dict[str, str]) -> list[str]:
+    """Contradictions among the shared options; returns lines to print."""
+    notes = []
+    if arguments.resume and arguments.overwrite_output_dir:
+        raise UserError("--resume and --overwrite_output_dir contradict each other\ngive one of them")
+    if arguments.resume_changed and not arguments.resume:
+        raise UserError("--resume_changed needs --resume auto or --resume PATH: there is nothing to go on from without it")
+    accumulation = getattr(arguments, "gradient_accumulation_steps", 1)
+    if spelled.get("batch_size") == "train_batch_size" and accumulation > 1:
+        notes.append(
+            "--train_batch_size counts rows per forward pass here, not per update as in the published scripts: "
+            f"one update sees {arguments.batch_size} x {accumulation} rows"
+        )
+    return notes

@@ -1,0 +1,232 @@
+"""Named sets of conventions and numbers, per stage and task.
+
+`both` holds for the two distillation stages, `intermediate`, `prediction` and `finetune` for one each and win over it.
+A value is plain, `PerTask` (a number per task, else a default) or `ByText` (one for single sentences, one for pairs).
+Sources: the TinyBERT paper (Jiao et al. 2020), the scripts and README files of Huawei's TinyBERT, PaddleNLP, BERT-EMD
+and MUD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class PerTask:
+    """A value per task; task names in lower case without hyphens."""
+
+    default: object
+    tasks: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class ByText:
+    """A value for single sentences and one for pairs."""
+
+    single: object
+    pair: object
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named set of values by stage."""
+
+    name: str
+    summary: str
+    both: Mapping[str, object] = field(default_factory=dict)
+    intermediate: Mapping[str, object] = field(default_factory=dict)
+    prediction: Mapping[str, object] = field(default_factory=dict)
+    finetune: Mapping[str, object] = field(default_factory=dict)
+
+    def values(self, stage: str, task_name: str, single_sentence: bool) -> dict[str, object]:
+        """The values of `stage` (`intermediate`, `prediction` or `finetune`) for a task."""
+        tables = [self.finetune] if stage == "finetune" else [self.both, getattr(self, stage)]
+        task = task_name.lower().replace("-", "").replace("_", "")
+        found: dict[str, object] = {}
+        for name, value in (item for table in tables for item in table.items()):
+            if isinstance(value, PerTask):
+                value = value.tasks.get(task, value.default)
+            elif isinstance(value, ByText):
+                value = value.single if single_sentence else value.pair
+            found[name] = value
+        return found
+
+
+# paper, settings: 64 word pieces for single sentences, 128 for pairs
+_LENGTH = ByText(single=64, pair=128)
+# paper, settings: 20 epochs, fewer for the three largest sets, more for CoLA
+_PAPER_EPOCHS = PerTask(20, {"mnli": 10, "qqp": 10, "qnli": 10, "cola": 50})
+# fine-tuning BERT as its authors do: decay 0.01, clipping at 1, linear decay after a tenth of warm-up
+_BERT_FINETUNE = {
+    "batch_size": 32, "eval_batch_size": 64, "max_seq_length": _LENGTH, "learning_rate": 2e-5, "num_train_epochs": 3.0,
+    "optimizer": "adamw", "weight_decay": 0.01, "adam_epsilon": 1e-6, "max_grad_norm": 1.0, "grad_clip": "global",
+    "lr_schedule": "linear", "warmup_proportion": 0.1, "drop_last": False, "pad_to_max_length": False,
+}  # fmt: skip
+# the Hugging Face script that BERT-EMD and MUD ship for teachers: its defaults, with the numbers of their README files
+_HF_FINETUNE = {
+    **_BERT_FINETUNE, "max_seq_length": 128, "weight_decay": 0.0, "adam_epsilon": 1e-8, "warmup_proportion": 0.0,
+    "pad_to_max_length": True,
+}  # fmt: skip
+# PaddleNLP's README: its run_glue as called for TinyBERT's teachers
+_PADDLENLP_FINETUNE = {
+    **_BERT_FINETUNE, "eval_batch_size": 32, "max_seq_length": 128, "weight_decay": 0.0, "max_grad_norm": 0.0,
+}  # fmt: skip
+
+SOUND = Preset(
+    "sound",
+    "padding never counted, teacher without dropout and with its own head, regression learns from the teacher",
+    both={
+        "batch_size": 32,  # paper
+        "eval_batch_size": 64,  # no influence on results
+        "max_seq_length": _LENGTH,
+        "pad_to_max_length": False,  # GLUE sentences are short: padding to 64 or 128 is mostly wasted work
+        "drop_last": False,  # a small set may consist of one such batch
+        "optimizer": "adamw",
+        "weight_decay": 0.01,  # what the published PyTorch scripts really use
+        "adam_epsilon": 1e-6,  # all published scripts
+        "max_grad_norm": 1.0,
+        "grad_clip": "global",
+        "lr_schedule": "linear",
+        "warmup_proportion": 0.1,  # PaddleNLP in both stages
+        "teacher_mode": "eval",  # dropout in the teacher only adds noise to the target
+        "teacher_head": "trained",  # a ReLU that fine-tuning did not have changes the teacher's logits
+        "pad_embedding": "free",
+        "layer_map": "uniform",  # paper: better than top and bottom
+        "projection": "auto",
+        "attention_reduction": "masked",  # TextBrewer's form
+        "hidden_reduction": "masked",
+        "attention_heads": "match",
+        "T": 1.0,  # paper
+        "alpha": 1.0,  # paper: no gold labels
+        "soft_ce_reduction": "sum",  # paper's formula; the mean divides the loss by the number of classes
+        "temperature_square": True,  # keeps the gradient's size when T changes (Hinton et al. 2015); no effect at T 1
+        "regression_target": "teacher",
+    },
+    intermediate={"learning_rate": 5e-5, "num_train_epochs": _PAPER_EPOCHS},
+    prediction={"learning_rate": 3e-5, "num_train_epochs": 3.0},
+    finetune=_BERT_FINETUNE,
+)
+
+PAPER = Preset(
+    "paper",
+    "the TinyBERT paper; where it is silent, the reductions of its authors' code",
+    both={
+        "batch_size": 32,  # settings
+        "eval_batch_size": 64,
+        "max_seq_length": _LENGTH,  # settings
+        "pad_to_max_length": True,  # silent; the means of the authors' code run over fixed lengths
+        "drop_last": False,  # silent
+        "optimizer": "adamw",  # silent
+        "weight_decay": 0.01,  # silent; the authors' code
+        "adam_epsilon": 1e-6,  # silent; the authors' code
+        "max_grad_norm": 1.0,  # silent; the authors' code, there per tensor
+        "grad_clip": "global",
+        "lr_schedule": "linear",  # silent; the authors' prediction stage
+        "warmup_proportion": 0.1,  # silent; the authors' prediction stage
+        "teacher_mode": "eval",  # silent; a teacher's output is taken as fixed
+        "teacher_head": "trained",  # the teacher is BERT as fine-tuned
+        "pad_embedding": "free",  # silent
+        "layer_map": "uniform",  # g(m) = 3m
+        "projection": "shared",  # W_h; the authors' code uses it for the embedding too
+        "attention_reduction": "zeroed",  # silent; the authors' code
+        "hidden_reduction": "mean",  # L_hidn: one mean over everything
+        "attention_heads": "match",  # L_attn compares head by head
+        "T": 1.0,  # t = 1 worked well
+        "alpha": 1.0,  # L_pred has no gold labels
+        "soft_ce_reduction": "sum",  # L_pred
+        "temperature_square": False,  # L_pred
+        "regression_target": "gold",  # silent; the authors' code
+    },
+    intermediate={"learning_rate": 5e-5, "num_train_epochs": _PAPER_EPOCHS},  # settings
+    # settings: 3 epochs, the rate chosen among 1e-5, 2e-5, 3e-5; STS-B on its original rows
+    prediction={"learning_rate": 3e-5, "num_train_epochs": 3.0, "use_aug": PerTask(None, {"stsb": False})},
+    finetune=_BERT_FINETUNE,  # BERT's own recipe
+)
+
+HUAWEI = Preset(
+    "huawei",
+    "Huawei's task_distill.py as it runs, with its per-task table applied",
+    both={
+        "batch_size": 32,
+        "eval_batch_size": 32,
+        "max_seq_length": PerTask(128, {"cola": 64, "sst2": 64}),  # the table in its code, which never takes effect there
+        "pad_to_max_length": True,
+        "drop_last": True,
+        "optimizer": "bertadam",
+        "weight_decay": 0.01,  # fixed in the code; its flag is never read
+        "adam_epsilon": 1e-6,
+        "max_grad_norm": 1.0,
+        "grad_clip": "tensor",
+        "teacher_mode": "train",  # eval() is never called on it
+        "teacher_head": "relu",
+        "pad_embedding": "frozen",  # its embedding has a padding row: no gradient
+        "layer_map": "uniform",
+        "projection": "shared",
+        "attention_reduction": "zeroed",
+        "hidden_reduction": "mean",
+        "attention_heads": "match",
+        "T": 1.0,
+        "alpha": 1.0,
+        "soft_ce_reduction": "mean",
+        "temperature_square": False,
+        "regression_target": "gold",
+    },
+    intermediate={
+        "learning_rate": 5e-5,  # README
+        "lr_schedule": "constant",
+        "warmup_proportion": 0.0,
+        # the table in its code, which never takes effect there; 10 is the README's number
+        "num_train_epochs": PerTask(10, {"cola": 50, "mnli": 5, "mrpc": 20, "sst2": 10, "stsb": 20, "qqp": 5, "qnli": 10, "rte": 20}),
+    },
+    prediction={
+        "learning_rate": 3e-5,
+        "num_train_epochs": 3.0,
+        "lr_schedule": "linear",
+        "warmup_proportion": 0.1,
+    },  # README
+    finetune=_PADDLENLP_FINETUNE,  # the repository has no fine-tuning script: rates and lengths as PaddleNLP's
+)
+
+PADDLENLP = Preset(
+    "paddlenlp",
+    "PaddleNLP's task_distill.py as it runs, with the numbers of its README",
+    both={
+        "batch_size": 32,
+        "eval_batch_size": 32,
+        "max_seq_length": PerTask(128, {"cola": 64, "sst2": 64}),  # README
+        "pad_to_max_length": False,  # pads to the longest row of the batch
+        "drop_last": False,
+        "optimizer": "adamw",
+        "weight_decay": 0.0,
+        "adam_epsilon": 1e-6,
+        "max_grad_norm": 0.0,
+        "grad_clip": "global",
+        "lr_schedule": "linear",
+        "warmup_proportion": 0.1,
+        "teacher_mode": "train",
+        "teacher_head": "trained",
+        "pad_embedding": "free",  # its embedding has no padding row
+        "layer_map": "double",  # fixed in the code: right for 6 of 12 layers only
+        "projection": "per_layer",
+        "attention_reduction": "raw",
+        "hidden_reduction": "mean",
+        "attention_heads": "match",
+        "T": 1.0,
+        "alpha": 1.0,
+        "soft_ce_reduction": "sum",
+        "temperature_square": False,
+        "regression_target": "softmax",  # of one class: the loss is always 0
+    },
+    intermediate={
+        "learning_rate": 5e-5,
+        "num_train_epochs": PerTask(20, {"qqp": 10, "mnli": 10, "qnli": 10, "cola": 50}),  # README
+    },
+    prediction={"learning_rate": 3e-5, "num_train_epochs": 3.0},  # README
+    finetune=_PADDLENLP_FINETUNE,
+)
+
+EMD = Preset("emd", "BERT-EMD's fine-tuning of teachers", finetune={**_HF_FINETUNE, "num_train_epochs": 4.0})
+MUD = Preset("mud", "MUD's fine-tuning of teachers", finetune={**_HF_FINETUNE, "num_train_epochs": 5.0})
+
+PRESETS = {preset.name: preset for preset in (SOUND, PAPER, HUAWEI, PADDLENLP, EMD, MUD)}

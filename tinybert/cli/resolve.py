@@ -1,0 +1,165 @@
+"""From arguments and preset to the settings of each stage: what was given wins, and nothing is ignored silently."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from tinybert.cli.applies import common_reasons, distill_reasons
+from tinybert.cli.options import options_of
+from tinybert.cli.presets import PRESETS
+from tinybert.cli.settings import FinetuneSettings, Resolved, StageSettings, TrainingSettings, Unused
+from tinybert.cli.stages import ABLATIONS
+
+if TYPE_CHECKING:
+    from tinybert.cli.arguments import FinetuneArguments, TaskDistillArguments
+    from tinybert.cli.groups import RunArguments
+
+STAGES = ("intermediate", "prediction")
+_OVERRIDES = {
+    "num_train_epochs": "epochs",
+    "learning_rate": "learning_rate",
+    "max_steps": "max_steps",
+    "use_aug": "aug",
+}
+# what a setting becomes where it does not apply but the training still reads it; None for the others
+_NEUTRAL = {"warmup_steps": 0, "warmup_proportion": 0.0}
+_NEUTRAL_PREDICTION = {**_NEUTRAL, "alpha": 0.0, "prediction_weight": 1.0}  # gold labels alone
+_KEPT = ("num_train_epochs",)  # max_steps beats it, yet it stays a number that progress can show
+
+
+def resolve(
+    arguments: TaskDistillArguments,
+    given: set[str],
+    stage: str,
+    task_name: str,
+    single_sentence: bool,
+    regression: bool,
+) -> Resolved:
+    """The settings of `stage` (`intermediate`, `prediction`, or `both`) of task distillation for one task."""
+    stages = STAGES if stage == "both" else (stage,)
+    picked = {name: _Picked(arguments, given, name, task_name, single_sentence) for name in stages}
+    for name, values in picked.items():
+        values.drop(common_reasons(values.values))
+        values.drop(distill_reasons(values.values, name, arguments.method, regression))
+        if arguments.method == "none" and arguments.student_model_name_or_path is not None:
+            values.drop(dict.fromkeys(("teacher_path", "teacher_model_type"), "--method none learns gold labels only"))
+    settings = {name: values.settings(StageSettings, method=arguments.method) for name, values in picked.items()}
+    unused = _unused(arguments, given, picked)
+    for other in set(STAGES) - set(stages):
+        names = [f"{other}_{suffix}" for suffix in _OVERRIDES.values() if f"{other}_{suffix}" in given]
+        unused += [Unused(name, getattr(arguments, name), f"this run has no {other} stage") for name in names]
+    warnings = [f"--{entry.name} {entry.value} is not used: {entry.reason}" for entry in unused]
+    if len(stages) > 1:  # honoured in one stage only, so it is not among the unused ones
+        warnings += [values.original_rows_line() for values in picked.values() if values.original_rows]
+    target = settings["prediction"].regression_target if "prediction" in settings else None
+    if target == "softmax":
+        warnings.append(
+            "regression_target softmax: the softmax of one class is always 1, so the prediction loss is 0 and nothing "
+            "is learnt; --regression_target teacher learns from the teacher"
+        )
+    return Resolved(arguments.preset, settings, tuple(unused), tuple(dict.fromkeys(warnings)))
+
+
+def resolve_finetune(arguments: FinetuneArguments, given: set[str], task_name: str, single_sentence: bool) -> Resolved:
+    """The settings of fine-tuning for one task, as `resolved["finetune"]`."""
+    picked = _Picked(arguments, given, "finetune", task_name, single_sentence)
+    picked.drop(common_reasons(picked.values))
+    if arguments.evaluate_during_training:
+        if "save_steps" in given and arguments.save_steps > 0:
+            picked.reasons["save_steps"] = "--evaluate_during_training evaluates every logging_steps"
+        picked.values["save_steps"] = arguments.logging_steps
+        picked.sources["save_steps"] = f"logging_steps ({picked.sources['logging_steps']}), with evaluate_during_training"
+    unused = _unused(arguments, given, {"finetune": picked})
+    warnings = [f"--{entry.name} {entry.value} is not used: {entry.reason}" for entry in unused]
+    return Resolved(arguments.preset, {"finetune": picked.settings(FinetuneSettings)}, tuple(unused), tuple(warnings))
+
+
+class _Picked:
+    """Values of one stage with their sources, and why some explicit options have no effect in it."""
+
+    def __init__(self, arguments: RunArguments, given: set[str], stage: str, task_name: str, single_sentence: bool) -> None:
+        self.stage, self.task_name, self.preset = stage, task_name, arguments.preset
+        self.values: dict[str, object] = {}
+        self.sources: dict[str, str] = {}
+        self.reasons: dict[str, str] = {}
+        self.original_rows: str | None = None
+        defaults = {name: option.default for name, option in options_of(type(arguments)).items()}
+        from_preset = PRESETS[arguments.preset].values(stage, task_name, single_sentence)
+        ablation = getattr(arguments, "ablation", None)
+        # two rules of the paper: STS-B, and gold labels instead of logits, take the original rows even with --use_aug
+        original_rows = f"preset {self.preset}" if from_preset.pop("use_aug", None) is False else None
+        if ablation == "pred" and stage == "prediction":
+            original_rows = "ablation pred"
+        settings_class = FinetuneSettings if stage == "finetune" else StageSettings
+        for name in (entry.name for entry in dataclasses.fields(settings_class) if entry.name in defaults):
+            if name in ("task_name", "preset", "method", "stage"):
+                continue
+            own = f"{stage}_{_OVERRIDES[name]}" if stage in STAGES and name in _OVERRIDES else None
+            explicit = name in given or getattr(arguments, name) != defaults[name]
+            if own and getattr(arguments, own) is not None:
+                self.values[name], self.sources[name] = getattr(arguments, own), f"given ({own})"
+                if explicit:
+                    self.reasons[name] = f"--{own} beats it"
+            elif name == "use_aug" and original_rows and explicit:
+                self.values[name], self.sources[name] = False, original_rows
+                self.original_rows = original_rows
+                self.reasons[name] = self.original_rows_line()
+            elif explicit and getattr(arguments, name) is not None:
+                self.values[name], self.sources[name] = getattr(arguments, name), "given"
+            elif name in from_preset:
+                self.values[name], self.sources[name] = from_preset[name], f"preset {arguments.preset}"
+            else:
+                self.values[name], self.sources[name] = defaults[name], "default"
+        self._warm_up(given)
+        self._ablate(ablation)
+
+    def _warm_up(self, given: set[str]) -> None:
+        """Steps or proportion, never both: steps above 0 win; 0 steps given alone mean no warm-up."""
+        steps = self.values["warmup_steps"]
+        explicit_proportion = "warmup_proportion" in given
+        if steps is not None and (steps > 0 or not explicit_proportion):
+            if explicit_proportion:
+                self.reasons["warmup_proportion"] = "--warmup_steps beats it"
+            self.values["warmup_proportion"] = 0.0
+            self.sources.pop("warmup_proportion")
+        else:
+            self.values["warmup_steps"] = 0
+            self.sources.pop("warmup_steps")
+
+    def _ablate(self, ablation: str | None) -> None:
+        for name, value in ABLATIONS.get(ablation or "", {}).items():
+            self.values[name], self.sources[name] = value, f"given (ablation {ablation})"
+            if (name == "use_pred") != (self.stage == "prediction"):
+                self.reasons["ablation"] = f"the {self.stage} stage does not learn that part anyway"
+
+    def original_rows_line(self) -> str:
+        """Why --use_aug does not reach this stage."""
+        return (
+            f"{self.original_rows} trains the {self.stage} stage of {self.task_name} on the original rows; "
+            f"--{self.stage}_aug asks for the augmented ones"
+        )
+
+    def drop(self, reasons: dict[str, str]) -> None:
+        """Take out what does not apply, each with its reason."""
+        neutral = _NEUTRAL_PREDICTION if self.stage == "prediction" else _NEUTRAL
+        for name, reason in reasons.items():
+            if name in self.values and name not in _KEPT:
+                self.values[name] = neutral.get(name)
+            self.sources.pop(name, None)
+            self.reasons.setdefault(name, reason)
+
+    def settings(self, settings_class: type[TrainingSettings], **more: object) -> TrainingSettings:
+        """The finished settings."""
+        known = {"stage": self.stage, "task_name": self.task_name, "preset": self.preset, "sources": self.sources}
+        return settings_class(**known, **self.values, **more)
+
+
+def _unused(arguments: RunArguments, given: set[str], picked: dict[str, _Picked]) -> list[Unused]:
+    """Explicit options that no stage of this run honours."""
+    found = []
+    for name in options_of(type(arguments)):
+        reasons = [values.reasons.get(name) for values in picked.values()]
+        if name in given and all(reasons):
+            found.append(Unused(name, getattr(arguments, name), "; ".join(dict.fromkeys(filter(None, reasons)))))
+    return found

@@ -1,0 +1,135 @@
+"""What a stage is trained with once everything is resolved."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """Data and optimisation of one stage; `sources` says where each value comes from."""
+
+    stage: str
+    task_name: str
+    preset: str
+
+    max_seq_length: int
+    pad_to_max_length: bool
+    do_lower_case: bool | None
+    use_aug: bool
+    drop_last: bool
+
+    batch_size: int
+    eval_batch_size: int
+    gradient_accumulation_steps: int
+    learning_rate: float
+    num_train_epochs: float
+    max_steps: int
+    optimizer: str
+    weight_decay: float
+    adam_epsilon: float
+    lr_schedule: str
+    warmup_steps: int
+    warmup_proportion: float
+    max_grad_norm: float
+    grad_clip: str | None
+    seed: int
+    logging_steps: int
+    save_steps: int
+
+    sources: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+
+    def as_dict(self) -> dict[str, object]:
+        """Name and value of everything that applies to this stage, for run.json."""
+        names = [entry.name for entry in dataclasses.fields(self) if entry.name != "sources"]
+        return {name: getattr(self, name) for name in names}
+
+    def as_table(self) -> list[tuple[str, object, str]]:
+        """Rows (name, value, where it comes from), without what does not apply to this stage."""
+        return [(name, value, self.sources[name]) for name, value in self.as_dict().items() if name in self.sources]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FinetuneSettings(TrainingSettings):
+    """Settings of fine-tuning."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StageSettings(TrainingSettings):
+    """Settings of one distillation stage; None where something does not apply to the stage or the method."""
+
+    method: str
+    pad_embedding: str
+    teacher_mode: str | None
+    teacher_head: str | None
+
+    layer_map: str | None
+    projection: str | None
+    use_embedding: bool | None
+    use_rep: bool | None
+    use_att: bool | None
+    embedding_weight: float | None
+    hidden_weight: float | None
+    attention_weight: float | None
+    attention_reduction: str | None
+    attention_heads: str | None
+    hidden_reduction: str | None
+
+    use_pred: bool | None
+    T: float | None
+    alpha: float | None
+    prediction_weight: float | None
+    soft_ce_reduction: str | None
+    temperature_square: bool | None
+    regression_target: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Unused:
+    """An option that was given explicitly and that this run cannot honour."""
+
+    name: str
+    value: object
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolved:
+    """The settings of each stage of a run, what could not be honoured, and lines to print."""
+
+    preset: str
+    stages: Mapping[str, TrainingSettings]
+    unused: tuple[Unused, ...]
+    warnings: tuple[str, ...]
+
+    def __getitem__(self, stage: str) -> TrainingSettings:
+        return self.stages[stage]
+
+    def as_table(self) -> list[tuple[str, object, str]]:
+        """Rows (name, value, where it comes from); `stage.name` where the stages differ, unused options last."""
+        tables = {stage: {row[0]: row for row in settings.as_table()} for stage, settings in self.stages.items()}
+        rows: list[tuple[str, object, str]] = []
+        for name in dict.fromkeys(name for table in tables.values() for name in table):
+            found = {stage: table[name] for stage, table in tables.items() if name in table}
+            first = next(iter(found.values()))
+            if len(found) == len(tables) and all(row[1:] == first[1:] for row in found.values()):
+                rows.append(first)
+            else:
+                rows += [(f"{stage}.{name}" if len(tables) > 1 else name, *row[1:]) for stage, row in found.items()]
+        return rows + [(entry.name, entry.value, f"unused: {entry.reason}") for entry in self.unused]
+
+    def as_text(self) -> str:
+        """The table as aligned lines."""
+        rows = [(name, str(value), source) for name, value, source in self.as_table()]
+        width = max(len(row[0]) for row in rows), max(len(row[1]) for row in rows)
+        return "\n".join(f"{name:<{width[0]}}  {value:<{width[1]}}  {source}" for name, value, source in rows)
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for run.json: per stage the settings and their sources, unused options, warnings."""
+        return {
+            "preset": self.preset,
+            "stages": {stage: {**entry.as_dict(), "sources": dict(entry.sources)} for stage, entry in self.stages.items()},
+            "unused": [dataclasses.asdict(entry) for entry in self.unused],
+            "warnings": list(self.warnings),
+        }

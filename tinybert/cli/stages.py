@@ -1,0 +1,80 @@
+"""Which stage of task distillation a command line asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tinybert.errors import UserError
+
+if TYPE_CHECKING:
+    from tinybert.cli.arguments import TaskDistillArguments
+
+# the paper's ablations : what each leaves out; trm is the whole Transformer-layer distillation
+ABLATIONS: dict[str, dict[str, bool]] = {
+    "embd": {"use_embedding": False},
+    "hidn": {"use_rep": False},
+    "attn": {"use_att": False},
+    "trm": {"use_rep": False, "use_att": False},
+    "pred": {"use_pred": False},
+}
+
+
+@dataclass(frozen=True)
+class StageChoice:
+    """The stage, `intermediate`, `prediction` or `both`, and what decided it."""
+
+    stage: str
+    reason: str
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages in the order in which they run."""
+        return ("intermediate", "prediction") if self.stage == "both" else (self.stage,)
+
+
+def infer_stage(arguments: TaskDistillArguments, given: set[str], spelled: dict[str, str]) -> StageChoice:
+    """The stage by --stage, else by its old spellings, else by the dialect in which teacher and student are named.
+
+    Without a stage, PaddleNLP's script distils predictions and Huawei's intermediate layers: each keeps its meaning.
+
+    Raises:
+        UserError: contradictory stages, a stage that the method does not have, or mixed dialects without a stage.
+    """
+    asked = _asked(arguments)
+    if arguments.method in ("logits", "none"):
+        if asked and asked.stage != "prediction":
+            raise UserError(
+                f"--method {arguments.method} has no intermediate stage, but {asked.reason} asks for one\n"
+                f"leave {asked.reason} out, or use --method tinybert"
+            )
+        return StageChoice("prediction", f"--method {arguments.method}")
+    return asked or _by_dialect(spelled)
+
+
+def _asked(arguments: TaskDistillArguments) -> StageChoice | None:
+    """The stage that the line names, if it does."""
+    named = [
+        StageChoice(stage, f"--{old}")
+        for old, stage in (("intermediate_distill", "intermediate"), ("pred_distill", "prediction"))
+        if getattr(arguments, old)
+    ]
+    if arguments.stage:
+        named.insert(0, StageChoice(arguments.stage, f"--stage {arguments.stage}"))
+    if len({choice.stage for choice in named}) > 1:
+        found = " and ".join(choice.reason for choice in named)
+        raise UserError(f"{found} ask for different stages\ngive one of them; --stage both runs one after the other")
+    return named[0] if named else None
+
+
+def _by_dialect(spelled: dict[str, str]) -> StageChoice:
+    names = [spelled[name] for name in ("teacher_path", "student_model_name_or_path") if name in spelled]
+    huawei = [name for name in names if name in ("teacher_model", "student_model")]
+    if huawei and len(huawei) < len(names):
+        raise UserError(
+            f"--{names[0]} and --{names[1]} belong to different scripts, which disagree about the stage\n"
+            "add --stage intermediate, --stage prediction or --stage both"
+        )
+    if huawei:
+        return StageChoice("intermediate", f"spelled --{huawei[0]}")
+    return StageChoice("prediction", f"spelled --{names[0]}" if names else "the default")

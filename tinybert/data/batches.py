@@ -1,0 +1,182 @@
+"""Which rows a step trains on, and their padded arrays."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinybert.data.layout import positions
+from tinybert.data.store import TokenStore
+from tinybert.errors import UserError
+
+CHUNK_STEPS = 64  # steps whose rows are sorted by length together
+
+
+@dataclass
+class Batch:
+    """One padded micro-batch.
+
+    `rows` int64 `[B]` (positions in the store), `input_ids` int64 `[B, T]`, `token_type_ids` int64 `[B, T]`,
+    `attention_mask` float32 `[B, T]` (1 for tokens, 0 for padding), `labels` int64 `[B]`, float32 `[B]` or None.
+    `share` is this micro-batch's part of the whole optimizer step, over all its micro-batches and ranks: of its "rows",
+    of its real "tokens", of its "token_pairs" (sum of squared lengths). The sum of share x local mean is the mean over
+    the step. A share of 0 marks a stand-in: a row that another micro-batch has, given so that every rank makes the same
+    number of forward passes.
+    """
+
+    rows: np.ndarray
+    input_ids: np.ndarray
+    token_type_ids: np.ndarray
+    attention_mask: np.ndarray
+    labels: np.ndarray | None
+    share: dict[str, float]
+
+
+def _sums(lengths: np.ndarray) -> dict[str, int]:
+    wide = lengths.astype(np.int64)
+    return {"rows": len(wide), "tokens": int(wide.sum()), "token_pairs": int((wide * wide).sum())}
+
+
+def assemble(store: TokenStore, rows: np.ndarray, width: int, share: dict[str, float]) -> Batch:
+    """Gather rows `[B]` of a store and pad them to `[B, width]`."""
+    lengths = store.lengths[rows].astype(np.int64)
+    columns = np.arange(width)
+    real = columns < lengths[:, None]
+    input_ids = np.full((len(rows), width), store.pad_id, np.int64)
+    input_ids[real] = store.ids[positions(store.offsets[rows], lengths)]
+    second = real & (columns >= store.first[rows].astype(np.int64)[:, None])
+    return Batch(
+        rows=rows,
+        input_ids=input_ids,
+        token_type_ids=second.astype(np.int64),
+        attention_mask=real.astype(np.float32),
+        labels=None if store.labels is None else np.asarray(store.labels[rows]),
+        share=share,
+    )
+
+
+class Batches:
+    """The batches of a training run, any of them at hand by epoch and step.
+
+    `batch_size` is per device and micro-batch: one step takes batch_size x `accumulation` x `world` rows. The order
+    depends on `seed` and epoch alone, so a resumed run needs no replay. With `bucket`, rows of similar length share a
+    step: 64 steps' worth of shuffled rows are sorted by length, cut into steps, and the steps of the epoch shuffled.
+    All micro-batches of a step are padded to its longest row, or to `pad_to` (bucketing then has no use and is off).
+    The last step of an epoch may be smaller; `drop_last` leaves its rows out, unless the epoch has no other step
+    (`note` then says so).
+
+    Raises:
+        UserError: an empty store, a size below 1, a rank outside the world, a `pad_to` below the longest row.
+    """
+
+    def __init__(
+        self,
+        store: TokenStore,
+        batch_size: int,
+        *,
+        seed: int,
+        shuffle: bool = True,
+        accumulation: int = 1,
+        rank: int = 0,
+        world: int = 1,
+        pad_to: int | None = None,
+        bucket: bool = True,
+        drop_last: bool = False,
+    ) -> None:
+        _check(store, batch_size, rank, world, pad_to)
+        if accumulation < 1 or seed < 0:
+            raise UserError(f"accumulation ({accumulation}) must be at least 1, seed ({seed}) at least 0")
+        self.store, self.batch_size, self.seed, self.shuffle = store, batch_size, seed, shuffle
+        self.accumulation, self.rank, self.world, self.pad_to = accumulation, rank, world, pad_to
+        self.bucket = bucket and shuffle and pad_to is None
+        self.step_rows = batch_size * accumulation * world
+        self.note: str | None = None
+        whole, rest = divmod(len(store), self.step_rows)
+        if drop_last and not whole:
+            self.note = f"The {len(store)} rows are fewer than one step of {self.step_rows}: they are trained on although drop_last is set."
+            if rank == 0:
+                print(self.note, file=sys.stderr)
+        self.steps_per_epoch = whole if drop_last and whole else whole + bool(rest)
+        self._plan: tuple[int, np.ndarray, np.ndarray] | None = None
+
+    def step(self, epoch: int, index: int) -> list[Batch]:
+        """This rank's micro-batches of one step, `accumulation` of them."""
+        if not 0 <= index < self.steps_per_epoch:
+            raise IndexError(f"step {index} of {self.steps_per_epoch}")
+        order, steps = self._planned(epoch)
+        begin = int(steps[index]) * self.step_rows
+        rows = order[begin : begin + self.step_rows]
+        lengths = self.store.lengths[rows]
+        total = _sums(lengths)
+        width = self.pad_to or int(lengths.max())
+        # slots of a step: all ranks of the first micro-batch, then all ranks of the second, ...
+        slots = self.accumulation * self.world
+        bounds = np.arange(slots + 1) * len(rows) // slots
+        batches = []
+        for slot in range(self.rank, slots, self.world):
+            mine = slice(bounds[slot], bounds[slot + 1])
+            part = _sums(lengths[mine])
+            share = {name: part[name] / total[name] for name in total}
+            batches.append(assemble(self.store, rows[mine] if part["rows"] else rows[:1], width, share))
+        return batches
+
+    def _planned(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        if self._plan is None or self._plan[0] != epoch:
+            self._plan = (epoch, *self._make_plan(epoch))
+        return self._plan[1:]
+
+    def _make_plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The order of the rows, and which slice of it each step takes."""
+        steps = np.arange(self.steps_per_epoch)
+        if not self.shuffle:
+            return np.arange(len(self.store)), steps
+        # RandomState's streams are frozen; those of Generator may change with NumPy, and a resumed run must meet the
+        # same order
+        random = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([self.seed, epoch])))
+        order = random.permutation(len(self.store))[: self.steps_per_epoch * self.step_rows]
+        if self.bucket:
+            order = _sorted_in_chunks(order, self.store.lengths, CHUNK_STEPS * self.step_rows)
+            steps = random.permutation(self.steps_per_epoch)
+        return order, steps
+
+
+def _sorted_in_chunks(order: np.ndarray, lengths: np.ndarray, chunk: int) -> np.ndarray:
+    # 16-bit keys make the stable sort a radix sort
+    keys = lengths.astype(np.uint16 if lengths.max() < 65536 else np.int32)[order]
+    even = len(order) // chunk * chunk
+    pieces = [
+        (order[:even].reshape(-1, chunk), keys[:even].reshape(-1, chunk)),
+        (order[None, even:], keys[None, even:]),
+    ]
+    return np.concatenate([np.take_along_axis(o, np.argsort(k, axis=1, kind="stable"), 1).ravel() for o, k in pieces])
+
+
+def sequential(store: TokenStore, batch_size: int, rank: int = 0, world: int = 1, pad_to: int | None = None) -> Iterator[Batch]:
+    """The batches of an evaluation, each row once over all ranks, the longest first (a lack of memory shows at once).
+
+    Each batch is padded to its own longest row, or to `pad_to`; `rows` says where results belong; shares refer to the
+    whole store. Ranks may differ by one batch.
+    """
+    _check(store, batch_size, rank, world, pad_to)
+    total = _sums(store.lengths)
+    order = np.argsort(-store.lengths, kind="stable")
+    for begin in range(rank * batch_size, len(order), batch_size * world):
+        rows = order[begin : begin + batch_size]
+        part = _sums(store.lengths[rows])
+        share = {name: part[name] / total[name] for name in total}
+        yield assemble(store, rows, pad_to or int(store.lengths[rows[0]]), share)
+
+
+def _check(store: TokenStore, batch_size: int, rank: int, world: int, pad_to: int | None) -> None:
+    if not len(store):
+        raise UserError("there are no rows to make batches of")
+    if batch_size < 1:
+        raise UserError(f"the batch size is {batch_size}; it must be at least 1")
+    if not 0 <= rank < world:
+        raise UserError(f"rank {rank} does not exist in a world of {world}")
+    longest = int(store.lengths.max())
+    if pad_to is not None and pad_to < longest:
+        raise UserError(f"rows cannot be padded to {pad_to} tokens: the longest has {longest}")

@@ -1,0 +1,211 @@
+"""Fetching task files from where PaddleNLP publishes them.
+
+The environment variable TINYBERT_MIRROR (such as `http://127.0.0.1:8000`) replaces scheme and host of every address; a
+path in it is put in front of the original path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import os
+import secrets
+import shutil
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+from urllib.parse import urlsplit, urlunsplit
+
+from tinybert import storage
+from tinybert.data.tasks import Task
+from tinybert.errors import UserError
+
+TIMEOUT = 30  # seconds without a byte
+_MRPC_TEST_HEADER = "index\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
+
+
+class DownloadError(UserError):
+    """A file could not be fetched, or is not the expected one."""
+
+
+def mirrored(url: str) -> str:
+    """The address with scheme and host of TINYBERT_MIRROR, if that is set."""
+    mirror = os.environ.get("TINYBERT_MIRROR")
+    if not mirror:
+        return url
+    base, parts = urlsplit(mirror.rstrip("/")), urlsplit(url)
+    if not base.scheme or not base.netloc:
+        raise UserError(f"TINYBERT_MIRROR={mirror!r} is not an address such as http://127.0.0.1:8000")
+    return urlunsplit((base.scheme, base.netloc, base.path + parts.path, parts.query, ""))
+
+
+def fetch(url: str, path: str | Path, *, md5: str | None = None, sha256: str | None = None) -> Path:
+    """Download a file whole or not at all; an existing file is returned untouched.
+
+    Raises:
+        DownloadError: the host does not answer, the transfer broke off, or the content has another md5 or sha256.
+    """
+    path = Path(path)
+    with _locked(path):
+        if not path.exists():
+            with _complete_or_absent(path) as out:
+                _stream(mirrored(url), out, {"md5": md5, "sha256": sha256})
+    return path
+
+
+def _locked(path: Path) -> contextlib.AbstractContextManager[None]:
+    return storage.lock(path.parent / f".{path.name}")  # hidden, since the lock file stays
+
+
+@contextlib.contextmanager
+def _complete_or_absent(path: Path) -> Iterator[BinaryIO]:
+    """Yield a hidden sibling that takes the name of `path` at the end, unless someone has put a file there meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # the same pattern as the storage module's temporaries, so that its `recover` sweeps them up
+    host = socket.gethostname().replace("-", "_")
+    temporary = path.parent / f".{path.name}.tmp-{host}-{os.getpid()}-{secrets.token_hex(4)}"
+    try:
+        with open(temporary, "wb") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        if not path.exists():
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _stream(url: str, out: BinaryIO, expected: dict[str, str | None]) -> None:
+    digests = {name: hashlib.new(name, usedforsecurity=False) for name, value in expected.items() if value}
+    try:
+        request = urllib.request.Request(url, headers={"User-Agent": "tinybert"})
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+            size = int(answer.headers.get("Content-Length") or 0)
+            done = _copy(answer, out, size, digests, PurePosixPath(urlsplit(url).path).name)
+    except urllib.error.HTTPError as error:
+        raise DownloadError(f"{url}: the host answered {error.code} {error.reason}") from error
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
+        raise DownloadError(f"{url} could not be fetched: {getattr(error, 'reason', None) or error}") from error
+    # a broken connection ends the stream without any exception
+    if size and done != size:
+        raise DownloadError(f"{url}: the transfer broke off after {done} of {size} bytes. Try again.")
+    for name, digest in digests.items():
+        if digest.hexdigest() != expected[name]:
+            raise DownloadError(
+                f"{url}: {name} {digest.hexdigest()} found, {expected[name]} expected. "
+                "The file is not the published one, or was changed on its way."
+            )
+
+
+def _copy(answer: http.client.HTTPResponse, out: BinaryIO, size: int, digests: dict, name: str) -> int:
+    done, shown = 0, time.monotonic()
+    while block := answer.read(1 << 18):
+        out.write(block)
+        done += len(block)
+        for digest in digests.values():
+            digest.update(block)
+        if time.monotonic() - shown > 3:
+            shown = time.monotonic()
+            total = f" of {size / 1e6:.1f}" if size else ""
+            print(f"{name}: {done / 1e6:.1f}{total} MB", file=sys.stderr, flush=True)
+    return done
+
+
+def download_task(task: Task, folder: str | Path) -> list[Path]:
+    """Fetch the files of a GLUE task that are missing in `folder`; returns those written. Existing files stay as they
+    are.
+
+    Raises:
+        DownloadError: the task has no published address, or a file could not be fetched.
+    """
+    table = _published_table()
+    if task.name.lower() not in table:
+        raise DownloadError(f"{task.name} has no published address")
+    entry = table[task.name.lower()]
+    folder = Path(folder)
+    with _locked(folder):
+        storage.recover(folder)
+        files = {split.file for name, split in task.splits.items() if name != "train_aug"}
+        missing = sorted(file for file in files if not (folder / file).exists())
+        if not missing:
+            return []
+        folder.mkdir(parents=True, exist_ok=True)
+        write = _write_mrpc if isinstance(entry["url"], dict) else _write_from_zip
+        write(entry, folder, missing)
+    written = [folder / file for file in missing if (folder / file).exists()]
+    print(f"{task.name}: {', '.join(path.name for path in written) or 'nothing'} -> {folder}", file=sys.stderr)
+    return written
+
+
+def _published_table() -> dict[str, dict]:
+    try:
+        from paddlenlp.datasets.glue import Glue
+    except Exception as error:  # PaddleNLP's import fails in many ways, depending on what is installed beside it
+        raise DownloadError(f"the addresses come from PaddleNLP, which cannot be imported: {error}") from error
+    return Glue.BUILDER_CONFIGS
+
+
+def _write_from_zip(entry: dict, folder: Path, missing: list[str]) -> None:
+    archive = folder / PurePosixPath(urlsplit(entry["url"]).path).name
+    kept = archive.exists()
+    fetch(entry["url"], archive, md5=entry["md5"])
+    # only these member names are ever opened, and only their last part becomes a path
+    members = {PurePosixPath(split[0].replace(os.sep, "/")) for split in entry["splits"].values()}
+    try:
+        with zipfile.ZipFile(archive) as content:
+            names = set(content.namelist())
+            for member in sorted(members):
+                if member.name in missing and str(member) in names:
+                    with content.open(str(member)) as source, _complete_or_absent(folder / member.name) as out:
+                        shutil.copyfileobj(source, out, 1 << 20)
+    except zipfile.BadZipFile as error:
+        raise DownloadError(f"{archive} is not a readable zip archive: {error}. Delete it and try again.") from error
+    finally:
+        if not kept:
+            archive.unlink(missing_ok=True)
+
+
+def _write_mrpc(entry: dict, folder: Path, missing: list[str]) -> None:
+    """MRPC is not published as GLUE files: the corpus comes as train and test, and a list of ids says which rows are
+    dev.
+    """
+
+    def source(part: str) -> Path:
+        url = entry["url"][part]
+        return fetch(url, folder / PurePosixPath(urlsplit(url).path).name, md5=entry["md5"][part])
+
+    if "train.tsv" in missing or "dev.tsv" in missing:
+        corpus = source("train_data")
+        lines = source("dev_id").read_text(encoding="utf-8-sig").split("\n")
+        dev_ids = {tuple(line.strip().split("\t")) for line in lines}
+        for file, wanted in (("train.tsv", False), ("dev.tsv", True)):
+            if file in missing:
+                _copy_rows(
+                    corpus,
+                    folder / file,
+                    None,
+                    lambda row, _, w=wanted: row if ((row[1], row[2]) in dev_ids) == w else None,
+                )
+    if "test.tsv" in missing:
+        # the corpus' test file holds the answers; GLUE's does not
+        _copy_rows(source("test_data"), folder / "test.tsv", _MRPC_TEST_HEADER, lambda row, i: [str(i), *row[1:]])
+
+
+def _copy_rows(source: Path, target: Path, header: str | None, change: Callable[[list[str], int], list[str] | None]) -> None:
+    with open(source, encoding="utf-8", newline="\n") as lines, _complete_or_absent(target) as out:
+        own_header = next(lines, "")
+        out.write((header or own_header.rstrip("\r\n") + "\n").encode())
+        for i, line in enumerate(lines):
+            row = line.strip().split("\t")
+            if len(row) != 5:
+                raise DownloadError(f"{source}, line {i + 2}: {len(row)} columns found, 5 expected")
+            new = change(row, i)
+            if new is not None:
+                out.write(("\t".join(new) + "\n").encode())

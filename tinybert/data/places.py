@@ -1,0 +1,117 @@
+"""Where data, models and caches live, and how a task's folder is found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from tinybert.data.tasks import Task
+from tinybert.errors import UserError
+
+
+def _home(variable: str, below: str) -> Path:
+    if os.environ.get(variable):
+        return Path(os.environ[variable]).expanduser()
+    root = os.environ.get("PPNLP_HOME") or "~/.paddlenlp"
+    return Path(root).expanduser() / below
+
+
+def data_home() -> Path:
+    """DATA_HOME, else $PPNLP_HOME/datasets, else ~/.paddlenlp/datasets."""
+    return _home("DATA_HOME", "datasets")
+
+
+def model_home() -> Path:
+    """MODEL_HOME, else $PPNLP_HOME/models, else ~/.paddlenlp/models."""
+    return _home("MODEL_HOME", "models")
+
+
+def cache_home() -> Path:
+    """TINYBERT_CACHE, else $PPNLP_HOME/tinybert_cache, else ~/.paddlenlp/tinybert_cache."""
+    return _home("TINYBERT_CACHE", "tinybert_cache")
+
+
+def demo_folder() -> Path:
+    """The folder of the small data set that comes with the package."""
+    return Path(__file__).parent / "demo"
+
+
+def locate(
+    task: Task,
+    data_dir: str | Path | None = None,
+    glue_dir: str | Path | None = None,
+    splits: Sequence[str] = (),
+) -> Path:
+    """The folder of a task's files: `data_dir`, else `glue_dir/<TASK>`, else `data_home()/Glue/<TASK>`.
+
+    `splits` names those that must be there; without it one file of the task is enough. What is missing below `glue_dir`
+    or `data_home()` is downloaded; what is missing in `data_dir` is an error, since a download into a mistyped path
+    helps nobody.
+
+    Raises:
+        UserError: the files are not there and could not be downloaded; the message names them and where to put them.
+    """
+    if data_dir is not None:
+        return _explicit(task, Path(data_dir).expanduser(), splits)
+    if task.name == "demo":
+        return _explicit(task, demo_folder(), splits)
+    parent = Path(glue_dir).expanduser() if glue_dir is not None else data_home() / "Glue"
+    if glue_dir is not None and not parent.is_dir():
+        raise UserError(f"--glue_dir {parent} is not a folder. Give the folder that holds {task.folder}/, or create it.")
+    folder = _any_case(parent, task.folder)
+    missing = _missing(task, folder, splits)
+    if not missing:
+        return folder
+    own = [task.splits[name].file for name in splits if name == "train_aug"]
+    if own and own == missing:
+        raise UserError(f"{folder / own[0]} does not exist. Write it first: python data_augmentation.py --task_name {task.name}")
+    _download(task, folder, missing)
+    return folder
+
+
+def _any_case(parent: Path, name: str) -> Path:
+    exact = parent / name
+    if not exact.is_dir() and parent.is_dir():
+        for entry in sorted(parent.iterdir()):
+            if entry.is_dir() and entry.name.lower() == name.lower():
+                return entry
+    return exact
+
+
+def _missing(task: Task, folder: Path, splits: Sequence[str]) -> list[str]:
+    if splits:
+        return [task.split(name).file for name in splits if not (folder / task.split(name).file).is_file()]
+    files = [split.file for name, split in task.splits.items() if name != "train_aug"]
+    return [] if any((folder / file).is_file() for file in files) else files
+
+
+def _explicit(task: Task, folder: Path, splits: Sequence[str]) -> Path:
+    if not folder.is_dir():
+        raise UserError(f"The data folder {folder} does not exist. It should hold the files of {task.name}: {_files(task)}.")
+    missing = _missing(task, folder, splits)
+    if missing:
+        found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
+        raise UserError(f"{folder} lacks {', '.join(missing)} (found: {found}). Put the files of {task.name} there.")
+    return folder
+
+
+def _files(task: Task) -> str:
+    return ", ".join(split.file for name, split in task.splits.items() if name != "train_aug")
+
+
+def _download(task: Task, folder: Path, missing: list[str]) -> None:
+    from tinybert.data.download import download_task
+
+    try:
+        download_task(task, folder)
+        still = [file for file in missing if not (folder / file).is_file()]
+        reason = f"the download does not hold {', '.join(still)}"
+    except (UserError, OSError) as error:
+        still, reason = missing, str(error)
+    if still:
+        raise UserError(
+            f"The data of {task.name} is not there and could not be downloaded: {reason}\n"
+            f"Put these files into {folder}: {', '.join(still)}\n"
+            "or name the folder that holds them with --data_dir, or its parent with --glue_dir."
+        )

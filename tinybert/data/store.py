@@ -1,0 +1,209 @@
+"""Token ids of a whole file, made once and read from disk.
+
+A store is a folder below `cache_home()/tokens/`, named by everything its content depends on: `ids.npy` (all rows one
+after another), `offsets.npy` (where each begins), `first.npy` (length of its first segment), `labels.npy`, `meta.json`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from tinybert import storage
+from tinybert.data.appending import AppendedArray
+from tinybert.data.layout import Flat, bert_rows
+from tinybert.data.places import cache_home
+from tinybert.data.readers import iter_rows, split_path
+from tinybert.data.tasks import Task
+from tinybert.data.tokenizer import WordPiece
+from tinybert.errors import UserError
+
+FORMAT = 1
+CHUNK_ROWS = 16384  # rows in memory while a store is built
+PROGRESS_SECONDS = 5
+
+
+class TokenStore:
+    """Tokenised rows: `ids` `[tokens]`, `offsets` int64 `[N+1]`, `first` `[N]`, `lengths` int32 `[N]`, `labels` `[N]`
+    or None.
+
+    A row is [CLS] A [SEP] or [CLS] A [SEP] B [SEP]; `first` counts the tokens up to and with the first [SEP].
+    `pad_id` is what fills a batch; `meta` describes where the rows come from.
+    """
+
+    def __init__(self, ids: np.ndarray, offsets: np.ndarray, first: np.ndarray, labels: np.ndarray | None, meta: dict) -> None:
+        self.ids, self.offsets, self.first, self.labels, self.meta = ids, offsets, first, labels, meta
+        self.lengths = np.diff(offsets).astype(np.int32)
+        self.pad_id = int(meta.get("pad_id", 0))
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def row(self, index: int) -> np.ndarray:
+        """The ids of one row, `[length]`."""
+        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    @classmethod
+    def from_arrays(
+        cls,
+        sequences: list[list[int]] | None = None,
+        *,
+        ids: np.ndarray | None = None,
+        offsets: np.ndarray | None = None,
+        first: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+        pad_id: int = 0,
+    ) -> TokenStore:
+        """A store in memory, from rows of ids or from the flat arrays; without `first` every row is a single
+        sentence.
+        """
+        if sequences is not None:
+            flat = Flat.of(sequences)
+            ids, offsets = flat.values, np.concatenate([[0], np.cumsum(flat.lengths)])
+        elif ids is None or offsets is None:
+            raise ValueError("give either sequences, or ids and offsets")
+        lengths = np.diff(offsets)
+        first = lengths if first is None else np.asarray(first)
+        if len(first) != len(lengths) or (labels is not None and len(labels) != len(lengths)):
+            raise ValueError(f"{len(lengths)} rows, but {len(first)} first segments or another number of labels")
+        return cls(ids, offsets, first, labels, {"rows": len(lengths), "tokens": int(offsets[-1]), "pad_id": pad_id})
+
+    @classmethod
+    def open(cls, folder: str | Path) -> TokenStore:
+        """Memory-map a store after checking it against its manifest.
+
+        Raises:
+            DamagedError: a file is missing or differs from what was written.
+        """
+        folder = Path(folder)
+        storage.verify(folder)
+        arrays = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        return cls(arrays["ids"], arrays["offsets"], arrays["first"], arrays.get("labels"), meta)
+
+    @classmethod
+    def build_or_open(
+        cls,
+        task: Task,
+        folder: str | Path,
+        split: str,
+        tokenizer: WordPiece,
+        max_seq_length: int,
+        cache: str | Path | None = None,
+    ) -> TokenStore:
+        """The store of a split; tokenised now unless an earlier run, or another process just now, has done it.
+
+        `cache` takes the place of `cache_home()`. Of several processes that ask at once, one builds and the others
+        wait.
+
+        Raises:
+            UserError: the file does not fit the task (see `readers.iter_rows`), or the cache cannot be written.
+        """
+        if max_seq_length < 3:
+            raise UserError(f"max_seq_length is {max_seq_length}; a row needs at least 3 tokens ([CLS], [SEP], [SEP])")
+        source = split_path(task, folder, split)
+        description = _describe(task, split, source, tokenizer, max_seq_length)
+        key = hashlib.sha256(json.dumps(description, sort_keys=True).encode("utf-8")).hexdigest()
+        target = (Path(cache) if cache is not None else cache_home()) / "tokens" / key
+        opened = _open_whole(target)
+        if opened is not None:
+            return opened
+        try:
+            with storage.lock(target):
+                opened = _open_whole(target)
+                if opened is not None:
+                    return opened
+                if target.exists():
+                    print(f"The stored tokens {target} are damaged; they are made anew.", file=sys.stderr)
+                storage.recover(target.parent)
+                with storage.new_folder(target, replace=True) as new:
+                    meta = {
+                        **description,
+                        "task": task.name,
+                        "split": split,
+                        "source": str(source),
+                        "pad_id": tokenizer.pad_id,
+                    }
+                    _build(new, task, folder, split, tokenizer, max_seq_length, meta)
+        except OSError as error:
+            raise UserError(
+                f"The token cache {target.parent} cannot be written: {error}. "
+                "Make room, or let the environment variable TINYBERT_CACHE name another folder."
+            ) from error
+        return cls.open(target)
+
+
+def _open_whole(target: Path) -> TokenStore | None:
+    try:
+        return TokenStore.open(target)
+    except storage.DamagedError:
+        return None
+
+
+def _describe(task: Task, split: str, source: Path, tokenizer: WordPiece, max_seq_length: int) -> dict:
+    columns = task.split(split)
+    return {
+        "format": FORMAT,
+        "source_sha256": storage.sha256_of(source),
+        "tokenizer": tokenizer.fingerprint,
+        "vocab_size": tokenizer.vocab_size,
+        "max_seq_length": max_seq_length,
+        "columns": [columns.text_a, columns.text_b, columns.label, columns.header, columns.skips_short_rows],
+        "labels": list(task.labels),
+    }
+
+
+def _build(new: Path, task: Task, folder: str | Path, split: str, tokenizer: WordPiece, max_seq_length: int, meta: dict) -> None:
+    columns = task.split(split)
+    size = np.uint16 if tokenizer.vocab_size < 65536 else np.int32
+    width = np.uint16 if max_seq_length < 65536 else np.int32
+    histogram = np.zeros(max_seq_length + 1, np.int64)
+    progress = _Progress(f"{task.name} {split}", split_path(task, folder, split).stat().st_size)
+    total, truncated = 0, 0
+    with contextlib.ExitStack() as files:
+        ids = files.enter_context(AppendedArray(new / "ids.npy", size))
+        offsets = files.enter_context(AppendedArray(new / "offsets.npy", np.int64))
+        firsts = files.enter_context(AppendedArray(new / "first.npy", width))
+        if columns.label is not None:
+            kind = np.float32 if task.regression else np.int64
+            labels = files.enter_context(AppendedArray(new / "labels.npy", kind))
+        offsets.append(np.zeros(1, np.int64))
+        for chunk in iter_rows(task, folder, split, CHUNK_ROWS):
+            a = Flat.of(tokenizer.ids(chunk.text_a))
+            b = None if chunk.text_b is None else Flat.of(tokenizer.ids(chunk.text_b))
+            rows, first, cut = bert_rows(a, b, max_seq_length, tokenizer.cls_id, tokenizer.sep_id)
+            ids.append(rows.values)
+            offsets.append(total + np.cumsum(rows.lengths))
+            firsts.append(first)
+            if chunk.labels is not None:
+                labels.append(chunk.labels)
+            total += len(rows.values)
+            truncated += cut
+            histogram += np.bincount(rows.lengths, minlength=max_seq_length + 1)
+            progress.show(firsts.count, chunk.bytes_read)
+    counts = {"rows": firsts.count, "tokens": total, "truncated": truncated, "length_histogram": histogram.tolist()}
+    storage.write_json(new / "meta.json", {**meta, **counts})
+
+
+class _Progress:
+    """A line on stderr every few seconds: rows done, rows per second, time to go."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self.name, self.size = name, size
+        self.begun = self.shown = time.monotonic()
+
+    def show(self, rows: int, bytes_read: int) -> None:
+        now = time.monotonic()
+        if now - self.shown < PROGRESS_SECONDS:
+            return
+        self.shown = now
+        spent = now - self.begun
+        left = spent * (self.size - bytes_read) / max(bytes_read, 1)
+        done = f"{rows} rows ({100 * bytes_read / max(self.size, 1):.0f} %)"
+        print(f"Tokenising {self.name}: {done}, {rows / spent:.0f} rows/s, {left:.0f} s left", file=sys.stderr, flush=True)

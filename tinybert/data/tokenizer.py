@@ -1,0 +1,247 @@
+"""Text to BERT word pieces, with the ids of PaddleNLP's `BertTokenizer` at the speed of the Rust library."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+import unicodedata
+from pathlib import Path
+
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+from tinybert import storage
+from tinybert.errors import UserError
+
+_RULES = 1  # raise when the same vocabulary and settings give other ids than before: stored tokens are then made anew
+_SPECIAL = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+# these characters are cut off like symbols by PaddleNLP, whatever their Unicode category
+_EXTRA_SYMBOLS = frozenset("\u00b2\u00ba\u3007\u00b5\u00d8\u014b\u01b1")
+
+
+class WordPiece:
+    """BERT word pieces of a vocabulary: `ids(texts)` without [CLS] and [SEP].
+
+    Attributes: `vocab_size` (lines of the vocabulary, the rows an embedding table needs), `pad_id`, `unk_id`, `cls_id`,
+    `sep_id`, `mask_id` (None if the vocabulary has no mask), `do_lower_case`, `fingerprint` (sha256 over vocabulary and
+    settings).
+
+    The ids are those of PaddleNLP's BertTokenizer, which differs from Google's original in one rule: a symbol (`£`,
+    `€`, an emoji) is always a word of its own. A special token stands for itself where white space surrounds it, as
+    there. What remains different: characters that the Unicode tables of Python and of the Rust library class
+    differently (a handful of rare scripts).
+    """
+
+    def __init__(
+        self,
+        vocabulary: list[str],
+        do_lower_case: bool = True,
+        tokenize_chinese_chars: bool = True,
+        strip_accents: bool | None = None,
+        special: dict[str, str] | None = None,
+        model_max_length: int = 512,
+    ) -> None:
+        self.vocabulary = vocabulary
+        self.do_lower_case = do_lower_case
+        self.tokenize_chinese_chars = tokenize_chinese_chars
+        self.strip_accents = strip_accents
+        self.special = {**_SPECIAL, **(special or {})}
+        self.model_max_length = model_max_length
+        index_of = {token: i for i, token in enumerate(vocabulary)}  # the last of duplicates counts, as in BERT
+        lacking = [token for role, token in self.special.items() if role != "mask" and token not in index_of]
+        if lacking:
+            raise UserError(
+                f"The vocabulary ({len(vocabulary)} lines) lacks {', '.join(lacking)}. BERT needs them; is it a BERT vocabulary? "
+                "Other names for them can be given in tokenizer_config.json (unk_token, cls_token, sep_token, pad_token)."
+            )
+        self.vocab_size = len(vocabulary)
+        self.pad_id, self.unk_id = index_of[self.special["pad"]], index_of[self.special["unk"]]
+        self.cls_id, self.sep_id = index_of[self.special["cls"]], index_of[self.special["sep"]]
+        self.mask_id = index_of.get(self.special["mask"])
+        self._special_ids = {token: index_of[token] for token in self.special.values() if token in index_of}
+        self._openings = {token[0] for token in self._special_ids}
+        strip = do_lower_case if strip_accents is None else strip_accents
+        self._characters = _Characters(do_lower_case, strip, tokenize_chinese_chars)
+        self._rust = self._build(index_of)
+        self._cleaner = normalizers.BertNormalizer(
+            clean_text=True, handle_chinese_chars=tokenize_chinese_chars, strip_accents=False, lowercase=False
+        )
+
+    def _build(self, index_of: dict[str, int]) -> Tokenizer:
+        rust = Tokenizer(models.WordPiece(index_of, unk_token=self.special["unk"], max_input_chars_per_word=100))
+        rust.normalizer = normalizers.BertNormalizer(
+            clean_text=True,
+            handle_chinese_chars=self.tokenize_chinese_chars,
+            strip_accents=self.strip_accents,
+            lowercase=self.do_lower_case,
+        )
+        rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        return rust
+
+    def _settings(self) -> dict[str, object]:
+        return {
+            "do_lower_case": self.do_lower_case,
+            "tokenize_chinese_chars": self.tokenize_chinese_chars,
+            "strip_accents": self.strip_accents,
+            **{f"{role}_token": token for role, token in self.special.items()},
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over the vocabulary and every setting that changes ids, as hexadecimal text."""
+        document = json.dumps([_RULES, self._settings(), self.vocabulary])
+        return hashlib.sha256(document.encode("utf-8")).hexdigest()
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, do_lower_case: bool | None = None) -> WordPiece:
+        """Read `vocab.txt` and, if there is one, `tokenizer_config.json` of a model folder.
+
+        `do_lower_case` given here wins over the file; with neither, text is lower-cased.
+
+        Raises:
+            UserError: no vocab.txt, an unreadable file, or a vocabulary without BERT's special tokens.
+        """
+        folder = Path(folder)
+        config = _read_config(folder / "tokenizer_config.json")
+        vocabulary = _read_vocabulary(folder / "vocab.txt")
+        if do_lower_case is None and config.get("do_lower_case") is None and _looks_cased(vocabulary):
+            print(
+                f"{folder}: the vocabulary looks cased, but no tokenizer_config.json says so; text is lower-cased. "
+                "Pass --do_lower_case False if that is wrong.",
+                file=sys.stderr,
+            )
+        special = {}
+        for role in _SPECIAL:
+            token = config.get(f"{role}_token")
+            token = token.get("content") if isinstance(token, dict) else token  # Hugging Face writes both forms
+            if token:
+                special[role] = token
+        chosen = config.get("do_lower_case", True) if do_lower_case is None else do_lower_case
+        chinese = config.get("tokenize_chinese_chars")
+        longest = config.get("model_max_length")
+        return cls(
+            vocabulary,
+            do_lower_case=True if chosen is None else bool(chosen),
+            tokenize_chinese_chars=True if chinese is None else bool(chinese),
+            strip_accents=config.get("strip_accents"),
+            special=special,
+            # Hugging Face writes 1e30 for "no limit"
+            model_max_length=int(longest) if isinstance(longest, (int, float)) and longest < 1e6 else 512,
+        )
+
+    def save(self, folder: str | Path, tokenizer_class: str = "BertTokenizer") -> None:
+        """Write vocab.txt, tokenizer_config.json and special_tokens_map.json, as PaddleNLP and Hugging Face read
+        them.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tokens = {f"{role}_token": token for role, token in self.special.items()}
+        config = {**self._settings(), "model_max_length": self.model_max_length, "tokenizer_class": tokenizer_class}
+        storage.write_file(folder / "vocab.txt", "\n".join(self.vocabulary) + "\n")
+        storage.write_json(folder / "tokenizer_config.json", config)
+        storage.write_json(folder / "special_tokens_map.json", tokens)
+
+    def ids(self, texts: list[str]) -> list[list[int]]:
+        """Word-piece ids of each text, without special tokens around it; untruncated."""
+        plain, parts = [], []
+        for i, text in enumerate(texts):
+            pieces = self._cut_at_special(text)
+            if pieces is not None:
+                parts.append((i, pieces))
+            plain.append("" if pieces is not None else self._prepared(text))
+        ids = [encoding.ids for encoding in self._encode(plain)]
+        for i, pieces in parts:
+            ids[i] = self._assemble(pieces)
+        return ids
+
+    def _encode(self, texts: list[str]) -> list:
+        return self._rust.encode_batch_fast(texts, add_special_tokens=False)
+
+    def _prepared(self, text: str) -> str:
+        return text if text.isascii() else text.translate(self._characters)
+
+    def _cut_at_special(self, text: str) -> list[str] | None:
+        """The text cut into special tokens and what lies between them, or None if it holds no special token."""
+        if not any(opening in text for opening in self._openings):
+            return None
+        if not text.isascii():
+            text = text.encode("utf-8", "ignore").decode("utf-8")  # lone surrogates cannot cross into Rust
+        words = self._cleaner.normalize_str(text).split()
+        if self._special_ids.keys().isdisjoint(words):
+            return None
+        pieces: list[str] = [""]
+        for word in words:
+            if word in self._special_ids:
+                pieces += [word, ""]
+            else:
+                pieces[-1] += " " + word
+        return [piece for piece in pieces if piece]
+
+    def _assemble(self, pieces: list[str]) -> list[int]:
+        encoded = self._encode(["" if piece in self._special_ids else self._prepared(piece) for piece in pieces])
+        return [
+            i
+            for piece, encoding in zip(pieces, encoded, strict=True)
+            for i in ([self._special_ids[piece]] if piece in self._special_ids else encoding.ids)
+        ]
+
+
+class _Characters(dict):
+    """A table for `str.translate` that makes non-ASCII text mean the same to the Rust library as to PaddleNLP.
+
+    Filled as characters are met. Symbols and punctuation get spaces around them (the Rust library knows no symbols, and
+    the punctuation of an older Unicode); so do ideographs; control, unassigned and (with `strip`) combining characters
+    go.
+    """
+
+    def __init__(self, lower: bool, strip: bool, chinese: bool) -> None:
+        super().__init__()
+        self.lower, self.strip, self.chinese = lower, strip, chinese
+
+    def __missing__(self, code: int) -> str | int:
+        char = chr(code)
+        category = unicodedata.category(char)
+        shown = char.lower() if self.lower else char
+        new: str | int = code
+        if category[0] == "C" and char not in "\t\n\r" or code == 0xFFFD or category == "Mn" and self.strip:
+            new = ""
+        elif not char.isascii() and (category[0] in "PS" or shown in _EXTRA_SYMBOLS):
+            new = f" {char} "
+        elif self.chinese and 0x2B820 <= code <= 0x2CEAF:
+            new = f" {char} "  # tokenizers 0.21 leaves out the first 256 ideographs of this block
+        self[code] = new
+        return new
+
+
+def _read_vocabulary(path: Path) -> list[str]:
+    if not path.is_file():
+        raise UserError(
+            f"{path} does not exist. A BERT-like model folder needs its vocab.txt (one word piece per line); "
+            "copy it from where the model comes from."
+        )
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start}). Is it a word-piece vocabulary?") from None
+    lines = text.split("\n")  # not splitlines(): some vocabularies hold U+2028 and its like as tokens
+    if lines[-1] == "":
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]
+
+
+def _read_config(path: Path) -> dict:
+    if not path.is_file():
+        return {}
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not readable as JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{path} holds a {type(config).__name__}, a JSON object was expected.")
+    return config
+
+
+def _looks_cased(vocabulary: list[str]) -> bool:
+    # uncased vocabularies hold no capital letter outside their special tokens; cased English ones thousands
+    return sum(1 for token in vocabulary if re.fullmatch(r"[A-Z][a-z]+", token)) > 100

@@ -1,0 +1,96 @@
+"""Checkpoints: everything that is needed to continue a run exactly, as plain arrays and JSON.
+
+A checkpoint is a folder `step_<n>` with `weights.safetensors`, `optimizer.safetensors` and `state.json`; it is complete or invisible
+(see `tinybert.storage`), and its content is checked against sha256 sums before it is used.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from tinybert import storage
+from tinybert.errors import UserError
+
+
+@dataclass
+class Checkpoint:
+    """One saved state: `weights` and `optimizer` by structural names, `state` as JSON values."""
+
+    weights: dict[str, np.ndarray]
+    optimizer: dict[str, np.ndarray]
+    state: dict
+
+
+def write(folder: Path, step: int, checkpoint: Checkpoint, keep: int = 2) -> Path:
+    """Write a checkpoint beside the others and delete all but the newest `keep`."""
+    path = folder / f"step_{step:08d}"
+    with storage.new_folder(path, replace=True) as temporary:
+        save_file({name: np.ascontiguousarray(array) for name, array in checkpoint.weights.items()}, temporary / "weights.safetensors")
+        save_file({name: np.ascontiguousarray(array) for name, array in checkpoint.optimizer.items()}, temporary / "optimizer.safetensors")
+        (temporary / "state.json").write_text(json.dumps(checkpoint.state, indent=1), encoding="utf-8")
+    for old in _listed(folder)[keep:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return path
+
+
+def _listed(folder: Path) -> list[Path]:
+    """The checkpoints of a folder, newest first."""
+    if not folder.is_dir():
+        return []
+    steps = [entry for entry in folder.iterdir() if re.fullmatch(r"step_\d+", entry.name)]
+    return sorted(steps, key=lambda entry: int(entry.name[5:]), reverse=True)
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest checkpoint that is whole; damaged ones are named and passed over. Leftovers of killed writers are cleaned."""
+    storage.recover(folder)
+    for path in _listed(folder):
+        try:
+            storage.verify(path)
+            return path
+        except storage.DamagedError as error:
+            print(f"passing over a damaged checkpoint: {error}", file=sys.stderr)
+    return None
+
+
+def find(folder: Path, resume: str) -> Path | None:
+    """The checkpoint that `--resume auto|PATH` means; None where `auto` finds none.
+
+    Raises:
+        UserError: a path that is no whole checkpoint.
+    """
+    if resume == "auto":
+        return newest(folder)
+    path = Path(resume)
+    if not (path / "state.json").is_file():
+        inside = newest(path) if path.is_dir() else None
+        if inside is None:
+            raise UserError(f"--resume {resume} is no checkpoint: expected a folder step_<n> with state.json, or `auto`.")
+        path = inside
+    try:
+        storage.verify(path)
+    except storage.DamagedError as error:
+        raise UserError(f"--resume {resume}: the checkpoint is damaged: {error}. Use --resume auto to take the newest whole one.") from None
+    return path
+
+
+def read(path: Path) -> Checkpoint:
+    """Read a checkpoint that `find` returned."""
+    return Checkpoint(
+        load_file(path / "weights.safetensors"),
+        load_file(path / "optimizer.safetensors"),
+        json.loads((path / "state.json").read_text(encoding="utf-8")),
+    )
+
+
+def differences(saved: dict, now: dict) -> list[str]:
+    """What differs between the fingerprints of two runs, a line each: name, then, now."""
+    return [f"{name}: was {saved.get(name)!r}, is {now.get(name)!r}" for name in sorted({*saved, *now}) if saved.get(name) != now.get(name)]

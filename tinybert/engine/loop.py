@@ -1,0 +1,281 @@
+"""The training loop: micro-batches to optimizer steps, with logs, evaluation, checkpoints, exact resume and a stop on nonsense.
+
+It knows batches, a layer that returns named loss parts, and callbacks; no task, no model and no objective by name.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import paddle
+from paddle import nn
+
+from tinybert import runtime, storage
+from tinybert.data.batches import Batch, Batches
+from tinybert.engine import checkpoint as checkpoints
+from tinybert.engine.checkpoint import Checkpoint
+from tinybert.engine.optimizers import load_optimizer_arrays, optimizer_arrays
+from tinybert.engine.progress import Progress
+from tinybert.engine.run_folder import RunFolder, now
+from tinybert.engine.signals import StopRequest, listening
+from tinybert.errors import Interrupted, NumericalError, UserError
+
+SPIKE = 10.0  # a loss this many times its running mean is worth a warning
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long to train and how often to log (steps), evaluate (steps, 0 = once an epoch) and save."""
+
+    total_steps: int
+    seed: int = 42
+    logging_steps: int = 100
+    evaluate_every: int = 0
+    checkpoint_steps: int | None = None
+    checkpoint_minutes: float = 10.0
+    keep_checkpoints: int = 2
+
+
+@dataclass
+class Best:
+    """The best evaluation so far: its step and its scores."""
+
+    step: int | None = None
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Callbacks:
+    """What a recipe does for the loop.
+
+    forward: a micro-batch in, loss parts with `loss` out (scalar tensors, already multiplied by the batch's share).
+    evaluate: the step in, scores out. better: the score that is compared, and `max` or `min`. save_best: called with the step when the
+    score is strictly better than before.
+    """
+
+    forward: Callable[[Batch], dict[str, paddle.Tensor]]
+    evaluate: Callable[[int], dict[str, float]]
+    better: tuple[str, str]
+    save_best: Callable[[int], None]
+
+
+class Loop:
+    """One stage of training, from its first step or from a checkpoint to its last step."""
+
+    def __init__(
+        self,
+        settings: LoopSettings,
+        layer: nn.Layer,
+        optimizer: paddle.optimizer.Optimizer,
+        rate: Callable[[int], float],
+        batches: Batches,
+        callbacks: Callbacks,
+        run: RunFolder,
+        fingerprint: dict,
+    ) -> None:
+        self.settings, self.layer, self.optimizer, self.rate = settings, layer, optimizer, rate
+        self.batches, self.callbacks, self.run_folder, self.fingerprint = batches, callbacks, run, fingerprint
+        self.step = 0
+        self.best = Best()
+        self.last_scores: dict[str, float] = {}
+        self.window: dict[str, float] = {}  # sums of the loss parts since the last log line
+        self.window_steps = 0
+        self.window_rows = 0
+        self.running_loss: float | None = None
+        self.seconds = 0.0
+        self.data_seconds = 0.0
+        self.last_checkpoint: Path | None = None
+
+    # === Running ===
+
+    def run(self, resume: Path | None = None, allow_changes: bool = False) -> Best:
+        """Train to the last step and return the best evaluation.
+
+        Raises:
+            NumericalError: NaN or infinite loss, before it reaches the weights; a reproducer is saved.
+            Interrupted: a signal asked to stop; a checkpoint has been written.
+            UserError: the checkpoint belongs to a run with other data or arguments.
+        """
+        position = self._restore(resume, allow_changes) if resume else None
+        storage.recover(self.run_folder.path)
+        self.run_folder.open_logs(position)
+        shown = self.run_folder.writes
+        progress = Progress(self.run_folder.stage, self.settings.total_steps, self.step, shown)
+        try:
+            with listening() as stop:
+                self._train(progress, stop)
+        finally:
+            progress.close()
+            self.run_folder.close_logs()
+        return self.best
+
+    def _train(self, progress: Progress, stop: StopRequest) -> None:
+        self.layer.train()
+        since_log = last_saved = time.monotonic()
+        while self.step < self.settings.total_steps:
+            started = time.monotonic()
+            parts, rows, stopping = self._one_step(stop)
+            self.step += 1
+            self.seconds += time.monotonic() - started
+            self._account(parts, rows, progress)
+            progress.advance()
+            finished = self.step == self.settings.total_steps
+            if self.step % self.settings.logging_steps == 0 or finished:
+                self._log(progress, time.monotonic() - since_log)
+                since_log = time.monotonic()
+            if self._evaluation_due() or finished:
+                self._evaluate(progress)
+                since_log = time.monotonic()
+            if self._checkpoint_due(time.monotonic() - last_saved) or stopping:
+                self.save_checkpoint()
+                last_saved = time.monotonic()
+            if stopping and not finished:
+                raise Interrupted(stopping, f"stopped after step {self.step}; continue with --resume auto")
+
+    def _one_step(self, stop: StopRequest) -> tuple[dict[str, float], int, int]:
+        """Forward and backward over the micro-batches of one step, then one update; returns parts, rows and a signal's number."""
+        epoch, index = divmod(self.step, self.batches.steps_per_epoch)
+        before = time.monotonic()
+        micro_batches = self.batches.step(epoch, index)
+        self.data_seconds += time.monotonic() - before
+        sums: dict[str, float] = {}
+        for micro, batch in enumerate(micro_batches):
+            runtime.seed_step(self.settings.seed, self.run_folder.stage, self.step, micro, runtime.rank())
+            parts = self.callbacks.forward(batch)
+            parts["loss"].backward()
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+        if not math.isfinite(sums["loss"]):
+            self._stop_on_nonsense(sums, micro_batches, epoch)
+        self.optimizer.set_lr(self.rate(self.step))
+        self.optimizer.step()
+        self.optimizer.clear_grad()
+        return sums, sum(len(batch.rows) for batch in micro_batches), stop.signal or 0
+
+    # === Logs ===
+
+    def _account(self, parts: dict[str, float], rows: int, progress: Progress) -> None:
+        for name, value in parts.items():
+            self.window[name] = self.window.get(name, 0.0) + value
+        self.window_steps += 1
+        self.window_rows += rows
+        loss = parts["loss"]
+        if self.running_loss is not None and loss > SPIKE * self.running_loss and self.step > 20:
+            progress.say(f"warning: the loss jumped to {loss:.4g} at step {self.step}, from about {self.running_loss:.4g}")
+        self.running_loss = loss if self.running_loss is None else 0.98 * self.running_loss + 0.02 * loss
+
+    def _log(self, progress: Progress, seconds: float) -> None:
+        means = {name: value / self.window_steps for name, value in self.window.items()}
+        rate = self.window_rows / max(seconds, 1e-9)
+        values = {
+            "step": self.step,
+            "epoch": round(self.step / self.batches.steps_per_epoch, 4),
+            **means,
+            "lr": self.rate(self.step - 1),
+            "samples_per_second": round(rate, 2),
+            "data_wait_share": round(self.data_seconds / max(self.seconds, 1e-9), 4),
+            "time": now(),
+        }
+        self.run_folder.log(values)
+        progress.report(self.step, {"loss": means["loss"], **{k: v for k, v in means.items() if k != "loss"}}, rate)
+        self.window, self.window_steps, self.window_rows = {}, 0, 0
+
+    def _stop_on_nonsense(self, sums: dict[str, float], micro_batches: list[Batch], epoch: int) -> None:
+        report = {
+            "stage": self.run_folder.stage,
+            "step": self.step,
+            "epoch": epoch,
+            "parts": {name: str(value) for name, value in sums.items()},
+            "rows": [batch.rows.tolist() for batch in micro_batches],
+            "seed": self.settings.seed,
+            "last_good_checkpoint": str(self.last_checkpoint) if self.last_checkpoint else None,
+        }
+        path = self.run_folder.path / f"nonfinite_{self.run_folder.stage}_step_{self.step}.json"
+        if self.run_folder.writes:
+            storage.write_json(path, report)
+        raise NumericalError(
+            f"the loss is not finite at step {self.step} ({', '.join(f'{k} {v}' for k, v in sums.items())}); no weight was changed by it.\n"
+            f"Rows, seed and the last good checkpoint are in {path}. Try a lower --learning_rate."
+        )
+
+    # === Evaluation ===
+
+    def _evaluation_due(self) -> bool:
+        every = self.settings.evaluate_every or self.batches.steps_per_epoch
+        return self.step % every == 0
+
+    def _evaluate(self, progress: Progress) -> None:
+        self.layer.eval()
+        scores = self.callbacks.evaluate(self.step)
+        self.layer.train()
+        name, direction = self.callbacks.better
+        self.last_scores = scores
+        best = self.best.scores.get(name)
+        improved = best is None or (scores[name] > best if direction == "max" else scores[name] < best)
+        self.run_folder.log({"event": "evaluation", "step": self.step, **scores, "best": improved, "time": now()})
+        shown = ", ".join(f"{key} {value:.4f}" for key, value in scores.items())
+        progress.say(f"  step {self.step}: {shown}{' (best so far)' if improved else ''}")
+        if improved:
+            self.best = Best(self.step, scores)
+            if self.run_folder.writes:
+                self.callbacks.save_best(self.step)
+
+    # === Checkpoints ===
+
+    def _checkpoint_due(self, seconds: float) -> bool:
+        if self.settings.checkpoint_steps:
+            return self.step % self.settings.checkpoint_steps == 0
+        return seconds > 60 * self.settings.checkpoint_minutes
+
+    def save_checkpoint(self) -> None:
+        """Write everything that continuing needs; only on the rank that writes."""
+        if not self.run_folder.writes:
+            return
+        weights = {name: parameter.numpy() for name, parameter in self.layer.named_parameters()}
+        state = {
+            "step": self.step,
+            "best": {"step": self.best.step, "scores": self.best.scores},
+            "last_scores": self.last_scores,
+            "window": self.window,
+            "window_steps": self.window_steps,
+            "window_rows": self.window_rows,
+            "running_loss": self.running_loss,
+            "seconds": self.seconds,
+            "data_seconds": self.data_seconds,
+            "log_position": self.run_folder.log_position(),
+            "fingerprint": self.fingerprint,
+        }
+        content = Checkpoint(weights, optimizer_arrays(self.optimizer, self.layer), state)
+        keep = self.settings.keep_checkpoints
+        self.last_checkpoint = checkpoints.write(self.run_folder.checkpoints, self.step, content, keep)
+
+    def _restore(self, path: Path, allow_changes: bool) -> int:
+        saved = checkpoints.read(path)
+        changed = checkpoints.differences(saved.state["fingerprint"], self.fingerprint)
+        if changed and not allow_changes:
+            raise UserError(
+                f"the checkpoint {path} belongs to a run with other data or arguments:\n  "
+                + "\n  ".join(changed)
+                + "\nRepeat the command as it was, start over with --overwrite_output_dir, or allow it with --resume_changed."
+            )
+        parameters = dict(self.layer.named_parameters())
+        if set(parameters) != set(saved.weights):
+            raise UserError(f"the checkpoint {path} holds other parameters than this model: the student or the objective changed.")
+        for name, parameter in parameters.items():
+            parameter.set_value(saved.weights[name])
+        load_optimizer_arrays(self.optimizer, self.layer, saved.optimizer)
+        state = saved.state
+        self.step = state["step"]
+        self.best = Best(state["best"]["step"], state["best"]["scores"])
+        self.last_scores = state["last_scores"]
+        self.window, self.window_steps, self.window_rows = state["window"], state["window_steps"], state["window_rows"]
+        self.running_loss, self.seconds, self.data_seconds = state["running_loss"], state["seconds"], state["data_seconds"]
+        self.last_checkpoint = path
+        if self.run_folder.writes:
+            print(f"resuming the {self.run_folder.stage} stage from {path} at step {self.step}", flush=True)
+        return state["log_position"]
+

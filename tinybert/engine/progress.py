@@ -1,0 +1,54 @@
+"""What a running loop tells its user: a bar on a terminal, plain lines elsewhere, with rate and time to go."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+import time
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Steps done of `total`, samples per second since the last report, and the time to go."""
+
+    def __init__(self, title: str, total: int, start: int, shown: bool) -> None:
+        self.title, self.total, self.shown = title, total, shown
+        self.started, self.first = time.monotonic(), start
+        on_terminal = shown and sys.stderr.isatty()
+        self.bar = tqdm(total=total, initial=start, desc=title, unit="step", dynamic_ncols=True) if on_terminal else None
+
+    def advance(self) -> None:
+        """Count one step."""
+        if self.bar is not None:
+            self.bar.update(1)
+
+    def report(self, step: int, values: dict[str, float], rate: float) -> None:
+        """Show the loss parts after `step` and the rate in samples per second."""
+        if not self.shown:
+            return
+        parts = " ".join(f"{name} {value:.4g}" for name, value in values.items())
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"{parts} {rate:.1f} samples/s")
+            return
+        print(f"{self.title} step {step}/{self.total} {parts} | {rate:.1f} samples/s, ETA {self.eta(step)}", flush=True)
+
+    def say(self, text: str) -> None:
+        """Print a line without breaking the bar."""
+        if not self.shown:
+            return
+        if self.bar is not None:
+            self.bar.write(text)
+        else:
+            print(text, flush=True)
+
+    def eta(self, step: int) -> str:
+        """Time to go as h:mm:ss, from the mean rate since the start of this process."""
+        done = max(1, step - self.first)
+        seconds = (time.monotonic() - self.started) / done * (self.total - step)
+        return str(datetime.timedelta(seconds=int(seconds)))
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        if self.bar is not None:
+            self.bar.close()

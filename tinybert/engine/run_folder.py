@@ -1,0 +1,152 @@
+"""What a run leaves behind: run.json, log.jsonl, curves, checkpoints, models.
+
+The two stages of one task may share an output folder, so everything that belongs to one stage carries its name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+from tinybert import storage
+from tinybert.errors import UserError
+
+
+class RunFolder:
+    """The output folder of one stage of a run, `--output_dir`."""
+
+    def __init__(self, path: str | Path, stage: str, writes: bool = True) -> None:
+        self.path = Path(path)
+        self.stage = stage
+        self.writes = writes  # rank 0 only
+        self._log = None
+        self._curves = None
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints of this stage are."""
+        return self.path / "checkpoints" / self.stage
+
+    def refuse_or_clear(self, resume: bool, overwrite: bool) -> None:
+        """Refuse a folder that holds results of this stage, unless it is resumed or overwritten.
+
+        Raises:
+            UserError: results are there, or the folder cannot be written.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"--output_dir {self.path} is a file; expected a folder or a new name.")
+        if self.done_before() and not (resume or overwrite):
+            raise UserError(
+                f"--output_dir {self.path} already holds results of the {self.stage} stage.\n"
+                "Continue them with --resume auto, replace them with --overwrite_output_dir, or choose another folder."
+            )
+        parent = self.path
+        while not parent.exists():
+            parent = parent.parent
+        if not os.access(parent, os.W_OK):
+            raise UserError(f"--output_dir {self.path} cannot be written: no permission in {parent}. Choose another folder.")
+        if self.writes and overwrite and not resume:
+            self._clear()
+
+    def done_before(self) -> bool:
+        """Whether this stage has left checkpoints or a record here."""
+        return self.stage in self.record() or self.checkpoints.exists()
+
+    def _clear(self) -> None:
+        import shutil
+
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        shutil.rmtree(self.path / "vdl" / self.stage, ignore_errors=True)
+        record = self.record()
+        if record.pop(self.stage, None) is not None:
+            storage.write_json(self.path / "run.json", record)
+        lines = self.log_lines()
+        kept = [line for line in lines if line.get("stage") != self.stage]
+        if len(kept) != len(lines):
+            storage.write_file(self.path / "log.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+
+    def record(self) -> dict:
+        """The content of run.json: one entry a stage; empty where there is none yet."""
+        try:
+            return json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except ValueError as error:
+            raise UserError(f"{self.path / 'run.json'} is damaged ({error}): delete it, or choose another --output_dir.") from None
+
+    def update_record(self, **values: object) -> None:
+        """Add to this stage's entry of run.json."""
+        if not self.writes:
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        record = self.record()
+        record.setdefault(self.stage, {}).update(values)
+        storage.write_json(self.path / "run.json", record)
+
+    def write_results(self, results: dict) -> None:
+        """Write this stage's scores into eval_results.json."""
+        if not self.writes:
+            return
+        path = self.path / "eval_results.json"
+        everything = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        storage.write_json(path, {**everything, self.stage: results})
+
+    # === Log and curves ===
+
+    def open_logs(self, at_byte: int | None = None) -> None:
+        """Open log.jsonl for appending; `at_byte` cuts it back to where a checkpoint left it."""
+        if not self.writes:
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        path = self.path / "log.jsonl"
+        if at_byte is not None and path.exists() and path.stat().st_size > at_byte:
+            os.truncate(path, at_byte)
+        self._log = open(path, "a", encoding="utf-8")  # noqa: SIM115  closed by close_logs
+        from visualdl import LogWriter
+
+        folder = self.path / "vdl" / self.stage
+        folder.mkdir(parents=True, exist_ok=True)
+        self._curves = LogWriter(logdir=str(folder))
+
+    def log(self, values: dict) -> None:
+        """Append one object to log.jsonl and its numbers to the curves."""
+        if self._log is None:
+            return
+        line = {"stage": self.stage, **values}
+        self._log.write(json.dumps(line) + "\n")
+        self._log.flush()
+        for name, value in values.items():
+            if isinstance(value, int | float) and name not in ("step", "time"):
+                kind = "dev" if values.get("event") == "evaluation" else "train"
+                self._curves.add_scalar(tag=f"{kind}/{name}", value=value, step=values["step"])
+
+    def log_position(self) -> int:
+        """Bytes of log.jsonl written so far, for a checkpoint."""
+        return self._log.tell() if self._log is not None else 0
+
+    def log_lines(self) -> list[dict]:
+        """Every object of log.jsonl; a last line that a killed run left unfinished is passed over."""
+        path = self.path / "log.jsonl"
+        if not path.exists():
+            return []
+        lines = []
+        for text in path.read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(text))
+            except ValueError:
+                continue
+        return lines
+
+    def close_logs(self) -> None:
+        """Flush and close log.jsonl and the curves."""
+        if self._log is not None:
+            self._log.close()
+            self._curves.close()
+            self._log = self._curves = None
+
+
+def now() -> float:
+    """Seconds since the epoch, as logged."""
+    return round(time.time(), 3)

@@ -1,0 +1,1 @@
+"""One readable file per procedure, from arguments to results."""

@@ -1,0 +1,67 @@
+"""What a run prints and records before it starts: choices, settings, models, data, versions."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from pathlib import Path
+
+from tinybert import runtime, storage
+from tinybert.data.store import TokenStore
+from tinybert.engine.run_folder import RunFolder
+from tinybert.models.loading import LoadedModel
+
+
+def announce(headline: str, resolved) -> None:
+    """Print what was chosen (the first line), every resolved setting with its source, and warnings."""
+    if runtime.rank() != 0:
+        return
+    print(headline)
+    print(resolved.as_text(), flush=True)
+    for warning in resolved.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def describe_model(role: str, loaded: LoadedModel) -> dict:
+    """Print a model's load report; returns its entry for run.json."""
+    config = loaded.config
+    shape = f"{config.num_hidden_layers} x {config.hidden_size}, {config.num_attention_heads} heads"
+    if runtime.rank() == 0:
+        print(f"{role}: {loaded.family.model_type} {shape}, {loaded.parameters():,} parameters; {loaded.report}", flush=True)
+    report = loaded.report
+    return {
+        "source": report.source,
+        "sha256": weights_hash(report.source),
+        "type": loaded.family.model_type,
+        "layers": config.num_hidden_layers,
+        "hidden": config.hidden_size,
+        "heads": config.num_attention_heads,
+        "parameters": loaded.parameters(),
+        "fresh": report.fresh,
+        "unused": report.unused,
+    }
+
+
+def weights_hash(source: str) -> str | None:
+    """The sha256 of the file a model came from; None where it came from no file."""
+    path = Path(source)
+    return storage.sha256_of(path) if path.is_file() else None
+
+
+def record_start(run: RunFolder, resolved, stage: str, device: str, models: dict[str, dict], stores: dict[str, TokenStore]) -> None:
+    """Write arguments, versions, models and data hashes into run.json."""
+    run.update_record(
+        started=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        finished=None,
+        settings={name: {"value": value, "source": source} for name, value, source in resolved[stage].as_table()},
+        preset=resolved.preset,
+        versions=runtime.versions(),
+        device=device,
+        models=models,
+        data={split: {"rows": len(store), "sha256": store.meta["source_sha256"]} for split, store in stores.items()},
+    )
+
+
+def record_end(run: RunFolder) -> None:
+    """Mark the stage as finished."""
+    run.update_record(finished=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))

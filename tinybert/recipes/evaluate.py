@@ -1,0 +1,72 @@
+"""Scores of a classifier, and the distillation loss on held-out rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from tinybert.data import metrics
+from tinybert.data.batches import sequential
+from tinybert.data.readers import read_split
+from tinybert.data.store import TokenStore
+from tinybert.data.tasks import Task
+from tinybert.models.trace import Needs, trace
+from tinybert.objectives.trained_layer import Teacher, TrainedLayer
+from tinybert.recipes.task_data import TaskData, tensors
+from tinybert.report.submission import write_submission
+
+
+def predict(model: nn.Layer, store: TokenStore, batch_size: int, head: str | None = None) -> np.ndarray:
+    """The logits of every row, `[N, C]`, in the order of the store. The model is left in the mode it was in."""
+    training = model.training
+    model.eval()
+    logits: np.ndarray | None = None
+    with paddle.no_grad():
+        for batch in sequential(store, batch_size):
+            found = trace(model, tensors(batch), Needs(logits=True), head).logits.astype("float32").numpy()
+            if logits is None:
+                logits = np.zeros((len(store), found.shape[1]), np.float32)
+            logits[batch.rows] = found
+    if training:
+        model.train()
+    return logits
+
+
+def score(model: nn.Layer, data: TaskData, stores: dict[str, TokenStore], batch_size: int, head: str | None = None) -> dict[str, float]:
+    """The task's metrics on its evaluation splits.
+
+    The first split's metrics stand under their own names; those of further splits (MNLI mismatched) carry the split's.
+    """
+    scores: dict[str, float] = {}
+    for number, split in enumerate(data.task.eval_splits):
+        store = stores[split]
+        values = metrics.score(data.task, predict(model, store, batch_size, head), store.labels)
+        prefix = "" if number == 0 else f"{split.removeprefix('dev_')}_"
+        scores |= {f"{prefix}{name}": float(value) for name, value in values.items()}
+    return scores
+
+
+def held_out_loss(layer: TrainedLayer, teacher: Teacher, store: TokenStore, batch_size: int) -> dict[str, float]:
+    """The objective's parts on held-out rows, dropout off, as the mean over all of them whatever the batches."""
+    lengths = store.lengths.astype("float64")
+    totals = {"rows": float(len(store)), "tokens": lengths.sum(), "token_pairs": (lengths**2).sum()}
+    sums: dict[str, float] = {}
+    with paddle.no_grad():
+        for batch in sequential(store, batch_size):
+            lengths = batch.attention_mask.sum(1).astype("float64")
+            counts = {"rows": float(len(batch.rows)), "tokens": lengths.sum(), "token_pairs": (lengths**2).sum()}
+            inputs = tensors(batch).with_share({unit: float(counts[unit] / totals[unit]) for unit in totals})
+            for name, value in layer(inputs, teacher(inputs)).items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+    return {f"held_out_{name}": value for name, value in sums.items()}
+
+
+def write_predictions(folder: Path, model: nn.Layer, data: TaskData, batch_size: int) -> None:
+    """Predict every test split of the task and write its submission file."""
+    for split in data.task.test_splits:
+        ids = read_split(data.task, data.folder, split).ids
+        path = write_submission(folder, data.task, split, ids, predict(model, data.store(split), batch_size))
+        print(f"predictions for {split}: {path}", flush=True)

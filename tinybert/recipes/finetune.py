@@ -1,0 +1,96 @@
+"""Fine-tuning an encoder on a task: teachers and plain baselines.
+
+It can: the nine GLUE tasks and the demo set, any BERT-like encoder, resume, scores only, submission files.
+Its limits: sequence classification and regression; no question answering.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import paddle
+
+from tinybert import runtime
+from tinybert.cli.groups import actions
+from tinybert.cli.resolve import resolve_finetune
+from tinybert.data.tasks import get_task
+from tinybert.engine.run_folder import RunFolder
+from tinybert.models.loading import load_classifier
+from tinybert.models.saving import save_model
+from tinybert.models.students import check_positions
+from tinybert.objectives.tinybert import gold_objective
+from tinybert.objectives.trained_layer import TrainedLayer
+from tinybert.recipes.announce import announce, describe_model, record_end, record_start
+from tinybert.recipes.evaluate import score, write_predictions
+from tinybert.recipes.task_data import TaskData, splits_for
+from tinybert.recipes.training import train_stage
+from tinybert.report.plots import plot_run
+
+
+def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
+    """Fine-tune, evaluate and predict, as the arguments of `benchmark/glue/run_glue.py` say."""
+    # === Check everything before work starts ===
+    task = get_task(arguments.task_name)
+    do = actions(arguments)
+    resolved = resolve_finetune(arguments, given, task.name, not task.is_pair)
+    settings = resolved["finetune"]
+    output = Path(arguments.output_dir or Path("pretrained_models") / task.folder)
+    run = RunFolder(output, "finetune", writes=runtime.rank() == 0)
+    if do.train:
+        run.refuse_or_clear(bool(arguments.resume), arguments.overwrite_output_dir)
+    what = "fine-tuning" if do.train else "scoring"
+    announce(f"{what} {arguments.model_name_or_path} on {task.name}, results in {output}", resolved)
+    device = runtime.set_device(arguments.device)
+    runtime.start_processes()
+    paddle.seed(runtime.derive_seed(settings.seed, "model"))
+    loaded = load_classifier(
+        arguments.model_name_or_path, labels=task.labels, needs_head=not do.train, do_lower_case=settings.do_lower_case
+    )
+    check_positions("model", loaded, settings.max_seq_length)
+    model = describe_model("model", loaded)
+    data = TaskData.find(task, arguments, splits_for(task, settings.use_aug, do.train, do.predict), loaded.tokenizer, settings.max_seq_length)
+    stores = {split: data.store(split) for split in task.eval_splits}
+
+    # === Train ===
+    if do.train:
+        train = data.store("train_aug" if settings.use_aug else "train")
+        record_start(run, resolved, "finetune", device, {"model": model}, {"train": train, **stores})
+        layer = TrainedLayer(loaded.model, gold_objective())
+
+        def save_best(step: int) -> None:
+            folder = output / f"best_model_{step}"
+            save_model(folder, loaded.model, loaded.family, loaded.tokenizer, task.labels)
+            for other in output.glob("best_model_*"):
+                if other != folder:
+                    shutil.rmtree(other, ignore_errors=True)
+
+        best = train_stage(
+            arguments,
+            settings,
+            run,
+            layer,
+            None,
+            train,
+            evaluate=lambda step: score(loaded.model, data, stores, settings.eval_batch_size),
+            better=(task.metric, "max"),
+            save_best=save_best,
+            identity={"train_data": train.meta["source_sha256"], "tokenizer": data.tokenizer.fingerprint, "model": str(model["sha256"])},
+        )
+        if run.writes:
+            save_model(output / "final", loaded.model, loaded.family, loaded.tokenizer, task.labels)
+            run.write_results({"best_step": best.step, "best": best.scores, "final": run.record()["finetune"]["last"]})
+            record_end(run)
+            plot_run(output)
+            print(f"best {task.metric} {best.scores[task.metric]:.4f} at step {best.step}: {output / f'best_model_{best.step}'}", flush=True)
+        if do.predict:
+            loaded = load_classifier(str(output), labels=task.labels, needs_head=True)
+
+    # === Score and predict ===
+    elif do.evaluate:
+        scores = score(loaded.model, data, stores, settings.eval_batch_size)
+        print(f"{task.name}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()), flush=True)
+        if run.writes and output.exists():
+            run.write_results({"source": loaded.report.source, "scores": scores})
+    if do.predict and run.writes:
+        write_predictions(output, loaded.model, data, settings.eval_batch_size)

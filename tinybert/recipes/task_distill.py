@@ -1,0 +1,264 @@
+"""Distilling a fine-tuned teacher into a small student on one task.
+
+It can: TinyBERT's two stages (hidden states and attention scores, then logits), logits alone, or no teacher at all for comparison;
+students from a checkpoint, from layers of the teacher, or fresh by shape; the nine GLUE tasks and the demo set; resume.
+Its limits: teacher and student share a vocabulary; sequence classification and regression.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import paddle
+
+from tinybert import runtime
+from tinybert.cli.groups import actions
+from tinybert.cli.resolve import resolve
+from tinybert.cli.stages import infer_stage
+from tinybert.data.store import TokenStore
+from tinybert.data.tasks import get_task
+from tinybert.engine.run_folder import RunFolder
+from tinybert.errors import UserError
+from tinybert.mapping import LayerMap
+from tinybert.models.loading import LoadedModel, load_classifier
+from tinybert.models.projections import Projection, layout_of
+from tinybert.models.saving import save_model
+from tinybert.models.students import check_fit, check_positions, fresh_student, parse_init, student_from_teacher
+from tinybert.objectives.tinybert import intermediate_objective, prediction_objective
+from tinybert.objectives.trained_layer import Teacher, TrainedLayer
+from tinybert.recipes.announce import announce, describe_model, record_end, record_start
+from tinybert.recipes.evaluate import held_out_loss, score, write_predictions
+from tinybert.recipes.task_data import TaskData, splits_for
+from tinybert.recipes.training import train_stage
+from tinybert.report.plots import plot_run
+
+# the folders of a stage's best and last model
+FOLDERS = {"intermediate": ("best_inter_model", "final_inter_model"), "prediction": ("best_model", "final")}
+
+
+def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
+    """Distil, evaluate and predict, as the arguments of `task_distill.py` say."""
+    do = actions(arguments)
+    if not do.train:
+        _score_only(arguments, given, do)
+        return
+    choice = infer_stage(arguments, given, spelled)
+    task = get_task(arguments.task_name)
+    resolved = resolve(arguments, given, choice.stage, task.name, not task.is_pair, task.regression)
+    output = Path(arguments.output_dir)
+    headline = f"distilling {task.name}: method {arguments.method}, stage {choice.stage} ({choice.reason}), results in {output}"
+    runs = {stage: RunFolder(output, stage, writes=runtime.rank() == 0) for stage in choice.stages}
+    for run in runs.values():
+        run.refuse_or_clear(bool(arguments.resume), arguments.overwrite_output_dir)
+    announce(headline, resolved)
+    device = runtime.set_device(arguments.device)
+    runtime.start_processes()
+
+    teacher = _load_teacher(arguments, task.labels)
+    for stage in choice.stages:
+        if arguments.resume == "auto" and runs[stage].record().get(stage, {}).get("finished"):
+            print(f"the {stage} stage is finished: {output / FOLDERS[stage][0]}", flush=True)
+            continue
+        if stage == "prediction" and len(choice.stages) > 1:
+            student = load_classifier(str(output / FOLDERS["intermediate"][0]), labels=task.labels, needs_head=False, role="student")
+        else:
+            student = _make_student(arguments, teacher, task.labels)
+        work = _Stage(arguments, resolved, runs[stage], task, teacher, student, device)
+        work.run()
+    if do.predict and runtime.rank() == 0:
+        settings = resolved[choice.stages[-1]]
+        best = load_classifier(str(output / FOLDERS["prediction"][0]), labels=task.labels, needs_head=True)
+        data = TaskData.find(task, arguments, list(task.test_splits), best.tokenizer, settings.max_seq_length)
+        write_predictions(output, best.model, data, settings.eval_batch_size)
+
+
+def _load_teacher(arguments, labels: tuple[str, ...]) -> LoadedModel | None:
+    if arguments.teacher_path is None:
+        return None
+    needs_head = arguments.method != "none"
+    return load_classifier(
+        arguments.teacher_path, labels=labels, needs_head=needs_head, do_lower_case=arguments.do_lower_case, role="teacher"
+    )
+
+
+def _make_student(arguments, teacher: LoadedModel | None, labels: tuple[str, ...]) -> LoadedModel:
+    """The student as the command line describes it: a checkpoint, layers of the teacher, or a shape."""
+    outputs = max(1, len(labels))
+    paddle.seed(runtime.derive_seed(arguments.seed, "student"))
+    if arguments.student_model_name_or_path is not None:
+        return load_classifier(
+            arguments.student_model_name_or_path,
+            labels=labels,
+            needs_head=False,
+            do_lower_case=arguments.do_lower_case,
+            role="student",
+        )
+    if teacher is None:
+        raise UserError("a fresh student takes its vocabulary from a teacher: give --teacher_path, or a student's folder.")
+    if arguments.student_init is not None:
+        return student_from_teacher(teacher, parse_init(arguments.student_init, teacher.config.num_hidden_layers), outputs)
+    return fresh_student(
+        teacher,
+        outputs,
+        model_type=arguments.model_type,
+        layers=arguments.student_layers,
+        hidden=arguments.student_hidden,
+        heads=arguments.student_heads,
+        ffn=arguments.student_ffn,
+        seed=arguments.seed,
+    )
+
+
+@dataclass
+class _Stage:
+    """One stage of one run: what it is given, and the steps from there to a saved student."""
+
+    arguments: object
+    resolved: object
+    run_folder: RunFolder
+    task: object
+    teacher: LoadedModel | None
+    student: LoadedModel
+    device: str
+
+    def run(self) -> None:
+        """Check the fit, prepare data, train, save."""
+        stage, settings, task = self.run_folder.stage, self.resolved[self.run_folder.stage], self.task
+        models = {"student": describe_model("student", self.student)}
+        if self.teacher is not None:
+            models["teacher"] = describe_model("teacher", self.teacher)
+            check_fit(
+                self.teacher,
+                self.student,
+                settings.max_seq_length,
+                compares_scores=bool(stage == "intermediate" and settings.use_att and settings.attention_weight),
+                heads=settings.attention_heads or "match",
+            )
+        else:
+            check_positions("student", self.student, settings.max_seq_length)
+        layer = self._trained_layer(settings)
+        split = "train_aug" if settings.use_aug else "train"
+        splits = splits_for(task, settings.use_aug, train=True, predict=False)
+        data = TaskData.find(task, self.arguments, splits, self.student.tokenizer, settings.max_seq_length)
+        train = data.store(split)
+        stores = {name: data.store(name) for name in task.eval_splits}
+        record_start(self.run_folder, self.resolved, stage, self.device, models, {split: train, **stores})
+        teacher = self._traced_teacher(layer, settings)
+        if stage == "prediction" and teacher is not None and teacher.needs:
+            scores = score(self.teacher.model, data, stores, settings.eval_batch_size, teacher.head)
+            self.run_folder.update_record(teacher_scores=scores)
+            print("teacher on dev: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()), flush=True)
+        self._train(layer, teacher, settings, data, train, stores, models)
+
+    def _trained_layer(self, settings) -> TrainedLayer:
+        if self.run_folder.stage == "intermediate":
+            objective = self._intermediate(settings)
+        else:
+            alpha = settings.alpha if settings.use_pred else 0.0
+            objective = prediction_objective(
+                self.task.num_outputs,
+                alpha=alpha,
+                weight=settings.prediction_weight,
+                temperature=settings.T or 1.0,
+                soft_ce_reduction=settings.soft_ce_reduction or "sum",
+                temperature_square=bool(settings.temperature_square),
+                regression_target=settings.regression_target or "teacher",
+            )
+        layer = TrainedLayer(self.student.model, objective)
+        if settings.pad_embedding == "frozen":
+            layer.freeze_padding_row()
+        return layer
+
+    def _intermediate(self, settings):
+        student, teacher = self.student.config, self.teacher.config
+        layer_map = LayerMap.create(settings.layer_map, student.num_hidden_layers, teacher.num_hidden_layers)
+        in_file = layout_of(self.student.projections)
+        mode = settings.projection
+        if mode == "auto":
+            mode = in_file or ("none" if student.hidden_size == teacher.hidden_size else "shared")
+        paddle.seed(runtime.derive_seed(settings.seed, "projection"))
+        projection = Projection(mode, student.num_hidden_layers, student.hidden_size, teacher.hidden_size)
+        origin = "fresh"
+        if mode == in_file:
+            projection.load(self.student.projections)
+            origin = "from the student's checkpoint"
+        self.run_folder.update_record(projection={"mode": mode, "origin": origin}, layer_map=layer_map.hidden)
+        if self.run_folder.writes:
+            print(layer_map.table())
+            print(f"projection: {mode}" + ("" if mode == "none" else f", {origin}"), flush=True)
+        return intermediate_objective(
+            layer_map,
+            projection,
+            embedding_weight=settings.embedding_weight * settings.use_embedding,
+            hidden_weight=settings.hidden_weight * settings.use_rep,
+            attention_weight=settings.attention_weight * settings.use_att,
+            hidden_reduction=settings.hidden_reduction,
+            attention_reduction=settings.attention_reduction,
+            attention_heads=settings.attention_heads or "match",
+        )
+
+    def _traced_teacher(self, layer: TrainedLayer, settings) -> Teacher | None:
+        if self.teacher is None:
+            return None
+        head = "relu" if settings.teacher_head == "relu" else None
+        return Teacher(self.teacher.model, layer.objective.needs_teacher, settings.teacher_mode or "eval", head)
+
+    def _train(self, layer, teacher, settings, data: TaskData, train: TokenStore, stores: dict[str, TokenStore], models: dict) -> None:
+        run, task, student = self.run_folder, self.task, self.student
+        intermediate = run.stage == "intermediate"
+        best_folder, final_folder = (run.path / name for name in FOLDERS[run.stage])
+
+        def save(folder: Path) -> None:
+            projection = layer.objective.projection if intermediate and student.family.model_type == "tinybert" else None
+            save_model(folder, student.model, student.family, student.tokenizer, task.labels, projection)
+
+        def evaluate(step: int) -> dict[str, float]:
+            if intermediate:
+                return held_out_loss(layer, teacher, stores[task.eval_splits[0]], settings.eval_batch_size)
+            return score(student.model, data, stores, settings.eval_batch_size)
+
+        best = train_stage(
+            self.arguments,
+            settings,
+            run,
+            layer,
+            teacher,
+            train,
+            evaluate=evaluate,
+            better=("held_out_loss", "min") if intermediate else (task.metric, "max"),
+            save_best=lambda step: save(best_folder),
+            identity={"train_data": train.meta["source_sha256"], "tokenizer": data.tokenizer.fingerprint, **{f"{role}_weights": str(entry["sha256"]) for role, entry in models.items()}},
+        )
+        if run.writes:
+            save(final_folder)
+            run.write_results({"best_step": best.step, "best": best.scores, "final": run.record()[run.stage]["last"]})
+            record_end(run)
+            plot_run(run.path)
+            name = "held_out_loss" if intermediate else task.metric
+            print(f"{run.stage}: best {name} {best.scores[name]:.4f} at step {best.step}: {best_folder}", flush=True)
+
+
+def _score_only(arguments, given: set[str], do) -> None:
+    """`--do_eval` and `--do_predict` without training: the student as it is."""
+    task = get_task(arguments.task_name)
+    resolved = resolve(arguments, given, "prediction", task.name, not task.is_pair, task.regression)
+    settings = resolved["prediction"]
+    if arguments.student_model_name_or_path is None:
+        raise UserError("--do_eval and --do_predict score a trained student: give its folder with --student_model_name_or_path.")
+    announce(f"scoring {arguments.student_model_name_or_path} on {task.name}", resolved)
+    runtime.set_device(arguments.device)
+    student = load_classifier(
+        arguments.student_model_name_or_path, labels=task.labels, needs_head=True, do_lower_case=arguments.do_lower_case, role="student"
+    )
+    describe_model("student", student)
+    check_positions("student", student, settings.max_seq_length)
+    splits = splits_for(task, False, train=False, predict=do.predict)
+    data = TaskData.find(task, arguments, splits, student.tokenizer, settings.max_seq_length)
+    if do.evaluate:
+        stores = {split: data.store(split) for split in task.eval_splits}
+        scores = score(student.model, data, stores, settings.eval_batch_size)
+        print(f"{task.name}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()), flush=True)
+        RunFolder(arguments.output_dir, "evaluation").write_results({"source": student.report.source, "scores": scores})
+    if do.predict:
+        write_predictions(Path(arguments.output_dir), student.model, data, settings.eval_batch_size)

@@ -1,0 +1,98 @@
+"""One stage of training, whatever is learnt: from settings, a trained layer and a store to a finished loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import paddle
+
+from tinybert import runtime
+from tinybert.data.batches import Batch, Batches
+from tinybert.data.store import TokenStore
+from tinybert.engine import checkpoint
+from tinybert.engine.loop import Best, Callbacks, Loop, LoopSettings
+from tinybert.engine.optimizers import create_optimizer
+from tinybert.engine.run_folder import RunFolder
+from tinybert.engine.schedules import schedule
+from tinybert.objectives.trained_layer import Teacher, TrainedLayer
+from tinybert.recipes.task_data import tensors
+
+# settings that may change between a run and its resumption without changing what is learnt
+_FREE = ("logging_steps", "eval_batch_size", "preset")
+
+
+def train_stage(
+    arguments,
+    settings,
+    run: RunFolder,
+    layer: TrainedLayer,
+    teacher: Teacher | None,
+    store: TokenStore,
+    *,
+    evaluate: Callable[[int], dict[str, float]],
+    better: tuple[str, str],
+    save_best: Callable[[int], None],
+    identity: dict[str, str],
+) -> Best:
+    """Train `layer` on `store` as the settings say, and return the best evaluation.
+
+    identity: hashes of data, tokenizer and models, which a resumed run must share.
+    """
+    batches = Batches(
+        store,
+        settings.batch_size,
+        seed=settings.seed,
+        accumulation=settings.gradient_accumulation_steps,
+        rank=runtime.rank(),
+        world=runtime.world_size(),
+        pad_to=settings.max_seq_length if settings.pad_to_max_length else None,
+        drop_last=settings.drop_last,
+    )
+    total = settings.max_steps if settings.max_steps > 0 else max(1, math.ceil(settings.num_train_epochs * batches.steps_per_epoch))
+    warmup = float(settings.warmup_steps or settings.warmup_proportion * total)
+    rate = schedule(settings.lr_schedule, settings.learning_rate, total, warmup)
+
+    first = tensors(batches.step(0, 0)[0])
+    unreached = layer.freeze_unreached(first, teacher(first) if teacher else None)
+    optimizer = create_optimizer(
+        layer,
+        settings.optimizer,
+        weight_decay=settings.weight_decay,
+        epsilon=settings.adam_epsilon,
+        max_grad_norm=settings.max_grad_norm,
+        grad_clip=settings.grad_clip or "global",
+    )
+
+    def forward(batch: Batch) -> dict[str, paddle.Tensor]:
+        inputs = tensors(batch)
+        return layer(inputs, teacher(inputs) if teacher else None)
+
+    loop_settings = LoopSettings(
+        total_steps=total,
+        seed=settings.seed,
+        logging_steps=settings.logging_steps,
+        evaluate_every=settings.save_steps,
+        checkpoint_steps=arguments.checkpoint_steps,
+        checkpoint_minutes=arguments.checkpoint_minutes,
+        keep_checkpoints=arguments.keep_checkpoints,
+    )
+    values = {name: value for name, value in settings.as_dict().items() if name not in _FREE}
+    fingerprint = {**values, **identity, "processes": runtime.world_size(), "total_steps": total}
+    run.update_record(
+        objective=layer.objective.describe(),
+        total_steps=total,
+        steps_per_epoch=batches.steps_per_epoch,
+        trained_parameters=sum(int(p.size) for p in layer.parameters() if not p.stop_gradient),
+        not_reached=unreached,
+        processes=runtime.world_size(),
+    )
+    if run.writes:
+        print(f"{run.stage}: {layer.objective.describe()}; {total} steps of {batches.steps_per_epoch} an epoch, {len(store)} rows", flush=True)
+    resume: Path | None = checkpoint.find(run.checkpoints, arguments.resume) if arguments.resume else None
+    callbacks = Callbacks(forward, evaluate, better, save_best)
+    loop = Loop(loop_settings, layer, optimizer, rate, batches, callbacks, run, fingerprint)
+    best = loop.run(resume, arguments.resume_changed)
+    run.update_record(seconds=round(loop.seconds, 1), best={"step": best.step, **best.scores}, last=loop.last_scores)
+    return best

@@ -1,0 +1,48 @@
+"""Curves of a run as PNG files, read from its log.jsonl."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tinybert.engine.run_folder import RunFolder
+
+_NOT_CURVES = {"stage", "step", "epoch", "time", "event", "best", "lr", "samples_per_second", "data_wait_share"}
+
+
+def plot_run(folder: Path) -> list[Path]:
+    """Draw `plots/<stage>.png` for every stage in the log: loss parts, learning rate, and evaluation scores over steps."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    lines = RunFolder(folder, "").log_lines()
+    written = []
+    for stage in dict.fromkeys(line["stage"] for line in lines):
+        own = [line for line in lines if line["stage"] == stage]
+        training = [line for line in own if "event" not in line]
+        evaluations = [line for line in own if line.get("event") == "evaluation"]
+        figure, axes = plt.subplots(1, 3, figsize=(15, 4), constrained_layout=True)
+        _curves(axes[0], training, "training loss and its parts")
+        _curves(axes[1], evaluations, "held-out rows")
+        axes[2].plot([line["step"] for line in training], [line["lr"] for line in training], color="tab:gray")
+        axes[2].set_title("learning rate")
+        axes[2].set_xlabel("step")
+        figure.suptitle(f"{folder.name}: {stage}")
+        path = folder / "plots" / f"{stage}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=110)
+        plt.close(figure)
+        written.append(path)
+    return written
+
+
+def _curves(axes, lines: list[dict], title: str) -> None:
+    names = dict.fromkeys(name for line in lines for name, value in line.items() if name not in _NOT_CURVES and isinstance(value, float))
+    for name in names:
+        points = [(line["step"], line[name]) for line in lines if name in line]
+        axes.plot(*zip(*points, strict=True), label=name, marker="o" if len(points) < 20 else None, markersize=3)
+    axes.set_title(title)
+    axes.set_xlabel("step")
+    if names:
+        axes.legend(fontsize=8)

@@ -1,0 +1,29 @@
+"""Files for the GLUE server: index and prediction, one file a test split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tinybert import storage
+from tinybert.data.tasks import Task
+
+_NAMES = {"test": "", "test_matched": "-m", "test_mismatched": "-mm"}
+
+
+def write_submission(folder: Path, task: Task, split: str, ids: list[str] | None, logits: np.ndarray) -> Path:
+    """Write the predictions of one test split, `logits [N, C]`: label names, or scores to three decimals in 0..5.
+
+    The file is `<TASK>.tsv`, for MNLI `MNLI-m.tsv` or `MNLI-mm.tsv`.
+    """
+    if task.regression:
+        answers = [f"{value:.3f}" for value in np.clip(logits[:, 0], 0.0, 5.0)]
+    else:
+        answers = [task.labels[i] for i in logits.argmax(1)]
+    names = ids or [str(i) for i in range(len(answers))]
+    lines = ["index\tprediction", *(f"{index}\t{answer}" for index, answer in zip(names, answers, strict=True))]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{task.name}{_NAMES.get(split, '-' + split)}.tsv"
+    storage.write_file(path, "\n".join(lines) + "\n")
+    return path
