@@ -61,7 +61,7 @@ OBSOLETE_FINETUNE = (
     Obsolete("config_name", True, "config.json is read from the folder of --model_name_or_path", HF),
     Obsolete("eval_all_checkpoints", False, "every evaluation of the run is in log.jsonl, and the best model is kept", HF),
     Obsolete("logging_dir", True, "logs and curves are written to the output folder", HF),
-    Obsolete("logging_first_step", False, "the first step is always logged", HF),
+    Obsolete("logging_first_step", False, "the log follows --logging_steps", HF),
     Obsolete("tpu_num_cores", True, "TPUs are not supported", HF),
     Obsolete("tpu_metrics_debug", False, "TPUs are not supported", HF),
     Obsolete("structured", True, "the published script never reads it", MUD),

@@ -49,7 +49,7 @@ def flags_page() -> str:
 
 def _row(option: Option) -> list[str]:
     also = "<br>".join(f"`--{alias.name}` ({alias.dialect})" for alias in option.aliases)
-    return [f"`--{option.name}`", option.expected, option.default_words, option.help, also]
+    return [f"`--{option.name}`", *(text.replace("<", "&lt;") for text in (option.expected, option.default_words, option.help)), also]
 
 
 def _obsolete() -> list[list[str]]:

@@ -56,7 +56,7 @@ class Preset:
 # paper, settings: 64 word pieces for single sentences, 128 for pairs
 _LENGTH = ByText(single=64, pair=128)
 # paper, settings: 20 epochs, fewer for the three largest sets, more for CoLA
-_PAPER_EPOCHS = PerTask(20, {"mnli": 10, "qqp": 10, "qnli": 10, "cola": 50})
+_PAPER_EPOCHS = PerTask(20.0, {"mnli": 10.0, "qqp": 10.0, "qnli": 10.0, "cola": 50.0})
 # fine-tuning BERT as its authors do: decay 0.01, clipping at 1, linear decay after a tenth of warm-up
 _BERT_FINETUNE = {
     "batch_size": 32, "eval_batch_size": 64, "max_seq_length": _LENGTH, "learning_rate": 2e-5, "num_train_epochs": 3.0,
@@ -177,7 +177,9 @@ HUAWEI = Preset(
         "lr_schedule": "constant",
         "warmup_proportion": 0.0,
         # the table in its code, which never takes effect there; 10 is the README's number
-        "num_train_epochs": PerTask(10, {"cola": 50, "mnli": 5, "mrpc": 20, "sst2": 10, "stsb": 20, "qqp": 5, "qnli": 10, "rte": 20}),
+        "num_train_epochs": PerTask(
+            10.0, {"cola": 50.0, "mnli": 5.0, "mrpc": 20.0, "sst2": 10.0, "stsb": 20.0, "qqp": 5.0, "qnli": 10.0, "rte": 20.0}
+        ),
     },
     prediction={
         "learning_rate": 3e-5,
@@ -220,7 +222,7 @@ PADDLENLP = Preset(
     },
     intermediate={
         "learning_rate": 5e-5,
-        "num_train_epochs": PerTask(20, {"qqp": 10, "mnli": 10, "qnli": 10, "cola": 50}),  # README
+        "num_train_epochs": PerTask(20.0, {"qqp": 10.0, "mnli": 10.0, "qnli": 10.0, "cola": 50.0}),  # README
     },
     prediction={"learning_rate": 3e-5, "num_train_epochs": 3.0},  # README
     finetune=_PADDLENLP_FINETUNE,

@@ -104,14 +104,17 @@ class Resolved:
     warnings: tuple[str, ...]
 
     def __getitem__(self, stage: str) -> TrainingSettings:
+        """The settings of one stage."""
         return self.stages[stage]
 
     def as_table(self) -> list[tuple[str, object, str]]:
         """Rows (name, value, where it comes from); `stage.name` where the stages differ, unused options last."""
         tables = {stage: {row[0]: row for row in settings.as_table()} for stage, settings in self.stages.items()}
         rows: list[tuple[str, object, str]] = []
-        for name in dict.fromkeys(name for table in tables.values() for name in table):
+        for name in (entry.name for entry in dataclasses.fields(next(iter(self.stages.values())))):
             found = {stage: table[name] for stage, table in tables.items() if name in table}
+            if not found:
+                continue
             first = next(iter(found.values()))
             if len(found) == len(tables) and all(row[1:] == first[1:] for row in found.values()):
                 rows.append(first)
@@ -121,7 +124,7 @@ class Resolved:
 
     def as_text(self) -> str:
         """The table as aligned lines."""
-        rows = [(name, str(value), source) for name, value, source in self.as_table()]
+        rows = [(name, "-" if value is None else str(value), source) for name, value, source in self.as_table()]
         width = max(len(row[0]) for row in rows), max(len(row[1]) for row in rows)
         return "\n".join(f"{name:<{width[0]}}  {value:<{width[1]}}  {source}" for name, value, source in rows)
 

@@ -108,6 +108,7 @@ class TokenStore:
         if max_seq_length < 3:
             raise UserError(f"max_seq_length is {max_seq_length}; a row needs at least 3 tokens ([CLS], [SEP], [SEP])")
         source = split_path(task, folder, split)
+        before = source.stat()
         description = _describe(task, split, source, tokenizer, max_seq_length)
         key = hashlib.sha256(json.dumps(description, sort_keys=True).encode("utf-8")).hexdigest()
         target = (Path(cache) if cache is not None else cache_home()) / "tokens" / key
@@ -131,6 +132,8 @@ class TokenStore:
                         "pad_id": tokenizer.pad_id,
                     }
                     _build(new, task, folder, split, tokenizer, max_seq_length, meta)
+                    if (source.stat().st_size, source.stat().st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+                        raise UserError(f"{source} was changed while it was read. Start again when it is finished.")
         except OSError as error:
             raise UserError(
                 f"The token cache {target.parent} cannot be written: {error}. "

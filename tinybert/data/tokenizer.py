@@ -52,8 +52,8 @@ class WordPiece:
         lacking = [token for role, token in self.special.items() if role != "mask" and token not in index_of]
         if lacking:
             raise UserError(
-                f"The vocabulary ({len(vocabulary)} lines) lacks {', '.join(lacking)}. BERT needs them; is it a BERT vocabulary? "
-                "Other names for them can be given in tokenizer_config.json (unk_token, cls_token, sep_token, pad_token)."
+                f"The vocabulary ({len(vocabulary)} lines) lacks {', '.join(lacking)}. Is it a BERT vocabulary? "
+                "Other names can be given in tokenizer_config.json (unk_token, cls_token, sep_token, pad_token)."
             )
         self.vocab_size = len(vocabulary)
         self.pad_id, self.unk_id = index_of[self.special["pad"]], index_of[self.special["unk"]]

@@ -85,6 +85,7 @@ class Loop:
         self.window: dict[str, float] = {}  # sums of the loss parts since the last log line
         self.window_steps = 0
         self.window_rows = 0
+        self.window_seconds = 0.0
         self.running_loss: float | None = None
         self.seconds = 0.0
         self.data_seconds = 0.0
@@ -115,21 +116,18 @@ class Loop:
 
     def _train(self, progress: Progress, stop: StopRequest) -> None:
         self.layer.train()
-        since_log = last_saved = time.monotonic()
+        last_saved = time.monotonic()
         while self.step < self.settings.total_steps:
             started = time.monotonic()
             parts, rows, stopping = self._one_step(stop)
             self.step += 1
-            self.seconds += time.monotonic() - started
-            self._account(parts, rows, progress)
+            self._account(parts, rows, time.monotonic() - started, progress)
             progress.advance()
             finished = self.step == self.settings.total_steps
             if self.step % self.settings.logging_steps == 0 or finished:
-                self._log(progress, time.monotonic() - since_log)
-                since_log = time.monotonic()
+                self._log(progress)
             if self._evaluation_due() or finished:
                 self._evaluate(progress)
-                since_log = time.monotonic()
             if self._checkpoint_due(time.monotonic() - last_saved) or stopping:
                 self.save_checkpoint()
                 last_saved = time.monotonic()
@@ -158,7 +156,9 @@ class Loop:
 
     # === Logs ===
 
-    def _account(self, parts: dict[str, float], rows: int, progress: Progress) -> None:
+    def _account(self, parts: dict[str, float], rows: int, seconds: float, progress: Progress) -> None:
+        self.seconds += seconds
+        self.window_seconds += seconds
         for name, value in parts.items():
             self.window[name] = self.window.get(name, 0.0) + value
         self.window_steps += 1
@@ -168,9 +168,9 @@ class Loop:
             progress.say(f"warning: the loss jumped to {loss:.4g} at step {self.step}, from about {self.running_loss:.4g}")
         self.running_loss = loss if self.running_loss is None else 0.98 * self.running_loss + 0.02 * loss
 
-    def _log(self, progress: Progress, seconds: float) -> None:
+    def _log(self, progress: Progress) -> None:
         means = {name: value / self.window_steps for name, value in self.window.items()}
-        rate = self.window_rows / max(seconds, 1e-9)
+        rate = self.window_rows / max(self.window_seconds, 1e-9)
         values = {
             "step": self.step,
             "epoch": round(self.step / self.batches.steps_per_epoch, 4),
@@ -182,7 +182,7 @@ class Loop:
         }
         self.run_folder.log(values)
         progress.report(self.step, {"loss": means["loss"], **{k: v for k, v in means.items() if k != "loss"}}, rate)
-        self.window, self.window_steps, self.window_rows = {}, 0, 0
+        self.window, self.window_steps, self.window_rows, self.window_seconds = {}, 0, 0, 0.0
 
     def _stop_on_nonsense(self, sums: dict[str, float], micro_batches: list[Batch], epoch: int) -> None:
         report = {
@@ -243,6 +243,7 @@ class Loop:
             "window": self.window,
             "window_steps": self.window_steps,
             "window_rows": self.window_rows,
+            "window_seconds": self.window_seconds,
             "running_loss": self.running_loss,
             "seconds": self.seconds,
             "data_seconds": self.data_seconds,
@@ -273,6 +274,7 @@ class Loop:
         self.best = Best(state["best"]["step"], state["best"]["scores"])
         self.last_scores = state["last_scores"]
         self.window, self.window_steps, self.window_rows = state["window"], state["window_steps"], state["window_rows"]
+        self.window_seconds = state["window_seconds"]
         self.running_loss, self.seconds, self.data_seconds = state["running_loss"], state["seconds"], state["data_seconds"]
         self.last_checkpoint = path
         if self.run_folder.writes:

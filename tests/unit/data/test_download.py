@@ -1,0 +1,176 @@
+"""Downloads are whole or absent, never run over an edited file, and say what went wrong. Against a server in this process."""
+
+import functools
+import hashlib
+import http.server
+import io
+import threading
+import zipfile
+
+import pytest
+
+from tinybert.data import download
+from tinybert.data.tasks import GLUE_TASKS, get_task
+from tinybert.errors import UserError
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder served over HTTP; TINYBERT_MIRROR points there."""
+    root = tmp_path / "site"
+    root.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+        def do_GET(self):
+            if self.path.endswith("/broken"):
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                self.wfile.write(b"only this")
+            else:
+                super().do_GET()
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=root))
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.setenv("TINYBERT_MIRROR", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    yield root
+    server.shutdown()
+    server.server_close()
+
+
+def publish(root, path, content):
+    """Put a file on the site; returns its md5."""
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_bytes(content)
+    return hashlib.md5(content).hexdigest()
+
+
+def zipped(members):
+    """A zip archive as bytes."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for name, text in members.items():
+            archive.writestr(name, text)
+    return data.getvalue()
+
+
+def table_with(monkeypatch, name, url, md5):
+    """Let PaddleNLP's table hold one made-up entry."""
+    task = get_task(name)
+    splits = {split: [f"{task.folder}/{task.splits[split].file}"] for split in task.splits if split != "train_aug"}
+    monkeypatch.setattr(download, "_published_table", lambda: {name: {"url": url, "md5": md5, "splits": splits}})
+
+
+def visible(folder):
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def test_the_mirror_replaces_scheme_and_host_only(monkeypatch):
+    monkeypatch.setenv("TINYBERT_MIRROR", "http://127.0.0.1:8000/glue/")
+    assert download.mirrored("https://host.com/dataset/SST.zip?x=1") == "http://127.0.0.1:8000/glue/dataset/SST.zip?x=1"
+    monkeypatch.setenv("TINYBERT_MIRROR", "127.0.0.1")
+    with pytest.raises(UserError, match="TINYBERT_MIRROR"):
+        download.mirrored("https://host.com/x")
+
+
+def test_a_file_arrives_whole(site, tmp_path):
+    content = bytes(range(256)) * 4000
+    md5 = publish(site, "a/file.bin", content)
+    path = download.fetch("https://host.com/a/file.bin", tmp_path / "got" / "file.bin", md5=md5)
+    assert path.read_bytes() == content
+    assert visible(path.parent) == ["file.bin"]
+
+
+def test_a_file_that_the_user_puts_there_meanwhile_stays(tmp_path):
+    with download._complete_or_absent(tmp_path / "x") as out:
+        out.write(b"downloaded")
+        (tmp_path / "x").write_text("by hand")
+    assert (tmp_path / "x").read_text() == "by hand"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_wrong_content_is_not_kept(site, tmp_path):
+    publish(site, "x", b"something else")
+    for digest in ({"md5": "0" * 32}, {"sha256": "0" * 64}):
+        with pytest.raises(download.DownloadError, match="expected"):
+            download.fetch("https://host.com/x", tmp_path / "got" / "x", **digest)
+    assert visible(tmp_path / "got") == []
+
+
+def test_a_broken_transfer_is_not_taken_for_the_file(site, tmp_path):
+    with pytest.raises(download.DownloadError, match=r"broke off after 9 of 1000|IncompleteRead"):
+        download.fetch("https://host.com/broken", tmp_path / "got" / "x")
+    assert visible(tmp_path / "got") == []
+
+
+def test_a_missing_address_and_a_silent_host_are_clear(site, tmp_path, monkeypatch):
+    with pytest.raises(download.DownloadError, match="404"):
+        download.fetch("https://host.com/none", tmp_path / "x")
+    monkeypatch.setenv("TINYBERT_MIRROR", "http://127.0.0.1:9")
+    with pytest.raises(download.DownloadError, match="could not be fetched"):
+        download.fetch("https://host.com/none", tmp_path / "x")
+
+
+def test_a_zip_task_is_unpacked_without_touching_an_edited_file(site, tmp_path, monkeypatch):
+    members = {"SST-2/train.tsv": "new train", "SST-2/dev.tsv": "new dev", "SST-2/test.tsv": "new test"}
+    md5 = publish(site, "g/SST.zip", zipped({**members, "../evil.txt": "x", "SST-2/original/big.txt": "x"}))
+    table_with(monkeypatch, "sst-2", "https://host.com/g/SST.zip", md5)
+    folder = tmp_path / "home" / "SST-2"
+    folder.mkdir(parents=True)
+    (folder / "train.tsv").write_text("edited by hand")
+    written = download.download_task(get_task("sst-2"), folder)
+    assert [path.name for path in written] == ["dev.tsv", "test.tsv"]
+    assert (folder / "train.tsv").read_text() == "edited by hand"
+    assert (folder / "dev.tsv").read_text() == "new dev"
+    assert visible(folder) == ["dev.tsv", "test.tsv", "train.tsv"]
+    assert visible(folder.parent) == ["SST-2"]
+
+
+def test_a_complete_folder_asks_nobody(site, tmp_path, monkeypatch):
+    table_with(monkeypatch, "sst-2", "https://host.com/none.zip", "0")
+    for file in ("train.tsv", "dev.tsv", "test.tsv"):
+        (tmp_path / file).write_text("x")
+    assert download.download_task(get_task("sst-2"), tmp_path) == []
+
+
+def test_a_page_instead_of_a_zip_is_refused_and_can_be_tried_again(site, tmp_path, monkeypatch):
+    md5 = publish(site, "SST.zip", b"<html>log in first</html>")
+    table_with(monkeypatch, "sst-2", "https://host.com/SST.zip", md5)
+    with pytest.raises(download.DownloadError, match="zip"):
+        download.download_task(get_task("sst-2"), tmp_path / "SST-2")
+    assert visible(tmp_path / "SST-2") == []
+
+
+def test_mrpc_is_assembled_with_dev_rows_apart_and_answers_removed_from_test(site, tmp_path, monkeypatch):
+    header = "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\r\n"
+    rows = ["1\t1\t2\tone\ttwo\r\n", '0\t3\t4\t"three\tfour\u2028 x\r\n', "1\t2\t1\tfive\tsix\r\n"]
+    parts = {
+        "train_data": ("t.txt", header + "".join(rows)),
+        "dev_id": ("dev_ids.tsv", "3\t4\n"),
+        "test_data": ("e.txt", header + "1\t7\t8\tseven\teight\r\n0\t9\t9\tnine\tten\r\n"),
+    }
+    md5 = {part: publish(site, file, text.encode()) for part, (file, text) in parts.items()}
+    table_with(monkeypatch, "mrpc", {part: f"https://host.com/{file}" for part, (file, _) in parts.items()}, md5)
+    folder = tmp_path / "MRPC"
+    download.download_task(get_task("mrpc"), folder)
+    own_header = header.replace("\r", "")
+    assert (folder / "train.tsv").read_bytes().decode() == own_header + "1\t1\t2\tone\ttwo\n1\t2\t1\tfive\tsix\n"
+    assert (folder / "dev.tsv").read_bytes().decode() == own_header + '0\t3\t4\t"three\tfour\u2028 x\n'
+    expected = "index\t#1 ID\t#2 ID\t#1 String\t#2 String\n0\t7\t8\tseven\teight\n1\t9\t9\tnine\tten\n"
+    assert (folder / "test.tsv").read_bytes().decode() == expected
+
+
+def test_every_glue_task_has_a_published_address():
+    pytest.importorskip("paddlenlp")
+    table = download._published_table()
+    assert {name.lower() for name in GLUE_TASKS} <= set(table)
+    assert set(table["mrpc"]["url"]) == set(table["mrpc"]["md5"]) == {"train_data", "dev_id", "test_data"}
+
+
+def test_a_task_of_ones_own_is_not_looked_for_on_the_network():
+    with pytest.raises(download.DownloadError, match="no published address"):
+        download.download_task(get_task("demo"), "/nowhere/demo")

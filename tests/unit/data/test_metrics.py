@@ -1,0 +1,80 @@
+"""Metrics against numbers worked out by hand, and no NaN where a model has learned nothing."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from tinybert.data.metrics import majority_baseline, score
+from tinybert.data.tasks import Split, Task, get_task
+from tinybert.errors import NumericalError
+
+# true positives 2, false positives 1, false negatives 1, true negatives 2
+LABELS = np.array([1, 1, 1, 0, 0, 0])
+LOGITS = np.array([[0, 1.0], [0, 2], [1, 0], [0, 1], [3, 0], [1, 0]])
+
+
+def test_accuracy_f1_and_their_mean_by_hand():
+    result = score(get_task("mrpc"), LOGITS, LABELS)
+    assert result == pytest.approx({"accuracy": 4 / 6, "f1": 2 / 3, "accuracy_and_f1": 2 / 3})
+    skewed = score(get_task("qqp"), LOGITS, np.array([1, 1, 0, 1, 1, 0]))
+    assert skewed == pytest.approx({"accuracy": 5 / 6, "f1": 6 / 7, "accuracy_and_f1": (5 / 6 + 6 / 7) / 2})
+
+
+def test_matthews_coefficient_by_hand():
+    assert score(get_task("cola"), LOGITS, LABELS)["mcc"] == pytest.approx((2 * 2 - 1 * 1) / np.sqrt(3 * 3 * 3 * 3))
+    assert score(get_task("cola"), -LOGITS, LABELS)["mcc"] == pytest.approx(-1 / 3)
+
+
+def test_correlations_by_hand_for_either_shape_of_logits():
+    predictions, labels = np.array([1.0, 2, 3, 10]), np.array([1.0, 3, 2, 4], np.float32)
+    pearson = np.corrcoef(predictions, labels)[0, 1]
+    spearman = 1 - 6 * (0 + 1 + 1 + 0) / (4 * 15)
+    for logits in (predictions, predictions[:, None]):
+        result = score(get_task("sts-b"), logits, labels)
+        assert result == pytest.approx({"pearson": pearson, "spearman": spearman, "pearson_and_spearman": (pearson + spearman) / 2})
+
+
+@pytest.mark.parametrize("name", ["sts-b", "cola"])
+def test_constant_predictions_score_zero_without_warning(name):
+    task = get_task(name)
+    labels = np.array([1.0, 2, 3]) if task.regression else np.array([0, 1, 1])
+    logits = np.full((3, 1), 2.5) if task.regression else np.tile([0.0, 1], (3, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = score(task, logits, labels)
+    assert result[task.metric] == 0.0
+
+
+def test_f1_of_a_class_that_is_never_predicted_is_zero_without_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert score(get_task("mrpc"), np.tile([1.0, 0], (3, 1)), np.array([0, 0, 0]))["f1"] == 0.0
+
+
+def test_more_classes_have_a_macro_f1():
+    task = Task("t", "t", ("a", "b", "c"), {"dev": Split("dev.tsv", 0)}, ("accuracy", "macro_f1", "mcc"), "macro_f1")
+    result = score(task, np.eye(3)[[0, 0, 1, 2]], np.array([0, 1, 1, 1]))
+    # a: precision 1/2, recall 1; b: precision 1, recall 1/3; c: nothing right
+    assert result["macro_f1"] == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
+    assert result["accuracy"] == 0.5
+
+
+def test_broken_logits_are_an_error_not_a_score():
+    with pytest.raises(NumericalError, match="1 of 2"):
+        score(get_task("sst-2"), np.array([[0, np.nan], [0, 1]]), np.array([0, 1]))
+
+
+def test_logits_of_another_task_are_refused():
+    with pytest.raises(ValueError, match="2 wide, MNLI needs 3"):
+        score(get_task("mnli"), LOGITS, LABELS)
+    with pytest.raises(ValueError, match="5 labels"):
+        score(get_task("sst-2"), LOGITS, LABELS[:5])
+
+
+def test_the_majority_baseline_is_the_score_of_saying_always_the_same():
+    assert majority_baseline(get_task("mrpc"), np.array([1, 1, 0])) == pytest.approx(
+        {"accuracy": 2 / 3, "f1": 0.8, "accuracy_and_f1": (2 / 3 + 0.8) / 2}
+    )
+    assert majority_baseline(get_task("cola"), np.array([1, 1, 0]))["mcc"] == 0.0
+    assert majority_baseline(get_task("sts-b"), np.array([1.0, 2, 4]))["pearson_and_spearman"] == 0.0

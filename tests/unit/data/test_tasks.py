@@ -1,0 +1,66 @@
+"""The task table agrees with PaddleNLP's reader, and names are found however they are spelled."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tinybert.data.tasks import GLUE_TASKS, TASKS, get_task
+from tinybert.errors import UserError
+
+
+@pytest.mark.parametrize("name", GLUE_TASKS)
+def test_columns_and_label_order_are_those_of_paddlenlp(name):
+    table = pytest.importorskip("paddlenlp.datasets.glue").Glue.BUILDER_CONFIGS[name.lower()]
+    task = get_task(name)
+    assert list(task.labels) == (table["labels"] or [])
+    assert set(task.splits) - {"train_aug"} == set(table["splits"])
+    for split, (member, _, columns, skipped_lines) in table["splits"].items():
+        ours = task.splits[split]
+        assert [c for c in (ours.text_a, ours.text_b, ours.label) if c is not None] == list(columns), split
+        assert f"{task.folder}/{ours.file}" == member.replace("\\", "/")
+        assert ours.header == bool(skipped_lines)
+
+
+@pytest.mark.parametrize(
+    ("spelled", "name"),
+    [("sst-2", "SST-2"), ("SST2", "SST-2"), ("STS-b", "STS-B"), ("mnli-mm", "MNLI"), ("cola", "CoLA"), ("Demo", "demo")],
+)
+def test_a_task_is_found_in_any_spelling_of_the_published_scripts(spelled, name):
+    assert get_task(spelled).name == name
+
+
+def test_a_mistyped_task_names_the_nearest_and_lists_all():
+    with pytest.raises(UserError, match=r"Did you mean QNLI\?") as error:
+        get_task("qnil")
+    assert all(name in str(error.value) for name in TASKS)
+
+
+def test_mnli_is_judged_on_matched_and_keeps_mismatched_apart():
+    assert get_task("mnli").eval_splits == ("dev_matched", "dev_mismatched")
+    assert get_task("mnli").test_splits == ("test_matched", "test_mismatched")
+
+
+def test_the_augmented_file_is_read_like_train_for_every_task():
+    for task in TASKS.values():
+        train, aug = task.splits["train"], task.splits["train_aug"]
+        assert aug.file == "train_aug.tsv"
+        assert (aug.text_a, aug.text_b, aug.label, aug.header) == (train.text_a, train.text_b, train.label, train.header)
+
+
+def test_the_metric_that_judges_is_one_of_the_reported():
+    assert all(task.metric in task.metrics for task in TASKS.values())
+    assert {task.name for task in TASKS.values() if task.regression} == {"STS-B"}
+
+
+def test_an_unknown_split_is_refused_with_the_known_ones():
+    with pytest.raises(UserError, match="dev_matched"):
+        get_task("mnli").split("dev")
+
+
+def test_reading_data_does_not_pay_for_importing_paddle():
+    modules = ["tasks", "places", "download", "readers", "tokenizer", "layout", "store", "batches", "metrics"]
+    code = "import sys\n" + "\n".join(f"import tinybert.data.{name}" for name in modules)
+    code += "\nprint([name for name in ('paddle', 'paddlenlp', 'sklearn', 'scipy') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
