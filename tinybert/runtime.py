@@ -6,6 +6,8 @@
 * `FLAGS_use_stride_kernel=0`: with strided views on (the default), every transposed tensor costs a copy later; 1.3x on a training step.
 * glibc's allocator hands large blocks back to the system at every free and faults them in again at every step; keeping them gains
   1.05x to 1.2x for some resident memory. `TINYBERT_KEEP_MEMORY=0` switches it off.
+* the MKL inside Paddle's wheel takes its slowest code path on processors that are not Intel's: telling it what the processor can do made
+  matrix products 4x faster on an AMD EPYC with AVX-512. A value of MKL_DEBUG_CPU_TYPE that is already set stays (0 = as it comes).
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ def prepare(threads: int | None = None, as_installed: bool = False) -> int:
         os.environ.setdefault("FLAGS_use_stride_kernel", "0")
         if os.environ.get("TINYBERT_KEEP_MEMORY", "1") != "0":
             _keep_memory()
+        _choose_mkl_path()
     os.environ.setdefault("GLOG_minloglevel", "2")
     warnings.filterwarnings("ignore", message="No ccache found")
     warnings.filterwarnings("ignore", message="Setuptools is replacing distutils")
@@ -59,6 +62,17 @@ def _keep_memory() -> None:
     mallopt(_M_MMAP_THRESHOLD, 1 << 30)
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     mallopt(_M_TOP_PAD, 256 << 20)
+
+
+def _choose_mkl_path() -> None:
+    """On an AMD processor, name the instruction set for MKL: 7 is AVX-512, 5 is AVX2."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            processor = file.read(8192)
+    except OSError:
+        return
+    if "AuthenticAMD" in processor and "avx2" in processor:
+        os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "7" if "avx512f" in processor else "5")
 
 
 def set_device(name: str) -> str:
