@@ -2,8 +2,8 @@
 
 import sys
 
-from tinybert.cli.arguments import TaskDistillArguments
 from tinybert.cli.main import run_script
+from tinybert.settings.arguments import TaskDistillArguments
 
 if __name__ == "__main__":
     sys.exit(run_script(TaskDistillArguments, "tinybert.recipes.task_distill:task_distill"))

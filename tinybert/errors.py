@@ -19,7 +19,7 @@ class NumericalError(Exception):
     exit_code = 3
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818  it is no failure
     """A signal asked the run to stop; its state has been saved.
 
     Exit code 128 + signal number: 130 after SIGINT, 143 after SIGTERM.

@@ -89,10 +89,13 @@ def set_device(name: str) -> str:
         "xpu": paddle.is_compiled_with_xpu(),
     }
     if not has.get(kind, False):
-        print(f"DEVICE: {name} asked for, but this Paddle ({paddle.__version__}) has none: running on the CPU", file=sys.stderr)
+        print(
+            f"DEVICE: {name} asked for, but this Paddle ({paddle.__version__}) has none: running on the CPU",
+            file=sys.stderr,
+        )
         wanted = "cpu"
     if ":" not in wanted and wanted != "cpu" and world_size() > 1:
-        wanted = f"{wanted}:{os.environ.get('FLAGS_selected_gpus', '0').split(',')[0]}"
+        wanted = f"{wanted}:{os.environ.get('FLAGS_selected_gpus', '0').split(',')[0]}"  # noqa: SIM112  Paddle's spelling
     paddle.set_device(wanted)
     return wanted
 

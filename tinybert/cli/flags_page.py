@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tinybert.cli.arguments import DemoArguments, DownloadArguments, FinetuneArguments, TaskDistillArguments
-from tinybert.cli.options import Option, options_of
-from tinybert.cli.parser import Arguments
-from tinybert.cli.presets import PRESETS
+from tinybert.settings.arguments import DemoArguments, DownloadArguments, FinetuneArguments, TaskDistillArguments
+from tinybert.settings.options import Arguments, Option, options_of
+from tinybert.settings.presets import PRESETS
 
 SCRIPTS: dict[str, type[Arguments]] = {
     "task_distill.py": TaskDistillArguments,
@@ -49,7 +48,11 @@ def flags_page() -> str:
 
 def _row(option: Option) -> list[str]:
     also = "<br>".join(f"`--{alias.name}` ({alias.dialect})" for alias in option.aliases)
-    return [f"`--{option.name}`", *(text.replace("<", "&lt;") for text in (option.expected, option.default_words, option.help)), also]
+    return [
+        f"`--{option.name}`",
+        *(text.replace("<", "&lt;") for text in (option.expected, option.default_words, option.help)),
+        also,
+    ]
 
 
 def _obsolete() -> list[list[str]]:

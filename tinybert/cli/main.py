@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable, Sequence
 
 from tinybert import __version__
-from tinybert.cli.nearest import did_you_mean
 from tinybert.errors import Interrupted, NumericalError, UserError
+from tinybert.settings.nearest import did_you_mean
 
-# verb: what it does, its class in tinybert.cli.arguments, its recipe in tinybert.recipes; names, so that --help is fast
+# verb: what it does, its class in tinybert.settings.arguments, its recipe in tinybert.recipes; names, so that --help is fast
 _VERBS = {
     "finetune": ("fine-tune a teacher or a baseline (run_glue.py)", "FinetuneArguments", "finetune:finetune"),
     "distill": (
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         names = [*_VERBS, "flags"]
         return _guarded(lambda: _refuse(f"unknown verb {verb!r}{did_you_mean(verb, names)}\nexpected one of {', '.join(names)}"))
     _, class_name, recipe_path = _VERBS[verb]
-    arguments_class = getattr(importlib.import_module("tinybert.cli.arguments"), class_name)
+    arguments_class = getattr(importlib.import_module("tinybert.settings.arguments"), class_name)
     return run_script(arguments_class, f"tinybert.recipes.{recipe_path}", rest, prog=f"python -m tinybert {verb}")
 
 

@@ -8,33 +8,15 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from tinybert import __version__
-from tinybert.cli.dialects import Foreign, Obsolete
-from tinybert.cli.nearest import did_you_mean
-from tinybert.cli.options import Option, options_of, read_bool
 from tinybert.errors import UserError
+from tinybert.settings.nearest import did_you_mean
+from tinybert.settings.options import Arguments, Option, options_of, read_bool
 
 A = TypeVar("A", bound="Arguments")
 _EXPONENT = re.compile(r"-(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
-
-
-@dataclasses.dataclass(kw_only=True)
-class Arguments:
-    """Base of every argument dataclass."""
-
-    OBSOLETE: ClassVar[tuple[Obsolete, ...]] = ()
-    FOREIGN: ClassVar[tuple[Foreign, ...]] = ()
-    GROUPS: ClassVar[tuple[str, ...]] = ()
-
-    def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
-        """Refuse combinations that make no sense; returns lines to print on stderr.
-
-        Raises:
-            UserError: says what was found, what was expected and what to do.
-        """
-        return []
 
 
 @dataclasses.dataclass
@@ -60,7 +42,11 @@ class _Collect(argparse.Action):
     """Keeps every occurrence: argparse alone would forget all but the last, and which spelling it had."""
 
     def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option_string: str | None = None
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
     ) -> None:
         namespace.found.append(((option_string or "").lstrip("-"), values))
 

@@ -33,8 +33,14 @@ def write(folder: Path, step: int, checkpoint: Checkpoint, keep: int = 2) -> Pat
     """Write a checkpoint beside the others and delete all but the newest `keep`."""
     path = folder / f"step_{step:08d}"
     with storage.new_folder(path, replace=True) as temporary:
-        save_file({name: np.ascontiguousarray(array) for name, array in checkpoint.weights.items()}, temporary / "weights.safetensors")
-        save_file({name: np.ascontiguousarray(array) for name, array in checkpoint.optimizer.items()}, temporary / "optimizer.safetensors")
+        save_file(
+            {name: np.ascontiguousarray(array) for name, array in checkpoint.weights.items()},
+            temporary / "weights.safetensors",
+        )
+        save_file(
+            {name: np.ascontiguousarray(array) for name, array in checkpoint.optimizer.items()},
+            temporary / "optimizer.safetensors",
+        )
         (temporary / "state.json").write_text(json.dumps(checkpoint.state, indent=1), encoding="utf-8")
     for old in _listed(folder)[keep:]:
         shutil.rmtree(old, ignore_errors=True)

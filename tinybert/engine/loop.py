@@ -275,9 +275,12 @@ class Loop:
         self.last_scores = state["last_scores"]
         self.window, self.window_steps, self.window_rows = state["window"], state["window_steps"], state["window_rows"]
         self.window_seconds = state["window_seconds"]
-        self.running_loss, self.seconds, self.data_seconds = state["running_loss"], state["seconds"], state["data_seconds"]
+        self.running_loss, self.seconds, self.data_seconds = (
+            state["running_loss"],
+            state["seconds"],
+            state["data_seconds"],
+        )
         self.last_checkpoint = path
         if self.run_folder.writes:
             print(f"resuming the {self.run_folder.stage} stage from {path} at step {self.step}", flush=True)
         return state["log_position"]
-

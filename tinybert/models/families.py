@@ -26,7 +26,13 @@ class Family:
 
 _CLASSES = {
     "bert": ("bert", "BertConfig", "BertModel", "BertForSequenceClassification", "BertTokenizer"),
-    "tinybert": ("tinybert", "TinyBertConfig", "TinyBertModel", "TinyBertForSequenceClassification", "TinyBertTokenizer"),
+    "tinybert": (
+        "tinybert",
+        "TinyBertConfig",
+        "TinyBertModel",
+        "TinyBertForSequenceClassification",
+        "TinyBertTokenizer",
+    ),
     "ernie": ("ernie", "ErnieConfig", "ErnieModel", "ErnieForSequenceClassification", "ErnieTokenizer"),
     "roberta": ("roberta", "RobertaConfig", "RobertaModel", "RobertaForSequenceClassification", "RobertaTokenizer"),
 }

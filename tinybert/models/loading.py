@@ -19,10 +19,27 @@ from tinybert.models.weights import read_weights
 
 # what a configuration file says about the network itself; all else (dtypes, versions, generation) is left behind
 ARCHITECTURE_KEYS = (
-    "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act hidden_dropout_prob "
-    "attention_probs_dropout_prob max_position_embeddings type_vocab_size task_type_vocab_size use_task_id task_id "
-    "initializer_range layer_norm_eps pad_token_id cls_token_id pool_act fit_size classifier_dropout"
-).split()
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "max_position_embeddings",
+    "type_vocab_size",
+    "task_type_vocab_size",
+    "use_task_id",
+    "task_id",
+    "initializer_range",
+    "layer_norm_eps",
+    "pad_token_id",
+    "cls_token_id",
+    "pool_act",
+    "fit_size",
+    "classifier_dropout",
+)
 
 
 @dataclass
@@ -169,9 +186,7 @@ def _in_paddle_names(arrays: dict[str, np.ndarray], base: str) -> tuple[dict[str
     return renamed, []
 
 
-def _check_head(
-    arrays: dict[str, np.ndarray], outputs: int, needed: bool, labels: tuple[str, ...], folder: Path, role: str
-) -> None:
+def _check_head(arrays: dict[str, np.ndarray], outputs: int, needed: bool, labels: tuple[str, ...], folder: Path, role: str) -> None:
     weight = arrays.get("classifier.weight", arrays.get("classifier.out_proj.weight"))
     if weight is None:
         if needed:

@@ -54,4 +54,10 @@ def config_dict(model: nn.Layer, kind: Family, labels: tuple[str, ...]) -> dict:
         }
     else:
         head["problem_type"] = "regression"
-    return {"architectures": [kind.classifier.__name__], "model_type": kind.model_type, **values, **head, "dtype": "float32"}
+    return {
+        "architectures": [kind.classifier.__name__],
+        "model_type": kind.model_type,
+        **values,
+        **head,
+        "dtype": "float32",
+    }

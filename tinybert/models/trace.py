@@ -42,8 +42,8 @@ class Needs:
         """How many layers must run to their end."""
         if self.pooled or self.logits:
             return layers
-        below = [layer for layer in (*self.scores, *self.qkv)]  # the scores of layer i need the whole of layers 0..i-1
-        return max([*self.hidden, *below], default=0)
+        # entry m needs the whole of layers 0..m-1, and so do the scores of layer index m
+        return max([*self.hidden, *self.scores, *self.qkv], default=0)
 
     @classmethod
     def everything(cls, layers: int, logits: bool = True) -> Needs:
@@ -129,9 +129,7 @@ def trace(model: nn.Layer, inputs: Inputs, needs: Needs, head: str | None = None
     return result
 
 
-def _run_layer(
-    layer: nn.Layer, x: Tensor, mask: Tensor, index: int, needs: Needs, result: EncoderTrace, finish: bool
-) -> Tensor | None:
+def _run_layer(layer: nn.Layer, x: Tensor, mask: Tensor, index: int, needs: Needs, result: EncoderTrace, finish: bool) -> Tensor | None:
     """One post-norm encoder layer `[B, T, D] -> [B, T, D]`, in the order of operations of `paddle.nn.TransformerEncoderLayer`.
 
     With `finish` False it ends after the scores, queries, keys and values that were asked for.

@@ -56,4 +56,3 @@ class HiddenStateLoss(Loss):
     def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
         """The sum over the pairs, a scalar."""
         return sum(self.per_pair(student, teacher, inputs))
-

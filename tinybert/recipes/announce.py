@@ -27,7 +27,10 @@ def describe_model(role: str, loaded: LoadedModel) -> dict:
     config = loaded.config
     shape = f"{config.num_hidden_layers} x {config.hidden_size}, {config.num_attention_heads} heads"
     if runtime.rank() == 0:
-        print(f"{role}: {loaded.family.model_type} {shape}, {loaded.parameters():,} parameters; {loaded.report}", flush=True)
+        print(
+            f"{role}: {loaded.family.model_type} {shape}, {loaded.parameters():,} parameters; {loaded.report}",
+            flush=True,
+        )
     report = loaded.report
     return {
         "source": report.source,

@@ -12,7 +12,6 @@ from tinybert.data import metrics
 from tinybert.data.batches import sequential
 from tinybert.data.readers import read_split
 from tinybert.data.store import TokenStore
-from tinybert.data.tasks import Task
 from tinybert.models.trace import Needs, trace
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.recipes.task_data import TaskData, tensors

@@ -12,8 +12,6 @@ from pathlib import Path
 import paddle
 
 from tinybert import runtime
-from tinybert.cli.groups import actions
-from tinybert.cli.resolve import resolve_finetune
 from tinybert.data.tasks import get_task
 from tinybert.engine.run_folder import RunFolder
 from tinybert.models.loading import load_classifier
@@ -26,6 +24,8 @@ from tinybert.recipes.evaluate import score, write_predictions
 from tinybert.recipes.task_data import TaskData, splits_for
 from tinybert.recipes.training import train_stage
 from tinybert.report.plots import plot_run
+from tinybert.settings.groups import actions
+from tinybert.settings.resolve import resolve_finetune
 
 
 def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
@@ -49,7 +49,13 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     )
     check_positions("model", loaded, settings.max_seq_length)
     model = describe_model("model", loaded)
-    data = TaskData.find(task, arguments, splits_for(task, settings.use_aug, do.train, do.predict), loaded.tokenizer, settings.max_seq_length)
+    data = TaskData.find(
+        task,
+        arguments,
+        splits_for(task, settings.use_aug, do.train, do.predict),
+        loaded.tokenizer,
+        settings.max_seq_length,
+    )
     stores = {split: data.store(split) for split in task.eval_splits}
 
     # === Train ===
@@ -75,14 +81,21 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
             evaluate=lambda step: score(loaded.model, data, stores, settings.eval_batch_size),
             better=(task.metric, "max"),
             save_best=save_best,
-            identity={"train_data": train.meta["source_sha256"], "tokenizer": data.tokenizer.fingerprint, "model": str(model["sha256"])},
+            identity={
+                "train_data": train.meta["source_sha256"],
+                "tokenizer": data.tokenizer.fingerprint,
+                "model": str(model["sha256"]),
+            },
         )
         if run.writes:
             save_model(output / "final", loaded.model, loaded.family, loaded.tokenizer, task.labels)
             run.write_results({"best_step": best.step, "best": best.scores, "final": run.record()["finetune"]["last"]})
             record_end(run)
             plot_run(output)
-            print(f"best {task.metric} {best.scores[task.metric]:.4f} at step {best.step}: {output / f'best_model_{best.step}'}", flush=True)
+            print(
+                f"best {task.metric} {best.scores[task.metric]:.4f} at step {best.step}: {output / f'best_model_{best.step}'}",
+                flush=True,
+            )
         if do.predict:
             loaded = load_classifier(str(output), labels=task.labels, needs_head=True)
 

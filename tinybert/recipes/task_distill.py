@@ -13,9 +13,6 @@ from pathlib import Path
 import paddle
 
 from tinybert import runtime
-from tinybert.cli.groups import actions
-from tinybert.cli.resolve import resolve
-from tinybert.cli.stages import infer_stage
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import get_task
 from tinybert.engine.run_folder import RunFolder
@@ -32,6 +29,9 @@ from tinybert.recipes.evaluate import held_out_loss, score, write_predictions
 from tinybert.recipes.task_data import TaskData, splits_for
 from tinybert.recipes.training import train_stage
 from tinybert.report.plots import plot_run
+from tinybert.settings.groups import actions
+from tinybert.settings.resolve import resolve
+from tinybert.settings.stages import infer_stage
 
 # the folders of a stage's best and last model
 FOLDERS = {"intermediate": ("best_inter_model", "final_inter_model"), "prediction": ("best_model", "final")}
@@ -78,7 +78,11 @@ def _load_teacher(arguments, labels: tuple[str, ...]) -> LoadedModel | None:
         return None
     needs_head = arguments.method != "none"
     return load_classifier(
-        arguments.teacher_path, labels=labels, needs_head=needs_head, do_lower_case=arguments.do_lower_case, role="teacher"
+        arguments.teacher_path,
+        labels=labels,
+        needs_head=needs_head,
+        do_lower_case=arguments.do_lower_case,
+        role="teacher",
     )
 
 
@@ -228,7 +232,11 @@ class _Stage:
             evaluate=evaluate,
             better=("held_out_loss", "min") if intermediate else (task.metric, "max"),
             save_best=lambda step: save(best_folder),
-            identity={"train_data": train.meta["source_sha256"], "tokenizer": data.tokenizer.fingerprint, **{f"{role}_weights": str(entry["sha256"]) for role, entry in models.items()}},
+            identity={
+                "train_data": train.meta["source_sha256"],
+                "tokenizer": data.tokenizer.fingerprint,
+                **{f"{role}_weights": str(entry["sha256"]) for role, entry in models.items()},
+            },
         )
         if run.writes:
             save(final_folder)
@@ -249,7 +257,11 @@ def _score_only(arguments, given: set[str], do) -> None:
     announce(f"scoring {arguments.student_model_name_or_path} on {task.name}", resolved)
     runtime.set_device(arguments.device)
     student = load_classifier(
-        arguments.student_model_name_or_path, labels=task.labels, needs_head=True, do_lower_case=arguments.do_lower_case, role="student"
+        arguments.student_model_name_or_path,
+        labels=task.labels,
+        needs_head=True,
+        do_lower_case=arguments.do_lower_case,
+        role="student",
     )
     describe_model("student", student)
     check_positions("student", student, settings.max_seq_length)

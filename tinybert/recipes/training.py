@@ -89,7 +89,10 @@ def train_stage(
         processes=runtime.world_size(),
     )
     if run.writes:
-        print(f"{run.stage}: {layer.objective.describe()}; {total} steps of {batches.steps_per_epoch} an epoch, {len(store)} rows", flush=True)
+        print(
+            f"{run.stage}: {layer.objective.describe()}; {total} steps of {batches.steps_per_epoch} an epoch, {len(store)} rows",
+            flush=True,
+        )
     resume: Path | None = checkpoint.find(run.checkpoints, arguments.resume) if arguments.resume else None
     callbacks = Callbacks(forward, evaluate, better, save_best)
     loop = Loop(loop_settings, layer, optimizer, rate, batches, callbacks, run, fingerprint)

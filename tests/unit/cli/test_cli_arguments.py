@@ -6,11 +6,11 @@ import shlex
 
 import pytest
 
-from tinybert.cli.arguments import FinetuneArguments, TaskDistillArguments
-from tinybert.cli.groups import Actions, actions
 from tinybert.cli.parser import parse
-from tinybert.cli.stages import infer_stage
 from tinybert.errors import UserError
+from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
+from tinybert.settings.groups import Actions, actions
+from tinybert.settings.stages import infer_stage
 
 PADDLE = "--task_name SST-2 --output_dir out --teacher_path T --student_model_name_or_path S"
 HUAWEI = "--task_name SST-2 --output_dir out --teacher_model T --student_model S"

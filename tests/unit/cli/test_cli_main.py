@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from tinybert.cli import main as cli
-from tinybert.cli.arguments import DemoArguments, TaskDistillArguments
 from tinybert.cli.flags_page import SCRIPTS, flags_page
-from tinybert.cli.options import options_of
 from tinybert.cli.parser import spellings_of
 from tinybert.errors import Interrupted, NumericalError, UserError
+from tinybert.settings.arguments import DemoArguments, TaskDistillArguments
+from tinybert.settings.options import options_of
 
 ROOT = Path(__file__).parents[3]
 LINE = [

@@ -9,10 +9,10 @@ from typing import ClassVar
 
 import pytest
 
-from tinybert.cli.dialects import Foreign, Obsolete
-from tinybert.cli.options import Alias, flag
-from tinybert.cli.parser import Arguments, parse
+from tinybert.cli.parser import parse
 from tinybert.errors import UserError
+from tinybert.settings.dialects import Foreign, Obsolete
+from tinybert.settings.options import Alias, Arguments, flag
 
 
 @dataclass(kw_only=True)

@@ -7,12 +7,12 @@ import shlex
 
 import pytest
 
-from tinybert.cli.arguments import FinetuneArguments, TaskDistillArguments
-from tinybert.cli.options import options_of
 from tinybert.cli.parser import parse
-from tinybert.cli.presets import PRESETS, ByText, PerTask
-from tinybert.cli.resolve import resolve, resolve_finetune
 from tinybert.errors import UserError
+from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
+from tinybert.settings.options import options_of
+from tinybert.settings.presets import PRESETS, ByText, PerTask
+from tinybert.settings.resolve import resolve, resolve_finetune
 
 BASE = "--task_name x --output_dir o --teacher_path T --student_model_name_or_path S "
 

@@ -8,7 +8,24 @@ import pytest
 
 from tinybert.data.tokenizer import WordPiece
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "good", "bad", "film", "##s", "##ly", "the", "£", "5"]
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "a",
+    "b",
+    "c",
+    "good",
+    "bad",
+    "film",
+    "##s",
+    "##ly",
+    "the",
+    "£",
+    "5",
+]
 
 
 @pytest.fixture

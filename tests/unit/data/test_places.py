@@ -32,7 +32,11 @@ def test_homes_follow_their_variable_then_ppnlp_home_then_the_user(monkeypatch, 
     assert data_home() == tmp_path / ".paddlenlp" / "datasets"
     assert cache_home() == tmp_path / ".paddlenlp" / "tinybert_cache"
     monkeypatch.setenv("PPNLP_HOME", "/p")
-    assert (data_home(), model_home(), cache_home()) == (Path("/p/datasets"), Path("/p/models"), Path("/p/tinybert_cache"))
+    assert (data_home(), model_home(), cache_home()) == (
+        Path("/p/datasets"),
+        Path("/p/models"),
+        Path("/p/tinybert_cache"),
+    )
     monkeypatch.setenv("DATA_HOME", "/d")
     monkeypatch.setenv("MODEL_HOME", "/m")
     monkeypatch.setenv("TINYBERT_CACHE", "/c")

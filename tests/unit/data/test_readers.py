@@ -132,7 +132,11 @@ BAD = [
     (SST, HEADER + "good\tpositive\n", ["line 2", "'positive' in column 2", "one of 0, 1"]),
     (SST, HEADER.encode() + b"good\t1\nna\xefve\t0\n", ["line 3", "0xef", "UTF-8"]),
     (SST, (HEADER + "good\t1\n").encode("utf-16"), ["line 1", "UTF-8"]),
-    (MNLI, NLI_HEADER + "\t".join(["x"] * 11) + "\tentailement\n", ["'entailement'", "contradiction, entailment, neutral"]),
+    (
+        MNLI,
+        NLI_HEADER + "\t".join(["x"] * 11) + "\tentailement\n",
+        ["'entailement'", "contradiction, entailment, neutral"],
+    ),
     (STS, "\t".join("abcdefghij") + "\n" + "\t".join("abcdefghi") + "\tfive\n", ["line 2", "'five'", "finite number"]),
     (STS, "\t".join("abcdefghij") + "\n" + "\t".join("abcdefghi") + "\tnan\n", ["'nan'", "finite number"]),
     (STS, "\t".join("abcdefghij") + "\n" + "\t".join("abcdefghi") + "\t\n", ["line 2", "''"]),

@@ -24,7 +24,14 @@ def test_columns_and_label_order_are_those_of_paddlenlp(name):
 
 @pytest.mark.parametrize(
     ("spelled", "name"),
-    [("sst-2", "SST-2"), ("SST2", "SST-2"), ("STS-b", "STS-B"), ("mnli-mm", "MNLI"), ("cola", "CoLA"), ("Demo", "demo")],
+    [
+        ("sst-2", "SST-2"),
+        ("SST2", "SST-2"),
+        ("STS-b", "STS-B"),
+        ("mnli-mm", "MNLI"),
+        ("cola", "CoLA"),
+        ("Demo", "demo"),
+    ],
 )
 def test_a_task_is_found_in_any_spelling_of_the_published_scripts(spelled, name):
     assert get_task(spelled).name == name
@@ -45,7 +52,12 @@ def test_the_augmented_file_is_read_like_train_for_every_task():
     for task in TASKS.values():
         train, aug = task.splits["train"], task.splits["train_aug"]
         assert aug.file == "train_aug.tsv"
-        assert (aug.text_a, aug.text_b, aug.label, aug.header) == (train.text_a, train.text_b, train.label, train.header)
+        assert (aug.text_a, aug.text_b, aug.label, aug.header) == (
+            train.text_a,
+            train.text_b,
+            train.label,
+            train.header,
+        )
 
 
 def test_the_metric_that_judges_is_one_of_the_reported():

@@ -9,9 +9,11 @@ import typing
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar
 
-from tinybert.cli.nearest import did_you_mean
 from tinybert.errors import UserError
+from tinybert.settings.dialects import Foreign, Obsolete
+from tinybert.settings.nearest import did_you_mean
 
 TRUE = ("true", "1", "yes", "y", "on")
 FALSE = ("false", "0", "no", "n", "off")
@@ -192,3 +194,20 @@ def _converted(kind: type, raw: object) -> object:
     if not isinstance(raw, str) or not raw.strip():
         return None
     return Path(raw).expanduser() if kind is Path else raw
+
+
+@dataclasses.dataclass(kw_only=True)
+class Arguments:
+    """Base of every argument dataclass."""
+
+    OBSOLETE: ClassVar[tuple[Obsolete, ...]] = ()
+    FOREIGN: ClassVar[tuple[Foreign, ...]] = ()
+    GROUPS: ClassVar[tuple[str, ...]] = ()
+
+    def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
+        """Refuse combinations that make no sense; returns lines to print on stderr.
+
+        Raises:
+            UserError: says what was found, what was expected and what to do.
+        """
+        return []

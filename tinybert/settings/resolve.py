@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from tinybert.cli.applies import common_reasons, distill_reasons
-from tinybert.cli.options import options_of
-from tinybert.cli.presets import PRESETS
-from tinybert.cli.settings import FinetuneSettings, Resolved, StageSettings, TrainingSettings, Unused
-from tinybert.cli.stages import ABLATIONS
+from tinybert.settings.applies import common_reasons, distill_reasons
+from tinybert.settings.options import options_of
+from tinybert.settings.presets import PRESETS
+from tinybert.settings.resolved import FinetuneSettings, Resolved, StageSettings, TrainingSettings, Unused
+from tinybert.settings.stages import ABLATIONS
 
 if TYPE_CHECKING:
-    from tinybert.cli.arguments import FinetuneArguments, TaskDistillArguments
-    from tinybert.cli.groups import RunArguments
+    from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
+    from tinybert.settings.groups import RunArguments
 
 STAGES = ("intermediate", "prediction")
 _OVERRIDES = {

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tinybert.cli import dialects
-from tinybert.cli.dialects import EMD, HF, HUAWEI, MUD
-from tinybert.cli.groups import PRESET as FROM_PRESET
-from tinybert.cli.groups import (
+from tinybert.errors import UserError
+from tinybert.mapping import NAMES as LAYER_MAPS
+from tinybert.settings import dialects
+from tinybert.settings.dialects import EMD, HF, HUAWEI, MUD
+from tinybert.settings.groups import PRESET as FROM_PRESET
+from tinybert.settings.groups import (
     DataArguments,
     DeviceArguments,
     OptimisationArguments,
@@ -21,12 +23,9 @@ from tinybert.cli.groups import (
     in_optimisation,
     in_run,
 )
-from tinybert.cli.options import Alias, flag
-from tinybert.cli.parser import Arguments
-from tinybert.cli.stages import ABLATIONS, infer_stage
-from tinybert.cli.students import check_student
-from tinybert.errors import UserError
-from tinybert.mapping import NAMES as LAYER_MAPS
+from tinybert.settings.options import Alias, Arguments, flag
+from tinybert.settings.stages import ABLATIONS, infer_stage
+from tinybert.settings.student_choice import check_student
 
 THREE = f"{HUAWEI}, {EMD}, {MUD}"
 ORDER = ("models", "stage and method", "data", "losses", "published differences", "optimisation", "run")

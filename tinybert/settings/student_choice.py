@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tinybert.errors import UserError
 
 if TYPE_CHECKING:
-    from tinybert.cli.arguments import TaskDistillArguments
+    from tinybert.settings.arguments import TaskDistillArguments
 
 
 def check_student(arguments: TaskDistillArguments) -> None:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tinybert.cli.dialects import EMD, HF, HUAWEI, MUD
-from tinybert.cli.options import Alias, flag
-from tinybert.cli.parser import Arguments
 from tinybert.errors import UserError
+from tinybert.settings.dialects import EMD, HF, HUAWEI, MUD
+from tinybert.settings.options import Alias, Arguments, flag
 
 in_data = partial(flag, group="data")
 in_optimisation = partial(flag, group="optimisation")

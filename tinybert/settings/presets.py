@@ -178,7 +178,17 @@ HUAWEI = Preset(
         "warmup_proportion": 0.0,
         # the table in its code, which never takes effect there; 10 is the README's number
         "num_train_epochs": PerTask(
-            10.0, {"cola": 50.0, "mnli": 5.0, "mrpc": 20.0, "sst2": 10.0, "stsb": 20.0, "qqp": 5.0, "qnli": 10.0, "rte": 20.0}
+            10.0,
+            {
+                "cola": 50.0,
+                "mnli": 5.0,
+                "mrpc": 20.0,
+                "sst2": 10.0,
+                "stsb": 20.0,
+                "qqp": 5.0,
+                "qnli": 10.0,
+                "rte": 20.0,
+            },
         ),
     },
     prediction={
