@@ -1,0 +1,176 @@
+"""The whole main job in small: fine-tune a teacher, distil a student in two stages, train the same student without a teacher, compare.
+
+It can: run in minutes on two cores with the data and the teacher that come with the package, or on a GLUE task.
+Its limits: one seed and few updates; it shows that everything works, `benchmark/glue` shows how well.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinybert import runtime, storage
+from tinybert.data.batches import sequential
+from tinybert.data.tasks import get_task
+from tinybert.engine.run_folder import RunFolder
+from tinybert.errors import UserError
+from tinybert.models.loading import LoadedModel, load_classifier
+from tinybert.recipes.evaluate import score
+from tinybert.recipes.finetune import finetune
+from tinybert.recipes.task_data import TaskData, tensors
+from tinybert.recipes.task_distill import task_distill
+from tinybert.report.latency import side_by_side
+from tinybert.report.table import markdown_table
+from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
+
+LATENCY_SENTENCES = 100
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Updates of each part, batches of 32 rows; the student without a teacher gets as many as both stages together."""
+
+    teacher: int
+    intermediate: int
+    prediction: int
+
+
+# the demo set has 22 batches an epoch; a GLUE task gets a fixed number of updates, whatever its size
+BUDGETS = {"demo": Budget(110, 330, 132), "glue": Budget(300, 400, 200), "quick": Budget(4, 4, 4)}
+
+
+def demo(arguments, given: set[str], spelled: dict[str, str]) -> None:
+    """Run the main job end to end and print one table; everything stays in the output folder."""
+    started = time.monotonic()
+    task = get_task(arguments.task_name)
+    output = Path(arguments.output_dir)
+    if (output / "report.md").exists() and not arguments.overwrite_output_dir:
+        raise UserError(f"{output} already holds a demo's results.\nReplace them with --overwrite_output_dir, or choose another folder.")
+    budget = BUDGETS["quick" if arguments.quick else "demo" if task.name == "demo" else "glue"]
+    runtime.set_device(arguments.device)
+    folders = {"teacher": output / "teacher", "distilled student": output / "student", "same student, no teacher": output / "no_teacher"}
+    common = {
+        "task_name": task.name,
+        "overwrite_output_dir": True,
+        "seed": arguments.seed,
+        "device": arguments.device,
+        "logging_steps": max(1, min(20, budget.teacher // 4)),
+        "save_steps": 22 if task.name == "demo" else 100,
+    }
+    _title("1/4 fine-tune the teacher")
+    _run(
+        finetune,
+        FinetuneArguments,
+        **common,
+        model_name_or_path=arguments.model,
+        max_steps=budget.teacher,
+        learning_rate=1e-4,
+        output_dir=folders["teacher"],
+    )
+    layers = load_classifier(str(folders["teacher"]), labels=task.labels, needs_head=True).config.num_hidden_layers
+    student = {**common, "teacher_path": str(folders["teacher"]), "student_init": every_second_layer(layers)}
+    _title("2/4 distil the student: hidden states and attention, then logits")
+    _run(
+        task_distill,
+        TaskDistillArguments,
+        **student,
+        stage="both",
+        intermediate_max_steps=budget.intermediate,
+        prediction_max_steps=budget.prediction,
+        learning_rate=1e-4,
+        output_dir=folders["distilled student"],
+    )
+    _title("3/4 train the same student without a teacher, with as many updates")
+    _run(
+        task_distill,
+        TaskDistillArguments,
+        **student,
+        method="none",
+        max_steps=budget.intermediate + budget.prediction,
+        learning_rate=1e-4,
+        output_dir=folders["same student, no teacher"],
+    )
+    _title("4/4 compare")
+    table, figures = _compare(task, folders, arguments)
+    figures["minutes"] = round((time.monotonic() - started) / 60, 2)
+    figures["seed"], figures["versions"], figures["task"] = arguments.seed, runtime.versions(), task.name
+    record = RunFolder(folders["teacher"], "finetune").record()["finetune"]
+    figures["data"] = record["data"]
+    storage.write_json(output / "report.json", figures)
+    note = (
+        f"{task.name}, dev {task.metric}, seed {arguments.seed}; latency: median of {LATENCY_SENTENCES} dev rows one at a time, models in turn, "
+        f"{runtime.threads()} threads. One seed and a small dev set: a difference of a few points is noise."
+    )
+    storage.write_file(output / "report.md", f"{table}\n\n{note}\n\nTook {figures['minutes']} minutes.\n")
+    print(f"{table}\n\n{note}\ncurves: {output}/*/plots/*.png, or `visualdl --logdir {output}`; report: {output / 'report.md'}", flush=True)
+    print(f"took {figures['minutes']} minutes", flush=True)
+
+
+def every_second_layer(layers: int) -> str:
+    """`teacher:2,4,6` for six layers: the ends of the blocks that the uniform map compares."""
+    return "teacher:" + ",".join(str(layer) for layer in range(layers, 0, -2)[::-1])
+
+
+def _run(recipe, arguments_class, **values) -> None:
+    arguments = arguments_class(**values)
+    arguments.check(set(values), {})
+    recipe(arguments, set(values), {"teacher_path": "teacher_path"} if "teacher_path" in values else {})
+
+
+def _title(text: str) -> None:
+    print(f"\n=== {text} ===", flush=True)
+
+
+def _compare(task, folders: dict[str, Path], arguments) -> tuple[str, dict]:
+    models: dict[str, LoadedModel] = {
+        name: load_classifier(str(folder), labels=task.labels, needs_head=True, role=name) for name, folder in folders.items()
+    }
+    first = next(iter(models.values()))
+    length = 64 if not task.is_pair else 128
+    data = TaskData.find(task, _Places(), list(task.eval_splits), first.tokenizer, length)
+    stores = {split: data.store(split) for split in task.eval_splits}
+    dev = stores[task.eval_splits[0]]
+    step = max(1, math.ceil(len(dev) / LATENCY_SENTENCES))
+    rows = [tensors(batch) for batch in sequential(dev, 1)][::step]
+    latency = side_by_side({name: loaded.model for name, loaded in models.items()}, rows)
+    figures: dict = {"rows": {}}
+    lines = []
+    slowest = latency["teacher"]
+    for name, loaded in models.items():
+        scores = score(loaded.model, data, stores, 64)
+        size = os.path.getsize(loaded.report.source) / 1e6
+        lines.append(
+            [
+                name,
+                f"{scores[task.metric]:.4f}",
+                f"{loaded.parameters() / 1e6:.1f} M",
+                f"{size:.1f} MB",
+                f"{latency[name]:.2f} ms",
+                f"{slowest / latency[name]:.1f} x",
+            ]
+        )
+        figures["rows"][name] = {
+            **scores,
+            "parameters": loaded.parameters(),
+            "encoder_parameters": _encoder_parameters(loaded),
+            "megabytes": round(size, 2),
+            "milliseconds": round(latency[name], 3),
+            "folder": loaded.report.source,
+        }
+    header = ["model", f"dev {task.metric}", "parameters", "on disk", "a sentence", "speed"]
+    return markdown_table(header, lines), figures
+
+
+def _encoder_parameters(loaded: LoadedModel) -> int:
+    return sum(int(parameter.size) for name, parameter in loaded.model.named_parameters() if ".encoder." in name)
+
+
+class _Places:
+    """No explicit folders: data is looked for in its usual places."""
+
+    data_dir = None
+    glue_dir = None
+

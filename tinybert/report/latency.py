@@ -1,0 +1,30 @@
+"""How long models take for a sentence, measured side by side in one process."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import paddle
+from paddle import nn
+
+from tinybert.models.trace import Inputs, Needs, trace
+
+
+def side_by_side(models: dict[str, nn.Layer], sentences: list[Inputs], rounds: int = 3) -> dict[str, float]:
+    """Median milliseconds a sentence by model, each at batch size 1 and its own length.
+
+    The models take turns on every sentence, so that a change in the machine's speed meets all of them; the first round is not counted.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    for model in models.values():
+        model.eval()
+    with paddle.no_grad():
+        for round_ in range(rounds + 1):
+            for sentence in sentences:
+                for name, model in models.items():
+                    started = time.perf_counter()
+                    trace(model, sentence, Needs(logits=True)).logits.numpy()
+                    if round_:
+                        seconds[name].append(time.perf_counter() - started)
+    return {name: 1000 * statistics.median(values) for name, values in seconds.items()}
