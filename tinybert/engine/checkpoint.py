@@ -1,7 +1,7 @@
 """Checkpoints: everything that is needed to continue a run exactly, as plain arrays and JSON.
 
-A checkpoint is a folder `step_<n>` with `weights.safetensors`, `optimizer.safetensors` and `state.json`; it is complete or invisible
-(see `tinybert.storage`), and its content is checked against sha256 sums before it is used.
+A checkpoint is a folder `step_<n>` with three safetensors files (weights, optimizer, participants) and `state.json`. It is complete
+or invisible (see `tinybert.storage`), and its content is checked against sha256 sums before it is used.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import re
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,28 +19,26 @@ from safetensors.numpy import load_file, save_file
 from tinybert import storage
 from tinybert.errors import UserError
 
+_ARRAYS = ("weights", "optimizer", "participants")
+
 
 @dataclass
 class Checkpoint:
-    """One saved state: `weights` and `optimizer` by structural names, `state` as JSON values."""
+    """One saved state: `weights` and `optimizer` by structural names, `state` as JSON values, `participants` by owner and name."""
 
     weights: dict[str, np.ndarray]
     optimizer: dict[str, np.ndarray]
     state: dict
+    participants: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def write(folder: Path, step: int, checkpoint: Checkpoint, keep: int = 2) -> Path:
     """Write a checkpoint beside the others and delete all but the newest `keep`."""
     path = folder / f"step_{step:08d}"
     with storage.new_folder(path, replace=True) as temporary:
-        save_file(
-            {name: np.ascontiguousarray(array) for name, array in checkpoint.weights.items()},
-            temporary / "weights.safetensors",
-        )
-        save_file(
-            {name: np.ascontiguousarray(array) for name, array in checkpoint.optimizer.items()},
-            temporary / "optimizer.safetensors",
-        )
+        for name in _ARRAYS:
+            arrays = {key: np.ascontiguousarray(array) for key, array in getattr(checkpoint, name).items()}
+            save_file(arrays, temporary / f"{name}.safetensors")
         (temporary / "state.json").write_text(json.dumps(checkpoint.state, indent=1), encoding="utf-8")
     for old in _listed(folder)[keep:]:
         shutil.rmtree(old, ignore_errors=True)
@@ -90,11 +88,8 @@ def find(folder: Path, resume: str) -> Path | None:
 
 def read(path: Path) -> Checkpoint:
     """Read a checkpoint that `find` returned."""
-    return Checkpoint(
-        load_file(path / "weights.safetensors"),
-        load_file(path / "optimizer.safetensors"),
-        json.loads((path / "state.json").read_text(encoding="utf-8")),
-    )
+    state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    return Checkpoint(state=state, **{name: load_file(path / f"{name}.safetensors") for name in _ARRAYS})
 
 
 def differences(saved: dict, now: dict) -> list[str]:

@@ -5,12 +5,16 @@ It knows batches, a layer that returns named loss parts, and callbacks; no task,
 
 from __future__ import annotations
 
+import contextlib
 import math
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
+import numpy as np
 import paddle
 from paddle import nn
 
@@ -19,6 +23,8 @@ from tinybert.data.batches import Batch, Batches
 from tinybert.engine import checkpoint as checkpoints
 from tinybert.engine.checkpoint import Checkpoint
 from tinybert.engine.optimizers import load_optimizer_arrays, optimizer_arrays
+from tinybert.engine.precision import Precision
+from tinybert.engine.processes import sum_dict
 from tinybert.engine.progress import Progress
 from tinybert.engine.run_folder import RunFolder, now
 from tinybert.engine.signals import StopRequest, listening
@@ -54,13 +60,25 @@ class Callbacks:
 
     forward: a micro-batch in, loss parts with `loss` out (scalar tensors, already multiplied by the batch's share).
     evaluate: the step in, scores out. better: the score that is compared, and `max` or `min`. save_best: called with the step when the
-    score is strictly better than before.
+    score is strictly better than before. no_sync: the context of all micro-batches of a step but the last, in which data parallelism
+    leaves gradients unsynchronised.
     """
 
     forward: Callable[[Batch], dict[str, paddle.Tensor]]
     evaluate: Callable[[int], dict[str, float]]
     better: tuple[str, str]
     save_best: Callable[[int], None]
+    no_sync: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
+
+
+class Participant(Protocol):
+    """Learned state beside the layer's parameters that belongs into checkpoints, such as layer weights or a pruning schedule."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The state as arrays by name."""
+
+    def load_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        """Put back what `arrays` gave."""
 
 
 class Loop:
@@ -76,9 +94,13 @@ class Loop:
         callbacks: Callbacks,
         run: RunFolder,
         fingerprint: dict,
+        precision: Precision | None = None,
+        participants: dict[str, Participant] | None = None,
     ) -> None:
         self.settings, self.layer, self.optimizer, self.rate = settings, layer, optimizer, rate
         self.batches, self.callbacks, self.run_folder, self.fingerprint = batches, callbacks, run, fingerprint
+        self.precision = precision or Precision()
+        self.participants = participants or {}
         self.step = 0
         self.best = Best()
         self.last_scores: dict[str, float] = {}
@@ -143,16 +165,24 @@ class Loop:
         sums: dict[str, float] = {}
         for micro, batch in enumerate(micro_batches):
             runtime.seed_step(self.settings.seed, self.run_folder.stage, self.step, micro, runtime.rank())
-            parts = self.callbacks.forward(batch)
-            parts["loss"].backward()
+            last = micro == len(micro_batches) - 1
+            with contextlib.nullcontext() if last else self.callbacks.no_sync():
+                with self.precision.autocast():
+                    parts = self.callbacks.forward(batch)
+                # data parallelism averages gradients over ranks, but shares already count over all of them: their sum is wanted
+                self.precision.backward(parts["loss"] * float(runtime.world_size()))
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
+        sums["rows"] = float(sum(len(batch.rows) for batch in micro_batches if batch.share["rows"]))
+        sums["stop"] = float(stop.signal or 0)
+        sums = sum_dict(sums)  # every rank sees the same loss and the same wish to stop
+        rows, stopping = int(sums.pop("rows")), int(sums.pop("stop"))
         if not math.isfinite(sums["loss"]):
             self._stop_on_nonsense(sums, micro_batches, epoch)
         self.optimizer.set_lr(self.rate(self.step))
-        self.optimizer.step()
+        self.precision.update(self.optimizer)
         self.optimizer.clear_grad()
-        return sums, sum(len(batch.rows) for batch in micro_batches), stop.signal or 0
+        return sums, rows, (stop.signal or signal.SIGTERM) if stopping else 0
 
     # === Logs ===
 
@@ -176,6 +206,7 @@ class Loop:
             "epoch": round(self.step / self.batches.steps_per_epoch, 4),
             **means,
             "lr": self.rate(self.step - 1),
+            **({"skipped_steps": self.precision.skipped} if self.precision.enabled else {}),
             "samples_per_second": round(rate, 2),
             "data_wait_share": round(self.data_seconds / max(self.seconds, 1e-9), 4),
             "time": now(),
@@ -249,8 +280,11 @@ class Loop:
             "data_seconds": self.data_seconds,
             "log_position": self.run_folder.log_position(),
             "fingerprint": self.fingerprint,
+            "threads": runtime.threads(),
+            "precision": self.precision.state(),
         }
-        content = Checkpoint(weights, optimizer_arrays(self.optimizer, self.layer), state)
+        extra = {f"{who}|{name}": array for who, part in self.participants.items() for name, array in part.arrays().items()}
+        content = Checkpoint(weights, optimizer_arrays(self.optimizer, self.layer), state, extra)
         keep = self.settings.keep_checkpoints
         self.last_checkpoint = checkpoints.write(self.run_folder.checkpoints, self.step, content, keep)
 
@@ -269,7 +303,11 @@ class Loop:
         for name, parameter in parameters.items():
             parameter.set_value(saved.weights[name])
         load_optimizer_arrays(self.optimizer, self.layer, saved.optimizer)
+        for who, part in self.participants.items():
+            part.load_arrays({name.removeprefix(f"{who}|"): a for name, a in saved.participants.items() if name.startswith(f"{who}|")})
         state = saved.state
+        runtime.set_threads(state["threads"])  # float32 sums depend on how many threads share them
+        self.precision.load_state(state["precision"])
         self.step = state["step"]
         self.best = Best(state["best"]["step"], state["best"]["scores"])
         self.last_scores = state["last_scores"]

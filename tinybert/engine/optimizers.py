@@ -9,6 +9,9 @@ from paddle import Tensor, nn
 NO_DECAY = ("bias", "norm")  # parameters whose structural name contains one of these are not decayed
 
 
+_MASTER = "master"
+
+
 class BertAdam(paddle.optimizer.Optimizer):
     """Adam without bias correction, with decoupled weight decay and the gradient of each tensor clipped on its own.
 
@@ -95,9 +98,13 @@ def optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: nn.Layer) -> 
 
     Paddle's own names (`linear_0.w_0_moment1_0`) depend on how many layers the process has created before.
     """
-    state = {key: value for key, value in optimizer.state_dict().items() if isinstance(value, Tensor)}
+    whole = optimizer.state_dict()
+    state = {key: value for key, value in whole.items() if isinstance(value, Tensor)}
+    masters = whole.get("master_weights", {})  # float32 copies of half-precision weights
     arrays = {}
     for name, parameter in layer.named_parameters():
+        if parameter.name in masters:
+            arrays[f"{name}|{_MASTER}"] = masters[parameter.name].numpy()
         prefix = parameter.name + "_"
         for key, value in state.items():
             if key.startswith(prefix):
@@ -108,8 +115,11 @@ def optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: nn.Layer) -> 
 def load_optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: nn.Layer, arrays: dict[str, np.ndarray]) -> None:
     """Put back what `optimizer_arrays` gave, in this or another process."""
     names = {name: parameter.name for name, parameter in layer.named_parameters()}
-    state = {}
+    state: dict = {}
     for key, array in arrays.items():
         name, suffix = key.rsplit("|", 1)
-        state[f"{names[name]}_{suffix}"] = paddle.to_tensor(array)
+        if suffix == _MASTER:
+            state.setdefault("master_weights", {})[names[name]] = paddle.to_tensor(array)
+        else:
+            state[f"{names[name]}_{suffix}"] = paddle.to_tensor(array)
     optimizer.set_state_dict(state)

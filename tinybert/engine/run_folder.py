@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -55,13 +56,17 @@ class RunFolder:
         return self.stage in self.record() or self.checkpoints.exists()
 
     def _clear(self) -> None:
-        import shutil
-
         shutil.rmtree(self.checkpoints, ignore_errors=True)
-        shutil.rmtree(self.path / "vdl" / self.stage, ignore_errors=True)
         record = self.record()
         if record.pop(self.stage, None) is not None:
             storage.write_json(self.path / "run.json", record)
+        self.clear_logs()
+
+    def clear_logs(self) -> None:
+        """Delete what an attempt of this stage without a checkpoint has logged."""
+        if not self.writes:
+            return
+        shutil.rmtree(self.path / "vdl" / self.stage, ignore_errors=True)
         lines = self.log_lines()
         kept = [line for line in lines if line.get("stage") != self.stage]
         if len(kept) != len(lines):

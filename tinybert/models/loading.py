@@ -139,6 +139,11 @@ def load_classifier(
     _check_head(arrays, outputs, needs_head, labels, folder, role)
     model = build(kind, config, outputs, str(folder))
     report = _fill(model, arrays, LoadReport(str(file)), role)
+    if needs_head and report.fresh:
+        raise UserError(
+            f"{file} lacks {len(report.fresh)} weights of its head ({_some(report.fresh)}).\n"
+            f"The {role} would answer from random numbers there: give a whole fine-tuned checkpoint."
+        )
     report.unused += left_over
     tokenizer = WordPiece.from_folder(folder, do_lower_case)
     rows = base_of(model).embeddings.word_embeddings.weight.shape[0]

@@ -28,7 +28,7 @@ def save_model(
 
     projection: written back as `fit_dense` / `fit_denses` where a TinyBERT student is to be trained on; None leaves it out.
     """
-    arrays = {name: value.numpy() for name, value in model.state_dict().items()}
+    arrays = {name: value.astype("float32").numpy() for name, value in model.state_dict().items()}
     config = config_dict(model, kind, labels)
     if projection is not None and projection.mode != "none":
         arrays |= {f"{kind.base}.{name}": array for name, array in projection.arrays().items()}

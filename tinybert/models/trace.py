@@ -166,7 +166,7 @@ def _split_heads(tensor: Tensor, attention: nn.Layer) -> Tensor:
 def _finish_head(model: nn.Layer, last: Tensor, needs: Needs, result: EncoderTrace, head: str | None) -> None:
     if hasattr(getattr(model, "classifier", None), "out_proj"):  # RoBERTa: dense, tanh and output inside the classifier
         if needs.logits:
-            result.logits = model.classifier(last)
+            result.logits = model.classifier(model.dropout(last))  # PaddleNLP's class drops out before the head, and again inside
         return
     result.pooled = base_of(model).pooler(last)
     if needs.logits:

@@ -33,10 +33,14 @@ _ALLOWED = {
 _NAME_TABLE = "StructuredToParameterName@@"
 
 
+class _ForbiddenError(Exception):
+    """A pickle refers to something that a file of arrays does not need."""
+
+
 class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> object:
         if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it refers to {module}.{name}")
+            raise _ForbiddenError(f"it refers to {module}.{name}")
         return super().find_class(module, name)
 
 
@@ -49,13 +53,16 @@ def read_pdparams(path: str | Path) -> dict[str, np.ndarray]:
     try:
         with open(path, "rb") as file:
             content = _ArrayUnpickler(file, encoding="latin1").load()
-    except pickle.UnpicklingError as error:
+    except _ForbiddenError as error:
         raise UserError(
             f"{path} is refused: {error}, which a file of weights does not need and which could execute code.\n"
             "Expected a dictionary of arrays, as paddle.save(model.state_dict(), ...) writes it."
         ) from None
-    except (EOFError, ValueError, IndexError, KeyError, AttributeError, TypeError, struct.error) as error:
-        raise UserError(f"{path} cannot be read as weights ({error}): it is truncated or no .pdparams file. Fetch it again.") from None
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle raises nearly anything, MemoryError included
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"{path} cannot be read as weights ({reason}): it is truncated or no .pdparams file. Fetch it again.") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}; expected a dictionary of arrays by parameter name.")
     arrays = {}
@@ -73,7 +80,7 @@ def read_pdparams(path: str | Path) -> dict[str, np.ndarray]:
 def write_pdparams(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
     """Write arrays in the layout that `paddle.load` and PaddleNLP read: a pickled dictionary of NumPy arrays."""
     with open(path, "wb") as file:
-        pickle.dump({name: np.ascontiguousarray(array) for name, array in arrays.items()}, file, protocol=4)
+        pickle.dump({name: np.asarray(array, order="C") for name, array in arrays.items()}, file, protocol=4)
 
 
 _SAFETENSORS_TYPES = {

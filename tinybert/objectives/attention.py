@@ -50,10 +50,9 @@ class AttentionScoreLoss(Loss):
             student, teacher = _zero_masked(student), _zero_masked(teacher)
         if self.heads == "average":
             student, teacher = student.mean(1, keepdim=True), teacher.mean(1, keepdim=True)
-        difference = student - teacher
+        difference = (student - teacher).astype("float32")  # squares of half-precision numbers overflow
         if self.reduction != "masked":
             return (difference * difference).mean()
-        mask = mask.astype(difference.dtype)
         real = mask.unsqueeze([1, 3]) * mask.unsqueeze([1, 2])  # [B, 1, T, T]
         difference = difference * real
         return (difference * difference).sum() / (real.sum() * difference.shape[1])

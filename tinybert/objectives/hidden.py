@@ -48,9 +48,10 @@ class HiddenStateLoss(Loss):
         return losses
 
     def _reduce(self, difference: Tensor, mask: Tensor) -> Tensor:
+        difference = difference.astype("float32")  # squares of half-precision numbers overflow
         if self.reduction == "mean":
             return (difference * difference).mean()
-        difference = difference * mask.unsqueeze(-1).astype(difference.dtype)
+        difference = difference * mask.unsqueeze(-1)
         return (difference * difference).sum() / (mask.sum() * difference.shape[-1])
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:

@@ -8,27 +8,27 @@ import numpy as np
 import paddle
 from paddle import nn
 
+from tinybert import runtime
 from tinybert.data import metrics
 from tinybert.data.batches import sequential
 from tinybert.data.readers import read_split
 from tinybert.data.store import TokenStore
-from tinybert.models.trace import Needs, trace
+from tinybert.engine.processes import sum_dict, sum_over_ranks
+from tinybert.models.trace import Needs, base_of, trace
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.recipes.task_data import TaskData, tensors
 from tinybert.report.submission import write_submission
 
 
 def predict(model: nn.Layer, store: TokenStore, batch_size: int, head: str | None = None) -> np.ndarray:
-    """The logits of every row, `[N, C]`, in the order of the store. The model is left in the mode it was in."""
+    """The logits of every row, `[N, C]`, in the order of the store; several processes share the rows. The model keeps its mode."""
     training = model.training
     model.eval()
-    logits: np.ndarray | None = None
+    logits = np.zeros((len(store), base_of(model).config.num_labels))
     with paddle.no_grad():
-        for batch in sequential(store, batch_size):
-            found = trace(model, tensors(batch), Needs(logits=True), head).logits.astype("float32").numpy()
-            if logits is None:
-                logits = np.zeros((len(store), found.shape[1]), np.float32)
-            logits[batch.rows] = found
+        for batch in sequential(store, batch_size, runtime.rank(), runtime.world_size()):
+            logits[batch.rows] = trace(model, tensors(batch), Needs(logits=True), head).logits.astype("float32").numpy()
+    logits = sum_over_ranks(logits)  # each row was filled by one rank, the others hold 0 there
     if training:
         model.train()
     return logits
@@ -50,22 +50,22 @@ def score(model: nn.Layer, data: TaskData, stores: dict[str, TokenStore], batch_
 
 def held_out_loss(layer: TrainedLayer, teacher: Teacher, store: TokenStore, batch_size: int) -> dict[str, float]:
     """The objective's parts on held-out rows, dropout off, as the mean over all of them whatever the batches."""
-    lengths = store.lengths.astype("float64")
-    totals = {"rows": float(len(store)), "tokens": lengths.sum(), "token_pairs": (lengths**2).sum()}
-    sums: dict[str, float] = {}
+    names = [*(part.name for part in layer.objective.parts), "loss"]
+    sums = dict.fromkeys(names, 0.0)
     with paddle.no_grad():
-        for batch in sequential(store, batch_size):
-            lengths = batch.attention_mask.sum(1).astype("float64")
-            counts = {"rows": float(len(batch.rows)), "tokens": lengths.sum(), "token_pairs": (lengths**2).sum()}
-            inputs = tensors(batch).with_share({unit: float(counts[unit] / totals[unit]) for unit in totals})
+        for batch in sequential(store, batch_size, runtime.rank(), runtime.world_size()):
+            inputs = tensors(batch)  # its shares refer to the whole store
             for name, value in layer(inputs, teacher(inputs)).items():
-                sums[name] = sums.get(name, 0.0) + float(value)
-    return {f"held_out_{name}": value for name, value in sums.items()}
+                sums[name] += float(value)
+    return {f"held_out_{name}": value for name, value in sum_dict(sums).items()}
 
 
 def write_predictions(folder: Path, model: nn.Layer, data: TaskData, batch_size: int) -> None:
     """Predict every test split of the task and write its submission file."""
     for split in data.task.test_splits:
         ids = read_split(data.task, data.folder, split).ids
-        path = write_submission(folder, data.task, split, ids, predict(model, data.store(split), batch_size))
+        logits = predict(model, data.store(split), batch_size)
+        if runtime.rank() != 0:
+            continue
+        path = write_submission(folder, data.task, split, ids, logits)
         print(f"predictions for {split}: {path}", flush=True)

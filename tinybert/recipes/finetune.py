@@ -13,6 +13,8 @@ import paddle
 
 from tinybert import runtime
 from tinybert.data.tasks import get_task
+from tinybert.engine.precision import require
+from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
 from tinybert.models.loading import load_classifier
 from tinybert.models.saving import save_model
@@ -42,6 +44,8 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     what = "fine-tuning" if do.train else "scoring"
     announce(f"{what} {arguments.model_name_or_path} on {task.name}, results in {output}", resolved)
     device = runtime.set_device(arguments.device)
+    if arguments.amp:
+        require(arguments.amp_dtype, device)
     runtime.start_processes()
     paddle.seed(runtime.derive_seed(settings.seed, "model"))
     loaded = load_classifier(
@@ -96,6 +100,7 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
                 f"best {task.metric} {best.scores[task.metric]:.4f} at step {best.step}: {output / f'best_model_{best.step}'}",
                 flush=True,
             )
+        wait_for_all()
         if do.predict:
             loaded = load_classifier(str(output), labels=task.labels, needs_head=True)
 
@@ -105,5 +110,5 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
         print(f"{task.name}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()), flush=True)
         if run.writes and output.exists():
             run.write_results({"source": loaded.report.source, "scores": scores})
-    if do.predict and run.writes:
+    if do.predict:
         write_predictions(output, loaded.model, data, settings.eval_batch_size)

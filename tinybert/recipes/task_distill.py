@@ -15,6 +15,8 @@ import paddle
 from tinybert import runtime
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import get_task
+from tinybert.engine.precision import require
+from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
 from tinybert.mapping import LayerMap
@@ -53,6 +55,8 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         run.refuse_or_clear(bool(arguments.resume), arguments.overwrite_output_dir)
     announce(headline, resolved)
     device = runtime.set_device(arguments.device)
+    if arguments.amp:
+        require(arguments.amp_dtype, device)
     runtime.start_processes()
 
     teacher = _load_teacher(arguments, task.labels)
@@ -66,7 +70,8 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
             student = _make_student(arguments, teacher, task.labels)
         work = _Stage(arguments, resolved, runs[stage], task, teacher, student, device)
         work.run()
-    if do.predict and runtime.rank() == 0:
+        wait_for_all()
+    if do.predict:
         settings = resolved[choice.stages[-1]]
         best = load_classifier(str(output / FOLDERS["prediction"][0]), labels=task.labels, needs_head=True)
         data = TaskData.find(task, arguments, list(task.test_splits), best.tokenizer, settings.max_seq_length)

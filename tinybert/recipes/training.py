@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from tinybert.data.store import TokenStore
 from tinybert.engine import checkpoint
 from tinybert.engine.loop import Best, Callbacks, Loop, LoopSettings
 from tinybert.engine.optimizers import create_optimizer
+from tinybert.engine.precision import Precision
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.schedules import schedule
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
@@ -56,6 +58,7 @@ def train_stage(
 
     first = tensors(batches.step(0, 0)[0])
     unreached = layer.freeze_unreached(first, teacher(first) if teacher else None)
+    precision = Precision(arguments.amp or "O0", arguments.amp_dtype, paddle.get_device())
     optimizer = create_optimizer(
         layer,
         settings.optimizer,
@@ -65,9 +68,12 @@ def train_stage(
         grad_clip=settings.grad_clip or "global",
     )
 
+    _, optimizer = precision.prepare(layer, optimizer)
+    parallel = paddle.DataParallel(layer) if runtime.world_size() > 1 else None
+
     def forward(batch: Batch) -> dict[str, paddle.Tensor]:
         inputs = tensors(batch)
-        return layer(inputs, teacher(inputs) if teacher else None)
+        return (parallel or layer)(inputs, teacher(inputs) if teacher else None)
 
     loop_settings = LoopSettings(
         total_steps=total,
@@ -78,7 +84,8 @@ def train_stage(
         checkpoint_minutes=arguments.checkpoint_minutes,
         keep_checkpoints=arguments.keep_checkpoints,
     )
-    values = {name: value for name, value in settings.as_dict().items() if name not in _FREE}
+    values: dict = {"amp": arguments.amp, "amp_dtype": arguments.amp_dtype if arguments.amp else None}
+    values |= {name: value for name, value in settings.as_dict().items() if name not in _FREE}
     fingerprint = {**values, **identity, "processes": runtime.world_size(), "total_steps": total}
     run.update_record(
         objective=layer.objective.describe(),
@@ -87,6 +94,8 @@ def train_stage(
         trained_parameters=sum(int(p.size) for p in layer.parameters() if not p.stop_gradient),
         not_reached=unreached,
         processes=runtime.world_size(),
+        threads=runtime.threads(),
+        precision=f"{precision.level} {precision.dtype}" if precision.enabled else "float32",
     )
     if run.writes:
         print(
@@ -94,8 +103,10 @@ def train_stage(
             flush=True,
         )
     resume: Path | None = checkpoint.find(run.checkpoints, arguments.resume) if arguments.resume else None
-    callbacks = Callbacks(forward, evaluate, better, save_best)
-    loop = Loop(loop_settings, layer, optimizer, rate, batches, callbacks, run, fingerprint)
+    if arguments.resume and resume is None:
+        run.clear_logs()
+    callbacks = Callbacks(forward, evaluate, better, save_best, parallel.no_sync if parallel else contextlib.nullcontext)
+    loop = Loop(loop_settings, layer, optimizer, rate, batches, callbacks, run, fingerprint, precision)
     best = loop.run(resume, arguments.resume_changed)
     run.update_record(seconds=round(loop.seconds, 1), best={"step": best.step, **best.scores}, last=loop.last_scores)
     return best

@@ -157,6 +157,10 @@ class RunArguments(DeviceArguments):
     do_train: bool = in_run(False, help="train; when none of the three is given, train and then score")
     do_eval: bool = in_run(False, help="score the dev set; without do_train nothing is trained")
     do_predict: bool = in_run(False, help="write the GLUE submission files; without do_train nothing is trained")
+    amp: str | None = in_run(
+        None, help="mixed precision: O1 (operators choose) or O2 (weights too); needs a GPU", choices=("O1", "O2"), unset="float32"
+    )
+    amp_dtype: str = in_run("float16", help="the half precision of --amp", choices=("float16", "bfloat16"))
     logging_steps: int = in_run(100, help="updates between two lines of the log", at_least=1)
     save_steps: int = in_run(
         100,

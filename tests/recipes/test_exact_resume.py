@@ -1,0 +1,206 @@
+"""A run that is cut anywhere and resumed equals the run that was never cut, bit for bit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import tiny
+from tinybert.engine import checkpoint
+from tinybert.engine.loop import Loop
+from tinybert.errors import UserError
+from tinybert.recipes.finetune import finetune
+from tinybert.recipes.task_distill import task_distill
+from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
+
+CLOCKS = {"time", "samples_per_second", "data_wait_share"}  # what no two runs share
+
+
+class Cut(BaseException):
+    """Stands for SIGKILL: nothing catches it and nothing is saved on the way out."""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> dict[str, Path]:
+    """Rows with a rule to learn, and a teacher with dropout."""
+    root = tmp_path_factory.mktemp("resume")
+    random = np.random.default_rng(3)
+    data = root / "SST-2"
+    data.mkdir()
+    for name, rows in (("train", 44), ("dev", 12)):
+        lines = ["sentence\tlabel"]
+        for _ in range(rows):
+            label = int(random.integers(2))
+            words = [f"word{random.integers(0, 15) + 15 * label}" for _ in range(random.integers(3, 12))]
+            lines.append(" ".join(words) + f"\t{label}")
+        (data / f"{name}.tsv").write_text("\n".join(lines) + "\n")
+    tiny.model_folder(root / "teacher", labels=("0", "1"), num_hidden_layers=4)
+    return {"data": data, "teacher": root / "teacher", "cache": root / "cache"}
+
+
+@pytest.fixture(autouse=True)
+def _cache(world, monkeypatch):
+    monkeypatch.setenv("TINYBERT_CACHE", str(world["cache"]))
+
+
+def _run(world, output: Path, kind: str, **more) -> None:
+    values = {
+        "task_name": "SST-2",
+        "data_dir": world["data"],
+        "output_dir": output,
+        "max_seq_length": 16,
+        "batch_size": 4,
+        "learning_rate": 1e-3,
+        "logging_steps": 3,
+        "save_steps": 5,
+        "checkpoint_steps": 2,
+        "keep_checkpoints": 3,
+        "device": "cpu",
+        **more,
+    }
+    if kind == "finetune":
+        arguments = FinetuneArguments(model_name_or_path=str(world["teacher"]), **values)
+        finetune(arguments, {*values, "model_name_or_path"}, {})
+    else:
+        values |= {"teacher_path": str(world["teacher"]), "student_layers": 2, "student_hidden": 12, "student_heads": 2, "stage": kind}
+        task_distill(TaskDistillArguments(**values), set(values), {"teacher_path": "teacher_path"})
+
+
+def _cut_after(monkeypatch, stage: str, step: int) -> None:
+    original = Loop._one_step
+
+    def one_step(self, stop):
+        if self.run_folder.stage == stage and self.step == step:
+            raise Cut
+        return original(self, stop)
+
+    monkeypatch.setattr(Loop, "_one_step", one_step)
+
+
+def _everything(output: Path, stage: str) -> dict:
+    saved = checkpoint.read(checkpoint.newest(output / "checkpoints" / stage))
+    state = {name: value for name, value in saved.state.items() if "seconds" not in name}
+    state["log_position"] = None  # the clock's digits take a varying number of bytes
+    log = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    results = json.loads((output / "eval_results.json").read_text())
+    weights = {path.parent.name: path.read_bytes() for path in sorted(output.glob("*/model_state.pdparams"))}
+    return {
+        "weights": saved.weights,
+        "optimizer": saved.optimizer,
+        "state": state,
+        "log": [{name: value for name, value in line.items() if name not in CLOCKS} for line in log],
+        "results": results,
+        "models": weights,
+    }
+
+
+def _assert_equal(whole: dict, resumed: dict) -> None:
+    for part in ("weights", "optimizer"):
+        assert whole[part].keys() == resumed[part].keys()
+        for name, array in whole[part].items():
+            assert array.tobytes() == resumed[part][name].tobytes(), f"{part} {name}"
+    for part in ("state", "log", "results", "models"):
+        assert whole[part] == resumed[part], part
+
+
+CASES = {
+    "finetune in mid-epoch": ("finetune", "finetune", 7, {"max_steps": 16}),
+    "finetune with accumulation": ("finetune", "finetune", 5, {"max_steps": 10, "gradient_accumulation_steps": 3, "batch_size": 2}),
+    "intermediate stage": ("intermediate", "intermediate", 9, {"max_steps": 14}),
+    "intermediate stage with BertAdam": ("intermediate", "intermediate", 5, {"max_steps": 8, "preset": "huawei"}),
+    "prediction stage": ("prediction", "prediction", 3, {"max_steps": 12, "alpha": 0.5, "T": 2.0}),
+    "both stages, cut in the second": ("both", "prediction", 5, {"max_steps": 8}),
+    "both stages, cut in the first": ("both", "intermediate", 3, {"max_steps": 6}),
+    "cut before the first checkpoint": ("finetune", "finetune", 1, {"max_steps": 6}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_resumed_run_differs_from_an_uninterrupted_one(world, tmp_path, monkeypatch, case):
+    kind, stage, step, more = CASES[case]
+    _run(world, tmp_path / "whole", kind, **more)
+    with monkeypatch.context() as patch:
+        _cut_after(patch, stage, step)
+        with pytest.raises(Cut):
+            _run(world, tmp_path / "resumed", kind, **more)
+    _run(world, tmp_path / "resumed", kind, resume="auto", **more)
+    last = "prediction" if kind == "both" else stage
+    whole, resumed = (_everything(tmp_path / name, last) for name in ("whole", "resumed"))
+    _assert_equal(whole, resumed)
+    assert len(whole["log"]) > 3 and whole["optimizer"]
+
+
+def test_dropout_is_off_while_training(world, tmp_path):
+    # the proof above says nothing if nothing is random: another seed must give other losses from the same weights and rows
+    losses = []
+    for seed in (1, 2):
+        output = tmp_path / str(seed)
+        _run(world, output, "finetune", max_steps=1, logging_steps=1, batch_size=64, seed=seed)
+        losses.append(json.loads((output / "log.jsonl").read_text().splitlines()[0])["loss"])
+    assert losses[0] != losses[1]
+
+
+def test_a_run_is_resumed_with_other_data_or_arguments(world, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        _cut_after(patch, "finetune", 5)
+        with pytest.raises(Cut):
+            _run(world, tmp_path / "run", "finetune", max_steps=8)
+    with pytest.raises(UserError, match=r"learning_rate: was 0.001, is 0.002"):
+        _run(world, tmp_path / "run", "finetune", max_steps=8, resume="auto", learning_rate=2e-3)
+    rows = (world["data"] / "train.tsv").read_text()
+    (world["data"] / "train.tsv").write_text(rows + "word1 word2\t0\n")
+    try:
+        with pytest.raises(UserError, match="train_data: was"):
+            _run(world, tmp_path / "run", "finetune", max_steps=8, resume="auto")
+    finally:
+        (world["data"] / "train.tsv").write_text(rows)
+    _run(world, tmp_path / "run", "finetune", max_steps=8, resume="auto", learning_rate=2e-3, resume_changed=True)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["finetune"]["finished"]
+
+
+def test_a_finished_stage_is_trained_again_by_resume(world, tmp_path, capsys):
+    _run(world, tmp_path / "run", "both", max_steps=3)
+    before = (tmp_path / "run" / "log.jsonl").read_bytes()
+    _run(world, tmp_path / "run", "both", max_steps=3, resume="auto")
+    assert (tmp_path / "run" / "log.jsonl").read_bytes() == before
+    assert "the prediction stage is finished" in capsys.readouterr().out
+
+
+def test_a_damaged_newest_checkpoint_ends_the_run(world, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        _cut_after(patch, "finetune", 7)
+        with pytest.raises(Cut):
+            _run(world, tmp_path / "run", "finetune", max_steps=10)
+    folder = tmp_path / "run" / "checkpoints" / "finetune"
+    newest = checkpoint.newest(folder)
+    assert newest.name == "step_00000006"
+    (newest / "weights.safetensors").write_bytes((newest / "weights.safetensors").read_bytes()[:-5])
+    assert checkpoint.newest(folder).name == "step_00000004"
+    _run(world, tmp_path / "run", "finetune", max_steps=10, resume="auto")
+    _run(world, tmp_path / "whole", "finetune", max_steps=10)
+    _assert_equal(_everything(tmp_path / "whole", "finetune"), _everything(tmp_path / "run", "finetune"))
+
+
+class _Counter:
+    """State of another recipe: it counts steps in an array."""
+
+    def __init__(self) -> None:
+        self.value = np.zeros(3)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"value": self.value}
+
+    def load_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        self.value = arrays["value"]
+
+
+def test_learned_state_of_another_recipe_is_lost(tmp_path):
+    state = checkpoint.Checkpoint({"w": np.ones(2)}, {}, {"step": 1}, {"emd|value": np.arange(3.0)})
+    path = checkpoint.write(tmp_path, 1, state)
+    read = checkpoint.read(path)
+    counter = _Counter()
+    counter.load_arrays({name.removeprefix("emd|"): array for name, array in read.participants.items()})
+    assert counter.value.tolist() == [0.0, 1.0, 2.0]

@@ -1,0 +1,90 @@
+"""Encoders of a few thousand numbers, their folders, and batches for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from tinybert.data.tokenizer import WordPiece
+from tinybert.models.families import family
+from tinybert.models.loading import LoadedModel, LoadReport, build
+from tinybert.models.projections import Projection
+from tinybert.models.saving import save_model
+from tinybert.models.trace import Inputs
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+WORDS = [*SPECIAL, *(f"word{i}" for i in range(35))]
+SHAPE = {
+    "vocab_size": len(WORDS),
+    "hidden_size": 16,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "max_position_embeddings": 20,
+    "type_vocab_size": 2,
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+    "layer_norm_eps": 1e-12,
+    "pad_token_id": 0,
+}
+LABELS = ("no", "yes")
+
+
+def classifier(model_type: str = "bert", outputs: int = 2, seed: int = 0, **shape) -> nn.Layer:
+    """A classifier whose every parameter, biases and norms too, is random and far from its initial value."""
+    model = build(family(model_type), {**SHAPE, **shape}, outputs, "tiny")
+    random = np.random.default_rng(seed)
+    for name, parameter in model.named_parameters():
+        around = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+        parameter.set_value((around + 0.3 * random.standard_normal(parameter.shape)).astype("float32"))
+    model.eval()
+    return model
+
+
+def word_pieces(words: list[str] | None = None) -> WordPiece:
+    """A tokenizer for `WORDS`, or for other words."""
+    return WordPiece(list(words or WORDS))
+
+
+def loaded(model_type: str = "bert", outputs: int = 2, seed: int = 0, **shape) -> LoadedModel:
+    """The same as `load_classifier` would give it."""
+    labels = LABELS if outputs == 2 else None
+    return LoadedModel(classifier(model_type, outputs, seed, **shape), family(model_type), word_pieces(), labels, {}, LoadReport("tiny"))
+
+
+def model_folder(
+    folder: Path, model_type: str = "bert", labels: tuple[str, ...] = LABELS, seed: int = 0, projection: Projection | None = None, **shape
+) -> nn.Layer:
+    """Write a model folder and return the model that is in it."""
+    model = classifier(model_type, max(1, len(labels)), seed, **shape)
+    save_model(folder, model, family(model_type), word_pieces(), labels, projection)
+    return model
+
+
+def batch(rows: int = 3, width: int = 9, lengths: tuple[int, ...] = (9, 4, 6), labels: np.ndarray | None = None, seed: int = 1) -> Inputs:
+    """A batch of sentence pairs in which all rows but the longest are padded."""
+    random = np.random.default_rng(seed)
+    real = (np.arange(width) < np.array(lengths)[:rows, None]).astype("float32")
+    ids = (random.integers(5, len(WORDS), (rows, width)) * real).astype("int64")
+    segments = ((np.arange(width) >= 3) * real).astype("int64")
+    return Inputs(
+        paddle.to_tensor(ids),
+        paddle.to_tensor(segments),
+        paddle.to_tensor(real),
+        None if labels is None else paddle.to_tensor(labels),
+    )
+
+
+def arrays_of(model: nn.Layer) -> dict[str, np.ndarray]:
+    """The parameters of a model by name."""
+    return {name: value.numpy() for name, value in model.state_dict().items()}
+
+
+def logits_of(model: nn.Layer, inputs: Inputs) -> np.ndarray:
+    """What the model's own forward pass gives, dropout off."""
+    model.eval()
+    with paddle.no_grad():
+        return model(inputs.input_ids, inputs.token_type_ids, attention_mask=inputs.attention_mask).numpy()

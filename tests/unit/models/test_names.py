@@ -1,0 +1,71 @@
+"""Weight names and layouts of Hugging Face and PaddleNLP."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.tiny import arrays_of, classifier
+from tests.unit.models.hugging_face import hugging_face_arrays
+from tinybert.models.names import is_hugging_face, to_paddle
+
+
+@pytest.mark.parametrize("prefix", ["bert", "roberta", "tinybert", "model", ""])
+@pytest.mark.parametrize("model_type", ["bert", "tinybert", "ernie", "roberta"])
+def test_a_weight_is_lost_or_not_transposed_on_the_way_from_hugging_face(model_type, prefix):
+    model = classifier(model_type)
+    expected = arrays_of(model)
+    found, unknown = to_paddle(hugging_face_arrays(expected, prefix), model.base_model_prefix)
+    assert not unknown
+    assert set(found) == set(expected)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+def test_old_norm_names_of_tensorflow_are_lost():
+    arrays = {
+        "bert.embeddings.LayerNorm.gamma": np.ones(3),
+        "bert.embeddings.LayerNorm.beta": np.zeros(3),
+        "bert.encoder.layer.11.output.LayerNorm.gamma": np.full(3, 2.0),
+    }
+    found, unknown = to_paddle(arrays, "bert")
+    assert not unknown
+    assert {name: array[0] for name, array in found.items()} == {
+        "bert.embeddings.layer_norm.weight": 1,
+        "bert.embeddings.layer_norm.bias": 0,
+        "bert.encoder.layers.11.norm2.weight": 2,
+    }
+
+
+def test_projection_of_the_published_tinybert_is_lost_or_not_transposed():
+    arrays = {
+        "fit_dense.weight": np.zeros((5, 3)),
+        "fit_dense.bias": np.zeros(5),
+        "fit_denses.4.weight": np.zeros((5, 3)),
+        "bert.encoder.layer.0.attention.self.query.weight": np.zeros((3, 3)),
+    }
+    found, unknown = to_paddle(arrays, "tinybert")
+    assert not unknown
+    assert {name: array.shape for name, array in found.items() if "fit" in name} == {
+        "tinybert.fit_dense.weight": (3, 5),
+        "tinybert.fit_dense.bias": (5,),
+        "tinybert.fit_denses.4.weight": (3, 5),
+    }
+
+
+def test_language_model_head_is_taken_for_the_classifier():
+    arrays = {
+        "cls.predictions.bias": np.zeros(4),
+        "cls.seq_relationship.weight": np.zeros((2, 3)),
+        "bert.embeddings.position_ids": np.zeros((1, 4)),
+        "bert.encoder.layer.0.attention.self.query.weight.extra": np.zeros(1),
+    }
+    found, unknown = to_paddle(arrays, "bert")
+    assert not found
+    assert unknown == list(arrays)
+
+
+def test_spelling_of_a_checkpoint_is_confused():
+    paddle_names = set(arrays_of(classifier("bert")))
+    assert not is_hugging_face(paddle_names)
+    assert is_hugging_face(set(hugging_face_arrays(arrays_of(classifier("bert")))))

@@ -1,0 +1,149 @@
+"""Students from layers of the teacher and from a shape, and pairs that do not fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+
+from tests.tiny import WORDS, arrays_of, batch, loaded, logits_of, word_pieces
+from tinybert.errors import UserError
+from tinybert.models.families import family
+from tinybert.models.loading import LoadedModel, LoadReport, build
+from tinybert.models.students import check_fit, count_parameters, fresh_student, parse_init, student_from_teacher
+
+
+@pytest.mark.parametrize("model_type", ["bert", "tinybert", "ernie", "roberta"])
+def test_student_of_teacher_layers_holds_other_numbers(model_type):
+    teacher = loaded(model_type)
+    student = student_from_teacher(teacher, (1, 3), outputs=2)
+    source, copied = arrays_of(teacher.model), arrays_of(student.model)
+    origin = {"0": "0", "1": "2"}
+    for name, array in copied.items():
+        parts = name.split(".encoder.layers.")
+        if len(parts) == 2:
+            number, rest = parts[1].split(".", 1)
+            name = f"{parts[0]}.encoder.layers.{origin[number]}.{rest}"
+        np.testing.assert_array_equal(array, source[name], err_msg=name)
+    assert len(copied) == len(source) - 16
+    assert student.report.loaded == list(copied) and not student.report.fresh
+
+
+def test_student_shares_memory_with_its_teacher():
+    teacher = loaded()
+    before = logits_of(teacher.model, batch())
+    student = student_from_teacher(teacher, (2,), outputs=2)
+    for parameter in student.model.parameters():
+        parameter.set_value(paddle.zeros_like(parameter))
+    np.testing.assert_array_equal(logits_of(teacher.model, batch()), before)
+
+
+def test_student_of_all_layers_answers_differently():
+    teacher = loaded()
+    student = student_from_teacher(teacher, (1, 2, 3), outputs=2)
+    np.testing.assert_array_equal(logits_of(student.model, batch()), logits_of(teacher.model, batch()))
+
+
+@pytest.mark.parametrize("text", ["teacher:0,1", "teacher:1,4", "teacher:2,1", "teacher:1,1", "teacher:", "1,2", "teacher:1;2"])
+def test_impossible_layers_are_accepted(text):
+    with pytest.raises(UserError, match=r"--student_init"):
+        parse_init(text, 3)
+
+
+def test_layers_are_read_wrongly():
+    assert parse_init("teacher: 1, 3", 3) == (1, 3)
+
+
+# === Fresh students ===
+
+
+def bare(config: dict) -> LoadedModel:
+    return LoadedModel(build(family("bert"), config, 2, "bare"), family("bert"), word_pieces(), None, {}, LoadReport("bare"))
+
+
+def test_parameter_counts_differ_from_the_published_ones():
+    teacher = bare({"vocab_size": 30522, "hidden_size": 2, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 2})
+    tiny = fresh_student(teacher, 2, layers=4, hidden=312, heads=12, ffn=1200, seed=1)
+    assert tiny.parameters() == 14_350_874
+    counts = count_parameters(tiny)
+    assert counts["all"] == 14_350_874
+    assert counts["embeddings"] == (30522 + 512 + 2 + 2) * 312
+    assert counts["head"] == 312 * 312 + 312 + 2 * 312 + 2
+
+
+def test_bert_base_has_another_number_of_parameters():
+    shape = {"vocab_size": 30522, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
+    with paddle.LazyGuard():  # shapes without memory
+        model = build(family("bert"), {**shape, "max_position_embeddings": 512, "type_vocab_size": 2}, 2, "BERT-base")
+    assert sum(int(np.prod(parameter.shape)) for parameter in model.parameters()) == 109_483_778
+
+
+def test_what_is_not_given_does_not_come_from_the_teacher():
+    teacher = loaded()
+    student = fresh_student(teacher, 3, layers=None, hidden=None, heads=None, ffn=None, seed=1)
+    config = student.config
+    assert (config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.intermediate_size) == (3, 16, 2, 64)
+    assert (config.vocab_size, config.max_position_embeddings, config.type_vocab_size) == (40, 20, 2)
+    assert student.tokenizer is teacher.tokenizer
+    assert logits_of(student.model, batch()).shape == (3, 3)
+    assert student.report.fresh == list(arrays_of(student.model)) and not student.report.loaded
+
+
+def test_fresh_student_depends_on_more_than_its_seed():
+    def weights(seed: int) -> dict[str, np.ndarray]:
+        return arrays_of(fresh_student(loaded(), 2, layers=1, hidden=8, heads=2, ffn=None, seed=seed).model)
+
+    paddle.seed(1)
+    first = weights(3)
+    paddle.seed(2)
+    for name, array in weights(3).items():
+        np.testing.assert_array_equal(array, first[name], err_msg=name)
+    assert np.abs(weights(4)["classifier.weight"] - first["classifier.weight"]).max() > 0
+
+
+def test_width_that_heads_do_not_divide_ends_in_a_traceback():
+    with pytest.raises(UserError, match="15 wide cannot have 2 heads"):
+        fresh_student(loaded(), 2, layers=1, hidden=15, heads=None, ffn=None, seed=1)
+
+
+# === Pairs ===
+
+
+def fits(teacher, student, length=20, compares_scores=True, heads="match"):
+    check_fit(teacher, student, length, compares_scores, heads)
+
+
+def test_fitting_pair_is_refused():
+    fits(loaded(), loaded("tinybert", seed=1))
+
+
+def test_different_vocabularies_are_trained_together():
+    student = loaded("tinybert")
+    student.tokenizer = word_pieces([*WORDS[:-2], WORDS[-1], WORDS[-2]])
+    with pytest.raises(UserError, match="same size that differ"):
+        fits(loaded(), student)
+    student.tokenizer = word_pieces(WORDS[:-1])
+    with pytest.raises(UserError, match="vocabularies of 40 and 39 word pieces"):
+        fits(loaded(), student)
+
+
+@pytest.mark.parametrize("short", ["teacher", "student"])
+def test_sequences_beyond_the_positions_of_one_end_in_a_crash(short):
+    models = {role: loaded(max_position_embeddings=12 if role == short else 20) for role in ("teacher", "student")}
+    with pytest.raises(UserError, match=f"--max_seq_length 20 is more than the 12 positions of the {short}"):
+        fits(models["teacher"], models["student"])
+    fits(models["teacher"], models["student"], length=12)
+
+
+def test_positions_of_roberta_are_counted_from_the_wrong_end():
+    fits(loaded("roberta"), loaded("roberta"), length=19)  # one of the 20 stands for padding
+    with pytest.raises(UserError, match="more than the 19 positions"):
+        fits(loaded("roberta"), loaded("roberta"), length=20)
+
+
+def test_different_head_counts_end_in_a_crash():
+    teacher, student = loaded(num_attention_heads=4), loaded()
+    with pytest.raises(UserError, match=r"4.*2|2.*4"):
+        fits(teacher, student)
+    fits(teacher, student, heads="average")
+    fits(teacher, student, compares_scores=False)

@@ -1,0 +1,192 @@
+"""Weight files: every kind is read to the bit, nothing in them is executed, damage is named."""
+
+from __future__ import annotations
+
+import collections
+import os
+import pickle
+
+import numpy as np
+import paddle
+import pytest
+from safetensors.numpy import save_file
+
+from tests.tiny import arrays_of, classifier
+from tests.unit.models.hugging_face import bfloat16, write_bfloat16
+from tinybert.errors import UserError
+from tinybert.models.weights import read_pdparams, read_safetensors, read_weights, write_pdparams
+
+ARRAYS = {
+    "linear.weight": np.arange(12, dtype="float32").reshape(3, 4) / 7,
+    "steps": np.array([3, 4], "int64"),
+    "scalar": np.array(2.5, "float32"),
+}
+
+
+def assert_equal(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert set(found) == set(expected)
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype and found[name].shape == array.shape, name
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+# === .pdparams ===
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_file_of_paddles_own_save_is_refused_or_changed(tmp_path, protocol):
+    model = classifier()
+    paddle.save(model.state_dict(), str(tmp_path / "model_state.pdparams"), protocol=protocol)
+    assert_equal(read_pdparams(tmp_path / "model_state.pdparams"), arrays_of(model))
+
+
+def test_file_of_ours_is_read_differently_by_paddle(tmp_path):
+    write_pdparams(tmp_path / "w.pdparams", ARRAYS)
+    assert_equal(read_pdparams(tmp_path / "w.pdparams"), ARRAYS)
+    read = paddle.load(str(tmp_path / "w.pdparams"))
+    assert_equal({name: np.asarray(value) for name, value in read.items()}, ARRAYS)
+
+
+def test_bfloat16_of_paddle_comes_back_as_integers(tmp_path):
+    array = np.random.default_rng(0).standard_normal((3, 5)).astype("float32")
+    halves, expected = bfloat16(array)
+    paddle.save({"w": paddle.to_tensor(expected).astype("bfloat16")}, str(tmp_path / "w.pdparams"))
+    assert_equal(read_pdparams(tmp_path / "w.pdparams"), {"w": expected})
+    write_pdparams(tmp_path / "raw.pdparams", {"w": halves})
+    assert_equal(read_pdparams(tmp_path / "raw.pdparams"), {"w": expected})
+
+
+def test_ordered_dictionary_or_tensor_tuple_is_refused(tmp_path):
+    content = collections.OrderedDict(a=ARRAYS["linear.weight"], b=("linear_0.b_0", ARRAYS["scalar"]))
+    content["StructuredToParameterName@@"] = {"a": "linear_0.w_0"}
+    (tmp_path / "w.pdparams").write_bytes(pickle.dumps(content, protocol=2))
+    assert_equal(read_pdparams(tmp_path / "w.pdparams"), {"a": ARRAYS["linear.weight"], "b": ARRAYS["scalar"]})
+
+
+class Payload:
+    """Unpickling it calls `function(*arguments)`."""
+
+    def __init__(self, function, *arguments) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize("where", ["alone", "beside weights", "inside an array"])
+def test_hostile_pickle_is_executed(tmp_path, where, protocol):
+    trap = tmp_path / "executed"
+    path = tmp_path / "model_state.pdparams"
+    for payload in (Payload(open, str(trap), "w"), Payload(os.system, f"touch {trap}"), Payload(eval, f"open({str(trap)!r}, 'w')")):
+        content = {
+            "alone": payload,
+            "beside weights": {"w": ARRAYS["linear.weight"], "x": payload},
+            "inside an array": {"w": np.array([payload], dtype=object)},
+        }[where]
+        path.write_bytes(pickle.dumps(content, protocol=protocol))
+        with pytest.raises(UserError, match=r"is refused: it refers to \S+, .*could execute code"):
+            read_pdparams(path)
+        assert not trap.exists()
+        with open(path, "rb") as file:  # the trap is real
+            pickle.load(file)
+        assert trap.exists()
+        trap.unlink()
+
+
+def test_pickle_that_reaches_a_function_through_an_allowed_module_is_executed(tmp_path):
+    path = tmp_path / "w.pdparams"
+    path.write_bytes(b"\x80\x04\x8c\x05numpy\x8c\x0eload.__class__\x93.")  # a dotted name behind an allowed module
+    with pytest.raises(UserError, match="is refused"):
+        read_pdparams(path)
+
+
+@pytest.mark.parametrize("content", [[1, 2], "text", {"w": [1.0, 2.0]}, {"w": "text"}], ids=repr)
+def test_pickle_of_something_else_than_arrays_is_taken_for_weights(tmp_path, content):
+    (tmp_path / "w.pdparams").write_bytes(pickle.dumps(content))
+    with pytest.raises(UserError, match="expected a(n array| dictionary of arrays)"):
+        read_pdparams(tmp_path / "w.pdparams")
+
+
+@pytest.mark.parametrize(
+    ("write", "read"),
+    [(write_pdparams, read_pdparams), (lambda path, arrays: save_file(arrays, path), read_safetensors)],
+    ids=["pdparams", "safetensors"],
+)
+def test_truncated_file_is_read_or_called_hostile(tmp_path, write, read):
+    path = tmp_path / "weights"
+    write(path, ARRAYS)
+    whole = path.read_bytes()
+    for size in range(0, len(whole) - 1, 7):
+        path.write_bytes(whole[:size])
+        with pytest.raises(UserError, match="cannot be read as .* truncated"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    ("write", "read"),
+    [(write_pdparams, read_pdparams), (lambda path, arrays: save_file(arrays, path), read_safetensors)],
+    ids=["pdparams", "safetensors"],
+)
+def test_damaged_bytes_end_in_another_error_than_a_message(tmp_path, write, read):
+    path = tmp_path / "weights"
+    write(path, ARRAYS)
+    whole = path.read_bytes()
+    random = np.random.default_rng(3)
+    refused = 0
+    for position in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= int(random.integers(1, 256))
+        path.write_bytes(damaged)
+        try:
+            read(path)  # a flipped bit inside a number cannot be seen here
+        except UserError:
+            refused += 1
+    assert refused > len(whole) // 4
+
+
+# === Safetensors ===
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"format": "np"}])
+def test_safetensors_of_another_writer_are_read_wrongly(tmp_path, metadata):
+    arrays = {
+        **ARRAYS,
+        "half": np.arange(6, dtype="float16").reshape(2, 3),
+        "double": np.array([1.5]),
+        "small": np.array([1, -2], "int8"),
+        "mask": np.array([True, False]),
+    }
+    save_file(arrays, tmp_path / "model.safetensors", metadata=metadata)
+    assert_equal(read_safetensors(tmp_path / "model.safetensors"), arrays)
+
+
+def test_bfloat16_safetensors_are_read_as_integers(tmp_path):
+    halves, expected = bfloat16(np.random.default_rng(0).standard_normal((3, 5)).astype("float32"))
+    write_bfloat16(tmp_path / "model.safetensors", {"w": halves, "v": halves[0]})
+    assert_equal(read_safetensors(tmp_path / "model.safetensors"), {"w": expected, "v": expected[0]})
+
+
+def test_safetensors_header_that_points_outside_the_file_is_followed(tmp_path):
+    path = tmp_path / "model.safetensors"
+    for offsets in ([0, 400], [-4, 8], [8, 4]):
+        header = f'{{"w":{{"dtype":"F32","shape":[2],"data_offsets":{offsets}}}}}'.encode()
+        path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+        with pytest.raises(UserError, match="cannot be read as safetensors"):
+            read_safetensors(path)
+
+
+# === Folders ===
+
+
+def test_half_precision_folder_is_not_widened(tmp_path):
+    save_file({"h": np.ones(3, "float16"), "d": np.ones(3), "i": np.ones(3, "int64")}, tmp_path / "model.safetensors")
+    arrays, file = read_weights(tmp_path)
+    assert file == tmp_path / "model.safetensors"
+    assert {name: array.dtype.name for name, array in arrays.items()} == {"h": "float32", "d": "float32", "i": "int64"}
+
+
+def test_folder_without_weights_is_refused_without_saying_what_is_there(tmp_path):
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(UserError, match=r"expected model_state.pdparams or model.safetensors, found pytorch_model.bin"):
+        read_weights(tmp_path)

@@ -1,0 +1,32 @@
+"""What the processes of one run tell each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+
+from tinybert import runtime
+
+
+def sum_over_ranks(values: np.ndarray) -> np.ndarray:
+    """The elementwise sum over all processes, float64 in and out; unchanged when there is one."""
+    if runtime.world_size() == 1:
+        return values
+    tensor = paddle.to_tensor(np.asarray(values, np.float64))
+    paddle.distributed.all_reduce(tensor)
+    return tensor.numpy()
+
+
+def sum_dict(values: dict[str, float]) -> dict[str, float]:
+    """Each value summed over all processes, which must hold the same names."""
+    if runtime.world_size() == 1:
+        return values
+    names = sorted(values)
+    total = sum_over_ranks(np.array([values[name] for name in names]))
+    return dict(zip(names, total.tolist(), strict=True))
+
+
+def wait_for_all() -> None:
+    """Return when every process has come here: what rank 0 wrote before may be read after."""
+    if runtime.world_size() > 1:
+        paddle.distributed.barrier()
