@@ -22,6 +22,15 @@ import zlib  # noqa: F401  Paddle 2.6 exports its own zlib: Python's must be loa
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
+def local_processes() -> int:
+    """How many processes `paddle.distributed.launch` started on this machine: it says so, or lists every process's address."""
+    if "PADDLE_LOCAL_SIZE" in os.environ:
+        return int(os.environ["PADDLE_LOCAL_SIZE"])
+    own = os.environ.get("PADDLE_CURRENT_ENDPOINT", "").rsplit(":", 1)[0]
+    everyone = os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")
+    return max(1, sum(address.rsplit(":", 1)[0] == own for address in everyone)) if own else 1
+
+
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -49,8 +58,7 @@ def prepare(threads: int | None = None, as_installed: bool = False) -> int:
 
     if not as_installed:
         paddle.set_flags({"FLAGS_use_stride_kernel": False})
-        local_processes = int(os.environ.get("PADDLE_LOCAL_SIZE", "1"))
-        set_threads(threads or max(1, available_cores() // local_processes))
+        set_threads(threads or max(1, available_cores() // local_processes()))
     return _threads
 
 

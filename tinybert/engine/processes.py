@@ -21,9 +21,9 @@ def sum_dict(values: dict[str, float]) -> dict[str, float]:
     """Each value summed over all processes, which must hold the same names."""
     if runtime.world_size() == 1:
         return values
-    names = sorted(values)
-    total = sum_over_ranks(np.array([values[name] for name in names]))
-    return dict(zip(names, total.tolist(), strict=True))
+    names = sorted(values)  # the same order on every rank
+    total = dict(zip(names, sum_over_ranks(np.array([values[name] for name in names])).tolist(), strict=True))
+    return {name: total[name] for name in values}
 
 
 def wait_for_all() -> None:

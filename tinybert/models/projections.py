@@ -61,10 +61,10 @@ class Projection(nn.Layer):
         """
         for name, parameter in self.named_parameters():
             found = arrays.get(name)
-            if found is None or list(found.shape) != parameter.shape:
+            if found is None or list(found.shape) != list(parameter.shape):
                 what = "is missing" if found is None else f"has shape {list(found.shape)}"
                 raise UserError(
-                    f"the projection weight {name} {what} in the student's checkpoint; expected shape {parameter.shape}.\n"
+                    f"the projection weight {name} {what} in the student's checkpoint; expected shape {list(parameter.shape)}.\n"
                     "Leave --projection at auto, or choose the layout that the checkpoint has."
                 )
             parameter.set_value(found)

@@ -60,7 +60,12 @@ def prediction_objective(
 
     regression_target (one output): `teacher` (its score), `gold` (Huawei: the teacher plays no part), or `softmax` (PaddleNLP: soft
     cross-entropy over one class, which is identically 0).
+
+    Raises:
+        UserError: the weight is 0, so nothing would be learnt.
     """
+    if weight == 0:
+        raise UserError("the prediction stage has nothing to learn: --prediction_weight is 0.\nGive another weight, or leave it out.")
     if outputs == 1 and regression_target == "gold":
         return Objective([Part("gold", GoldLabelLoss(), weight)])
     if outputs == 1 and regression_target == "teacher":

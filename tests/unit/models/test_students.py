@@ -62,7 +62,8 @@ def bare(config: dict) -> LoadedModel:
 
 
 def test_parameter_counts_differ_from_the_published_ones():
-    teacher = bare({"vocab_size": 30522, "hidden_size": 2, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 2})
+    shape = {"hidden_size": 2, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 2, "type_vocab_size": 2}
+    teacher = bare({"vocab_size": 30522, **shape})
     tiny = fresh_student(teacher, 2, layers=4, hidden=312, heads=12, ffn=1200, seed=1)
     assert tiny.parameters() == 14_350_874
     counts = count_parameters(tiny)

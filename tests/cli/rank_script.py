@@ -1,0 +1,51 @@
+"""One rank of a distributed run under test: the real script, plus a record of what this rank saw.
+
+Called by `paddle.distributed.launch` as: rank_script.py <record folder> <die at step or -1> <arguments of task_distill.py>.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tinybert.cli.main import run_script  # noqa: E402
+from tinybert.settings.arguments import TaskDistillArguments  # noqa: E402
+
+
+def main() -> int:
+    """Run the script with a loop that records rows and weights, and dies where it was told to."""
+    folder, die_at, argv = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    rank = os.environ.get("PADDLE_TRAINER_ID", "0")
+    import numpy as np
+
+    from tinybert import runtime
+
+    runtime.prepare()
+    from tinybert.engine.loop import Loop
+
+    one_step, run, rows = Loop._one_step, Loop.run, []
+
+    def recorded_step(self, stop):
+        if self.step == die_at and rank == "1":
+            os.kill(os.getpid(), signal.SIGKILL)
+        epoch, index = divmod(self.step, self.batches.steps_per_epoch)
+        rows.append([batch.rows.tolist() for batch in self.batches.step(epoch, index) if batch.share["rows"]])
+        return one_step(self, stop)
+
+    def recorded_run(self, *arguments):
+        best = run(self, *arguments)
+        stage = self.run_folder.stage
+        np.savez(folder / f"{stage}_{rank}.npz", **{name: value.numpy() for name, value in self.layer.named_parameters()})
+        facts = {"rows": rows, "threads": runtime.threads()}
+        (folder / f"{stage}_{rank}.json").write_text(json.dumps(facts))
+        return best
+
+    Loop._one_step, Loop.run = recorded_step, recorded_run
+    return run_script(TaskDistillArguments, "tinybert.recipes.task_distill:task_distill", argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""Many processes on `paddle.distributed.launch`: the same result as one, and a clean end when one of them dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import tiny
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "tests" / "cli" / "rank_script.py"
+STEPS = 7
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    """Rows, and a teacher without dropout: ranks draw their own dropout, which no single process could repeat."""
+    root = tmp_path_factory.mktemp("processes")
+    random = np.random.default_rng(5)
+    data = root / "SST-2"
+    data.mkdir()
+    for name, rows in (("train", 45), ("dev", 23)):
+        lines = ["sentence\tlabel"]
+        for _ in range(rows):
+            label = int(random.integers(2))
+            lines.append(" ".join(f"word{random.integers(0, 15) + 15 * label}" for _ in range(random.integers(3, 12))) + f"\t{label}")
+        (data / f"{name}.tsv").write_text("\n".join(lines) + "\n")
+    shape = {"num_hidden_layers": 4, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    tiny.model_folder(root / "teacher", labels=("0", "1"), **shape)
+    tiny.model_folder(root / "student", "tinybert", labels=("0", "1"), seed=4, **{**shape, "num_hidden_layers": 2})
+    return root
+
+
+def _arguments(world: Path, output: Path, batch: int, **more) -> list[str]:
+    values = {
+        "task_name": "SST-2",
+        "data_dir": world / "SST-2",
+        "output_dir": output,
+        "teacher_path": world / "teacher",
+        "student_model_name_or_path": world / "student",
+        "stage": "both",
+        "max_seq_length": 16,
+        "batch_size": batch,
+        "eval_batch_size": 4,
+        "learning_rate": 1e-3,
+        "max_steps": STEPS,
+        "logging_steps": 1,
+        "save_steps": 3,
+        "checkpoint_steps": 2,
+        "device": "cpu",
+        **more,
+    }
+    return [f"--{name}={value}" for name, value in values.items()]
+
+
+def _environment(world: Path) -> dict[str, str]:
+    names = {name: value for name, value in os.environ.items() if not name.startswith(("PADDLE_", "FLAGS_"))}
+    return {**names, "TINYBERT_CACHE": str(world / "cache"), "PYTHONPATH": str(ROOT)}
+
+
+def _alone(world: Path, record: Path, arguments: list[str]) -> None:
+    record.mkdir()
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), str(record), "-1", *arguments], env=_environment(world), capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def _launch(world: Path, record: Path, arguments: list[str], die_at: int = -1, options: tuple[str, ...] = ()) -> subprocess.Popen:
+    record.mkdir(exist_ok=True)
+    options = options or ("--nproc_per_node", "2", "--backend", "gloo")
+    command = [sys.executable, "-m", "paddle.distributed.launch", *options, "--log_dir", str(record / f"logs{len(list(record.iterdir()))}")]
+    return subprocess.Popen(
+        [*command, str(SCRIPT), str(record), str(die_at), *arguments],
+        env={**_environment(world), "PADDLE_DISTRI_BACKEND": "gloo"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+def _finish(process: subprocess.Popen, seconds: float = 240) -> str:
+    text = process.communicate(timeout=seconds)[0]
+    assert process.returncode == 0, text[-3000:]
+    return text
+
+
+@pytest.fixture(scope="module")
+def one_and_two(world) -> tuple[Path, Path]:
+    """The same global batch of 8 rows: once in one process, once as 4 + 4."""
+    one, two = world / "one", world / "two"
+    process = _launch(world, two, _arguments(world, world / "out_two", 4))
+    _alone(world, one, _arguments(world, world / "out_one", 8))
+    _finish(process)
+    return one, two
+
+
+def _weights(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as file:
+        return {name: file[name] for name in file.files}
+
+
+@pytest.mark.parametrize("stage", ["intermediate", "prediction"])
+def test_ranks_drift_apart_or_away_from_one_process(one_and_two, stage):
+    one, two = one_and_two
+    first, second, alone = (_weights(path) for path in (two / f"{stage}_0.npz", two / f"{stage}_1.npz", one / f"{stage}_0.npz"))
+    assert first.keys() == second.keys() == alone.keys()
+    moved = 0.0
+    for name, array in first.items():
+        assert array.tobytes() == second[name].tobytes(), name
+        np.testing.assert_allclose(array, alone[name], atol=2e-5, err_msg=name)
+        moved = max(moved, float(np.abs(array).max()))
+    assert moved > 0
+
+
+def test_rows_are_lost_or_repeated_over_ranks(one_and_two):
+    one, two = one_and_two
+    alone = json.loads((one / "intermediate_0.json").read_text())["rows"]
+    ranks = [json.loads((two / f"intermediate_{rank}.json").read_text())["rows"] for rank in (0, 1)]
+    for step in range(STEPS):
+        together = sorted(row for rank in ranks for batch in rank[step] for row in batch)
+        assert together == sorted(row for batch in alone[step] for row in batch)
+        assert len(set(together)) == len(together)
+
+
+def test_scores_of_two_processes_differ_from_one(one_and_two, world):
+    logs = []
+    for name in ("out_one", "out_two"):
+        lines = [json.loads(line) for line in (world / name / "log.jsonl").read_text().splitlines()]
+        logs.append([line for line in lines if line.get("event") == "evaluation"])
+    for alone, together in zip(*logs, strict=True):
+        assert alone.keys() == together.keys()
+        assert together["stage"] == alone["stage"]
+        for name in alone.keys() - {"time", "stage", "event"}:
+            assert together[name] == pytest.approx(alone[name], rel=1e-4, abs=1e-7), name
+
+
+def test_two_processes_take_all_cores_each(one_and_two):
+    from tinybert import runtime
+
+    facts = json.loads((one_and_two[1] / "intermediate_0.json").read_text())
+    assert facts["threads"] == max(1, runtime.available_cores() // 2)
+
+
+def test_a_dead_rank_leaves_the_others_waiting_and_the_run_cannot_be_resumed(one_and_two, world):
+    record, output = world / "died", world / "out_died"
+    arguments = _arguments(world, output, 4)
+    process = _launch(world, record, arguments, die_at=5)
+    text = process.communicate(timeout=240)[0]
+    assert process.returncode != 0
+    ended = time.time()
+    newest = max(path.stat().st_mtime for path in output.rglob("*") if path.is_file())
+    assert ended - newest < 60, "the surviving rank went on waiting"
+    assert "exit" in text.lower() and "rank" in (text + "".join(p.read_text(errors="replace") for p in record.rglob("workerlog*"))).lower()
+    _finish(_launch(world, record, [*arguments, "--resume=auto"]))
+    for stage in ("intermediate", "prediction"):
+        resumed, whole = _weights(record / f"{stage}_0.npz"), _weights(one_and_two[1] / f"{stage}_0.npz")
+        assert all(resumed[name].tobytes() == array.tobytes() for name, array in whole.items())
+
+
+def test_two_machines_differ_from_one(one_and_two, world):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    nodes = []
+    for rank in ("0", "1"):
+        options = ("--master", f"127.0.0.1:{port}", "--nnodes", "2", "--rank", rank, "--nproc_per_node", "1")
+        nodes.append(_launch(world, world / "nodes", _arguments(world, world / "out_nodes", 4), options=options))
+    for node in nodes:
+        _finish(node)
+    nodes_weights, two = (_weights(folder / "prediction_0.npz") for folder in (world / "nodes", one_and_two[1]))
+    for name, array in two.items():
+        np.testing.assert_allclose(nodes_weights[name], array, atol=2e-5, err_msg=name)

@@ -1,0 +1,105 @@
+"""Real processes that are told to stop, or that meet numbers that are none."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import tiny
+from tinybert.engine import checkpoint
+from tinybert.models.weights import read_pdparams, write_pdparams
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    """Rows and a model; one model whose classifier is not finite."""
+    root = tmp_path_factory.mktemp("signals")
+    (root / "SST-2").mkdir()
+    rows = "".join(f"word{i % 30} word{(7 * i) % 30}\t{i % 2}\n" for i in range(40))
+    for name in ("train", "dev"):
+        (root / "SST-2" / f"{name}.tsv").write_text("sentence\tlabel\n" + rows)
+    tiny.model_folder(root / "model", labels=("0", "1"))
+    tiny.model_folder(root / "broken", labels=("0", "1"))
+    weights = read_pdparams(root / "broken" / "model_state.pdparams")
+    weights["classifier.bias"] = np.array([np.nan, 0.0], np.float32)
+    write_pdparams(root / "broken" / "model_state.pdparams", weights)
+    return root
+
+
+def _start(world: Path, output: Path, *more: str, model: str = "model") -> subprocess.Popen:
+    values = {"task_name": "SST-2", "data_dir": world / "SST-2", "model_name_or_path": world / model, "output_dir": output}
+    options = [f"--{name}={value}" for name, value in values.items()]
+    fixed = ["--max_seq_length=16", "--batch_size=4", "--logging_steps=1", "--device=cpu", "--threads=1"]
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "benchmark" / "glue" / "run_glue.py"), *options, *fixed, *more],
+        env={**os.environ, "TINYBERT_CACHE": str(world / "cache")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _wait_for_steps(output: Path, steps: int) -> None:
+    for _ in range(1200):
+        log = output / "log.jsonl"
+        if log.exists() and len(log.read_text().splitlines()) >= steps:
+            return
+        time.sleep(0.05)
+    pytest.fail("the run did not get going")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_loses_the_state_or_the_exit_code(world, tmp_path, number):
+    process = _start(world, tmp_path / "run", "--max_steps=100000", "--checkpoint_minutes=1000")
+    _wait_for_steps(tmp_path / "run", 3)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, err
+    assert "--resume auto" in err and "Traceback" not in err
+    saved = checkpoint.read(checkpoint.newest(tmp_path / "run" / "checkpoints" / "finetune"))
+    logged = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert saved.state["step"] == logged[-1]["step"] >= 3
+
+
+def test_a_second_signal_is_ignored(world, tmp_path):
+    process = _start(world, tmp_path / "run", "--max_steps=100000", "--gradient_accumulation_steps=2000", "--checkpoint_minutes=1000")
+    started = tmp_path / "run" / "vdl" / "finetune"  # logs are open, so the first of many long steps is under way
+    for _ in range(1200):
+        if started.is_dir():
+            break
+        time.sleep(0.05)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    begun = time.time()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143 and time.time() - begun < 5
+    assert "stopping at once" in err
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_loss_that_is_no_number_is_trained_on(world, tmp_path):
+    process = _start(world, tmp_path / "run", "--max_steps=5", model="broken")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 3, err
+    assert "not finite at step 0" in err and "Traceback" not in err
+    report = json.loads((tmp_path / "run" / "nonfinite_finetune_step_0.json").read_text())
+    assert report["rows"] and report["seed"] == 42 and report["last_good_checkpoint"] is None
+
+
+def test_mixed_precision_on_the_cpu_is_accepted_in_silence(world, tmp_path):
+    process = _start(world, tmp_path / "run", "--max_steps=5", "--amp=O1", "--amp_dtype=bfloat16")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2 and "on the CPU" in err
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,113 @@
+"""Fine-tuning in small: what it learns and what it leaves."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.recipes.conftest import QUICK, finetune, logged, record, rows_of, write_rows
+from tinybert.data.places import demo_folder
+from tinybert.errors import UserError
+from tinybert.models.hub import resolve
+from tinybert.models.loading import load_classifier
+from tinybert.storage import sha256_of, verify
+
+
+def test_teacher_does_not_learn_the_demo_words(teacher):
+    entry = record(teacher, "finetune")
+    assert entry["best"]["accuracy"] > 0.65  # two classes of equal size: chance is 0.5
+    losses = [line["loss"] for line in logged(teacher, "finetune")]
+    assert len(losses) == 11 and losses[-1] < 0.2 * losses[0]
+    labels = [row[1] for row in rows_of(demo_folder() / "dev.tsv")[1:]]
+    assert abs(np.mean([label == "1" for label in labels]) - 0.5) < 0.1
+
+
+def test_run_leaves_an_incomplete_folder(teacher):
+    entry = record(teacher, "finetune")
+    best = f"best_model_{entry['best']['step']}"
+    assert {best, "final", "log.jsonl", "run.json", "eval_results.json", "plots", "vdl"} <= {path.name for path in teacher.iterdir()}
+    assert [path.name for path in teacher.glob("best_model_*")] == [best]
+    assert (teacher / "plots/finetune.png").stat().st_size > 5000
+    assert resolve(str(teacher)) == teacher / best
+    for folder in (teacher / best, teacher / "final"):
+        verify(folder)
+        assert {"config.json", "model_state.pdparams", "tokenizer_config.json", "vocab.txt"} <= {path.name for path in folder.iterdir()}
+    results = json.loads((teacher / "eval_results.json").read_text())["finetune"]
+    assert results["best_step"] == entry["best"]["step"]
+    assert results["best"]["accuracy"] == entry["best"]["accuracy"]
+    assert results["final"] == entry["last"]
+
+
+def test_record_of_a_run_lacks_what_repeating_it_needs(teacher, encoder):
+    entry = record(teacher, "finetune")
+    assert {"python", "paddlepaddle", "paddlenlp", "numpy", "tinybert"} <= set(entry["versions"])
+    assert entry["settings"]["seed"] == {"value": 42, "source": "default"}
+    assert entry["settings"]["learning_rate"] == {"value": 1e-3, "source": "given"}
+    assert entry["settings"]["max_steps"]["value"] == entry["total_steps"] == 220
+    assert entry["models"]["model"]["sha256"] == sha256_of(encoder / "model_state.pdparams")
+    assert entry["models"]["model"]["fresh"] == ["classifier.weight", "classifier.bias"]
+    assert entry["data"]["train"] == {"rows": 700, "sha256": sha256_of(demo_folder() / "train.tsv")}
+    assert entry["data"]["dev"]["rows"] == 200
+    assert (entry["device"], entry["processes"], entry["objective"]) == ("cpu", 1, "loss = 1 gold")
+    assert entry["steps_per_epoch"] == 22 and entry["not_reached"] == []
+    assert entry["started"] <= entry["finished"] and entry["seconds"] > 0
+
+
+def test_labels_of_the_task_are_not_in_the_model(teacher):
+    loaded = load_classifier(str(teacher), labels=("0", "1"), needs_head=True)
+    assert loaded.labels == ("0", "1")
+    assert not loaded.report.fresh and not loaded.report.unused
+
+
+def test_scoring_again_gives_another_score(teacher, tmp_path, capsys):
+    best = record(teacher, "finetune")["best"]["accuracy"]
+    finetune("--model_name_or_path", teacher, "--task_name", "demo", "--do_eval", "--output_dir", tmp_path, "--max_seq_length", 32)
+    assert f"demo: accuracy {best:.4f}" in capsys.readouterr().out
+    found = json.loads((tmp_path / "eval_results.json").read_text())["finetune"]
+    assert found["scores"]["accuracy"] == best
+    assert {path.name for path in tmp_path.iterdir()} == {"eval_results.json"}
+
+
+def test_two_runs_with_one_seed_differ(encoder, tmp_path):
+    for name, seed in (("one", 1), ("two", 1), ("three", 2)):
+        finetune(
+            "--model_name_or_path", encoder, "--task_name", "demo", "--output_dir", tmp_path / name, "--max_steps", 3, "--seed", seed,
+            *QUICK,
+        )  # fmt: skip
+    weights = [sha256_of(tmp_path / name / "final/model_state.pdparams") for name in ("one", "two", "three")]
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_scoring_a_model_without_head_gives_a_score(encoder, tmp_path):
+    with pytest.raises(UserError, match="has no trained classifier"):
+        finetune("--model_name_or_path", encoder, "--task_name", "demo", "--do_eval", "--output_dir", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_regression_does_not_learn_scores(encoder, sts_folder, tmp_path):
+    out = tmp_path / "out"
+    finetune(
+        "--model_name_or_path", encoder, "--task_name", "sts-b", "--data_dir", sts_folder, "--output_dir", out, "--max_steps", 30,
+        *QUICK, "--save_steps", 15, "--learning_rate", 2e-3, "--do_train", "--do_predict",
+    )  # fmt: skip
+    losses = [line["loss"] for line in logged(out, "finetune")]
+    assert losses[-1] < 0.5 * losses[0]
+    assert {"pearson", "spearman", "pearson_and_spearman"} <= set(record(out, "finetune")["best"])
+    rows = rows_of(out / "STS-B.tsv")
+    assert rows[0] == ["index", "prediction"] and [row[0] for row in rows[1:]] == list("012345")
+    assert all(0 <= float(row[1]) <= 5 and len(row[1].split(".")[1]) == 3 for row in rows[1:])
+
+
+def test_augmented_rows_are_not_trained_on(encoder, tmp_path):
+    folder = tmp_path / "demo"
+    rows = rows_of(demo_folder() / "train.tsv")
+    write_rows(folder / "train_aug.tsv", rows[:41])
+    write_rows(folder / "dev.tsv", rows_of(demo_folder() / "dev.tsv")[:21])
+    words = ("--model_name_or_path", encoder, "--task_name", "demo", "--data_dir", folder, "--max_steps", 2, *QUICK)
+    finetune(*words, "--output_dir", tmp_path / "out", "--use_aug")
+    assert record(tmp_path / "out", "finetune")["data"]["train"]["rows"] == 40
+    with pytest.raises(UserError, match="lacks train.tsv"):
+        finetune(*words, "--output_dir", tmp_path / "other")
+    assert not (tmp_path / "other").exists()

@@ -1,0 +1,90 @@
+"""Checkpoints on disk: the newest whole one, and nothing else."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from tinybert.engine import checkpoint
+from tinybert.engine.checkpoint import Checkpoint
+from tinybert.errors import UserError
+
+
+def saved(folder, step: int, keep: int = 2):
+    weights = {"w": np.full((2, 3), step, "float32"), "view": np.arange(6, dtype="float32").reshape(2, 3).T}
+    return checkpoint.write(folder, step, Checkpoint(weights, {"w|moment1": np.ones(2, "float32")}, {"step": step}), keep)
+
+
+def steps(folder) -> list[int]:
+    return sorted(int(entry.name.removeprefix("step_")) for entry in folder.iterdir())
+
+
+def test_checkpoint_is_read_back_differently(tmp_path):
+    found = checkpoint.read(saved(tmp_path, 7))
+    np.testing.assert_array_equal(found.weights["w"], np.full((2, 3), 7, "float32"))
+    np.testing.assert_array_equal(found.weights["view"], np.arange(6, dtype="float32").reshape(2, 3).T)
+    np.testing.assert_array_equal(found.optimizer["w|moment1"], np.ones(2, "float32"))
+    assert found.state == {"step": 7}
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_old_checkpoints_fill_the_disk_or_new_ones_are_deleted(tmp_path, keep):
+    for step in (5, 10, 100, 95):  # 95 after 100: steps are compared as numbers, not by age or name
+        saved(tmp_path, step, keep)
+    assert steps(tmp_path) == {1: [100], 2: [95, 100], 3: [10, 95, 100]}[keep]
+    assert checkpoint.newest(tmp_path).name == "step_00000100"
+
+
+def test_same_step_twice_fails(tmp_path):
+    saved(tmp_path, 5)
+    saved(tmp_path, 5)
+    assert steps(tmp_path) == [5]
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "manifest", "state"])
+def test_damaged_newest_checkpoint_is_used_or_hides_the_whole_one(tmp_path, capsys, damage):
+    saved(tmp_path, 5)
+    path = saved(tmp_path, 10)
+    file = path / "weights.safetensors"
+    data = file.read_bytes()
+    if damage == "flip":
+        file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    elif damage == "truncate":
+        file.write_bytes(data[:-1])
+    elif damage == "delete":
+        file.unlink()
+    elif damage == "manifest":
+        (path / "manifest.json").write_text("{")
+    else:
+        (path / "state.json").write_text(json.dumps({"step": 11}))
+    assert checkpoint.newest(tmp_path).name == "step_00000005"
+    assert "passing over a damaged checkpoint" in capsys.readouterr().err
+    assert checkpoint.find(tmp_path, "auto").name == "step_00000005"
+    with pytest.raises(UserError, match=r"--resume .* (is damaged|no checkpoint)"):
+        checkpoint.find(tmp_path, str(path))
+
+
+def test_half_written_checkpoint_is_found(tmp_path):
+    (tmp_path / "step_00000009").mkdir()
+    (tmp_path / ".step_00000010.tmp-elsewhere-1-abcd").mkdir()
+    assert checkpoint.newest(tmp_path) is None
+    assert checkpoint.find(tmp_path, "auto") is None
+    assert checkpoint.find(tmp_path / "none", "auto") is None
+
+
+def test_path_to_a_checkpoint_or_its_parent_is_not_understood(tmp_path):
+    saved(tmp_path, 5)
+    path = saved(tmp_path, 10)
+    assert checkpoint.find(tmp_path / "other", str(tmp_path / "step_00000005")).name == "step_00000005"
+    assert checkpoint.find(tmp_path / "other", str(tmp_path)) == path
+    with pytest.raises(UserError, match="is no checkpoint: expected a folder step_<n>"):
+        checkpoint.find(tmp_path, str(tmp_path / "none"))
+
+
+def test_changed_argument_is_not_named():
+    then = {"seed": 1, "learning_rate": 5e-5, "gone": "x"}
+    now = {"seed": 1, "learning_rate": 3e-5, "new": None}
+    assert checkpoint.differences(then, then) == []
+    assert checkpoint.differences(then, now) == ["gone: was 'x', is None", "learning_rate: was 5e-05, is 3e-05"]

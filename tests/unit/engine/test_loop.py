@@ -1,0 +1,155 @@
+"""The loop on a layer of one weight: what is logged, kept, and what stops it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+
+from tinybert.data.batches import Batches
+from tinybert.data.store import TokenStore
+from tinybert.engine import checkpoint
+from tinybert.engine.loop import Callbacks, Loop, LoopSettings
+from tinybert.engine.optimizers import create_optimizer
+from tinybert.engine.run_folder import RunFolder
+from tinybert.errors import NumericalError, UserError
+
+ROWS = 8
+
+
+class Weight(nn.Layer):
+    """One number that is pulled towards the mean of the labels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = self.create_parameter([1], default_initializer=nn.initializer.Constant(4.0))
+
+    def forward(self, batch) -> dict[str, paddle.Tensor]:
+        loss = ((self.weight - paddle.to_tensor(batch.labels)) ** 2).mean() * batch.share["rows"]
+        return {"part": loss, "loss": loss}
+
+
+def loop(folder, *, labels=None, scores=None, accumulation=1, fingerprint=None, **settings):
+    """A loop over eight rows, two a micro-batch, with a list of the steps at which the best model was saved."""
+    labels = np.arange(ROWS, dtype="float32") if labels is None else labels
+    store = TokenStore.from_arrays([[2, 5, 3]] * ROWS, labels=labels)
+    layer, kept = Weight(), []
+    optimizer = create_optimizer(layer, "adamw", weight_decay=0.0, epsilon=1e-6, max_grad_norm=0.0, grad_clip="global")
+    callbacks = Callbacks(
+        forward=layer,
+        evaluate=lambda step: {"accuracy": (scores or {}).get(step, 0.0), "other": 1.0},
+        better=("accuracy", "max"),
+        save_best=kept.append,
+    )
+    batches = Batches(store, 2, seed=1, accumulation=accumulation)
+    whole = LoopSettings(**{"total_steps": 8, "logging_steps": 2, "checkpoint_minutes": 1e9, **settings})
+    run = RunFolder(folder, "prediction")
+    made = Loop(whole, layer, optimizer, lambda step: 0.1, batches, callbacks, run, fingerprint or {"seed": 1})
+    return made, layer, kept
+
+
+def lines(folder) -> list[dict]:
+    return RunFolder(folder, "").log_lines()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_are_changed_by_a_loss_that_is_not_finite(tmp_path, bad):
+    labels = np.arange(ROWS, dtype="float32")
+    batches = Batches(TokenStore.from_arrays([[2, 5, 3]] * ROWS, labels=labels), 2, seed=1)
+    poisoned = int(batches.step(0, 2)[0].rows[1])  # a row of the third step
+    labels[poisoned] = bad
+    made, layer, _ = loop(tmp_path, labels=labels, checkpoint_steps=1)
+    before: list[float] = []
+    update = made.optimizer.step
+
+    def counted() -> None:
+        update()
+        before.append(float(layer.weight))
+
+    made.optimizer.step = counted
+    with pytest.raises(NumericalError, match=r"not finite at step 2 .*no weight was changed(.|\n)*nonfinite_prediction_step_2.json"):
+        made.run()
+    assert len(before) == 2 and float(layer.weight) == before[-1]
+    report = json.loads((tmp_path / "nonfinite_prediction_step_2.json").read_text())
+    assert poisoned in report["rows"][0]
+    assert (report["stage"], report["step"], report["epoch"], report["seed"]) == ("prediction", 2, 0, 42)
+    assert report["last_good_checkpoint"].endswith("step_00000002")
+    assert set(report["parts"]) == {"part", "loss"}
+
+
+def test_evaluations_or_best_models_are_missed(tmp_path):
+    made, _, kept = loop(tmp_path, scores={3: 0.5, 6: 0.5, 8: 0.6}, evaluate_every=3)
+    best = made.run()
+    evaluated = [(line["step"], line["best"]) for line in lines(tmp_path) if line.get("event") == "evaluation"]
+    assert evaluated == [(3, True), (6, False), (8, True)]  # an equal score is no better one; the last step always counts
+    assert kept == [3, 8]
+    assert (best.step, best.scores) == (8, {"accuracy": 0.6, "other": 1.0})
+
+
+def test_score_of_zero_leaves_no_model(tmp_path):
+    # the published scripts start from 0 and save nothing
+    made, _, kept = loop(tmp_path, scores={step: -0.1 for step in range(9)}, evaluate_every=4)
+    assert made.run().step == 4
+    assert kept == [4]
+
+
+def test_log_loses_steps_or_repeats_them(tmp_path):
+    made, _, _ = loop(tmp_path, total_steps=5)
+    made.run()
+    logged = [line for line in lines(tmp_path) if "event" not in line]
+    assert [line["step"] for line in logged] == [2, 4, 5]
+    assert [line["epoch"] for line in logged] == [0.5, 1.0, 1.25]
+    assert all(line["lr"] == 0.1 and line["loss"] == line["part"] for line in logged)
+
+
+def test_accumulated_micro_batches_differ_from_one_batch(tmp_path):
+    weights = []
+    for name, accumulation in (("one", 1), ("four", 4)):
+        made, layer, _ = loop(tmp_path / name, accumulation=accumulation, total_steps=2)
+        if name == "one":
+            made.batches = Batches(made.batches.store, 8, seed=1)
+        made.run()
+        weights.append(float(layer.weight))
+    assert weights[0] == pytest.approx(weights[1], rel=1e-6)
+    assert weights[0] != 4.0
+
+
+def test_resumed_loop_differs_from_one_that_ran_through(tmp_path):
+    through, layer, _ = loop(tmp_path / "through", checkpoint_steps=1, keep_checkpoints=99)
+    through.run()
+    again, other, _ = loop(tmp_path / "through", checkpoint_steps=1, keep_checkpoints=99)
+    path = checkpoint.find(again.run_folder.checkpoints, "auto").with_name("step_00000003")
+    before = [line for line in lines(tmp_path / "through") if "event" not in line]
+    again.run(path)
+    after = [line for line in lines(tmp_path / "through") if "event" not in line]
+    assert float(other.weight) == float(layer.weight)
+    assert [(line["step"], line["loss"]) for line in after] == [(line["step"], line["loss"]) for line in before]
+
+
+def test_checkpoint_of_another_run_is_continued(tmp_path):
+    made, _, _ = loop(tmp_path, checkpoint_steps=4)
+    made.run()
+    again, layer, _ = loop(tmp_path, fingerprint={"seed": 2})
+    path = checkpoint.find(again.run_folder.checkpoints, "auto")
+    with pytest.raises(UserError, match=r"other data or arguments:\n  seed: was 1, is 2\n(.|\n)*--resume_changed"):
+        again.run(path)
+    again.run(path, allow_changes=True)
+    assert again.step == 8
+
+
+def test_too_many_checkpoints_are_kept(tmp_path):
+    made, _, _ = loop(tmp_path, checkpoint_steps=1, keep_checkpoints=3)
+    made.run()
+    assert sorted(entry.name for entry in made.run_folder.checkpoints.iterdir()) == [f"step_{step:08d}" for step in (6, 7, 8)]
+
+
+def test_jump_of_the_loss_passes_without_a_word(tmp_path, capsys):
+    made, _, _ = loop(tmp_path, total_steps=30)
+    forward = made.callbacks.forward
+    made.callbacks.forward = lambda batch: {name: value * (1e4 if made.step == 25 else 1) for name, value in forward(batch).items()}
+    made.run()
+    said = capsys.readouterr().out
+    assert "warning: the loss jumped to" in said and "at step 26" in said

@@ -1,0 +1,132 @@
+"""An output folder that two stages share."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tinybert.engine.run_folder import RunFolder
+from tinybert.errors import UserError
+
+
+@pytest.fixture
+def used(tmp_path):
+    """A folder in which both stages have left results."""
+    for stage in ("intermediate", "prediction"):
+        run = RunFolder(tmp_path / "out", stage)
+        run.update_record(seed=1)
+        run.checkpoints.mkdir(parents=True)
+        (run.checkpoints / "step_00000001").mkdir()
+        run.open_logs()
+        run.log({"step": 1, "loss": 0.5})
+        run.close_logs()
+        run.write_results({"score": 1.0})
+    return tmp_path / "out"
+
+
+def test_results_of_the_same_stage_are_overwritten(used):
+    with pytest.raises(UserError, match=r"already holds results of the prediction stage(.|\n)*--resume auto(.|\n)*--overwrite_output_dir"):
+        RunFolder(used, "prediction").refuse_or_clear(resume=False, overwrite=False)
+
+
+@pytest.mark.parametrize("left", ["run.json", "checkpoints"])
+def test_half_a_stage_is_taken_for_nothing(tmp_path, left):
+    run = RunFolder(tmp_path, "prediction")
+    if left == "run.json":
+        run.update_record(seed=1)
+    else:
+        run.checkpoints.mkdir(parents=True)
+    with pytest.raises(UserError, match="already holds results"):
+        run.refuse_or_clear(resume=False, overwrite=False)
+
+
+def test_other_stage_or_resumption_is_refused(used):
+    RunFolder(used, "finetune").refuse_or_clear(resume=False, overwrite=False)
+    RunFolder(used, "prediction").refuse_or_clear(resume=True, overwrite=False)
+    assert RunFolder(used, "prediction").checkpoints.is_dir()
+
+
+def test_overwriting_one_stage_deletes_the_other(used):
+    RunFolder(used, "prediction").refuse_or_clear(resume=False, overwrite=True)
+    assert list(RunFolder(used, "").record()) == ["intermediate"]
+    assert [line["stage"] for line in RunFolder(used, "").log_lines()] == ["intermediate"]
+    assert not RunFolder(used, "prediction").checkpoints.exists()
+    assert RunFolder(used, "intermediate").checkpoints.is_dir()
+    assert {entry.name for entry in (used / "vdl").iterdir()} == {"intermediate"}
+
+
+def test_rank_that_does_not_write_deletes_results(used):
+    RunFolder(used, "prediction", writes=False).refuse_or_clear(resume=False, overwrite=True)
+    assert set(RunFolder(used, "").record()) == {"intermediate", "prediction"}
+    assert RunFolder(used, "prediction").checkpoints.is_dir()
+
+
+def test_rank_that_does_not_write_leaves_files(tmp_path):
+    run = RunFolder(tmp_path / "out", "prediction", writes=False)
+    run.refuse_or_clear(resume=False, overwrite=False)
+    run.update_record(seed=1)
+    run.open_logs()
+    run.log({"step": 1, "loss": 0.5})
+    run.write_results({})
+    run.close_logs()
+    assert not (tmp_path / "out").exists()
+
+
+def test_file_as_output_folder_ends_in_a_traceback(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(UserError, match="is a file; expected a folder"):
+        RunFolder(tmp_path / "out", "prediction").refuse_or_clear(resume=False, overwrite=False)
+
+
+def test_damaged_record_ends_in_a_traceback(used):
+    (used / "run.json").write_text("{")
+    with pytest.raises(UserError, match="run.json is damaged"):
+        RunFolder(used, "finetune").refuse_or_clear(resume=False, overwrite=False)
+
+
+def test_record_of_one_stage_replaces_that_of_the_other(tmp_path):
+    RunFolder(tmp_path, "intermediate").update_record(seed=1)
+    RunFolder(tmp_path, "prediction").update_record(seed=2)
+    RunFolder(tmp_path, "intermediate").update_record(steps=3)
+    assert RunFolder(tmp_path, "").record() == {"intermediate": {"seed": 1, "steps": 3}, "prediction": {"seed": 2}}
+
+
+def test_results_of_one_stage_replace_those_of_the_other(used):
+    RunFolder(used, "prediction").write_results({"score": 2.0})
+    assert json.loads((used / "eval_results.json").read_text()) == {"intermediate": {"score": 1.0}, "prediction": {"score": 2.0}}
+
+
+def test_resumed_log_repeats_or_loses_lines(tmp_path):
+    run = RunFolder(tmp_path, "prediction")
+    run.open_logs()
+    for step in (1, 2):
+        run.log({"step": step, "loss": 0.5, "note": "ä"})
+    position = run.log_position()
+    run.log({"step": 3, "loss": 0.5})
+    run.close_logs()
+    assert position < (tmp_path / "log.jsonl").stat().st_size
+    again = RunFolder(tmp_path, "prediction")
+    again.open_logs(position)
+    assert again.log_position() == position
+    again.log({"step": 3, "loss": 0.25})
+    again.close_logs()
+    assert [(line["step"], line["loss"]) for line in again.log_lines()] == [(1, 0.5), (2, 0.5), (3, 0.25)]
+
+
+def test_position_behind_the_end_fills_the_log_with_zeros(tmp_path):
+    run = RunFolder(tmp_path, "prediction")
+    run.open_logs()
+    run.log({"step": 1, "loss": 0.5})
+    run.close_logs()
+    run.open_logs(10_000)
+    run.log({"step": 2, "loss": 0.5})
+    run.close_logs()
+    assert [line["step"] for line in run.log_lines()] == [1, 2]
+    assert b"\0" not in (tmp_path / "log.jsonl").read_bytes()
+
+
+def test_unfinished_last_line_stops_the_reader(tmp_path):
+    (tmp_path / "log.jsonl").write_text('{"stage": "prediction", "step": 1}\n{"stage": "predi')
+    assert [line["step"] for line in RunFolder(tmp_path, "").log_lines()] == [1]
+    assert RunFolder(tmp_path / "none", "").log_lines() == []

@@ -1,0 +1,237 @@
+"""Each loss against numbers computed by hand, and what padding and splitting must not change."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.unit.objectives.made_up import LENGTHS, Arrays, inputs, projection, student, teacher, tensor
+from tinybert.models.trace import EncoderTrace, Inputs
+from tinybert.objectives.attention import AttentionScoreLoss
+from tinybert.objectives.gold import GoldLabelLoss
+from tinybert.objectives.hidden import HiddenStateLoss
+from tinybert.objectives.objective import Objective, Part
+from tinybert.objectives.prediction import RegressionLoss, SoftCrossEntropyLoss
+
+STUDENT_LOGITS, TEACHER_LOGITS = [[1, 0, -1], [0, 0.5, 2]], [[2, 0, 0], [-1, 0, 3]]
+
+
+def of_logits(loss, student_logits=STUDENT_LOGITS, teacher_logits=TEACHER_LOGITS, labels=None) -> float:
+    batch = inputs((2, 2), 2, labels)
+    return float(loss(EncoderTrace(logits=tensor(student_logits)), EncoderTrace(logits=tensor(teacher_logits)), batch))
+
+
+# === Hand numbers (upstream.md, section 11) ===
+
+
+@pytest.mark.parametrize(
+    ("temperature", "reduction", "scale", "expected"),
+    [
+        (1.0, "mean", False, 0.189616),  # Huawei, MUD
+        (1.0, "sum", False, 0.568849),  # PaddleNLP: three classes, three times as much
+        (2.0, "mean", False, 0.305149),
+        (2.0, "sum", False, 0.915447),
+        (2.0, "mean", True, 1.220596),  # BERT-EMD
+        (1.0, "sum", True, 0.568849),
+    ],
+)
+def test_soft_cross_entropy_differs_from_the_published_conventions(temperature, reduction, scale, expected):
+    np.testing.assert_allclose(of_logits(SoftCrossEntropyLoss(temperature, reduction, scale)), expected, atol=1e-6)
+
+
+A = [[0.5, -1, -10000.2], [0.1, 0.2, -9999.5], [0.3, 0.3, -10000]]
+B = [[0.4, -1.5, -10000.9], [0, 0.6, -10000.1], [1.3, -0.7, -9999]]
+
+
+@pytest.mark.parametrize(("reduction", "expected"), [("zeroed", 0.27), ("raw", 0.475556), ("masked", 0.1075)])
+def test_attention_loss_differs_from_the_published_conventions(reduction, expected):
+    batch = inputs((2,), 3)
+    scores = [EncoderTrace(scores={0: tensor([[values]])}) for values in (A, B)]
+    found = float(AttentionScoreLoss(((0, 0),), reduction)(*scores, batch))
+    # scores near -10000 have a float32 spacing of 0.001
+    np.testing.assert_allclose(found, expected, atol=1e-3 if reduction == "raw" else 1e-6)
+
+
+def test_small_real_score_is_kept_by_the_published_rule():
+    low, high = [[-100.0, 0.0], [0.0, 0.0]], [[-99.0, 0.0], [0.0, 0.0]]
+    traces = [EncoderTrace(scores={0: tensor([[values]])}) for values in (low, high)]
+    batch = inputs((2,), 2)
+    assert float(AttentionScoreLoss(((0, 0),), "zeroed")(*traces, batch)) == pytest.approx(99**2 / 4)
+    assert float(AttentionScoreLoss(((0, 0),), "masked")(*traces, batch)) == pytest.approx(1 / 4)
+
+
+def test_hidden_loss_differs_from_hand_numbers():
+    ours, theirs = [[[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]]], [[[1.0, 1.0], [1.0, 4.0], [0.0, 0.0]]]
+    traces = EncoderTrace(hidden={1: tensor(ours)}), EncoderTrace(hidden={2: tensor(theirs)})
+    batch = inputs((2,), 3)
+
+    def of(reduction: str) -> float:
+        from tinybert.models.projections import Projection
+
+        return float(HiddenStateLoss(((1, 2),), Projection("none", 2, 2, 2), reduction)(*traces, batch))
+
+    assert of("masked") == pytest.approx((1 + 4) / 4)
+    assert of("mean") == pytest.approx((1 + 4 + 81 + 81) / 6)
+
+
+def test_gold_loss_differs_from_hand_numbers():
+    expected = np.mean([np.log(np.exp(row).sum()) - row[label] for row, label in zip(np.array(STUDENT_LOGITS), (0, 1), strict=True)])
+    assert of_logits(GoldLabelLoss(), labels=np.array([0, 1])) == pytest.approx(expected, rel=1e-6)
+    scores = np.array([1.0, 4.0], "float32")
+    assert of_logits(GoldLabelLoss(), [[2.0], [1.5]], labels=scores) == pytest.approx((1 + 6.25) / 2)
+
+
+def test_regression_loss_differs_from_hand_numbers():
+    assert of_logits(RegressionLoss(), [[2.0], [1.0]], [[0.0], [4.0]]) == pytest.approx((4 + 9) / 2)
+
+
+def test_soft_cross_entropy_of_one_output_is_not_zero():
+    # what PaddleNLP's script does to STS-B; `regression_target softmax` keeps it reachable
+    assert of_logits(SoftCrossEntropyLoss(), [[2.0], [1.0]], [[0.0], [4.0]]) == 0.0
+
+
+def test_sum_over_the_pairs_leaves_a_layer_out():
+    attention = AttentionScoreLoss(((0, 1), (1, 3)), "raw")
+    hidden = HiddenStateLoss(((1, 2), (2, 4)), projection(), "mean")
+    arguments = student().trace(), teacher().trace(), inputs()
+    for loss, expected in ((attention, 2), (hidden, 2)):
+        parts = [float(value) for value in loss.per_pair(*arguments)]
+        assert len(parts) == expected
+        assert float(loss(*arguments)) == pytest.approx(sum(parts), rel=1e-6)
+    ours, theirs = student(), teacher()
+    masked = [np.where(theirs.mask[:, None, None, :] > 0, array, 0) for array in (ours.scores[1] - theirs.scores[3],)]
+    zeroed = AttentionScoreLoss(((1, 3),), "zeroed")
+    np.testing.assert_allclose(float(zeroed(*arguments)), (masked[0] ** 2).mean(), rtol=1e-5)
+
+
+def test_projection_of_another_entry_is_used():
+    loss = HiddenStateLoss(((2, 4),), projection("per_layer"), "mean")
+    weights = loss.projection.arrays()
+    projected = student().hidden[2] @ weights["fit_denses.2.weight"] + weights["fit_denses.2.bias"]
+    expected = ((projected - teacher().hidden[4]) ** 2).mean()
+    np.testing.assert_allclose(float(loss(student().trace(), teacher().trace(), inputs())), expected, rtol=1e-5)
+
+
+# === Padding ===
+
+
+def every_loss() -> list:
+    pairs, entries = ((0, 1), (1, 3)), ((0, 0), (1, 2), (2, 4))
+    return [
+        *(AttentionScoreLoss(pairs, reduction) for reduction in ("masked", "zeroed", "raw")),
+        AttentionScoreLoss(pairs, "masked", "average"),
+        *(HiddenStateLoss(entries, projection(), reduction) for reduction in ("masked", "mean")),
+        HiddenStateLoss(entries, projection("per_layer"), "masked"),
+        SoftCrossEntropyLoss(2.0, "sum"),
+        SoftCrossEntropyLoss(2.0, "mean", scale=False),
+        GoldLabelLoss(),
+        RegressionLoss(),
+    ]
+
+
+def name_of(loss) -> str:
+    return "-".join([type(loss).__name__, getattr(loss, "reduction", ""), getattr(loss, "heads", "")])
+
+
+LABELS = np.array([0, 2, 1, 0])
+
+
+@pytest.mark.parametrize("loss", every_loss(), ids=name_of)
+def test_masked_loss_depends_on_how_far_a_batch_is_padded(loss):
+    ours, theirs = student(), teacher()
+    short = float(loss(ours.trace(), theirs.trace(), inputs(labels=LABELS)))
+    wide = float(loss(ours.wider(4).trace(), theirs.wider(4).trace(), inputs(width=11, labels=LABELS)))
+    counts_padding = getattr(loss, "reduction", "") in ("zeroed", "raw") or (
+        isinstance(loss, HiddenStateLoss) and loss.reduction == "mean"
+    )
+    if counts_padding:  # so the comparison can fail at all
+        assert abs(wide - short) > 0.01 * short
+    else:
+        assert wide == pytest.approx(short, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", every_loss()[:7], ids=name_of)
+def test_masked_loss_sends_gradients_into_padding(loss):
+    trace = student().trace(trained=True)
+    loss(trace, teacher().trace(), inputs()).backward()
+    mask = inputs().attention_mask.numpy()
+    if isinstance(loss, AttentionScoreLoss):
+        gradient, real = trace.scores[0].grad.numpy(), mask[:, None, :, None] * mask[:, None, None, :]
+    else:
+        gradient, real = trace.hidden[1].grad.numpy(), mask[:, :, None]
+    assert np.abs(gradient * real).max() > 0
+    assert (np.abs(gradient * (1 - real)).max() == 0) == (loss.reduction == "masked")
+
+
+# === Shares ===
+
+
+def share_of(rows: slice) -> dict[str, float]:
+    part, whole = np.array(LENGTHS[rows]), np.array(LENGTHS)
+    return {
+        "rows": len(part) / len(whole),
+        "tokens": float(part.sum() / whole.sum()),
+        "token_pairs": float((part**2).sum() / (whole**2).sum()),
+    }
+
+
+def part_of(whole: Inputs, rows: slice) -> Inputs:
+    labels = None if whole.labels is None else whole.labels[rows]
+    return Inputs(whole.input_ids[rows], whole.token_type_ids[rows], whole.attention_mask[rows], labels, share_of(rows))
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+@pytest.mark.parametrize("loss", every_loss(), ids=name_of)
+def test_micro_batches_do_not_sum_to_the_whole_batch(loss, cut):
+    ours, theirs, whole = student(), teacher(), inputs(labels=LABELS)
+    objective = Objective([Part("part", loss, 0.5)])
+    expected = objective(ours.trace(), theirs.trace(), whole)
+    halves = [
+        objective(ours.trace(rows), theirs.trace(rows), part_of(whole, rows)) for rows in (slice(None, cut), slice(cut, None))
+    ]
+    for name in ("part", "loss"):
+        assert sum(float(half[name]) for half in halves) == pytest.approx(float(expected[name]), rel=1e-5)
+    assert float(expected["loss"]) == pytest.approx(0.5 * float(expected["part"]), rel=1e-6)
+
+
+# === Heads ===
+
+
+def test_head_average_differs_from_the_means_over_heads():
+    ours, theirs = student(heads=2), teacher(heads=6)
+    loss = AttentionScoreLoss(((1, 3),), "masked", "average")
+    mask = ours.mask[:, :, None] * ours.mask[:, None, :]
+    difference = (ours.scores[1].mean(1) - theirs.scores[3].mean(1)) * mask
+    expected = (difference**2).sum() / mask.sum()
+    np.testing.assert_allclose(float(loss(ours.trace(), theirs.trace(), inputs())), expected, rtol=1e-4)
+
+
+def test_head_average_counts_a_single_head_differently():
+    ours, theirs = student(heads=1), teacher(heads=1)
+    arguments = ours.trace(), theirs.trace(), inputs()
+    for reduction in ("masked", "zeroed", "raw"):
+        match, average = (float(AttentionScoreLoss(((0, 1),), reduction, heads)(*arguments)) for heads in ("match", "average"))
+        assert average == pytest.approx(match, rel=1e-6)
+
+
+# === Temperature ===
+
+
+def test_gradient_shrinks_with_the_temperature_although_it_is_scaled():
+    def largest(temperature: float, scale: bool) -> float:
+        logits = tensor(STUDENT_LOGITS, trained=True)
+        loss = SoftCrossEntropyLoss(temperature, "sum", scale)
+        loss(EncoderTrace(logits=logits), EncoderTrace(logits=tensor(TEACHER_LOGITS)), inputs((2, 2), 2)).backward()
+        return float(logits.grad.abs().max())
+
+    assert largest(8, True) > 0.5 * largest(1, True)
+    assert largest(8, False) < 0.05 * largest(1, False)
+
+
+def test_loss_changes_the_teachers_numbers():
+    theirs: Arrays = teacher()
+    trace = theirs.trace()
+    for loss in every_loss():
+        loss(student().trace(), trace, inputs(labels=LABELS))
+    for i, state in trace.hidden.items():
+        np.testing.assert_array_equal(state.numpy(), theirs.hidden[i])
