@@ -65,7 +65,9 @@ def locate(
         return folder
     own = [task.splits[name].file for name in splits if name == "train_aug"]
     if own and own == missing:
-        raise UserError(f"{folder / own[0]} does not exist. Write it first: python data_augmentation.py --task_name {task.name}")
+        raise UserError(
+            f"{folder / own[0]} does not exist: --use_aug reads what the data augmentation of the published TinyBERT scripts writes there."
+        )
     _download(task, folder, missing)
     return folder
 

@@ -94,6 +94,7 @@ class RunFolder:
         """Write this stage's scores into eval_results.json."""
         if not self.writes:
             return
+        self.path.mkdir(parents=True, exist_ok=True)
         path = self.path / "eval_results.json"
         everything = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         storage.write_json(path, {**everything, self.stage: results})

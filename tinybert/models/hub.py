@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import sys
 from pathlib import Path
 
 from tinybert import storage
@@ -113,6 +114,7 @@ def _from_paddlenlp(name: str, role: str) -> Path:
             f"and vocab.txt, `{EMBEDDED}`, or a name such as bert-base-uncased, ernie-3.0-medium-zh, tinybert-6l-768d-v2."
         )
     entry = models[name]
+    print(f"{name}: fetching it once into {folder}", file=sys.stderr)
     with storage.lock(model_home() / f".{name.replace('/', '--')}"):
         if (folder / "config.json").is_file():  # another process was faster
             return folder

@@ -137,6 +137,8 @@ def load_classifier(
     }
     outputs = max(1, len(labels))
     _check_head(arrays, outputs, needs_head, labels, folder, role)
+    if needs_head:
+        _align_labels(arrays, labels_of(config), labels, folder, role)
     model = build(kind, config, outputs, str(folder))
     report = _fill(model, arrays, LoadReport(str(file)), role)
     if needs_head and report.fresh:
@@ -146,13 +148,23 @@ def load_classifier(
         )
     report.unused += left_over
     tokenizer = WordPiece.from_folder(folder, do_lower_case)
-    rows = base_of(model).embeddings.word_embeddings.weight.shape[0]
-    if tokenizer.vocab_size > rows:
+    loaded = LoadedModel(model, kind, tokenizer, labels_of(config), projections, report)
+    check_vocabulary(str(folder), loaded)
+    return loaded
+
+
+def check_vocabulary(source: str, loaded: LoadedModel) -> None:
+    """Refuse a vocabulary that has more word pieces than the embedding has rows.
+
+    Raises:
+        UserError: it has.
+    """
+    rows = base_of(loaded.model).embeddings.word_embeddings.weight.shape[0]
+    if loaded.tokenizer.vocab_size > rows:
         raise UserError(
-            f"{folder}: vocab.txt has {tokenizer.vocab_size} word pieces, but the embedding only {rows} rows.\n"
-            "The vocabulary belongs to another model: put the right vocab.txt there."
+            f"{source}: vocab.txt has {loaded.tokenizer.vocab_size} word pieces, but the embedding only {rows} rows.\n"
+            "The vocabulary belongs to another model: use the right vocab.txt."
         )
-    return LoadedModel(model, kind, tokenizer, labels_of(config), projections, report)
 
 
 def build(kind: Family, config: dict, outputs: int, source: str) -> nn.Layer:
@@ -209,6 +221,28 @@ def _check_head(arrays: dict[str, np.ndarray], outputs: int, needed: bool, label
             )
         for name in [name for name in arrays if name.startswith("classifier.")]:
             del arrays[name]
+
+
+def _align_labels(arrays: dict[str, np.ndarray], own: tuple[str, ...] | None, wanted: tuple[str, ...], folder: Path, role: str) -> None:
+    """Put the classifier's outputs into the task's label order, where the configuration names its labels.
+
+    A teacher whose labels stand in another order would teach the wrong ones. Tasks whose labels are bare numbers have no names to compare.
+    """
+    if own is None or all(name.isdigit() for name in wanted):
+        return
+    known = {name.lower(): i for i, name in enumerate(own)}
+    if set(known) != {name.lower() for name in wanted}:
+        raise UserError(
+            f"the {role} {folder} was trained with the labels {', '.join(own)}, but the task has {', '.join(wanted)}.\n"
+            "It belongs to another task, or its config.json (id2label) should name them as the task does."
+        )
+    order = [known[name.lower()] for name in wanted]
+    if order == list(range(len(order))):
+        return
+    for name in ("classifier.weight", "classifier.bias", "classifier.out_proj.weight", "classifier.out_proj.bias"):
+        if name in arrays:
+            arrays[name] = arrays[name][..., order]
+    print(f"{role}: its labels stand as {', '.join(own)}; its outputs were put into the task's order {', '.join(wanted)}")
 
 
 def _fill(model: nn.Layer, arrays: dict[str, np.ndarray], report: LoadReport, role: str) -> LoadReport:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import json
 import sys
 from pathlib import Path
 
 from tinybert import runtime, storage
 from tinybert.data.store import TokenStore
+from tinybert.engine.checkpoint import differences
 from tinybert.engine.run_folder import RunFolder
+from tinybert.errors import UserError
 from tinybert.models.loading import LoadedModel
 
 
@@ -43,6 +46,34 @@ def describe_model(role: str, loaded: LoadedModel) -> dict:
         "fresh": report.fresh,
         "unused": report.unused,
     }
+
+
+def check_type(role: str, option: str, arguments, given: set[str], loaded: LoadedModel) -> None:
+    """Say so where the command line names another family than the model's configuration, which decides."""
+    named = getattr(arguments, option)
+    if option in given and named is not None and named.lower() != loaded.family.model_type and runtime.rank() == 0:
+        print(f"warning: --{option} {named}, but the {role} is a {loaded.family.model_type}: it is loaded as that", file=sys.stderr)
+
+
+def finished_before(run: RunFolder, resolved) -> bool:
+    """Whether this stage was finished with these settings.
+
+    Raises:
+        UserError: it was finished with other settings, which are listed.
+    """
+    record = run.record().get(run.stage, {})
+    if not record.get("finished"):
+        return False
+    now = {name: value for name, value, _ in resolved[run.stage].as_table()}
+    then = {name: entry["value"] for name, entry in record["settings"].items()}
+    changed = differences(then, json.loads(json.dumps(now)))
+    if changed:
+        raise UserError(
+            f"the {run.stage} stage in {run.path} is finished, with other settings:\n  "
+            + "\n  ".join(changed)
+            + "\nChoose another --output_dir, or replace it with --overwrite_output_dir."
+        )
+    return True
 
 
 def weights_hash(source: str) -> str | None:

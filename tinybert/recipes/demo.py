@@ -83,6 +83,7 @@ def demo(arguments, given: set[str], spelled: dict[str, str]) -> None:
         learning_rate=1e-4,
         output_dir=folders["distilled student"],
     )
+    student["teacher_path"] = arguments.model  # the pre-trained layers: nothing of the fine-tuned teacher may reach this student
     _title("3/4 train the same student without a teacher, with as many updates")
     _run(
         task_distill,

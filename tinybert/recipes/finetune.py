@@ -7,21 +7,24 @@ Its limits: sequence classification and regression; no question answering.
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import paddle
 
 from tinybert import runtime
 from tinybert.data.tasks import get_task
+from tinybert.data.tokenizer import WordPiece
 from tinybert.engine.precision import require
 from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
-from tinybert.models.loading import load_classifier
+from tinybert.models.hub import resolve as resolve_folder
+from tinybert.models.loading import check_vocabulary, load_classifier
 from tinybert.models.saving import save_model
 from tinybert.models.students import check_positions
 from tinybert.objectives.tinybert import gold_objective
 from tinybert.objectives.trained_layer import TrainedLayer
-from tinybert.recipes.announce import announce, describe_model, record_end, record_start
+from tinybert.recipes.announce import announce, check_type, describe_model, finished_before, record_end, record_start
 from tinybert.recipes.evaluate import score, write_predictions
 from tinybert.recipes.task_data import TaskData, splits_for
 from tinybert.recipes.training import train_stage
@@ -51,6 +54,11 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     loaded = load_classifier(
         arguments.model_name_or_path, labels=task.labels, needs_head=not do.train, do_lower_case=settings.do_lower_case
     )
+    if arguments.tokenizer_name_or_path:
+        tokenizer = WordPiece.from_folder(resolve_folder(arguments.tokenizer_name_or_path, "tokenizer"), settings.do_lower_case)
+        loaded = replace(loaded, tokenizer=tokenizer)
+        check_vocabulary("model", loaded)
+    check_type("model", "model_type", arguments, given, loaded)
     check_positions("model", loaded, settings.max_seq_length)
     model = describe_model("model", loaded)
     data = TaskData.find(
@@ -63,7 +71,9 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     stores = {split: data.store(split) for split in task.eval_splits}
 
     # === Train ===
-    if do.train:
+    if do.train and arguments.resume == "auto" and finished_before(run, resolved):
+        print(f"fine-tuning is finished: {output}", flush=True)
+    elif do.train:
         train = data.store("train_aug" if settings.use_aug else "train")
         record_start(run, resolved, "finetune", device, {"model": model}, {"train": train, **stores})
         layer = TrainedLayer(loaded.model, gold_objective())

@@ -26,7 +26,7 @@ from tinybert.models.saving import save_model
 from tinybert.models.students import check_fit, check_positions, fresh_student, parse_init, student_from_teacher
 from tinybert.objectives.tinybert import intermediate_objective, prediction_objective
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
-from tinybert.recipes.announce import announce, describe_model, record_end, record_start
+from tinybert.recipes.announce import announce, check_type, describe_model, finished_before, record_end, record_start
 from tinybert.recipes.evaluate import held_out_loss, score, write_predictions
 from tinybert.recipes.task_data import TaskData, splits_for
 from tinybert.recipes.training import train_stage
@@ -60,14 +60,18 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
     runtime.start_processes()
 
     teacher = _load_teacher(arguments, task.labels)
+    if teacher is not None:
+        check_type("teacher", "teacher_model_type", arguments, given, teacher)
     for stage in choice.stages:
-        if arguments.resume == "auto" and runs[stage].record().get(stage, {}).get("finished"):
+        if arguments.resume == "auto" and finished_before(runs[stage], resolved):
             print(f"the {stage} stage is finished: {output / FOLDERS[stage][0]}", flush=True)
             continue
         if stage == "prediction" and len(choice.stages) > 1:
             student = load_classifier(str(output / FOLDERS["intermediate"][0]), labels=task.labels, needs_head=False, role="student")
         else:
             student = _make_student(arguments, teacher, task.labels)
+        if not arguments.student_init:
+            check_type("student", "model_type", arguments, given, student)
         work = _Stage(arguments, resolved, runs[stage], task, teacher, student, device)
         work.run()
         wait_for_all()
@@ -199,9 +203,9 @@ class _Stage:
         return intermediate_objective(
             layer_map,
             projection,
-            embedding_weight=settings.embedding_weight * settings.use_embedding,
-            hidden_weight=settings.hidden_weight * settings.use_rep,
-            attention_weight=settings.attention_weight * settings.use_att,
+            embedding_weight=settings.embedding_weight if settings.use_embedding else 0.0,
+            hidden_weight=settings.hidden_weight if settings.use_rep else 0.0,
+            attention_weight=settings.attention_weight if settings.use_att else 0.0,
             hidden_reduction=settings.hidden_reduction,
             attention_reduction=settings.attention_reduction,
             attention_heads=settings.attention_heads or "match",

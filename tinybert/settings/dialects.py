@@ -42,8 +42,8 @@ OBSOLETE = (
         HF,
     ),
     Obsolete("multi_gpu", False, "start several processes with python -m paddle.distributed.launch", MUD),
-    Obsolete("fp16", False, "training computes in float32", f"{HUAWEI}, {HF}"),
-    Obsolete("fp16_opt_level", True, "training computes in float32", HF),
+    Obsolete("fp16", False, "mixed precision is --amp O1 here, on a GPU", f"{HUAWEI}, {HF}"),
+    Obsolete("fp16_opt_level", True, "mixed precision is --amp O1 or O2 here, on a GPU", HF),
     Obsolete("server_ip", True, "there is no remote debugger", HF),
     Obsolete("server_port", True, "there is no remote debugger", HF),
 )

@@ -40,7 +40,7 @@ class DataArguments(Arguments):
         help="pad every batch to max_seq_length, as the published scripts do, and not to its longest row",
         unset=PRESET,
     )
-    use_aug: bool = in_data(False, help="train on train_aug.tsv, which data_augmentation.py writes", alias=(Alias("aug_train", THREE),))
+    use_aug: bool = in_data(False, help="train on train_aug.tsv, the augmented rows beside train.tsv", alias=(Alias("aug_train", THREE),))
 
 
 @dataclass(kw_only=True)

@@ -82,10 +82,10 @@ def test_a_failed_download_tells_which_files_to_put_where(tmp_path, monkeypatch,
     assert "train_aug" not in str(error.value)
 
 
-def test_a_missing_augmented_file_names_the_script_that_writes_it(tmp_path, downloads):
+def test_a_missing_augmented_file_says_what_writes_it(tmp_path, downloads):
     (tmp_path / "SST-2").mkdir()
     (tmp_path / "SST-2" / "train.tsv").write_text("x")
-    with pytest.raises(UserError, match="data_augmentation"):
+    with pytest.raises(UserError, match="data augmentation"):
         locate(SST, glue_dir=tmp_path, splits=["train_aug"])
     assert not downloads
 

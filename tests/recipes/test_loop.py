@@ -1,0 +1,139 @@
+"""What the loop promises to recipes that are not written yet, on a layer of a few numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+
+from tinybert.data.batches import Batches
+from tinybert.data.store import TokenStore
+from tinybert.engine import checkpoint
+from tinybert.engine.loop import Callbacks, Loop, LoopSettings
+from tinybert.engine.optimizers import create_optimizer
+from tinybert.engine.precision import Precision
+from tinybert.engine.run_folder import RunFolder
+from tinybert.engine.schedules import schedule
+from tinybert.errors import NumericalError, UserError
+
+
+class _Running:
+    """A participant: an array that every step changes."""
+
+    def __init__(self) -> None:
+        self.value = np.zeros(2)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"value": self.value}
+
+    def load_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        self.value = arrays["value"].copy()
+
+
+def _loop(folder, steps: int, participant=None, factor=lambda step: 1.0, batch_size: int = 4, accumulation: int = 1) -> Loop:
+    paddle.seed(1)
+    layer = nn.Linear(1, 1)
+    store = TokenStore.from_arrays([[1] * (1 + i % 5) for i in range(20)], labels=np.arange(20, dtype=np.float32) / 20)
+    calls = iter(range(10**6))
+
+    def forward(batch):
+        if participant is not None:
+            participant.value = participant.value * 0.5 + batch.rows[:2]
+        x = paddle.to_tensor(batch.attention_mask.sum(1, keepdims=True))
+        loss = ((layer(x).squeeze(-1) - paddle.to_tensor(batch.labels)) ** 2).mean() * batch.share["rows"] * factor(next(calls))
+        return {"gold": loss, "loss": loss}
+
+    optimizer = create_optimizer(layer, "adamw", weight_decay=0.0, epsilon=1e-6, max_grad_norm=1.0, grad_clip="global")
+    return Loop(
+        LoopSettings(total_steps=steps, logging_steps=1, checkpoint_steps=2),
+        layer,
+        optimizer,
+        schedule("constant", 0.01, steps, 0.0),
+        Batches(store, batch_size, seed=1, accumulation=accumulation),
+        Callbacks(forward, lambda step: {"score": float(step)}, ("score", "max"), lambda step: None),
+        RunFolder(folder, "toy"),
+        {"steps": steps},
+        participants={} if participant is None else {"running": participant},
+    )
+
+
+def test_learned_state_of_another_recipe_is_lost_on_resume(tmp_path):
+    whole, cut = _Running(), _Running()
+    _loop(tmp_path / "whole", 9, whole).run()
+    first = _loop(tmp_path / "cut", 9, cut)
+    first.settings = LoopSettings(total_steps=6, checkpoint_steps=2)
+    first.run()
+    resumed = _Running()
+    _loop(tmp_path / "cut", 9, resumed).run(checkpoint.newest(tmp_path / "cut" / "checkpoints" / "toy"))
+    assert whole.value.tobytes() == resumed.value.tobytes() and whole.value.any()
+
+
+def test_a_checkpoint_of_another_layer_is_loaded(tmp_path):
+    _loop(tmp_path, 4).run()
+    other = _loop(tmp_path, 4)
+    other.layer = nn.Sequential(nn.Linear(1, 1))
+    with pytest.raises(UserError, match="other parameters"):
+        other.run(checkpoint.newest(tmp_path / "checkpoints" / "toy"))
+
+
+def test_a_loss_that_jumps_goes_unnoticed(tmp_path, capsys):
+    _loop(tmp_path, 30, factor=lambda step: 1000.0 if step == 25 else 1.0).run()
+    assert "the loss jumped" in capsys.readouterr().out
+
+
+def test_an_infinite_loss_changes_the_weights(tmp_path):
+    loop = _loop(tmp_path, 5, factor=lambda step: float("inf") if step == 3 else 1.0)
+    before = {}
+
+    def remember(step):
+        before.update({name: value.numpy() for name, value in loop.layer.named_parameters()})
+        return {"score": 0.0}
+
+    loop.callbacks.evaluate = remember
+    loop.settings = LoopSettings(total_steps=5, evaluate_every=3, checkpoint_steps=2)
+    with pytest.raises(NumericalError, match="step 3"):
+        loop.run()
+    assert before and all(value.numpy().tobytes() == before[name].tobytes() for name, value in loop.layer.named_parameters())
+    report = (tmp_path / "nonfinite_toy_step_3.json").read_text()
+    assert "step_00000002" in report
+
+
+def test_accumulated_micro_batches_differ_from_one_batch(tmp_path):
+    whole, parts = _loop(tmp_path / "a", 8, batch_size=12), _loop(tmp_path / "b", 8, batch_size=3, accumulation=4)
+    whole.run()
+    parts.run()
+    for (name, one), (_, four) in zip(whole.layer.named_parameters(), parts.layer.named_parameters(), strict=True):
+        np.testing.assert_allclose(one.numpy(), four.numpy(), rtol=1e-5, err_msg=name)
+
+
+class _Scaler:
+    """Stands for Paddle's scaler, which needs a GPU: it halves its scale when a step overflows."""
+
+    def __init__(self, overflows: list[bool]) -> None:
+        self.overflows, self.scale_now = iter(overflows), 8.0
+
+    def is_enable(self) -> bool:
+        return True
+
+    def state_dict(self) -> dict:
+        return {"scale": np.array([self.scale_now])}
+
+    def step(self, optimizer) -> None:
+        self.overflow = next(self.overflows)
+
+    def update(self) -> None:
+        self.scale_now *= 0.5 if self.overflow else 1.0
+
+
+def test_skipped_float16_steps_are_not_counted():
+    precision = Precision()
+    precision.scaler = _Scaler([False, True, True, False])
+    for _ in range(4):
+        precision.update(None)
+    assert precision.skipped == 2 and precision.state()["skipped"] == 2
+
+
+def test_mixed_precision_is_promised_where_there_is_none():
+    with pytest.raises(UserError, match="on the CPU"):
+        Precision("O1", "float16", "cpu")
