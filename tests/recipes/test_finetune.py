@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 
 from tests.recipes.conftest import QUICK, finetune, logged, record, rows_of, write_rows
@@ -15,13 +14,17 @@ from tinybert.models.loading import load_classifier
 from tinybert.storage import sha256_of, verify
 
 
-def test_teacher_does_not_learn_the_demo_words(teacher):
+def test_teacher_does_not_learn_the_demo_words(teacher, tmp_path):
     entry = record(teacher, "finetune")
-    assert entry["best"]["accuracy"] > 0.65  # two classes of equal size: chance is 0.5
-    losses = [line["loss"] for line in logged(teacher, "finetune")]
-    assert len(losses) == 11 and losses[-1] < 0.2 * losses[0]
+    assert entry["best"]["accuracy"] > 0.58  # 200 rows of two classes of equal size: 0.5 by chance, with a spread of 0.035
     labels = [row[1] for row in rows_of(demo_folder() / "dev.tsv")[1:]]
-    assert abs(np.mean([label == "1" for label in labels]) - 0.5) < 0.1
+    assert labels.count("1") == labels.count("0") == 100
+    losses = [line["loss"] for line in logged(teacher, "finetune")]
+    assert len(losses) == 12 and losses[-1] < 0.5 * losses[0]
+    write_rows(tmp_path / "data" / "dev.tsv", rows_of(demo_folder() / "train.tsv"))
+    words = ("--model_name_or_path", teacher, "--task_name", "demo", "--data_dir", tmp_path / "data", "--output_dir", tmp_path)
+    finetune(*words, "--do_eval", "--max_seq_length", 32)
+    assert json.loads((tmp_path / "eval_results.json").read_text())["finetune"]["scores"]["accuracy"] > 0.85
 
 
 def test_run_leaves_an_incomplete_folder(teacher):
@@ -45,7 +48,7 @@ def test_record_of_a_run_lacks_what_repeating_it_needs(teacher, encoder):
     assert {"python", "paddlepaddle", "paddlenlp", "numpy", "tinybert"} <= set(entry["versions"])
     assert entry["settings"]["seed"] == {"value": 42, "source": "default"}
     assert entry["settings"]["learning_rate"] == {"value": 1e-3, "source": "given"}
-    assert entry["settings"]["max_steps"]["value"] == entry["total_steps"] == 220
+    assert entry["settings"]["max_steps"]["value"] == entry["total_steps"] == 264
     assert entry["models"]["model"]["sha256"] == sha256_of(encoder / "model_state.pdparams")
     assert entry["models"]["model"]["fresh"] == ["classifier.weight", "classifier.bias"]
     assert entry["data"]["train"] == {"rows": 700, "sha256": sha256_of(demo_folder() / "train.tsv")}

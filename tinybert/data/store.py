@@ -83,7 +83,10 @@ class TokenStore:
         """
         folder = Path(folder)
         storage.verify(folder)
-        arrays = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
+        try:
+            arrays = {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in folder.glob("*.npy")}
+        except ValueError as error:
+            raise storage.DamagedError(f"{folder} holds something else than plain arrays: {error}") from error
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         return cls(arrays["ids"], arrays["offsets"], arrays["first"], arrays.get("labels"), meta)
 

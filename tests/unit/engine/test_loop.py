@@ -91,7 +91,7 @@ def test_evaluations_or_best_models_are_missed(tmp_path):
 
 def test_score_of_zero_leaves_no_model(tmp_path):
     # the published scripts start from 0 and save nothing
-    made, _, kept = loop(tmp_path, scores={step: -0.1 for step in range(9)}, evaluate_every=4)
+    made, _, kept = loop(tmp_path, scores=dict.fromkeys(range(9), -0.1), evaluate_every=4)
     assert made.run().step == 4
     assert kept == [4]
 

@@ -52,6 +52,21 @@ def test_attention_loss_differs_from_the_published_conventions(reduction, expect
     np.testing.assert_allclose(found, expected, atol=1e-3 if reduction == "raw" else 1e-6)
 
 
+@pytest.mark.parametrize("reduction", ["masked", "zeroed", "raw"])
+def test_attention_loss_grows_with_the_number_of_heads(reduction):
+    # the paper's 1/h sum over heads is the mean over heads
+    ours, theirs = student(heads=3), teacher(heads=3)
+
+    def of(heads: slice) -> float:
+        traces = ours.trace(), theirs.trace()
+        for trace in traces:
+            trace.scores = {i: score[:, heads] for i, score in trace.scores.items()}
+        return float(AttentionScoreLoss(((0, 1),), reduction)(*traces, inputs()))
+
+    each = [of(slice(i, i + 1)) for i in range(3)]
+    assert of(slice(0, 3)) == pytest.approx(np.mean(each), rel=1e-5)
+
+
 def test_small_real_score_is_kept_by_the_published_rule():
     low, high = [[-100.0, 0.0], [0.0, 0.0]], [[-99.0, 0.0], [0.0, 0.0]]
     traces = [EncoderTrace(scores={0: tensor([[values]])}) for values in (low, high)]
@@ -141,9 +156,7 @@ def test_masked_loss_depends_on_how_far_a_batch_is_padded(loss):
     ours, theirs = student(), teacher()
     short = float(loss(ours.trace(), theirs.trace(), inputs(labels=LABELS)))
     wide = float(loss(ours.wider(4).trace(), theirs.wider(4).trace(), inputs(width=11, labels=LABELS)))
-    counts_padding = getattr(loss, "reduction", "") in ("zeroed", "raw") or (
-        isinstance(loss, HiddenStateLoss) and loss.reduction == "mean"
-    )
+    counts_padding = getattr(loss, "reduction", "") in ("zeroed", "raw") or (isinstance(loss, HiddenStateLoss) and loss.reduction == "mean")
     if counts_padding:  # so the comparison can fail at all
         assert abs(wide - short) > 0.01 * short
     else:
@@ -186,9 +199,7 @@ def test_micro_batches_do_not_sum_to_the_whole_batch(loss, cut):
     ours, theirs, whole = student(), teacher(), inputs(labels=LABELS)
     objective = Objective([Part("part", loss, 0.5)])
     expected = objective(ours.trace(), theirs.trace(), whole)
-    halves = [
-        objective(ours.trace(rows), theirs.trace(rows), part_of(whole, rows)) for rows in (slice(None, cut), slice(cut, None))
-    ]
+    halves = [objective(ours.trace(rows), theirs.trace(rows), part_of(whole, rows)) for rows in (slice(None, cut), slice(cut, None))]
     for name in ("part", "loss"):
         assert sum(float(half[name]) for half in halves) == pytest.approx(float(expected[name]), rel=1e-5)
     assert float(expected["loss"]) == pytest.approx(0.5 * float(expected["part"]), rel=1e-6)

@@ -104,9 +104,7 @@ def test_conventions_do_not_reach_the_losses():
     objective = prediction_objective(3, temperature=4.0, soft_ce_reduction="mean", temperature_square=False)
     loss = objective.parts[0].loss
     assert (loss.temperature, loss.reduction, loss.scale) == (4.0, "mean", False)
-    parts = intermediate_objective(
-        MAP, projection(), hidden_reduction="mean", attention_reduction="raw", attention_heads="average"
-    ).parts
+    parts = intermediate_objective(MAP, projection(), hidden_reduction="mean", attention_reduction="raw", attention_heads="average").parts
     assert [part.loss.reduction for part in parts] == ["mean", "mean", "raw"]
     assert parts[2].loss.heads == "average"
 

@@ -1,0 +1,149 @@
+"""Resident memory and data waiting of a run over millions of rows.
+
+Protocol: N synthetic rows (words drawn from the demo vocabulary, 3 to 20 a row) are written to a text file, tokenised into a token
+store, and a 2 x 64 encoder is fine-tuned on them for some steps, each phase in a process of its own. Reported: the peak resident set
+of each phase (ru_maxrss), what of it is mapped from files (the store itself: the system may drop it at any time), bytes of the store,
+and the share of training time spent waiting for batches.
+
+    python benchmark/speed/memory.py --rows 5000000 --steps 300
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+
+def _status(field: str) -> float:
+    """A field of /proc/self/status in MB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) / 1024
+    return float("nan")
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def write_rows(folder: Path, rows: int) -> None:
+    """A task folder with `rows` rows to train on and 100 to score, and a vocabulary."""
+    import random
+
+    words = sorted({w for line in (ROOT / "tinybert/data/demo/train.tsv").read_text().splitlines() for w in line.lower().split()})
+    words = [word for word in words if word.isalpha()][:2000]
+    draw = random.Random(11)
+    (folder / "SST-2").mkdir()
+    for name, count in (("train", rows), ("dev", 100)):
+        with open(folder / "SST-2" / f"{name}.tsv", "w", encoding="utf-8") as file:
+            file.write("sentence\tlabel\n")
+            for _ in range(count):
+                file.write(" ".join(draw.choices(words, k=draw.randint(3, 20))) + f"\t{draw.randint(0, 1)}\n")
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]) + "\n")
+
+
+def tokenise(folder: str, queue) -> None:
+    """Phase one: text to token store."""
+    from tinybert.data.store import TokenStore
+    from tinybert.data.tasks import get_task
+    from tinybert.data.tokenizer import WordPiece
+
+    store = TokenStore.build_or_open(get_task("SST-2"), Path(folder) / "SST-2", "train", WordPiece.from_folder(folder), 64)
+    queue.put({"peak": _peak(), "rows": len(store), "tokens": int(store.offsets[-1])})
+
+
+def train(folder: str, steps: int, queue) -> None:
+    """Phase two: a small encoder trains from the store."""
+    from tinybert import runtime
+
+    runtime.prepare()
+    from tinybert.data.tokenizer import WordPiece
+    from tinybert.models.families import family
+    from tinybert.models.loading import build
+    from tinybert.models.saving import save_model
+    from tinybert.recipes.finetune import finetune
+    from tinybert.settings.arguments import FinetuneArguments
+
+    tokenizer = WordPiece.from_folder(folder)
+    shape = {"vocab_size": tokenizer.vocab_size, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    kind = family("bert")
+    model = build(kind, {**shape, "intermediate_size": 256, "max_position_embeddings": 64, "type_vocab_size": 2}, 2, "benchmark")
+    save_model(f"{folder}/model", model, kind, tokenizer, ("0", "1"))
+    before = _status("VmRSS")
+    values = {
+        "task_name": "SST-2",
+        "data_dir": Path(folder) / "SST-2",
+        "model_name_or_path": f"{folder}/model",
+        "output_dir": Path(folder) / "run",
+        "max_steps": steps,
+        "logging_steps": steps,
+        "device": "cpu",
+    }
+    finetune(FinetuneArguments(**values), set(values), {})
+    line = json.loads((Path(folder) / "run" / "log.jsonl").read_text().splitlines()[0])
+    queue.put(
+        {
+            "peak": _peak(),
+            "before": before,
+            "after": _status("VmRSS"),
+            "private": _status("RssAnon"),
+            "mapped": _status("RssFile"),
+            "data_wait_share": line["data_wait_share"],
+            "samples_per_second": line["samples_per_second"],
+        }
+    )
+
+
+def _in_process(target, *arguments) -> dict:
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=target, args=(*arguments, queue))
+    process.start()
+    result = queue.get()
+    process.join()
+    return result
+
+
+def main() -> None:
+    """Run the protocol for a small and the asked-for number of rows and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=5_000_000)
+    parser.add_argument("--steps", type=int, default=300)
+    arguments = parser.parse_args()
+    from tinybert.report.table import markdown_table
+
+    lines = []
+    for rows in (10_000, arguments.rows):
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["TINYBERT_CACHE"] = f"{folder}/cache"
+            write_rows(Path(folder), rows)
+            tokens = _in_process(tokenise, folder)
+            store = sum(path.stat().st_size for path in Path(folder, "cache").rglob("*.npy"))
+            run = _in_process(train, folder, arguments.steps)
+        lines.append(
+            [
+                f"{rows:,}",
+                f"{store / 1e6:.0f} MB",
+                f"{tokens['peak']:.0f} MB",
+                f"{run['peak']:.0f} MB",
+                f"{run['private']:.0f} MB",
+                f"{run['mapped']:.0f} MB",
+                f"{100 * run['data_wait_share']:.1f} %",
+                f"{run['samples_per_second']:.0f}",
+            ]
+        )
+    header = ["rows", "store", "tokenising, peak", "training, peak", "private", "mapped", "waiting for data", "samples/s"]
+    print(markdown_table(header, lines))
+
+
+if __name__ == "__main__":
+    main()

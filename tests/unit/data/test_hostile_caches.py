@@ -1,0 +1,95 @@
+"""What lies in a cache is data: it is checked, fetched once, and never executed."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinybert import storage
+from tinybert.data.store import TokenStore
+from tinybert.data.tasks import get_task
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class Payload:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize("name", ["ids.npy", "labels.npy", "offsets.npy"])
+def test_a_hostile_pickle_in_the_token_cache_is_executed(folder, word_pieces, name, tmp_path):
+    (folder / "train.tsv").write_text("sentence\tlabel\ngood film\t1\nbad film\t0\n")
+    task, cache, mark = get_task("sst-2"), tmp_path / "cache", tmp_path / "executed"
+    TokenStore.build_or_open(task, folder, "train", word_pieces, 8, cache=cache)
+    (stored,) = (cache / "tokens").glob("[0-9a-f]*[0-9a-f]")
+    np.save(stored / name, np.array([Payload(mark)], dtype=object), allow_pickle=True)
+    # an attacker would also make the manifest agree
+    manifest = json.loads((stored / storage.MANIFEST).read_text())
+    manifest["files"][name] = {"bytes": (stored / name).stat().st_size, "sha256": storage.sha256_of(stored / name)}
+    (stored / storage.MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(storage.DamagedError, match="plain arrays"):
+        TokenStore.open(stored)
+    rebuilt = TokenStore.build_or_open(task, folder, "train", word_pieces, 8, cache=cache)
+    assert len(rebuilt) == 2 and not mark.exists()
+
+
+def test_the_payload_of_these_tests_is_harmless(tmp_path):
+    # it is a real one: with NumPy's own switch on, it runs
+    np.save(tmp_path / "x.npy", np.array([Payload(tmp_path / "executed")], dtype=object), allow_pickle=True)
+    np.load(tmp_path / "x.npy", allow_pickle=True)
+    assert (tmp_path / "executed").exists()
+
+
+FETCH = """
+import sys
+from pathlib import Path
+from tinybert.data.download import fetch
+fetch("https://example.invalid/big.bin", Path("target") / "big.bin", sha256=sys.argv[1])
+"""
+
+
+def test_two_processes_fetch_a_file_twice(tmp_path):
+    content = os.urandom(1 << 20)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "big.bin").write_bytes(content)
+    asked = []
+
+    class Counting(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+        def do_GET(self):
+            asked.append(self.path)
+            threading.Event().wait(0.5)  # long enough for the other process to come
+            super().do_GET()
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Counting, directory=tmp_path / "site"))
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    environment = {**os.environ, "TINYBERT_MIRROR": f"http://127.0.0.1:{server.server_port}", "no_proxy": "127.0.0.1", "PYTHONPATH": str(ROOT)}
+    try:
+        command = [sys.executable, "-c", FETCH, hashlib.sha256(content).hexdigest()]
+        processes = [subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE) for _ in range(2)]
+        for process in processes:
+            _, err = process.communicate(timeout=60)
+            assert process.returncode == 0, err
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert asked == ["/big.bin"]
+    assert (tmp_path / "target" / "big.bin").read_bytes() == content

@@ -1,0 +1,42 @@
+"""Submission files and plots."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tinybert.data.tasks import get_task
+from tinybert.engine.run_folder import RunFolder
+from tinybert.report.plots import plot_run
+from tinybert.report.submission import write_submission
+
+
+@pytest.mark.parametrize(
+    ("task", "split", "file"),
+    [("SST-2", "test", "SST-2.tsv"), ("MNLI", "test_matched", "MNLI-m.tsv"), ("MNLI", "test_mismatched", "MNLI-mm.tsv")],
+)
+def test_file_has_a_name_that_the_server_does_not_know(tmp_path, task, split, file):
+    task = get_task(task)
+    path = write_submission(tmp_path / "new", task, split, ["7", "3"], np.eye(max(2, task.num_outputs))[[1, 0]])
+    assert path == tmp_path / "new" / file
+    assert path.read_text() == f"index\tprediction\n7\t{task.labels[1]}\n3\t{task.labels[0]}\n"
+
+
+def test_scores_leave_the_range_or_lose_decimals(tmp_path):
+    path = write_submission(tmp_path, get_task("STS-B"), "test", None, np.array([[-0.3], [2.34567], [5.2]]))
+    assert path.read_text() == "index\tprediction\n0\t0.000\n1\t2.346\n2\t5.000\n"
+
+
+def test_predictions_are_shifted_against_their_rows(tmp_path):
+    with pytest.raises(ValueError):
+        write_submission(tmp_path, get_task("SST-2"), "test", ["1"], np.eye(2))
+
+
+def test_stage_without_evaluation_cannot_be_plotted(tmp_path):
+    run = RunFolder(tmp_path, "prediction")
+    run.open_logs()
+    run.log({"step": 1, "loss": 0.5, "lr": 1e-3})
+    run.close_logs()
+    (path,) = plot_run(tmp_path)
+    assert path == tmp_path / "plots/prediction.png" and path.read_bytes().startswith(b"\x89PNG")
+    assert plot_run(tmp_path / "empty") == []
