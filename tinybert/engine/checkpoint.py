@@ -92,6 +92,22 @@ def read(path: Path) -> Checkpoint:
     return Checkpoint(state=state, **{name: load_file(path / f"{name}.safetensors") for name in _ARRAYS})
 
 
+def check(path: Path, fingerprint: dict, allow_changes: bool) -> None:
+    """Refuse a checkpoint of a run with other data or arguments, before anything is changed.
+
+    Raises:
+        UserError: lists the differences.
+    """
+    saved = json.loads((path / "state.json").read_text(encoding="utf-8"))["fingerprint"]
+    changed = differences(saved, json.loads(json.dumps(fingerprint)))
+    if changed and not allow_changes:
+        raise UserError(
+            f"the checkpoint {path} belongs to a run with other data or arguments:\n  "
+            + "\n  ".join(changed)
+            + "\nRepeat the command as it was, start over with --overwrite_output_dir, or allow it with --resume_changed."
+        )
+
+
 def differences(saved: dict, now: dict) -> list[str]:
     """What differs between the fingerprints of two runs, a line each: name, then, now."""
     return [f"{name}: was {saved.get(name)!r}, is {now.get(name)!r}" for name in sorted({*saved, *now}) if saved.get(name) != now.get(name)]

@@ -115,15 +115,15 @@ class Loop:
 
     # === Running ===
 
-    def run(self, resume: Path | None = None, allow_changes: bool = False) -> Best:
+    def run(self, resume: Path | None = None) -> Best:
         """Train to the last step and return the best evaluation.
 
         Raises:
             NumericalError: NaN or infinite loss, before it reaches the weights; a reproducer is saved.
             Interrupted: a signal asked to stop; a checkpoint has been written.
-            UserError: the checkpoint belongs to a run with other data or arguments.
+            UserError: the checkpoint holds other parameters.
         """
-        position = self._restore(resume, allow_changes) if resume else None
+        position = self._restore(resume) if resume else None
         storage.recover(self.run_folder.path)
         self.run_folder.open_logs(position)
         shown = self.run_folder.writes
@@ -288,15 +288,8 @@ class Loop:
         keep = self.settings.keep_checkpoints
         self.last_checkpoint = checkpoints.write(self.run_folder.checkpoints, self.step, content, keep)
 
-    def _restore(self, path: Path, allow_changes: bool) -> int:
+    def _restore(self, path: Path) -> int:
         saved = checkpoints.read(path)
-        changed = checkpoints.differences(saved.state["fingerprint"], self.fingerprint)
-        if changed and not allow_changes:
-            raise UserError(
-                f"the checkpoint {path} belongs to a run with other data or arguments:\n  "
-                + "\n  ".join(changed)
-                + "\nRepeat the command as it was, start over with --overwrite_output_dir, or allow it with --resume_changed."
-            )
         parameters = dict(self.layer.named_parameters())
         if set(parameters) != set(saved.weights):
             raise UserError(f"the checkpoint {path} holds other parameters than this model: the student or the objective changed.")

@@ -30,8 +30,8 @@ class RunFolder:
         """Where the checkpoints of this stage are."""
         return self.path / "checkpoints" / self.stage
 
-    def refuse_or_clear(self, resume: bool, overwrite: bool) -> None:
-        """Refuse a folder that holds results of this stage, unless it is resumed or overwritten.
+    def refuse(self, resume: bool, overwrite: bool) -> None:
+        """Refuse a folder that holds results of this stage, unless it is resumed or overwritten. Nothing is changed.
 
         Raises:
             UserError: results are there, or the folder cannot be written.
@@ -48,15 +48,19 @@ class RunFolder:
             parent = parent.parent
         if not os.access(parent, os.W_OK):
             raise UserError(f"--output_dir {self.path} cannot be written: no permission in {parent}. Choose another folder.")
-        if self.writes and overwrite and not resume:
-            self._clear()
 
     def done_before(self) -> bool:
         """Whether this stage has left checkpoints or a record here."""
         return self.stage in self.record() or self.checkpoints.exists()
 
-    def _clear(self) -> None:
+    def clear(self, models: tuple[str, ...]) -> None:
+        """Delete what an earlier run of this stage left: checkpoints, record, logs, and the model folders that fit these patterns."""
+        if not self.writes:
+            return
         shutil.rmtree(self.checkpoints, ignore_errors=True)
+        for pattern in models:
+            for folder in self.path.glob(pattern):
+                shutil.rmtree(folder, ignore_errors=True)
         record = self.record()
         if record.pop(self.stage, None) is not None:
             storage.write_json(self.path / "run.json", record)

@@ -43,7 +43,7 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     output = Path(arguments.output_dir or Path("pretrained_models") / task.folder)
     run = RunFolder(output, "finetune", writes=runtime.rank() == 0)
     if do.train:
-        run.refuse_or_clear(bool(arguments.resume), arguments.overwrite_output_dir)
+        run.refuse(bool(arguments.resume), arguments.overwrite_output_dir)
     what = "fine-tuning" if do.train else "scoring"
     announce(f"{what} {arguments.model_name_or_path} on {task.name}, results in {output}", resolved)
     device = runtime.set_device(arguments.device)
@@ -75,7 +75,12 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
         print(f"fine-tuning is finished: {output}", flush=True)
     elif do.train:
         train = data.store("train_aug" if settings.use_aug else "train")
-        record_start(run, resolved, "finetune", device, {"model": model}, {"train": train, **stores})
+
+        def start() -> None:
+            if arguments.overwrite_output_dir:
+                run.clear(("best_model_*", "final"))
+            record_start(run, resolved, "finetune", device, {"model": model}, {"train": train, **stores})
+
         layer = TrainedLayer(loaded.model, gold_objective())
 
         def save_best(step: int) -> None:
@@ -95,6 +100,7 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
             evaluate=lambda step: score(loaded.model, data, stores, settings.eval_batch_size),
             better=(task.metric, "max"),
             save_best=save_best,
+            start=start,
             identity={
                 "train_data": train.meta["source_sha256"],
                 "tokenizer": data.tokenizer.fingerprint,

@@ -7,7 +7,7 @@ Its limits: teacher and student share a vocabulary; sequence classification and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import paddle
@@ -52,7 +52,7 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
     headline = f"distilling {task.name}: method {arguments.method}, stage {choice.stage} ({choice.reason}), results in {output}"
     runs = {stage: RunFolder(output, stage, writes=runtime.rank() == 0) for stage in choice.stages}
     for run in runs.values():
-        run.refuse_or_clear(bool(arguments.resume), arguments.overwrite_output_dir)
+        run.refuse(bool(arguments.resume), arguments.overwrite_output_dir)
     announce(headline, resolved)
     device = runtime.set_device(arguments.device)
     if arguments.amp:
@@ -134,6 +134,7 @@ class _Stage:
     teacher: LoadedModel | None
     student: LoadedModel
     device: str
+    facts: dict = field(default_factory=dict)  # what was decided on the way, for run.json
 
     def run(self) -> None:
         """Check the fit, prepare data, train, save."""
@@ -156,13 +157,20 @@ class _Stage:
         data = TaskData.find(task, self.arguments, splits, self.student.tokenizer, settings.max_seq_length)
         train = data.store(split)
         stores = {name: data.store(name) for name in task.eval_splits}
-        record_start(self.run_folder, self.resolved, stage, self.device, models, {split: train, **stores})
         teacher = self._traced_teacher(layer, settings)
+        record: dict = {}
         if stage == "prediction" and teacher is not None and teacher.needs:
             scores = score(self.teacher.model, data, stores, settings.eval_batch_size, teacher.head)
-            self.run_folder.update_record(teacher_scores=scores)
+            record["teacher_scores"] = scores
             print("teacher on dev: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()), flush=True)
-        self._train(layer, teacher, settings, data, train, stores, models)
+
+        def start() -> None:
+            if self.arguments.overwrite_output_dir:
+                self.run_folder.clear(FOLDERS[stage])
+            record_start(self.run_folder, self.resolved, stage, self.device, models, {split: train, **stores})
+            self.run_folder.update_record(**record, **self.facts)
+
+        self._train(layer, teacher, settings, data, train, stores, models, start)
 
     def _trained_layer(self, settings) -> TrainedLayer:
         if self.run_folder.stage == "intermediate":
@@ -196,7 +204,7 @@ class _Stage:
         if mode == in_file:
             projection.load(self.student.projections)
             origin = "from the student's checkpoint"
-        self.run_folder.update_record(projection={"mode": mode, "origin": origin}, layer_map=layer_map.hidden)
+        self.facts = {"projection": {"mode": mode, "origin": origin}, "layer_map": layer_map.hidden}
         if self.run_folder.writes:
             print(layer_map.table())
             print(f"projection: {mode}" + ("" if mode == "none" else f", {origin}"), flush=True)
@@ -217,7 +225,9 @@ class _Stage:
         head = "relu" if settings.teacher_head == "relu" else None
         return Teacher(self.teacher.model, layer.objective.needs_teacher, settings.teacher_mode or "eval", head)
 
-    def _train(self, layer, teacher, settings, data: TaskData, train: TokenStore, stores: dict[str, TokenStore], models: dict) -> None:
+    def _train(
+        self, layer, teacher, settings, data: TaskData, train: TokenStore, stores: dict[str, TokenStore], models: dict, start
+    ) -> None:
         run, task, student = self.run_folder, self.task, self.student
         intermediate = run.stage == "intermediate"
         best_folder, final_folder = (run.path / name for name in FOLDERS[run.stage])
@@ -241,6 +251,7 @@ class _Stage:
             evaluate=evaluate,
             better=("held_out_loss", "min") if intermediate else (task.metric, "max"),
             save_best=lambda step: save(best_folder),
+            start=start,
             identity={
                 "train_data": train.meta["source_sha256"],
                 "tokenizer": data.tokenizer.fingerprint,

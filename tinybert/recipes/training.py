@@ -37,10 +37,12 @@ def train_stage(
     better: tuple[str, str],
     save_best: Callable[[int], None],
     identity: dict[str, str],
+    start: Callable[[], None],
 ) -> Best:
     """Train `layer` on `store` as the settings say, and return the best evaluation.
 
-    identity: hashes of data, tokenizer and models, which a resumed run must share.
+    identity: hashes of data, tokenizer and models, which a resumed run must share. start: called once everything has been checked, before
+    anything is written.
     """
     batches = Batches(
         store,
@@ -87,6 +89,10 @@ def train_stage(
     values: dict = {"amp": arguments.amp, "amp_dtype": arguments.amp_dtype if arguments.amp else None}
     values |= {name: value for name, value in settings.as_dict().items() if name not in _FREE}
     fingerprint = {**values, **identity, "processes": runtime.world_size(), "total_steps": total}
+    resume: Path | None = checkpoint.find(run.checkpoints, arguments.resume) if arguments.resume else None
+    if resume:
+        checkpoint.check(resume, fingerprint, arguments.resume_changed)
+    start()
     run.update_record(
         objective=layer.objective.describe(),
         total_steps=total,
@@ -102,11 +108,10 @@ def train_stage(
             f"{run.stage}: {layer.objective.describe()}; {total} steps of {batches.steps_per_epoch} an epoch, {len(store)} rows",
             flush=True,
         )
-    resume: Path | None = checkpoint.find(run.checkpoints, arguments.resume) if arguments.resume else None
     if arguments.resume and resume is None:
         run.clear_logs()
     callbacks = Callbacks(forward, evaluate, better, save_best, parallel.no_sync if parallel else contextlib.nullcontext)
     loop = Loop(loop_settings, layer, optimizer, rate, batches, callbacks, run, fingerprint, precision)
-    best = loop.run(resume, arguments.resume_changed)
+    best = loop.run(resume)
     run.update_record(seconds=round(loop.seconds, 1), best={"step": best.step, **best.scores}, last=loop.last_scores)
     return best

@@ -27,7 +27,7 @@ def used(tmp_path):
 
 def test_results_of_the_same_stage_are_overwritten(used):
     with pytest.raises(UserError, match=r"already holds results of the prediction stage(.|\n)*--resume auto(.|\n)*--overwrite_output_dir"):
-        RunFolder(used, "prediction").refuse_or_clear(resume=False, overwrite=False)
+        RunFolder(used, "prediction").refuse(resume=False, overwrite=False)
 
 
 @pytest.mark.parametrize("left", ["run.json", "checkpoints"])
@@ -38,17 +38,19 @@ def test_half_a_stage_is_taken_for_nothing(tmp_path, left):
     else:
         run.checkpoints.mkdir(parents=True)
     with pytest.raises(UserError, match="already holds results"):
-        run.refuse_or_clear(resume=False, overwrite=False)
+        run.refuse(resume=False, overwrite=False)
 
 
 def test_other_stage_or_resumption_is_refused(used):
-    RunFolder(used, "finetune").refuse_or_clear(resume=False, overwrite=False)
-    RunFolder(used, "prediction").refuse_or_clear(resume=True, overwrite=False)
+    RunFolder(used, "finetune").refuse(resume=False, overwrite=False)
+    RunFolder(used, "prediction").refuse(resume=True, overwrite=False)
     assert RunFolder(used, "prediction").checkpoints.is_dir()
 
 
 def test_overwriting_one_stage_deletes_the_other(used):
-    RunFolder(used, "prediction").refuse_or_clear(resume=False, overwrite=True)
+    run = RunFolder(used, "prediction")
+    run.refuse(resume=False, overwrite=True)
+    run.clear(("best_model", "final"))
     assert list(RunFolder(used, "").record()) == ["intermediate"]
     assert [line["stage"] for line in RunFolder(used, "").log_lines()] == ["intermediate"]
     assert not RunFolder(used, "prediction").checkpoints.exists()
@@ -57,14 +59,16 @@ def test_overwriting_one_stage_deletes_the_other(used):
 
 
 def test_rank_that_does_not_write_deletes_results(used):
-    RunFolder(used, "prediction", writes=False).refuse_or_clear(resume=False, overwrite=True)
+    run = RunFolder(used, "prediction", writes=False)
+    run.refuse(resume=False, overwrite=True)
+    run.clear(("best_model", "final"))
     assert set(RunFolder(used, "").record()) == {"intermediate", "prediction"}
     assert RunFolder(used, "prediction").checkpoints.is_dir()
 
 
 def test_rank_that_does_not_write_leaves_files(tmp_path):
     run = RunFolder(tmp_path / "out", "prediction", writes=False)
-    run.refuse_or_clear(resume=False, overwrite=False)
+    run.refuse(resume=False, overwrite=False)
     run.update_record(seed=1)
     run.open_logs()
     run.log({"step": 1, "loss": 0.5})
@@ -76,13 +80,13 @@ def test_rank_that_does_not_write_leaves_files(tmp_path):
 def test_file_as_output_folder_ends_in_a_traceback(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(UserError, match="is a file; expected a folder"):
-        RunFolder(tmp_path / "out", "prediction").refuse_or_clear(resume=False, overwrite=False)
+        RunFolder(tmp_path / "out", "prediction").refuse(resume=False, overwrite=False)
 
 
 def test_damaged_record_ends_in_a_traceback(used):
     (used / "run.json").write_text("{")
     with pytest.raises(UserError, match="run.json is damaged"):
-        RunFolder(used, "finetune").refuse_or_clear(resume=False, overwrite=False)
+        RunFolder(used, "finetune").refuse(resume=False, overwrite=False)
 
 
 def test_record_of_one_stage_replaces_that_of_the_other(tmp_path):

@@ -313,3 +313,32 @@ def test_label_names_are_read_in_the_order_of_the_file():
     assert labels_of({"id2label": {"2": "c", "0": "a", "10": "z", "1": "b"}}) == ("a", "b", "c", "z")
     assert labels_of({"id2label": {"0": "LABEL_0", "1": "LABEL_1"}}) is None
     assert labels_of({}) is None and labels_of({"id2label": {"x": "a"}}) is None
+
+
+# === Label order ===
+
+MNLI = ("contradiction", "entailment", "neutral")
+
+
+@pytest.mark.parametrize("model_type", ["bert", "roberta"])
+def test_teacher_with_another_label_order_teaches_the_wrong_labels(tmp_path, model_type):
+    # Hugging Face's MNLI order is another one than GLUE's (issue 229 of the published TinyBERT)
+    theirs = ("ENTAILMENT", "neutral", "contradiction")
+    model = model_folder(tmp_path, model_type, theirs)
+    found = load(tmp_path, MNLI, needs_head=True, role="teacher")
+    np.testing.assert_array_equal(logits_of(found.model, batch()), logits_of(model, batch())[:, [2, 0, 1]])
+
+
+def test_teacher_in_the_right_order_or_without_names_is_changed(tmp_path, capsys):
+    for name, labels in (("named", MNLI), ("numbered", ("LABEL_0", "LABEL_1", "LABEL_2"))):
+        model = model_folder(tmp_path / name, labels=labels)
+        found = load(tmp_path / name, MNLI, needs_head=True)
+        np.testing.assert_array_equal(logits_of(found.model, batch()), logits_of(model, batch()))
+    assert not capsys.readouterr().out
+
+
+def test_teacher_with_names_of_another_task_is_accepted(tmp_path):
+    model_folder(tmp_path, labels=("positive", "negative", "mixed"))
+    with pytest.raises(UserError, match="was trained with the labels positive, negative, mixed, but the task has contradiction"):
+        load(tmp_path, MNLI, needs_head=True, role="teacher")
+    load(tmp_path, ("0", "1", "2"), needs_head=True)  # numbers are no names: nothing to compare
