@@ -56,6 +56,7 @@ def _arguments(world: Path, output: Path, batch: int, **more) -> list[str]:
         "save_steps": 3,
         "checkpoint_steps": 2,
         "device": "cpu",
+        "allow_weak_teacher": True,
         **more,
     }
     return [f"--{name}={value}" for name, value in values.items()]

@@ -66,6 +66,7 @@ def _run(world, output: Path, kind: str, **more) -> None:
         finetune(arguments, {*values, "model_name_or_path"}, {})
     else:
         values |= {"teacher_path": str(world["teacher"]), "student_layers": 2, "student_hidden": 12, "student_heads": 2, "stage": kind}
+        values["allow_weak_teacher"] = True
         task_distill(TaskDistillArguments(**values), set(values), {"teacher_path": "teacher_path"})
 
 

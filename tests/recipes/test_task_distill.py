@@ -388,11 +388,7 @@ def test_resuming_a_stopped_run_does_not_go_on(teacher, tinybert_folder, tmp_pat
     [
         (("--layer_map", "0:0,1:9"), "1:9 lies outside"),
         (("--projection", "none"), "24 wide and the teacher 32"),
-        pytest.param(
-            ("--embedding_weight", "0", "--use_rep", "False", "--use_att", "False"),
-            "nothing to learn",
-            marks=pytest.mark.xfail(strict=True, reason="run.json is written before everything was checked"),
-        ),
+        (("--embedding_weight", "0", "--use_rep", "False", "--use_att", "False"), "nothing to learn"),
         (("--max_seq_length", "500"), "more than the 128 positions of the teacher"),
         (("--layer_map", "double", "--student_layers", "3"), "3:6 lies outside"),
     ],
@@ -406,7 +402,6 @@ def test_impossible_intermediate_stage_starts(teacher, tmp_path, more, words):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="run.json is written before everything was checked")
 def test_missing_data_leaves_a_folder_that_refuses_the_next_run(teacher, tmp_path):
     (tmp_path / "data").mkdir()
     with pytest.raises(UserError, match="lacks train.tsv, dev.tsv"):

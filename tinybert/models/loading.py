@@ -117,10 +117,17 @@ def labels_of(config: dict) -> tuple[str, ...] | None:
 
 
 def load_classifier(
-    path: str, *, labels: tuple[str, ...], needs_head: bool, do_lower_case: bool | None = None, role: str = "model"
+    path: str,
+    *,
+    labels: tuple[str, ...],
+    needs_head: bool,
+    do_lower_case: bool | None = None,
+    role: str = "model",
+    own_labels: tuple[str, ...] | None = None,
 ) -> LoadedModel:
     """Load an encoder with a classification head of `len(labels)` outputs (one output where `labels` is empty: regression).
 
+    own_labels: the label names that the model's outputs stand for, in place of those in its configuration.
     needs_head: refuse a model whose file has no trained classifier (a teacher); otherwise a missing head starts fresh.
 
     Raises:
@@ -138,7 +145,7 @@ def load_classifier(
     outputs = max(1, len(labels))
     _check_head(arrays, outputs, needs_head, labels, folder, role)
     if needs_head:
-        _align_labels(arrays, labels_of(config), labels, folder, role)
+        _align_labels(arrays, own_labels or labels_of(config), labels, folder, role, own_labels is not None)
     model = build(kind, config, outputs, str(folder))
     report = _fill(model, arrays, LoadReport(str(file)), role)
     if needs_head and report.fresh:
@@ -223,12 +230,19 @@ def _check_head(arrays: dict[str, np.ndarray], outputs: int, needed: bool, label
             del arrays[name]
 
 
-def _align_labels(arrays: dict[str, np.ndarray], own: tuple[str, ...] | None, wanted: tuple[str, ...], folder: Path, role: str) -> None:
+def _align_labels(
+    arrays: dict[str, np.ndarray],
+    own: tuple[str, ...] | None,
+    wanted: tuple[str, ...],
+    folder: Path,
+    role: str,
+    told: bool,
+) -> None:
     """Put the classifier's outputs into the task's label order, where the configuration names its labels.
 
     A teacher whose labels stand in another order would teach the wrong ones. Tasks whose labels are bare numbers have no names to compare.
     """
-    if own is None or all(name.isdigit() for name in wanted):
+    if own is None or not wanted or (all(name.isdigit() for name in wanted) and not told):
         return
     known = {name.lower(): i for i, name in enumerate(own)}
     if set(known) != {name.lower() for name in wanted}:

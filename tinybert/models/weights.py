@@ -1,19 +1,23 @@
 """Reading weight files as NumPy arrays without executing anything that is inside them.
 
 `.pdparams` files are pickles. They are read by an unpickler that knows NumPy's array reconstruction and nothing else, so a hostile
-file is refused instead of run. Safetensors files hold no code.
+file is refused instead of run. Safetensors files hold no code. `pytorch_model.bin` has a reader of its own, `torch_zip`.
 """
 
 from __future__ import annotations
 
 import json
 import pickle
+import pickletools
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from tinybert.errors import UserError
+from tinybert.models.bfloat16 import bfloat16_to_float32
+from tinybert.models.torch_zip import read_torch
 
 # what an ordinary .pdparams refers to; everything else is refused
 _ALLOWED = {
@@ -31,6 +35,8 @@ _ALLOWED = {
     ("__builtin__", "tuple"),
 }
 _NAME_TABLE = "StructuredToParameterName@@"
+_SLICES = "UnpackBigParamInfor@@"  # Paddle's own spelling: which entries are pieces of an array of more than a gigabyte
+_PUT = {"PUT", "BINPUT", "LONG_BINPUT"}
 
 
 class _ForbiddenError(Exception):
@@ -52,6 +58,7 @@ def read_pdparams(path: str | Path) -> dict[str, np.ndarray]:
     """
     try:
         with open(path, "rb") as file:
+            _check_memo(file, Path(path).stat().st_size)
             content = _ArrayUnpickler(file, encoding="latin1").load()
     except _ForbiddenError as error:
         raise UserError(
@@ -66,15 +73,36 @@ def read_pdparams(path: str | Path) -> dict[str, np.ndarray]:
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}; expected a dictionary of arrays by parameter name.")
     arrays = {}
-    for name, value in content.items():
+    for name, value in _joined(content, path).items():
         if name == _NAME_TABLE:
             continue
         if isinstance(value, tuple) and len(value) == 2:  # how Paddle pickles a tensor outside a state dict: (name, array)
             value = value[1]
         if not isinstance(value, np.ndarray):
             raise UserError(f"{path}: the entry '{name}' is a {type(value).__name__}; expected an array.")
-        arrays[str(name)] = _bfloat16_to_float32(value) if value.dtype == np.uint16 else value
+        arrays[str(name)] = bfloat16_to_float32(value) if value.dtype == np.uint16 else value
     return arrays
+
+
+def _check_memo(file: BinaryIO, size: int) -> None:
+    # CPython 3.11 makes room for any memo index, 64 GB for six bytes; an honest index never passes the number of bytes
+    for opcode, argument, _ in pickletools.genops(file):
+        if opcode.name in _PUT and argument > size:
+            raise _ForbiddenError(f"it numbers its parts up to {argument} in {size} bytes")
+    file.seek(0)
+
+
+def _joined(content: dict, path: str | Path) -> dict:
+    """Join arrays that paddle.save cut into `<name>@@.0`, `<name>@@.1`, ... because protocols 2 and 3 end at four gigabytes."""
+    content = dict(content)
+    try:
+        for name, entry in content.pop(_SLICES, {}).items():
+            pieces = [content.pop(piece) for piece in entry["slices"]]
+            content[name] = np.concatenate(pieces).reshape(entry["OriginShape"])
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"{path}: the pieces of a large array do not fit together ({reason}). Fetch the file again.") from None
+    return content
 
 
 def write_pdparams(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
@@ -125,14 +153,10 @@ def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
                 raise ValueError(f"'{name}' ends at byte {end} of {len(buffer)}")
             kind = _SAFETENSORS_TYPES[entry["dtype"]]
             array = np.frombuffer(bytes(buffer[begin:end]), dtype=kind).reshape(entry["shape"])
-            arrays[name] = _bfloat16_to_float32(array) if entry["dtype"] == "BF16" else array
+            arrays[name] = bfloat16_to_float32(array) if entry["dtype"] == "BF16" else array
         return arrays
     except (ValueError, KeyError, TypeError, AttributeError, struct.error, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as safetensors ({error}): it is truncated or damaged. Fetch it again.") from None
-
-
-def _bfloat16_to_float32(array: np.ndarray) -> np.ndarray:
-    return (array.astype(np.uint32) << 16).view(np.float32)
 
 
 def read_weights(folder: str | Path) -> tuple[dict[str, np.ndarray], Path]:
@@ -141,7 +165,7 @@ def read_weights(folder: str | Path) -> tuple[dict[str, np.ndarray], Path]:
     Returns the arrays by name and the file they came from.
     """
     folder = Path(folder)
-    readers = (("model_state.pdparams", read_pdparams), ("model.safetensors", read_safetensors))
+    readers = (("model_state.pdparams", read_pdparams), ("model.safetensors", read_safetensors), ("pytorch_model.bin", read_torch))
     for name, reader in readers:
         if (folder / name).is_file():
             arrays = reader(folder / name)

@@ -71,6 +71,7 @@ def demo(arguments, given: set[str], spelled: dict[str, str]) -> None:
         output_dir=folders["teacher"],
     )
     layers = load_classifier(str(folders["teacher"]), labels=task.labels, needs_head=True).config.num_hidden_layers
+    common["allow_weak_teacher"] = arguments.quick  # a few updates make no teacher
     student = {**common, "teacher_path": str(folders["teacher"]), "student_init": every_second_layer(layers)}
     _title("2/4 distil the student: hidden states and attention, then logits")
     _run(

@@ -7,6 +7,7 @@ Its limits: teacher and student share a vocabulary; sequence classification and 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,8 +28,9 @@ from tinybert.models.students import check_fit, check_positions, fresh_student, 
 from tinybert.objectives.tinybert import intermediate_objective, prediction_objective
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.recipes.announce import announce, check_type, describe_model, finished_before, record_end, record_start
-from tinybert.recipes.evaluate import held_out_loss, score, write_predictions
+from tinybert.recipes.evaluate import held_out_loss, predict, score, write_predictions
 from tinybert.recipes.task_data import TaskData, splits_for
+from tinybert.recipes.teacher_check import examine, judge
 from tinybert.recipes.training import train_stage
 from tinybert.report.plots import plot_run
 from tinybert.settings.groups import actions
@@ -92,6 +94,7 @@ def _load_teacher(arguments, labels: tuple[str, ...]) -> LoadedModel | None:
         needs_head=needs_head,
         do_lower_case=arguments.do_lower_case,
         role="teacher",
+        own_labels=tuple(arguments.teacher_labels.split(",")) if arguments.teacher_labels else None,
     )
 
 
@@ -159,10 +162,14 @@ class _Stage:
         stores = {name: data.store(name) for name in task.eval_splits}
         teacher = self._traced_teacher(layer, settings)
         record: dict = {}
-        if stage == "prediction" and teacher is not None and teacher.needs:
-            scores = score(self.teacher.model, data, stores, settings.eval_batch_size, teacher.head)
-            record["teacher_scores"] = scores
-            print("teacher on dev: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()), flush=True)
+        if teacher is not None and teacher.needs:
+            dev = stores[task.eval_splits[0]]
+            finding = examine(task, predict(self.teacher.model, dev, settings.eval_batch_size, teacher.head), dev.labels)
+            warning = judge(task, finding, self.arguments.allow_weak_teacher)
+            record["teacher_scores"] = finding.scores
+            if self.run_folder.writes:
+                print("teacher on dev: " + ", ".join(f"{name} {value:.4f}" for name, value in finding.scores.items()), flush=True)
+                print(*([warning] if warning else []), file=sys.stderr, sep="\n", end="\n" if warning else "")
 
         def start() -> None:
             if self.arguments.overwrite_output_dir:

@@ -79,6 +79,13 @@ class TaskDistillArguments(RunArguments, OptimisationArguments, DataArguments):
         unset="required unless --method none",
     )
     teacher_model_type: str = in_models("bert", help="the family of the teacher")
+    teacher_labels: str | None = in_models(
+        None,
+        help="what the teacher's outputs stand for, in their order, where its config.json does not name them",
+        metavar="LABEL,LABEL,...",
+        unset="from its config.json, else the task's order",
+    )
+    allow_weak_teacher: bool = in_models(False, help="go on with a teacher that is no better on dev than the majority class")
     student_model_name_or_path: str | None = in_models(
         None,
         help="the folder or name of the student to start from",

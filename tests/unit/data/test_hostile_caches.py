@@ -81,7 +81,12 @@ def test_two_processes_fetch_a_file_twice(tmp_path):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Counting, directory=tmp_path / "site"))
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    environment = {**os.environ, "TINYBERT_MIRROR": f"http://127.0.0.1:{server.server_port}", "no_proxy": "127.0.0.1", "PYTHONPATH": str(ROOT)}
+    environment = {
+        **os.environ,
+        "TINYBERT_MIRROR": f"http://127.0.0.1:{server.server_port}",
+        "no_proxy": "127.0.0.1",
+        "PYTHONPATH": str(ROOT),
+    }
     try:
         command = [sys.executable, "-c", FETCH, hashlib.sha256(content).hexdigest()]
         processes = [subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE) for _ in range(2)]

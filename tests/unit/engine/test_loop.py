@@ -132,12 +132,20 @@ def test_resumed_loop_differs_from_one_that_ran_through(tmp_path):
 def test_checkpoint_of_another_run_is_continued(tmp_path):
     made, _, _ = loop(tmp_path, checkpoint_steps=4)
     made.run()
-    again, layer, _ = loop(tmp_path, fingerprint={"seed": 2})
-    path = checkpoint.find(again.run_folder.checkpoints, "auto")
+    path = checkpoint.find(made.run_folder.checkpoints, "auto")
+    checkpoint.check(path, {"seed": 1}, allow_changes=False)
     with pytest.raises(UserError, match=r"other data or arguments:\n  seed: was 1, is 2\n(.|\n)*--resume_changed"):
-        again.run(path)
-    again.run(path, allow_changes=True)
-    assert again.step == 8
+        checkpoint.check(path, {"seed": 2}, allow_changes=False)
+    checkpoint.check(path, {"seed": 2}, allow_changes=True)
+
+
+def test_checkpoint_of_another_layer_is_loaded_in_part(tmp_path):
+    made, _, _ = loop(tmp_path, checkpoint_steps=4)
+    made.run()
+    again, layer, _ = loop(tmp_path)
+    layer.another = layer.create_parameter([1])
+    with pytest.raises(UserError, match="holds other parameters than this model"):
+        again.run(checkpoint.find(again.run_folder.checkpoints, "auto"))
 
 
 def test_too_many_checkpoints_are_kept(tmp_path):

@@ -1,0 +1,67 @@
+"""A teacher that knows nothing, or knows the labels in another order, is found before a student learns from it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tinybert.data.tasks import get_task
+from tinybert.errors import UserError
+from tinybert.recipes.teacher_check import examine, judge
+
+
+def _logits(labels: np.ndarray, classes: int, right: float, seed: int = 0) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    told = np.where(random.random(len(labels)) < right, labels, random.integers(0, classes, len(labels)))
+    return np.eye(classes)[told] * 3.0
+
+
+def _labels(classes: int, rows: int = 600, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, classes, rows)
+
+
+def test_a_teacher_with_labels_in_another_order_teaches_the_wrong_ones():
+    task, labels = get_task("MNLI"), _labels(3)
+    swapped = _logits(labels, 3, 0.8)[:, [1, 2, 0]]  # output 0 holds what belongs to label 1, and so on
+    finding = examine(task, swapped, labels)
+    assert finding.better_order == ("entailment", "neutral", "contradiction") and finding.better_accuracy > 0.8
+    with pytest.raises(UserError, match="--teacher_labels entailment,neutral,contradiction"):
+        judge(task, finding, allowed=True)
+
+
+def test_a_good_teacher_is_refused():
+    for name, classes in (("MNLI", 3), ("SST-2", 2), ("CoLA", 2)):
+        labels = _labels(classes)
+        finding = examine(get_task(name), _logits(labels, classes, 0.6), labels)
+        assert not finding.weak and finding.better_order is None and judge(get_task(name), finding, False) is None
+
+
+def test_a_teacher_of_the_majority_class_is_let_through():
+    task = get_task("MRPC")
+    labels = (np.random.default_rng(2).random(400) < 0.68).astype(int)
+    constant = np.tile([0.0, 1.0], (400, 1))
+    finding = examine(task, constant, labels)
+    assert finding.weak and finding.better_order is None
+    with pytest.raises(UserError, match="majority class(.|\n)*--allow_weak_teacher"):
+        judge(task, finding, allowed=False)
+    assert "majority class" in judge(task, finding, allowed=True)
+
+
+def test_an_honest_wnli_teacher_stops_the_run():
+    task, labels = get_task("WNLI"), np.array([0] * 40 + [1] * 31)
+    finding = examine(task, np.tile([1.0, 0.0], (71, 1)), labels)
+    assert finding.weak and judge(task, finding, allowed=False).startswith("warning")
+
+
+def test_a_small_dev_set_makes_chance_look_like_another_order():
+    labels = _labels(2, rows=12)
+    finding = examine(get_task("SST-2"), _logits(labels, 2, 0.0, seed=3), labels)
+    assert finding.better_order is None
+
+
+@pytest.mark.parametrize(("noise", "weak"), [(0.5, False), (1000.0, True)])
+def test_an_uncorrelated_regression_teacher_is_let_through(noise, weak):
+    random = np.random.default_rng(4)
+    labels = random.random(300).astype("float32") * 5
+    logits = (labels + noise * random.standard_normal(300))[:, None]
+    assert examine(get_task("STS-B"), logits, labels).weak == weak

@@ -1,0 +1,179 @@
+"""How a file is cut into records: tab-separated, comma-separated, JSON lines, or one JSON array."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from tinybert.data.source import LIMIT, Source
+from tinybert.errors import UserError
+
+FORMATS = ("tsv", "csv", "jsonl", "json")
+JSON = ("jsonl", "json")
+DELIMITERS = {"tsv": "\t", "csv": ","}
+_BY_SUFFIX = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_BLANKS = " \t\r\n"
+# numbers stay as they are written, so that the labels 1 and 1.0 are two and a long number is no error
+_DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
+
+Record = list[str] | dict[str, object]
+
+
+def format_of(path: Path) -> str:
+    """The format of a file by its suffix; `.json` is an array where the text begins with a bracket, else JSON lines.
+
+    Raises:
+        UserError: another suffix.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        return "json" if _Array(Source(path)).mark() == "[" else "jsonl"
+    if suffix not in _BY_SUFFIX:
+        raise UserError(
+            f"{path}: the suffix {suffix!r} names no format; expected {', '.join((*_BY_SUFFIX, '.json'))}\n"
+            f"Say what the file is with --file_format {'|'.join(FORMATS)}."
+        )
+    return _BY_SUFFIX[suffix]
+
+
+def records(source: Source, form: str, quoted: bool) -> Iterator[tuple[int, Record]]:
+    """The records of a file, each with the number of the line it begins on; a blank line is an empty record.
+
+    `form` is one of `FORMATS`. With `quoted`, fields of TSV and CSV may stand in double quotes (RFC 4180) and hold
+    delimiters and line ends; without, quotes are text.
+
+    Raises:
+        UserError: the text is not of this format; with file and line.
+    """
+    if form in JSON:
+        return _json_lines(source) if form == "jsonl" else _Array(source).items()
+    return _quoted(source, DELIMITERS[form]) if quoted else _split(source, DELIMITERS[form])
+
+
+# === Delimited text ===
+
+
+def _split(source: Source, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    for number, line in source.lines():
+        line = line.removesuffix("\n").removesuffix("\r")
+        yield number, line.split(delimiter) if line else []
+
+
+def _quoted(source: Source, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    csv.field_size_limit(LIMIT)  # of the whole process; its own limit of 128 KiB would refuse long documents
+    reader = csv.reader((line for _, line in source.lines()), delimiter=delimiter, strict=True)
+    while True:
+        number = reader.line_num + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            advice = "Close every double quote and double those inside a field, or read quotes as text with --quoting none."
+            raise source.error(number, f"a row that cannot be read ({error})", "fields as RFC 4180 writes them", advice) from None
+        yield number, row
+
+
+# === JSON ===
+
+
+def _object(source: Source, number: int, value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise source.error(
+            number, f"a JSON {_kind(value)}", 'an object such as {"text": "...", "label": "..."}', "Write one object per row."
+        )
+    return value
+
+
+def _kind(value: object) -> str:
+    return "list" if isinstance(value, list) else "null" if value is None else "text, number or truth value"
+
+
+def _json_lines(source: Source) -> Iterator[tuple[int, Record]]:
+    for number, line in source.lines():
+        if not line.strip(_BLANKS):
+            yield number, []
+            continue
+        try:
+            value = _DECODER.decode(line)
+        except (ValueError, RecursionError) as error:
+            advice = "Write one JSON object per line, or say --file_format json if the file is one array."
+            raise source.error(number, f"no JSON ({_reason(error)})", "one JSON object", advice) from None
+        yield number, _object(source, number, value)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at character {error.colno}"
+    return "nested too deeply"
+
+
+class _Array:
+    """One JSON array of objects, read through a window, so that a file of any length fits into memory."""
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.blocks = source, source.blocks()
+        self.held, self.line = "", 1  # the window, and the line it begins on
+
+    def mark(self) -> str:
+        """The next character that is not blank, "" at the end of the file."""
+        while True:
+            self._drop(len(self.held) - len(self.held.lstrip(_BLANKS)))
+            if self.held or not self._more():
+                return self.held[:1]
+
+    def items(self) -> Iterator[tuple[int, Record]]:
+        """The objects, each with the line it begins on."""
+        if self.mark() not in ("[", ""):
+            raise self._error("no bracket at the beginning", "a JSON array of objects: [{...}, {...}]")
+        self._drop(1)
+        following = self.mark()
+        while following and following != "]":
+            number = self.line
+            yield number, _object(self.source, number, self._item())
+            following = self.mark()
+            if following == ",":
+                self._drop(1)
+                if self.mark() == "]":
+                    raise self._error("a comma before the closing bracket", "another object")
+            elif following != "]":
+                raise self._error(f"{following or 'the end of the file'!r} after an object", "a comma or the closing bracket")
+        if following:
+            self._drop(1)
+            if self.mark():
+                raise self._error("text below the closing bracket", "the end of the file")
+
+    def _item(self) -> object:
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self.held)
+            except RecursionError as error:
+                raise self._error(f"no JSON ({_reason(error)})", "an object") from None
+            except ValueError as error:
+                if len(self.held) <= LIMIT and self._double():
+                    continue  # the window may end inside the object
+                number = self.line + self.held.count("\n", 0, getattr(error, "pos", 0))
+                raise self._error(f"no JSON ({getattr(error, 'msg', error)})", "an object", number) from None
+            self._drop(end)
+            return value
+
+    def _double(self) -> bool:
+        before = len(self.held)
+        while len(self.held) < 2 * before and self._more():
+            pass
+        return len(self.held) > before
+
+    def _more(self) -> bool:
+        block = next(self.blocks, "")
+        self.held += block
+        return bool(block)
+
+    def _drop(self, count: int) -> None:
+        self.line += self.held.count("\n", 0, count)
+        self.held = self.held[count:]
+
+    def _error(self, found: str, expected: str, number: int | None = None) -> UserError:
+        advice = "Is the file complete? If it has one object per line, say --file_format jsonl."
+        return self.source.error(number or self.line, found, expected, advice)

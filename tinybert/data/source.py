@@ -1,0 +1,81 @@
+"""The text of one data file: decoded piece by piece in bounded memory, with errors that name file and line."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from tinybert.errors import UserError
+
+LIMIT = 1 << 24  # bytes of a line, or characters of a quoted field or JSON object: a file that never ends a row is refused
+BLOCK = 1 << 16
+_BOM = b"\xef\xbb\xbf"
+_RECODE = "Save the file as UTF-8 (for example with iconv)."
+
+
+class Source:
+    """One UTF-8 file, with or without byte-order mark; `bytes_read` grows as it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.bytes_read = 0
+
+    def error(self, number: int, found: str, expected: str, advice: str) -> UserError:
+        """The error of line `number`: what was found, what was expected, what to do."""
+        return UserError(f"{self.path}, line {number}: found {found}, expected {expected}. {advice}")
+
+    def lines(self) -> Iterator[tuple[int, str]]:
+        """Numbered lines, cut at LF and nowhere else, with their ends.
+
+        Raises:
+            UserError: not UTF-8, a line longer than `LIMIT`, or a file that cannot be opened.
+        """
+        with self._open() as file:
+            number = 0
+            while raw := file.readline(LIMIT + 1):
+                number += 1
+                self.bytes_read += len(raw)
+                if len(raw) > LIMIT:
+                    raise self.error(number, f"more than {LIMIT >> 20} MiB without a line end", "shorter lines", "Is this a text file?")
+                yield number, self._decoded(raw.removeprefix(_BOM) if number == 1 else raw, number)
+
+    def blocks(self) -> Iterator[str]:
+        """The text in blocks of bounded size, wherever its lines end.
+
+        Raises:
+            UserError: not UTF-8, or a file that cannot be opened.
+        """
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        number, first = 1, True
+        with self._open() as file:
+            while True:
+                raw = file.read(BLOCK)
+                self.bytes_read += len(raw)
+                try:
+                    text = decoder.decode(raw.removeprefix(_BOM) if first else raw, final=not raw)
+                except UnicodeDecodeError as error:
+                    raise self._not_utf8(number + error.object[: error.start].count(b"\n"), error) from None
+                number, first = number + text.count("\n"), False
+                if text:
+                    yield text
+                if not raw:
+                    return
+
+    def _open(self) -> BinaryIO:
+        try:
+            return open(self.path, "rb")
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be read: {error.strerror or error}") from error
+
+    def _decoded(self, raw: bytes, number: int) -> str:
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise self._not_utf8(number, error) from None
+
+    def _not_utf8(self, number: int, error: UnicodeDecodeError) -> UserError:
+        before = error.object[: error.start]
+        at = error.start - (before.rfind(b"\n") + 1)
+        return self.error(number, f"the byte 0x{error.object[error.start]:02x} at position {at}, which is not UTF-8", "UTF-8 text", _RECODE)

@@ -1,0 +1,157 @@
+"""Reading a pickle as plain data: names stay names, calls become records, nothing is imported and nothing is called.
+
+Python's own unpickler is not used, not even with `find_class` closed: a few bytes make it reserve gigabytes (a memo index far beyond
+the file; CPython 3.11) or hash nested tuples for hours. Here a memo is a dictionary, keys of dictionaries are text, and whatever the
+stream asks for that data does not need is refused.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+
+class ForbiddenError(Exception):
+    """A pickle asks for something that a file of tensors does not need."""
+
+
+@dataclass(frozen=True)
+class Name:
+    """A reference to `module.name`; never looked up."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_VALUES = {
+    "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "INT", "LONG", "BINFLOAT",
+    "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING",
+}  # fmt: skip
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_PUT, _GET = {"PUT", "BINPUT", "LONG_BINPUT"}, {"GET", "BINGET", "LONG_BINGET"}
+_NOTHING = {"PROTO", "FRAME"}
+
+
+class InertUnpickler:
+    """One pickle stream as lists, tuples, dictionaries, numbers, text and what `call` and `persistent` make of the rest.
+
+    call: gets a `Name` and the tuple of arguments where the stream wants a call; returns a record, or raises ForbiddenError.
+    persistent: gets a persistent id; returns a record, or raises ForbiddenError.
+    names: the references that may occur at all.
+    """
+
+    def __init__(self, names: set[Name], call: Callable[[Name, tuple], object], persistent: Callable[[object], object]) -> None:
+        self.names, self.call, self.persistent = names, call, persistent
+
+    def load(self, stream: BinaryIO) -> object:
+        """Read up to the end of one pickle.
+
+        Raises:
+            ForbiddenError: the stream asks for more than data.
+            ValueError, IndexError, KeyError, TypeError: it is damaged.
+        """
+        self.stack: list = []
+        self.outer: list[list] = []
+        self.memo: dict[int, object] = {}
+        for opcode, argument, _ in pickletools.genops(stream):
+            if opcode.name == "STOP":
+                return self.stack.pop()
+            self._step(opcode.name, argument)
+        raise ValueError("the pickle has no end")
+
+    def _step(self, name: str, argument: object) -> None:
+        stack = self.stack
+        if name in _VALUES:
+            stack.append(argument)
+        elif name in _CONSTANTS:
+            stack.append(_CONSTANTS[name])
+        elif name in _PUT:
+            self.memo[argument] = stack[-1]
+        elif name == "MEMOIZE":
+            self.memo[len(self.memo)] = stack[-1]
+        elif name in _GET:
+            stack.append(self.memo[argument])
+        elif name in ("GLOBAL", "STACK_GLOBAL"):
+            self._refer(name, argument)
+        elif name == "REDUCE":
+            arguments, function = stack.pop(), stack.pop()
+            if not isinstance(function, Name) or not isinstance(arguments, tuple):
+                raise ForbiddenError("it calls something that is no known function")
+            stack.append(self.call(function, arguments))
+        elif name == "BINPERSID":
+            stack.append(self.persistent(stack.pop()))
+        elif name == "BUILD":
+            stack.pop()  # attributes of a dictionary (`_metadata` of a state dict): of no use here
+            if not isinstance(stack[-1], dict):
+                raise ForbiddenError("it sets attributes of something that is no dictionary")
+        elif name not in _NOTHING:
+            self._container(name)
+
+    def _refer(self, kind: str, argument: object) -> None:
+        if kind == "GLOBAL":
+            module, _, name = str(argument).partition(" ")
+        else:
+            name, module = self.stack.pop(), self.stack.pop()
+        reference = Name(str(module), str(name))
+        if reference not in self.names:
+            raise ForbiddenError(f"it refers to {reference}")
+        self.stack.append(reference)
+
+    def _container(self, name: str) -> None:
+        stack = self.stack
+        if name == "MARK":
+            self.outer.append(stack)
+            self.stack = []
+        elif name in ("EMPTY_TUPLE", "EMPTY_LIST", "EMPTY_DICT"):
+            stack.append({"EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": dict}[name]())
+        elif name in _TUPLES:
+            count = _TUPLES[name]
+            if len(stack) < count:
+                raise IndexError("a tuple of more than there is")
+            stack[-count:] = [tuple(stack[-count:])]
+        elif name in ("TUPLE", "LIST", "DICT"):
+            items = self._since_mark()
+            self.stack.append(tuple(items) if name == "TUPLE" else items if name == "LIST" else fill({}, _pairs(items)))
+        elif name == "SETITEM":
+            value, key = stack.pop(), stack.pop()
+            fill(_expect(stack[-1], dict), [(key, value)])
+        elif name == "SETITEMS":
+            items = self._since_mark()
+            fill(_expect(self.stack[-1], dict), _pairs(items))
+        elif name == "APPEND":
+            value = stack.pop()
+            _expect(stack[-1], list).append(value)
+        elif name == "APPENDS":
+            items = self._since_mark()
+            _expect(self.stack[-1], list).extend(items)
+        else:
+            raise ForbiddenError(f"it uses the pickle instruction {name}")
+
+    def _since_mark(self) -> list:
+        items, self.stack = self.stack, self.outer.pop()
+        return items
+
+
+def fill(target: dict, pairs: list) -> dict:
+    """Put pairs into a dictionary whose keys are text or numbers: hashing a nested tuple may take longer than anyone waits."""
+    for key, value in pairs:
+        if not isinstance(key, (str, int)):
+            raise ForbiddenError(f"a dictionary in it has a key of type {type(key).__name__}")
+        target[key] = value
+    return target
+
+
+def _pairs(items: list) -> list:
+    return list(zip(items[::2], items[1::2], strict=True))
+
+
+def _expect(value: object, kind: type):
+    if not isinstance(value, kind):
+        raise TypeError(f"a {kind.__name__} was expected, a {type(value).__name__} is there")
+    return value

@@ -1,0 +1,84 @@
+"""Whether a teacher knows its task, and in the task's label order, before anybody learns from it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinybert.data.metrics import majority_baseline, score
+from tinybert.data.tasks import Task
+from tinybert.errors import UserError
+
+WARNS_ONLY = ("WNLI",)  # on WNLI the majority class is what honest models reach
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the dev rows say of a teacher: its scores, the scores of guessing, and its best label order where that is not the task's."""
+
+    scores: dict[str, float]
+    baseline: float
+    margin: float
+    weak: bool
+    better_order: tuple[str, ...] | None
+    better_accuracy: float
+
+
+def examine(task: Task, logits: np.ndarray, labels: np.ndarray) -> Finding:
+    """Score a teacher's logits `[N, C]` on labelled rows `[N]` and under every other order of its outputs.
+
+    Weak: accuracy at or below the majority class plus two standard errors; for a regression, a correlation at or below 2 / sqrt(N).
+    Orders: the assignment of outputs to labels with the most hits (Hungarian algorithm on the confusion matrix), which stands for all
+    C! orders.
+    """
+    scores = score(task, logits, labels)
+    if task.regression:
+        reached, baseline, margin = scores[task.metric], 0.0, 2 / math.sqrt(len(labels))
+        return Finding(scores, baseline, margin, reached <= margin, None, reached)
+    from scipy.optimize import linear_sum_assignment
+
+    predicted = logits.argmax(1)
+    accuracy = float((predicted == labels).mean())
+    baseline = _majority(task, labels)
+    margin = 2 * math.sqrt(baseline * (1 - baseline) / len(labels))
+    confusion = np.zeros((len(task.labels),) * 2, np.int64)
+    np.add.at(confusion, (predicted, labels), 1)
+    outputs, means = linear_sum_assignment(-confusion)
+    best = float(confusion[outputs, means].sum() / len(labels))
+    better = best > accuracy + margin and best > baseline + margin
+    order = tuple(task.labels[i] for i in means) if better else None
+    return Finding(scores, baseline, margin, accuracy <= baseline + margin, order, best)
+
+
+def _majority(task: Task, labels: np.ndarray) -> float:
+    if "accuracy" in task.metrics:
+        return majority_baseline(task, labels)["accuracy"]
+    return float(np.bincount(labels).max() / len(labels))
+
+
+def judge(task: Task, finding: Finding, allowed: bool) -> str | None:
+    """Refuse a teacher that knows no more than the majority class; returns a line to print where it is let through.
+
+    Raises:
+        UserError: the outputs stand in another order, or the teacher is weak and `allowed` is False.
+    """
+    reached = ", ".join(f"{name} {value:.4f}" for name, value in finding.scores.items())
+    if finding.better_order is not None:
+        raise UserError(
+            f"the teacher scores {reached} on dev in the task's label order {', '.join(task.labels)}, but accuracy "
+            f"{finding.better_accuracy:.4f} if its outputs stand for {', '.join(finding.better_order)}.\n"
+            "Its config.json (id2label) names no labels, so the order is a guess: it was most likely fine-tuned with that other order.\n"
+            f"Say so with --teacher_labels {','.join(finding.better_order)}, or name the labels in its config.json."
+        )
+    if not finding.weak:
+        return None
+    guess = "no correlation" if task.regression else f"the majority class ({finding.baseline:.4f})"
+    message = f"the teacher scores {reached} on dev: within two standard errors ({finding.margin:.4f}) of {guess}"
+    if allowed or task.name in WARNS_ONLY:
+        return f"warning: {message}"
+    raise UserError(
+        f"{message}.\nA student would learn guessing from it. Fine-tune the teacher first (benchmark/glue/run_glue.py), check that it "
+        "belongs to this task, or go on with --allow_weak_teacher."
+    )
