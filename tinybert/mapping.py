@@ -40,6 +40,11 @@ class LayerMap:
         Raises:
             UserError: the map reaches outside an encoder, or is not strictly increasing.
         """
+        if student_layers > teacher_layers and name in ("uniform", "top", "bottom", "double"):
+            raise UserError(
+                f"the layer map '{name}' cannot pair a student of {student_layers} and a teacher of {teacher_layers} layers: each student "
+                "layer needs a teacher layer of its own.\nUse --layer_map last, explicit pairs, or a shallower student."
+            )
         students, teachers = range(student_layers + 1), teacher_layers
         if name == "uniform":
             hidden = [(m, round(m * teachers / student_layers)) for m in students]

@@ -63,7 +63,8 @@ def distill(*words: object) -> None:
     """`task_distill.py` in this process."""
     from tinybert.recipes.task_distill import task_distill as recipe
 
-    parsed = parse(TaskDistillArguments, [*map(str, words)])
+    # the teachers of these tests have seen a few rows; what becomes of weak ones is tested in test_teacher_check.py
+    parsed = parse(TaskDistillArguments, [*map(str, words), "--allow_weak_teacher"])
     recipe(parsed.arguments, parsed.given, parsed.spelled)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinybert.settings.arguments import DemoArguments, DownloadArguments, FinetuneArguments, TaskDistillArguments
+from tinybert.settings.arguments import ConvertArguments, DemoArguments, DownloadArguments, FinetuneArguments, TaskDistillArguments
 from tinybert.settings.options import Arguments, Option, options_of
 from tinybert.settings.presets import PRESETS
 
@@ -10,6 +10,7 @@ SCRIPTS: dict[str, type[Arguments]] = {
     "task_distill.py": TaskDistillArguments,
     "benchmark/glue/run_glue.py": FinetuneArguments,
     "python -m tinybert demo": DemoArguments,
+    "python -m tinybert convert": ConvertArguments,
     "python -m tinybert download": DownloadArguments,
 }
 _HEADER = """# Options

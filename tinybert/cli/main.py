@@ -17,6 +17,7 @@ _VERBS = {
         "distil a teacher into a student (task_distill.py)", "TaskDistillArguments", "task_distill:task_distill",
     ),
     "demo": ("both of them in small, on the data that comes with the package", "DemoArguments", "demo:demo"),
+    "convert": ("write a model in Hugging Face's or PaddleNLP's layout", "ConvertArguments", "convert:convert"),
     "download": ("fetch GLUE data ahead of a run", "DownloadArguments", "download:download"),
 }  # fmt: skip
 _FLAGS = "print every option as Markdown (docs/flags.md)"

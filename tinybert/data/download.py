@@ -119,7 +119,7 @@ def _copy(answer: http.client.HTTPResponse, out: BinaryIO, size: int, digests: d
 
 
 def download_task(task: Task, folder: str | Path) -> list[Path]:
-    """Fetch the files of a GLUE task that are missing in `folder`; returns those written. Existing files stay as they
+    """Fetch the files of a known task that are missing in `folder`; returns those written. Existing files stay as they
     are.
 
     Raises:
@@ -146,30 +146,40 @@ def download_task(task: Task, folder: str | Path) -> list[Path]:
 
 def _published_table() -> dict[str, dict]:
     try:
+        from paddlenlp.datasets.chnsenticorp import ChnSentiCorp
+        from paddlenlp.datasets.clue import Clue
         from paddlenlp.datasets.glue import Glue
     except Exception as error:  # PaddleNLP's import fails in many ways, depending on what is installed beside it
         raise DownloadError(f"the addresses come from PaddleNLP, which cannot be imported: {error}") from error
-    return Glue.BUILDER_CONFIGS
+    chn = {"url": ChnSentiCorp.URL, "md5": ChnSentiCorp.MD5, "splits": {name: list(meta) for name, meta in ChnSentiCorp.SPLITS.items()}}
+    return {**Glue.BUILDER_CONFIGS, **Clue.BUILDER_CONFIGS, "chnsenticorp": chn}
 
 
 def _write_from_zip(entry: dict, folder: Path, missing: list[str]) -> None:
     archive = folder / PurePosixPath(urlsplit(entry["url"]).path).name
     kept = archive.exists()
     fetch(entry["url"], archive, md5=entry["md5"])
-    # only these member names are ever opened, and only their last part becomes a path
+    # only these members, or ends of their paths, are ever opened, and only their last part becomes a path
     members = {PurePosixPath(split[0].replace(os.sep, "/")) for split in entry["splits"].values()}
     try:
         with zipfile.ZipFile(archive) as content:
-            names = set(content.namelist())
             for member in sorted(members):
-                if member.name in missing and str(member) in names:
-                    with content.open(str(member)) as source, _complete_or_absent(folder / member.name) as out:
+                name = _in_archive(member, content.namelist())
+                if member.name in missing and name is not None:
+                    with content.open(name) as source, _complete_or_absent(folder / member.name) as out:
                         shutil.copyfileobj(source, out, 1 << 20)
     except zipfile.BadZipFile as error:
         raise DownloadError(f"{archive} is not a readable zip archive: {error}. Delete it and try again.") from error
     finally:
         if not kept:
             archive.unlink(missing_ok=True)
+
+
+def _in_archive(member: PurePosixPath, names: list[str]) -> str | None:
+    """The archive's name for a file: the published path or an end of it, since unpacking may have added a folder for the archive."""
+    ends = {"/".join(member.parts[i:]) for i in range(len(member.parts))}
+    found = [name for name in names if name in ends]
+    return max(found, key=len, default=None)
 
 
 def _write_mrpc(entry: dict, folder: Path, missing: list[str]) -> None:

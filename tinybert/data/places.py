@@ -43,7 +43,9 @@ def locate(
     glue_dir: str | Path | None = None,
     splits: Sequence[str] = (),
 ) -> Path:
-    """The folder of a task's files: `data_dir`, else `glue_dir/<TASK>`, else `data_home()/Glue/<TASK>`.
+    """The folder of a task's files: `data_dir`, else `glue_dir/<TASK>`, else `data_home()/Glue/<TASK>` (CLUE tasks: `Clue`).
+
+    A user's own files have absolute paths; they must be there, and the folder is `Path()`.
 
     `splits` names those that must be there; without it one file of the task is enough. What is missing below `glue_dir`
     or `data_home()` is downloaded; what is missing in `data_dir` is an error, since a download into a mistyped path
@@ -52,17 +54,22 @@ def locate(
     Raises:
         UserError: the files are not there and could not be downloaded; the message names them and where to put them.
     """
+    if task.own:
+        return _own(task, splits)
     if data_dir is not None:
         return _explicit(task, Path(data_dir).expanduser(), splits)
     if task.name == "demo":
         return _explicit(task, demo_folder(), splits)
-    parent = Path(glue_dir).expanduser() if glue_dir is not None else data_home() / "Glue"
+    parent = Path(glue_dir).expanduser() if glue_dir is not None else data_home() / task.home
     if glue_dir is not None and not parent.is_dir():
         raise UserError(f"--glue_dir {parent} is not a folder. Give the folder that holds {task.folder}/, or create it.")
     folder = _any_case(parent, task.folder)
     missing = _missing(task, folder, splits)
     if not missing:
         return folder
+    for other in (_any_case(parent, name) for name in task.also):
+        if other.is_dir() and not _missing(task, other, splits):
+            return other
     own = [task.splits[name].file for name in splits if name == "train_aug"]
     if own and own == missing:
         raise UserError(
@@ -70,6 +77,14 @@ def locate(
         )
     _download(task, folder, missing)
     return folder
+
+
+def _own(task: Task, splits: Sequence[str]) -> Path:
+    for file in _missing(task, Path(), splits):
+        if "train_aug" in splits and file == task.split("train_aug").file:
+            raise UserError(f"{file} does not exist: --use_aug reads the augmented rows from there, in the format of the training file.")
+        raise UserError(f"{file} does not exist. It should hold rows of {task.name}.")
+    return Path()
 
 
 def _any_case(parent: Path, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Reading a task's tab-separated files, strictly: what does not fit is named with file and line."""
+"""Reading a task's files, strictly: what does not fit is named with file and line."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from tinybert import storage
+from tinybert.data.fields import FieldReader, Fields
 from tinybert.data.tasks import Split, Task
 from tinybert.errors import UserError
 
-_BOM = b"\xef\xbb\xbf"
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass
@@ -69,128 +70,100 @@ def read_split(task: Task, folder: str | Path, split: str) -> Examples:
         labels=None if columns.label is None else np.concatenate([chunk.labels for chunk in chunks]),
         source=path,
         sha256=storage.sha256_of(path),
-        ids=None if columns.index is None else [i for chunk in chunks for i in chunk.ids or ()],
+        ids=None if chunks[0].ids is None else [i for chunk in chunks for i in chunk.ids or ()],
     )
 
 
 def iter_rows(task: Task, folder: str | Path, split: str, chunk_rows: int = 16384) -> Iterator[Chunk]:
     """Read a split chunk by chunk, so that a file of any length needs the memory of one chunk.
 
-    UTF-8 with or without byte-order mark; lines end with LF or CRLF, the last one with or without; nothing is unquoted,
-    as in the published readers (fields that start with a double quote are ordinary text).
+    UTF-8 with or without byte-order mark; lines end with LF or CRLF, the last one with or without; in plain TSV nothing
+    is unquoted, as in the published readers (fields that start with a double quote are ordinary text). Rows without label
+    and index are numbered from 0.
 
     Raises:
-        UserError: a missing or empty file, broken UTF-8, a wrong number of columns, an unknown label, a score that is
-        not a
-            finite number; with file, line and what to do.
+        UserError: a missing or empty file, broken UTF-8, a wrong number of columns, a missing column or key, an unknown
+            label, a score that is not a finite number; with file, line and what to do.
     """
     path = split_path(task, folder, split)
     columns = task.split(split)
-    reader = _Rows(task, columns, path)
-    rows: list[list[str]] = []
+    values = _Values(task)
+    reader = FieldReader(path, columns, task.name, values.known)
+    rows: list[Fields] = []
     labels: list[float] = []
-    count = 0
-    for row, label in reader:
+    count, skipped = 0, 0
+    for row in reader:
+        if columns.label is not None:
+            text = (row.label or "").strip()
+            if text in columns.skipped_labels:
+                skipped += 1
+                continue
+            value = values.of(text)
+            if value is None:
+                raise _wrong_label(reader, task, columns, text, row.line)
+            labels.append(value)
         rows.append(row)
-        labels.append(label)
         if len(rows) == chunk_rows:
+            yield _chunk(task, columns, rows, labels, count, reader.source.bytes_read)
             count += len(rows)
-            yield _chunk(task, columns, rows, labels, reader.bytes_read)
             rows, labels = [], []
     if rows:
-        yield _chunk(task, columns, rows, labels, reader.bytes_read)
+        yield _chunk(task, columns, rows, labels, count, reader.source.bytes_read)
     if reader.short:
         print(f"{path}: {reader.short} rows with too few columns were left out", file=sys.stderr)
+    if skipped:
+        print(f"{path}: {skipped} rows labelled {' or '.join(columns.skipped_labels)} were left out", file=sys.stderr)
     if not count and not rows:
-        raise UserError(f"{path} has no rows{' below its header' if columns.header else ''}. Is the file complete?")
+        raise UserError(f"{path} has no rows{' below its header' if columns.has_header else ''}. Is the file complete?")
 
 
-def _chunk(task: Task, split: Split, rows: list[list[str]], labels: list[float], bytes_read: int) -> Chunk:
+def iter_labels(path: Path, split: Split, task_name: str) -> Iterator[tuple[int, str]]:
+    """The label of every row as text, with the line it stands on; see `iter_rows` for what is refused."""
+    for row in FieldReader(path, split, task_name, lambda _: False):
+        yield row.line, (row.label or "").strip()
+
+
+def _chunk(task: Task, split: Split, rows: list[Fields], labels: list[float], before: int, bytes_read: int) -> Chunk:
+    ids = None
+    if split.index is not None:
+        ids = [row.index or "" for row in rows]
+    elif split.label is None:
+        ids = [str(before + i) for i in range(len(rows))]
     return Chunk(
-        text_a=[row[split.text_a] for row in rows],
-        text_b=None if split.text_b is None else [row[split.text_b] for row in rows],
+        text_a=[row.text_a for row in rows],
+        text_b=None if split.text_b is None else [row.text_b or "" for row in rows],
         labels=None if split.label is None else np.array(labels, np.float32 if task.regression else np.int64),
-        ids=None if split.index is None else [row[split.index] for row in rows],
+        ids=ids,
         bytes_read=bytes_read,
     )
 
 
-class _Rows:
-    """The checked rows of one file, each with its label's value."""
+def _wrong_label(reader: FieldReader, task: Task, split: Split, text: str, number: int) -> UserError:
+    some = ", ".join(task.labels[:30]) + (f", ... ({len(task.labels)} labels)" if len(task.labels) > 30 else "")
+    expected = "a finite number" if task.regression else f"one of {some}"
+    column = split.label + 1 if isinstance(split.label, int) else repr(split.label)
+    advice = f"Correct the row, or check that the file belongs to {task.name}."
+    return reader.source.error(number, f"the label {text!r} in column {column}", expected, advice)
 
-    def __init__(self, task: Task, split: Split, path: Path) -> None:
-        self.task, self.columns, self.path = task, split, path
+
+class _Values:
+    """What the text of a label stands for: the index of a class, or a score."""
+
+    def __init__(self, task: Task) -> None:
+        self.regression = task.regression
         self.index_of = {label: i for i, label in enumerate(task.labels)}
-        self.width: int | None = None  # of the header, or of the first row
-        self.short = 0
-        self.bytes_read = 0
 
-    def __iter__(self) -> Iterator[tuple[list[str], float]]:
-        blank = 0  # line number of a blank line, which is fine at the end of the file only
-        with open(self.path, "rb") as file:
-            for number, raw in enumerate(file, start=1):  # a binary file is cut at \n and nowhere else
-                self.bytes_read += len(raw)
-                line = self._decode(raw.removeprefix(_BOM) if number == 1 else raw, number)
-                if not line.strip():
-                    blank = blank or number
-                    continue
-                if blank:
-                    raise self._error(blank, "a blank line between rows", "a row", "Delete the line.")
-                row = line.split("\t")
-                if number == 1 and self.columns.header:
-                    self._check_header(row)
-                elif self._fits(row, number):
-                    yield row, self._label(row, number)
-
-    def _decode(self, raw: bytes, number: int) -> str:
-        try:
-            line = raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            found = f"the byte 0x{raw[error.start]:02x} at position {error.start}, which is not UTF-8"
-            raise self._error(number, found, "UTF-8 text", "Save the file as UTF-8 (for example with iconv).") from None
-        return line.removesuffix("\n").removesuffix("\r")
-
-    def _check_header(self, row: list[str]) -> None:
-        column = self.columns.label
-        if column is not None and column < len(row) and self._value(row[column].strip()) is not None:
-            raise self._error(1, f"a row with the label {row[column].strip()!r}", "the names of the columns", "Add a header line.")
-        self._set_width(row, 1)
-
-    def _set_width(self, row: list[str], number: int) -> None:
-        if len(row) <= self.columns.last_column:
-            need = f"at least {self.columns.last_column + 1} columns separated by tabs"
-            raise self._error(number, f"{len(row)} columns", need, f"Is this the {self.columns.file} of {self.task.name}?")
-        self.width = len(row)
-
-    def _fits(self, row: list[str], number: int) -> bool:
-        if self.width is None:
-            self._set_width(row, number)
-        if len(row) == self.width:
-            return True
-        if len(row) < self.width and self.columns.skips_short_rows:
-            self.short += 1
-            return False
-        raise self._error(number, f"{len(row)} columns", f"{self.width}", "Look for a tab or line break inside a sentence.")
-
-    def _label(self, row: list[str], number: int) -> float:
-        if self.columns.label is None:
-            return 0
-        text = row[self.columns.label].strip()
-        value = self._value(text)
-        if value is None:
-            expected = "a finite number" if self.task.regression else f"one of {', '.join(self.task.labels)}"
-            where = f"the label {text!r} in column {self.columns.label + 1}"
-            raise self._error(number, where, expected, f"Correct the row, or check that the file belongs to {self.task.name}.")
-        return value
-
-    def _value(self, text: str) -> float | None:
-        if not self.task.regression:
+    def of(self, text: str) -> float | None:
+        """The value, None for a text that is no label of the task."""
+        if not self.regression:
             return self.index_of.get(text)
         try:
             value = float(text)
         except ValueError:
             return None
-        return value if math.isfinite(value) else None
+        # float() takes 1_000 for a thousand; a score beyond float32 would be stored as infinite
+        return value if math.isfinite(value) and abs(value) <= _LARGEST and "_" not in text else None
 
-    def _error(self, number: int, found: str, expected: str, advice: str) -> UserError:
-        return UserError(f"{self.path}, line {number}: found {found}, expected {expected}. {advice}")
+    def known(self, text: str) -> bool:
+        """Whether this could be the label of a row."""
+        return self.of(text) is not None

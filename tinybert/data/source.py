@@ -47,17 +47,17 @@ class Source:
         Raises:
             UserError: not UTF-8, or a file that cannot be opened.
         """
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        number, first = 1, True
+        decoder = codecs.getincrementaldecoder("utf-8-sig")()
+        number = 1
         with self._open() as file:
             while True:
                 raw = file.read(BLOCK)
                 self.bytes_read += len(raw)
                 try:
-                    text = decoder.decode(raw.removeprefix(_BOM) if first else raw, final=not raw)
+                    text = decoder.decode(raw, final=not raw)
                 except UnicodeDecodeError as error:
                     raise self._not_utf8(number + error.object[: error.start].count(b"\n"), error) from None
-                number, first = number + text.count("\n"), False
+                number += text.count("\n")
                 if text:
                     yield text
                 if not raw:

@@ -153,14 +153,13 @@ def _open_whole(target: Path) -> TokenStore | None:
 
 
 def _describe(task: Task, split: str, source: Path, tokenizer: WordPiece, max_seq_length: int) -> dict:
-    columns = task.split(split)
     return {
         "format": FORMAT,
         "source_sha256": storage.sha256_of(source),
         "tokenizer": tokenizer.fingerprint,
         "vocab_size": tokenizer.vocab_size,
         "max_seq_length": max_seq_length,
-        "columns": [columns.text_a, columns.text_b, columns.label, columns.header, columns.skips_short_rows],
+        "columns": task.split(split).key,
         "labels": list(task.labels),
     }
 

@@ -8,34 +8,50 @@ from dataclasses import dataclass, replace
 
 from tinybert.errors import UserError
 
+Column = int | str  # a column's number, counted from 0, or its name in the header; for JSON the name of a key
+
 
 @dataclass(frozen=True)
 class Split:
-    """One tab-separated file of a task; columns count from 0.
+    """One file of a task and the columns that are read.
 
-    `header`: the first line names the columns. `index`: the column that a submission file repeats.
-    `skips_short_rows`: rows with too few columns are counted and left out instead of being an error.
+    `header`: the first line of a TSV or CSV file names the columns. `index`: the column that a submission file repeats; without
+    it rows are numbered. `skips_short_rows`: rows with too few columns are counted and left out instead of being an error;
+    `skipped_labels`: so are rows with one of these labels. `format`: tsv, csv, jsonl or json (see `formats.py`); `quoted`: fields
+    of TSV and CSV may stand in double quotes.
     """
 
     file: str
-    text_a: int
-    text_b: int | None = None
-    label: int | None = None
+    text_a: Column
+    text_b: Column | None = None
+    label: Column | None = None
     header: bool = True
-    index: int | None = None
+    index: Column | None = None
     skips_short_rows: bool = False
+    format: str = "tsv"
+    quoted: bool = False
+    skipped_labels: tuple[str, ...] = ()
 
     @property
-    def last_column(self) -> int:
-        """The highest column that is read."""
-        return max(c for c in (self.text_a, self.text_b, self.label, self.index) if c is not None)
+    def has_header(self) -> bool:
+        """Whether the first line is no row."""
+        return self.header and self.format in ("tsv", "csv")
+
+    @property
+    def key(self) -> list:
+        """What decides how the file is read, for the name of stored tokens."""
+        columns = [self.text_a, self.text_b, self.label, self.header, self.skips_short_rows]
+        own = [self.format, self.quoted, list(self.skipped_labels)]
+        return columns if own == ["tsv", False, []] else columns + own  # tokens stored by earlier versions stay good
 
 
 @dataclass(frozen=True)
 class Task:
     """A sentence or sentence-pair task: `labels` in the order of the logits, empty for a regression.
 
-    `metrics` are the names that `metrics.score` reports, `metric` the one that decides which model is the best.
+    `metrics` are the names that `metrics.score` reports, `metric` the one that decides which model is the best. `home` is the
+    folder below DATA_HOME that holds `folder`, and `also` are the folders below `home` where PaddleNLP unpacks the same files.
+    `own`: the files are the user's, with absolute paths, and looked for nowhere else. `bounds` are the limits of a score.
     """
 
     name: str
@@ -44,6 +60,10 @@ class Task:
     splits: dict[str, Split]
     metrics: tuple[str, ...] = ("accuracy",)
     metric: str = "accuracy"
+    home: str = "Glue"
+    also: tuple[str, ...] = ()
+    own: bool = False
+    bounds: tuple[float, float] | None = None
 
     @property
     def regression(self) -> bool:
@@ -81,9 +101,15 @@ class Task:
         return self.splits[name]
 
 
+def augmented(train: Split) -> Split:
+    """The augmented rows beside a training file: `train_aug.tsv` beside `train.tsv`, read in the same way."""
+    stem, dot, suffix = train.file.rpartition(".")
+    return replace(train, file=f"{stem}_aug{dot}{suffix}" if dot else f"{train.file}_aug")
+
+
 def _splits(train: Split, test: Split | None, dev: dict[str, Split] | None = None) -> dict[str, Split]:
     dev = dev or {"dev": replace(train, file="dev.tsv")}
-    splits = {"train": train, "train_aug": replace(train, file="train_aug.tsv"), **dev}
+    splits = {"train": train, "train_aug": augmented(train), **dev}
     if test is not None:
         splits["test"] = test
     return splits
@@ -132,6 +158,7 @@ _GLUE = (
         _splits(Split("train.tsv", 7, 8, 9), Split("test.tsv", 7, 8, index=0)),
         metrics=("pearson", "spearman", "pearson_and_spearman"),
         metric="pearson_and_spearman",
+        bounds=(0.0, 5.0),
     ),
     Task(
         "QQP",
@@ -148,8 +175,38 @@ _GLUE = (
 )
 _DEMO = Task("demo", "demo", _BINARY, _splits(Split("train.tsv", 0, label=1), None))
 
+
+def _clue_task(name: str, labels: tuple[str, ...], pair: bool, index: str | None = None, **more) -> Task:
+    text = ("sentence1", "sentence2") if pair else ("sentence", None)
+    train = Split(more.get("train_file", "train.json"), *text, "label", format="jsonl", skipped_labels=more.get("skipped", ()))
+    test = replace(train, file="test.json", label=None, index=index, skipped_labels=())
+    splits = _splits(train, test, {"dev": replace(train, file="dev.json")})
+    return Task(name, name, labels, splits, home="Clue", also=(f"{name.lower()}_public",))
+
+
+# File names, label order and the rows labelled "-" that are left out are those of PaddleNLP's CLUE reader. Where the id of a
+# test row could not be seen in a published file, rows are numbered, which is what CLUE's ids are.
+_TNEWS = tuple(str(label) for label in range(100, 117) if label not in (105, 111))
+_CLUE = (
+    _clue_task("TNEWS", _TNEWS, pair=False, index="id"),
+    _clue_task("AFQMC", _BINARY, pair=True, index="id"),
+    _clue_task("IFLYTEK", tuple(map(str, range(119))), pair=False),
+    _clue_task("OCNLI", ("entailment", "contradiction", "neutral"), pair=True, train_file="train.50k.json", skipped=("-",)),
+    _clue_task("CMNLI", ("contradiction", "entailment", "neutral"), pair=True, skipped=("-",)),
+)
+# columns by name: some copies of this set have a further column before the label, and some test files have none
+_CHN_SENTI_CORP = Task(
+    "ChnSentiCorp",
+    "ChnSentiCorp",
+    _BINARY,
+    _splits(Split("train.tsv", "text_a", label="label"), Split("test.tsv", "text_a")),
+    home="",
+    also=("ChnSentiCorp/ChnSentiCorp/ChnSentiCorp",),
+)
+
 GLUE_TASKS: tuple[str, ...] = tuple(task.name for task in _GLUE)
-TASKS: dict[str, Task] = {task.name: task for task in (*_GLUE, _DEMO)}
+CLUE_TASKS: tuple[str, ...] = tuple(task.name for task in _CLUE)
+TASKS: dict[str, Task] = {task.name: task for task in (*_GLUE, *_CLUE, _CHN_SENTI_CORP, _DEMO)}
 
 
 def _plain(name: str) -> str:

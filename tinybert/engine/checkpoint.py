@@ -37,7 +37,7 @@ def write(folder: Path, step: int, checkpoint: Checkpoint, keep: int = 2) -> Pat
     path = folder / f"step_{step:08d}"
     with storage.new_folder(path, replace=True) as temporary:
         for name in _ARRAYS:
-            arrays = {key: np.ascontiguousarray(array) for key, array in getattr(checkpoint, name).items()}
+            arrays = {key: np.asarray(array, order="C") for key, array in getattr(checkpoint, name).items()}
             save_file(arrays, temporary / f"{name}.safetensors")
         (temporary / "state.json").write_text(json.dumps(checkpoint.state, indent=1), encoding="utf-8")
     for old in _listed(folder)[keep:]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tinybert.errors import UserError
@@ -66,13 +68,46 @@ def family(model_type: str) -> Family:
 
 
 def family_of_config(config: dict, source: str) -> Family:
-    """The family that a configuration file describes: by model_type, else by its architecture, else by TinyBERT's own keys."""
+    """The family that a configuration file describes: by model_type, else by its architecture, else BERT by its keys."""
+    return _stated(config, source)[0]
+
+
+def family_of_folder(config: dict, weights: Iterable[str], source: str) -> tuple[Family, str]:
+    """The family of a model and the reason, by its configuration and the names of its weights.
+
+    Huawei's TinyBERT is published as a BERT. It is one with a ReLU before the classifier, and is told apart by its projections, which
+    no BERT class has, by an architecture of that name, or by `classifier_activation`, which our own Hugging Face folders carry.
+    """
+    kind, reason = _stated(config, source)
+    if kind.model_type != "bert":
+        return kind, reason
+    projection = next((name for name in sorted(weights) if _PROJECTION.search(name)), None)
+    architecture = next((name for name in _architectures(config) if "tinybert" in name.lower()), None)
+    if projection is not None:
+        return family("tinybert"), f"its file has {projection}, which BERT has not"
+    if architecture is not None:
+        return family("tinybert"), f"its configuration names {architecture}"
+    if config.get("classifier_activation") == "relu":
+        return family("tinybert"), "its configuration has classifier_activation relu"
+    return kind, reason
+
+
+_PROJECTION = re.compile(r"(^|\.)(share_)?fit_denses?\.")
+
+
+def _architectures(config: dict) -> list[str]:
+    names = config.get("architectures")
+    return [str(name) for name in [*(names if isinstance(names, list) else []), config.get("init_class") or ""]]
+
+
+def _stated(config: dict, source: str) -> tuple[Family, str]:
     if config.get("model_type"):
-        return family(config["model_type"])
-    for architecture in [*config.get("architectures", []), config.get("init_class", "")]:
-        for name, (_, _, encoder, _, _) in sorted(_CLASSES.items(), key=lambda item: -len(item[1][2])):
-            if str(architecture).lower().startswith(encoder.lower().removesuffix("model")):
-                return family(name)
+        return family(str(config["model_type"])), f"model_type is {config['model_type']}"
+    for architecture in _architectures(config):
+        for name, (_, _, encoder, _, _) in _CLASSES.items():
+            # BertModel, BertForMaskedLM, BertLMHeadModel; but ErnieGramModel is no ERNIE
+            if re.match(encoder.removesuffix("Model") + r"(Model|For|LM|PreTrain|Pretrain)", architecture, re.IGNORECASE):
+                return family(name), f"its configuration names {architecture}"
     if "hidden_size" in config and "num_hidden_layers" in config:
-        return family("bert")
+        return family("bert"), "its configuration has no model_type and the keys of a BERT"
     raise UserError(f"{source} does not describe a BERT-like encoder: it has no model_type, hidden_size or num_hidden_layers.")

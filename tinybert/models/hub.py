@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tinybert import storage
 from tinybert.errors import UserError
+from tinybert.models.configuration import config_file
 
 EMBEDDED = "all-minilm-l6-v2"
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -17,8 +18,8 @@ EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d
 def resolve(name: str, role: str = "model") -> Path:
     """The folder of a model.
 
-    In this order: a folder with config.json; the output folder of a run (its best model); `all-minilm-l6-v2`, which installs as a
-    package; a PaddleNLP name such as `bert-base-uncased`, downloaded once to MODEL_HOME.
+    In this order: a folder with config.json (or bert_config.json, model_config.json); the output folder of a run (its best model);
+    `all-minilm-l6-v2`, which installs as a package; a PaddleNLP name such as `bert-base-uncased`, downloaded once to MODEL_HOME.
 
     Raises:
         UserError: none of these, with the nearest name; or the download failed.
@@ -34,13 +35,13 @@ def resolve(name: str, role: str = "model") -> Path:
 
 
 def _in_folder(folder: Path, role: str) -> Path:
-    if (folder / "config.json").is_file():
+    if config_file(folder):
         return folder
-    best = [entry for entry in folder.glob("best_model*") if (entry / "config.json").is_file() and not entry.name.startswith(".")]
+    best = [entry for entry in folder.glob("best_model*") if config_file(entry) and not entry.name.startswith(".")]
     if best:
         return max(best, key=_step_of)
     for name in ("final", "best_inter_model", "final_inter_model"):
-        if (folder / name / "config.json").is_file():
+        if config_file(folder / name):
             return folder / name
     found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:12]) or "nothing"
     raise UserError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,45 +10,27 @@ from paddle import nn
 
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
-from tinybert.models.families import Family, family_of_config
+from tinybert.models.configuration import ARCHITECTURE_KEYS, check_tokenizer, config_file, labels_of, read_config
+from tinybert.models.families import Family, family_of_config, family_of_folder
 from tinybert.models.hub import resolve
 from tinybert.models.names import is_hugging_face, to_paddle
 from tinybert.models.trace import base_of
 from tinybert.models.weights import read_weights
 
-# what a configuration file says about the network itself; all else (dtypes, versions, generation) is left behind
-ARCHITECTURE_KEYS = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "hidden_act",
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "max_position_embeddings",
-    "type_vocab_size",
-    "task_type_vocab_size",
-    "use_task_id",
-    "task_id",
-    "initializer_range",
-    "layer_norm_eps",
-    "pad_token_id",
-    "cls_token_id",
-    "pool_act",
-    "fit_size",
-    "classifier_dropout",
-)
-
 
 @dataclass
 class LoadReport:
-    """What became of every parameter: read from the file, freshly initialised, or left over in the file."""
+    """What became of every parameter: read from the file, freshly initialised, or left over in the file; and why this class."""
 
     source: str
     loaded: list[str] = field(default_factory=list)
     fresh: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
+    chosen: str = ""
+
+    def fresh_in(self, part: str) -> bool:
+        """Whether something in this part of the model (`pooler`) was freshly initialised."""
+        return any(f".{part}." in name for name in self.fresh)
 
     def __str__(self) -> str:
         parts = [f"{len(self.loaded)} parameters loaded"]
@@ -57,7 +38,7 @@ class LoadReport:
             parts.append(f"{len(self.fresh)} fresh ({_some(self.fresh)})")
         if self.unused:
             parts.append(f"{len(self.unused)} unused ({_some(self.unused)})")
-        return f"{self.source}: " + ", ".join(parts)
+        return f"{self.source}: " + ", ".join(parts) + (f"; {self.chosen}" if self.chosen else "")
 
 
 def _some(names: list[str], limit: int = 4) -> str:
@@ -85,37 +66,6 @@ class LoadedModel:
         return sum(int(np.prod(parameter.shape)) for parameter in self.model.parameters())
 
 
-def read_config(folder: Path) -> dict:
-    """Read config.json as a dictionary.
-
-    Raises:
-        UserError: no config.json, or not a JSON object.
-    """
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:12]) or "nothing"
-        raise UserError(f"{folder} is no model folder: config.json is missing (found: {found}).") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise UserError(f"{path} holds a {type(config).__name__}; expected a JSON object.")
-    return config
-
-
-def labels_of(config: dict) -> tuple[str, ...] | None:
-    """The label names in a configuration, in the order of the classifier's outputs; None where they are absent or LABEL_<i>."""
-    names = config.get("id2label")
-    if not isinstance(names, dict) or not names:
-        return None
-    try:
-        ordered = tuple(str(name) for _, name in sorted(names.items(), key=lambda item: int(item[0])))
-    except ValueError:
-        return None
-    return None if all(name.startswith("LABEL_") for name in ordered) else ordered
-
-
 def load_classifier(
     path: str,
     *,
@@ -134,30 +84,80 @@ def load_classifier(
         UserError: not a model folder, unreadable or truncated weights, shapes that disagree with the configuration, another number
             of labels than the task's, or a missing head.
     """
+    found = _read(path, role)
+    arrays, folder, outputs = found.arrays, found.folder, max(1, len(labels))
+    _check_head(arrays, outputs, needs_head, labels, folder, role)
+    own = labels_of(found.config)
+    if needs_head:
+        _align_labels(arrays, own_labels or own, labels, folder, role, own_labels is not None)
+    loaded = found.filled(outputs, own, do_lower_case, role)
+    if needs_head:
+        _refuse_half_a_head(loaded.report, role)
+    return loaded
+
+
+def load_as_it_is(path: str, role: str = "model") -> tuple[LoadedModel, dict]:
+    """Load a model with whatever head it has, its outputs in their own order, and its configuration file.
+
+    Without a trained head the model gets a fresh one; `report.fresh` names it.
+
+    Raises:
+        UserError: as `load_classifier`; or a part of the head is missing.
+    """
+    found = _read(path, role)
+    weight = _head_weight(found.arrays)
+    loaded = found.filled(1 if weight is None else weight.shape[-1], labels_of(found.config), None, role)
+    if weight is not None:
+        _refuse_half_a_head(loaded.report, role)
+    if loaded.labels is not None and (weight is None or len(loaded.labels) != weight.shape[-1]):
+        loaded.labels = None
+    return loaded, found.config
+
+
+@dataclass
+class _Read:
+    """A model folder's content: arrays by PaddleNLP's names, the projections apart."""
+
+    folder: Path
+    config: dict
+    kind: Family
+    reason: str
+    arrays: dict[str, np.ndarray]
+    projections: dict[str, np.ndarray]
+    left_over: list[str]
+    file: Path
+
+    def filled(self, outputs: int, labels: tuple[str, ...] | None, do_lower_case: bool | None, role: str) -> LoadedModel:
+        model = build(self.kind, self.config, outputs, str(self.folder))
+        chosen = f"read as {self.kind.model_type}: {self.reason}"
+        report = _fill(model, self.arrays, LoadReport(str(self.file), chosen=chosen), role)
+        report.unused += self.left_over
+        tokenizer = WordPiece.from_folder(self.folder, do_lower_case)
+        loaded = LoadedModel(model, self.kind, tokenizer, labels, self.projections, report)
+        check_vocabulary(str(self.folder), loaded)
+        return loaded
+
+
+def _read(path: str, role: str) -> _Read:
     folder = resolve(path, role)
     config = read_config(folder)
-    kind = family_of_config(config, str(folder / "config.json"))
+    source = str(config_file(folder))
+    family_of_config(config, source)  # refuse what is no encoder before its weights are read
+    check_tokenizer(folder, role)
     arrays, file = read_weights(folder)
+    kind, reason = family_of_folder(config, arrays, source)
     arrays, left_over = _in_paddle_names(arrays, kind.base)
-    projections = {
-        name.removeprefix(f"{kind.base}."): arrays.pop(name) for name in list(arrays) if name.startswith(f"{kind.base}.fit_dense")
-    }
-    outputs = max(1, len(labels))
-    _check_head(arrays, outputs, needs_head, labels, folder, role)
-    if needs_head:
-        _align_labels(arrays, own_labels or labels_of(config), labels, folder, role, own_labels is not None)
-    model = build(kind, config, outputs, str(folder))
-    report = _fill(model, arrays, LoadReport(str(file)), role)
-    if needs_head and report.fresh:
+    parts = tuple(f"{kind.base}.{name}" for name in ("fit_dense", "share_fit_dense"))
+    projections = {name.removeprefix(f"{kind.base}."): arrays.pop(name) for name in list(arrays) if name.startswith(parts)}
+    return _Read(folder, config, kind, reason, arrays, projections, left_over, file)
+
+
+def _refuse_half_a_head(report: LoadReport, role: str) -> None:
+    if report.fresh:
         raise UserError(
-            f"{file} lacks {len(report.fresh)} weights of its head ({_some(report.fresh)}).\n"
+            f"{report.source} lacks {len(report.fresh)} weights of its head ({_some(report.fresh)}).\n"
             f"The {role} would answer from random numbers there: give a whole fine-tuned checkpoint."
         )
-    report.unused += left_over
-    tokenizer = WordPiece.from_folder(folder, do_lower_case)
-    loaded = LoadedModel(model, kind, tokenizer, labels_of(config), projections, report)
-    check_vocabulary(str(folder), loaded)
-    return loaded
 
 
 def check_vocabulary(source: str, loaded: LoadedModel) -> None:
@@ -194,6 +194,9 @@ def build(kind: Family, config: dict, outputs: int, source: str) -> nn.Layer:
     encoder = base_of(model)
     if kind.model_type == "tinybert":
         del encoder.fit_dense, encoder.fit_denses
+    for layer in encoder.sublayers():
+        if isinstance(layer, nn.LayerNorm):
+            layer._epsilon = encoder.config.layer_norm_eps  # PaddleNLP 3.0.0b4: ErnieModel takes 1e-12 whatever its configuration says
     return model
 
 
@@ -205,13 +208,17 @@ def _in_paddle_names(arrays: dict[str, np.ndarray], base: str) -> tuple[dict[str
         bare = name
         for prefix in ("bert.", "tinybert.", "ernie.", "roberta."):
             bare = bare.removeprefix(prefix)
-        inside = bare.startswith(("embeddings.", "encoder.", "pooler.", "fit_dense"))
+        inside = bare.startswith(("embeddings.", "encoder.", "pooler.", "fit_dense", "share_fit_dense"))
         renamed[f"{base}.{bare}" if inside else bare] = array
     return renamed, []
 
 
+def _head_weight(arrays: dict[str, np.ndarray]) -> np.ndarray | None:
+    return arrays.get("classifier.weight", arrays.get("classifier.out_proj.weight"))
+
+
 def _check_head(arrays: dict[str, np.ndarray], outputs: int, needed: bool, labels: tuple[str, ...], folder: Path, role: str) -> None:
-    weight = arrays.get("classifier.weight", arrays.get("classifier.out_proj.weight"))
+    weight = _head_weight(arrays)
     if weight is None:
         if needed:
             raise UserError(

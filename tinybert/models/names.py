@@ -32,20 +32,30 @@ _HEADS: tuple[tuple[str, str, bool], ...] = (
     ("classifier.dense.{p}", "classifier.dense.{p}", True),
     ("classifier.out_proj.{p}", "classifier.out_proj.{p}", True),
     ("fit_dense.{p}", "{base}.fit_dense.{p}", True),
-    ("share_fit_dense.{p}", "{base}.fit_dense.{p}", True),
+    ("share_fit_dense.{p}", "{base}.share_fit_dense.{p}", True),
     ("fit_denses.{i}.{p}", "{base}.fit_denses.{i}.{p}", True),
 )
 
 
+_PARTS = {"i": r"\d+", "p": "weight|bias|gamma|beta", "base": r"\w+"}
+
+
+def _pattern(spelling: str) -> re.Pattern[str]:
+    pattern = re.escape(spelling)
+    for part, values in _PARTS.items():
+        pattern = pattern.replace(rf"\{{{part}\}}", f"(?P<{part}>{values})")
+    return re.compile(pattern + "$")
+
+
 def _compile(pairs: tuple[tuple[str, str, bool], ...]) -> list[tuple[re.Pattern[str], str, bool]]:
-    compiled = []
-    for source, target, transposed in pairs:
-        pattern = re.escape(source).replace(r"\{i\}", r"(?P<i>\d+)").replace(r"\{p\}", "(?P<p>weight|bias|gamma|beta)")
-        compiled.append((re.compile(pattern + "$"), target, transposed))
-    return compiled
+    return [(_pattern(source), target, transposed) for source, target, transposed in pairs]
 
 
 _ENCODER_RULES, _HEAD_RULES = _compile(_PAIRS), _compile(_HEADS)
+# the way back: the same pairs, read from right to left
+_BACK = _compile(tuple(("{base}." + ours, "{prefix}" + theirs, flip) for theirs, ours, flip in _PAIRS)) + _compile(
+    tuple((ours, theirs, flip) for theirs, ours, flip in _HEADS)
+)
 _OLD = {"gamma": "weight", "beta": "bias"}  # names that TensorFlow's checkpoints left in early PyTorch ones
 
 
@@ -81,3 +91,23 @@ def _translate(name: str, base: str) -> tuple[str, bool] | None:
                 new_name = target.format(base=base, **groups)
                 return (f"{base}.{new_name}" if in_base else new_name), transposed
     return None
+
+
+def to_hugging_face(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Rename and transpose the arrays of a PaddleNLP class, the inverse of `to_paddle`.
+
+    prefix: what stands before the encoder's names, `bert.` in a classifier, nothing in a bare encoder.
+
+    Raises:
+        KeyError: a name without a counterpart.
+    """
+    renamed = {}
+    for name, array in arrays.items():
+        for pattern, target, transposed in _BACK:
+            if match := pattern.match(name):
+                new_name = target.format(prefix=prefix, **match.groupdict())
+                renamed[new_name] = np.ascontiguousarray(array.T if transposed and array.ndim == 2 else array)
+                break
+        else:
+            raise KeyError(name)
+    return renamed

@@ -54,13 +54,13 @@ class Projection(nn.Layer):
         return {name: value.numpy() for name, value in self.state_dict().items()}
 
     def load(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take weights from a checkpoint, names as in `arrays()`.
+        """Take weights from a checkpoint, names as in `arrays()`, or BERT-EMD's `share_fit_dense`.
 
         Raises:
             UserError: a weight is missing or has another shape.
         """
         for name, parameter in self.named_parameters():
-            found = arrays.get(name)
+            found = arrays.get(f"share_{name}", arrays.get(name))
             if found is None or list(found.shape) != list(parameter.shape):
                 what = "is missing" if found is None else f"has shape {list(found.shape)}"
                 raise UserError(
@@ -70,11 +70,18 @@ class Projection(nn.Layer):
             parameter.set_value(found)
 
 
-def layout_of(arrays: dict[str, np.ndarray]) -> str | None:
-    """Which projection a checkpoint holds: `per_layer`, `shared`, or None.
+def layouts_of(arrays: dict[str, np.ndarray]) -> tuple[str, ...]:
+    """Which projections a checkpoint holds, the one that was trained first: `per_layer`, `shared`, both, or none.
 
-    PaddleNLP's class creates both kinds and its script trains the per-layer ones, so where a file has both, per_layer is meant.
+    PaddleNLP's class creates both kinds (`fit_denses`, `fit_dense`) and its script trains the per-layer ones. BERT-EMD's class has both
+    too, calls the one for all `share_fit_dense`, and trains that unless `--share_param False` is given.
     """
-    if any(name.startswith("fit_denses.") for name in arrays):
-        return "per_layer"
-    return "shared" if any(name.startswith("fit_dense.") for name in arrays) else None
+    per_layer = ("per_layer",) if any(name.startswith("fit_denses.") for name in arrays) else ()
+    if any(name.startswith("share_fit_dense.") for name in arrays):
+        return ("shared", *per_layer)
+    return (*per_layer, "shared") if any(name.startswith("fit_dense.") for name in arrays) else per_layer
+
+
+def layout_of(arrays: dict[str, np.ndarray]) -> str | None:
+    """Which projection of a checkpoint is meant where the caller names none: the first of `layouts_of`, or None."""
+    return next(iter(layouts_of(arrays)), None)

@@ -9,8 +9,8 @@ from paddle import nn
 
 from tinybert import storage
 from tinybert.data.tokenizer import WordPiece
+from tinybert.models.configuration import ARCHITECTURE_KEYS
 from tinybert.models.families import Family
-from tinybert.models.loading import ARCHITECTURE_KEYS
 from tinybert.models.projections import Projection
 from tinybert.models.trace import base_of
 from tinybert.models.weights import write_pdparams

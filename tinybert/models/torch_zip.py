@@ -81,9 +81,9 @@ def read_torch(path: str | Path) -> dict[str, np.ndarray]:
             says how to convert it.
     """
     path = Path(path)
+    with open(path, "rb") as file:
+        start = file.read(262)
     try:
-        with open(path, "rb") as file:
-            start = file.read(262)
         if start[:4] == b"PK\x03\x04":
             content, storages = _read_archive(path)
         elif start[257:] == b"ustar":
@@ -96,9 +96,7 @@ def read_torch(path: str | Path) -> dict[str, np.ndarray]:
             f"{path} is refused: {error}. Only a dictionary of tensors, as torch.save(model.state_dict(), ...) writes it, can be read "
             f"without executing code.\n{_CONVERT}"
         ) from None
-    except (OSError, UserError):
-        raise
-    except Exception as error:  # a damaged file raises nearly anything, MemoryError included
+    except Exception as error:  # a damaged file raises nearly anything, MemoryError and OSError (a seek to nowhere) included
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"{path} cannot be read as PyTorch weights ({reason}): it is truncated or damaged. Fetch it again.") from None
 

@@ -50,7 +50,7 @@ class AttentionScoreLoss(Loss):
             student, teacher = _zero_masked(student), _zero_masked(teacher)
         if self.heads == "average":
             student, teacher = student.mean(1, keepdim=True), teacher.mean(1, keepdim=True)
-        difference = (student - teacher).astype("float32")  # squares of half-precision numbers overflow
+        difference = student.astype("float32") - teacher.astype("float32")  # half precision would lose small differences
         if self.reduction != "masked":
             return (difference * difference).mean()
         real = mask.unsqueeze([1, 3]) * mask.unsqueeze([1, 2])  # [B, 1, T, T]

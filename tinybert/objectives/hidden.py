@@ -43,12 +43,12 @@ class HiddenStateLoss(Loss):
         """The loss of each pair, scalars in the order of `pairs`."""
         losses = []
         for s, t in self.pairs:
-            difference = self.projection(s, student.hidden[s]) - teacher.hidden[t]
+            projected = self.projection(s, student.hidden[s]).astype("float32")  # half precision would lose small differences
+            difference = projected - teacher.hidden[t].astype("float32")
             losses.append(self._reduce(difference, inputs.attention_mask))
         return losses
 
     def _reduce(self, difference: Tensor, mask: Tensor) -> Tensor:
-        difference = difference.astype("float32")  # squares of half-precision numbers overflow
         if self.reduction == "mean":
             return (difference * difference).mean()
         difference = difference * mask.unsqueeze(-1)

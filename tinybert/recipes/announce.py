@@ -93,6 +93,7 @@ def record_start(run: RunFolder, resolved, stage: str, device: str, models: dict
         device=device,
         models=models,
         data={split: {"rows": len(store), "sha256": store.meta["source_sha256"]} for split, store in stores.items()},
+        labels=next(iter(stores.values())).meta.get("labels"),
     )
 
 

@@ -1,17 +1,20 @@
-"""Fetching the data of GLUE tasks ahead of a run."""
+"""Fetching the data of known tasks ahead of a run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from tinybert.data.places import locate
-from tinybert.data.tasks import GLUE_TASKS, get_task
+from tinybert.data.tasks import CLUE_TASKS, GLUE_TASKS, get_task
+
+GROUPS = {"all": GLUE_TASKS, "clue": CLUE_TASKS}
 
 
 def download(arguments, given: set[str], spelled: dict[str, str]) -> None:
     """Make sure that every split of the named tasks is there, downloading what is missing; print where each one is."""
-    names = GLUE_TASKS if arguments.tasks.lower() == "all" else [name for name in arguments.tasks.split(",") if name]
-    tasks = [get_task(name) for name in names]
+    words = [word.strip() for word in arguments.tasks.split(",") if word.strip()]
+    names = [name for word in words for name in GROUPS.get(word.lower(), (word,))]
+    tasks = {task.name: task for task in map(get_task, names)}.values()
     if arguments.glue_dir is not None:
         Path(arguments.glue_dir).mkdir(parents=True, exist_ok=True)
     for task in tasks:

@@ -1,6 +1,6 @@
 """Fine-tuning an encoder on a task: teachers and plain baselines.
 
-It can: the nine GLUE tasks and the demo set, any BERT-like encoder, resume, scores only, submission files.
+It can: known tasks (GLUE, CLUE, ...) and files of your own, any BERT-like encoder, resume, scores only, submission files.
 Its limits: sequence classification and regression; no question answering.
 """
 
@@ -13,8 +13,8 @@ from pathlib import Path
 import paddle
 
 from tinybert import runtime
-from tinybert.data.tasks import get_task
 from tinybert.data.tokenizer import WordPiece
+from tinybert.engine import checkpoint
 from tinybert.engine.precision import require
 from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
@@ -26,7 +26,7 @@ from tinybert.objectives.tinybert import gold_objective
 from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.announce import announce, check_type, describe_model, finished_before, record_end, record_start
 from tinybert.recipes.evaluate import score, write_predictions
-from tinybert.recipes.task_data import TaskData, splits_for
+from tinybert.recipes.task_data import TaskData, announce_outputs, splits_for, task_of
 from tinybert.recipes.training import train_stage
 from tinybert.report.plots import plot_run
 from tinybert.settings.groups import actions
@@ -36,7 +36,7 @@ from tinybert.settings.resolve import resolve_finetune
 def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     """Fine-tune, evaluate and predict, as the arguments of `benchmark/glue/run_glue.py` say."""
     # === Check everything before work starts ===
-    task = get_task(arguments.task_name)
+    task = task_of(arguments)
     do = actions(arguments)
     resolved = resolve_finetune(arguments, given, task.name, not task.is_pair)
     settings = resolved["finetune"]
@@ -44,8 +44,11 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     run = RunFolder(output, "finetune", writes=runtime.rank() == 0)
     if do.train:
         run.refuse(bool(arguments.resume), arguments.overwrite_output_dir)
+        if arguments.resume:
+            checkpoint.find(run.checkpoints, arguments.resume)
     what = "fine-tuning" if do.train else "scoring"
     announce(f"{what} {arguments.model_name_or_path} on {task.name}, results in {output}", resolved)
+    announce_outputs(task, arguments)
     device = runtime.set_device(arguments.device)
     if arguments.amp:
         require(arguments.amp_dtype, device)
@@ -101,11 +104,7 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
             better=(task.metric, "max"),
             save_best=save_best,
             start=start,
-            identity={
-                "train_data": train.meta["source_sha256"],
-                "tokenizer": data.tokenizer.fingerprint,
-                "model": str(model["sha256"]),
-            },
+            identity=data.identity(train) | {"model": str(model["sha256"])},
         )
         if run.writes:
             save_model(output / "final", loaded.model, loaded.family, loaded.tokenizer, task.labels)

@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import paddle
 
+from tinybert import runtime
 from tinybert.data.batches import Batch
+from tinybert.data.own import OwnFiles, own_task, with_metric, with_own_test
 from tinybert.data.places import locate
 from tinybert.data.store import TokenStore
-from tinybert.data.tasks import Task
+from tinybert.data.tasks import Task, get_task
 from tinybert.data.tokenizer import WordPiece
 from tinybert.models.trace import Inputs
+from tinybert.settings.own_files import is_own
+
+
+def task_of(arguments) -> Task:
+    """The task that the data options describe: a known one, or what the user's files make of it.
+
+    Raises:
+        UserError: no such task, or files that do not fit their description.
+    """
+    files = OwnFiles(**{field.name: getattr(arguments, field.name) for field in fields(OwnFiles)})
+    task = own_task(arguments.task_name, files) if is_own(arguments) else with_own_test(get_task(arguments.task_name), files)
+    return with_metric(task, arguments.metric)
+
+
+def announce_outputs(task: Task, arguments) -> None:
+    """Print what each output of the model stands for, where the user's files decide it."""
+    if not task.own or runtime.rank() != 0:
+        return
+    if task.regression:
+        print("one output: a score", flush=True)
+        return
+    origin = "--labels" if arguments.labels is not None else f"{arguments.train_file}, sorted"
+    print(f"{task.num_outputs} outputs ({origin}): {', '.join(task.labels)}", flush=True)
 
 
 @dataclass
@@ -32,7 +57,18 @@ class TaskData:
 
     def store(self, split: str) -> TokenStore:
         """The tokens of one split, built once and then memory-mapped."""
-        return TokenStore.build_or_open(self.task, self.folder, split, self.tokenizer, self.max_seq_length)
+        store = TokenStore.build_or_open(self.task, self.folder, split, self.tokenizer, self.max_seq_length)
+        cut = store.meta["truncated"]
+        if self.task.own and cut and runtime.rank() == 0:
+            print(f"{split}: {cut} of {len(store)} rows are cut to {self.max_seq_length} word pieces (--max_seq_length)", flush=True)
+        return store
+
+    def identity(self, train: TokenStore) -> dict[str, str]:
+        """What a resumed run must share: the training rows, how they are read, and the tokens."""
+        known = {"train_data": train.meta["source_sha256"], "tokenizer": self.tokenizer.fingerprint}
+        if self.task.own:
+            known |= {"columns": str(train.meta["columns"]), "labels": ", ".join(self.task.labels)}
+        return known
 
 
 def tensors(batch: Batch) -> Inputs:

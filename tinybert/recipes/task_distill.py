@@ -1,7 +1,7 @@
 """Distilling a fine-tuned teacher into a small student on one task.
 
 It can: TinyBERT's two stages (hidden states and attention scores, then logits), logits alone, or no teacher at all for comparison;
-students from a checkpoint, from layers of the teacher, or fresh by shape; the nine GLUE tasks and the demo set; resume.
+students from a checkpoint, from layers of the teacher, or fresh by shape; known tasks and files of your own; resume.
 Its limits: teacher and student share a vocabulary; sequence classification and regression.
 """
 
@@ -15,7 +15,6 @@ import paddle
 
 from tinybert import runtime
 from tinybert.data.store import TokenStore
-from tinybert.data.tasks import get_task
 from tinybert.engine.precision import require
 from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
@@ -25,11 +24,12 @@ from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.projections import Projection, layout_of
 from tinybert.models.saving import save_model
 from tinybert.models.students import check_fit, check_positions, fresh_student, parse_init, student_from_teacher
+from tinybert.objectives.objective import Objective
 from tinybert.objectives.tinybert import intermediate_objective, prediction_objective
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.recipes.announce import announce, check_type, describe_model, finished_before, record_end, record_start
 from tinybert.recipes.evaluate import held_out_loss, predict, score, write_predictions
-from tinybert.recipes.task_data import TaskData, splits_for
+from tinybert.recipes.task_data import TaskData, announce_outputs, splits_for, task_of
 from tinybert.recipes.teacher_check import examine, judge
 from tinybert.recipes.training import train_stage
 from tinybert.report.plots import plot_run
@@ -48,14 +48,19 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         _score_only(arguments, given, do)
         return
     choice = infer_stage(arguments, given, spelled)
-    task = get_task(arguments.task_name)
+    task = task_of(arguments)
     resolved = resolve(arguments, given, choice.stage, task.name, not task.is_pair, task.regression)
     output = Path(arguments.output_dir)
     headline = f"distilling {task.name}: method {arguments.method}, stage {choice.stage} ({choice.reason}), results in {output}"
     runs = {stage: RunFolder(output, stage, writes=runtime.rank() == 0) for stage in choice.stages}
     for run in runs.values():
         run.refuse(bool(arguments.resume), arguments.overwrite_output_dir)
+        if arguments.resume:
+            checkpoint.find(run.checkpoints, arguments.resume)
+    if "prediction" in runs:
+        _prediction(resolved["prediction"], task.num_outputs)  # what stage two cannot do is refused before stage one starts
     announce(headline, resolved)
+    announce_outputs(task, arguments)
     device = runtime.set_device(arguments.device)
     if arguments.amp:
         require(arguments.amp_dtype, device)
@@ -74,8 +79,7 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
             student = _make_student(arguments, teacher, task.labels)
         if not arguments.student_init:
             check_type("student", "model_type", arguments, given, student)
-        work = _Stage(arguments, resolved, runs[stage], task, teacher, student, device)
-        work.run()
+        _Stage(arguments, resolved, runs[stage], task, teacher, student, device).run()
         wait_for_all()
     if do.predict:
         settings = resolved[choice.stages[-1]]
@@ -123,6 +127,18 @@ def _make_student(arguments, teacher: LoadedModel | None, labels: tuple[str, ...
         heads=arguments.student_heads,
         ffn=arguments.student_ffn,
         seed=arguments.seed,
+    )
+
+
+def _prediction(settings, outputs: int) -> Objective:
+    return prediction_objective(
+        outputs,
+        alpha=settings.alpha if settings.use_pred else 0.0,
+        weight=settings.prediction_weight,
+        temperature=settings.T or 1.0,
+        soft_ce_reduction=settings.soft_ce_reduction or "sum",
+        temperature_square=bool(settings.temperature_square),
+        regression_target=settings.regression_target or "teacher",
     )
 
 
@@ -183,16 +199,7 @@ class _Stage:
         if self.run_folder.stage == "intermediate":
             objective = self._intermediate(settings)
         else:
-            alpha = settings.alpha if settings.use_pred else 0.0
-            objective = prediction_objective(
-                self.task.num_outputs,
-                alpha=alpha,
-                weight=settings.prediction_weight,
-                temperature=settings.T or 1.0,
-                soft_ce_reduction=settings.soft_ce_reduction or "sum",
-                temperature_square=bool(settings.temperature_square),
-                regression_target=settings.regression_target or "teacher",
-            )
+            objective = _prediction(settings, self.task.num_outputs)
         layer = TrainedLayer(self.student.model, objective)
         if settings.pad_embedding == "frozen":
             layer.freeze_padding_row()
@@ -259,11 +266,7 @@ class _Stage:
             better=("held_out_loss", "min") if intermediate else (task.metric, "max"),
             save_best=lambda step: save(best_folder),
             start=start,
-            identity={
-                "train_data": train.meta["source_sha256"],
-                "tokenizer": data.tokenizer.fingerprint,
-                **{f"{role}_weights": str(entry["sha256"]) for role, entry in models.items()},
-            },
+            identity=data.identity(train) | {f"{role}_weights": str(entry["sha256"]) for role, entry in models.items()},
         )
         if run.writes:
             save(final_folder)
@@ -276,12 +279,13 @@ class _Stage:
 
 def _score_only(arguments, given: set[str], do) -> None:
     """`--do_eval` and `--do_predict` without training: the student as it is."""
-    task = get_task(arguments.task_name)
+    task = task_of(arguments)
     resolved = resolve(arguments, given, "prediction", task.name, not task.is_pair, task.regression)
     settings = resolved["prediction"]
     if arguments.student_model_name_or_path is None:
         raise UserError("--do_eval and --do_predict score a trained student: give its folder with --student_model_name_or_path.")
     announce(f"scoring {arguments.student_model_name_or_path} on {task.name}", resolved)
+    announce_outputs(task, arguments)
     runtime.set_device(arguments.device)
     student = load_classifier(
         arguments.student_model_name_or_path,

@@ -13,12 +13,13 @@ _NAMES = {"test": "", "test_matched": "-m", "test_mismatched": "-mm"}
 
 
 def write_submission(folder: Path, task: Task, split: str, ids: list[str] | None, logits: np.ndarray) -> Path:
-    """Write the predictions of one test split, `logits [N, C]`: label names, or scores to three decimals in 0..5.
+    """Write the predictions of one test split, `logits [N, C]`: label names, or scores to three decimals within the task's bounds.
 
     The file is `<TASK>.tsv`, for MNLI `MNLI-m.tsv` or `MNLI-mm.tsv`.
     """
     if task.regression:
-        answers = [f"{value:.3f}" for value in np.clip(logits[:, 0], 0.0, 5.0)]
+        scores = logits[:, 0] if task.bounds is None else np.clip(logits[:, 0], *task.bounds)
+        answers = [f"{value:.3f}" for value in scores]
     else:
         answers = [task.labels[i] for i in logits.argmax(1)]
     names = ids or [str(i) for i in range(len(answers))]

@@ -38,7 +38,7 @@ in_conventions = partial(flag, group="published differences", unset=FROM_PRESET)
 
 @dataclass(kw_only=True)
 class FinetuneArguments(RunArguments, OptimisationArguments, DataArguments):
-    """Fine-tune a BERT-like encoder on a GLUE task: a teacher, or a plain baseline to compare a student with."""
+    """Fine-tune a BERT-like encoder on a known task or your own files: a teacher, or a plain baseline to compare a student with."""
 
     OBSOLETE = dialects.OBSOLETE_FINETUNE
     FOREIGN = dialects.FOREIGN_FINETUNE
@@ -66,7 +66,7 @@ class FinetuneArguments(RunArguments, OptimisationArguments, DataArguments):
 
 @dataclass(kw_only=True)
 class TaskDistillArguments(RunArguments, OptimisationArguments, DataArguments):
-    """Distil a fine-tuned teacher into a small student on one GLUE task, in one stage or two."""
+    """Distil a fine-tuned teacher into a small student on a known task or your own files, in one stage or two."""
 
     OBSOLETE = dialects.OBSOLETE_DISTILL
     FOREIGN = dialects.FOREIGN_DISTILL
@@ -237,9 +237,25 @@ class DemoArguments(DeviceArguments):
 
 @dataclass(kw_only=True)
 class DownloadArguments(Arguments):
-    """Fetch the data of GLUE tasks ahead of a run."""
+    """Fetch the data of known tasks ahead of a run."""
 
-    tasks: str = in_data("all", help="task names separated by commas, or all", metavar="all|SST-2,...")
-    glue_dir: Path | None = in_data(
-        None, help="the folder that gets one folder per task", unset="$DATA_HOME/Glue, else $PPNLP_HOME/datasets/Glue"
+    tasks: str = in_data(
+        "all", help="task names separated by commas; all: the nine of GLUE, clue: those of CLUE", metavar="all|clue|SST-2,..."
     )
+    glue_dir: Path | None = in_data(
+        None,
+        help="the folder that gets one folder per task",
+        unset="$DATA_HOME/Glue, else $PPNLP_HOME/datasets/Glue; CLUE tasks: Clue in its place",
+    )
+
+
+@dataclass(kw_only=True)
+class ConvertArguments(Arguments):
+    """Write a model in Hugging Face's or PaddleNLP's layout, and prove that both are the same."""
+
+    GROUPS = ("models", "run")
+
+    model_path: str = in_models(help="the folder or name of the model; the output folder of a run means its best model")
+    to: str = in_models(help="the layout to write", choices=("huggingface", "paddlenlp"))
+    output_dir: Path = in_run(help="the folder of the result")
+    overwrite_output_dir: bool = in_run(False, help="replace an earlier model in output_dir")

@@ -10,6 +10,7 @@ from pathlib import Path
 from tinybert.errors import UserError
 from tinybert.settings.dialects import EMD, HF, HUAWEI, MUD
 from tinybert.settings.options import Alias, Arguments, flag
+from tinybert.settings.own_files import check_own_files
 
 in_data = partial(flag, group="data")
 in_optimisation = partial(flag, group="optimisation")
@@ -22,14 +23,59 @@ PRESET = "from the preset"
 class DataArguments(Arguments):
     """Which rows are read and how they become token ids."""
 
-    task_name: str = in_data(help="the task, in any case: SST-2, sst-2, STS-b, MNLI, ... or demo")
+    task_name: str = in_data(
+        help="the task, in any case: SST-2, sst-2, STS-b, MNLI, TNEWS, ChnSentiCorp, ... or demo; with files of your own any name"
+    )
     data_dir: Path | None = in_data(
         None,
         help="the folder that holds this task's train, dev and test files",
-        unset="--glue_dir/<TASK>, else $DATA_HOME/Glue/<TASK>",
+        unset="--glue_dir/<TASK>, else $DATA_HOME/Glue/<TASK> (docs/data.md)",
     )
     glue_dir: Path | None = in_data(
-        None, help="the folder that holds one folder per task", unset="$DATA_HOME/Glue, else $PPNLP_HOME/datasets/Glue"
+        None,
+        help="the folder that holds one folder per task",
+        unset="$DATA_HOME/Glue, else $PPNLP_HOME/datasets/Glue; CLUE tasks: Clue in its place",
+    )
+    train_file: Path | None = in_data(None, help="your own training rows: TSV, CSV, JSON lines or a JSON array")
+    dev_file: Path | None = in_data(
+        None, help="your own rows to score on; they choose the best model", alias=(Alias("validation_file", HF),)
+    )
+    test_file: Path | None = in_data(None, help="your own rows to predict with do_predict; labels in it are not read")
+    file_format: str | None = in_data(
+        None,
+        help="the format of these files; jsonl: one object per line, json: an array of objects",
+        choices=("tsv", "csv", "jsonl", "json"),
+        unset="by suffix: .tsv .txt .csv .jsonl .ndjson .json",
+    )
+    text_a_column: str | None = in_data(
+        None,
+        help="the column of the text: a name of the header (JSON: a key) or a number, counted from 0",
+        metavar="NAME|NUMBER",
+        unset="required with files of your own",
+    )
+    text_b_column: str | None = in_data(None, help="the column of the second text of a pair", metavar="NAME|NUMBER", unset="single texts")
+    label_column: str | None = in_data(
+        None, help="the column of the label or score", metavar="NAME|NUMBER", unset="required with train_file and dev_file"
+    )
+    header: bool | None = in_data(None, help="the first line of your TSV and CSV files names the columns", unset="True")
+    quoting: str | None = in_data(
+        None,
+        help="csv: fields may stand in double quotes and hold delimiters and line ends (RFC 4180); none: quotes are text",
+        choices=("none", "csv"),
+        unset="csv for CSV files, none for TSV files",
+    )
+    labels: str | None = in_data(
+        None,
+        help="the labels in the order of the model's outputs",
+        metavar="A,B,C",
+        unset="the distinct labels of train_file in sorted order, numbers by size",
+    )
+    regression: bool = in_data(False, help="the labels are scores: learn and predict a number")
+    metric: str | None = in_data(
+        None,
+        help="the metric that chooses the best model",
+        choices=("accuracy", "macro_f1", "f1", "mcc", "accuracy_and_f1", "pearson", "spearman", "pearson_and_spearman"),
+        unset="the task's; with files of your own accuracy, or pearson_and_spearman",
     )
     max_seq_length: int | None = in_data(
         None, help="word pieces per example, [CLS] and [SEP] included; longer ones are cut", unset=PRESET, at_least=4
@@ -193,7 +239,7 @@ def actions(arguments: RunArguments) -> Actions:
 
 def common_checks(arguments: RunArguments, given: set[str], spelled: dict[str, str]) -> list[str]:
     """Contradictions among the shared options; returns lines to print."""
-    notes = []
+    notes = check_own_files(arguments, actions(arguments)) if isinstance(arguments, DataArguments) else []
     if arguments.resume and arguments.overwrite_output_dir:
         raise UserError("--resume and --overwrite_output_dir contradict each other\ngive one of them")
     if arguments.resume_changed and not arguments.resume:

@@ -22,10 +22,11 @@ class PerTask:
 
 @dataclass(frozen=True)
 class ByText:
-    """A value for single sentences and one for pairs."""
+    """A value for single sentences and one for pairs, unless a task has its own."""
 
     single: object
     pair: object
+    tasks: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,16 @@ class Preset:
             if isinstance(value, PerTask):
                 value = value.tasks.get(task, value.default)
             elif isinstance(value, ByText):
-                value = value.single if single_sentence else value.pair
+                value = value.tasks.get(task, value.single if single_sentence else value.pair)
             found[name] = value
         return found
 
 
-# paper, settings: 64 word pieces for single sentences, 128 for pairs
-_LENGTH = ByText(single=64, pair=128)
+# paper, settings: 64 word pieces for single sentences, 128 for pairs; single Chinese texts have a word piece per character
+_LENGTH = ByText(single=64, pair=128, tasks={"tnews": 128, "iflytek": 128, "chnsenticorp": 128})
 # paper, settings: 20 epochs, fewer for the three largest sets, more for CoLA
 _PAPER_EPOCHS = PerTask(20.0, {"mnli": 10.0, "qqp": 10.0, "qnli": 10.0, "cola": 50.0})
+_EPOCHS = PerTask(20.0, {**_PAPER_EPOCHS.tasks, "cmnli": 10.0})  # CMNLI has the size of MNLI
 # fine-tuning BERT as its authors do: decay 0.01, clipping at 1, linear decay after a tenth of warm-up
 _BERT_FINETUNE = {
     "batch_size": 32, "eval_batch_size": 64, "max_seq_length": _LENGTH, "learning_rate": 2e-5, "num_train_epochs": 3.0,
@@ -103,7 +105,7 @@ SOUND = Preset(
         "temperature_square": True,  # keeps the gradient's size when T changes (Hinton et al. 2015); no effect at T 1
         "regression_target": "teacher",
     },
-    intermediate={"learning_rate": 5e-5, "num_train_epochs": _PAPER_EPOCHS},
+    intermediate={"learning_rate": 5e-5, "num_train_epochs": _EPOCHS},
     prediction={"learning_rate": 3e-5, "num_train_epochs": 3.0},
     finetune=_BERT_FINETUNE,
 )

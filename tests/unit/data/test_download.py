@@ -10,7 +10,7 @@ import zipfile
 import pytest
 
 from tinybert.data import download
-from tinybert.data.tasks import GLUE_TASKS, get_task
+from tinybert.data.tasks import CLUE_TASKS, GLUE_TASKS, get_task
 from tinybert.errors import UserError
 
 
@@ -164,10 +164,41 @@ def test_mrpc_is_assembled_with_dev_rows_apart_and_answers_removed_from_test(sit
     assert (folder / "test.tsv").read_bytes().decode() == expected
 
 
-def test_every_glue_task_has_a_published_address():
+@pytest.mark.parametrize("inside", ["tnews_public/", "", "__MACOSX/tnews_public/"])
+def test_an_archive_with_or_without_a_folder_inside_gives_the_same_files(site, tmp_path, monkeypatch, inside):
+    members = {f"{inside}train.json": "t", f"{inside}dev.json": "d", f"{inside}test.json": "e", f"{inside}labels.json": "x"}
+    md5 = publish(site, "tnews_public.zip", zipped(members))
+    splits = {split: [f"tnews_public/{split}.json", ""] for split in ("train", "dev", "test", "labels")}
+    entry = {"url": "https://host.com/tnews_public.zip", "md5": md5, "splits": splits}
+    monkeypatch.setattr(download, "_published_table", lambda: {"tnews": entry})
+    written = download.download_task(get_task("tnews"), tmp_path / "TNEWS")
+    if inside.startswith("__"):
+        assert not written  # a shadow of the archiver is no data
+    else:
+        assert [(tmp_path / "TNEWS" / f"{name}.json").read_text() for name in ("train", "dev", "test")] == ["t", "d", "e"]
+        assert visible(tmp_path / "TNEWS") == ["dev.json", "test.json", "train.json"]
+
+
+def test_all_means_glue_and_clue_means_clue(monkeypatch):
+    from tinybert.recipes import download as recipe
+    from tinybert.settings.arguments import DownloadArguments
+
+    asked = []
+    monkeypatch.setattr(recipe, "locate", lambda task, *_: asked.append(task.name))
+    for tasks, names in (
+        ("all", list(GLUE_TASKS)),
+        ("CLUE", list(CLUE_TASKS)),
+        ("clue, rte,tnews,ChnSentiCorp", [*CLUE_TASKS, "RTE", "ChnSentiCorp"]),
+    ):
+        recipe.download(DownloadArguments(tasks=tasks), {"tasks"}, {})
+        assert asked == names
+        asked.clear()
+
+
+def test_every_task_has_a_published_address():
     pytest.importorskip("paddlenlp")
     table = download._published_table()
-    assert {name.lower() for name in GLUE_TASKS} <= set(table)
+    assert {name.lower() for name in (*GLUE_TASKS, *CLUE_TASKS, "ChnSentiCorp")} <= set(table)
     assert set(table["mrpc"]["url"]) == set(table["mrpc"]["md5"]) == {"train_data", "dev_id", "test_data"}
 
 

@@ -82,6 +82,37 @@ def test_a_failed_download_tells_which_files_to_put_where(tmp_path, monkeypatch,
     assert "train_aug" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("tnews", "Clue/TNEWS"),
+        ("tnews", "Clue/tnews"),
+        ("tnews", "Clue/tnews_public"),
+        ("chnsenticorp", "ChnSentiCorp"),
+        ("chnsenticorp", "ChnSentiCorp/ChnSentiCorp/ChnSentiCorp"),
+    ],
+)
+def test_chinese_data_is_found_where_it_is_published_and_where_paddlenlp_unpacks_it(tmp_path, monkeypatch, downloads, name, folder):
+    monkeypatch.setenv("DATA_HOME", str(tmp_path))
+    task = get_task(name)
+    (tmp_path / folder).mkdir(parents=True)
+    for split in ("train", "dev"):
+        (tmp_path / folder / task.split(split).file).write_text("x")
+    assert locate(task, splits=["train", "dev"]) == tmp_path / folder
+    assert not downloads
+
+
+def test_missing_chinese_data_names_its_files_and_folder(tmp_path, monkeypatch, downloads):
+    monkeypatch.setenv("DATA_HOME", str(tmp_path))
+    with pytest.raises(UserError) as error:
+        locate(get_task("ocnli"))
+    assert downloads == [tmp_path / "Clue" / "OCNLI"]
+    assert f"Put these files into {tmp_path / 'Clue' / 'OCNLI'}: train.50k.json, dev.json, test.json" in str(error.value)
+    with pytest.raises(UserError, match="ChnSentiCorp: train.tsv, dev.tsv, test.tsv"):
+        locate(get_task("chnsenticorp"))
+    assert downloads[1] == tmp_path / "ChnSentiCorp"
+
+
 def test_a_missing_augmented_file_says_what_writes_it(tmp_path, downloads):
     (tmp_path / "SST-2").mkdir()
     (tmp_path / "SST-2" / "train.tsv").write_text("x")

@@ -51,7 +51,7 @@ def test_mnli_is_judged_on_matched_and_keeps_mismatched_apart():
 def test_the_augmented_file_is_read_like_train_for_every_task():
     for task in TASKS.values():
         train, aug = task.splits["train"], task.splits["train_aug"]
-        assert aug.file == "train_aug.tsv"
+        assert aug.file.replace("_aug", "") == train.file and aug.file.count("_aug.") == 1
         assert (aug.text_a, aug.text_b, aug.label, aug.header) == (
             train.text_a,
             train.text_b,

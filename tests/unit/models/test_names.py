@@ -7,7 +7,7 @@ import pytest
 
 from tests.tiny import arrays_of, classifier
 from tests.unit.models.hugging_face import hugging_face_arrays
-from tinybert.models.names import is_hugging_face, to_paddle
+from tinybert.models.names import _HEADS, _PAIRS, is_hugging_face, to_hugging_face, to_paddle
 
 
 @pytest.mark.parametrize("prefix", ["bert", "roberta", "tinybert", "model", ""])
@@ -69,3 +69,33 @@ def test_spelling_of_a_checkpoint_is_confused():
     paddle_names = set(arrays_of(classifier("bert")))
     assert not is_hugging_face(paddle_names)
     assert is_hugging_face(set(hugging_face_arrays(arrays_of(classifier("bert")))))
+
+
+@pytest.mark.parametrize("prefix", ["bert.", ""])
+@pytest.mark.parametrize("model_type", ["bert", "tinybert", "ernie", "roberta"])
+def test_a_weight_changes_on_the_way_to_hugging_face(model_type, prefix):
+    model = classifier(model_type)
+    arrays = arrays_of(model)
+    found = to_hugging_face(arrays, prefix)
+    expected = hugging_face_arrays(arrays, prefix.removesuffix("."))
+    assert set(found) == set(expected)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+        assert found[name].flags.c_contiguous, name  # safetensors 0.8.0 writes the memory as it lies
+
+
+def test_a_pair_of_names_works_in_one_direction_only():
+    for theirs, ours, transposed in [*_PAIRS, *_HEADS]:
+        inside = "tinybert." if (theirs, ours, transposed) in _PAIRS else ""
+        name = inside + ours.format(i=12, p="weight", base="tinybert")
+        array = np.arange(6).reshape(2, 3)
+        there = to_hugging_face({name: array}, "bert.")
+        assert list(there) == [("bert." if inside else "") + theirs.format(i=12, p="weight")]
+        back, unknown = to_paddle(there, "tinybert")
+        assert list(back) == [name] and not unknown
+        np.testing.assert_array_equal(back[name], array)
+
+
+def test_name_without_a_counterpart_is_dropped():
+    with pytest.raises(KeyError, match="bert.encoder.layers.0.gate.weight"):
+        to_hugging_face({"bert.encoder.layers.0.gate.weight": np.zeros(1)}, "")

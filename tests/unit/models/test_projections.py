@@ -7,7 +7,7 @@ import paddle
 import pytest
 
 from tinybert.errors import UserError
-from tinybert.models.projections import Projection, layout_of
+from tinybert.models.projections import Projection, layout_of, layouts_of
 
 HIDDEN = paddle.to_tensor(np.random.default_rng(0).standard_normal((2, 3, 4)).astype("float32"))
 
@@ -60,3 +60,17 @@ def test_layout_of_a_checkpoint_is_mistaken():
     assert layout_of(shared) == "shared"
     assert layout_of(per_layer) == layout_of(shared | per_layer) == "per_layer"
     assert layout_of({}) is None
+
+
+def test_untrained_projection_of_bert_emd_is_taken():
+    # its class has both; --share_param True, the default, trains share_fit_dense and leaves fit_denses as they were made
+    shared, per_layer = Projection("shared", 2, 4, 6), Projection("per_layer", 2, 4, 6).arrays()
+    arrays = per_layer | {f"share_{name}": array for name, array in shared.arrays().items()}
+    assert layouts_of(arrays) == ("shared", "per_layer") and layout_of(arrays) == "shared"
+    for mode, expected in (("shared", shared.arrays()), ("per_layer", per_layer)):
+        found = Projection(mode, 2, 4, 6)
+        found.load(arrays)
+        for name, array in found.arrays().items():
+            np.testing.assert_array_equal(array, expected[name], err_msg=name)
+    assert layouts_of(shared.arrays() | per_layer) == ("per_layer", "shared")
+    assert layouts_of(shared.arrays()) == ("shared",) and layouts_of({}) == ()

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import collections
+import inspect
+import math
 import os
 import pickle
+import shutil
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -16,6 +21,7 @@ from tests.unit.models.hugging_face import bfloat16, write_bfloat16
 from tinybert.errors import UserError
 from tinybert.models.weights import read_pdparams, read_safetensors, read_weights, write_pdparams
 
+FIXTURES = Path(__file__).parent / "fixtures"
 ARRAYS = {
     "linear.weight": np.arange(12, dtype="float32").reshape(3, 4) / 7,
     "steps": np.array([3, 4], "int64"),
@@ -99,6 +105,44 @@ def test_pickle_that_reaches_a_function_through_an_allowed_module_is_executed(tm
     path.write_bytes(b"\x80\x04\x8c\x05numpy\x8c\x0eload.__class__\x93.")  # a dotted name behind an allowed module
     with pytest.raises(UserError, match="is refused"):
         read_pdparams(path)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+@pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16"])
+def test_pieces_of_a_large_array_are_not_joined(tmp_path, monkeypatch, protocol, kind):
+    # paddle.save cuts what is above a gigabyte with protocols 2 and 3; here, above forty bytes
+    original = paddle.framework.io._unpack_saved_dict
+    small = original.__globals__ | {"math": math}
+    source = textwrap.dedent(inspect.getsource(original)).replace("2**30 - 1", "40")
+    exec(source, small)  # noqa: S102  Paddle's own function with another limit
+    monkeypatch.setattr(paddle.framework.io, "_unpack_saved_dict", small["_unpack_saved_dict"])
+    values = np.round(np.random.default_rng(0).standard_normal((7, 9)), 1).astype("float32")
+    tensor = paddle.to_tensor(values).astype(kind)
+    path = tmp_path / "w.pdparams"
+    paddle.save({"large": tensor, "small": tensor[0]}, str(path), protocol=protocol)
+    assert (b"UnpackBigParamInfor@@" in path.read_bytes()) == (protocol < 4)
+    expected = tensor.astype("float32").numpy()
+    expected = expected.astype("float16") if kind == "float16" else expected
+    assert_equal(read_pdparams(path), {"large": expected, "small": expected[0]})
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"slices": ["a", "b"], "OriginShape": (2, 3)}, {"slices": ["a"], "OriginShape": (2, 3)}, {"slices": ["a"]}, 3, {"slices": 3}],
+    ids=["missing piece", "shape", "no shape", "number", "no list"],
+)
+def test_pieces_that_do_not_fit_end_in_a_traceback(tmp_path, entry):
+    content = {"a": np.zeros(4, "float32"), "UnpackBigParamInfor@@": {"w": entry}}
+    (tmp_path / "w.pdparams").write_bytes(pickle.dumps(content, protocol=2))
+    with pytest.raises(UserError, match="the pieces of a large array do not fit together"):
+        read_pdparams(tmp_path / "w.pdparams")
+
+
+@pytest.mark.parametrize("index", [0x7FFFFFFF, 100_000_000])
+def test_memo_index_of_a_few_bytes_fills_the_memory(tmp_path, index):
+    (tmp_path / "w.pdparams").write_bytes(b"\x80\x02}r" + index.to_bytes(4, "little") + b".")
+    with pytest.raises(UserError, match="it numbers its parts up to"):
+        read_pdparams(tmp_path / "w.pdparams")
 
 
 @pytest.mark.parametrize("content", [[1, 2], "text", {"w": [1.0, 2.0]}, {"w": "text"}], ids=repr)
@@ -186,7 +230,18 @@ def test_half_precision_folder_is_not_widened(tmp_path):
     assert {name: array.dtype.name for name, array in arrays.items()} == {"h": "float32", "d": "float32", "i": "int64"}
 
 
+def test_torch_file_is_overlooked_or_preferred(tmp_path):
+    shutil.copy(FIXTURES / "torch_module_zip.bin", tmp_path / "pytorch_model.bin")
+    arrays, file = read_weights(tmp_path)
+    assert file == tmp_path / "pytorch_model.bin"
+    assert_equal(arrays, dict(np.load(FIXTURES / "torch_module.npz")))
+    save_file({"s": np.ones(1, "float32")}, tmp_path / "model.safetensors")
+    assert read_weights(tmp_path)[1] == tmp_path / "model.safetensors"
+    write_pdparams(tmp_path / "model_state.pdparams", {"p": np.ones(1, "float32")})
+    assert read_weights(tmp_path)[1] == tmp_path / "model_state.pdparams"
+
+
 def test_folder_without_weights_is_refused_without_saying_what_is_there(tmp_path):
-    (tmp_path / "pytorch_model.bin").write_bytes(b"")
-    with pytest.raises(UserError, match=r"expected model_state.pdparams or model.safetensors, found pytorch_model.bin"):
+    (tmp_path / "tf_model.h5").write_bytes(b"")
+    with pytest.raises(UserError, match=r"expected model_state.pdparams or model.safetensors or pytorch_model.bin, found tf_model.h5"):
         read_weights(tmp_path)

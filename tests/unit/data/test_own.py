@@ -1,0 +1,247 @@
+"""A user's files become the task they meant, and a wrong description of them is refused before work begins."""
+
+import numpy as np
+import pytest
+
+from tinybert.cli.parser import parse
+from tinybert.data.own import OwnFiles, in_order, listed_labels, own_task, with_metric, with_own_test
+from tinybert.data.places import locate
+from tinybert.data.readers import read_split
+from tinybert.data.store import TokenStore
+from tinybert.data.tasks import get_task
+from tinybert.errors import UserError
+from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
+
+
+def written(folder, **files):
+    """Files by name; a name's last underscore stands for the dot. Returns their paths by stem."""
+    paths = {}
+    for name, text in files.items():
+        stem, suffix = name.rsplit("_", 1)
+        paths[f"{stem}_file"] = folder / f"{stem}.{suffix}"
+        paths[f"{stem}_file"].write_text(text, encoding="utf-8", newline="")
+    return paths
+
+
+NAMED = {"text_a_column": "text", "label_column": "label"}
+
+
+def own(folder, files, **more):
+    """The task of files written now."""
+    return own_task("own", OwnFiles(**written(folder, **files), **{**NAMED, **more}))
+
+
+def labels_from(folder, labels, **more):
+    """The labels found in a training file with these in its rows."""
+    return own(folder, {"train_csv": "text,label\n" + "".join(f"a,{label}\n" for label in labels)}, **more).labels
+
+
+# === Labels ===
+
+
+def test_labels_are_sorted_as_a_person_would(folder):
+    assert labels_from(folder, ["10", "9", "-1", "10"]) == ("-1", "9", "10")
+    assert labels_from(folder, ["b", "a", "10", "9"]) == ("10", "9", "a", "b")
+    assert labels_from(folder, ["1.0", "1", "0"]) == ("0", "1", "1.0")
+    assert in_order(["nan", "1", "inf"]) == ("1", "inf", "nan")
+    assert labels_from(folder, ["中", "文"]) == ("中", "文")
+
+
+def test_the_order_of_the_file_does_not_decide_the_outputs(folder):
+    assert labels_from(folder, ["b", "a", "c"]) == labels_from(folder, ["c", "b", "a"])
+
+
+def test_given_labels_keep_their_order_and_may_hold_spaces_and_commas(folder):
+    task = own(folder, {"dev_tsv": "text\tlabel\na\tnot, related\nb\tvery good\n"}, labels='very good,"not, related",new')
+    assert task.labels == ("very good", "not, related", "new")
+    assert read_split(task, "", "dev").labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("text", ["a", "a,a", "a,,b", "", 'a,"b', "a,b\tc"])
+def test_labels_that_make_no_classification_are_refused(text):
+    with pytest.raises(UserError, match="--labels"):
+        listed_labels(text)
+
+
+def test_one_label_alone_is_not_taken_for_a_regression(folder):
+    with pytest.raises(UserError, match=r"'yes' alone.*--regression"):
+        labels_from(folder, ["yes", "yes"])
+
+
+def test_a_column_of_texts_is_not_taken_for_labels(folder, monkeypatch):
+    monkeypatch.setattr("tinybert.data.own.MOST_LABELS", 3)
+    with pytest.raises(UserError, match="more than 3 different labels in 'label'"):
+        labels_from(folder, "abcd")
+
+
+def test_a_row_without_label_is_named(folder):
+    with pytest.raises(UserError, match=r"train\.csv, line 3: found an empty label"):
+        labels_from(folder, ["a", "", "b"])
+
+
+def test_a_label_of_dev_that_training_never_showed_is_named(folder):
+    task = own(folder, {"train_csv": "text,label\na,0\nb,1\n", "dev_csv": "text,label\na,0\nb,2\n"})
+    with pytest.raises(UserError, match=r"dev\.csv, line 3: found the label '2' in column 'label', expected one of 0, 1"):
+        read_split(task, locate(task, splits=["dev"]), "dev")
+
+
+# === Columns and formats ===
+
+
+def test_files_of_four_formats_make_the_same_rows(folder):
+    contents = {
+        "train_tsv": "label\ttext\nb\tone\na\ttwo\n",
+        "train_csv": 'label,text\r\nb,"one"\r\na,two\r\n',
+        "train_jsonl": '{"label": "b", "text": "one"}\n{"text": "two", "label": "a"}\n',
+        "train_json": '[{"label": "b", "text": "one"}, {"text": "two", "label": "a"}]',
+    }
+    for name, text in contents.items():
+        task = own(folder, {name: text})
+        examples = read_split(task, "", "train")
+        assert (task.labels, examples.text_a, examples.labels.tolist()) == (("a", "b"), ["one", "two"], [1, 0]), name
+        assert task.split("train_aug").file == str(folder / f"train_aug.{name.split('_')[1]}")
+
+
+def test_columns_by_number_and_files_without_header(folder):
+    task = own(folder, {"train_tsv": "b\tone\nc\ttwo\n"}, header=False, text_a_column="1", label_column="0")
+    assert task.labels == ("b", "c") and read_split(task, "", "train").text_a == ["one", "two"]
+
+
+def test_a_header_name_beats_a_number(folder):
+    task = own(folder, {"train_csv": "1,0\na,x\nb,y\n"}, text_a_column="1", label_column="0")
+    assert task.labels == ("x", "y") and read_split(task, "", "train").text_a == ["a", "b"]
+
+
+def test_columns_of_each_file_are_found_by_its_own_header(folder):
+    files = {"train_csv": "text,label\na,0\nb,1\n", "dev_csv": "id,label,text\n7,1,c\n", "test_csv": "id,text\n7,d\n8,e\n"}
+    task = own(folder, files)
+    assert read_split(task, "", "dev").text_a == ["c"]
+    test = read_split(task, "", "test")
+    assert (test.text_a, test.labels, test.ids) == (["d", "e"], None, ["0", "1"])
+
+
+@pytest.mark.parametrize(
+    ("more", "parts"),
+    [
+        ({"text_a_column": None}, ["--text_a_column is missing", "columns text, label"]),
+        ({"label_column": None}, ["--label_column is missing", "columns text, label"]),
+        ({"text_a_column": "body"}, ["--text_a_column body", "columns text, label"]),
+        ({"label_column": "2"}, ["--label_column 2", "numbered from 0"]),
+        ({"header": False}, ["--text_a_column text", "--header False"]),
+        ({"header": False, "text_a_column": "0", "label_column": "5"}, ["line 1", "2 columns", "at least 6"]),
+        ({"file_format": "json"}, ["line 1", "bracket"]),
+        ({"file_format": "tsv"}, ["--text_a_column text", "columns text,label"]),
+    ],
+)
+def test_a_wrong_description_of_a_file_says_what_is_in_it(folder, more, parts):
+    with pytest.raises(UserError) as error:
+        own(folder, {"train_csv": "text,label\na,0\nb,1\n"}, **more)
+    for part in (*parts, "train.csv" if "header" not in more else ""):
+        assert part in str(error.value)
+
+
+def test_a_missing_file_or_key_is_named(folder):
+    with pytest.raises(UserError, match=r"gone\.csv does not exist"):
+        own_task("own", OwnFiles(train_file=folder / "gone.csv", **NAMED))
+    with pytest.raises(UserError, match="is a folder"):
+        own_task("own", OwnFiles(train_file=folder, **NAMED))
+    with pytest.raises(UserError, match=r"train\.jsonl, line 2: found the keys 'text', expected the key 'label'"):
+        own(folder, {"train_jsonl": '{"text": "a", "label": 1}\n{"text": "b"}\n'})
+    task = own(folder, {"train_csv": "text,label\na,0\nb,1\n"})
+    with pytest.raises(UserError, match=r"train_aug\.csv does not exist: --use_aug"):
+        locate(task, splits=["train_aug"])
+
+
+def test_ones_own_files_are_never_looked_for_elsewhere(folder, monkeypatch):
+    monkeypatch.setattr("tinybert.data.download.download_task", lambda *_: pytest.fail("nothing may be downloaded"))
+    task = own_task("demo", OwnFiles(**written(folder, train_csv="text,label\na,0\nb,1\n"), **NAMED))
+    assert read_split(task, locate(task, splits=["train"]), "train").text_a == ["a", "b"]
+    (folder / "train.csv").unlink()
+    with pytest.raises(UserError, match=r"train\.csv does not exist"):
+        locate(task, splits=["train"])
+
+
+def test_tokens_are_made_anew_for_other_columns_or_labels(folder, word_pieces, tmp_path):
+    files = {"train_csv": "text,other,label\na,b,0\nb,c,1\n"}
+    built = [
+        TokenStore.build_or_open(own(folder, files, **more), "", "train", word_pieces, 16, tmp_path / "cache")
+        for more in ({}, {"text_a_column": "other"}, {"text_b_column": "other"}, {"labels": "1,0"}, {"quoting": "none"}, {})
+    ]
+    assert sum(path.is_dir() for path in (tmp_path / "cache" / "tokens").iterdir()) == 5
+    assert built[0].labels.tolist() == [0, 1] and built[3].labels.tolist() == [1, 0]
+
+
+# === Scores and metrics ===
+
+
+def test_a_score_is_read_as_it_is(folder):
+    task = own(folder, {"train_csv": "text,label\na,-12.5\nb,300\n"}, regression=True)
+    examples = read_split(task, "", "train")
+    assert examples.labels.tolist() == [-12.5, 300] and examples.labels.dtype == np.float32
+    assert (task.num_outputs, task.metric) == (1, "pearson_and_spearman")
+
+
+def test_a_score_outside_of_zero_to_five_is_not_cut_in_the_file_of_predictions(folder, tmp_path):
+    from tinybert.report.submission import write_submission
+
+    logits = np.array([[-12.5], [300.0]])
+    task = own(folder, {"train_csv": "text,label\na,-12.5\nb,300\n"}, regression=True)
+    assert "-12.500" in write_submission(tmp_path, task, "test", None, logits).read_text()
+    assert "5.000" in write_submission(tmp_path, get_task("sts-b"), "test", None, logits).read_text()
+
+
+def test_the_metric_fits_the_kind_of_task(folder):
+    two, three = (own(folder, {"train_csv": "text,label\n" + "".join(f"a,{i}\n" for i in range(n))}) for n in (2, 3))
+    assert (two.metrics, three.metrics, three.metric) == (("accuracy", "macro_f1", "f1"), ("accuracy", "macro_f1"), "accuracy")
+    assert with_metric(three, "mcc").metrics == ("accuracy", "macro_f1", "mcc") and with_metric(three, "mcc").metric == "mcc"
+    assert with_metric(three, None) is three
+    for task, metric in ((three, "f1"), (three, "pearson"), (get_task("sts-b"), "accuracy")):
+        with pytest.raises(UserError, match=f"--metric got '{metric}'"):
+            with_metric(task, metric)
+
+
+def test_a_known_task_predicts_rows_of_ones_own(folder):
+    files = OwnFiles(**written(folder, test_tsv="id\tbody\n7\tgood film\n"), text_a_column="body")
+    task = with_own_test(get_task("mnli"), files)
+    assert task.test_splits == ("test",) and task.eval_splits == ("dev_matched", "dev_mismatched")
+    assert read_split(task, folder, "test").text_a == ["good film"]
+
+
+# === Contradictions on the command line ===
+
+FILES = ["--train_file", "t.csv", "--dev_file", "d.csv", "--text_a_column", "text", "--label_column", "label"]
+CONTRADICTIONS = [
+    (["--labels", "a,b"], "--labels describes files of your own"),
+    (["--header", "False"], "--header describes files of your own"),
+    (["--regression"], "--regression describes files of your own"),
+    ([*FILES, "--regression", "--labels", "a,b"], "--regression and --labels contradict"),
+    ([*FILES, "--data_dir", "x"], "--data_dir and files of your own contradict"),
+    ([*FILES, "--glue_dir", "x"], "--glue_dir and files of your own contradict"),
+    ([*FILES, "--text_b_column", "text"], "--text_a_column and --text_b_column are both text"),
+    ([*FILES, "--file_format", "jsonl", "--header", "True"], "--header is about TSV and CSV"),
+    ([*FILES, "--do_train", "--do_predict"], "--do_predict has nothing to predict"),
+    (["--train_file", "t.csv"], "--dev_file is missing"),
+    (["--dev_file", "t.csv"], "--train_file is missing"),
+    (["--train_file", "t.csv", "--do_eval"], "--dev_file is missing"),
+    (["--train_file", "t.json", "--dev_file", "d.jsonl", "--quoting", "csv"], "--quoting is about TSV and CSV"),
+    (["--test_file", "t.csv"], "--test_file is read by --do_predict only"),
+    ([*FILES, "--task_name", "../x"], "names folders and files"),
+    ([*FILES, "--task_name", ".."], "names folders and files"),
+    ([*FILES, "--metric", "bleu"], "--metric got 'bleu'"),
+]
+
+
+@pytest.mark.parametrize("which", [FinetuneArguments, TaskDistillArguments])
+@pytest.mark.parametrize(("words", "message"), CONTRADICTIONS, ids=[str(i) for i in range(len(CONTRADICTIONS))])
+def test_contradictions_are_refused_before_any_file_is_opened(which, words, message):
+    models = ["--model_name_or_path", "m"]
+    if which is TaskDistillArguments:
+        models = ["--teacher_path", "t", "--student_model_name_or_path", "s", "--output_dir", "o"]
+    with pytest.raises(UserError) as error:
+        parse(which, ["--task_name", "sst-2"] * ("--task_name" not in words) + models + words)
+    assert message in str(error.value)
+
+
+def test_the_name_of_another_script_for_the_dev_file_is_known():
+    words = ["--task_name", "my reviews", "--model_name_or_path", "m", "--train_file", "t.csv", "--validation_file", "d.csv"]
+    assert parse(FinetuneArguments, words).arguments.dev_file.name == "d.csv"

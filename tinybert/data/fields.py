@@ -1,0 +1,143 @@
+"""The fields of a split: which columns or keys of each record are text, label and index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinybert.data.formats import DELIMITERS, Record, records
+from tinybert.data.source import Source
+from tinybert.data.tasks import Column, Split
+
+_SEPARATORS = {"\t": "tabs", ",": "commas"}
+
+
+@dataclass(slots=True)
+class Fields:
+    """One row as text; None where the split has no such column. `line` is where it begins."""
+
+    line: int
+    text_a: str
+    text_b: str | None
+    label: str | None
+    index: str | None
+
+
+def column_names(path: Path, split: Split) -> list[str]:
+    """The names in a file's header, or the keys of its first object; empty for a file without either.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    for _, record in records(Source(path), split.format, split.quoted):
+        if record:
+            return [name.strip() for name in record] if split.header or isinstance(record, dict) else []
+    return []
+
+
+class FieldReader:
+    """The rows of one file, in order; `short` counts rows left out for having too few columns.
+
+    `is_label` tells a header from a row: a first line with a label where the header should name the label's column is
+    refused.
+    """
+
+    def __init__(self, path: Path, split: Split, task_name: str, is_label: Callable[[str], bool]) -> None:
+        self.source = Source(path)
+        self.split, self.task_name, self.is_label = split, task_name, is_label
+        self.short = 0
+        self.width: int | None = None  # of the header, or of the first row
+        self.picked: list[int | None] = []  # the positions of text_a, text_b, label and index
+
+    def __iter__(self) -> Iterator[Fields]:
+        """Yields rows.
+
+        Raises:
+            UserError: a blank line between rows, a wrong number of columns, a missing column or key, a value that is no text;
+                with file, line and what to do.
+        """
+        blank = 0  # line number of a blank line, which is fine at the end of the file only
+        for number, record in records(self.source, self.split.format, self.split.quoted):
+            if self._blank(record):
+                blank = blank or number
+                continue
+            if blank:
+                raise self.source.error(blank, "a blank line between rows", "a row", "Delete the line.")
+            if isinstance(record, dict):
+                yield Fields(number, *self._of_object(record, number))
+            elif self.width is None and self.split.header:
+                self._take_header(record, number)
+            elif self._fits(record, number):
+                yield Fields(number, *(None if at is None else record[at] for at in self.picked))
+
+    def _blank(self, record: Record) -> bool:
+        if isinstance(record, dict):
+            return False
+        # empty texts are a row of their own where no label has to stand beside them
+        impossible = self.split.label is not None or (len(record) == 1 and self.width != 1)
+        return not record or (impossible and not any(field.strip() for field in record))
+
+    @property
+    def _columns(self) -> list[Column | None]:
+        return [self.split.text_a, self.split.text_b, self.split.label, self.split.index]
+
+    # === Columns ===
+
+    def _take_header(self, names: list[str], number: int) -> None:
+        names = [name.strip() for name in names]
+        column = self.split.label
+        if isinstance(column, int) and column < len(names) and self.is_label(names[column]):
+            raise self.source.error(number, f"a row with the label {names[column]!r}", "the names of the columns", "Add a header line.")
+        self._set_width(len(names), [self._position(column, names, number) for column in self._columns], number)
+
+    def _position(self, column: Column | None, names: list[str], number: int) -> int | None:
+        if column is None or isinstance(column, int):
+            return column
+        if names.count(column) != 1:
+            found = f"the columns {', '.join(map(repr, names))}"
+            raise self.source.error(number, found, f"one column {column!r}", "Name a column of the header, or give its number.")
+        return names.index(column)
+
+    def _set_width(self, width: int, picked: list[int | None], number: int) -> None:
+        last = max(at for at in picked if at is not None)
+        if width <= last:
+            separators = _SEPARATORS[DELIMITERS[self.split.format]]
+            need = f"at least {last + 1} columns separated by {separators}"
+            raise self.source.error(number, f"{width} columns", need, f"Is this the {self.split.file} of {self.task_name}?")
+        self.width, self.picked = width, picked
+
+    def _fits(self, row: list[str], number: int) -> bool:
+        if self.width is None:
+            self._set_width(len(row), [self._position(column, [], number) for column in self._columns], number)
+        if len(row) == self.width:
+            return True
+        if len(row) < (self.width or 0) and self.split.skips_short_rows:
+            self.short += 1
+            return False
+        advice = "Look for a tab or line break inside a sentence."
+        if self.split.format == "csv" or self.split.quoted:
+            advice = "Put fields that hold the delimiter or a line break in double quotes."
+        raise self.source.error(number, f"{len(row)} columns", f"{self.width}", advice)
+
+    # === Keys ===
+
+    def _of_object(self, record: dict[str, object], number: int) -> list[str | None]:
+        return [None if key is None else self._value(record, str(key), number) for key in self._columns]
+
+    def _value(self, record: dict[str, object], key: str, number: int) -> str:
+        if key not in record:
+            keys = ", ".join(map(repr, record)) or "none"
+            raise self.source.error(number, f"the keys {keys}", f"the key {key!r}", "Every row needs it; the text may be empty.")
+        value = record[key]
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if not isinstance(value, str):
+            found = "null" if value is None else "a list" if isinstance(value, list) else "an object"
+            raise self.source.error(number, f"{found} under {key!r}", "a text, a number, true or false", "Correct the row.")
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            found = f"half of a surrogate pair under {key!r}"
+            raise self.source.error(number, found, "whole characters", "The text was cut inside an escape; correct the row.") from None
+        return value

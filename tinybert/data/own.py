@@ -1,0 +1,205 @@
+"""A user's own files as a task: formats, columns, labels and metrics from what the command line says."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tinybert.data.fields import column_names
+from tinybert.data.formats import JSON, format_of
+from tinybert.data.readers import iter_labels
+from tinybert.data.tasks import Column, Split, Task, augmented
+from tinybert.errors import UserError
+
+MOST_LABELS = 10_000  # found in a training file; more of them mean the wrong column
+CLASSIFICATION_METRICS = ("accuracy", "macro_f1", "mcc", "f1", "accuracy_and_f1")
+REGRESSION_METRICS = ("pearson_and_spearman", "pearson", "spearman")
+_BINARY_ONLY = ("f1", "accuracy_and_f1")
+
+
+@dataclass(frozen=True)
+class OwnFiles:
+    """What a user says about files; the names are those of the options.
+
+    Columns are names or 0-based numbers as text; `labels` is a comma-separated list, in double quotes where a label holds a
+    comma. None leaves the choice to the files.
+    """
+
+    train_file: Path | None = None
+    dev_file: Path | None = None
+    test_file: Path | None = None
+    file_format: str | None = None
+    text_a_column: str | None = None
+    text_b_column: str | None = None
+    label_column: str | None = None
+    header: bool | None = None
+    quoting: str | None = None
+    labels: str | None = None
+    regression: bool = False
+
+
+def own_task(name: str, files: OwnFiles) -> Task:
+    """The task that these files are. Reads headers, and the labels of the training file unless they are given.
+
+    Raises:
+        UserError: a file or column that is not there, or labels that make no classification.
+    """
+    splits: dict[str, Split] = {}
+    if files.train_file is not None:
+        splits["train"] = own_split(files.train_file, files)
+        splits["train_aug"] = augmented(splits["train"])
+    if files.dev_file is not None:
+        splits["dev"] = own_split(files.dev_file, files)
+    if files.test_file is not None:
+        splits["test"] = own_split(files.test_file, files, labelled=False)
+    if files.regression:
+        return Task(name, name, (), splits, REGRESSION_METRICS[::-1], REGRESSION_METRICS[0], own=True)
+    if files.labels is not None:
+        labels = listed_labels(files.labels)
+    elif "train" in splits:
+        labels = labels_of_file(splits["train"], name)
+    else:
+        raise UserError(
+            "--labels is missing: without --train_file nothing says which labels there are and in which order the model gives them.\n"
+            "Give --labels a,b,c in the order of the training run (it printed them), or the --train_file of that run."
+        )
+    metrics = ("accuracy", "macro_f1", *(("f1",) if len(labels) == 2 else ()))
+    return Task(name, name, labels, splits, metrics, own=True)
+
+
+def with_own_test(task: Task, files: OwnFiles) -> Task:
+    """A known task that predicts the rows of `test_file` and nothing else."""
+    if files.test_file is None:
+        return task
+    kept = {name: split for name, split in task.splits.items() if name not in task.test_splits}
+    return replace(task, splits={**kept, "test": own_split(files.test_file, files, labelled=False)})
+
+
+def with_metric(task: Task, metric: str | None) -> Task:
+    """The task with another metric to decide which model is the best; None keeps its own.
+
+    Raises:
+        UserError: the metric does not fit the kind of task.
+    """
+    if metric is None:
+        return task
+    fitting = REGRESSION_METRICS if task.regression else CLASSIFICATION_METRICS
+    if len(task.labels) > 2:
+        fitting = tuple(name for name in fitting if name not in _BINARY_ONLY)
+    if metric not in fitting:
+        kind = "a regression" if task.regression else f"a classification with {len(task.labels)} labels"
+        raise UserError(f"--metric got {metric!r}\n{task.name} is {kind}: expected one of {', '.join(fitting)}")
+    return replace(task, metric=metric, metrics=task.metrics if metric in task.metrics else (*task.metrics, metric))
+
+
+# === Files and columns ===
+
+
+def own_split(path: Path, files: OwnFiles, labelled: bool = True) -> Split:
+    """One file with its columns found; `labelled`: its labels are read."""
+    path = Path(path).expanduser().absolute()
+    if not path.is_file():
+        raise UserError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; expected a file of rows")
+    form = files.file_format or format_of(path)
+    quoting = files.quoting or ("csv" if form == "csv" else "none")
+    split = Split(str(path), 0, header=files.header is not False, format=form, quoted=quoting == "csv")
+    names = column_names(path, split)
+
+    def column(option: str) -> Column | None:
+        wanted = getattr(files, option)
+        return None if wanted is None else _column(option, wanted, path, split, names)
+
+    text_a = column("text_a_column")
+    if text_a is None:
+        raise UserError(f"--text_a_column is missing: it says where the text is\n{_there(path, split, names)}")
+    label = column("label_column") if labelled else None
+    if labelled and label is None:
+        raise UserError(f"--label_column is missing: it says where the labels are\n{_there(path, split, names)}")
+    return replace(split, text_a=text_a, text_b=column("text_b_column"), label=label)
+
+
+def _column(option: str, wanted: str, path: Path, split: Split, names: list[str]) -> Column:
+    if split.format in JSON:
+        return wanted  # a row without this key is an error with its line
+    if names.count(wanted) == 1:
+        return wanted
+    if names.count(wanted) > 1:
+        raise UserError(f"--{option} {wanted}: {path} has {names.count(wanted)} columns of that name\nGive the column's number instead.")
+    if wanted.isascii() and wanted.isdigit():
+        if names and int(wanted) >= len(names):
+            raise UserError(f"--{option} {wanted}: columns are numbered from 0\n{_there(path, split, names)}")
+        return int(wanted)
+    if not split.header:
+        raise UserError(f"--{option} {wanted}: with --header False a column is a number, counted from 0")
+    raise UserError(f"--{option} {wanted}: there is no such column\n{_there(path, split, names)}")
+
+
+def _there(path: Path, split: Split, names: list[str]) -> str:
+    what = "keys" if split.format in JSON else "columns"
+    shown = ", ".join(names[:30]) + (", ..." if len(names) > 30 else "")
+    return f"{path} has the {what} {shown}" if shown else f"{path} has no names of columns: give their numbers, counted from 0"
+
+
+# === Labels ===
+
+
+def listed_labels(text: str) -> tuple[str, ...]:
+    """The labels of `--labels a,b,c`.
+
+    Raises:
+        UserError: fewer than two, an empty one, or one that stands twice.
+    """
+    try:
+        rows = list(csv.reader([text], skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise UserError(f"--labels got {text!r} ({error})\nexpected labels separated by commas") from None
+    labels = tuple(label.strip() for row in rows for label in row)
+    return _checked(labels, f"--labels {text}")
+
+
+def labels_of_file(split: Split, name: str) -> tuple[str, ...]:
+    """The distinct labels of a file in sorted order, numbers by their size.
+
+    Raises:
+        UserError: a row without label, fewer than two labels, or more than `MOST_LABELS`.
+    """
+    path = Path(split.file)
+    found: dict[str, None] = {}
+    for line, label in iter_labels(path, split, name):
+        if not label:
+            raise UserError(f"{path}, line {line}: found an empty label, expected a text. Label the row or take it out.")
+        found[label] = None
+        if len(found) > MOST_LABELS:
+            raise UserError(
+                f"{path} has more than {MOST_LABELS} different labels in {split.label!r}.\n"
+                "Is that the column of the labels? For a score give --regression; to mean it, list them with --labels."
+            )
+    return _checked(in_order(found), str(path))
+
+
+def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Numerically if all are numbers, else by their characters; 1 and 1.0 are two labels."""
+    labels = list(labels)
+    try:
+        numbers = {label: float(label) for label in labels}
+    except ValueError:
+        return tuple(sorted(labels))
+    if not all(map(math.isfinite, numbers.values())):
+        return tuple(sorted(labels))
+    return tuple(sorted(labels, key=lambda label: (numbers[label], label)))
+
+
+def _checked(labels: tuple[str, ...], where: str) -> tuple[str, ...]:
+    if len(set(labels)) < 2:
+        found = f"the label {labels[0]!r} alone" if labels and labels[0] else "no label"
+        raise UserError(f"{where}: found {found}, expected at least two. For a score give --regression.")
+    twice = sorted({label for label in labels if labels.count(label) > 1}) if len(set(labels)) < len(labels) else []
+    if twice or not all(labels):
+        raise UserError(f"{where}: found {'an empty label' if not all(labels) else f'{twice[0]!r} twice'}, expected different labels")
+    broken = [label for label in labels if any(character in label for character in "\t\r\n")]
+    if broken:
+        raise UserError(f"{where}: the label {broken[0]!r} holds a tab or line break, which a file of predictions cannot hold. Rename it.")
+    return labels

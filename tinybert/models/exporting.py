@@ -1,0 +1,172 @@
+"""Writing a loaded model in Hugging Face's or PaddleNLP's layout, and proving that what was written is the same model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import paddle
+from safetensors.numpy import save
+
+from tinybert import storage
+from tinybert.errors import UserError
+from tinybert.models.loading import LoadedModel, load_as_it_is
+from tinybert.models.names import to_hugging_face
+from tinybert.models.saving import config_dict
+from tinybert.models.trace import Inputs, Needs, base_of, trace
+from tinybert.models.weights import write_pdparams
+
+LAYOUTS = ("huggingface", "paddlenlp")
+TOLERANCE = 1e-6
+_ROWS, _WIDTH = 4, 16
+# PaddleNLP's own keys, which Hugging Face's classes do not read
+_PADDLE_ONLY = ("fit_size", "pool_act", "task_id", "dtype")
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was compared between a model and its copy: the outputs of a fixed batch, and every weight."""
+
+    output: str
+    difference: float
+    weights: int
+
+
+def has_head(loaded: LoadedModel) -> bool:
+    """Whether the classifier was read from a file (and not freshly made)."""
+    return not any(name.startswith("classifier.") for name in loaded.report.fresh)
+
+
+def write_as(folder: Path, loaded: LoadedModel, source_config: dict, layout: str, replace: bool) -> Proof:
+    """Write a model folder in one of `LAYOUTS`, read it again and compare; complete or invisible.
+
+    Raises:
+        UserError: the layout cannot express the model, or the copy is not the same; nothing has been written then.
+    """
+    config = config_as(loaded, source_config, layout)
+    arrays = arrays_as(loaded, layout)
+    with storage.new_folder(folder, replace=replace) as temporary:
+        (temporary / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        if layout == "huggingface":
+            # save_file of safetensors 0.8.0 makes files that nobody else may read, whatever the umask
+            (temporary / "model.safetensors").write_bytes(save(arrays, metadata={"format": "pt"}))
+            loaded.tokenizer.save(temporary, tokenizer_class="BertTokenizer")
+        else:
+            write_pdparams(temporary / "model_state.pdparams", arrays)
+            loaded.tokenizer.save(temporary, tokenizer_class=loaded.family.tokenizer)
+        return prove(loaded, load_as_it_is(str(temporary))[0])
+
+
+def arrays_as(loaded: LoadedModel, layout: str) -> dict[str, np.ndarray]:
+    """The trained weights and projections under the names, and in the orientation, of a layout."""
+    base = loaded.family.base
+    fresh = set(loaded.report.fresh)
+    arrays = {name: value.numpy() for name, value in loaded.model.state_dict().items() if name not in fresh}
+    arrays |= {f"{base}.{name}": np.asarray(array, np.float32) for name, array in loaded.projections.items()}
+    if layout == "huggingface":
+        return to_hugging_face(arrays, f"{_hugging_face_type(loaded)}." if has_head(loaded) else "")
+    if f"{base}.fit_dense.weight" not in arrays:  # PaddleNLP's class knows BERT-EMD's `share_fit_dense` by this name
+        arrays = {name.replace(f"{base}.share_fit_dense.", f"{base}.fit_dense."): array for name, array in arrays.items()}
+    return arrays if has_head(loaded) else {name.removeprefix(f"{base}."): array for name, array in arrays.items()}
+
+
+def config_as(loaded: LoadedModel, source_config: dict, layout: str) -> dict:
+    """The content of config.json in a layout: shape, head and label names.
+
+    Raises:
+        UserError: Hugging Face's class would compute something else.
+    """
+    encoder = base_of(loaded.model).config
+    outputs = int(encoder.num_labels)
+    names = loaded.labels or (tuple(f"LABEL_{i}" for i in range(outputs)) if outputs > 1 else ())
+    config = config_dict(loaded.model, loaded.family, names)
+    if source_config.get("problem_type"):
+        config["problem_type"] = source_config["problem_type"]
+    if not has_head(loaded):
+        config["architectures"] = [loaded.family.encoder.__name__]
+        for key in ("num_labels", "id2label", "label2id", "problem_type"):
+            config.pop(key, None)
+    if layout == "paddlenlp":
+        widths = {array.shape[-1] for array in loaded.projections.values()}
+        if len(widths) == 1:
+            config["fit_size"] = widths.pop()
+        return config
+    if getattr(encoder, "pool_act", "tanh") != "tanh" or getattr(encoder, "task_id", 0):
+        raise UserError(
+            f"this model has pool_act {getattr(encoder, 'pool_act', 'tanh')} and task_id {getattr(encoder, 'task_id', 0)}; Hugging Face's "
+            "classes compute with tanh and task 0 only.\nIt would answer differently there: keep it in PaddleNLP's layout."
+        )
+    for key in _PADDLE_ONLY:
+        config.pop(key, None)
+    config["model_type"] = _hugging_face_type(loaded)
+    config["architectures"] = [name.replace("TinyBert", "Bert") for name in config["architectures"]]
+    config["torch_dtype"] = "float32"
+    if loaded.family.model_type == "tinybert":
+        config["classifier_activation"] = "relu"
+    return config
+
+
+def _hugging_face_type(loaded: LoadedModel) -> str:
+    return {"tinybert": "bert"}.get(loaded.family.model_type, loaded.family.model_type)
+
+
+def prove(source: LoadedModel, copy: LoadedModel) -> Proof:
+    """Compare two models: class, tokenizer, labels, every weight, and what a fixed batch gives.
+
+    Raises:
+        UserError: they differ, the outputs by more than 1e-6.
+    """
+    for what, one, other in (
+        ("class", source.family.model_type, copy.family.model_type),
+        ("tokenizer", source.tokenizer.fingerprint, copy.tokenizer.fingerprint),
+        ("labels", source.labels, copy.labels),
+        ("fresh weights", set(source.report.fresh), set(copy.report.fresh)),
+        ("left-over weights", [], copy.report.unused),
+    ):
+        if one != other:
+            raise UserError(f"the copy has another {what}: {one} became {other}. Nothing was written; please report this.")
+    before, after = _weights(source), _weights(copy)
+    unlike = [name for name in before.keys() | after.keys() if not np.array_equal(before.get(name), after.get(name), equal_nan=True)]
+    if unlike:
+        raise UserError(f"the copy has other weights ({', '.join(sorted(unlike)[:4])}). Nothing was written; please report this.")
+    output = "logits" if has_head(source) else "pooled output" if not source.report.fresh_in("pooler") else "hidden states"
+    difference = float(np.abs(_outputs(source, output) - _outputs(copy, output)).max())
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"the copy gives other {output} than its source: largest difference {difference:g}, at most {TOLERANCE:g} expected.\n"
+            "Nothing was written; please report this."
+        )
+    return Proof(output, difference, len(before))
+
+
+def _weights(loaded: LoadedModel) -> dict[str, np.ndarray]:
+    fresh = set(loaded.report.fresh)
+    weights = {name: value.numpy() for name, value in loaded.model.state_dict().items() if name not in fresh}
+    return weights | {name.removeprefix("share_"): np.asarray(array, np.float32) for name, array in loaded.projections.items()}
+
+
+def _outputs(loaded: LoadedModel, output: str) -> np.ndarray:
+    loaded.model.eval()
+    layers = loaded.config.num_hidden_layers
+    needs = Needs(frozenset({layers}), pooled=output == "pooled output", logits=output == "logits")
+    with paddle.no_grad():
+        found = trace(loaded.model, _batch(loaded), needs)
+    return {"logits": found.logits, "pooled output": found.pooled, "hidden states": found.hidden.get(layers)}[output].numpy()
+
+
+def _batch(loaded: LoadedModel) -> Inputs:
+    """Rows of real word pieces, each shorter than the one before, the second half of each a second sentence."""
+    random = np.random.default_rng(0)
+    real = np.arange(_WIDTH) < np.linspace(_WIDTH, _WIDTH // 2, _ROWS).astype(int)[:, None]
+    pad = loaded.tokenizer.pad_id
+    ids = random.integers(0, loaded.tokenizer.vocab_size, (_ROWS, _WIDTH))
+    ids = np.where(ids == pad, loaded.tokenizer.unk_id, ids)
+    types = int(base_of(loaded.model).embeddings.token_type_embeddings.weight.shape[0])
+    segments = (np.arange(_WIDTH) >= _WIDTH // 3) & real & (types > 1)
+    return Inputs(
+        paddle.to_tensor(np.where(real, ids, pad).astype("int64")),
+        paddle.to_tensor(segments.astype("int64")),
+        paddle.to_tensor(real.astype("float32")),
+    )

@@ -1,0 +1,83 @@
+"""Writing a model in Hugging Face's or PaddleNLP's layout, with a proof that both are the same model.
+
+It can: classifiers, regressions and bare encoders of every supported class, from every folder that can be read; projections of students.
+Its limits: masked-LM heads and other heads are left out, by name; numbers are written as float32.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tinybert.errors import UserError
+from tinybert.models.configuration import config_file
+from tinybert.models.exporting import has_head, write_as
+from tinybert.models.hub import resolve
+from tinybert.models.loading import LoadedModel, load_as_it_is
+from tinybert.models.projections import layouts_of
+
+
+def convert(arguments, given: set[str], spelled: dict[str, str]) -> None:
+    """Read `--model_path`, write it to `--output_dir` in the layout `--to`, print what was kept, left out and compared."""
+    output = Path(arguments.output_dir).expanduser()
+    source = resolve(arguments.model_path)
+    check_output(source, output, arguments.overwrite_output_dir)
+    print(f"converting {source} to {arguments.to}, result in {output}", flush=True)
+    loaded, config = load_as_it_is(str(source))
+    for line in notes(loaded, arguments.to):
+        print(line, flush=True)
+    proof = write_as(output, loaded, config, arguments.to, replace=True)
+    print(f"proof: {proof.weights} weights equal to the bit")
+    print(f"proof: largest absolute difference of {proof.output} on a fixed batch: {proof.difference}")
+    print(f"written: {output}", flush=True)
+
+
+def check_output(source: Path, output: Path, overwrite: bool) -> None:
+    """Refuse to replace a folder unless it is asked for, and then anything but a model folder other than the source.
+
+    Raises:
+        UserError: the output exists and may not be replaced.
+    """
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise UserError(f"--output_dir {output} is a file. Name a folder.")
+    if source.resolve().is_relative_to(output.resolve()):
+        raise UserError(f"--output_dir {output} holds the model that is to be converted. Name another folder.")
+    if not any(output.iterdir()):
+        return
+    if not overwrite:
+        raise UserError(f"--output_dir {output} is not empty. Name another folder, or replace it with --overwrite_output_dir.")
+    if config_file(output) is None:
+        raise UserError(
+            f"--output_dir {output} holds something else than a model (no config.json): it is not replaced. Name another folder."
+        )
+
+
+def notes(loaded: LoadedModel, layout: str) -> list[str]:
+    """What a reader of the result should know: what was read, what is left out, what the other side computes differently."""
+    shape = f"{loaded.config.num_hidden_layers} x {loaded.config.hidden_size}"
+    lines = [f"model: {loaded.family.model_type} {shape}, {loaded.parameters():,} parameters; {loaded.report}"]
+    if has_head(loaded):
+        labels = ", ".join(loaded.labels) if loaded.labels else f"{loaded.config.num_labels} without names"
+        lines.append(f"head: a classifier, outputs {labels}")
+    else:
+        lines.append("head: none; the result is a bare encoder")
+    if loaded.report.fresh_in("pooler"):
+        lines.append("pooler: not in the source, so not in the result; whoever loads it starts one from random numbers")
+    if loaded.report.unused:
+        lines.append(f"left out: {', '.join(loaded.report.unused)}")
+    if any(".predictions." in name or name.startswith("lm_head.") for name in loaded.report.unused):
+        lines.append("note: masked-LM heads are not handled; the result cannot fill in [MASK]")
+    layouts = layouts_of(loaded.projections)
+    if layouts:
+        lines.append(f"projections: {' and '.join(layouts)}, kept")
+    if len(layouts) > 1 and layout == "paddlenlp" and layouts[0] == "shared":
+        lines.append(
+            "note: share_fit_dense is called fit_dense there, and per_layer is taken when no projection is named: name --projection shared"
+        )
+    if layout == "huggingface" and loaded.family.model_type == "tinybert":
+        lines.append(
+            "note: TinyBERT has a ReLU between pooler and classifier, Hugging Face's BERT has none. The encoder is the same there, the "
+            'logits are not, unless you apply it; config.json says "classifier_activation": "relu"'
+        )
+    return lines
