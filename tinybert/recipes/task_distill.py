@@ -15,6 +15,7 @@ import paddle
 
 from tinybert import runtime
 from tinybert.data.store import TokenStore
+from tinybert.engine import checkpoint
 from tinybert.engine.precision import require
 from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder

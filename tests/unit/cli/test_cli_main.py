@@ -98,10 +98,10 @@ def test_an_unknown_verb_names_the_nearest(capsys):
 def test_no_verb_shows_the_verbs(capsys):
     assert cli.main([]) == 0
     text = capsys.readouterr().out
-    assert all(verb in text for verb in ("finetune", "distill", "demo", "download", "flags"))
+    assert all(verb in text for verb in ("finetune", "distill", "demo", "convert", "download", "flags"))
 
 
-@pytest.mark.parametrize("verb", ["", "finetune", "distill", "demo", "download"])
+@pytest.mark.parametrize("verb", ["", "finetune", "distill", "demo", "convert", "download"])
 def test_help_is_fast_and_does_not_import_the_framework(verb):
     code = (
         "import sys; from tinybert.cli.main import main; code = main(sys.argv[1:]);"

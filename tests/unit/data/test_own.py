@@ -1,5 +1,8 @@
 """A user's files become the task they meant, and a wrong description of them is refused before work begins."""
 
+import re
+import shlex
+
 import numpy as np
 import pytest
 
@@ -245,3 +248,14 @@ def test_contradictions_are_refused_before_any_file_is_opened(which, words, mess
 def test_the_name_of_another_script_for_the_dev_file_is_known():
     words = ["--task_name", "my reviews", "--model_name_or_path", "m", "--train_file", "t.csv", "--validation_file", "d.csv"]
     assert parse(FinetuneArguments, words).arguments.dev_file.name == "d.csv"
+
+
+def test_the_examples_of_the_documentation_are_command_lines():
+    from tests.conftest import ROOT
+
+    page = (ROOT / "docs" / "data.md").read_text("utf-8")
+    page = page[page.index("## Your own data") : page.index("## Chinese tasks")]
+    commands = [shlex.split(block) for block in re.findall(r"^python (.*(?:\\\n.*)*)", page, re.MULTILINE)]
+    assert len(commands) == 4
+    for script, *words in commands:
+        parse(FinetuneArguments if script.endswith("run_glue.py") else TaskDistillArguments, words)

@@ -231,6 +231,7 @@ def test_hand_made_file_is_no_honest_file(tmp_path, write):
         tensor(shape=(1 << 60, 0)),
         tensor(_Stored(7)),
         tensor(_Stored(5)),
+        tensor(_Stored(5), shape=(1,), strides=(1,)),
         tensor(_Stored(-1)),
         tensor(_Stored(6, "1")),
         tensor(_Stored(6, "../../../etc/passwd")),
@@ -241,7 +242,7 @@ def test_hand_made_file_is_no_honest_file(tmp_path, write):
     ],
     ids=[
         "offset", "negative offset", "shape", "strides", "negative strides", "ranks", "fraction", "bool", "dimensions", "overflow", "more",
-        "fewer", "negative size", "missing", "path", "unknown type", "other type", "no tensor", "list",
+        "fewer", "fewer, unused", "negative size", "missing", "path", "unknown type", "other type", "no tensor", "list",
     ],
 )  # fmt: skip
 def test_tensor_reaches_outside_its_storage(tmp_path, entry, write):
