@@ -86,10 +86,12 @@ def train(folder: str, steps: int, queue) -> None:
         "output_dir": Path(folder) / "run",
         "max_steps": steps,
         "logging_steps": steps,
+        "save_steps": steps,
         "device": "cpu",
     }
     finetune(FinetuneArguments(**values), set(values), {})
-    line = json.loads((Path(folder) / "run" / "log.jsonl").read_text().splitlines()[0])
+    lines = [json.loads(line) for line in (Path(folder) / "run" / "log.jsonl").read_text().splitlines()]
+    line = next(line for line in lines if "data_wait_share" in line)
     queue.put(
         {
             "peak": _peak(),

@@ -22,7 +22,7 @@ from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
 from tinybert.mapping import LayerMap
 from tinybert.models.loading import LoadedModel, load_classifier
-from tinybert.models.projections import Projection, layout_of
+from tinybert.models.projections import Projection, layout_of, layouts_of
 from tinybert.models.saving import save_model
 from tinybert.models.students import check_fit, check_positions, fresh_student, parse_init, student_from_teacher
 from tinybert.objectives.objective import Objective
@@ -216,7 +216,7 @@ class _Stage:
         paddle.seed(runtime.derive_seed(settings.seed, "projection"))
         projection = Projection(mode, student.num_hidden_layers, student.hidden_size, teacher.hidden_size)
         origin = "fresh"
-        if mode == in_file:
+        if mode in layouts_of(self.student.projections):
             projection.load(self.student.projections)
             origin = "from the student's checkpoint"
         self.facts = {"projection": {"mode": mode, "origin": origin}, "layer_map": layer_map.hidden}

@@ -251,6 +251,13 @@ def test_tensor_reaches_outside_its_storage(tmp_path, entry, write):
         read_torch(tmp_path / "w.bin")
 
 
+def test_storage_that_is_cut_behind_the_last_tensor_passes_unnoticed(tmp_path):
+    write_legacy(tmp_path / "w.bin", described({"w": tensor(shape=(1,), strides=(1,))}), {"0": NUMBERS.tobytes()})
+    (tmp_path / "w.bin").write_bytes((tmp_path / "w.bin").read_bytes()[:-4])
+    with pytest.raises(UserError, match="storage 0 has 20 of 24 bytes"):
+        read_torch(tmp_path / "w.bin")
+
+
 @pytest.mark.parametrize("write", [write_zip, write_legacy], ids=["zip", "legacy"])
 @pytest.mark.parametrize(
     "content",
