@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tinybert.settings.arguments import ConvertArguments, DemoArguments, DownloadArguments, FinetuneArguments, TaskDistillArguments
+from tinybert.settings.arguments import (
+    ConvertArguments,
+    DemoArguments,
+    DoctorArguments,
+    DownloadArguments,
+    FinetuneArguments,
+    TaskDistillArguments,
+)
 from tinybert.settings.options import Arguments, Option, options_of
 from tinybert.settings.presets import PRESETS
 
@@ -11,6 +18,7 @@ SCRIPTS: dict[str, type[Arguments]] = {
     "benchmark/glue/run_glue.py": FinetuneArguments,
     "python -m tinybert demo": DemoArguments,
     "python -m tinybert convert": ConvertArguments,
+    "python -m tinybert doctor": DoctorArguments,
     "python -m tinybert download": DownloadArguments,
 }
 _HEADER = """# Options

@@ -18,6 +18,7 @@ _VERBS = {
     ),
     "demo": ("both of them in small, on the data that comes with the package", "DemoArguments", "demo:demo"),
     "convert": ("write a model in Hugging Face's or PaddleNLP's layout", "ConvertArguments", "convert:convert"),
+    "doctor": ("say what stands in the way of a run on this machine", "DoctorArguments", "doctor:doctor"),
     "download": ("fetch GLUE data ahead of a run", "DownloadArguments", "download:download"),
 }  # fmt: skip
 _FLAGS = "print every option as Markdown (docs/flags.md)"
@@ -37,7 +38,8 @@ def run_script(arguments_class: type, recipe_path: str, argv: Sequence[str] | No
         parsed = parse(arguments_class, argv, prog)
         from tinybert.runtime import prepare
 
-        prepare(threads=getattr(parsed.arguments, "threads", None))
+        if arguments_class.NEEDS_PADDLE:
+            prepare(threads=getattr(parsed.arguments, "threads", None))
         module, _, function = recipe_path.partition(":")
         recipe = getattr(importlib.import_module(module), function)
         recipe(parsed.arguments, parsed.given, parsed.spelled)

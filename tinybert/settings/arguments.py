@@ -259,3 +259,14 @@ class ConvertArguments(Arguments):
     to: str = in_models(help="the layout to write", choices=("huggingface", "paddlenlp"))
     output_dir: Path = in_run(help="the folder of the result")
     overwrite_output_dir: bool = in_run(False, help="replace an earlier model in output_dir")
+
+
+@dataclass(kw_only=True)
+class DoctorArguments(Arguments):
+    """Say what stands in the way of a run on this machine, and what to do about it."""
+
+    NEEDS_PADDLE = False
+
+    glue_dir: Path | None = in_data(
+        None, help="the folder that holds one folder per task", unset="$DATA_HOME/Glue, else $PPNLP_HOME/datasets/Glue"
+    )

@@ -203,6 +203,7 @@ class Arguments:
     OBSOLETE: ClassVar[tuple[Obsolete, ...]] = ()
     FOREIGN: ClassVar[tuple[Foreign, ...]] = ()
     GROUPS: ClassVar[tuple[str, ...]] = ()
+    NEEDS_PADDLE: ClassVar[bool] = True
 
     def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
         """Refuse combinations that make no sense; returns lines to print on stderr.
