@@ -10,29 +10,60 @@ from tinybert.errors import UserError
 # Hugging Face and PaddleNLP from 2.5 on; Google's and Huawei's BERT; PaddleNLP before 2.5
 FILES = ("config.json", "bert_config.json", "model_config.json")
 
-# what a configuration file says about the network itself; all else (dtypes, versions, generation) is left behind
-ARCHITECTURE_KEYS = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "hidden_act",
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "max_position_embeddings",
-    "type_vocab_size",
-    "task_type_vocab_size",
-    "use_task_id",
-    "task_id",
-    "initializer_range",
-    "layer_norm_eps",
-    "pad_token_id",
-    "cls_token_id",
-    "pool_act",
-    "fit_size",
-    "classifier_dropout",
-)
+# what a configuration file says about the network itself, and what each value must be; all else (dtypes, versions, generation) is left
+# behind. Numbers have a lower and an upper bound, both allowed.
+_WHOLE, _NUMBER = (int,), (int, float)
+_RULES: dict[str, tuple[tuple[type, ...], float, float]] = {
+    "vocab_size": (_WHOLE, 1, 1e7),
+    "hidden_size": (_WHOLE, 1, 1e5),
+    "num_hidden_layers": (_WHOLE, 1, 1000),
+    "num_attention_heads": (_WHOLE, 1, 1000),
+    "intermediate_size": (_WHOLE, 1, 1e6),
+    "max_position_embeddings": (_WHOLE, 1, 1e6),
+    "type_vocab_size": (_WHOLE, 1, 1000),
+    "task_type_vocab_size": (_WHOLE, 1, 1000),
+    "task_id": (_WHOLE, 0, 1000),
+    "fit_size": (_WHOLE, 1, 1e5),
+    "pad_token_id": (_WHOLE, 0, 1e7),
+    "cls_token_id": (_WHOLE, 0, 1e7),
+    "hidden_dropout_prob": (_NUMBER, 0, 0.999),
+    "attention_probs_dropout_prob": (_NUMBER, 0, 0.999),
+    "classifier_dropout": (_NUMBER, 0, 0.999),
+    "initializer_range": (_NUMBER, 0, 10),
+    "layer_norm_eps": (_NUMBER, 0, 0.1),
+}
+_WORDS = {"hidden_act": ("gelu", "relu", "tanh"), "pool_act": ("tanh", "relu")}
+ARCHITECTURE_KEYS = (*_RULES, *_WORDS, "use_task_id")
+_NEEDED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+
+
+def architecture(config: dict, source: str) -> dict:
+    """What a configuration says about the network, checked value by value.
+
+    Raises:
+        UserError: a needed value is missing, a value is of another kind or out of range, or the heads do not divide the width.
+    """
+    known = {key: config[key] for key in ARCHITECTURE_KEYS if config.get(key) is not None}
+    for key in _NEEDED:
+        if key not in known:
+            raise UserError(f"{source}: '{key}' is missing in config.json; expected a positive whole number.")
+    for key, (kinds, low, high) in _RULES.items():
+        value = known.get(key, low)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+            kind = "a whole number" if kinds is _WHOLE else "a number"
+            raise UserError(f"{source}: '{key}' in config.json is {value!r}; expected {kind} from {low:g} to {high:g}.")
+    for key, words in _WORDS.items():
+        if known.get(key, words[0]) not in words:
+            raise UserError(f"{source}: '{key}' in config.json is {known[key]!r}; expected one of {', '.join(words)}.")
+    if not isinstance(known.get("use_task_id", False), bool):
+        raise UserError(f"{source}: 'use_task_id' in config.json is {known['use_task_id']!r}; expected true or false.")
+    if known["hidden_size"] % known["num_attention_heads"]:
+        raise UserError(
+            f"{source}: hidden_size {known['hidden_size']} is not a multiple of num_attention_heads {known['num_attention_heads']}."
+        )
+    if known.get("pad_token_id", 0) >= known["vocab_size"]:
+        raise UserError(f"{source}: 'pad_token_id' {known['pad_token_id']} lies outside the vocabulary of {known['vocab_size']}.")
+    return known
 
 
 def config_file(folder: Path) -> Path | None:
@@ -62,7 +93,10 @@ def read_config(folder: Path) -> dict:
 def _flat(config: dict) -> dict:
     """`{"init_args": [{"vocab_size": ..., "init_class": "BertModel"}], "init_class": "BertFor..."}` in one level; the outer value wins."""
     inner: dict = {}
-    for part in config.get("init_args") or ():  # the encoder stands first; bare numbers after it are arguments such as num_classes
+    parts = config.get("init_args")
+    for part in (
+        parts if isinstance(parts, list) else ()
+    ):  # the encoder stands first; bare numbers after it are arguments such as num_classes
         if isinstance(part, dict):
             inner = {**inner, **_flat(part)}
     return {**inner, **{key: value for key, value in config.items() if key != "init_args"}}

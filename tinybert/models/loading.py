@@ -10,7 +10,7 @@ from paddle import nn
 
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
-from tinybert.models.configuration import ARCHITECTURE_KEYS, check_tokenizer, config_file, labels_of, read_config
+from tinybert.models.configuration import architecture, check_tokenizer, config_file, labels_of, read_config
 from tinybert.models.families import Family, family_of_config, family_of_folder
 from tinybert.models.hub import resolve
 from tinybert.models.names import is_hugging_face, to_paddle
@@ -176,14 +176,7 @@ def check_vocabulary(source: str, loaded: LoadedModel) -> None:
 
 def build(kind: Family, config: dict, outputs: int, source: str) -> nn.Layer:
     """A classifier of this family with fresh weights, without the projections that PaddleNLP keeps inside TinyBERT."""
-    known = {key: config[key] for key in ARCHITECTURE_KEYS if config.get(key) is not None}
-    for key in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"):
-        if not isinstance(known.get(key), int) or known[key] < 1:
-            raise UserError(f"{source}: '{key}' in config.json is {known.get(key)!r}; expected a positive whole number.")
-    if known["hidden_size"] % known["num_attention_heads"]:
-        raise UserError(
-            f"{source}: hidden_size {known['hidden_size']} is not a multiple of num_attention_heads {known['num_attention_heads']}."
-        )
+    known = architecture(config, source)
     if kind.model_type == "tinybert":
         known["fit_size"] = 1  # these layers are deleted below: keep them small
         known.setdefault("type_vocab_size", 2)  # the class's own default is 16, no checkpoint has that
