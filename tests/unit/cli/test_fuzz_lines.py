@@ -22,7 +22,8 @@ LINES = {
     ConvertArguments: "--model_path m --to paddlenlp --output_dir o",
     DemoArguments: "--task_name demo --quick --seed 3",
 }
-VALUES = [
+VALUES = ["", "-1", "0", "1e400", "nan", "-inf", "True", "none", "teacher:0", "teacher:1,1", "0:0,9:1", "é", "--", "-", "="]
+VALUES += ["a" * 3000, "1 2", "\t"]
     "",
     "-1",
     "0",

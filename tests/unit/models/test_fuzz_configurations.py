@@ -10,7 +10,8 @@ from tests import tiny
 from tinybert.errors import UserError
 from tinybert.models.loading import load_classifier
 
-ODD = [
+ODD = [None, [], {}, "x", -1, 0, 1, 3, 7, 1.5, True, "16", [1], {"0": "a"}, {"x": "a"}, {"0": 3, "1": None}]
+ODD += ["gelu_new", "relu", "", "bert", "roberta"]
     None,
     [],
     {},
