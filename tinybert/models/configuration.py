@@ -94,9 +94,8 @@ def _flat(config: dict) -> dict:
     """`{"init_args": [{"vocab_size": ..., "init_class": "BertModel"}], "init_class": "BertFor..."}` in one level; the outer value wins."""
     inner: dict = {}
     parts = config.get("init_args")
-    for part in (
-        parts if isinstance(parts, list) else ()
-    ):  # the encoder stands first; bare numbers after it are arguments such as num_classes
+    # the encoder stands first; bare numbers after it are arguments such as num_classes
+    for part in parts if isinstance(parts, list) else ():
         if isinstance(part, dict):
             inner = {**inner, **_flat(part)}
     return {**inner, **{key: value for key, value in config.items() if key != "init_args"}}

@@ -12,28 +12,6 @@ from tinybert.models.loading import load_classifier
 
 ODD = [None, [], {}, "x", -1, 0, 1, 3, 7, 1.5, True, "16", [1], {"0": "a"}, {"x": "a"}, {"0": 3, "1": None}]
 ODD += ["gelu_new", "relu", "", "bert", "roberta"]
-    None,
-    [],
-    {},
-    "x",
-    -1,
-    0,
-    1,
-    3,
-    7,
-    1.5,
-    True,
-    "16",
-    [1],
-    {"0": "a"},
-    {"x": "a"},
-    {"0": 3, "1": None},
-    "gelu_new",
-    "relu",
-    "",
-    "bert",
-    "roberta",
-]
 
 
 def test_a_mutated_configuration_ends_in_a_traceback(tmp_path):
