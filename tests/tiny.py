@@ -88,3 +88,16 @@ def logits_of(model: nn.Layer, inputs: Inputs) -> np.ndarray:
     model.eval()
     with paddle.no_grad():
         return model(inputs.input_ids, inputs.token_type_ids, attention_mask=inputs.attention_mask).numpy()
+
+
+def learnable_rows(folder: Path, rows: dict[str, int], seed: int) -> None:
+    """A task folder as SST-2's: the first half of the words stands in rows of label 0, the second half in rows of label 1."""
+    random = np.random.default_rng(seed)
+    folder.mkdir()
+    for name, count in rows.items():
+        lines = ["sentence\tlabel"]
+        for _ in range(count):
+            label = int(random.integers(2))
+            words = (f"word{random.integers(0, 15) + 15 * label}" for _ in range(random.integers(3, 12)))
+            lines.append(" ".join(words) + f"\t{label}")
+        (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n")

@@ -24,15 +24,7 @@ STEPS = 7
 def world(tmp_path_factory) -> Path:
     """Rows, and a teacher without dropout: ranks draw their own dropout, which no single process could repeat."""
     root = tmp_path_factory.mktemp("processes")
-    random = np.random.default_rng(5)
-    data = root / "SST-2"
-    data.mkdir()
-    for name, rows in (("train", 45), ("dev", 23)):
-        lines = ["sentence\tlabel"]
-        for _ in range(rows):
-            label = int(random.integers(2))
-            lines.append(" ".join(f"word{random.integers(0, 15) + 15 * label}" for _ in range(random.integers(3, 12))) + f"\t{label}")
-        (data / f"{name}.tsv").write_text("\n".join(lines) + "\n")
+    tiny.learnable_rows(root / "SST-2", {"train": 45, "dev": 23}, seed=5)
     shape = {"num_hidden_layers": 4, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     tiny.model_folder(root / "teacher", labels=("0", "1"), **shape)
     tiny.model_folder(root / "student", "tinybert", labels=("0", "1"), seed=4, **{**shape, "num_hidden_layers": 2})

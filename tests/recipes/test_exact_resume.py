@@ -27,16 +27,8 @@ class Cut(BaseException):
 def world(tmp_path_factory) -> dict[str, Path]:
     """Rows with a rule to learn, and a teacher with dropout."""
     root = tmp_path_factory.mktemp("resume")
-    random = np.random.default_rng(3)
     data = root / "SST-2"
-    data.mkdir()
-    for name, rows in (("train", 44), ("dev", 12)):
-        lines = ["sentence\tlabel"]
-        for _ in range(rows):
-            label = int(random.integers(2))
-            words = [f"word{random.integers(0, 15) + 15 * label}" for _ in range(random.integers(3, 12))]
-            lines.append(" ".join(words) + f"\t{label}")
-        (data / f"{name}.tsv").write_text("\n".join(lines) + "\n")
+    tiny.learnable_rows(data, {"train": 44, "dev": 12}, seed=3)
     tiny.model_folder(root / "teacher", labels=("0", "1"), num_hidden_layers=4)
     return {"data": data, "teacher": root / "teacher", "cache": root / "cache"}
 
