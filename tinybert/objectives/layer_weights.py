@@ -26,6 +26,15 @@ def transport_flow(cost: np.ndarray, student: np.ndarray, teacher: np.ndarray) -
     return _solver()(student, teacher, np.ascontiguousarray(cost / largest if largest > 0 else cost, np.float64))
 
 
+def check_solver() -> None:
+    """Refuse a run that needs transport where POT is not installed.
+
+    Raises:
+        UserError: says how to install it.
+    """
+    _solver()
+
+
 def _solver() -> Callable:
     try:
         import ot  # half a second: only where it is needed
