@@ -38,7 +38,8 @@ def main() -> int:
     def recorded_run(self, *arguments):
         best = run(self, *arguments)
         stage = self.run_folder.stage
-        np.savez(folder / f"{stage}_{rank}.npz", **{name: value.numpy() for name, value in self.layer.named_parameters()})
+        learned = {f"{who}|{name}": array for who, part in self.participants.items() for name, array in part.arrays().items()}
+        np.savez(folder / f"{stage}_{rank}.npz", **{name: value.numpy() for name, value in self.layer.named_parameters()}, **learned)
         facts = {"rows": rows, "threads": runtime.threads()}
         (folder / f"{stage}_{rank}.json").write_text(json.dumps(facts))
         return best

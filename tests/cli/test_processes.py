@@ -115,6 +115,20 @@ def test_ranks_drift_apart_or_away_from_one_process(one_and_two, stage):
     assert moved > 0
 
 
+def test_layer_weights_of_two_processes_drift_apart_or_away_from_one(world):
+    one, two, more = world / "emd_one", world / "emd_two", {"method": "emd", "stage": "prediction", "beta": 1.0}
+    process = _launch(world, two, _arguments(world, world / "out_emd_two", 4, **more))
+    _alone(world, one, _arguments(world, world / "out_emd_one", 8, **more))
+    _finish(process)
+    first, second, alone = (_weights(path / f"prediction_{rank}.npz") for path, rank in ((two, 0), (two, 1), (one, 0)))
+    learned = [name for name in first if name.startswith("layer_weights|")]
+    assert len(learned) == 9  # two kinds of two sides, flows and costs, and the steps
+    assert float(np.ptp(first["layer_weights|attn_student"])) > 0.01
+    for name, array in first.items():
+        assert array.tobytes() == second[name].tobytes(), name
+        np.testing.assert_allclose(array, alone[name], atol=1e-4 if name in learned else 2e-5, err_msg=name)
+
+
 def test_rows_are_lost_or_repeated_over_ranks(one_and_two):
     one, two = one_and_two
     alone = json.loads((one / "intermediate_0.json").read_text())["rows"]

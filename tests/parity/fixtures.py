@@ -60,12 +60,11 @@ def model_of(shape: dict, weights: dict[str, np.ndarray], outputs: int):
     return model, renamed
 
 
-def projection_of(config: dict, renamed: dict[str, np.ndarray]) -> Projection:
-    """The shared projection of a fixture's student."""
+def projection_of(config: dict, renamed: dict[str, np.ndarray], mode: str = "shared") -> Projection:
+    """The projection of a fixture's student."""
     student = config["student"]
-    projection = Projection("shared", student["layers"], student["hidden"], config["teacher"]["hidden"])
-    names = ("fit_dense.weight", "fit_dense.bias")
-    projection.load({name: renamed[f"tinybert.{name}"].astype("float32") for name in names})
+    projection = Projection(mode, student["layers"], student["hidden"], config["teacher"]["hidden"])
+    projection.load({name.removeprefix("tinybert."): array.astype("float32") for name, array in renamed.items() if "fit_dense" in name})
     return projection
 
 
@@ -87,6 +86,7 @@ def paddle_name(name: str) -> tuple[str, bool]:
     probe = {name: np.zeros((2, 3))}
     (renamed, array), *_ = to_paddle(probe, "tinybert")[0].items()
     inside = renamed.removeprefix("tinybert.")
+    inside = inside.removeprefix("share_")
     owner = "objective.projection." + inside if inside.startswith("fit_dense") else "student." + renamed
     return owner, array.shape == (3, 2)
 

@@ -83,6 +83,7 @@ def _everything(output: Path, stage: str) -> dict:
     return {
         "weights": saved.weights,
         "optimizer": saved.optimizer,
+        "participants": saved.participants,
         "state": state,
         "log": [{name: value for name, value in line.items() if name not in CLOCKS} for line in log],
         "results": results,
@@ -91,7 +92,7 @@ def _everything(output: Path, stage: str) -> dict:
 
 
 def _assert_equal(whole: dict, resumed: dict) -> None:
-    for part in ("weights", "optimizer"):
+    for part in ("weights", "optimizer", "participants"):
         assert whole[part].keys() == resumed[part].keys()
         for name, array in whole[part].items():
             assert array.tobytes() == resumed[part][name].tobytes(), f"{part} {name}"
@@ -107,6 +108,13 @@ CASES = {
     "prediction stage": ("prediction", "prediction", 3, {"max_steps": 12, "alpha": 0.5, "T": 2.0}),
     "both stages, cut in the second": ("both", "prediction", 5, {"max_steps": 8}),
     "both stages, cut in the first": ("both", "intermediate", 3, {"max_steps": 6}),
+    "BERT-EMD": ("prediction", "prediction", 5, {"max_steps": 9, "method": "emd", "beta": 1.0, "gradient_accumulation_steps": 2}),
+    "BERT-EMD, softmax rule": (
+        "prediction",
+        "prediction",
+        5,
+        {"max_steps": 8, "method": "emd", "preset": "emd", "emd_rule": "softmax", "emd_update_steps": 3, "seperate": True},
+    ),
     "cut before the first checkpoint": ("finetune", "finetune", 1, {"max_steps": 6}),
 }
 

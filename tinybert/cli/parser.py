@@ -87,9 +87,8 @@ def parse(arguments_class: type[A], argv: Sequence[str] | None = None, prog: str
         if name in obsolete:
             notes.append(f"--{name} has no effect: {obsolete[name].reason}")
         elif name in foreign:
-            raise UserError(
-                f"--{name} belongs to {foreign[name].owner}, which is not asked for and not available in this version\nleave --{name} out"
-            )
+            where = foreign[name].instead or f"leave --{name} out"
+            raise UserError(f"--{name} belongs to {foreign[name].owner}, which is not available in this version\n{where}")
     known = [[found for entry in part if (found := _known(entry, options, spellings))] for part in (from_file, line)]
     values, spelled = {}, {}
     for part in known:  # the file first: the command line wins

@@ -61,7 +61,8 @@ class Callbacks:
     forward: a micro-batch in, loss parts with `loss` out (scalar tensors, already multiplied by the batch's share).
     evaluate: the step in, scores out. better: the score that is compared, and `max` or `min`. save_best: called with the step when the
     score is strictly better than before. no_sync: the context of all micro-batches of a step but the last, in which data parallelism
-    leaves gradients unsynchronised.
+    leaves gradients unsynchronised. after_step: called once the weights have been updated. observe: arrays for the log, asked for
+    whenever a line is written.
     """
 
     forward: Callable[[Batch], dict[str, paddle.Tensor]]
@@ -69,6 +70,8 @@ class Callbacks:
     better: tuple[str, str]
     save_best: Callable[[int], None]
     no_sync: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
+    after_step: Callable[[], None] = lambda: None
+    observe: Callable[[], dict[str, np.ndarray]] = dict
 
 
 class Participant(Protocol):
@@ -182,6 +185,7 @@ class Loop:
         self.optimizer.set_lr(self.rate(self.step))
         self.precision.update(self.optimizer)
         self.optimizer.clear_grad()
+        self.callbacks.after_step()
         return sums, rows, (stop.signal or signal.SIGTERM) if stopping else 0
 
     # === Logs ===
@@ -212,6 +216,7 @@ class Loop:
             "time": now(),
         }
         self.run_folder.log(values)
+        self.run_folder.log_arrays(self.step, self.callbacks.observe())
         progress.report(self.step, {"loss": means["loss"], **{k: v for k, v in means.items() if k != "loss"}}, rate)
         self.window, self.window_steps, self.window_rows, self.window_seconds = {}, 0, 0, 0.0
 

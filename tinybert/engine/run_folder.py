@@ -11,6 +11,8 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
+
 from tinybert import storage
 from tinybert.errors import UserError
 
@@ -131,6 +133,17 @@ class RunFolder:
             if isinstance(value, int | float) and name not in ("step", "time"):
                 kind = "dev" if values.get("event") == "evaluation" else "train"
                 self._curves.add_scalar(tag=f"{kind}/{name}", value=value, step=values["step"])
+
+    def log_arrays(self, step: int, arrays: dict[str, np.ndarray]) -> None:
+        """Append arrays to log.jsonl as one object (event `arrays`), and the entries of vectors to the curves; nothing for no arrays."""
+        if self._log is None or not arrays:
+            return
+        values = {name: np.asarray(array).tolist() for name, array in arrays.items()}
+        self._log.write(json.dumps({"stage": self.stage, "event": "arrays", "step": step, "arrays": values}) + "\n")
+        self._log.flush()
+        for name, array in arrays.items():
+            for i, value in enumerate(array if np.ndim(array) == 1 else []):
+                self._curves.add_scalar(tag=f"{name}/{i + 1}", value=float(value), step=step)
 
     def log_position(self) -> int:
         """Bytes of log.jsonl written so far, for a checkpoint."""

@@ -47,7 +47,7 @@ class AttentionScoreLoss(Loss):
 
     def _compare(self, student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
         if self.reduction == "zeroed":
-            student, teacher = _zero_masked(student), _zero_masked(teacher)
+            student, teacher = zero_masked(student), zero_masked(teacher)
         if self.heads == "average":
             student, teacher = student.mean(1, keepdim=True), teacher.mean(1, keepdim=True)
         difference = student.astype("float32") - teacher.astype("float32")  # half precision would lose small differences
@@ -62,5 +62,6 @@ class AttentionScoreLoss(Loss):
         return sum(self.per_pair(student, teacher, inputs))
 
 
-def _zero_masked(scores: Tensor) -> Tensor:
+def zero_masked(scores: Tensor) -> Tensor:
+    """Scores with 0 in place of what the published rule takes for padding."""
     return paddle.where(scores <= _PADDED, paddle.zeros_like(scores), scores)

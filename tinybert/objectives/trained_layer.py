@@ -31,9 +31,14 @@ class TrainedLayer(nn.Layer):
         """Stop the gradient of every parameter that the objective does not reach; returns their names.
 
         In the intermediate stage these are the pooler and the classifier. The published optimizers leave a parameter without gradient
-        alone, and `DataParallel` would wait for it.
+        alone, and `DataParallel` would wait for it. The trial pass is made in evaluation mode: nothing is to be learnt from it, nor by
+        layer weights.
         """
+        training = self.training
+        self.eval()
         self(inputs, teacher)["loss"].backward()
+        if training:
+            self.train()
         unreached = [name for name, parameter in self.named_parameters() if parameter.grad is None]
         for name, parameter in self.named_parameters():
             parameter.clear_gradient()

@@ -1,7 +1,8 @@
 """Distilling a fine-tuned teacher into a small student on one task.
 
-It can: TinyBERT's two stages (hidden states and attention scores, then logits), logits alone, or no teacher at all for comparison;
-students from a checkpoint, from layers of the teacher, or fresh by shape; known tasks and files of your own; resume.
+It can: TinyBERT's two stages (hidden states and attention scores, then logits), BERT-EMD's one stage (all layers matched by transport),
+logits alone, or no teacher at all for comparison; students from a checkpoint, from layers of the teacher, or fresh by shape; known tasks
+and files of your own; resume.
 Its limits: teacher and student share a vocabulary; sequence classification and regression.
 """
 
@@ -20,20 +21,21 @@ from tinybert.engine.precision import require
 from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
-from tinybert.mapping import LayerMap
+from tinybert.models import hub
+from tinybert.models.configuration import read_config
 from tinybert.models.loading import LoadedModel, load_classifier
-from tinybert.models.projections import Projection, layout_of, layouts_of
 from tinybert.models.saving import save_model
 from tinybert.models.students import check_fit, check_positions, fresh_student, parse_init, student_from_teacher
-from tinybert.objectives.objective import Objective
-from tinybert.objectives.tinybert import intermediate_objective, prediction_objective
+from tinybert.objectives.layer_weights import LayerWeights, check_solver
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.recipes.announce import announce, check_type, describe_model, finished_before, record_end, record_start
 from tinybert.recipes.evaluate import held_out_loss, predict, score, write_predictions
+from tinybert.recipes.stage_objective import compares_scores, prediction_of, stage_objective
 from tinybert.recipes.task_data import TaskData, announce_outputs, splits_for, task_of
 from tinybert.recipes.teacher_check import examine, judge
 from tinybert.recipes.training import train_stage
 from tinybert.report.plots import plot_run
+from tinybert.report.transport_plots import plot_transport
 from tinybert.settings.groups import actions
 from tinybert.settings.resolve import resolve
 from tinybert.settings.stages import infer_stage
@@ -50,7 +52,7 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         return
     choice = infer_stage(arguments, given, spelled)
     task = task_of(arguments)
-    resolved = resolve(arguments, given, choice.stage, task.name, not task.is_pair, task.regression)
+    resolved = resolve(arguments, given, choice.stage, task.name, not task.is_pair, task.regression, _student_depth(arguments))
     output = Path(arguments.output_dir)
     headline = f"distilling {task.name}: method {arguments.method}, stage {choice.stage} ({choice.reason}), results in {output}"
     runs = {stage: RunFolder(output, stage, writes=runtime.rank() == 0) for stage in choice.stages}
@@ -58,8 +60,10 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         run.refuse(bool(arguments.resume), arguments.overwrite_output_dir)
         if arguments.resume:
             checkpoint.find(run.checkpoints, arguments.resume)
-    if "prediction" in runs:
-        _prediction(resolved["prediction"], task.num_outputs)  # what stage two cannot do is refused before stage one starts
+    if arguments.method == "emd":
+        check_solver()
+    elif "prediction" in runs:
+        prediction_of(resolved["prediction"], task.num_outputs)  # what stage two cannot do is refused before stage one starts
     announce(headline, resolved)
     announce_outputs(task, arguments)
     device = runtime.set_device(arguments.device)
@@ -131,16 +135,14 @@ def _make_student(arguments, teacher: LoadedModel | None, labels: tuple[str, ...
     )
 
 
-def _prediction(settings, outputs: int) -> Objective:
-    return prediction_objective(
-        outputs,
-        alpha=settings.alpha if settings.use_pred else 0.0,
-        weight=settings.prediction_weight,
-        temperature=settings.T or 1.0,
-        soft_ce_reduction=settings.soft_ce_reduction or "sum",
-        temperature_square=bool(settings.temperature_square),
-        regression_target=settings.regression_target or "teacher",
-    )
+def _student_depth(arguments) -> int | None:
+    """The student's number of layers, where the preset has numbers for each depth; None where it is not asked or not known yet."""
+    if arguments.preset != "emd":
+        return None
+    if arguments.student_model_name_or_path is None:
+        return arguments.student_layers or len(parse_init(arguments.student_init, sys.maxsize))
+    layers = read_config(hub.resolve(arguments.student_model_name_or_path, "student")).get("num_hidden_layers")
+    return layers if isinstance(layers, int) else None  # anything else is refused when the student is loaded
 
 
 @dataclass
@@ -155,6 +157,7 @@ class _Stage:
     student: LoadedModel
     device: str
     facts: dict = field(default_factory=dict)  # what was decided on the way, for run.json
+    learned: LayerWeights | None = None
 
     def run(self) -> None:
         """Check the fit, prepare data, train, save."""
@@ -166,7 +169,7 @@ class _Stage:
                 self.teacher,
                 self.student,
                 settings.max_seq_length,
-                compares_scores=bool(stage == "intermediate" and settings.use_att and settings.attention_weight),
+                compares_scores=compares_scores(settings),
                 heads=settings.attention_heads or "match",
             )
         else:
@@ -197,42 +200,14 @@ class _Stage:
         self._train(layer, teacher, settings, data, train, stores, models, start)
 
     def _trained_layer(self, settings) -> TrainedLayer:
-        if self.run_folder.stage == "intermediate":
-            objective = self._intermediate(settings)
-        else:
-            objective = _prediction(settings, self.task.num_outputs)
-        layer = TrainedLayer(self.student.model, objective)
+        chosen = stage_objective(settings, self.task.num_outputs, self.student, self.teacher)
+        self.facts, self.learned = chosen.facts, chosen.learned
+        if self.run_folder.writes:
+            print(*chosen.lines, sep="\n", end="\n" if chosen.lines else "", flush=True)
+        layer = TrainedLayer(self.student.model, chosen.objective)
         if settings.pad_embedding == "frozen":
             layer.freeze_padding_row()
         return layer
-
-    def _intermediate(self, settings):
-        student, teacher = self.student.config, self.teacher.config
-        layer_map = LayerMap.create(settings.layer_map, student.num_hidden_layers, teacher.num_hidden_layers)
-        in_file = layout_of(self.student.projections)
-        mode = settings.projection
-        if mode == "auto":
-            mode = in_file or ("none" if student.hidden_size == teacher.hidden_size else "shared")
-        paddle.seed(runtime.derive_seed(settings.seed, "projection"))
-        projection = Projection(mode, student.num_hidden_layers, student.hidden_size, teacher.hidden_size)
-        origin = "fresh"
-        if mode in layouts_of(self.student.projections):
-            projection.load(self.student.projections)
-            origin = "from the student's checkpoint"
-        self.facts = {"projection": {"mode": mode, "origin": origin}, "layer_map": layer_map.hidden}
-        if self.run_folder.writes:
-            print(layer_map.table())
-            print(f"projection: {mode}" + ("" if mode == "none" else f", {origin}"), flush=True)
-        return intermediate_objective(
-            layer_map,
-            projection,
-            embedding_weight=settings.embedding_weight if settings.use_embedding else 0.0,
-            hidden_weight=settings.hidden_weight if settings.use_rep else 0.0,
-            attention_weight=settings.attention_weight if settings.use_att else 0.0,
-            hidden_reduction=settings.hidden_reduction,
-            attention_reduction=settings.attention_reduction,
-            attention_heads=settings.attention_heads or "match",
-        )
 
     def _traced_teacher(self, layer: TrainedLayer, settings) -> Teacher | None:
         if self.teacher is None:
@@ -267,6 +242,7 @@ class _Stage:
             better=("held_out_loss", "min") if intermediate else (task.metric, "max"),
             save_best=lambda step: save(best_folder),
             start=start,
+            learned=self.learned,
             identity=data.identity(train) | {f"{role}_weights": str(entry["sha256"]) for role, entry in models.items()},
         )
         if run.writes:
@@ -274,6 +250,8 @@ class _Stage:
             run.write_results({"best_step": best.step, "best": best.scores, "final": run.record()[run.stage]["last"]})
             record_end(run)
             plot_run(run.path)
+            if self.learned is not None:
+                plot_transport(run.path, run.stage)
             name = "held_out_loss" if intermediate else task.metric
             print(f"{run.stage}: best {name} {best.scores[name]:.4f} at step {best.step}: {best_folder}", flush=True)
 

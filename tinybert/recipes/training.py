@@ -18,6 +18,7 @@ from tinybert.engine.optimizers import create_optimizer
 from tinybert.engine.precision import Precision
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.schedules import schedule
+from tinybert.objectives.layer_weights import LayerWeights
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.recipes.task_data import tensors
 
@@ -38,11 +39,12 @@ def train_stage(
     save_best: Callable[[int], None],
     identity: dict[str, str],
     start: Callable[[], None],
+    learned: LayerWeights | None = None,
 ) -> Best:
     """Train `layer` on `store` as the settings say, and return the best evaluation.
 
     identity: hashes of data, tokenizer and models, which a resumed run must share. start: called once everything has been checked, before
-    anything is written.
+    anything is written. learned: layer weights that follow the costs of every step, join the checkpoints and are logged.
     """
     batches = Batches(
         store,
@@ -111,7 +113,10 @@ def train_stage(
     if arguments.resume and resume is None:
         run.clear_logs()
     callbacks = Callbacks(forward, evaluate, better, save_best, parallel.no_sync if parallel else contextlib.nullcontext)
-    loop = Loop(loop_settings, layer, optimizer, rate, batches, callbacks, run, fingerprint, precision)
+    if learned is not None:
+        callbacks.after_step, callbacks.observe = learned.end_step, learned.observe
+    participants = {"layer_weights": learned} if learned is not None else {}
+    loop = Loop(loop_settings, layer, optimizer, rate, batches, callbacks, run, fingerprint, precision, participants)
     best = loop.run(resume)
     run.update_record(seconds=round(loop.seconds, 1), best={"step": best.step, **best.scores}, last=loop.last_scores)
     return best

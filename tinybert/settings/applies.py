@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tinybert.errors import UserError
+from tinybert.settings.emd import EMD_OPTIONS, emd_reasons
 
 _INTERMEDIATE_ONLY = (
     "layer_map", "projection", "use_embedding", "use_rep", "use_att", "embedding_weight", "hidden_weight",
@@ -32,9 +33,10 @@ def distill_reasons(values: Mapping[str, object], stage: str, method: str, regre
     Raises:
         UserError: nothing is left to learn from in the intermediate stage.
     """
-    if stage == "intermediate":
-        return _intermediate(values)
-    return _prediction(values, method, regression)
+    if stage == "prediction" and method == "emd":
+        return {**_emd_logits(values, regression), **emd_reasons(values)}
+    found = _intermediate(values) if stage == "intermediate" else _prediction(values, method, regression)
+    return {**found, **dict.fromkeys(EMD_OPTIONS, "it belongs to --method emd")}
 
 
 def _intermediate(values: Mapping[str, object]) -> dict[str, str]:
@@ -62,6 +64,11 @@ def _prediction(values: Mapping[str, object], method: str, regression: bool) -> 
     found = dict.fromkeys(_INTERMEDIATE_ONLY, "the prediction stage learns logits only")
     if not values["use_pred"]:
         return {**found, **dict.fromkeys((*_LOGITS, *_TEACHER), "without use_pred the stage learns gold labels only")}
+    return {**found, **_logits(values, regression)}
+
+
+def _logits(values: Mapping[str, object], regression: bool) -> dict[str, str]:
+    found: dict[str, str] = {}
     if not regression:
         found["regression_target"] = "the task is a classification"
     elif values["regression_target"] != "softmax":
@@ -70,4 +77,17 @@ def _prediction(values: Mapping[str, object], method: str, regression: bool) -> 
         found["alpha"] = "with regression_target gold both terms are the same"
     if values["alpha"] == 0:
         found.update(dict.fromkeys(("T", "soft_ce_reduction", "temperature_square"), "alpha 0 leaves no teacher term"))
+    return found
+
+
+def _emd_logits(values: Mapping[str, object], regression: bool) -> dict[str, str]:
+    if not values["use_pred"]:
+        reason = "without use_pred the prediction loss is that of the gold labels"
+        return dict.fromkeys((*(name for name in _LOGITS if name != "prediction_weight"), "reduce_T", "new_pred_loss"), reason)
+    found = _logits(values, regression)
+    if "T" in found:
+        found["reduce_T"] = found["T"]
+    if not values["new_pred_loss"]:
+        names = ("alpha", "reduce_T", *(("regression_target",) if regression else ()))
+        found.update(dict.fromkeys(names, "the older prediction loss (new_pred_loss False) has it fixed"))
     return found

@@ -11,6 +11,7 @@ from tinybert.errors import UserError
 from tinybert.mapping import NAMES as LAYER_MAPS
 from tinybert.settings import dialects
 from tinybert.settings.dialects import EMD, HF, HUAWEI, MUD
+from tinybert.settings.emd import EmdArguments, check_emd
 from tinybert.settings.groups import PRESET as FROM_PRESET
 from tinybert.settings.groups import (
     DataArguments,
@@ -28,7 +29,7 @@ from tinybert.settings.stages import ABLATIONS, infer_stage
 from tinybert.settings.student_choice import check_student
 
 THREE = f"{HUAWEI}, {EMD}, {MUD}"
-ORDER = ("models", "stage and method", "data", "losses", "published differences", "optimisation", "run")
+ORDER = ("models", "stage and method", "data", "losses", "method emd", "published differences", "optimisation", "run")
 in_models = partial(flag, group="models")
 in_stage = partial(flag, group="stage and method")
 in_losses = partial(flag, group="losses")
@@ -65,7 +66,7 @@ class FinetuneArguments(RunArguments, OptimisationArguments, DataArguments):
 
 
 @dataclass(kw_only=True)
-class TaskDistillArguments(RunArguments, OptimisationArguments, DataArguments):
+class TaskDistillArguments(RunArguments, OptimisationArguments, DataArguments, EmdArguments):
     """Distil a fine-tuned teacher into a small student on a known task or your own files, in one stage or two."""
 
     OBSOLETE = dialects.OBSOLETE_DISTILL
@@ -112,9 +113,9 @@ class TaskDistillArguments(RunArguments, OptimisationArguments, DataArguments):
     pred_distill: bool = in_stage(False, help="old spelling of --stage prediction")
     method: str = in_stage(
         "tinybert",
-        help="tinybert: both stages; logits: the teacher's logits only; none: gold labels only",
-        choices=("tinybert", "logits", "none"),
-        later=("emd", "mud"),
+        help="tinybert: both stages; emd: one stage, layers matched by transport; logits: logits only; none: gold labels only",
+        choices=("tinybert", "emd", "logits", "none"),
+        later=("mud",),
     )
     ablation: str | None = in_stage(
         None,
@@ -208,6 +209,7 @@ class TaskDistillArguments(RunArguments, OptimisationArguments, DataArguments):
         """Refuse a missing teacher or student, two kinds of student, a malformed map, and contradictory stages."""
         notes = [*super().check(given, spelled), *common_checks(self, given, spelled)]
         check_student(self)
+        check_emd(self, given, spelled)
         if actions(self).train:
             if self.teacher_path is None and (self.method != "none" or self.student_init):
                 reason = "--student_init copies its layers" if self.student_init else "give a fine-tuned teacher, or --method none"

@@ -19,10 +19,11 @@ class Obsolete:
 
 @dataclass(frozen=True)
 class Foreign:
-    """An option that means something only with `owner`; without it the command line is refused."""
+    """An option that belongs to `owner`, which is not here; the command line is refused, with what to write `instead` if there is."""
 
     name: str
     owner: str
+    instead: str | None = None
 
 
 OBSOLETE = (
@@ -50,6 +51,8 @@ OBSOLETE = (
 
 OBSOLETE_DISTILL = (
     *OBSOLETE,
+    Obsolete("use_emd", True, "--method emd asks for it", EMD),
+    Obsolete("one_step", True, "--method emd has one stage", EMD),
     Obsolete("emb_linear", True, "the published script never reads it", EMD),
     Obsolete("use_init_weight", False, "the published script never reads it", EMD),
     Obsolete("is_teacher", True, "the published script never reads it", EMD),
@@ -67,17 +70,20 @@ OBSOLETE_FINETUNE = (
     Obsolete("structured", True, "the published script never reads it", MUD),
 )
 
-_EMD_FLAGS = (
-    "beta", "theta", "T_emd", "seperate", "add_softmax", "update_weight", "use_emd", "share_param", "one_step",
-    "new_pred_loss", "reduce_T", "tinybert", "pkd", "tb_onestep", "no_pretrain",
-)  # fmt: skip
 _MUD_FLAGS = (
     "layer_scheme", "keep_layers", "token_scheme", "keep_tokens", "hidden_scheme", "keep_hidden", "config_3d",
     "repr_distill", "att_ttop12", "s_layer_indices", "t_layer_indices", "is_rosita",
 )  # fmt: skip
 
+_EMD_INSTEAD = {  # switches of its script to another procedure
+    "tinybert": "write --method tinybert --preset huawei for TinyBERT's two stages",
+    "tb_onestep": "write --method tinybert; its two losses in one step are not there",
+    "pkd": "write --method tinybert with a --layer_map; its two lists of layers are not there",
+    "no_pretrain": "write --student_layers N for a student without pre-trained weights",
+}
+
 FOREIGN_DISTILL = (
-    *(Foreign(name, "--method emd") for name in _EMD_FLAGS),
+    *(Foreign(name, "BERT-EMD's own script", instead) for name, instead in _EMD_INSTEAD.items()),
     *(Foreign(name, "--method mud") for name in _MUD_FLAGS),
 )
 FOREIGN_FINETUNE = (Foreign("compute_taylor", "the pruning tools"),)

@@ -197,8 +197,8 @@ class RunArguments(DeviceArguments):
     preset: str = in_run(
         "sound",
         help="the named set of conventions and numbers that fills in what is not given",
-        choices=("sound", "paper", "huawei", "paddlenlp"),
-        later=("emd", "mud"),
+        choices=("sound", "paper", "huawei", "paddlenlp", "emd"),
+        later=("mud",),
     )
     do_train: bool = in_run(False, help="train; when none of the three is given, train and then score")
     do_eval: bool = in_run(False, help="score the dev set; without do_train nothing is trained")

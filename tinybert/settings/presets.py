@@ -1,58 +1,15 @@
 """Named sets of conventions and numbers, per stage and task.
 
 `both` holds for the two distillation stages, `intermediate`, `prediction` and `finetune` for one each and win over it.
-A value is plain, `PerTask` (a number per task, else a default) or `ByText` (one for single sentences, one for pairs).
+A value is plain, `PerTask` (a number per task, else a default), `ByText` (one for single sentences, one for pairs) or
+`ByDepth` (a table for each depth of the student).
 Sources: the TinyBERT paper (Jiao et al. 2020), the scripts and README files of Huawei's TinyBERT, PaddleNLP, BERT-EMD
 and MUD.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
-
-@dataclass(frozen=True)
-class PerTask:
-    """A value per task; task names in lower case without hyphens."""
-
-    default: object
-    tasks: Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class ByText:
-    """A value for single sentences and one for pairs, unless a task has its own."""
-
-    single: object
-    pair: object
-    tasks: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A named set of values by stage."""
-
-    name: str
-    summary: str
-    both: Mapping[str, object] = field(default_factory=dict)
-    intermediate: Mapping[str, object] = field(default_factory=dict)
-    prediction: Mapping[str, object] = field(default_factory=dict)
-    finetune: Mapping[str, object] = field(default_factory=dict)
-
-    def values(self, stage: str, task_name: str, single_sentence: bool) -> dict[str, object]:
-        """The values of `stage` (`intermediate`, `prediction` or `finetune`) for a task."""
-        tables = [self.finetune] if stage == "finetune" else [self.both, getattr(self, stage)]
-        task = task_name.lower().replace("-", "").replace("_", "")
-        found: dict[str, object] = {}
-        for name, value in (item for table in tables for item in table.items()):
-            if isinstance(value, PerTask):
-                value = value.tasks.get(task, value.default)
-            elif isinstance(value, ByText):
-                value = value.tasks.get(task, value.single if single_sentence else value.pair)
-            found[name] = value
-        return found
-
+from tinybert.settings.preset import ByDepth, ByText, PerTask, Preset
 
 # paper, settings: 64 word pieces for single sentences, 128 for pairs; single Chinese texts have a word piece per character
 _LENGTH = ByText(single=64, pair=128, tasks={"tnews": 128, "iflytek": 128, "chnsenticorp": 128})
@@ -74,6 +31,9 @@ _HF_FINETUNE = {
 _PADDLENLP_FINETUNE = {
     **_BERT_FINETUNE, "eval_batch_size": 32, "max_seq_length": 128, "weight_decay": 0.0, "max_grad_norm": 0.0,
 }  # fmt: skip
+
+# BERT-EMD's script: the defaults of its flags
+_EMD_DEFAULTS = {"beta": 0.01, "theta": 1.0, "reduce_T": 1.0, "emd_rule": "division", "T_emd": 1.0}
 
 SOUND = Preset(
     "sound",
@@ -104,6 +64,7 @@ SOUND = Preset(
         "soft_ce_reduction": "sum",  # paper's formula; the mean divides the loss by the number of classes
         "temperature_square": True,  # keeps the gradient's size when T changes (Hinton et al. 2015); no effect at T 1
         "regression_target": "teacher",
+        **_EMD_DEFAULTS,
     },
     intermediate={"learning_rate": 5e-5, "num_train_epochs": _EPOCHS},
     prediction={"learning_rate": 3e-5, "num_train_epochs": 3.0},
@@ -139,6 +100,7 @@ PAPER = Preset(
         "soft_ce_reduction": "sum",  # L_pred
         "temperature_square": False,  # L_pred
         "regression_target": "gold",  # silent; the authors' code
+        **_EMD_DEFAULTS,
     },
     intermediate={"learning_rate": 5e-5, "num_train_epochs": _PAPER_EPOCHS},  # settings
     # settings: 3 epochs, the rate chosen among 1e-5, 2e-5, 3e-5; STS-B on its original rows
@@ -173,6 +135,7 @@ HUAWEI = Preset(
         "soft_ce_reduction": "mean",
         "temperature_square": False,
         "regression_target": "gold",
+        **_EMD_DEFAULTS,
     },
     intermediate={
         "learning_rate": 5e-5,  # README
@@ -231,6 +194,7 @@ PADDLENLP = Preset(
         "soft_ce_reduction": "sum",
         "temperature_square": False,
         "regression_target": "softmax",  # of one class: the loss is always 0
+        **_EMD_DEFAULTS,
     },
     intermediate={
         "learning_rate": 5e-5,
@@ -240,7 +204,56 @@ PADDLENLP = Preset(
     finetune=_PADDLENLP_FINETUNE,
 )
 
-EMD = Preset("emd", "BERT-EMD's fine-tuning of teachers", finetune={**_HF_FINETUNE, "num_train_epochs": 4.0})
+
+def _emd_table(default: object, four: dict[str, object], six: dict[str, object]) -> ByDepth:
+    return ByDepth({4: PerTask(default, four), 6: PerTask(default, six)})
+
+
+EMD = Preset(
+    "emd",
+    "BERT-EMD's emd_task_distill.py as it runs, with its README's table per task and depth; fine-tuning as its teachers'",
+    both={
+        "batch_size": 32,
+        "eval_batch_size": 64,
+        "max_seq_length": 64,  # the flag's default; the table in its code is never read
+        "pad_to_max_length": True,
+        "drop_last": True,
+        "optimizer": "bertadam",
+        "weight_decay": 0.01,  # fixed in the code; its flag is never read
+        "adam_epsilon": 1e-6,
+        "max_grad_norm": 1.0,
+        "grad_clip": "tensor",
+        "lr_schedule": "constant",  # its schedule reads pred_distill, which its one stage never sets
+        "warmup_proportion": 0.0,
+        "num_train_epochs": 10.0,
+        "teacher_mode": "train",  # eval() is never called on it
+        "teacher_head": "relu",
+        "pad_embedding": "frozen",
+        "projection": "shared",  # share_param
+        "attention_reduction": "zeroed",
+        "hidden_reduction": "mean",
+        "attention_heads": "match",
+        "alpha": 1.0,  # forced by the code, whatever its flag says
+        "soft_ce_reduction": "mean",
+        "temperature_square": True,
+        "regression_target": "teacher",
+        **_EMD_DEFAULTS,
+        # README, "best" table; tasks that it leaves out take the defaults of the flags
+        "beta": _emd_table(
+            0.01,
+            {"cola": 0.001, "mnli": 0.005, "mrpc": 0.001, "qqp": 0.005, "qnli": 0.005, "rte": 0.005, "sst2": 0.001, "stsb": 0.005},
+            {"cola": 0.001, "mnli": 0.005, "mrpc": 0.005, "qqp": 0.005, "qnli": 0.001, "rte": 0.005, "sst2": 0.001, "stsb": 0.005},
+        ),
+        "T_emd": _emd_table(1.0, {"cola": 5.0, "mrpc": 10.0}, {}),
+        "T": _emd_table(1.0, {"mnli": 3.0, "qqp": 3.0, "qnli": 3.0}, {"cola": 7.0}),
+        "learning_rate": _emd_table(
+            3e-5,
+            {"mnli": 5e-5, **dict.fromkeys(("cola", "mrpc", "qqp", "qnli", "rte", "sst2"), 2e-5)},
+            {"mnli": 5e-5, "qnli": 5e-5, **dict.fromkeys(("cola", "mrpc", "qqp", "rte", "sst2"), 2e-5)},
+        ),
+    },
+    finetune={**_HF_FINETUNE, "num_train_epochs": 4.0},
+)
 MUD = Preset("mud", "MUD's fine-tuning of teachers", finetune={**_HF_FINETUNE, "num_train_epochs": 5.0})
 
 PRESETS = {preset.name: preset for preset in (SOUND, PAPER, HUAWEI, PADDLENLP, EMD, MUD)}

@@ -35,10 +35,14 @@ def resolve(
     task_name: str,
     single_sentence: bool,
     regression: bool,
+    student_depth: int | None = None,
 ) -> Resolved:
-    """The settings of `stage` (`intermediate`, `prediction`, or `both`) of task distillation for one task."""
+    """The settings of `stage` (`intermediate`, `prediction`, or `both`) of task distillation for one task.
+
+    student_depth: layers of the student, for presets that have a table for each depth.
+    """
     stages = STAGES if stage == "both" else (stage,)
-    picked = {name: _Picked(arguments, given, name, task_name, single_sentence) for name in stages}
+    picked = {name: _Picked(arguments, given, name, task_name, single_sentence, student_depth) for name in stages}
     for name, values in picked.items():
         values.drop(common_reasons(values.values))
         values.drop(distill_reasons(values.values, name, arguments.method, regression))
@@ -52,6 +56,7 @@ def resolve(
     warnings = [f"--{entry.name} {entry.value} is not used: {entry.reason}" for entry in unused]
     if len(stages) > 1:  # honoured in one stage only, so it is not among the unused ones
         warnings += [values.original_rows_line() for values in picked.values() if values.original_rows]
+    warnings += [line for values in picked.values() for line in values.depth_lines]
     target = settings["prediction"].regression_target if "prediction" in settings else None
     if target == "softmax":
         warnings.append(
@@ -78,14 +83,22 @@ def resolve_finetune(arguments: FinetuneArguments, given: set[str], task_name: s
 class _Picked:
     """Values of one stage with their sources, and why some explicit options have no effect in it."""
 
-    def __init__(self, arguments: RunArguments, given: set[str], stage: str, task_name: str, single_sentence: bool) -> None:
+    def __init__(
+        self, arguments: RunArguments, given: set[str], stage: str, task_name: str, single: bool, depth: int | None = None
+    ) -> None:
         self.stage, self.task_name, self.preset = stage, task_name, arguments.preset
         self.values: dict[str, object] = {}
         self.sources: dict[str, str] = {}
         self.reasons: dict[str, str] = {}
         self.original_rows: str | None = None
         defaults = {name: option.default for name, option in options_of(type(arguments)).items()}
-        from_preset = PRESETS[arguments.preset].values(stage, task_name, single_sentence)
+        from_preset = PRESETS[arguments.preset].values(stage, task_name, single, depth)
+        by_depth = PRESETS[arguments.preset].depths(stage, depth)
+        self.depth_lines = [
+            f"preset {self.preset} has no numbers for a student of {depth} layers: those of {taken} are taken"
+            for taken in dict.fromkeys(by_depth.values())
+            if depth not in (None, taken)
+        ]
         ablation = getattr(arguments, "ablation", None)
         # two rules of the paper: STS-B, and gold labels instead of logits, take the original rows even with --use_aug
         original_rows = f"preset {self.preset}" if from_preset.pop("use_aug", None) is False else None
@@ -109,8 +122,13 @@ class _Picked:
                 self.values[name], self.sources[name] = getattr(arguments, name), "given"
             elif name in from_preset:
                 self.values[name], self.sources[name] = from_preset[name], f"preset {arguments.preset}"
+                if name in by_depth:
+                    self.sources[name] += f", {task_name} with {by_depth[name]} layers"
             else:
                 self.values[name], self.sources[name] = defaults[name], "default"
+        shared = getattr(arguments, "share_param", None)
+        if shared is not None:
+            self.values["projection"], self.sources["projection"] = "shared" if shared else "per_layer", "given (share_param)"
         self._warm_up(given)
         self._ablate(ablation)
 

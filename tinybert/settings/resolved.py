@@ -84,6 +84,17 @@ class StageSettings(TrainingSettings):
     temperature_square: bool | None
     regression_target: str | None
 
+    beta: float | None
+    theta: float | None
+    reduce_T: float | None  # noqa: N815  the published name
+    emd_rule: str | None
+    T_emd: float | None
+    add_softmax: bool | None
+    seperate: bool | None
+    update_weight: bool | None
+    emd_update_steps: int | None
+    new_pred_loss: bool | None
+
 
 @dataclasses.dataclass(frozen=True)
 class Unused:

@@ -42,7 +42,7 @@ def infer_stage(arguments: TaskDistillArguments, given: set[str], spelled: dict[
         UserError: contradictory stages, a stage that the method does not have, or mixed dialects without a stage.
     """
     asked = _asked(arguments)
-    if arguments.method in ("logits", "none"):
+    if arguments.method in ("emd", "logits", "none"):
         if asked and asked.stage != "prediction":
             raise UserError(
                 f"--method {arguments.method} has no intermediate stage, but {asked.reason} asks for one\n"

@@ -88,6 +88,20 @@ def test_huawei_scoring_needs_no_teacher():
     assert actions(parsed.arguments) == Actions(train=False, evaluate=True, predict=False)
 
 
+def test_bert_emds_published_line_is_refused_or_changes_its_meaning(capsys):
+    parsed = distill(
+        "--data_dir D --teacher_model T --student_model S --task_name MRPC --output_dir O --method emd --preset emd --train_batch_size 32 "
+        "--learning_rate 3e-5 --num_train_epochs 10.0 --eval_step 50 --max_seq_length 64 --do_lower_case --seperate False "
+        "--add_softmax True --use_emd True --update_weight True --one_step True --new_pred_loss True --beta 0.001 --theta 1 --T 1 "
+        "--alpha .8 --use_att True --use_rep True --use_embedding True --share_param True "
+        "--eval_batch_size 64 --wd 1e-4 --T_emd 10 --reduce_T 1 --is_teacher True"
+    )
+    arguments = parsed.arguments
+    assert infer_stage(arguments, parsed.given, parsed.spelled).stages == ("prediction",)
+    assert (arguments.beta, arguments.alpha, arguments.T_emd, arguments.save_steps, arguments.share_param) == (0.001, 0.8, 10, 50, True)
+    assert "--use_emd has no effect: --method emd asks for it" in capsys.readouterr().err
+
+
 PUBLISHED_FINETUNE = [
     "--model_type bert --model_name_or_path bert-base-uncased --task_name SST-2 --max_seq_length 128 --batch_size 32 "
     "--learning_rate 2e-5 --num_train_epochs 3 --logging_steps 10 --save_steps 10 --output_dir ./tmp/SST-2/ --device gpu",
@@ -162,11 +176,21 @@ def test_a_configuration_file_counts_by_its_spelling(tmp_path):
         ("--stage prediction --intermediate_distill", ["different stages"]),
         ("--method logits --stage both", ["no intermediate stage", "--stage both"]),
         ("--method none --intermediate_distill", ["no intermediate stage"]),
-        ("--method emd", ["not available in this version"]),
         ("--method mud", ["not available in this version"]),
-        ("--preset emd", ["not available in this version"]),
+        ("--preset mud", ["not available in this version"]),
+        ("--preset emd", ["--preset emd holds the numbers of --method emd"]),
+        ("--method emd --stage both", ["no intermediate stage"]),
+        ("--method emd --beta -0.1", ["--beta got -0.1", "at least 0"]),
+        ("--method emd --theta -1", ["--theta got -1", "at least 0"]),
+        ("--method emd --alpha 1.2", ["at least 0 and at most 1"]),
+        ("--method emd --reduce_T 0", ["--reduce_T got 0", "above 0"]),
+        ("--method emd --emd_update_steps 0", ["at least 1"]),
+        ("--method emd --emd_rule divide", ["did you mean division?"]),
+        ("--method emd --share_param False --projection shared", ["--share_param False is --projection per_layer"]),
+        ("--method emd --tinybert True", ["belongs to BERT-EMD's own script", "--method tinybert"]),
         ("--beta 0.01", ["--beta belongs to --method emd"]),
-        ("--seperate True", ["--seperate belongs to --method emd"]),
+        ("--seperate True", ["--seperate belongs to --method emd", "add --method emd"]),
+        ("--separate", ["--separate belongs to --method emd"]),
         ("--s_layer_indices 1 2 3", ["--s_layer_indices belongs to --method mud"]),
         ("--config_3d 1l_10t_0.1h", ["--config_3d belongs to --method mud"]),
         ("--device cuda", ["--device got 'cuda'", "gpu"]),

@@ -11,7 +11,7 @@ from tinybert.cli.parser import parse
 from tinybert.errors import UserError
 from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
 from tinybert.settings.options import options_of
-from tinybert.settings.presets import PRESETS, ByText, PerTask
+from tinybert.settings.presets import PRESETS, ByDepth, ByText, PerTask
 from tinybert.settings.resolve import resolve, resolve_finetune
 
 BASE = "--task_name x --output_dir o --teacher_path T --student_model_name_or_path S "
@@ -182,7 +182,9 @@ def test_presets_name_only_real_options_with_allowed_values(preset):
     ):
         for name, value in table.items():
             plain = [value]
-            if isinstance(value, PerTask):
+            if isinstance(value, ByDepth):
+                plain = [entry for table in value.layers.values() for entry in (table.default, *table.tasks.values())]
+            elif isinstance(value, PerTask):
                 plain = [value.default, *value.tasks.values()]
             elif isinstance(value, ByText):
                 plain = [value.single, value.pair]

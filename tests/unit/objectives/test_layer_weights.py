@@ -1,0 +1,150 @@
+"""Layer weights: what becomes of them over steps, micro-batches, processes and checkpoints."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.unit.objectives import made_up
+from tinybert.objectives.emd import emd_objective
+from tinybert.objectives.layer_weights import LayerWeights, transport_flow, updated
+
+COSTS = np.array([[1, 2, 3], [2, 1, 0.5]])
+
+
+def one_step(weights: LayerWeights, cost: np.ndarray = COSTS, kind: str = "attn") -> None:
+    weights.flow(kind, cost, share=1.0, keep=True)
+    weights.end_step()
+
+
+@pytest.mark.parametrize("rule", ["division", "softmax"])
+def test_a_layer_without_flow_becomes_nan(rule):
+    weights = np.array([0.0, 0.4, 0.6])
+    for paid in ([0.0, 0.2, 0.3], [0.0, 0.0, 0.3], [0.0, 0.0, 0.0]):
+        new = updated(weights, np.array(paid), rule)
+        assert np.isfinite(new).all() and new[0] == 0.0
+        np.testing.assert_allclose(new.sum(), 1.0, atol=1e-12)
+    assert updated(weights, np.array([0.0, 0.0, 0.3]), rule)[1] == 0.4
+
+
+def test_a_perfectly_matched_layer_takes_everything():
+    new = updated(np.array([0.2, 0.3, 0.5]), np.array([0.0, 0.3, 0.1]))
+    assert new[0] == 0.2
+    # unit costs 1 and 0.2: the others share 0.8 as 1 to 5
+    np.testing.assert_allclose(new[1:], [0.8 / 6, 0.8 * 5 / 6], atol=1e-12)
+
+
+@pytest.mark.parametrize("rule", ["division", "softmax"])
+def test_many_steps_lose_mass_or_finiteness(rule):
+    random = np.random.default_rng(0)
+    weights = LayerWeights(4, 12, rule=rule, temperature=1.0, second_softmax=False, merge=False)
+    for _ in range(300):
+        for kind in ("attn", "hidn"):
+            weights.flow(kind, random.random((4, 12)) ** 4, share=1.0, keep=True)
+        weights.end_step()
+    for name, array in weights.by_name().items():
+        assert np.isfinite(array).all() and (array >= 0).all(), name
+        np.testing.assert_allclose(array.sum(), 1.0, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_the_flow_depends_on_the_scale_of_the_costs(scale):
+    flow = transport_flow(COSTS * scale, np.full(2, 0.5), np.full(3, 1 / 3))
+    np.testing.assert_allclose(flow, [[1 / 3, 1 / 6, 0], [0, 1 / 6, 1 / 3]], atol=1e-12)
+
+
+def test_every_second_step_updates_too_often_and_no_update_at_all_updates():
+    weights, still = LayerWeights(2, 3, every=2), LayerWeights(2, 3, update=False)
+    one_step(weights), one_step(still)
+    assert weights.student["attn"].tolist() == [0.5, 0.5]
+    one_step(weights), one_step(still)
+    np.testing.assert_allclose(weights.student["attn"], [1 / 3, 2 / 3], atol=1e-12)
+    assert still.student["attn"].tolist() == [0.5, 0.5] and still.flows
+
+
+def test_one_kind_alone_is_merged_with_uniform_weights_of_the_other():
+    weights = LayerWeights(2, 3)
+    one_step(weights)
+    np.testing.assert_allclose(weights.student["attn"], [1 / 3, 2 / 3], atol=1e-12)
+
+
+def _step(shares: list[slice], ranks: int = 1) -> tuple[dict, list[float], dict]:
+    """Weights, parts and costs after one step over these rows, cut into micro-batches; `ranks` of them at a time."""
+    student, teacher = made_up.student(), made_up.teacher()
+    lengths = np.array(made_up.LENGTHS, float)
+    others: list[np.ndarray] = []
+    weights = LayerWeights(2, 4, over_ranks=lambda mine: mine + sum(others, np.zeros_like(mine)))
+    objective = emd_objective((2, 4), weights, made_up.projection(), 3, beta=1.0)
+    total: dict[str, float] = {}
+
+    def inputs_of(rows: slice):
+        part = made_up.inputs(made_up.LENGTHS[rows], labels=np.array([0, 1, 2, 0])[rows])
+        own = lengths[rows]
+        share = {"rows": len(own) / 4, "tokens": own.sum() / lengths.sum(), "token_pairs": (own**2).sum() / (lengths**2).sum()}
+        return part.with_share(share)
+
+    for first in range(0, len(shares), ranks):
+        group = shares[first : first + ranks]
+        for mine in group:
+            for p in objective.parts:
+                others.clear()
+                if p.name in ("attn", "hidn"):
+                    for rows in (rows for rows in group if rows != mine):
+                        batch = inputs_of(rows)
+                        cost = p.loss.costs(student.trace(rows), teacher.trace(rows), batch)
+                        others.append(np.append(cost * batch.share[p.loss.unit], batch.share[p.loss.unit]))
+                p.loss.training = mine == group[0]  # every rank counts its own loss, one of them stands for all weights
+                batch = inputs_of(mine)
+                value = p.loss(student.trace(mine), teacher.trace(mine), batch) * batch.share[p.loss.unit]
+                total[p.name] = total.get(p.name, 0.0) + float(value)
+    weights.end_step()
+    return weights.by_name(), total, weights.costs
+
+
+@pytest.mark.parametrize("cut", [[slice(0, 2), slice(2, 4)], [slice(0, 1), slice(1, 4)], [slice(i, i + 1) for i in range(4)]])
+def test_accumulation_changes_the_layer_weights(cut):
+    whole, _, costs = _step([slice(0, 4)])
+    parts, _, summed = _step(cut)
+    for kind, cost in costs.items():
+        np.testing.assert_allclose(summed[kind], cost, rtol=1e-6)
+    for name, array in whole.items():
+        np.testing.assert_allclose(parts[name], array, rtol=1e-6, err_msg=name)
+
+
+def test_several_processes_change_layer_weights_or_losses():
+    whole, losses, _ = _step([slice(0, 4)])
+    parts, shared, _ = _step([slice(0, 1), slice(1, 4)], ranks=2)
+    for name, array in whole.items():
+        np.testing.assert_allclose(parts[name], array, rtol=1e-6, err_msg=name)
+    for name, value in losses.items():
+        np.testing.assert_allclose(shared[name], value, rtol=1e-5, err_msg=name)
+
+
+def test_a_checkpoint_forgets_weights_or_the_period():
+    weights = LayerWeights(2, 3, every=2, merge=False)
+    for _ in range(3):
+        one_step(weights)
+    other = LayerWeights(2, 3, every=2, merge=False)
+    other.load_arrays({name: array.copy() for name, array in weights.arrays().items()})
+    for each in (weights, other):
+        one_step(each, COSTS.copy() + 0.1)
+    for name, array in weights.arrays().items():
+        assert array.tobytes() == other.arrays()[name].tobytes(), name
+
+
+def test_a_micro_batch_without_any_share_divides_by_zero():
+    weights = LayerWeights(2, 3)
+    assert np.isfinite(weights.flow("attn", COSTS, share=0.0, keep=True)).all()
+    weights.flow("attn", COSTS, share=1.0, keep=True)
+    weights.end_step()
+    np.testing.assert_allclose(weights.student["attn"], [1 / 3, 2 / 3], atol=1e-12)
+
+
+def test_a_missing_solver_ends_in_a_traceback(monkeypatch):
+    import sys
+
+    from tinybert.errors import UserError
+
+    monkeypatch.setitem(sys.modules, "ot", None)
+    with pytest.raises(UserError, match="pip install POT"):
+        one_step(LayerWeights(2, 3))

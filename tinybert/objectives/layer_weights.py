@@ -1,0 +1,179 @@
+"""How much each layer of student and teacher counts in the transport between them, and how that is learnt from its costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinybert.errors import UserError
+
+RULES = ("division", "softmax")
+
+
+def transport_flow(cost: np.ndarray, student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    """The cheapest way to move the student's layer weights `[S]` onto the teacher's `[N]`, float64 `[S, N]`; rows sum to `student`.
+
+    cost: `[S, N]`, of any scale. Costs that are not finite give the flow without any choice, so that the loss shows them.
+
+    Raises:
+        UserError: POT is not installed.
+    """
+    if not np.isfinite(cost).all():
+        return np.outer(student, teacher)
+    largest = cost.max()
+    return _solver()(student, teacher, np.ascontiguousarray(cost / largest if largest > 0 else cost, np.float64))
+
+
+def check_solver() -> None:
+    """Refuse a run that needs transport where POT is not installed.
+
+    Raises:
+        UserError: says how to install it.
+    """
+    _solver()
+
+
+def _solver() -> Callable:
+    try:
+        import ot  # half a second: only where it is needed
+    except ImportError:
+        raise UserError("--method emd needs the package POT, which is not installed.\npip install POT==0.9.7.post1") from None
+    return ot.emd
+
+
+def updated(weights: np.ndarray, paid: np.ndarray, rule: str = "division", temperature: float = 1.0) -> np.ndarray:
+    """New layer weights `[L]` from what each layer paid, `paid[i] = sum_j flow[i, j] * cost[i, j]`.
+
+    u = paid / weights is the cost of a unit; v = sum(u) / u; then v / sum(v) (`division`) or softmax(v / temperature). Cheap layers gain.
+    A layer through which nothing flows, or which costs nothing, has no u: it keeps its weight and the others share the rest. (The
+    published code gives it 0, and NaN a step later.)
+    """
+    alive = (weights > 0) & (paid > 0) & np.isfinite(paid)
+    if not alive.any():
+        return weights.copy()
+    unit = paid[alive] / weights[alive]
+    inverse = unit.sum() / unit
+    result = weights.copy()
+    share = 1.0 - weights[~alive].sum()
+    result[alive] = share * (inverse / inverse.sum() if rule == "division" else softmax(inverse / temperature))
+    return result
+
+
+def softmax(values: np.ndarray) -> np.ndarray:
+    """The softmax of a vector."""
+    powers = np.exp(values - values.max())
+    return powers / powers.sum()
+
+
+@dataclass
+class _Seen:
+    """The costs of one kind in the step under way: the share-weighted sum over micro-batches, how many, and the last flow."""
+
+    cost: np.ndarray
+    flow: np.ndarray
+    micro_batches: int
+
+
+class LayerWeights:
+    """Layer weights of student and teacher for each kind of cost (`attn`, `hidn`), learnt state of the loop (a `Participant`).
+
+    All are uniform at the start. `end_step`, called once an optimizer step, updates them from the costs of the whole step: the sum over
+    micro-batches and processes, each with its share. The flows of a step use the weights from before it.
+
+    Args:
+        rule: `division` (BERT-EMD since August 2021) or `softmax` (before). With `softmax` and a temperature near 1 one layer takes it all
+            unless `second_softmax` is on, which holds every layer within a factor of e.
+        merge: attention and hidden states share the mean of their weights.
+        every: update in every so-manieth step, from the costs of that step alone.
+        over_ranks: sums an array over all processes, so that every process holds the same weights.
+
+    Source: BERT-EMD (Li et al. 2020); lxk00/BERT-EMD, bert_emd/emd_task_distill.py, commits 82c63ff (division) and 3d6bd37 (softmax).
+    """
+
+    def __init__(
+        self,
+        student_layers: int,
+        teacher_layers: int,
+        *,
+        kinds: tuple[str, ...] = ("attn", "hidn"),
+        rule: str = "division",
+        temperature: float = 1.0,
+        merge: bool = True,
+        second_softmax: bool = True,
+        update: bool = True,
+        every: int = 1,
+        over_ranks: Callable[[np.ndarray], np.ndarray] = lambda values: values,
+    ) -> None:
+        self.student = {kind: np.full(student_layers, 1.0 / student_layers) for kind in kinds}
+        self.teacher = {kind: np.full(teacher_layers, 1.0 / teacher_layers) for kind in kinds}
+        self.rule, self.temperature, self.merge, self.second_softmax = rule, temperature, merge, second_softmax
+        self.update, self.every, self.over_ranks = update, every, over_ranks
+        self.steps = 0
+        self.flows: dict[str, np.ndarray] = {}  # of the last finished step
+        self.costs: dict[str, np.ndarray] = {}
+        self._seen: dict[str, _Seen] = {}
+
+    def flow(self, kind: str, cost: np.ndarray, share: float, keep: bool) -> np.ndarray:
+        """The flow of one micro-batch, `[S, N]`, from its mean costs over all processes; `keep` counts them towards the step's.
+
+        cost: this process's `[S, N]`; share: its part of the whole step.
+        """
+        total = self.over_ranks(np.append(cost * share, share))
+        pooled, shares = total[:-1].reshape(cost.shape), total[-1]
+        # without any share (stand-in rows everywhere) the loss is multiplied by 0: any flow will do
+        flow = transport_flow(pooled / shares if shares > 0 else cost, self.student[kind], self.teacher[kind])
+        if keep:
+            seen = self._seen.get(kind)
+            before = (seen.cost, seen.micro_batches) if seen else (0.0, 0)
+            self._seen[kind] = _Seen(before[0] + pooled, flow, before[1] + 1)
+        return flow
+
+    def end_step(self) -> None:
+        """Update the weights from the costs of the step that has just been made."""
+        self.steps += 1
+        seen, self._seen = self._seen, {}
+        for kind, entry in seen.items():
+            whole = entry.micro_batches == 1
+            self.costs[kind] = entry.cost
+            self.flows[kind] = entry.flow if whole else transport_flow(entry.cost, self.student[kind], self.teacher[kind])
+        if not (seen and self.update and self.steps % self.every == 0):
+            return
+        for kind in seen:
+            paid = self.flows[kind] * self.costs[kind]
+            self.student[kind] = updated(self.student[kind], paid.sum(1), self.rule, self.temperature)
+            self.teacher[kind] = updated(self.teacher[kind], paid.sum(0), self.rule, self.temperature)
+        for side in (self.student, self.teacher):
+            if self.merge:
+                mean = sum(side[kind] for kind in seen) / len(seen)
+                side.update({kind: mean.copy() for kind in seen})
+            if self.rule == "softmax" and self.second_softmax:
+                side.update({kind: softmax(side[kind]) for kind in seen})
+
+    def by_name(self) -> dict[str, np.ndarray]:
+        """The weights under names such as `attn_student`."""
+        sides = (("student", self.student), ("teacher", self.teacher))
+        return {f"{kind}_{side}": weights for side, held in sides for kind, weights in held.items()}
+
+    def observe(self) -> dict[str, np.ndarray]:
+        """What the log keeps: the weights, and flows and costs of the last step."""
+        found = self.by_name()
+        found |= {f"{kind}_flow": flow for kind, flow in self.flows.items()}
+        return found | {f"{kind}_cost": cost for kind, cost in self.costs.items()}
+
+    # === Checkpoints ===
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The state as arrays by name."""
+        return {**self.observe(), "steps": np.array([self.steps])}
+
+    def load_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        """Put back what `arrays` gave."""
+        arrays = {name: np.array(array) for name, array in arrays.items()}
+        self.steps = int(arrays["steps"][0])
+        for kind in self.student:
+            self.student[kind], self.teacher[kind] = arrays[f"{kind}_student"], arrays[f"{kind}_teacher"]
+            for held, name in ((self.flows, f"{kind}_flow"), (self.costs, f"{kind}_cost")):
+                if name in arrays:
+                    held[kind] = arrays[name]

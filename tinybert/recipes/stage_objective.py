@@ -1,0 +1,133 @@
+"""What the student learns in one stage: the objective that a stage's settings describe, and what was decided on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import paddle
+
+from tinybert import runtime
+from tinybert.engine.processes import sum_over_ranks
+from tinybert.mapping import LayerMap
+from tinybert.models.loading import LoadedModel
+from tinybert.models.projections import Projection, layout_of, layouts_of
+from tinybert.objectives.emd import emd_objective
+from tinybert.objectives.layer_weights import LayerWeights
+from tinybert.objectives.objective import Objective
+from tinybert.objectives.tinybert import intermediate_objective, prediction_objective
+
+
+@dataclass
+class StageObjective:
+    """An objective; the learnt state beside it; facts for run.json; lines to print."""
+
+    objective: Objective
+    learned: LayerWeights | None = None
+    facts: dict = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+
+
+def compares_scores(settings) -> bool:
+    """Whether the stage compares attention scores, and so needs heads that fit."""
+    if settings.method == "emd" and settings.stage == "prediction" and not (settings.beta and settings.theta):
+        return False
+    return bool((settings.stage == "intermediate" or settings.method == "emd") and settings.use_att and settings.attention_weight)
+
+
+def stage_objective(settings, outputs: int, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
+    """The objective of a stage.
+
+    Raises:
+        UserError: nothing is left to learn, or layer map or projection do not fit the models.
+    """
+    if settings.stage == "intermediate":
+        return _intermediate(settings, student, teacher)
+    if settings.method == "emd":
+        return _emd(settings, outputs, student, teacher)
+    return StageObjective(prediction_of(settings, outputs))
+
+
+def prediction_of(settings, outputs: int) -> Objective:
+    """The objective of TinyBERT's second stage, which needs no model to be checked."""
+    return prediction_objective(
+        outputs,
+        alpha=settings.alpha if settings.use_pred else 0.0,
+        weight=settings.prediction_weight,
+        temperature=settings.T or 1.0,
+        soft_ce_reduction=settings.soft_ce_reduction or "sum",
+        temperature_square=bool(settings.temperature_square),
+        regression_target=settings.regression_target or "teacher",
+    )
+
+
+def _projection(settings, student: LoadedModel, teacher: LoadedModel) -> tuple[Projection, dict, str]:
+    """The projection with its weights, its facts and its line."""
+    mode = settings.projection
+    widths = student.config.hidden_size, teacher.config.hidden_size
+    if mode == "auto":
+        mode = layout_of(student.projections) or ("none" if widths[0] == widths[1] else "shared")
+    paddle.seed(runtime.derive_seed(settings.seed, "projection"))
+    projection = Projection(mode, student.config.num_hidden_layers, *widths)
+    origin = "fresh"
+    if mode in layouts_of(student.projections):
+        projection.load(student.projections)
+        origin = "from the student's checkpoint"
+    return projection, {"mode": mode, "origin": origin}, f"projection: {mode}" + ("" if mode == "none" else f", {origin}")
+
+
+def _intermediate(settings, student: LoadedModel, teacher: LoadedModel) -> StageObjective:
+    layer_map = LayerMap.create(settings.layer_map, student.config.num_hidden_layers, teacher.config.num_hidden_layers)
+    projection, fact, line = _projection(settings, student, teacher)
+    objective = intermediate_objective(
+        layer_map,
+        projection,
+        embedding_weight=settings.embedding_weight if settings.use_embedding else 0.0,
+        hidden_weight=settings.hidden_weight if settings.use_rep else 0.0,
+        attention_weight=settings.attention_weight if settings.use_att else 0.0,
+        hidden_reduction=settings.hidden_reduction,
+        attention_reduction=settings.attention_reduction,
+        attention_heads=settings.attention_heads or "match",
+    )
+    return StageObjective(objective, None, {"projection": fact, "layer_map": layer_map.hidden}, [layer_map.table(), line])
+
+
+def _emd(settings, outputs: int, student: LoadedModel, teacher: LoadedModel) -> StageObjective:
+    layers = student.config.num_hidden_layers, teacher.config.num_hidden_layers
+    weights = LayerWeights(
+        *layers,
+        kinds=tuple(kind for kind, used in (("attn", settings.use_att), ("hidn", settings.use_rep)) if used),
+        rule=settings.emd_rule or "division",
+        temperature=settings.T_emd or 1.0,
+        merge=not settings.seperate,
+        second_softmax=bool(settings.add_softmax),
+        update=bool(settings.update_weight),
+        every=settings.emd_update_steps or 1,
+        over_ranks=sum_over_ranks,
+    )
+    projection, facts, lines = None, {}, [f"transport: {layers[0]} layers of the student onto {layers[1]} of the teacher"]
+    if settings.use_rep or settings.use_embedding:
+        projection, fact, line = _projection(settings, student, teacher)
+        facts, lines = {"projection": fact}, [*lines, line]
+    objective = emd_objective(
+        layers,
+        weights,
+        projection,
+        outputs,
+        beta=settings.beta,
+        theta=settings.theta or 0.0,
+        attention=settings.attention_weight if settings.use_att else 0.0,
+        hidden=settings.hidden_weight if settings.use_rep else 0.0,
+        embedding=settings.embedding_weight if settings.use_embedding else 0.0,
+        prediction=settings.prediction_weight,
+        alpha=settings.alpha if settings.use_pred else 0.0,
+        temperature=settings.T or 1.0,
+        reduce_temperature=settings.reduce_T or 1.0,
+        new_prediction_loss=not settings.use_pred or bool(settings.new_pred_loss),
+        attention_reduction=settings.attention_reduction or "masked",
+        attention_heads=settings.attention_heads or "match",
+        hidden_reduction=settings.hidden_reduction or "masked",
+        soft_ce_reduction=settings.soft_ce_reduction or "sum",
+        temperature_square=bool(settings.temperature_square),
+        regression_target=settings.regression_target or "teacher",
+    )
+    return StageObjective(objective, weights, facts, lines)

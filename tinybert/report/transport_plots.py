@@ -1,0 +1,67 @@
+"""Heat maps of a transport run: which layers of the teacher each layer of the student learnt from, and how layers counted over time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tinybert.engine.run_folder import RunFolder
+
+_KINDS = {"attn": "attention scores", "hidn": "hidden states"}
+
+
+def plot_transport(folder: Path, stage: str) -> list[Path]:
+    """Draw `plots/emd_flow.png` and `plots/emd_weights.png` from the lines of log.jsonl with event `arrays`; returns what was drawn."""
+    lines = [line for line in RunFolder(folder, stage).log_lines() if line["stage"] == stage and line.get("event") == "arrays"]
+    kinds = [kind for kind in _KINDS if lines and f"{kind}_flow" in lines[-1]["arrays"]]
+    if not kinds:
+        return []
+    import matplotlib
+
+    matplotlib.use("Agg")
+    (folder / "plots").mkdir(parents=True, exist_ok=True)
+    return [_flows(folder, lines[-1], kinds), _weights(folder, lines, kinds)]
+
+
+def _flows(folder: Path, line: dict, kinds: list[str]) -> Path:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(kinds), figsize=(6.5 * len(kinds), 4), constrained_layout=True, squeeze=False)
+    for axis, kind in zip(axes[0], kinds, strict=True):
+        flow = np.array(line["arrays"][f"{kind}_flow"])
+        _heat(figure, axis, flow, f"flow between {_KINDS[kind]}, step {line['step']}")
+        axis.set_xlabel("teacher layer")
+        axis.set_ylabel("student layer")
+        axis.set_xticks(range(flow.shape[1]), range(1, flow.shape[1] + 1))
+    return _saved(figure, folder / "plots" / "emd_flow.png")
+
+
+def _weights(folder: Path, lines: list[dict], kinds: list[str]) -> Path:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2, len(kinds), figsize=(6.5 * len(kinds), 7), constrained_layout=True, squeeze=False)
+    for column, kind in enumerate(kinds):
+        for axis, side in zip(axes[:, column], ("student", "teacher"), strict=True):
+            over_time = np.array([line["arrays"][f"{kind}_{side}"] for line in lines]).T  # [layers, times]
+            _heat(figure, axis, over_time, f"{side}'s layer weights, {_KINDS[kind]}")
+            axis.set_xlabel("step")
+            axis.set_ylabel(f"{side} layer")
+            shown = np.unique(np.linspace(0, len(lines) - 1, min(len(lines), 8)).astype(int))
+            axis.set_xticks(shown, [lines[i]["step"] for i in shown])
+    return _saved(figure, folder / "plots" / "emd_weights.png")
+
+
+def _heat(figure, axis, values: np.ndarray, title: str) -> None:
+    image = axis.imshow(values, aspect="auto", cmap="viridis", vmin=0.0, interpolation="nearest")
+    axis.set_yticks(range(len(values)), range(1, len(values) + 1))
+    axis.set_title(title)
+    figure.colorbar(image, ax=axis)
+
+
+def _saved(figure, path: Path) -> Path:
+    import matplotlib.pyplot as plt
+
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path

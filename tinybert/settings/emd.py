@@ -1,0 +1,106 @@
+"""The options of `--method emd`, and which of them have no effect beside the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tinybert.errors import UserError
+from tinybert.settings.groups import PRESET as FROM_PRESET
+from tinybert.settings.groups import actions
+from tinybert.settings.options import Alias, Arguments, flag
+
+if TYPE_CHECKING:
+    from tinybert.settings.arguments import TaskDistillArguments
+
+in_emd = partial(flag, group="method emd")
+
+
+@dataclass(kw_only=True)
+class EmdArguments(Arguments):
+    """BERT-EMD: beta * (theta * (attention + hidden states) + embedding) + prediction, layers matched by transport."""
+
+    beta: float | None = in_emd(None, help="weight of all that is not the prediction loss", unset=FROM_PRESET, at_least=0)
+    theta: float | None = in_emd(None, help="weight of the two transports against the embedding loss", unset=FROM_PRESET, at_least=0)
+    reduce_T: float | None = in_emd(  # noqa: N815  the published name
+        None, help="divides the soft cross-entropy", unset=FROM_PRESET, above=0
+    )
+    emd_rule: str | None = in_emd(
+        None,
+        help="how costs become layer weights: their inverse (division), or the softmax of it (the script until August 2021)",
+        choices=("division", "softmax"),
+        unset=FROM_PRESET,
+    )
+    T_emd: float | None = in_emd(None, help="temperature of emd_rule softmax", unset=FROM_PRESET, above=0)
+    add_softmax: bool = in_emd(True, help="with emd_rule softmax: one more softmax, which keeps every layer within a factor of e")
+    seperate: bool = in_emd(
+        False, help="own layer weights for attention and for hidden states", alias=(Alias("separate", "correct spelling"),)
+    )
+    update_weight: bool = in_emd(True, help="learn the layer weights; without it they stay uniform")
+    emd_update_steps: int = in_emd(1, help="updates of the model between two updates of the layer weights", at_least=1)
+    share_param: bool | None = in_emd(None, help="True is --projection shared, False --projection per_layer", unset="from --projection")
+    new_pred_loss: bool = in_emd(
+        True, help="False: the script's older prediction loss, half the soft cross-entropy, or the gold score of a regression"
+    )
+
+
+EMD_OPTIONS = tuple(field.name for field in fields(EmdArguments))
+_WEIGHTS = ("emd_rule", "T_emd", "add_softmax", "seperate", "emd_update_steps")
+
+
+def check_emd(arguments: TaskDistillArguments, given: set[str], spelled: dict[str, str]) -> None:
+    """Refuse options of this method without it, its preset for another method, and two words about the projection.
+
+    Raises:
+        UserError: says which options do not go together.
+    """
+    if arguments.method != "emd":
+        for name in EMD_OPTIONS:
+            if name in given:
+                shown = spelled.get(name, name)
+                raise UserError(f"--{shown} belongs to --method emd, which is not asked for\nadd --method emd, or leave --{shown} out")
+        if arguments.preset == "emd" and actions(arguments).train:
+            raise UserError("--preset emd holds the numbers of --method emd\nadd --method emd, or choose another preset")
+    meant = {None: None, True: "shared", False: "per_layer"}[arguments.share_param]
+    if meant and arguments.projection not in (None, meant):
+        raise UserError(
+            f"--share_param {arguments.share_param} is --projection {meant}, --projection {arguments.projection} says otherwise\n"
+            "give one of them"
+        )
+
+
+def emd_reasons(values: Mapping[str, object]) -> dict[str, str]:
+    """Name and reason of settings that have no effect with `--method emd`, those of the logits left out.
+
+    Raises:
+        UserError: neither attention nor hidden states are left to transport.
+    """
+    found = {"layer_map": "every student layer is compared with every teacher layer"}
+    attention = values["use_att"] and values["attention_weight"]
+    hidden = values["use_rep"] and values["hidden_weight"]
+    if not attention and not hidden:
+        raise UserError(
+            "--method emd has nothing to transport: attention scores and hidden states are both off\n"
+            "leave use_att or use_rep on, or choose --method logits"
+        )
+    if not values["use_att"]:
+        found.update(dict.fromkeys(("attention_weight", "attention_reduction", "attention_heads"), "use_att is off"))
+    if not values["use_rep"]:
+        found["hidden_weight"] = "use_rep is off"
+    if not values["use_embedding"]:
+        found["embedding_weight"] = "use_embedding is off"
+    if not values["use_rep"] and not values["use_embedding"]:
+        found.update(dict.fromkeys(("hidden_reduction", "projection", "share_param"), "use_embedding and use_rep are off"))
+    if not values["update_weight"]:
+        found.update(dict.fromkeys(_WEIGHTS, "without update_weight the layer weights stay uniform"))
+    if values["emd_rule"] != "softmax":
+        for name in ("T_emd", "add_softmax"):
+            found.setdefault(name, "only --emd_rule softmax reads it")
+    if not (attention and hidden):
+        found.setdefault("seperate", "there is one kind of cost only")
+    if values["beta"] == 0:
+        names = ("theta", "update_weight", *_WEIGHTS)
+        found.update(dict.fromkeys(names, "beta 0 leaves the prediction loss alone"))
+    return found
