@@ -70,9 +70,9 @@ def demo(arguments, given: set[str], spelled: dict[str, str]) -> None:
         learning_rate=1e-4,
         output_dir=folders["teacher"],
     )
-    layers = load_classifier(str(folders["teacher"]), labels=task.labels, needs_head=True).config.num_hidden_layers
+    layers = load_classifier(str(folders["teacher"] / "final"), labels=task.labels, needs_head=True).config.num_hidden_layers
     common["allow_weak_teacher"] = arguments.quick  # a few updates make no teacher
-    student = {**common, "teacher_path": str(folders["teacher"]), "student_init": every_second_layer(layers)}
+    student = {**common, "teacher_path": str(folders["teacher"] / "final"), "student_init": every_second_layer(layers)}
     _title("2/4 distil the student: hidden states and attention, then logits")
     _run(
         task_distill,
@@ -103,7 +103,7 @@ def demo(arguments, given: set[str], spelled: dict[str, str]) -> None:
     figures["data"] = record["data"]
     storage.write_json(output / "report.json", figures)
     note = (
-        f"{task.name}, dev {task.metric}, seed {arguments.seed}; latency: median of {LATENCY_SENTENCES} dev rows one at a time, "
+        f"{task.name}, dev {task.metric} of the last models, seed {arguments.seed}; latency: median of {LATENCY_SENTENCES} dev rows one at a time, "
         f"models in turn, {runtime.threads()} threads. One seed and a small dev set: a difference of a few points is noise."
     )
     storage.write_file(output / "report.md", f"{table}\n\n{note}\n\nTook {figures['minutes']} minutes.\n")
@@ -128,7 +128,9 @@ def _title(text: str) -> None:
 
 def _compare(task, folders: dict[str, Path], arguments) -> tuple[str, dict]:
     models: dict[str, LoadedModel] = {
-        name: load_classifier(str(folder), labels=task.labels, needs_head=True, role=name) for name, folder in folders.items()
+        # the last models, not the best on dev: choosing by dev favours the run that was scored most often
+        name: load_classifier(str(folder / "final"), labels=task.labels, needs_head=True, role=name)
+        for name, folder in folders.items()
     }
     first = next(iter(models.values()))
     length = 64 if not task.is_pair else 128
