@@ -103,8 +103,8 @@ def demo(arguments, given: set[str], spelled: dict[str, str]) -> None:
     figures["data"] = record["data"]
     storage.write_json(output / "report.json", figures)
     note = (
-        f"{task.name}, dev {task.metric} of the last models, seed {arguments.seed}; latency: median of {LATENCY_SENTENCES} dev rows one at a time, "
-        f"models in turn, {runtime.threads()} threads. One seed and a small dev set: a difference of a few points is noise."
+        f"{task.name}, dev {task.metric} of the last models, seed {arguments.seed}; latency: median of {LATENCY_SENTENCES} dev rows "
+        f"one at a time, models in turn, {runtime.threads()} threads. One seed and a small dev set: a difference of a few points is noise."
     )
     storage.write_file(output / "report.md", f"{table}\n\n{note}\n\nTook {figures['minutes']} minutes.\n")
     print(f"{table}\n\n{note}\ncurves: {output}/*/plots/*.png, or `visualdl --logdir {output}`; report: {output / 'report.md'}", flush=True)
