@@ -45,7 +45,7 @@ def demo_sentences() -> list[str]:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tokens are stored in a folder of this session."""
+    """Tokens are stored in a folder of their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINYBERT_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
