@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from collections.abc import Callable, Sequence
@@ -76,6 +77,11 @@ def _guarded(work: Callable[[], None]) -> int:
     except Interrupted as problem:
         print(f"interrupted: {problem}", file=sys.stderr)
         return problem.exit_code
+    except OSError as problem:
+        if problem.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        print(f"error: {problem}\nmake room, or name a folder that can be read and written", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -158,6 +158,10 @@ class Loop:
                 last_saved = time.monotonic()
             if stopping and not finished:
                 raise Interrupted(stopping, f"stopped after step {self.step}; continue with --resume auto")
+        # whatever happens while the last model is written, no step has to be made again
+        self.save_checkpoint()
+        if stop.signal:
+            raise Interrupted(stop.signal, f"stopped after the last step, {self.step}; --resume auto writes what is left")
 
     def _one_step(self, stop: StopRequest) -> tuple[dict[str, float], int, int]:
         """Forward and backward over the micro-batches of one step, then one update; returns parts, rows and a signal's number."""

@@ -32,7 +32,7 @@ class RunFolder:
         """Where the checkpoints of this stage are."""
         return self.path / "checkpoints" / self.stage
 
-    def refuse(self, resume: bool, overwrite: bool) -> None:
+    def refuse(self, resume: bool, overwrite: bool, models: tuple[str, ...] = ()) -> None:
         """Refuse a folder that holds results of this stage, unless it is resumed or overwritten. Nothing is changed.
 
         Raises:
@@ -40,6 +40,12 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"--output_dir {self.path} is a file; expected a folder or a new name.")
+        found = [entry.name for pattern in models for entry in self.path.glob(pattern)]
+        if found and not (resume or overwrite or self.done_before()):
+            raise UserError(
+                f"--output_dir {self.path} already holds {', '.join(sorted(found))}, which this run would replace.\n"
+                "Choose another folder, or replace them with --overwrite_output_dir."
+            )
         if self.done_before() and not (resume or overwrite):
             raise UserError(
                 f"--output_dir {self.path} already holds results of the {self.stage} stage.\n"
@@ -114,13 +120,20 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         path = self.path / "log.jsonl"
         if at_byte is not None and path.exists() and path.stat().st_size > at_byte:
-            os.truncate(path, at_byte)
+            self._cut_back(path, at_byte)
         self._log = open(path, "a", encoding="utf-8")  # noqa: SIM115  closed by close_logs
         from visualdl import LogWriter
 
         folder = self.path / "vdl" / self.stage
         folder.mkdir(parents=True, exist_ok=True)
         self._curves = LogWriter(logdir=str(folder))
+
+    def _cut_back(self, path: Path, at_byte: int) -> None:
+        """Drop this stage's lines behind a byte; another stage that has logged since keeps its own."""
+        content = path.read_bytes()
+        mark = json.dumps({"stage": self.stage})[:-1].encode()
+        kept = [line for line in content[at_byte:].splitlines(keepends=True) if not line.startswith(mark) and line.endswith(b"\n")]
+        storage.write_file(path, content[:at_byte] + b"".join(kept))
 
     def log(self, values: dict) -> None:
         """Append one object to log.jsonl and its numbers to the curves."""

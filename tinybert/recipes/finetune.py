@@ -12,7 +12,7 @@ from pathlib import Path
 
 import paddle
 
-from tinybert import runtime
+from tinybert import runtime, storage
 from tinybert.data.tokenizer import WordPiece
 from tinybert.engine import checkpoint
 from tinybert.engine.precision import require
@@ -43,7 +43,7 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     output = Path(arguments.output_dir or Path("pretrained_models") / task.folder)
     run = RunFolder(output, "finetune", writes=runtime.rank() == 0)
     if do.train:
-        run.refuse(bool(arguments.resume), arguments.overwrite_output_dir)
+        run.refuse(bool(arguments.resume), arguments.overwrite_output_dir, ("best_model_*", "final"))
         if arguments.resume:
             checkpoint.find(run.checkpoints, arguments.resume)
     what = "fine-tuning" if do.train else "scoring"
@@ -89,8 +89,8 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
         def save_best(step: int) -> None:
             folder = output / f"best_model_{step}"
             save_model(folder, loaded.model, loaded.family, loaded.tokenizer, task.labels)
-            for other in output.glob("best_model_*"):
-                if other != folder:
+            for other in output.glob("best_model_[0-9]*"):
+                if other != folder and (other / storage.MANIFEST).is_file():  # ours; a folder that somebody put there stays
                     shutil.rmtree(other, ignore_errors=True)
 
         best = train_stage(

@@ -57,13 +57,14 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
     headline = f"distilling {task.name}: method {arguments.method}, stage {choice.stage} ({choice.reason}), results in {output}"
     runs = {stage: RunFolder(output, stage, writes=runtime.rank() == 0) for stage in choice.stages}
     for run in runs.values():
-        run.refuse(bool(arguments.resume), arguments.overwrite_output_dir)
+        run.refuse(bool(arguments.resume), arguments.overwrite_output_dir, FOLDERS[run.stage])
         if arguments.resume:
             checkpoint.find(run.checkpoints, arguments.resume)
     if arguments.method == "emd":
         check_solver()
     elif "prediction" in runs:
         prediction_of(resolved["prediction"], task.num_outputs)  # what stage two cannot do is refused before stage one starts
+    _refuse_inputs_inside(output, arguments)
     announce(headline, resolved)
     announce_outputs(task, arguments)
     device = runtime.set_device(arguments.device)
@@ -75,7 +76,8 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
     if teacher is not None:
         check_type("teacher", "teacher_model_type", arguments, given, teacher)
     for stage in choice.stages:
-        if arguments.resume == "auto" and finished_before(runs[stage], resolved):
+        done = (output / FOLDERS[stage][0] / "config.json").is_file()
+        if arguments.resume == "auto" and done and finished_before(runs[stage], resolved):
             print(f"the {stage} stage is finished: {output / FOLDERS[stage][0]}", flush=True)
             continue
         if stage == "prediction" and len(choice.stages) > 1:
@@ -91,6 +93,23 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         best = load_classifier(str(output / FOLDERS["prediction"][0]), labels=task.labels, needs_head=True)
         data = TaskData.find(task, arguments, list(task.test_splits), best.tokenizer, settings.max_seq_length)
         write_predictions(output, best.model, data, settings.eval_batch_size)
+
+
+def _refuse_inputs_inside(output: Path, arguments) -> None:
+    """Refuse a teacher that lies in the output folder: this run's models would take its place."""
+    if arguments.teacher_path and Path(arguments.teacher_path).is_dir():
+        teacher, target = Path(arguments.teacher_path).resolve(), output.resolve()
+        if teacher == target or target in teacher.parents:
+            raise UserError(
+                f"the teacher {arguments.teacher_path} lies in --output_dir {output}, where this run writes models of the same names.\n"
+                "Choose another --output_dir."
+            )
+    student = arguments.student_model_name_or_path
+    inside = student and Path(student).resolve().parent == output.resolve() and Path(student).name in FOLDERS["prediction"]
+    if arguments.overwrite_output_dir and inside:
+        raise UserError(
+            f"the student {student} would be deleted by --overwrite_output_dir before it is trained.\nChoose another --output_dir."
+        )
 
 
 def _load_teacher(arguments, labels: tuple[str, ...]) -> LoadedModel | None:

@@ -75,7 +75,7 @@ def judge(task: Task, finding: Finding, allowed: bool) -> str | None:
     if not finding.weak:
         return None
     guess = "no correlation" if task.regression else f"the majority class ({finding.baseline:.4f})"
-    message = f"the teacher scores {reached} on dev: within two standard errors ({finding.margin:.4f}) of {guess}"
+    message = f"the teacher scores {reached} on dev: not above {guess} by two standard errors ({finding.margin:.4f})"
     if allowed or task.name in WARNS_ONLY:
         return f"warning: {message}"
     raise UserError(

@@ -16,7 +16,7 @@ def plot_run(folder: Path) -> list[Path]:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    lines = RunFolder(folder, "").log_lines()
+    lines = [line for line in RunFolder(folder, "").log_lines() if isinstance(line, dict) and "stage" in line]
     written = []
     for stage in dict.fromkeys(line["stage"] for line in lines):
         own = [line for line in lines if line["stage"] == stage]

@@ -1,0 +1,48 @@
+"""What a user or another stage has put into an output folder is still there afterwards."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tinybert.engine.run_folder import RunFolder
+from tinybert.errors import UserError
+from tinybert.recipes.task_distill import _refuse_inputs_inside
+from tinybert.settings.arguments import TaskDistillArguments
+
+
+def test_a_model_folder_without_a_record_is_replaced(tmp_path):
+    (tmp_path / "best_model").mkdir()
+    (tmp_path / "best_model" / "notes.txt").write_text("mine")
+    run = RunFolder(tmp_path, "prediction")
+    with pytest.raises(UserError, match="already holds best_model"):
+        run.refuse(resume=False, overwrite=False, models=("best_model", "final"))
+    run.refuse(resume=False, overwrite=True, models=("best_model", "final"))
+    assert (tmp_path / "best_model" / "notes.txt").read_text() == "mine"
+
+
+def test_resuming_one_stage_drops_the_lines_of_another(tmp_path):
+    first, second = RunFolder(tmp_path, "intermediate"), RunFolder(tmp_path, "prediction")
+    first.open_logs()
+    first.log({"step": 1, "loss": 2.0})
+    position = first.log_position()
+    first.log({"step": 2, "loss": 1.0})
+    first.close_logs()
+    second.open_logs()
+    second.log({"step": 1, "loss": 0.5})
+    second.close_logs()
+    first.open_logs(position)
+    first.log({"step": 2, "loss": 1.5})
+    first.close_logs()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [(line["stage"], line["loss"]) for line in lines] == [("intermediate", 2.0), ("prediction", 0.5), ("intermediate", 1.5)]
+
+
+def test_a_teacher_inside_the_output_folder_is_overwritten(tmp_path):
+    (tmp_path / "out" / "best_model_3").mkdir(parents=True)
+    for teacher in (tmp_path / "out", tmp_path / "out" / "best_model_3"):
+        arguments = TaskDistillArguments(task_name="demo", teacher_path=str(teacher), student_layers=2, output_dir=tmp_path / "out")
+        with pytest.raises(UserError, match="lies in --output_dir"):
+            _refuse_inputs_inside(tmp_path / "out", arguments)
+    _refuse_inputs_inside(tmp_path / "other", arguments)
