@@ -6,6 +6,7 @@ Its limits: masked-LM heads and other heads are left out, by name; numbers are w
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tinybert.errors import UserError
@@ -14,6 +15,9 @@ from tinybert.models.exporting import has_head, write_as
 from tinybert.models.hub import resolve
 from tinybert.models.loading import LoadedModel, load_as_it_is
 from tinybert.models.projections import layouts_of
+
+# what a model folder of either layout may hold; anything else beside it is somebody's
+_MODEL_FILE = re.compile(r".*\.(json|txt|pdparams|safetensors|bin|md)|\..*")
 
 
 def convert(arguments, given: set[str], spelled: dict[str, str]) -> None:
@@ -50,6 +54,11 @@ def check_output(source: Path, output: Path, overwrite: bool) -> None:
     if config_file(output) is None:
         raise UserError(
             f"--output_dir {output} holds something else than a model (no config.json): it is not replaced. Name another folder."
+        )
+    strange = sorted(entry.name for entry in output.iterdir() if entry.is_dir() or not _MODEL_FILE.fullmatch(entry.name))
+    if strange:
+        raise UserError(
+            f"--output_dir {output} holds more than a model ({', '.join(strange[:5])}): it is not replaced. Name another folder."
         )
 
 
