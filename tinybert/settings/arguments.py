@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from tinybert.errors import UserError
-from tinybert.mapping import NAMES as LAYER_MAPS
 from tinybert.settings import dialects
-from tinybert.settings.dialects import EMD, HF, HUAWEI, MUD
+from tinybert.settings.dialects import HF, HUAWEI, MUD
+from tinybert.settings.distilling import (
+    IntermediateArguments,
+    ModelArguments,
+    check_layer_map,
+    in_conventions,
+    in_losses,
+    in_models,
+)
 from tinybert.settings.emd import EmdArguments, check_emd
 from tinybert.settings.groups import PRESET as FROM_PRESET
 from tinybert.settings.groups import (
@@ -28,13 +34,8 @@ from tinybert.settings.options import Alias, Arguments, flag
 from tinybert.settings.stages import ABLATIONS, infer_stage
 from tinybert.settings.student_choice import check_student
 
-THREE = f"{HUAWEI}, {EMD}, {MUD}"
 ORDER = ("models", "stage and method", "data", "losses", "method emd", "published differences", "optimisation", "run")
-in_models = partial(flag, group="models")
 in_stage = partial(flag, group="stage and method")
-in_losses = partial(flag, group="losses")
-# conventions on which the published systems disagree
-in_conventions = partial(flag, group="published differences", unset=FROM_PRESET)
 
 
 @dataclass(kw_only=True)
@@ -66,20 +67,13 @@ class FinetuneArguments(RunArguments, OptimisationArguments, DataArguments):
 
 
 @dataclass(kw_only=True)
-class TaskDistillArguments(RunArguments, OptimisationArguments, DataArguments, EmdArguments):
+class TaskDistillArguments(RunArguments, OptimisationArguments, DataArguments, EmdArguments, IntermediateArguments, ModelArguments):
     """Distil a fine-tuned teacher into a small student on a known task or your own files, in one stage or two."""
 
     OBSOLETE = dialects.OBSOLETE_DISTILL
     FOREIGN = dialects.FOREIGN_DISTILL
     GROUPS = ORDER
 
-    teacher_path: str | None = in_models(
-        None,
-        help="the folder of the fine-tuned teacher",
-        alias=(Alias("teacher_model", THREE),),
-        unset="required unless --method none",
-    )
-    teacher_model_type: str = in_models("bert", help="the family of the teacher")
     teacher_labels: str | None = in_models(
         None,
         help="what the teacher's outputs stand for, in their order, where its config.json does not name them",
@@ -87,21 +81,6 @@ class TaskDistillArguments(RunArguments, OptimisationArguments, DataArguments, E
         unset="from its config.json, else the task's order",
     )
     allow_weak_teacher: bool = in_models(False, help="go on with a teacher that is no better on dev than the majority class")
-    student_model_name_or_path: str | None = in_models(
-        None,
-        help="the folder or name of the student to start from",
-        alias=(Alias("student_model", THREE),),
-        unset="required unless student_init or student_layers is given",
-    )
-    model_type: str = in_models("tinybert", help="the family of the student")
-    student_init: str | None = in_models(
-        None, help="start the student from these layers of the teacher, counted from 1", metavar="teacher:1,3,5"
-    )
-    student_layers: int | None = in_models(None, help="build a fresh student with this many layers", at_least=1)
-    student_hidden: int | None = in_models(None, help="hidden size of a fresh student", unset="the teacher's", at_least=1)
-    student_heads: int | None = in_models(None, help="attention heads of a fresh student", unset="the teacher's", at_least=1)
-    student_ffn: int | None = in_models(None, help="feed-forward size of a fresh student", unset="4 x its hidden size", at_least=1)
-
     output_dir: Path = in_run(help="the folder of this run's results; both stages of a task may share it")
     stage: str | None = in_stage(
         None,
@@ -123,18 +102,6 @@ class TaskDistillArguments(RunArguments, OptimisationArguments, DataArguments, E
         choices=tuple(ABLATIONS),
         unset="nothing left out",
     )
-    layer_map: str | None = in_losses(
-        None,
-        help="which teacher layer each student entry learns from: " + ", ".join(LAYER_MAPS) + ", or pairs student:teacher",
-        metavar="NAME|0:0,1:3,2:6",
-        unset=FROM_PRESET,
-    )
-    projection: str | None = in_losses(
-        None,
-        help="the linear map from student to teacher width: one, one per entry, none, or auto (as the student has it)",
-        choices=("auto", "shared", "per_layer", "none"),
-        unset=FROM_PRESET,
-    )
     T: float | None = in_losses(
         None,
         help="temperature of the logits",
@@ -149,30 +116,13 @@ class TaskDistillArguments(RunArguments, OptimisationArguments, DataArguments, E
         at_least=0,
         at_most=1,
     )
-    embedding_weight: float = in_losses(1.0, help="weight of the embedding loss", at_least=0)
-    hidden_weight: float = in_losses(1.0, help="weight of the hidden-state loss", at_least=0)
-    attention_weight: float = in_losses(1.0, help="weight of the attention loss", at_least=0)
     prediction_weight: float = in_losses(1.0, help="weight of the prediction loss", at_least=0)
-    use_embedding: bool = in_losses(True, help="learn the embedding output")
-    use_rep: bool = in_losses(True, help="learn the hidden states")
-    use_att: bool = in_losses(True, help="learn the attention scores")
     use_pred: bool = in_losses(True, help="learn the logits; without it the prediction stage learns gold labels")
 
-    teacher_mode: str | None = in_conventions(
-        None, help="the teacher without dropout (eval) or, as published, with it (train)", choices=("eval", "train")
-    )
     teacher_head: str | None = in_conventions(
         None,
         help="the teacher's head as it was trained, or with a ReLU before the classifier",
         choices=("trained", "relu"),
-    )
-    attention_reduction: str | None = in_conventions(
-        None,
-        help="attention scores of padding: not counted, set to 0 but counted, or compared as they are",
-        choices=("masked", "zeroed", "raw"),
-    )
-    hidden_reduction: str | None = in_conventions(
-        None, help="hidden states of padding: not counted, or part of the mean", choices=("masked", "mean")
     )
     soft_ce_reduction: str | None = in_conventions(None, help="soft cross-entropy: sum or mean over the classes", choices=("sum", "mean"))
     temperature_square: bool | None = in_conventions(None, help="multiply the soft cross-entropy by T^2")
@@ -180,12 +130,6 @@ class TaskDistillArguments(RunArguments, OptimisationArguments, DataArguments, E
         None,
         help="what a regression learns: the teacher's score, the gold score, or the softmax of one class (loss 0)",
         choices=("teacher", "gold", "softmax"),
-    )
-    pad_embedding: str | None = in_conventions(None, help="train the word embedding of [PAD] or not", choices=("free", "frozen"))
-    attention_heads: str | None = in_conventions(
-        None,
-        help="different numbers of heads: refuse (match), or compare averages over heads",
-        choices=("match", "average"),
     )
 
     intermediate_epochs: float | None = in_optimisation(
@@ -215,10 +159,7 @@ class TaskDistillArguments(RunArguments, OptimisationArguments, DataArguments, E
                 reason = "--student_init copies its layers" if self.student_init else "give a fine-tuned teacher, or --method none"
                 raise UserError(f"--teacher_path (or --teacher_model) is missing\n{reason}")
             infer_stage(self, given, spelled)
-        if self.layer_map and self.layer_map not in LAYER_MAPS and not re.fullmatch(r"\d+:\d+(,\d+:\d+)*", self.layer_map):
-            raise UserError(
-                f"--layer_map got {self.layer_map!r}\nexpected one of {', '.join(LAYER_MAPS)}, or pairs student:teacher such as 0:0,1:3,2:6"
-            )
+        check_layer_map(self.layer_map)
         for name, value in ABLATIONS.get(self.ablation or "", {}).items():
             if name in given and getattr(self, name) != value:
                 raise UserError(f"--ablation {self.ablation} sets {name} to {value}, --{name} says otherwise\ngive one of them")

@@ -182,8 +182,8 @@ class DeviceArguments(Arguments):
 
 
 @dataclass(kw_only=True)
-class RunArguments(DeviceArguments):
-    """Where results go, what is done, and how often it is saved."""
+class TrainingRunArguments(DeviceArguments):
+    """Where results go, and how often they are saved."""
 
     output_dir: Path | None = in_run(None, help="the folder of this run's results")
     overwrite_output_dir: bool = in_run(False, help="replace the results of the same stage in output_dir")
@@ -200,9 +200,6 @@ class RunArguments(DeviceArguments):
         choices=("sound", "paper", "huawei", "paddlenlp", "emd"),
         later=("mud",),
     )
-    do_train: bool = in_run(False, help="train; when none of the three is given, train and then score")
-    do_eval: bool = in_run(False, help="score the dev set; without do_train nothing is trained")
-    do_predict: bool = in_run(False, help="write the GLUE submission files; without do_train nothing is trained")
     amp: str | None = in_run(
         None, help="mixed precision: O1 (operators choose) or O2 (weights too); needs a GPU", choices=("O1", "O2"), unset="float32"
     )
@@ -221,6 +218,15 @@ class RunArguments(DeviceArguments):
     )
 
 
+@dataclass(kw_only=True)
+class RunArguments(TrainingRunArguments):
+    """A run that trains, scores or predicts."""
+
+    do_train: bool = in_run(False, help="train; when none of the three is given, train and then score")
+    do_eval: bool = in_run(False, help="score the dev set; without do_train nothing is trained")
+    do_predict: bool = in_run(False, help="write the GLUE submission files; without do_train nothing is trained")
+
+
 @dataclass(frozen=True)
 class Actions:
     """What a run does."""
@@ -237,7 +243,7 @@ def actions(arguments: RunArguments) -> Actions:
     return Actions(train=True, evaluate=True, predict=False)
 
 
-def common_checks(arguments: RunArguments, given: set[str], spelled: dict[str, str]) -> list[str]:
+def common_checks(arguments: TrainingRunArguments, given: set[str], spelled: dict[str, str]) -> list[str]:
     """Contradictions among the shared options; returns lines to print."""
     notes = check_own_files(arguments, actions(arguments)) if isinstance(arguments, DataArguments) else []
     if arguments.resume and arguments.overwrite_output_dir:

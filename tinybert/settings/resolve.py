@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tinybert.settings.applies import common_reasons, distill_reasons
 from tinybert.settings.options import options_of
 from tinybert.settings.presets import PRESETS
-from tinybert.settings.resolved import FinetuneSettings, Resolved, StageSettings, TrainingSettings, Unused
+from tinybert.settings.resolved import FinetuneSettings, Resolved, StageSettings, TaskSettings, TrainingSettings, Unused
 from tinybert.settings.stages import ABLATIONS
 
 if TYPE_CHECKING:
@@ -169,7 +169,9 @@ class _Picked:
 
     def settings(self, settings_class: type[TrainingSettings], **more: object) -> TrainingSettings:
         """The finished settings."""
-        known = {"stage": self.stage, "task_name": self.task_name, "preset": self.preset, "sources": self.sources}
+        known = {"stage": self.stage, "preset": self.preset, "sources": self.sources}
+        if issubclass(settings_class, TaskSettings):
+            known["task_name"] = self.task_name
         return settings_class(**known, **self.values, **more)
 
 

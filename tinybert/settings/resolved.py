@@ -11,13 +11,11 @@ class TrainingSettings:
     """Data and optimisation of one stage; `sources` says where each value comes from."""
 
     stage: str
-    task_name: str
     preset: str
 
     max_seq_length: int
     pad_to_max_length: bool
     do_lower_case: bool | None
-    use_aug: bool
     drop_last: bool
 
     batch_size: int
@@ -51,12 +49,20 @@ class TrainingSettings:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FinetuneSettings(TrainingSettings):
+class TaskSettings(TrainingSettings):
+    """Settings of a stage that trains on the rows of a task."""
+
+    task_name: str
+    use_aug: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FinetuneSettings(TaskSettings):
     """Settings of fine-tuning."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class StageSettings(TrainingSettings):
+class StageSettings(TaskSettings):
     """Settings of one distillation stage; None where something does not apply to the stage or the method."""
 
     method: str

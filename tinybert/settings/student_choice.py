@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from tinybert.errors import UserError
 
 if TYPE_CHECKING:
-    from tinybert.settings.arguments import TaskDistillArguments
+    from tinybert.settings.distilling import ModelArguments
 
 
-def check_student(arguments: TaskDistillArguments) -> None:
+def check_student(arguments: ModelArguments) -> None:
     """Refuse a command line that describes no student, two kinds of student, or an impossible shape.
 
     Raises:
