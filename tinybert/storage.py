@@ -210,12 +210,45 @@ def verify(folder: str | Path) -> None:
 
 @contextlib.contextmanager
 def lock(path: str | Path) -> Iterator[None]:
-    """Hold an exclusive lock on `<path>.lock` while the block runs; a second process waits for it."""
+    """Hold an exclusive lock on `<path>.lock` while the block runs; a second process waits for it. The file goes with the lock."""
     lock_file = Path(f"{path}.lock")
     lock_file.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock_file, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    descriptor = take_lock(lock_file, wait=True)
+    try:
+        yield
+    finally:
+        drop_lock(lock_file, descriptor)
+
+
+def take_lock(lock_file: Path, wait: bool) -> int | None:
+    """The descriptor that holds an exclusive lock on a file, made for it; None where another process has it and `wait` is False.
+
+    The system lifts the lock when the process ends, however it ends.
+    """
+    while True:
+        descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            yield
-        finally:
-            fcntl.flock(file, fcntl.LOCK_UN)
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if is_named(lock_file, descriptor):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # whoever held it has deleted the file meanwhile: take the lock on the new one
+
+
+def is_named(path: Path, descriptor: int) -> bool:
+    """Whether a descriptor is of the file that has this name now."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def drop_lock(lock_file: Path, descriptor: int) -> None:
+    """Give back what `take_lock` took, and delete the file."""
+    lock_file.unlink(missing_ok=True)
+    os.close(descriptor)

@@ -170,6 +170,37 @@ def test_a_finished_stage_is_trained_again_by_resume(world, tmp_path, capsys):
     assert "the prediction stage is finished" in capsys.readouterr().out
 
 
+def test_a_finished_run_cannot_be_made_longer(world, tmp_path, capsys):
+    output = tmp_path / "run"
+    _run(world, output, "finetune", max_steps=3)
+    with pytest.raises(UserError, match=r"is finished, with other settings:\n  max_steps: was 3, is 5\n.*--resume_changed"):
+        _run(world, output, "finetune", max_steps=5, resume="auto")
+    _run(world, output, "finetune", max_steps=5, resume="auto", resume_changed=True)
+    assert "at step 3" in capsys.readouterr().out
+    assert checkpoint.newest(output / "checkpoints" / "finetune").name == "step_00000005"
+
+
+def test_how_often_is_scored_or_logged_forbids_resuming(world, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        _cut_after(patch, "finetune", 5)
+        with pytest.raises(Cut):
+            _run(world, tmp_path / "run", "finetune", max_steps=8)
+    _run(world, tmp_path / "run", "finetune", max_steps=8, resume="auto", save_steps=7, logging_steps=3)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["finetune"]["finished"]
+    _run(world, tmp_path / "run", "finetune", max_steps=8, resume="auto", save_steps=2)
+    assert "fine-tuning is finished" in capsys.readouterr().out
+
+
+def test_a_checkpoint_behind_the_new_last_step_ends_in_a_traceback(world, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        _cut_after(patch, "finetune", 5)
+        with pytest.raises(Cut):
+            _run(world, tmp_path / "run", "finetune", max_steps=8, save_steps=8)
+    _run(world, tmp_path / "run", "finetune", max_steps=2, save_steps=8, resume="auto", resume_changed=True)
+    results = json.loads((tmp_path / "run" / "eval_results.json").read_text())["finetune"]
+    assert results["best_step"] == 4 and results["best"]
+
+
 def test_a_damaged_newest_checkpoint_ends_the_run(world, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         _cut_after(patch, "finetune", 7)

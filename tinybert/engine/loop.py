@@ -158,6 +158,8 @@ class Loop:
                 last_saved = time.monotonic()
             if stopping and not finished:
                 raise Interrupted(stopping, f"stopped after step {self.step}; continue with --resume auto")
+        if self.best.step is None:  # resumed behind a last step that was moved forward, before anything was scored
+            self._evaluate(progress)
         # whatever happens while the last model is written, no step has to be made again
         self.save_checkpoint()
         if stop.signal:

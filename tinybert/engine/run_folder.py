@@ -5,6 +5,7 @@ The two stages of one task may share an output folder, so everything that belong
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,11 +15,15 @@ from pathlib import Path
 import numpy as np
 
 from tinybert import storage
+from tinybert.engine import run_lock
 from tinybert.errors import UserError
 
 
 class RunFolder:
-    """The output folder of one stage of a run, `--output_dir`."""
+    """The output folder of one stage of a run, `--output_dir`.
+
+    The first change takes the folder's lock, so that two runs never write into one folder; `release` gives it back.
+    """
 
     def __init__(self, path: str | Path, stage: str, writes: bool = True) -> None:
         self.path = Path(path)
@@ -26,6 +31,7 @@ class RunFolder:
         self.writes = writes  # rank 0 only
         self._log = None
         self._curves = None
+        self._new = False  # whether `refuse` found nothing of this stage, and nothing may have come since
 
     @property
     def checkpoints(self) -> Path:
@@ -38,8 +44,9 @@ class RunFolder:
         Raises:
             UserError: results are there, or the folder cannot be written.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"--output_dir {self.path} is a file; expected a folder or a new name.")
+        self.refuse_unwritable()
+        run_lock.refuse_held(self.path)
+        self._results()
         found = [entry.name for pattern in models for entry in self.path.glob(pattern)]
         if found and not (resume or overwrite or self.done_before()):
             raise UserError(
@@ -51,11 +58,36 @@ class RunFolder:
                 f"--output_dir {self.path} already holds results of the {self.stage} stage.\n"
                 "Continue them with --resume auto, replace them with --overwrite_output_dir, or choose another folder."
             )
+        self._new = not (resume or overwrite)
+
+    def refuse_unwritable(self) -> None:
+        """Refuse a path that is a file, or where nothing may be written. Nothing is changed.
+
+        Raises:
+            UserError: says which.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"--output_dir {self.path} is a file; expected a folder or a new name.")
         parent = self.path
         while not parent.exists():
             parent = parent.parent
-        if not os.access(parent, os.W_OK):
+        if not parent.is_dir():
+            raise UserError(f"--output_dir {self.path} cannot be made: {parent} is a file.")
+        if not os.access(parent, os.W_OK | os.X_OK):
             raise UserError(f"--output_dir {self.path} cannot be written: no permission in {parent}. Choose another folder.")
+
+    def _hold(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        if run_lock.hold(self.path) and self._new and self.done_before():
+            run_lock.release(self.path)
+            raise UserError(
+                f"--output_dir {self.path} holds results of the {self.stage} stage since this run began: another run was faster.\n"
+                "Choose another folder, or replace them with --overwrite_output_dir."
+            )
+
+    def release(self) -> None:
+        """Let other runs write into this folder."""
+        run_lock.release(self.path)
 
     def done_before(self) -> bool:
         """Whether this stage has left checkpoints or a record here."""
@@ -65,6 +97,7 @@ class RunFolder:
         """Delete what an earlier run of this stage left: checkpoints, record, logs, and the model folders that fit these patterns."""
         if not self.writes:
             return
+        self._hold()
         shutil.rmtree(self.checkpoints, ignore_errors=True)
         for pattern in models:
             for folder in self.path.glob(pattern):
@@ -86,18 +119,32 @@ class RunFolder:
 
     def record(self) -> dict:
         """The content of run.json: one entry a stage; empty where there is none yet."""
+        return self._entries("run.json")
+
+    def _results(self) -> dict:
+        return self._entries("eval_results.json")
+
+    def _entries(self, name: str) -> dict:
+        """The objects of a JSON file of this folder, one a stage."""
+        path = self.path / name
         try:
-            return json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        except ValueError as error:
-            raise UserError(f"{self.path / 'run.json'} is damaged ({error}): delete it, or choose another --output_dir.") from None
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path} is damaged ({error}): delete it, or choose another --output_dir.") from None
+        if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
+            raise UserError(
+                f"{path} is damaged (found {json.dumps(content)[:60]}, expected one object per stage): "
+                "delete it, or choose another --output_dir."
+            )
+        return content
 
     def update_record(self, **values: object) -> None:
         """Add to this stage's entry of run.json."""
         if not self.writes:
             return
-        self.path.mkdir(parents=True, exist_ok=True)
+        self._hold()
         record = self.record()
         record.setdefault(self.stage, {}).update(values)
         storage.write_json(self.path / "run.json", record)
@@ -107,9 +154,7 @@ class RunFolder:
         if not self.writes:
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        path = self.path / "eval_results.json"
-        everything = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        storage.write_json(path, {**everything, self.stage: results})
+        storage.write_json(self.path / "eval_results.json", {**self._results(), self.stage: results})
 
     # === Log and curves ===
 
@@ -163,16 +208,15 @@ class RunFolder:
         return self._log.tell() if self._log is not None else 0
 
     def log_lines(self) -> list[dict]:
-        """Every object of log.jsonl; a last line that a killed run left unfinished is passed over."""
+        """Every object of log.jsonl; what is none of ours, such as the last line of a killed run, is passed over."""
         path = self.path / "log.jsonl"
         if not path.exists():
             return []
         lines = []
-        for text in path.read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(text))
-            except ValueError:
-                continue
+        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError, RecursionError):
+                line = json.loads(text)
+                lines += [line] if isinstance(line, dict) and {"stage", "step"} <= set(line) else []
         return lines
 
     def close_logs(self) -> None:

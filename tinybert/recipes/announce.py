@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import json
 import sys
 from pathlib import Path
 
 from tinybert import runtime, storage
 from tinybert.data.store import TokenStore
-from tinybert.engine.checkpoint import differences
 from tinybert.engine.run_folder import RunFolder
-from tinybert.errors import UserError
 from tinybert.models.loading import LoadedModel
 
 
@@ -55,27 +52,6 @@ def check_type(role: str, option: str, arguments, given: set[str], loaded: Loade
         print(f"warning: --{option} {named}, but the {role} is a {loaded.family.model_type}: it is loaded as that", file=sys.stderr)
 
 
-def finished_before(run: RunFolder, resolved) -> bool:
-    """Whether this stage was finished with these settings.
-
-    Raises:
-        UserError: it was finished with other settings, which are listed.
-    """
-    record = run.record().get(run.stage, {})
-    if not record.get("finished"):
-        return False
-    now = {name: value for name, value, _ in resolved[run.stage].as_table()}
-    then = {name: entry["value"] for name, entry in record["settings"].items()}
-    changed = differences(then, json.loads(json.dumps(now)))
-    if changed:
-        raise UserError(
-            f"the {run.stage} stage in {run.path} is finished, with other settings:\n  "
-            + "\n  ".join(changed)
-            + "\nChoose another --output_dir, or replace it with --overwrite_output_dir."
-        )
-    return True
-
-
 def weights_hash(source: str) -> str | None:
     """The sha256 of the file a model came from; None where it came from no file."""
     path = Path(source)
@@ -98,5 +74,6 @@ def record_start(run: RunFolder, resolved, stage: str, device: str, models: dict
 
 
 def record_end(run: RunFolder) -> None:
-    """Mark the stage as finished."""
+    """Mark the stage as finished, and let others write into the folder."""
     run.update_record(finished=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
+    run.release()

@@ -24,7 +24,8 @@ from tinybert.models.saving import save_model
 from tinybert.models.students import check_positions
 from tinybert.objectives.tinybert import gold_objective
 from tinybert.objectives.trained_layer import TrainedLayer
-from tinybert.recipes.announce import announce, check_type, describe_model, finished_before, record_end, record_start
+from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
+from tinybert.recipes.continuing import finished_before
 from tinybert.recipes.evaluate import score, write_predictions
 from tinybert.recipes.task_data import TaskData, announce_outputs, splits_for, task_of
 from tinybert.recipes.training import train_stage
@@ -74,7 +75,7 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     stores = {split: data.store(split) for split in task.eval_splits}
 
     # === Train ===
-    if do.train and arguments.resume == "auto" and finished_before(run, resolved):
+    if do.train and arguments.resume == "auto" and finished_before(run, resolved, arguments.resume_changed):
         print(f"fine-tuning is finished: {output}", flush=True)
     elif do.train:
         train = data.store("train_aug" if settings.use_aug else "train")

@@ -28,7 +28,8 @@ from tinybert.models.saving import save_model
 from tinybert.models.students import check_fit, check_positions, fresh_student, parse_init, student_from_teacher
 from tinybert.objectives.layer_weights import LayerWeights, check_solver
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
-from tinybert.recipes.announce import announce, check_type, describe_model, finished_before, record_end, record_start
+from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
+from tinybert.recipes.continuing import finished_before
 from tinybert.recipes.evaluate import held_out_loss, predict, score, write_predictions
 from tinybert.recipes.stage_objective import compares_scores, prediction_of, stage_objective
 from tinybert.recipes.task_data import TaskData, announce_outputs, splits_for, task_of
@@ -77,7 +78,7 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         check_type("teacher", "teacher_model_type", arguments, given, teacher)
     for stage in choice.stages:
         done = (output / FOLDERS[stage][0] / "config.json").is_file()
-        if arguments.resume == "auto" and done and finished_before(runs[stage], resolved):
+        if arguments.resume == "auto" and done and finished_before(runs[stage], resolved, arguments.resume_changed):
             print(f"the {stage} stage is finished: {output / FOLDERS[stage][0]}", flush=True)
             continue
         if stage == "prediction" and len(choice.stages) > 1:

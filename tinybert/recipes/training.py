@@ -20,10 +20,8 @@ from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.schedules import schedule
 from tinybert.objectives.layer_weights import LayerWeights
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
+from tinybert.recipes.continuing import FREE
 from tinybert.recipes.task_data import tensors
-
-# settings that may change between a run and its resumption without changing what is learnt
-_FREE = ("logging_steps", "eval_batch_size", "preset")
 
 
 def train_stage(
@@ -89,7 +87,7 @@ def train_stage(
         keep_checkpoints=arguments.keep_checkpoints,
     )
     values: dict = {"amp": arguments.amp, "amp_dtype": arguments.amp_dtype if arguments.amp else None}
-    values |= {name: value for name, value in settings.as_dict().items() if name not in _FREE}
+    values |= {name: value for name, value in settings.as_dict().items() if name not in FREE}
     fingerprint = {**values, **identity, "processes": runtime.world_size(), "total_steps": total}
     resume: Path | None = checkpoint.find(run.checkpoints, arguments.resume) if arguments.resume else None
     if resume:

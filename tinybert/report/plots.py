@@ -16,11 +16,11 @@ def plot_run(folder: Path) -> list[Path]:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    lines = [line for line in RunFolder(folder, "").log_lines() if isinstance(line, dict) and "stage" in line]
+    lines = RunFolder(folder, "").log_lines()
     written = []
     for stage in dict.fromkeys(line["stage"] for line in lines):
         own = [line for line in lines if line["stage"] == stage]
-        training = [line for line in own if "event" not in line]
+        training = [line for line in own if "event" not in line and "lr" in line]
         evaluations = [line for line in own if line.get("event") == "evaluation"]
         figure, axes = plt.subplots(1, 3, figsize=(15, 4), constrained_layout=True)
         _curves(axes[0], training, "training loss and its parts")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -83,10 +84,35 @@ def test_file_as_output_folder_ends_in_a_traceback(tmp_path):
         RunFolder(tmp_path / "out", "prediction").refuse(resume=False, overwrite=False)
 
 
-def test_damaged_record_ends_in_a_traceback(used):
-    (used / "run.json").write_text("{")
-    with pytest.raises(UserError, match="run.json is damaged"):
-        RunFolder(used, "finetune").refuse(resume=False, overwrite=False)
+DAMAGED = ["{", "[]", "null", '{"finished": "x"}', "\xff", "[" * 100_000]
+
+
+@pytest.mark.parametrize("text", DAMAGED, ids=[text[:12] for text in DAMAGED])
+@pytest.mark.parametrize("name", ["run.json", "eval_results.json"])
+def test_damaged_record_ends_in_a_traceback(used, name, text):
+    (used / name).write_bytes(text.encode("latin-1"))
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match=f"{name} is damaged"):
+            RunFolder(used, "finetune").refuse(resume=False, overwrite=overwrite)
+
+
+@pytest.mark.parametrize("odd", [b"\xff\xfe\n", b"[]\n", b"null\n", b'{"stage": 3}\n', b"[" * 100_000 + b"\n"])
+def test_odd_lines_of_a_log_end_in_a_traceback(used, odd):
+    with open(used / "log.jsonl", "ab") as log:
+        log.write(odd)
+    run = RunFolder(used, "prediction")
+    assert [line["stage"] for line in run.log_lines()] == ["intermediate", "prediction"]
+    run.clear_logs()
+    assert [line["stage"] for line in run.log_lines()] == ["intermediate"]
+
+
+def test_no_permission_is_found_after_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)  # the tests may run as root, who may do anything
+    with pytest.raises(UserError, match=f"cannot be written: no permission in {tmp_path}"):
+        RunFolder(tmp_path / "a" / "b", "finetune").refuse(resume=False, overwrite=False)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file"):
+        RunFolder(tmp_path / "file" / "out", "finetune").refuse(resume=False, overwrite=False)
 
 
 def test_record_of_one_stage_replaces_that_of_the_other(tmp_path):

@@ -1,0 +1,98 @@
+"""Two runs in one output folder at the same time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tinybert.engine import run_lock
+from tinybert.engine.run_folder import RunFolder
+from tinybert.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[3]
+WRITER = """
+import sys
+from tinybert.engine.run_folder import RunFolder
+run = RunFolder(sys.argv[1], sys.argv[2])
+run.refuse(resume=False, overwrite=False)
+run.update_record(seed=1)
+print("there", flush=True)
+sys.stdin.readline()
+run.release()
+"""
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """Starts another process that writes into a folder, until its input ends."""
+    started = []
+
+    def start(stage: str) -> subprocess.Popen:
+        words = [sys.executable, "-c", WRITER, str(tmp_path / "out"), stage]
+        process = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout.readline() == "there\n"
+        return process
+
+    yield start
+    for process in started:
+        process.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("stage", ["finetune", "prediction"])
+def test_two_runs_write_into_one_folder(tmp_path, writer, stage):
+    run = RunFolder(tmp_path / "out", "finetune")
+    process = writer(stage)
+    for resume, overwrite in ((False, False), (True, False), (False, True)):
+        with pytest.raises(UserError, match=rf"is in use: process {process.pid} on .* is writing there"):
+            run.refuse(resume, overwrite)
+    with pytest.raises(UserError, match="is in use"):
+        run.update_record(seed=2)
+    assert set(run.record()) == {stage} and run.record()[stage] == {"seed": 1}
+
+
+def test_results_that_came_while_a_run_was_loading_are_replaced(tmp_path, writer):
+    run = RunFolder(tmp_path / "out", "finetune")
+    run.refuse(resume=False, overwrite=False)
+    writer("finetune").communicate(timeout=20)
+    with pytest.raises(UserError, match="another run was faster"):
+        run.update_record(seed=2)
+    assert run.record()["finetune"] == {"seed": 1}
+
+
+def test_a_killed_run_locks_its_folder_for_ever(tmp_path, writer):
+    process = writer("finetune")
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(timeout=20)
+    assert (tmp_path / "out" / run_lock.NAME).is_file()
+    run = RunFolder(tmp_path / "out", "finetune")
+    run.refuse(resume=True, overwrite=False)
+    run.update_record(seed=2)
+    run.release()
+    assert not (tmp_path / "out" / run_lock.NAME).exists()
+
+
+def test_a_folder_that_was_deleted_stays_locked_in_this_process(tmp_path):
+    run = RunFolder(tmp_path / "out", "finetune")
+    run.update_record(seed=1)
+    for file in (tmp_path / "out").iterdir():
+        file.unlink()
+    (tmp_path / "out").rmdir()
+    run.update_record(seed=2)
+    assert (tmp_path / "out" / run_lock.NAME).is_file()
+    run.release()
+
+
+def test_a_file_system_without_locks_stops_every_run(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(run_lock.storage, "take_lock", refuse)
+    run = RunFolder(tmp_path / "out", "finetune")
+    run.update_record(seed=1)
+    assert run.record()["finetune"] == {"seed": 1}
