@@ -1,0 +1,190 @@
+"""The clock of task distillation: samples a second and peak memory of a stage, against the project's own "as published" mode.
+
+Protocol: a 12 x 768 teacher (BERT-base's shape) and a student, both with random weights (speed does not depend on their values);
+rows of the real training set in the order of a run, 32 a step; whole training steps, the optimizer's included. Every mode runs in a
+process of its own, because Paddle reads threads, allocator and flags when it loads; modes take turns for `--repeats` rounds, so that a
+change in the machine's speed meets all of them; the first step of a process is not counted; the figure is the median over rounds. Each
+step of the ladder adds one change to the one above it:
+
+* as published: padded to the maximum, teacher with dropout and traced in full (every hidden state, score and head), the student too; Paddle
+  as it is installed.
+* traced as needed: the teacher without dropout; both encoders run no further and keep no more than the losses need.
+* batches by length: rows of like length share a step, which is padded to its longest row.
+* flags: `FLAGS_use_stride_kernel=0`; allocator: glibc keeps its memory; MKL path: only on processors that are not Intel's.
+* threads: all cores of the machine in place of one.
+
+    python benchmark/speed/step.py --data ~/data --task SST-2 --student 4x312 --stage intermediate
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+STUDENTS = {
+    "4x312": {"num_hidden_layers": 4, "hidden_size": 312, "num_attention_heads": 12, "intermediate_size": 1200},
+    "6x768": {"num_hidden_layers": 6, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
+}
+TEACHER = {"num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072}
+LADDER = ("as published", "traced as needed", "batches by length", "flags", "allocator", "MKL path", "threads")
+EXTRA = ("EMD",)  # BERT-EMD's one stage in the best mode: not a rung
+
+
+def measure(options) -> dict:
+    """In a process of its own: prepare Paddle as the mode says, train some steps, report."""
+    rung = len(LADDER) - 1 if options.mode in EXTRA else LADDER.index(options.mode)
+    from tinybert import runtime
+
+    if rung < LADDER.index("flags"):
+        runtime.prepare(as_installed=True)
+    else:
+        os.environ["TINYBERT_KEEP_MEMORY"] = "1" if rung >= LADDER.index("allocator") else "0"
+        if rung < LADDER.index("MKL path"):
+            os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "0")
+        runtime.prepare(threads=None if rung >= LADDER.index("threads") else 1)
+    import paddle
+
+    from tinybert.data.batches import Batches
+    from tinybert.data.store import TokenStore
+    from tinybert.data.tasks import get_task
+    from tinybert.data.tokenizer import WordPiece
+    from tinybert.engine.optimizers import create_optimizer
+    from tinybert.mapping import LayerMap
+    from tinybert.models import hub
+    from tinybert.models.families import family
+    from tinybert.models.loading import build
+    from tinybert.models.projections import Projection
+    from tinybert.models.trace import Needs, trace
+    from tinybert.objectives.emd import emd_objective
+    from tinybert.objectives.layer_weights import LayerWeights
+    from tinybert.objectives.tinybert import intermediate_objective, prediction_objective
+    from tinybert.objectives.trained_layer import Teacher, TrainedLayer
+    from tinybert.recipes.task_data import tensors
+
+    paddle.seed(options.seed)
+    task = get_task(options.task)
+    width = 128 if task.is_pair else 64
+    tokenizer = WordPiece.from_folder(hub.resolve("all-minilm-l6-v2", "tokenizer"))
+    store = TokenStore.build_or_open(task, Path(options.data) / "Glue" / task.name, "train", tokenizer, width)
+    by_length = rung >= LADDER.index("batches by length")
+    batches = Batches(store, options.batch_size, seed=options.seed, pad_to=None if by_length else width)
+
+    shared = {"vocab_size": tokenizer.vocab_size, "max_position_embeddings": 512, "type_vocab_size": 2}
+    outputs = max(1, len(task.labels))
+    teacher_model = build(family("bert"), {**shared, **TEACHER}, outputs, "benchmark")
+    shape = STUDENTS[options.student]
+    student = build(family("tinybert"), {**shared, **shape}, outputs, "benchmark")
+    depths = shape["num_hidden_layers"], TEACHER["num_hidden_layers"]
+    projection = Projection("shared", depths[0], shape["hidden_size"], TEACHER["hidden_size"])
+    weights = None
+    if options.mode == "EMD":
+        weights = LayerWeights(*depths)
+        objective = emd_objective(depths, weights, projection, outputs, beta=0.01)
+    elif options.stage == "intermediate":
+        objective = intermediate_objective(LayerMap.create("uniform", *depths), projection)
+    else:
+        objective = prediction_objective(outputs)
+    layer = TrainedLayer(student, objective)
+    teacher = Teacher(teacher_model, objective.needs_teacher, "eval" if rung else "train")
+    first = tensors(batches.step(0, 0)[0])
+    layer.freeze_unreached(first, teacher(first))
+    if not rung:
+        teacher.needs = Needs.everything(depths[1])
+    needs = objective.needs_student if rung else Needs.everything(depths[0])
+    optimizer = create_optimizer(layer, "adamw", weight_decay=0.01, epsilon=1e-6, max_grad_norm=1.0, grad_clip="global")
+    layer.train()
+    rows, tokens, seconds = 0, 0, 0.0
+    for step in range(options.steps + 1):
+        started = time.perf_counter()
+        batch = batches.step(0, step)[0]
+        inputs = tensors(batch)
+        parts = objective(trace(student, inputs, needs), teacher(inputs), inputs)
+        parts["loss"].backward()
+        float(parts["loss"])
+        optimizer.set_lr(1e-5)
+        optimizer.step()
+        optimizer.clear_grad()
+        if weights is not None:
+            weights.end_step()
+        if step:
+            seconds += time.perf_counter() - started
+            rows, tokens = rows + len(batch.rows), tokens + int(batch.attention_mask.sum())
+    return {
+        "samples": rows / seconds,
+        "tokens": tokens / seconds,
+        "seconds": seconds / options.steps,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "threads": runtime.threads(),
+        "data_sha256": store.meta["source_sha256"],
+        "versions": runtime.versions(),
+    }
+
+
+def main() -> None:
+    """Run the modes in turn and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="folder with Glue/<TASK>/")
+    parser.add_argument("--task", default="SST-2")
+    parser.add_argument("--student", choices=STUDENTS, default="4x312")
+    parser.add_argument("--stage", choices=("intermediate", "prediction"), default="intermediate")
+    parser.add_argument("--modes", default=",".join(LADDER), help=f"of: {', '.join((*LADDER, *EXTRA))}")
+    parser.add_argument("--steps", type=int, default=6, help="counted steps of a process")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--mode", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.mode:
+        print(json.dumps(measure(options)))
+        return
+    modes = options.modes.split(",")
+    unknown = [mode for mode in modes if mode not in (*LADDER, *EXTRA)]
+    if unknown:
+        parser.error(f"unknown modes: {', '.join(unknown)}")
+    found: dict[str, list[dict]] = {mode: [] for mode in modes}
+    for _ in range(options.repeats):
+        for mode in modes:
+            output = subprocess.run(
+                [sys.executable, __file__, *sys.argv[1:], "--mode", mode], check=True, stdout=subprocess.PIPE, text=True, env=_environment()
+            )
+            found[mode].append(json.loads(output.stdout.splitlines()[-1]))
+    from tinybert.report.table import markdown_table
+
+    lines, base = [], None
+    for mode, results in found.items():
+        samples = [result["samples"] for result in results]
+        base = base or statistics.median(samples)
+        lines.append(
+            [
+                mode,
+                f"{statistics.median(samples):.1f}",
+                f"{min(samples):.1f} to {max(samples):.1f}",
+                f"{statistics.median(samples) / base:.2f} x",
+                f"{statistics.median(result['tokens'] for result in results):.0f}",
+                f"{statistics.median(result['peak_mb'] for result in results):.0f} MB",
+            ]
+        )
+    one = results[0]
+    what = f"{options.task}, {options.stage}, student {options.student}"
+    print(f"{what}; train.tsv {one['data_sha256'][:16]}, seed {options.seed}, {one['versions']}")
+    print(markdown_table(["mode", "samples/s", "range", "against the first", "real tokens/s", "peak memory"], lines))
+
+
+def _environment() -> dict[str, str]:
+    """This environment without what the modes decide about."""
+    decided = ("OMP_NUM_THREADS", "FLAGS_use_stride_kernel", "MKL_DEBUG_CPU_TYPE", "TINYBERT_KEEP_MEMORY")
+    return {name: value for name, value in os.environ.items() if name not in decided}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The plans behind the result tables: what they run, what they skip, what the tables make of it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[3] / "benchmark" / "glue"
+
+
+sys.path.insert(0, str(FOLDER))
+measure, table = importlib.import_module("measure"), importlib.import_module("table")
+
+
+@pytest.mark.parametrize("plan", sorted(path.stem for path in (FOLDER / "plans").glob("*.yaml")))
+def test_a_plan_with_an_unfilled_name_or_an_unknown_option(plan, tmp_path):
+    from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
+
+    known = {"benchmark/glue/run_glue.py": FinetuneArguments, "task_distill.py": TaskDistillArguments}
+    for run in measure.expand(FOLDER / "plans" / f"{plan}.yaml", tmp_path):
+        command = run.commands[-1][0]
+        assert not any("{" in word for word in command)
+        names = {word.removeprefix("--") for word in command if word.startswith("--")}
+        if command[0] in known:
+            assert names <= set(known[command[0]].__dataclass_fields__), run.row
+
+
+def test_two_runs_of_all_plans_sharing_a_folder(tmp_path):
+    folders = [run.out for plan in (FOLDER / "plans").glob("*.yaml") for run in measure.expand(plan, tmp_path)]
+    assert len(folders) == len(set(folders)) > 0
+
+
+def test_a_finished_run_made_again(tmp_path):
+    results = tmp_path / "results.jsonl"
+    results.write_text(json.dumps({"plan": "table", "row": "no teacher", "task": "CoLA", "seed": 1}) + "\n")
+    done = measure.finished(results)
+    missing = [run.key for run in measure.expand(FOLDER / "plans" / "table.yaml", tmp_path) if run.key not in done]
+    assert ("table", "no teacher", "CoLA", 1) not in missing
+    assert ("table", "no teacher", "CoLA", 2) in missing
+
+
+def test_a_table_that_mixes_rows_seeds_or_tasks():
+    def line(plan, row, task, seed, score):
+        return {"plan": plan, "row": row, "task": task, "seed": seed, "scores": {"mcc": score, "accuracy": score, "f1": score}}
+
+    lines = [
+        line("teachers", "teacher", "CoLA", 42, 0.5),
+        line("table", "two stages", "CoLA", 42, 0.4),
+        line("table", "two stages", "CoLA", 1, 0.44),
+        line("table", "two stages", "CoLA", 2, 0.42),
+        line("table", "no teacher", "CoLA", 42, 0.1),
+    ]
+    rows = {
+        row.split("|")[1].strip(): [cell.strip() for cell in row.split("|")[2:-1]] for row in table.table("main", lines).splitlines()[2:]
+    }
+    assert rows == {"teacher": ["50.0", ""], "two stages": ["42.0 ± 2.0", "84.0 %"], "no teacher": ["10.0", "20.0 %"]}
+    assert "no teacher" not in table.table("ablations", lines)
+
+
+def test_prose_of_the_page_lost():
+    page = "before\n<!-- table: main -->\nold\n<!-- end -->\nafter"
+    assert table.rewrite(page, {"main": "new"}) == "before\n<!-- table: main -->\nnew\n<!-- end -->\nafter"
