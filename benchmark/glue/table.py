@@ -73,6 +73,17 @@ def table(name: str, lines: list[dict]) -> str:
     return markdown_table(["", *(f"{task} ({get_task(task).metric})" for task in tasks), "of the teacher"], body)
 
 
+def sizes(lines: list[dict]) -> str:
+    """Parameters, bytes and latency by model and task; each latency against the first model of the same measurement."""
+    body, first = [], {}
+    for line in lines:
+        if line["plan"] == "latency":
+            base = first.setdefault(line["task"], line["milliseconds"])
+            numbers = f"{line['parameters'] / 1e6:.1f} M", f"{line['megabytes']:.1f} MB", f"{line['milliseconds']:.2f} ms"
+            body.append([line["row"], line["task"], *numbers, f"{base / line['milliseconds']:.1f} x"])
+    return markdown_table(["model", "rows of", "parameters", "on disk", "a row", "speed"], body)
+
+
 def _teaches(line: dict, task: str) -> bool:
     return (line["plan"], line["row"], line["task"], line["seed"]) == ("teachers", "teacher", task, 42)
 
@@ -93,7 +104,7 @@ def main() -> None:
     parser.add_argument("--print", action="store_true", help="show the tables, change nothing")
     options = parser.parse_args()
     lines = read(options.results)
-    tables = {name: table(name, lines) for name in TABLES}
+    tables = {name: table(name, lines) for name in TABLES} | {"sizes": sizes(lines)}
     if options.print:
         for name, text in tables.items():
             print(f"{name}\n\n{text}\n")

@@ -13,6 +13,9 @@ step of the ladder adds one change to the one above it:
 * flags: `FLAGS_use_stride_kernel=0`; allocator: glibc keeps its memory; MKL path: only on processors that are not Intel's.
 * threads: all cores of the machine in place of one.
 
+"of the product rate": floating-point operations of the matrix products in a step (2 per multiplication and addition, padding included; the
+backward pass counts twice the student's forward), per second, over the rate of one product of 2048 x 768 by 768 x 3072 in the same process.
+
     python benchmark/speed/step.py --data ~/data --task SST-2 --student 4x312 --stage intermediate
 """
 
@@ -38,6 +41,23 @@ STUDENTS = {
 TEACHER = {"num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072}
 LADDER = ("as published", "traced as needed", "batches by length", "flags", "allocator", "MKL path", "threads")
 EXTRA = ("EMD",)  # BERT-EMD's one stage in the best mode: not a rung
+
+
+def operations(shape: dict, rows: int, width: int) -> float:
+    """Floating-point operations of one forward pass of an encoder over `[rows, width]` tokens; matrix products alone."""
+    d, f, layers = shape["hidden_size"], shape["intermediate_size"], shape["num_hidden_layers"]
+    return 2.0 * layers * rows * width * (4 * d * d + 2 * d * f + 2 * width * d)
+
+
+def product_rate(paddle) -> float:
+    """Operations a second of a float32 matrix product, 2048 x 768 by 768 x 3072: the median of nine."""
+    a, b = paddle.randn([2048, 768]), paddle.randn([768, 3072])
+    times = []
+    for _ in range(9):
+        started = time.perf_counter()
+        paddle.matmul(a, b)
+        times.append(time.perf_counter() - started)
+    return 2.0 * 2048 * 768 * 3072 / statistics.median(times)
 
 
 def measure(options) -> dict:
@@ -103,7 +123,7 @@ def measure(options) -> dict:
     needs = objective.needs_student if rung else Needs.everything(depths[0])
     optimizer = create_optimizer(layer, "adamw", weight_decay=0.01, epsilon=1e-6, max_grad_norm=1.0, grad_clip="global")
     layer.train()
-    rows, tokens, seconds = 0, 0, 0.0
+    rows, tokens, seconds, made = 0, 0, 0.0, 0.0
     for step in range(options.steps + 1):
         started = time.perf_counter()
         batch = batches.step(0, step)[0]
@@ -119,10 +139,11 @@ def measure(options) -> dict:
         if step:
             seconds += time.perf_counter() - started
             rows, tokens = rows + len(batch.rows), tokens + int(batch.attention_mask.sum())
+            made += operations(TEACHER, *batch.input_ids.shape) + 3 * operations(shape, *batch.input_ids.shape)
     return {
         "samples": rows / seconds,
         "tokens": tokens / seconds,
-        "seconds": seconds / options.steps,
+        "of_product_rate": made / seconds / product_rate(paddle),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "threads": runtime.threads(),
         "data_sha256": store.meta["source_sha256"],
@@ -171,13 +192,14 @@ def main() -> None:
                 f"{min(samples):.1f} to {max(samples):.1f}",
                 f"{statistics.median(samples) / base:.2f} x",
                 f"{statistics.median(result['tokens'] for result in results):.0f}",
+                f"{statistics.median(result['of_product_rate'] for result in results):.2f}",
                 f"{statistics.median(result['peak_mb'] for result in results):.0f} MB",
             ]
         )
     one = results[0]
     what = f"{options.task}, {options.stage}, student {options.student}"
     print(f"{what}; train.tsv {one['data_sha256'][:16]}, seed {options.seed}, {one['versions']}")
-    print(markdown_table(["mode", "samples/s", "range", "against the first", "real tokens/s", "peak memory"], lines))
+    print(markdown_table(["mode", "samples/s", "range", "against the first", "real tokens/s", "of the product rate", "peak memory"], lines))
 
 
 def _environment() -> dict[str, str]:

@@ -1,0 +1,72 @@
+"""Size and latency of finished models, side by side in one process, as lines of `results.jsonl`.
+
+Protocol: every so-manieth row of the task's dev set (100 of them), one at a time at its own length; the models take turns on every row;
+three rounds after one that is not counted; the median.
+
+    RUNS=runs/glue/CoLA
+    python benchmark/glue/latency.py --task CoLA --data ~/data teacher=$RUNS/teacher/42/final student=$RUNS/two_stages/42/final
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+ROWS = 100
+
+
+def main() -> None:
+    """Measure, print, append."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", metavar="NAME=FOLDER")
+    parser.add_argument("--task", required=True)
+    parser.add_argument("--data", required=True, help="folder with Glue/<TASK>/")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--results", type=Path, default=HERE / "results.jsonl")
+    options = parser.parse_args()
+    from tinybert import runtime
+
+    runtime.prepare(threads=options.threads)
+    from tinybert.data.batches import sequential
+    from tinybert.data.store import TokenStore
+    from tinybert.data.tasks import get_task
+    from tinybert.models.loading import load_as_it_is
+    from tinybert.recipes.task_data import tensors
+    from tinybert.report.latency import side_by_side
+
+    task = get_task(options.task)
+    loaded = {name: load_as_it_is(folder, name)[0] for name, folder in (pair.split("=", 1) for pair in options.models)}
+    tokenizer = next(iter(loaded.values())).tokenizer
+    dev = TokenStore.build_or_open(
+        task, Path(options.data) / "Glue" / task.name, task.eval_splits[0], tokenizer, 128 if task.is_pair else 64
+    )
+    rows = [tensors(batch) for batch in sequential(dev, 1)][:: max(1, len(dev) // ROWS)]
+    milliseconds = side_by_side({name: each.model for name, each in loaded.items()}, rows)
+    with open(options.results, "a", encoding="utf-8") as file:
+        for name, each in loaded.items():
+            line = {
+                "plan": "latency",
+                "row": name,
+                "task": task.name,
+                "seed": 0,
+                "milliseconds": round(milliseconds[name], 3),
+                "parameters": each.parameters(),
+                "megabytes": round(Path(each.report.source).stat().st_size / 1e6, 2),
+                "rows": len(rows),
+                "threads": options.threads,
+                "data_sha256": {task.eval_splits[0]: dev.meta["source_sha256"]},
+                "versions": runtime.versions(),
+                "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            }
+            file.write(json.dumps(line) + "\n")
+            print(f"{name}: {line['milliseconds']} ms, {line['parameters']:,} parameters, {line['megabytes']} MB", flush=True)
+
+
+if __name__ == "__main__":
+    main()
