@@ -31,7 +31,7 @@ def main() -> int:
     def recorded_step(self, stop):
         if self.step == die_at and rank == "1":
             os.kill(os.getpid(), signal.SIGKILL)
-        epoch, index = divmod(self.step, self.batches.steps_per_epoch)
+        epoch, index = self.batches.position(self.step)
         rows.append([batch.rows.tolist() for batch in self.batches.step(epoch, index) if batch.share["rows"]])
         return one_step(self, stop)
 

@@ -16,7 +16,7 @@ from tinybert.recipes.finetune import finetune
 from tinybert.recipes.task_distill import task_distill
 from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
 
-CLOCKS = {"time", "samples_per_second", "data_wait_share"}  # what no two runs share
+CLOCKS = {"time", "samples_per_second", "tokens_per_second", "data_wait_share"}  # what no two runs share
 
 
 class Cut(BaseException):

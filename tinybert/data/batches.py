@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -122,6 +123,18 @@ class Batches:
             share = {name: part[name] / total[name] for name in total}
             batches.append(assemble(self.store, rows[mine] if part["rows"] else rows[:1], width, share))
         return batches
+
+    def position(self, step: int) -> tuple[int, int]:
+        """The epoch and the index in it of a step of the whole run."""
+        return divmod(step, self.steps_per_epoch)
+
+    def epochs_at(self, step: int) -> float:
+        """Passes over the rows that are done when `step` steps are."""
+        return step / self.steps_per_epoch
+
+    def steps_in(self, epochs: float) -> int:
+        """Steps of so many passes over the rows, at least one."""
+        return max(1, math.ceil(epochs * self.steps_per_epoch))
 
     def _planned(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         if self._plan is None or self._plan[0] != epoch:

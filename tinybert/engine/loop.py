@@ -110,6 +110,7 @@ class Loop:
         self.window: dict[str, float] = {}  # sums of the loss parts since the last log line
         self.window_steps = 0
         self.window_rows = 0
+        self.window_tokens = 0
         self.window_seconds = 0.0
         self.running_loss: float | None = None
         self.seconds = 0.0
@@ -144,9 +145,9 @@ class Loop:
         last_saved = time.monotonic()
         while self.step < self.settings.total_steps:
             started = time.monotonic()
-            parts, rows, stopping = self._one_step(stop)
+            parts, size, stopping = self._one_step(stop)
             self.step += 1
-            self._account(parts, rows, time.monotonic() - started, progress)
+            self._account(parts, size, time.monotonic() - started, progress)
             progress.advance()
             finished = self.step == self.settings.total_steps
             if self.step % self.settings.logging_steps == 0 or finished:
@@ -165,9 +166,9 @@ class Loop:
         if stop.signal:
             raise Interrupted(stop.signal, f"stopped after the last step, {self.step}; --resume auto writes what is left")
 
-    def _one_step(self, stop: StopRequest) -> tuple[dict[str, float], int, int]:
-        """Forward and backward over the micro-batches of one step, then one update; returns parts, rows and a signal's number."""
-        epoch, index = divmod(self.step, self.batches.steps_per_epoch)
+    def _one_step(self, stop: StopRequest) -> tuple[dict[str, float], tuple[int, int], int]:
+        """Forward and backward over the micro-batches of one step, then one update; returns parts, (rows, tokens), a signal's number."""
+        epoch, index = self.batches.position(self.step)
         before = time.monotonic()
         micro_batches = self.batches.step(epoch, index)
         self.data_seconds += time.monotonic() - before
@@ -182,27 +183,30 @@ class Loop:
                 self.precision.backward(parts["loss"] * float(runtime.world_size()))
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
-        sums["rows"] = float(sum(len(batch.rows) for batch in micro_batches if batch.share["rows"]))
+        own = [batch for batch in micro_batches if batch.share["rows"]]
+        sums["rows"] = float(sum(len(batch.rows) for batch in own))
+        sums["real_tokens"] = float(sum(batch.attention_mask.sum() for batch in own))
         sums["stop"] = float(stop.signal or 0)
         sums = sum_dict(sums)  # every rank sees the same loss and the same wish to stop
-        rows, stopping = int(sums.pop("rows")), int(sums.pop("stop"))
+        size, stopping = (int(sums.pop("rows")), int(sums.pop("real_tokens"))), int(sums.pop("stop"))
         if not math.isfinite(sums["loss"]):
             self._stop_on_nonsense(sums, micro_batches, epoch)
         self.optimizer.set_lr(self.rate(self.step))
         self.precision.update(self.optimizer)
         self.optimizer.clear_grad()
         self.callbacks.after_step()
-        return sums, rows, (stop.signal or signal.SIGTERM) if stopping else 0
+        return sums, size, (stop.signal or signal.SIGTERM) if stopping else 0
 
     # === Logs ===
 
-    def _account(self, parts: dict[str, float], rows: int, seconds: float, progress: Progress) -> None:
+    def _account(self, parts: dict[str, float], size: tuple[int, int], seconds: float, progress: Progress) -> None:
         self.seconds += seconds
         self.window_seconds += seconds
         for name, value in parts.items():
             self.window[name] = self.window.get(name, 0.0) + value
         self.window_steps += 1
-        self.window_rows += rows
+        self.window_rows += size[0]
+        self.window_tokens += size[1]
         loss = parts["loss"]
         if self.running_loss is not None and loss > SPIKE * self.running_loss and self.step > 20:
             progress.say(f"warning: the loss jumped to {loss:.4g} at step {self.step}, from about {self.running_loss:.4g}")
@@ -210,21 +214,22 @@ class Loop:
 
     def _log(self, progress: Progress) -> None:
         means = {name: value / self.window_steps for name, value in self.window.items()}
-        rate = self.window_rows / max(self.window_seconds, 1e-9)
+        rates = [count / max(self.window_seconds, 1e-9) for count in (self.window_rows, self.window_tokens)]
         values = {
             "step": self.step,
-            "epoch": round(self.step / self.batches.steps_per_epoch, 4),
+            "epoch": round(self.batches.epochs_at(self.step), 4),
             **means,
             "lr": self.rate(self.step - 1),
             **({"skipped_steps": self.precision.skipped} if self.precision.enabled else {}),
-            "samples_per_second": round(rate, 2),
+            "samples_per_second": round(rates[0], 2),
+            "tokens_per_second": round(rates[1], 1),
             "data_wait_share": round(self.data_seconds / max(self.seconds, 1e-9), 4),
             "time": now(),
         }
         self.run_folder.log(values)
         self.run_folder.log_arrays(self.step, self.callbacks.observe())
-        progress.report(self.step, {"loss": means["loss"], **{k: v for k, v in means.items() if k != "loss"}}, rate)
-        self.window, self.window_steps, self.window_rows, self.window_seconds = {}, 0, 0, 0.0
+        progress.report(self.step, {"loss": means["loss"], **{k: v for k, v in means.items() if k != "loss"}}, *rates)
+        self.window, self.window_steps, self.window_rows, self.window_tokens, self.window_seconds = {}, 0, 0, 0, 0.0
 
     def _stop_on_nonsense(self, sums: dict[str, float], micro_batches: list[Batch], epoch: int) -> None:
         report = {
@@ -247,8 +252,9 @@ class Loop:
     # === Evaluation ===
 
     def _evaluation_due(self) -> bool:
-        every = self.settings.evaluate_every or self.batches.steps_per_epoch
-        return self.step % every == 0
+        if self.settings.evaluate_every:
+            return self.step % self.settings.evaluate_every == 0
+        return self.batches.position(self.step)[1] == 0
 
     def _evaluate(self, progress: Progress) -> None:
         self.layer.eval()
@@ -285,6 +291,7 @@ class Loop:
             "window": self.window,
             "window_steps": self.window_steps,
             "window_rows": self.window_rows,
+            "window_tokens": self.window_tokens,
             "window_seconds": self.window_seconds,
             "running_loss": self.running_loss,
             "seconds": self.seconds,
@@ -316,7 +323,7 @@ class Loop:
         self.best = Best(state["best"]["step"], state["best"]["scores"])
         self.last_scores = state["last_scores"]
         self.window, self.window_steps, self.window_rows = state["window"], state["window_steps"], state["window_rows"]
-        self.window_seconds = state["window_seconds"]
+        self.window_tokens, self.window_seconds = state["window_tokens"], state["window_seconds"]
         self.running_loss, self.seconds, self.data_seconds = (
             state["running_loss"],
             state["seconds"],

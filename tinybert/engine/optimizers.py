@@ -74,7 +74,8 @@ def create_optimizer(
 ) -> paddle.optimizer.Optimizer:
     """An optimizer for the trainable parameters; the learning rate is set before every step.
 
-    name: `adamw` (bias-corrected, decoupled decay) or `bertadam`. grad_clip: `global` norm or `tensor` by tensor; max_grad_norm 0 = off.
+    name: `adamw` (bias-corrected, decoupled decay), `bertadam`, or `adam` (decay as an L2 penalty on everything, biases and norms
+    too, as PaddleNLP's general distillation has it). grad_clip: `global` norm or `tensor` by tensor; max_grad_norm 0 = off.
     """
     parameters = [parameter for parameter in layer.parameters() if not parameter.stop_gradient]
     decayed = decayed_names(layer)
@@ -83,12 +84,11 @@ def create_optimizer(
     clip = None
     if max_grad_norm:
         clip = nn.ClipGradByGlobalNorm(max_grad_norm) if grad_clip == "global" else nn.ClipGradByNorm(max_grad_norm)
+    common = {"learning_rate": 0.0, "parameters": parameters, "weight_decay": weight_decay, "epsilon": epsilon, "grad_clip": clip}
+    if name == "adam":
+        return paddle.optimizer.Adam(**common)
     return paddle.optimizer.AdamW(
-        learning_rate=0.0,
-        parameters=parameters,
-        weight_decay=weight_decay,
-        epsilon=epsilon,
-        grad_clip=clip,
+        **common,
         apply_decay_param_fun=lambda parameter_name: parameter_name in decayed,
     )
 

@@ -23,15 +23,18 @@ class Progress:
         if self.bar is not None:
             self.bar.update(1)
 
-    def report(self, step: int, values: dict[str, float], rate: float) -> None:
-        """Show the loss parts after `step` and the rate in samples per second."""
+    def report(self, step: int, values: dict[str, float], samples: float, tokens: float) -> None:
+        """Show the loss parts after `step` and the rates in samples and in real tokens per second."""
         if not self.shown:
             return
         parts = " ".join(f"{name} {value:.4g}" for name, value in values.items())
         if self.bar is not None:
-            self.bar.set_postfix_str(f"{parts} {rate:.1f} samples/s")
+            self.bar.set_postfix_str(f"{parts} {samples:.1f} samples/s, {tokens:,.0f} tokens/s")
             return
-        print(f"{self.title} step {step}/{self.total} {parts} | {rate:.1f} samples/s, ETA {self.eta(step)}", flush=True)
+        print(
+            f"{self.title} step {step}/{self.total} {parts} | {samples:.1f} samples/s, {tokens:,.0f} tokens/s, ETA {self.eta(step)}",
+            flush=True,
+        )
 
     def say(self, text: str) -> None:
         """Print a line without breaking the bar."""

@@ -40,7 +40,7 @@ def _in_folder(folder: Path, role: str) -> Path:
     best = [entry for entry in folder.glob("best_model*") if config_file(entry) and not entry.name.startswith(".")]
     if best:
         return max(best, key=_step_of)
-    for name in ("final", "best_inter_model", "final_inter_model"):
+    for name in ("final", "best_inter_model", "final_inter_model", "best_general_model", "final_general_model"):
         if config_file(folder / name):
             return folder / name
     found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:12]) or "nothing"

@@ -1,4 +1,4 @@
-"""Loading an encoder with its classification head and tokenizer from a folder, with every parameter accounted for."""
+"""Loading an encoder, with or without its classification head, and its tokenizer from a folder, every parameter accounted for."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _some(names: list[str], limit: int = 4) -> str:
 
 @dataclass
 class LoadedModel:
-    """A classifier, its tokenizer, the label names it was trained with (None if it has none), and its projections by name."""
+    """A model, its tokenizer, the label names it was trained with (None if it has none), and its projections by name."""
 
     model: nn.Layer
     family: Family
@@ -114,6 +114,15 @@ def load_as_it_is(path: str, role: str = "model") -> tuple[LoadedModel, dict]:
     return loaded, found.config
 
 
+def load_encoder(path: str, *, do_lower_case: bool | None = None, role: str = "model") -> LoadedModel:
+    """Load an encoder without a head: whatever head the file has (classifier, masked-LM) is left over and reported.
+
+    Raises:
+        UserError: not a model folder, unreadable or truncated weights, or shapes that disagree with the configuration.
+    """
+    return _read(path, role).filled(None, None, do_lower_case, role)
+
+
 @dataclass
 class _Read:
     """A model folder's content: arrays by PaddleNLP's names, the projections apart."""
@@ -127,7 +136,7 @@ class _Read:
     left_over: list[str]
     file: Path
 
-    def filled(self, outputs: int, labels: tuple[str, ...] | None, do_lower_case: bool | None, role: str) -> LoadedModel:
+    def filled(self, outputs: int | None, labels: tuple[str, ...] | None, do_lower_case: bool | None, role: str) -> LoadedModel:
         model = build(self.kind, self.config, outputs, str(self.folder))
         chosen = f"read as {self.kind.model_type}: {self.reason}"
         report = _fill(model, self.arrays, LoadReport(str(self.file), chosen=chosen), role)
@@ -174,16 +183,21 @@ def check_vocabulary(source: str, loaded: LoadedModel) -> None:
         )
 
 
-def build(kind: Family, config: dict, outputs: int, source: str) -> nn.Layer:
-    """A classifier of this family with fresh weights, without the projections that PaddleNLP keeps inside TinyBERT."""
+def build(kind: Family, config: dict, outputs: int | None, source: str) -> nn.Layer:
+    """A classifier of this family with fresh weights, without the projections that PaddleNLP keeps inside TinyBERT.
+
+    outputs: None takes the classifier off, which leaves an encoder under the names that it has inside a model with a head.
+    """
     known = architecture(config, source)
     if kind.model_type == "tinybert":
         known["fit_size"] = 1  # these layers are deleted below: keep them small
         known.setdefault("type_vocab_size", 2)  # the class's own default is 16, no checkpoint has that
     try:
-        model = kind.classifier(kind.config(**known, num_labels=outputs))
+        model = kind.classifier(kind.config(**known, num_labels=outputs or 1))
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise UserError(f"{source}: config.json does not describe a {kind.model_type} encoder: {error}") from None
+    if outputs is None:
+        del model.classifier
     encoder = base_of(model)
     if kind.model_type == "tinybert":
         del encoder.fit_dense, encoder.fit_denses

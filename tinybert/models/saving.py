@@ -21,11 +21,12 @@ def save_model(
     model: nn.Layer,
     kind: Family,
     tokenizer: WordPiece,
-    labels: tuple[str, ...],
+    labels: tuple[str, ...] | None,
     projection: Projection | None = None,
 ) -> None:
-    """Write a classifier so that PaddleNLP's `from_pretrained` and this project load it; complete or invisible.
+    """Write a model so that PaddleNLP's `from_pretrained` and this project load it; complete or invisible.
 
+    labels: of its classifier, empty for a regression; None for an encoder without one.
     projection: written back as `fit_dense` / `fit_denses` where a TinyBERT student is to be trained on; None leaves it out.
     """
     arrays = {name: value.astype("float32").numpy() for name, value in model.state_dict().items()}
@@ -39,23 +40,23 @@ def save_model(
         tokenizer.save(temporary, tokenizer_class=kind.tokenizer)
 
 
-def config_dict(model: nn.Layer, kind: Family, labels: tuple[str, ...]) -> dict:
-    """The configuration of a classifier as it is written to config.json, label names included."""
+def config_dict(model: nn.Layer, kind: Family, labels: tuple[str, ...] | None) -> dict:
+    """The configuration of a model as it is written to config.json, label names included."""
     config = base_of(model).config
     values = {key: getattr(config, key) for key in ARCHITECTURE_KEYS if getattr(config, key, None) is not None}
     values.pop("fit_size", None)
     if kind.model_type == "tinybert":
         values["fit_size"] = config.hidden_size
-    head: dict = {"num_labels": max(1, len(labels))}
+    head: dict = {}
     if labels:
         head = {
             "id2label": {str(i): name for i, name in enumerate(labels)},
             "label2id": {name: i for i, name in enumerate(labels)},
         }
-    else:
-        head["problem_type"] = "regression"
+    elif labels is not None:
+        head = {"num_labels": 1, "problem_type": "regression"}
     return {
-        "architectures": [kind.classifier.__name__],
+        "architectures": [(kind.encoder if labels is None else kind.classifier).__name__],
         "model_type": kind.model_type,
         **values,
         **head,

@@ -1,4 +1,4 @@
-"""Where a student comes from: a checkpoint, chosen layers of its teacher, or a shape with fresh weights."""
+"""Where a student comes from: chosen layers of its teacher, or a shape with fresh weights; and whether it fits its teacher."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import numpy as np
 import paddle
 
 from tinybert import runtime
+from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
+from tinybert.models.configuration import config_file, read_config
 from tinybert.models.families import family
-from tinybert.models.loading import LoadedModel, LoadReport, build
+from tinybert.models.hub import resolve
+from tinybert.models.loading import LoadedModel, LoadReport, build, check_vocabulary
 from tinybert.models.trace import base_of, layers_of
 
 
@@ -31,7 +34,7 @@ def parse_init(text: str, teacher_layers: int) -> tuple[int, ...]:
     return layers
 
 
-def student_from_teacher(teacher: LoadedModel, layers: tuple[int, ...], outputs: int) -> LoadedModel:
+def student_from_teacher(teacher: LoadedModel, layers: tuple[int, ...], outputs: int | None) -> LoadedModel:
     """A student of the teacher's own class and width that starts from its embeddings, some of its layers (1-based) and its head."""
     config = {**teacher.config.to_dict(), "num_hidden_layers": len(layers)}
     model = build(teacher.family, config, outputs, "the student")
@@ -48,7 +51,7 @@ def student_from_teacher(teacher: LoadedModel, layers: tuple[int, ...], outputs:
 
 def fresh_student(
     teacher: LoadedModel,
-    outputs: int,
+    outputs: int | None,
     *,
     model_type: str = "tinybert",
     layers: int | None,
@@ -88,6 +91,23 @@ def fresh_student(
     return LoadedModel(model, kind, teacher.tokenizer, teacher.labels, {}, report)
 
 
+def fresh_like(path: str, teacher: LoadedModel, outputs: int | None, *, model_type: str, seed: int) -> LoadedModel:
+    """A student with random weights in the shape that a folder's config.json describes, with the folder's vocabulary or the teacher's.
+
+    Raises:
+        UserError: no such folder, or a configuration that describes no encoder.
+    """
+    folder = resolve(path, "student")
+    kind = family(model_type)
+    paddle.seed(runtime.derive_seed(seed, "student"))
+    model = build(kind, read_config(folder), outputs, str(folder))
+    tokenizer = WordPiece.from_folder(folder) if (folder / "vocab.txt").is_file() else teacher.tokenizer
+    report = LoadReport(f"random weights in the shape of {config_file(folder)}", fresh=list(model.state_dict()))
+    student = LoadedModel(model, kind, tokenizer, teacher.labels, {}, report)
+    check_vocabulary(str(folder), student)
+    return student
+
+
 def check_fit(teacher: LoadedModel, student: LoadedModel, max_seq_length: int, compares_scores: bool, heads: str) -> None:
     """Refuse a teacher and a student that cannot be trained together, in words, before training starts.
 
@@ -124,12 +144,18 @@ def check_positions(role: str, loaded: LoadedModel, max_seq_length: int) -> None
     Raises:
         UserError: too few positions.
     """
+    positions = positions_of(loaded)
+    if max_seq_length > positions:
+        raise UserError(f"--max_seq_length {max_seq_length} is more than the {positions} positions of the {role}. Use at most that.")
+
+
+def positions_of(loaded: LoadedModel) -> int:
+    """The longest sequence, in word pieces, that a model has position embeddings for."""
     embeddings = base_of(loaded.model).embeddings
     positions = int(embeddings.position_embeddings.weight.shape[0])
     if loaded.family.model_type == "roberta":
         positions -= int(embeddings.padding_idx) + 1  # its positions are counted from behind the padding index
-    if max_seq_length > positions:
-        raise UserError(f"--max_seq_length {max_seq_length} is more than the {positions} positions of the {role}. Use at most that.")
+    return positions
 
 
 def count_parameters(loaded: LoadedModel) -> dict[str, int]:

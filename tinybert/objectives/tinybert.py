@@ -22,8 +22,9 @@ def intermediate_objective(
     hidden_reduction: str = "masked",
     attention_reduction: str = "masked",
     attention_heads: str = "match",
+    more: tuple[Part, ...] = (),
 ) -> Objective:
-    """Stage one: embedding, hidden states and attention scores. A weight of 0 leaves a part out and uncomputed.
+    """Stage one: embedding, hidden states and attention scores, and `more` beside them. A weight of 0 leaves a part out and uncomputed.
 
     Raises:
         UserError: every part is switched off.
@@ -38,6 +39,7 @@ def intermediate_objective(
     if attention_weight and layer_map.attention:
         loss = AttentionScoreLoss(layer_map.attention, attention_reduction, attention_heads)
         parts.append(Part("attn", loss, attention_weight))
+    parts += [part for part in more if part.weight]
     if not parts:
         raise UserError(
             "the intermediate stage has nothing to learn: embedding, hidden and attention losses are all off.\nLeave one of them on, or "

@@ -8,12 +8,14 @@ import paddle
 
 from tinybert import runtime
 from tinybert.engine.processes import sum_over_ranks
+from tinybert.errors import UserError
 from tinybert.mapping import LayerMap
 from tinybert.models.loading import LoadedModel
 from tinybert.models.projections import Projection, layout_of, layouts_of
 from tinybert.objectives.emd import emd_objective
 from tinybert.objectives.layer_weights import LayerWeights
-from tinybert.objectives.objective import Objective
+from tinybert.objectives.objective import Objective, Part
+from tinybert.objectives.relation import RelationLoss
 from tinybert.objectives.tinybert import intermediate_objective, prediction_objective
 
 
@@ -29,6 +31,8 @@ class StageObjective:
 
 def compares_scores(settings) -> bool:
     """Whether the stage compares attention scores, and so needs heads that fit."""
+    if settings.stage == "general":
+        return bool(settings.use_att and settings.attention_weight)
     if settings.method == "emd" and settings.stage == "prediction" and not (settings.beta and settings.theta):
         return False
     return bool((settings.stage == "intermediate" or settings.method == "emd") and settings.use_att and settings.attention_weight)
@@ -45,6 +49,32 @@ def stage_objective(settings, outputs: int, student: LoadedModel, teacher: Loade
     if settings.method == "emd":
         return _emd(settings, outputs, student, teacher)
     return StageObjective(prediction_of(settings, outputs))
+
+
+def general_objective(settings, student: LoadedModel, teacher: LoadedModel) -> StageObjective:
+    """The objective of general distillation: TinyBERT's first stage, MiniLMv2's relations, or both.
+
+    Raises:
+        UserError: layer map, projection or relations do not fit the models.
+    """
+    relations, facts, lines = (), {}, []
+    if settings.relation_weight:
+        depths = [loaded.config.num_hidden_layers for loaded in (student, teacher)]
+        widths = student.config.hidden_size, teacher.config.hidden_size
+        pair = [int(number) for number in settings.relation_layers.split(":")] if settings.relation_layers else depths
+        if pair[0] > depths[0] or pair[1] > depths[1]:
+            raise UserError(
+                f"--relation_layers {settings.relation_layers}: the student has {depths[0]} layers and the teacher {depths[1]}.\n"
+                "Choose a layer that is there, or leave the option out for the last of both."
+            )
+        heads = settings.relation_heads or teacher.config.num_attention_heads
+        relations = (Part("rela", RelationLoss((pair[0] - 1, pair[1] - 1), heads, widths), settings.relation_weight),)
+        facts = {"relation": {"layers": pair, "heads": heads}}
+        lines = [f"relations: student layer {pair[0]} <- teacher layer {pair[1]}, {heads} relation heads"]
+    if settings.method == "relation":
+        return StageObjective(Objective(list(relations)), None, facts, lines)
+    chosen = _intermediate(settings, student, teacher, relations)
+    return StageObjective(chosen.objective, None, {**chosen.facts, **facts}, [*chosen.lines, *lines])
 
 
 def prediction_of(settings, outputs: int) -> Objective:
@@ -75,7 +105,7 @@ def _projection(settings, student: LoadedModel, teacher: LoadedModel) -> tuple[P
     return projection, {"mode": mode, "origin": origin}, f"projection: {mode}" + ("" if mode == "none" else f", {origin}")
 
 
-def _intermediate(settings, student: LoadedModel, teacher: LoadedModel) -> StageObjective:
+def _intermediate(settings, student: LoadedModel, teacher: LoadedModel, more: tuple[Part, ...] = ()) -> StageObjective:
     layer_map = LayerMap.create(settings.layer_map, student.config.num_hidden_layers, teacher.config.num_hidden_layers)
     projection, fact, line = _projection(settings, student, teacher)
     objective = intermediate_objective(
@@ -87,6 +117,7 @@ def _intermediate(settings, student: LoadedModel, teacher: LoadedModel) -> Stage
         hidden_reduction=settings.hidden_reduction,
         attention_reduction=settings.attention_reduction,
         attention_heads=settings.attention_heads or "match",
+        more=more,
     )
     return StageObjective(objective, None, {"projection": fact, "layer_map": layer_map.hidden}, [layer_map.table(), line])
 

@@ -29,7 +29,7 @@ from tinybert.models.students import check_fit, check_positions, fresh_student, 
 from tinybert.objectives.layer_weights import LayerWeights, check_solver
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
-from tinybert.recipes.continuing import finished_before
+from tinybert.recipes.continuing import finished_before, refuse_inputs_inside
 from tinybert.recipes.evaluate import held_out_loss, predict, score, write_predictions
 from tinybert.recipes.stage_objective import compares_scores, prediction_of, stage_objective
 from tinybert.recipes.task_data import TaskData, announce_outputs, splits_for, task_of
@@ -65,7 +65,7 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         check_solver()
     elif "prediction" in runs:
         prediction_of(resolved["prediction"], task.num_outputs)  # what stage two cannot do is refused before stage one starts
-    _refuse_inputs_inside(output, arguments)
+    refuse_inputs_inside(output, arguments, FOLDERS["prediction"])
     announce(headline, resolved)
     announce_outputs(task, arguments)
     device = runtime.set_device(arguments.device)
@@ -94,23 +94,6 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         best = load_classifier(str(output / FOLDERS["prediction"][0]), labels=task.labels, needs_head=True)
         data = TaskData.find(task, arguments, list(task.test_splits), best.tokenizer, settings.max_seq_length)
         write_predictions(output, best.model, data, settings.eval_batch_size)
-
-
-def _refuse_inputs_inside(output: Path, arguments) -> None:
-    """Refuse a teacher that lies in the output folder: this run's models would take its place."""
-    if arguments.teacher_path and Path(arguments.teacher_path).is_dir():
-        teacher, target = Path(arguments.teacher_path).resolve(), output.resolve()
-        if teacher == target or target in teacher.parents:
-            raise UserError(
-                f"the teacher {arguments.teacher_path} lies in --output_dir {output}, where this run writes models of the same names.\n"
-                "Choose another --output_dir."
-            )
-    student = arguments.student_model_name_or_path
-    inside = student and Path(student).resolve().parent == output.resolve() and Path(student).name in FOLDERS["prediction"]
-    if arguments.overwrite_output_dir and inside:
-        raise UserError(
-            f"the student {student} would be deleted by --overwrite_output_dir before it is trained.\nChoose another --output_dir."
-        )
 
 
 def _load_teacher(arguments, labels: tuple[str, ...]) -> LoadedModel | None:

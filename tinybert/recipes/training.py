@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import paddle
 
 from tinybert import runtime
-from tinybert.data.batches import Batch, Batches
+from tinybert.data.batches import Batch
+from tinybert.data.epochs import EpochBatches
 from tinybert.data.store import TokenStore
 from tinybert.engine import checkpoint
 from tinybert.engine.loop import Best, Callbacks, Loop, LoopSettings
@@ -30,7 +31,7 @@ def train_stage(
     run: RunFolder,
     layer: TrainedLayer,
     teacher: Teacher | None,
-    store: TokenStore,
+    stores: TokenStore | Sequence[TokenStore],
     *,
     evaluate: Callable[[int], dict[str, float]],
     better: tuple[str, str],
@@ -39,13 +40,14 @@ def train_stage(
     start: Callable[[], None],
     learned: LayerWeights | None = None,
 ) -> Best:
-    """Train `layer` on `store` as the settings say, and return the best evaluation.
+    """Train `layer` on a store, or on one of several in each epoch, as the settings say, and return the best evaluation.
 
     identity: hashes of data, tokenizer and models, which a resumed run must share. start: called once everything has been checked, before
     anything is written. learned: layer weights that follow the costs of every step, join the checkpoints and are logged.
     """
-    batches = Batches(
-        store,
+    stores = [stores] if isinstance(stores, TokenStore) else stores
+    batches = EpochBatches(
+        stores,
         settings.batch_size,
         seed=settings.seed,
         accumulation=settings.gradient_accumulation_steps,
@@ -54,8 +56,10 @@ def train_stage(
         pad_to=settings.max_seq_length if settings.pad_to_max_length else None,
         drop_last=settings.drop_last,
     )
-    total = settings.max_steps if settings.max_steps > 0 else max(1, math.ceil(settings.num_train_epochs * batches.steps_per_epoch))
+    total = settings.max_steps if settings.max_steps > 0 else batches.steps_in(settings.num_train_epochs)
     warmup = float(settings.warmup_steps or settings.warmup_proportion * total)
+    if warmup > total and run.writes:
+        print(f"warning: {total} steps end within the warm-up of {warmup:g}: the learning rate never reaches its peak", file=sys.stderr)
     rate = schedule(settings.lr_schedule, settings.learning_rate, total, warmup)
 
     first = tensors(batches.step(0, 0)[0])
@@ -96,7 +100,7 @@ def train_stage(
     run.update_record(
         objective=layer.objective.describe(),
         total_steps=total,
-        steps_per_epoch=batches.steps_per_epoch,
+        steps_per_epoch=batches.steps_in(1),
         trained_parameters=sum(int(p.size) for p in layer.parameters() if not p.stop_gradient),
         not_reached=unreached,
         processes=runtime.world_size(),
@@ -104,10 +108,9 @@ def train_stage(
         precision=f"{precision.level} {precision.dtype}" if precision.enabled else "float32",
     )
     if run.writes:
-        print(
-            f"{run.stage}: {layer.objective.describe()}; {total} steps of {batches.steps_per_epoch} an epoch, {len(store)} rows",
-            flush=True,
-        )
+        rows = " and ".join(f"{len(store):,}" for store in stores)
+        steps = batches.steps_in(1)
+        print(f"{run.stage}: {layer.objective.describe()}; {total} steps of {steps} an epoch, {rows} rows", flush=True)
     if arguments.resume and resume is None:
         run.clear_logs()
     callbacks = Callbacks(forward, evaluate, better, save_best, parallel.no_sync if parallel else contextlib.nullcontext)

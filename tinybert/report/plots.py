@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tinybert.engine.run_folder import RunFolder
 
-_NOT_CURVES = {"stage", "step", "epoch", "time", "event", "best", "lr", "samples_per_second", "data_wait_share"}
+_NOT_CURVES = {"stage", "step", "epoch", "time", "event", "best", "lr", "samples_per_second", "tokens_per_second", "data_wait_share"}
 
 
 def plot_run(folder: Path) -> list[Path]:

@@ -39,14 +39,10 @@ def distill_reasons(values: Mapping[str, object], stage: str, method: str, regre
     return {**found, **dict.fromkeys(EMD_OPTIONS, "it belongs to --method emd")}
 
 
-def _intermediate(values: Mapping[str, object]) -> dict[str, str]:
-    found = dict.fromkeys(("use_pred", *_LOGITS), "the intermediate stage learns hidden states and attention, not logits")
+def hidden_and_attention_reasons(values: Mapping[str, object]) -> dict[str, str]:
+    """Name and reason of settings of the embedding, hidden and attention losses that have no effect beside the others."""
+    found: dict[str, str] = {}
     hidden = values["use_embedding"] or values["use_rep"]
-    if not hidden and not values["use_att"]:
-        raise UserError(
-            "nothing is left to learn in the intermediate stage: use_embedding, use_rep and use_att are all off\n"
-            "leave one of them on, or choose --stage prediction"
-        )
     if not values["use_embedding"]:
         found["embedding_weight"] = "use_embedding is off"
     if not values["use_rep"]:
@@ -56,6 +52,16 @@ def _intermediate(values: Mapping[str, object]) -> dict[str, str]:
     if not values["use_att"]:
         found.update(dict.fromkeys(("attention_weight", "attention_reduction", "attention_heads"), "use_att is off"))
     return found
+
+
+def _intermediate(values: Mapping[str, object]) -> dict[str, str]:
+    if not (values["use_embedding"] or values["use_rep"] or values["use_att"]):
+        raise UserError(
+            "nothing is left to learn in the intermediate stage: use_embedding, use_rep and use_att are all off\n"
+            "leave one of them on, or choose --stage prediction"
+        )
+    found = dict.fromkeys(("use_pred", *_LOGITS), "the intermediate stage learns hidden states and attention, not logits")
+    return {**found, **hidden_and_attention_reasons(values)}
 
 
 def _prediction(values: Mapping[str, object], method: str, regression: bool) -> dict[str, str]:

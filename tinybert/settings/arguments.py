@@ -10,6 +10,7 @@ from tinybert.errors import UserError
 from tinybert.settings import dialects
 from tinybert.settings.dialects import HF, HUAWEI, MUD
 from tinybert.settings.distilling import (
+    ORDER,
     IntermediateArguments,
     ModelArguments,
     check_layer_map,
@@ -18,6 +19,7 @@ from tinybert.settings.distilling import (
     in_models,
 )
 from tinybert.settings.emd import EmdArguments, check_emd
+from tinybert.settings.general import GeneralDistillArguments  # noqa: F401  every script finds its arguments here
 from tinybert.settings.groups import PRESET as FROM_PRESET
 from tinybert.settings.groups import (
     DataArguments,
@@ -34,7 +36,6 @@ from tinybert.settings.options import Alias, Arguments, flag
 from tinybert.settings.stages import ABLATIONS, infer_stage
 from tinybert.settings.student_choice import check_student
 
-ORDER = ("models", "stage and method", "data", "losses", "method emd", "published differences", "optimisation", "run")
 in_stage = partial(flag, group="stage and method")
 
 

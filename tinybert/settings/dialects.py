@@ -34,7 +34,7 @@ OBSOLETE = (
         "models are read from the folder that you name, or from MODEL_HOME",
         f"{HUAWEI}, {EMD}, {MUD}, {HF}",
     ),
-    Obsolete("data_url", True, "data is read from --data_dir or --glue_dir", f"{HUAWEI}, {EMD}, {MUD}"),
+    Obsolete("data_url", True, "data is read from the folders that you name", f"{HUAWEI}, {EMD}, {MUD}"),
     Obsolete("local_rank", True, "start several processes with python -m paddle.distributed.launch", f"{HUAWEI}, {HF}"),
     Obsolete(
         "overwrite_cache",
@@ -57,6 +57,13 @@ OBSOLETE_DISTILL = (
     Obsolete("use_init_weight", False, "the published script never reads it", EMD),
     Obsolete("is_teacher", True, "the published script never reads it", EMD),
     Obsolete("is_conv", False, "the code behind it is commented out in the published script", EMD),
+)
+
+OBSOLETE_GENERAL = (
+    *OBSOLETE,
+    Obsolete("do_eval", False, "the published script never reads it; the held-out loss is always measured", HUAWEI),
+    Obsolete("T", True, "general distillation has no logits, and the published script never reads it", PADDLENLP),
+    Obsolete("glue_dir", True, "no task is read, and the published script never reads it", PADDLENLP),
 )
 
 OBSOLETE_FINETUNE = (

@@ -116,8 +116,8 @@ class OptimisationArguments(Arguments):
     max_steps: int = in_optimisation(-1, help="stop after this many updates; above 0 it beats num_train_epochs", at_least=-1)
     optimizer: str | None = in_optimisation(
         None,
-        help="adamw: with bias correction; bertadam: without, as the published PyTorch scripts",
-        choices=("adamw", "bertadam"),
+        help="adamw: with bias correction; bertadam: without, as the published PyTorch scripts; adam: with an L2 penalty in place of decay",
+        choices=("adamw", "bertadam", "adam"),
         unset=PRESET,
     )
     weight_decay: float | None = in_optimisation(

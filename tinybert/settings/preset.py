@@ -44,12 +44,13 @@ class Preset:
     intermediate: Mapping[str, object] = field(default_factory=dict)
     prediction: Mapping[str, object] = field(default_factory=dict)
     finetune: Mapping[str, object] = field(default_factory=dict)
+    general: Mapping[str, object] = field(default_factory=dict)
 
     def _tables(self, stage: str) -> list[Mapping[str, object]]:
         return [self.finetune] if stage == "finetune" else [self.both, getattr(self, stage)]
 
     def values(self, stage: str, task_name: str, single_sentence: bool, depth: int | None = None) -> dict[str, object]:
-        """The values of `stage` (`intermediate`, `prediction` or `finetune`) for a task and a student of `depth` layers."""
+        """The values of `stage` (`intermediate`, `prediction`, `finetune` or `general`) for a task and a student of `depth` layers."""
         task = task_name.lower().replace("-", "").replace("_", "")
         found: dict[str, object] = {}
         for name, value in (item for table in self._tables(stage) for item in table.items()):

@@ -1,6 +1,7 @@
 """Named sets of conventions and numbers, per stage and task.
 
-`both` holds for the two distillation stages, `intermediate`, `prediction` and `finetune` for one each and win over it.
+`both` holds for the distillation stages, general distillation included; `intermediate`, `prediction`, `general` and `finetune` hold for
+one each and win over it.
 A value is plain, `PerTask` (a number per task, else a default), `ByText` (one for single sentences, one for pairs) or
 `ByDepth` (a table for each depth of the student).
 Sources: the TinyBERT paper (Jiao et al. 2020), the scripts and README files of Huawei's TinyBERT, PaddleNLP, BERT-EMD
@@ -69,6 +70,7 @@ SOUND = Preset(
     intermediate={"learning_rate": 5e-5, "num_train_epochs": _EPOCHS},
     prediction={"learning_rate": 3e-5, "num_train_epochs": 3.0},
     finetune=_BERT_FINETUNE,
+    general={"max_seq_length": 128, "learning_rate": 1e-4, "num_train_epochs": 3.0},  # paper; the rate is PaddleNLP's and BERT's own
 )
 
 PAPER = Preset(
@@ -106,6 +108,8 @@ PAPER = Preset(
     # settings: 3 epochs, the rate chosen among 1e-5, 2e-5, 3e-5; STS-B on its original rows
     prediction={"learning_rate": 3e-5, "num_train_epochs": 3.0, "use_aug": PerTask(None, {"stsb": False})},
     finetune=_BERT_FINETUNE,  # BERT's own recipe
+    # settings: 3 epochs of English Wikipedia, 128 word pieces; else as BERT was pre-trained: batch 256, 1e-4, 10,000 steps of warm-up
+    general={"max_seq_length": 128, "num_train_epochs": 3.0, "batch_size": 256, "learning_rate": 1e-4, "warmup_steps": 10000},
 )
 
 HUAWEI = Preset(
@@ -163,6 +167,13 @@ HUAWEI = Preset(
         "warmup_proportion": 0.1,
     },  # README
     finetune=_PADDLENLP_FINETUNE,  # the repository has no fine-tuning script: rates and lengths as PaddleNLP's
+    general={
+        "max_seq_length": 128,  # of raw text; its own data decides by its metrics file
+        "learning_rate": 5e-5,
+        "num_train_epochs": 3.0,
+        "lr_schedule": "linear",
+        "warmup_proportion": 0.1,
+    },
 )
 
 PADDLENLP = Preset(
@@ -202,6 +213,16 @@ PADDLENLP = Preset(
     },
     prediction={"learning_rate": 3e-5, "num_train_epochs": 3.0},  # README
     finetune=_PADDLENLP_FINETUNE,
+    general={
+        "max_seq_length": 128,
+        "learning_rate": 1e-4,
+        "num_train_epochs": 3.0,
+        "optimizer": "adam",  # with an L2 penalty on every parameter
+        "weight_decay": 0.01,
+        "adam_epsilon": 1e-8,
+        "warmup_steps": 10000,
+        "warmup_proportion": 0.0,
+    },
 )
 
 

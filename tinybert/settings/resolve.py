@@ -6,14 +6,16 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from tinybert.settings.applies import common_reasons, distill_reasons
+from tinybert.settings.general import general_reasons
 from tinybert.settings.options import options_of
 from tinybert.settings.presets import PRESETS
-from tinybert.settings.resolved import FinetuneSettings, Resolved, StageSettings, TaskSettings, TrainingSettings, Unused
+from tinybert.settings.resolved import FinetuneSettings, GeneralSettings, Resolved, StageSettings, TaskSettings, TrainingSettings, Unused
 from tinybert.settings.stages import ABLATIONS
 
 if TYPE_CHECKING:
     from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
-    from tinybert.settings.groups import RunArguments
+    from tinybert.settings.general import GeneralDistillArguments
+    from tinybert.settings.groups import TrainingRunArguments
 
 STAGES = ("intermediate", "prediction")
 _OVERRIDES = {
@@ -80,11 +82,40 @@ def resolve_finetune(arguments: FinetuneArguments, given: set[str], task_name: s
     return Resolved(arguments.preset, {"finetune": picked.settings(FinetuneSettings)}, tuple(unused), tuple(warnings))
 
 
+def resolve_general(arguments: GeneralDistillArguments, given: set[str], data_length: int | None) -> Resolved:
+    """The settings of general distillation, as `resolved["general"]`.
+
+    data_length: the length of pre-generated sequences, which decides max_seq_length; None for raw text.
+
+    Raises:
+        UserError: nothing is left to learn.
+    """
+    picked = _Picked(arguments, given, "general")
+    if data_length is not None:
+        picked.values["max_seq_length"], picked.sources["max_seq_length"] = data_length, "pregenerated_data"
+    if picked.values["relation_weight"] is None:
+        picked.values["relation_weight"] = 1.0 if arguments.method == "relation" else 0.0
+        picked.sources["relation_weight"] = f"method {arguments.method}"
+    picked.drop(general_reasons(picked.values, arguments.method))
+    unused = _unused(arguments, given, {"general": picked})
+    warnings = [f"--{entry.name} {entry.value} is not used: {entry.reason}" for entry in unused]
+    if arguments.preset == "paddlenlp" and arguments.max_steps <= 0:
+        warnings.append("PaddleNLP's script stops after its first step unless max_steps is given; here num_train_epochs decides")
+    settings = picked.settings(GeneralSettings, method=arguments.method)
+    return Resolved(arguments.preset, {"general": settings}, tuple(unused), tuple(warnings))
+
+
 class _Picked:
     """Values of one stage with their sources, and why some explicit options have no effect in it."""
 
     def __init__(
-        self, arguments: RunArguments, given: set[str], stage: str, task_name: str, single: bool, depth: int | None = None
+        self,
+        arguments: TrainingRunArguments,
+        given: set[str],
+        stage: str,
+        task_name: str = "",
+        single: bool = False,
+        depth: int | None = None,
     ) -> None:
         self.stage, self.task_name, self.preset = stage, task_name, arguments.preset
         self.values: dict[str, object] = {}
@@ -104,7 +135,7 @@ class _Picked:
         original_rows = f"preset {self.preset}" if from_preset.pop("use_aug", None) is False else None
         if ablation == "pred" and stage == "prediction":
             original_rows = "ablation pred"
-        settings_class = FinetuneSettings if stage == "finetune" else StageSettings
+        settings_class = {"finetune": FinetuneSettings, "general": GeneralSettings}.get(stage, StageSettings)
         for name in (entry.name for entry in dataclasses.fields(settings_class) if entry.name in defaults):
             if name in ("task_name", "preset", "method", "stage"):
                 continue
@@ -133,9 +164,9 @@ class _Picked:
         self._ablate(ablation)
 
     def _warm_up(self, given: set[str]) -> None:
-        """Steps or proportion, never both: steps above 0 win; 0 steps given alone mean no warm-up."""
-        steps = self.values["warmup_steps"]
+        """Steps or proportion, never both: what was given beats the preset, then steps above 0 win; 0 steps given alone: no warm-up."""
         explicit_proportion = "warmup_proportion" in given
+        steps = None if explicit_proportion and "warmup_steps" not in given else self.values["warmup_steps"]
         if steps is not None and (steps > 0 or not explicit_proportion):
             if explicit_proportion:
                 self.reasons["warmup_proportion"] = "--warmup_steps beats it"
@@ -175,7 +206,7 @@ class _Picked:
         return settings_class(**known, **self.values, **more)
 
 
-def _unused(arguments: RunArguments, given: set[str], picked: dict[str, _Picked]) -> list[Unused]:
+def _unused(arguments: TrainingRunArguments, given: set[str], picked: dict[str, _Picked]) -> list[Unused]:
     """Explicit options that no stage of this run honours."""
     found = []
     for name in options_of(type(arguments)):

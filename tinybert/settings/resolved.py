@@ -102,6 +102,32 @@ class StageSettings(TaskSettings):
     new_pred_loss: bool | None
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GeneralSettings(TrainingSettings):
+    """Settings of general distillation; None where something does not apply to the method."""
+
+    method: str
+    held_out_sequences: int
+    pad_embedding: str
+    teacher_mode: str
+
+    layer_map: str | None
+    projection: str | None
+    use_embedding: bool | None
+    use_rep: bool | None
+    use_att: bool | None
+    embedding_weight: float | None
+    hidden_weight: float | None
+    attention_weight: float | None
+    attention_reduction: str | None
+    attention_heads: str | None
+    hidden_reduction: str | None
+
+    relation_weight: float
+    relation_heads: int | None
+    relation_layers: str | None
+
+
 @dataclasses.dataclass(frozen=True)
 class Unused:
     """An option that was given explicitly and that this run cannot honour."""

@@ -8,7 +8,7 @@ import pytest
 
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
-from tinybert.recipes.task_distill import _refuse_inputs_inside
+from tinybert.recipes.continuing import refuse_inputs_inside
 from tinybert.settings.arguments import TaskDistillArguments
 
 
@@ -44,5 +44,5 @@ def test_a_teacher_inside_the_output_folder_is_overwritten(tmp_path):
     for teacher in (tmp_path / "out", tmp_path / "out" / "best_model_3"):
         arguments = TaskDistillArguments(task_name="demo", teacher_path=str(teacher), student_layers=2, output_dir=tmp_path / "out")
         with pytest.raises(UserError, match="lies in --output_dir"):
-            _refuse_inputs_inside(tmp_path / "out", arguments)
-    _refuse_inputs_inside(tmp_path / "other", arguments)
+            refuse_inputs_inside(tmp_path / "out", arguments, ("best_model",))
+    refuse_inputs_inside(tmp_path / "other", arguments, ("best_model",))

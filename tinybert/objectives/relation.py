@@ -1,0 +1,81 @@
+"""Self-attention relations of the student against those of its teacher."""
+
+from __future__ import annotations
+
+import paddle
+import paddle.nn.functional as F
+from paddle import Tensor
+
+from tinybert.errors import UserError
+from tinybert.models.trace import MASK_VALUE, EncoderTrace, Inputs, Needs
+from tinybert.objectives.objective import Loss
+
+KINDS = ("query", "key", "value")
+
+
+class RelationLoss(Loss):
+    """Kullback-Leibler divergence between relations: query to query, key to key and value to value, one layer of each encoder.
+
+    The heads of a layer are put side by side, `[B, T, D]`, and cut anew into `heads` relation heads, so neither the widths nor the head
+    counts of the two encoders need to be equal. A relation is softmax(X X^T / sqrt(D / heads)), padded keys left out; the divergence
+    of the student's from the teacher's is averaged over relation heads and real tokens and summed over the three kinds.
+
+    Args:
+        pair: (student layer, teacher layer), 0-based; MiniLMv2 takes the last of both, and an upper middle one of a large teacher.
+        heads: relation heads; more than the encoders have makes the relations finer (MiniLMv2: 48 for a teacher of 12 heads).
+        widths: D of student and teacher, to check that `heads` divides them.
+
+    Raises:
+        UserError: `heads` does not divide a width.
+
+    | inputs | labels |
+    |---|---|
+    | queries, keys, values of both traces | none |
+
+    Relations: `AttentionScoreLoss` compares query with key, head by head, and needs equal head counts; this one needs no projection.
+
+    Source: MiniLMv2 (Wang et al. 2021), section 3.1 and equation 1.
+    """
+
+    unit = "tokens"
+
+    def __init__(self, pair: tuple[int, int], heads: int, widths: tuple[int, int]) -> None:
+        super().__init__()
+        for role, width in zip(("student", "teacher"), widths, strict=True):
+            if width % heads:
+                raise UserError(
+                    f"--relation_heads {heads} does not divide the {width} dimensions of the {role}.\n"
+                    f"Choose a divisor of {widths[0]} and {widths[1]}: {', '.join(map(str, common_divisors(*widths)))}."
+                )
+        self.pair = pair
+        self.heads = heads
+        self.needs_student = Needs(qkv=frozenset({pair[0]}))
+        self.needs_teacher = Needs(qkv=frozenset({pair[1]}))
+
+    def per_kind(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> list[Tensor]:
+        """The divergence of each kind of relation, scalars in the order of `KINDS`."""
+        mask = inputs.attention_mask
+        keys = ((1.0 - mask) * MASK_VALUE).unsqueeze([1, 2])  # [B, 1, 1, T]
+        losses = []
+        for kind in KINDS:
+            ours = self._log_relation(getattr(student, kind)[self.pair[0]], keys)
+            theirs = self._log_relation(getattr(teacher, kind)[self.pair[1]], keys)
+            divergence = (paddle.exp(theirs) * (theirs - ours)).sum(-1)  # [B, heads, T]
+            losses.append((divergence * mask.unsqueeze(1)).sum() / (mask.sum() * self.heads))
+        return losses
+
+    def _log_relation(self, heads: Tensor, keys: Tensor) -> Tensor:
+        """`[B, h, T, head size] -> [B, relation heads, T, T]`, the logarithm of each token's relation to every other."""
+        whole = heads.transpose([0, 2, 1, 3]).flatten(2).astype("float32")  # [B, T, D]; half precision would lose small differences
+        size = whole.shape[-1] // self.heads
+        cut = whole.reshape([0, 0, self.heads, size]).transpose([0, 2, 1, 3])
+        return F.log_softmax(paddle.matmul(cut * size**-0.5, cut, transpose_y=True) + keys)
+
+    def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
+        """The sum over the three kinds, a scalar."""
+        return sum(self.per_kind(student, teacher, inputs))
+
+
+def common_divisors(first: int, second: int) -> list[int]:
+    """The numbers of relation heads that two widths allow."""
+    return [number for number in range(1, min(first, second) + 1) if not first % number and not second % number]
