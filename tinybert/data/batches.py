@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinybert.data.layout import positions
+from tinybert.data.concatenated import ConcatenatedStore
 from tinybert.data.store import TokenStore
 from tinybert.errors import UserError
 
+Store = TokenStore | ConcatenatedStore
 CHUNK_STEPS = 64  # steps whose rows are sorted by length together
 
 
@@ -41,13 +42,13 @@ def _sums(lengths: np.ndarray) -> dict[str, int]:
     return {"rows": len(wide), "tokens": int(wide.sum()), "token_pairs": int((wide * wide).sum())}
 
 
-def assemble(store: TokenStore, rows: np.ndarray, width: int, share: dict[str, float]) -> Batch:
+def assemble(store: Store, rows: np.ndarray, width: int, share: dict[str, float]) -> Batch:
     """Gather rows `[B]` of a store and pad them to `[B, width]`."""
     lengths = store.lengths[rows].astype(np.int64)
     columns = np.arange(width)
     real = columns < lengths[:, None]
     input_ids = np.full((len(rows), width), store.pad_id, np.int64)
-    input_ids[real] = store.ids[positions(store.offsets[rows], lengths)]
+    input_ids[real] = store.tokens(rows)
     second = real & (columns >= store.first[rows].astype(np.int64)[:, None])
     return Batch(
         rows=rows,
@@ -75,7 +76,7 @@ class Batches:
 
     def __init__(
         self,
-        store: TokenStore,
+        store: Store,
         batch_size: int,
         *,
         seed: int,
@@ -167,7 +168,7 @@ def _sorted_in_chunks(order: np.ndarray, lengths: np.ndarray, chunk: int) -> np.
     return np.concatenate([np.take_along_axis(o, np.argsort(k, axis=1, kind="stable"), 1).ravel() for o, k in pieces])
 
 
-def sequential(store: TokenStore, batch_size: int, rank: int = 0, world: int = 1, pad_to: int | None = None) -> Iterator[Batch]:
+def sequential(store: Store, batch_size: int, rank: int = 0, world: int = 1, pad_to: int | None = None) -> Iterator[Batch]:
     """The batches of an evaluation, each row once over all ranks, the longest first (a lack of memory shows at once).
 
     Each batch is padded to its own longest row, or to `pad_to`; `rows` says where results belong; shares refer to the
@@ -183,7 +184,7 @@ def sequential(store: TokenStore, batch_size: int, rank: int = 0, world: int = 1
         yield assemble(store, rows, pad_to or int(store.lengths[rows[0]]), share)
 
 
-def _check(store: TokenStore, batch_size: int, rank: int, world: int, pad_to: int | None) -> None:
+def _check(store: Store, batch_size: int, rank: int, world: int, pad_to: int | None) -> None:
     if not len(store):
         raise UserError("there are no rows to make batches of")
     if batch_size < 1:

@@ -6,20 +6,20 @@ after another), `offsets.npy` (where each begins), `first.npy` (length of its fi
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from tinybert import storage
-from tinybert.data.appending import AppendedArray
-from tinybert.data.layout import Flat, bert_rows
+from tinybert.data.layout import Flat, bert_rows, positions
 from tinybert.data.places import cache_home
 from tinybert.data.readers import iter_rows, split_path
+from tinybert.data.row_writer import RowWriter
 from tinybert.data.tasks import Task
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
@@ -48,6 +48,10 @@ class TokenStore:
     def row(self, index: int) -> np.ndarray:
         """The ids of one row, `[length]`."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    def tokens(self, rows: np.ndarray) -> np.ndarray:
+        """The ids of several rows `[B]` one after another, `[tokens]`."""
+        return self.ids[positions(self.offsets[rows], self.lengths[rows])]
 
     @classmethod
     def from_arrays(
@@ -81,8 +85,17 @@ class TokenStore:
         Raises:
             DamagedError: a file is missing or differs from what was written.
         """
-        folder = Path(folder)
         storage.verify(folder)
+        return cls.map(folder)
+
+    @classmethod
+    def map(cls, folder: str | Path) -> TokenStore:
+        """Memory-map a store that has been checked before.
+
+        Raises:
+            DamagedError: it holds something else than plain arrays.
+        """
+        folder = Path(folder)
         try:
             arrays = {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in folder.glob("*.npy")}
         except ValueError as error:
@@ -113,36 +126,46 @@ class TokenStore:
         source = split_path(task, folder, split)
         before = source.stat()
         description = _describe(task, split, source, tokenizer, max_seq_length)
-        key = hashlib.sha256(json.dumps(description, sort_keys=True).encode("utf-8")).hexdigest()
-        target = (Path(cache) if cache is not None else cache_home()) / "tokens" / key
-        opened = _open_whole(target)
-        if opened is not None:
-            return opened
-        try:
-            with storage.lock(target):
-                opened = _open_whole(target)
-                if opened is not None:
-                    return opened
-                if target.exists():
-                    print(f"The stored tokens {target} are damaged; they are made anew.", file=sys.stderr)
-                storage.recover(target.parent)
-                with storage.new_folder(target, replace=True) as new:
-                    meta = {
-                        **description,
-                        "task": task.name,
-                        "split": split,
-                        "source": str(source),
-                        "pad_id": tokenizer.pad_id,
-                    }
-                    _build(new, task, folder, split, tokenizer, max_seq_length, meta)
-                    if (source.stat().st_size, source.stat().st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-                        raise UserError(f"{source} was changed while it was read. Start again when it is finished.")
-        except OSError as error:
-            raise UserError(
-                f"The token cache {target.parent} cannot be written: {error}. "
-                "Make room, or let the environment variable TINYBERT_CACHE name another folder."
-            ) from error
-        return cls.open(target)
+
+        def build(new: Path) -> None:
+            meta = {**description, "task": task.name, "split": split, "source": str(source), "pad_id": tokenizer.pad_id}
+            _build(new, task, folder, split, tokenizer, max_seq_length, meta)
+            if (source.stat().st_size, source.stat().st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+                raise UserError(f"{source} was changed while it was read. Start again when it is finished.")
+
+        return cached_store(description, build, cache)
+
+
+def cached_store(description: dict, build: Callable[[Path], None], cache: str | Path | None = None) -> TokenStore:
+    """The stored tokens of what `description` describes; `build` fills a new folder unless an earlier run, or another process just
+    now, has done it.
+
+    `cache` takes the place of `cache_home()`. Of several processes that ask at once, one builds and the others wait.
+
+    Raises:
+        UserError: the cache cannot be written, or what `build` raises.
+    """
+    key = hashlib.sha256(json.dumps(description, sort_keys=True).encode("utf-8")).hexdigest()
+    target = (Path(cache) if cache is not None else cache_home()) / "tokens" / key
+    opened = _open_whole(target)
+    if opened is not None:
+        return opened
+    try:
+        with storage.lock(target):
+            opened = _open_whole(target)
+            if opened is not None:
+                return opened
+            if target.exists():
+                print(f"The stored tokens {target} are damaged; they are made anew.", file=sys.stderr)
+            storage.recover(target.parent)
+            with storage.new_folder(target, replace=True) as new:
+                build(new)
+    except OSError as error:
+        raise UserError(
+            f"The token cache {target.parent} cannot be written: {error}. "
+            "Make room, or let the environment variable TINYBERT_CACHE name another folder."
+        ) from error
+    return TokenStore.open(target)
 
 
 def _open_whole(target: Path) -> TokenStore | None:
@@ -165,35 +188,18 @@ def _describe(task: Task, split: str, source: Path, tokenizer: WordPiece, max_se
 
 
 def _build(new: Path, task: Task, folder: str | Path, split: str, tokenizer: WordPiece, max_seq_length: int, meta: dict) -> None:
-    columns = task.split(split)
-    size = np.uint16 if tokenizer.vocab_size < 65536 else np.int32
-    width = np.uint16 if max_seq_length < 65536 else np.int32
-    histogram = np.zeros(max_seq_length + 1, np.int64)
+    kind = None if task.split(split).label is None else np.float32 if task.regression else np.int64
     progress = _Progress(f"{task.name} {split}", split_path(task, folder, split).stat().st_size)
-    total, truncated = 0, 0
-    with contextlib.ExitStack() as files:
-        ids = files.enter_context(AppendedArray(new / "ids.npy", size))
-        offsets = files.enter_context(AppendedArray(new / "offsets.npy", np.int64))
-        firsts = files.enter_context(AppendedArray(new / "first.npy", width))
-        if columns.label is not None:
-            kind = np.float32 if task.regression else np.int64
-            labels = files.enter_context(AppendedArray(new / "labels.npy", kind))
-        offsets.append(np.zeros(1, np.int64))
+    truncated = 0
+    with RowWriter(new, tokenizer.vocab_size, max_seq_length, kind) as writer:
         for chunk in iter_rows(task, folder, split, CHUNK_ROWS):
             a = Flat.of(tokenizer.ids(chunk.text_a))
             b = None if chunk.text_b is None else Flat.of(tokenizer.ids(chunk.text_b))
             rows, first, cut = bert_rows(a, b, max_seq_length, tokenizer.cls_id, tokenizer.sep_id)
-            ids.append(rows.values)
-            offsets.append(total + np.cumsum(rows.lengths))
-            firsts.append(first)
-            if chunk.labels is not None:
-                labels.append(chunk.labels)
-            total += len(rows.values)
+            writer.append(rows, first, chunk.labels)
             truncated += cut
-            histogram += np.bincount(rows.lengths, minlength=max_seq_length + 1)
-            progress.show(firsts.count, chunk.bytes_read)
-    counts = {"rows": firsts.count, "tokens": total, "truncated": truncated, "length_histogram": histogram.tolist()}
-    storage.write_json(new / "meta.json", {**meta, **counts})
+            progress.show(writer.rows, chunk.bytes_read)
+    storage.write_json(new / "meta.json", {**meta, **writer.counts(), "truncated": truncated})
 
 
 class _Progress:

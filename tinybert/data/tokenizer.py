@@ -93,6 +93,11 @@ class WordPiece:
         document = json.dumps([_RULES, self._settings(), self.vocabulary])
         return hashlib.sha256(document.encode("utf-8")).hexdigest()
 
+    @property
+    def vocabulary_sha256(self) -> str:
+        """sha256 over the word pieces and their order alone, as hexadecimal text."""
+        return hashlib.sha256("\n".join(self.vocabulary).encode("utf-8")).hexdigest()
+
     @classmethod
     def from_folder(cls, folder: str | Path, do_lower_case: bool | None = None) -> WordPiece:
         """Read `vocab.txt` and, if there is one, `tokenizer_config.json` of a model folder.

@@ -1,0 +1,1 @@
+"""From raw text to the rows that general distillation learns from; imports no Paddle."""

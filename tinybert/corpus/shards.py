@@ -1,0 +1,145 @@
+"""Reading pregenerated rows: our own shards, or the published files of JSON lines.
+
+A folder of ours holds `pregenerated.json` and one folder per shard, `epoch_<e>/shard_<n>/`, each a token store. The record carries the
+sha256 of every shard's manifest, and a manifest that of every array, so nothing can be changed or lost unnoticed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tinybert import storage
+from tinybert.corpus.published import epoch_files, read_epoch
+from tinybert.data.concatenated import ConcatenatedStore
+from tinybert.data.store import TokenStore
+from tinybert.data.tokenizer import WordPiece
+from tinybert.errors import UserError
+
+RECORD = "pregenerated.json"
+FORMAT = 1
+AGAIN = "run pregenerate with the same options again: it keeps what is whole and makes the rest"
+
+
+@dataclass
+class Pregenerated:
+    """Rows for `epochs` epochs, of at most `max_seq_len` tokens.
+
+    `vocabulary_sha256` is that of `WordPiece.vocabulary_sha256`, `meta` what is recorded of options, seed and corpus.
+    """
+
+    folder: Path
+    epochs: int
+    max_seq_len: int
+    vocabulary_sha256: str
+    meta: dict
+    read: Callable[[int], TokenStore | ConcatenatedStore] = field(repr=False)
+    _last: tuple[int, TokenStore | ConcatenatedStore] | None = field(default=None, repr=False)
+
+    def epoch(self, number: int) -> TokenStore | ConcatenatedStore:
+        """The rows of epoch `number`; beyond the last one it starts over."""
+        number %= self.epochs
+        if self._last is None or self._last[0] != number:
+            self._last = (number, self.read(number))
+        return self._last[1]
+
+    def check(self, tokenizer: WordPiece, longest: int | None = None, max_seq_length: int | None = None) -> None:
+        """Refuse rows that a model cannot read: other word pieces, rows above its `longest` input, or another length than asked for.
+
+        Raises:
+            UserError: says which, and what to do.
+        """
+        if self.vocabulary_sha256 != tokenizer.vocabulary_sha256:
+            raise UserError(
+                f"{self.folder} was made with another vocabulary ({self.meta.get('vocab_size', '?')} word pieces, "
+                f"sha256 {self.vocabulary_sha256[:12]}) than the model's ({tokenizer.vocab_size}, {tokenizer.vocabulary_sha256[:12]}).\n"
+                "Its ids mean other word pieces there. Run pregenerate with --bert_model naming this model."
+            )
+        if max_seq_length is not None and max_seq_length != self.max_seq_len:
+            raise UserError(
+                f"{self.folder} holds rows of length {self.max_seq_len}, {max_seq_length} is asked for.\n"
+                "Leave the length out, or run pregenerate with that --max_seq_len."
+            )
+        if longest is not None and self.max_seq_len > longest:
+            raise UserError(
+                f"{self.folder} holds rows of up to {self.max_seq_len} tokens, the model reads {longest}.\n"
+                f"Run pregenerate with --max_seq_len {longest} or less."
+            )
+
+
+def open_pregenerated(folder: str | Path, tokenizer: WordPiece | None = None, cache: str | Path | None = None) -> Pregenerated:
+    """Open a folder of shards after checking every one of them, or of published JSON lines, turned into ids once and kept in the cache.
+
+    tokenizer: the model's; needed for JSON lines, which hold word pieces. `cache` takes the place of `cache_home()`.
+
+    Raises:
+        UserError: nothing there, an unfinished run, a shard that is missing, truncated, changed or of another length, or a metrics file
+            that does not agree with its rows.
+    """
+    folder = Path(folder).expanduser()
+    if (folder / RECORD).is_file():
+        return _open_shards(folder)
+    files = epoch_files(folder) if folder.is_dir() else []
+    if not files:
+        found = "is no folder" if not folder.is_dir() else "holds neither " + f"{RECORD} nor epoch_0.json"
+        raise UserError(
+            f"{folder} {found}: there is nothing pregenerated. Make it with python -m tinybert pregenerate --output_dir {folder}"
+        )
+    if tokenizer is None:
+        raise UserError(f"{folder} holds word pieces as JSON lines: a model's vocabulary is needed to read them")
+    stores = [read_epoch(path, tokenizer, cache) for path in files]
+    lengths = {store.meta["max_seq_len"] for store in stores}
+    if len(lengths) > 1:
+        raise UserError(f"{folder}: the metrics files name different lengths ({', '.join(map(str, sorted(lengths)))}); one was expected")
+    meta = {"format": "json", "vocab_size": tokenizer.vocab_size, "source_sha256": stores[0].meta["source_sha256"]}
+    return Pregenerated(folder, len(files), lengths.pop(), tokenizer.vocabulary_sha256, meta, stores.__getitem__)
+
+
+def read_record(folder: Path) -> dict:
+    """The record of a folder of shards.
+
+    Raises:
+        UserError: it is not readable, or of a later version.
+    """
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        if record["format"] != FORMAT:
+            raise UserError(f"{folder / RECORD} has format {record['format']}, this version reads {FORMAT}. Update, or pregenerate again.")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / RECORD} is damaged ({error}): {AGAIN}, with --overwrite_output_dir.") from error
+    return record
+
+
+def open_shard(folder: Path, max_seq_len: int, manifest_sha256: str | None = None) -> TokenStore:
+    """One shard after checking its length, its checksums and, if given, that of its manifest.
+
+    Raises:
+        DamagedError: says what is wrong.
+    """
+    store = TokenStore.open(folder)
+    if store.meta.get("max_seq_len") != max_seq_len or (len(store) and int(store.lengths.max()) > max_seq_len):
+        raise storage.DamagedError(f"{folder} holds rows of length {store.meta.get('max_seq_len')}, {max_seq_len} was expected")
+    if manifest_sha256 is not None and storage.sha256_of(folder / storage.MANIFEST) != manifest_sha256:
+        raise storage.DamagedError(f"{folder} is whole, but not the shard that belongs here: its checksum differs from {RECORD}'s")
+    return store
+
+
+def _open_shards(folder: Path) -> Pregenerated:
+    record = read_record(folder)
+    if not record["finished"]:
+        raise UserError(f"{folder} is not finished: {AGAIN}.")
+    stores = [[folder / name for name in epoch] for epoch in record["shards"]]
+    try:
+        for epoch in record["shards"]:
+            for name, sha256 in epoch.items():
+                open_shard(folder / name, record["max_seq_len"], sha256)
+    except storage.DamagedError as error:
+        raise UserError(f"{error}\nDelete that folder, then {AGAIN}.") from error
+
+    def read(number: int) -> ConcatenatedStore:
+        opened = [TokenStore.map(path) for path in stores[number]]
+        return ConcatenatedStore(opened, {"source_sha256": record["source_sha256"], "rows": sum(map(len, opened))})
+
+    return Pregenerated(folder, len(stores), record["max_seq_len"], record["vocabulary_sha256"], record, read)
