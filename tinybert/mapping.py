@@ -58,8 +58,44 @@ class LayerMap:
             hidden = [(m, 2 * m) for m in students]
         else:
             hidden = _explicit(name)
+        return cls._of(name, student_layers, teacher_layers, hidden)
+
+    @classmethod
+    def _of(cls, name: str, student_layers: int, teacher_layers: int, hidden: list[tuple[int, int]]) -> LayerMap:
         attention = [(s - 1, t - 1) for s, t in hidden if s > 0]
         return cls(name, student_layers, teacher_layers, tuple(hidden), tuple(attention))
+
+    @classmethod
+    def grid(cls, student_layers: int, teacher_layers: int, top: int | None = None, keep: int | None = None) -> LayerMap:
+        """The last `keep` entries of the student, spread evenly over the first `top` layers of the teacher: g(m) = round(m * top / S).
+
+        Without `top` all of the teacher's layers are used, without `keep` all S + 1 entries are.
+
+        Raises:
+            UserError: more than there is, or fewer teacher layers than the student has.
+
+        Source: "Marginal Utility Diminishes" (Liu et al. 2021), depth compression; rounding half to even as in its code.
+        """
+        top = teacher_layers if top is None else top
+        keep = student_layers + 1 if keep is None else keep
+        if top > teacher_layers:
+            raise UserError(
+                f"--layer_scheme t_top{top} asks for {top} layers, but the teacher has {teacher_layers}.\n"
+                f"Expected t_top{student_layers} to t_top{teacher_layers}."
+            )
+        if top < student_layers:
+            raise UserError(
+                f"--layer_scheme t_top{top} has fewer layers than the student ({student_layers}): two of its layers would learn the same.\n"
+                f"Expected t_top{student_layers} to t_top{teacher_layers}, or a shallower student."
+            )
+        if keep > student_layers + 1:
+            raise UserError(
+                f"--keep_layers {keep} is more than there is: a student of {student_layers} layers has {student_layers + 1} entries, the "
+                "embedding among them.\nKeep at most that many."
+            )
+        entries = range(student_layers + 1)[-keep:]
+        hidden = [(m, round(m * top / student_layers)) for m in entries]
+        return cls._of(f"t_top{top}, {keep} of {student_layers + 1} entries", student_layers, teacher_layers, hidden)
 
     def __post_init__(self) -> None:
         shape = f"layer map '{self.name}' for a student of {self.student_layers} and a teacher of {self.teacher_layers} layers"

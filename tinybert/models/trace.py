@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
@@ -53,6 +54,21 @@ class Needs:
 
 
 @dataclass
+class Selected:
+    """What was chosen of one entry of `hidden`.
+
+    values: `[B, K, D]`, entries that were not chosen have any value. positions: int64 `[B, K]`, where in the sequence the K rows stand;
+    None when all T positions are there in order. real: `[B, K]`, 1 for a chosen position, 0 for one that only fills up. kept: 1 for
+    chosen hidden entries, `[D]` for all alike or `[B, K, D]`; None when all are.
+    """
+
+    values: Tensor
+    positions: Tensor | None
+    real: Tensor
+    kept: Tensor | None = None
+
+
+@dataclass
 class EncoderTrace:
     """The parts of one forward pass that were asked for.
 
@@ -60,6 +76,7 @@ class EncoderTrace:
     scores: 0-based layer -> `[B, h, T, T]`, q.k / sqrt(head size) + mask, before softmax.
     query, key, value: 0-based layer -> `[B, h, T, head size]`.
     pooled: `[B, D]`. logits: `[B, C]`.
+    selected: student entry -> what it learns of its teacher entry; only stored knowledge comes with it, `tinybert.knowledge`.
     """
 
     hidden: dict[int, Tensor] = field(default_factory=dict)
@@ -69,6 +86,7 @@ class EncoderTrace:
     value: dict[int, Tensor] = field(default_factory=dict)
     pooled: Tensor | None = None
     logits: Tensor | None = None
+    selected: dict[int, Selected] = field(default_factory=dict)
 
 
 @dataclass
@@ -76,7 +94,8 @@ class Inputs:
     """One micro-batch as tensors: `input_ids`, `token_type_ids` int64 `[B, T]`, `attention_mask` float `[B, T]` (1 = real token).
 
     labels: int64 `[B]`, float32 `[B]` (regression) or None. share: this micro-batch's part of the whole optimizer step, counted in
-    rows, real tokens and token pairs; objectives multiply their local means by it.
+    rows, real tokens and token pairs; objectives multiply their local means by it. rows: int64 `[B]`, where the rows stand in their token
+    store; None where they are from none.
     """
 
     input_ids: Tensor
@@ -84,6 +103,7 @@ class Inputs:
     attention_mask: Tensor
     labels: Tensor | None = None
     share: dict[str, float] = field(default_factory=lambda: {"rows": 1.0, "tokens": 1.0, "token_pairs": 1.0})
+    rows: np.ndarray | None = None
 
     def with_share(self, share: dict[str, float]) -> Inputs:
         """The same tensors with another share."""

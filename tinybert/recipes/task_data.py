@@ -80,6 +80,7 @@ def tensors(batch: Batch) -> Inputs:
         paddle.to_tensor(batch.attention_mask),
         labels,
         batch.share,
+        batch.rows,
     )
 
 

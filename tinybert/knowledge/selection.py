@@ -1,0 +1,169 @@
+"""Which part of a teacher's hidden states is learnt: layers, positions, hidden entries.
+
+Source: "Marginal Utility Diminishes" (Liu et al. 2021), sections on depth, length and width; llyx97/Marginal-Utility-Diminishes, main.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import paddle
+from paddle import Tensor
+
+from tinybert.models.trace import EncoderTrace, Inputs, Needs, Selected
+
+TOKEN_SCHEMES = ("none", "left_first", "attention", "attention_no_sep")
+HIDDEN_SCHEMES = ("none", "rand_mask", "uniform_mask", "importance_mask_dynamic")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Which positions of each row are learnt; padding never is.
+
+    scheme: `none` all of them; `left_first` the first `keep`; `attention` the `keep` to which [CLS] pays most attention in a teacher
+    layer, by scores before softmax, averaged over heads; `attention_no_sep` the same without the separators (`sep_id`) of the row.
+    A row with fewer positions to choose from gives all of those.
+    """
+
+    scheme: str = "none"
+    keep: int | None = None
+    sep_id: int | None = None
+
+    @property
+    def reads_scores(self) -> bool:
+        """Whether the choice depends on the teacher's attention."""
+        return self.scheme in ("attention", "attention_no_sep")
+
+    def counts(self, lengths: np.ndarray, separators: np.ndarray) -> np.ndarray:
+        """How many positions are chosen of rows with these lengths and numbers of separators, int64 `[B]`."""
+        available = lengths - separators if self.scheme == "attention_no_sep" else lengths
+        return np.minimum(available, self.keep) if self.scheme != "none" else available
+
+    def choose(self, scores: Tensor | None, inputs: Inputs) -> tuple[Tensor | None, Tensor]:
+        """`positions` and `real` as in `Selected`; scores: `[B, h, T, T]` of the teacher layer that decides."""
+        mask = inputs.attention_mask
+        if self.scheme == "none":
+            return None, mask
+        rows, width = mask.shape
+        keep = min(self.keep, width)
+        if self.scheme == "left_first":
+            return paddle.arange(keep).unsqueeze(0).expand([rows, keep]), mask[:, :keep]
+        free = mask
+        if self.scheme == "attention_no_sep":
+            free = mask * (inputs.input_ids != self.sep_id).astype(mask.dtype)
+        attention = scores[:, :, 0].astype("float32").mean(1)  # how much [CLS] looks at each position
+        ranked = paddle.where(free > 0, attention, paddle.full_like(attention, -1e9))
+        positions = paddle.topk(ranked, keep, axis=-1)[1]
+        ranks = paddle.arange(keep, dtype=mask.dtype).unsqueeze(0)
+        return positions, (ranks < free.sum(1, keepdim=True)).astype(mask.dtype)
+
+
+@dataclass(frozen=True)
+class Width:
+    """Which hidden entries are learnt.
+
+    scheme: `none` all; `rand_mask` and `uniform_mask` the dimensions `dims`, the same for every position; `importance_mask_dynamic` the
+    share `keep` of entries with the largest magnitude. over: they compete inside an `example`, so that a row's choice depends on that row
+    alone, or inside a `batch` (published; padding competes too).
+    """
+
+    scheme: str = "none"
+    keep: float = 1.0
+    dims: tuple[int, ...] = ()
+    over: str = "example"
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether the choice depends on the teacher's values."""
+        return self.scheme == "importance_mask_dynamic"
+
+    def counts(self, positions: np.ndarray, width: int) -> np.ndarray:
+        """How many entries are chosen of rows with so many chosen positions, int64 `[B]`."""
+        if not self.dynamic:
+            return positions * (width if self.scheme == "none" else len(self.dims))
+        return np.maximum(1, (self.keep * positions * width + 1e-9).astype(np.int64))
+
+    def choose(self, values: Tensor, real: Tensor) -> Tensor | None:
+        """`kept` as in `Selected`, for `values` `[B, K, D]` of which `real` `[B, K]` were chosen."""
+        if self.scheme == "none":
+            return None
+        width = values.shape[-1]
+        if not self.dynamic:
+            mask = np.zeros(width, np.float32)
+            mask[list(self.dims)] = 1.0
+            return paddle.to_tensor(mask)
+        size = np.abs(values.numpy())
+        if self.over == "batch":
+            kept = max(1, int(self.keep * size.size))
+            threshold = np.partition(size.ravel(), -kept)[-kept]
+            return paddle.to_tensor((size >= threshold).astype(np.float32))
+        there = real.numpy() > 0
+        mask = np.zeros(size.shape, np.float32)
+        for row, kept in enumerate(self.counts(there.sum(1), width)):
+            own = size[row][there[row]].ravel()
+            chosen = np.zeros(own.size, np.float32)
+            chosen[np.argpartition(own, -kept)[-kept:]] = 1.0
+            mask[row][there[row]] = chosen.reshape(-1, width)
+        return paddle.to_tensor(mask)
+
+
+def random_dims(width: int, keep: float, seed: int) -> tuple[int, ...]:
+    """Each of `width` dimensions with probability `keep`, at least one."""
+    drawn = np.random.default_rng(seed).random(width)
+    chosen = np.flatnonzero(drawn < keep)
+    return tuple(map(int, chosen)) if len(chosen) else (int(drawn.argmin()),)
+
+
+def uniform_dims(width: int, keep: float) -> tuple[int, ...]:
+    """Dimensions round(i / keep) for i < int(width * keep), half to even."""
+    return tuple(round(i / keep) for i in range(int(width * keep)))
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What each kept entry of a student learns of the teacher.
+
+    pairs: (student entry, teacher entry). attention: the teacher's 0-based layer whose scores choose the positions of each pair.
+    """
+
+    pairs: tuple[tuple[int, int], ...] = ()
+    attention: tuple[int, ...] = ()
+    tokens: Tokens = Tokens()
+    width: Width = Width()
+
+    @property
+    def needs(self) -> Needs:
+        """What a trace of the teacher must hold for it."""
+        scores = frozenset(self.attention) if self.tokens.reads_scores else frozenset()
+        return Needs(hidden=frozenset(t for _, t in self.pairs), scores=scores)
+
+    def of(self, teacher: EncoderTrace, inputs: Inputs) -> dict[int, Selected]:
+        """What is chosen of a teacher's trace, by student entry."""
+        found = {}
+        for (s, t), layer in zip(self.pairs, self.attention, strict=True):
+            positions, real = self.tokens.choose(teacher.scores.get(layer), inputs)
+            values = at_positions(teacher.hidden[t], positions).astype("float32")
+            found[s] = Selected(values, positions, real, self.width.choose(values, real))
+        return found
+
+
+def at_positions(states: Tensor, positions: Tensor | None) -> Tensor:
+    """The rows `[B, K, D]` of `states` `[B, T, D]` at `positions` `[B, K]`; all of them for None."""
+    if positions is None:
+        return states
+    rows, width, dims = states.shape
+    flat = positions + paddle.arange(rows).unsqueeze(1) * width
+    return paddle.gather(states.reshape([rows * width, dims]), flat.reshape([-1])).reshape([rows, positions.shape[1], dims])
+
+
+def deciding_layers(pairs: tuple[tuple[int, int], ...], student_layers: int, teacher_layers: int, published: bool) -> tuple[int, ...]:
+    """For each pair the teacher layer (0-based) whose attention chooses positions.
+
+    It is the layer that made the teacher entry, the first one for the embedding; published: the last `len(pairs)` of 0 and of the layers
+    that end each of S equal blocks of the teacher, whatever the pairs (`att_ttop12`).
+    """
+    if not published:
+        return tuple(max(t - 1, 0) for _, t in pairs)
+    ends = [round(i * teacher_layers / student_layers) - 1 for i in range(1, student_layers + 1)]
+    return tuple([0, *ends][-len(pairs) :])

@@ -1,0 +1,114 @@
+"""Chosen parts of the teacher's hidden states, as "Marginal Utility Diminishes" learns them."""
+
+from __future__ import annotations
+
+import numpy as np
+from paddle import Tensor
+
+from tinybert.errors import UserError
+from tinybert.knowledge.selection import Selection, at_positions
+from tinybert.models.projections import Projection
+from tinybert.models.trace import EncoderTrace, Inputs, Needs, Selected
+from tinybert.objectives.objective import Loss, Objective, Part
+
+
+class MaskStart:
+    """Whether the first update is over: the published script does not apply its fixed width mask before. State of the loop."""
+
+    name = "mask_start"
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def end_step(self) -> None:
+        """Count one update."""
+        self.steps += 1
+
+    def observe(self) -> dict[str, np.ndarray]:
+        """Nothing for the log."""
+        return {}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The number of updates, for a checkpoint."""
+        return {"steps": np.array([self.steps])}
+
+    def load_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        """Put it back."""
+        self.steps = int(arrays["steps"][0])
+
+
+class SelectedHiddenLoss(Loss):
+    """Mean squared error between projected student states and the chosen part of the teacher's, summed over the kept layers.
+
+    Args:
+        selection: which layers, positions and hidden entries; a trace with `selected` (stored knowledge) brings its own.
+        projection: `[B, K, d] -> [B, K, D]`, trained with the student.
+        mask: hidden entries that were not chosen are left out on `both` sides, or set to 0 in the `teacher` alone (published), which pulls
+            the student's entries there towards 0.
+        reduction: `masked` takes the mean over what was chosen of each row, then over rows: each row counts alike and padding never;
+            `mean` (published) divides by all `[B, K, D]`, chosen or not, padding that fills up included.
+        start: with it, a mask over dimensions is not applied before the first update is over (published).
+
+    | inputs | labels |
+    |---|---|
+    | hidden states of both traces; the teacher's scores where attention chooses positions | none |
+
+    Relations: with everything chosen it is `HiddenStateLoss` but for counting by row instead of by token.
+
+    Source: "Marginal Utility Diminishes" (Liu et al. 2021); llyx97/Marginal-Utility-Diminishes, main.py.
+    """
+
+    unit = "rows"
+
+    def __init__(
+        self, selection: Selection, projection: Projection, mask: str = "both", reduction: str = "masked", start: MaskStart | None = None
+    ) -> None:
+        super().__init__()
+        self.selection, self.projection, self.mask, self.reduction, self.start = selection, projection, mask, reduction, start
+        self.needs_student = Needs(hidden=frozenset(s for s, _ in selection.pairs))
+        self.needs_teacher = selection.needs
+
+    def per_pair(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> list[Tensor]:
+        """The loss of each kept layer, scalars in the order of the selection's pairs."""
+        chosen = teacher.selected or self.selection.of(teacher, inputs)
+        losses = []
+        for s, _ in self.selection.pairs:
+            projected = self.projection(s, at_positions(student.hidden[s], chosen[s].positions)).astype("float32")
+            losses.append(self._compare(projected, chosen[s]))
+        return losses
+
+    def _compare(self, student: Tensor, chosen: Selected) -> Tensor:
+        kept = chosen.kept
+        if self.start is not None and self.training and not self.start.steps and kept is not None and kept.ndim == 1:
+            kept = None
+        target = chosen.values if kept is None else chosen.values * kept
+        difference = student - target
+        leave_out = kept is not None and self.mask == "both"
+        if leave_out:
+            difference = difference * kept
+        squared = difference * difference
+        if self.reduction == "mean":
+            return squared.mean()
+        real = chosen.real
+        if not leave_out:
+            counted = real.sum(1) * student.shape[-1]
+        elif kept.ndim == 1:
+            counted = real.sum(1) * kept.sum()
+        else:
+            counted = (kept.sum(-1) * real).sum(1)
+        return ((squared.sum(-1) * real).sum(1) / counted.clip(min=1.0)).mean()
+
+    def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
+        """The sum over the kept layers, a scalar."""
+        return sum(self.per_pair(student, teacher, inputs))
+
+
+def selected_objective(loss: SelectedHiddenLoss, weight: float = 1.0) -> Objective:
+    """Stage one of `--method mud`: the chosen hidden states alone.
+
+    Raises:
+        UserError: the weight is 0.
+    """
+    if not weight:
+        raise UserError("the intermediate stage has nothing to learn: --hidden_weight is 0.\nGive another weight, or leave it out.")
+    return Objective([Part("hidn", loss, weight)], loss.projection)
