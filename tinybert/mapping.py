@@ -117,14 +117,14 @@ class LayerMap:
                     "be mapped layer by layer: use --layer_map last, or a shallower student."
                 )
 
-    def table(self) -> str:
-        """The map as lines of text: student entry, teacher hidden entry, teacher attention layer (1-based)."""
+    def table(self, learnt: str = "hidden states, attention scores") -> str:
+        """The map as lines of text: student entry, teacher entry, and what is learnt there."""
         lines = [f"layer map {self.name} ({self.student_layers} of {self.teacher_layers} layers)"]
         for s, t in self.hidden:
             if s == 0:
                 lines.append("  student embedding <- teacher embedding")
             else:
-                lines.append(f"  student layer {s:>2}   <- teacher layer {t:>2} (hidden states, attention scores)")
+                lines.append(f"  student layer {s:>2}   <- teacher layer {t:>2} ({learnt})")
         return "\n".join(lines)
 
 

@@ -92,6 +92,8 @@ class LayerWeights:
     Source: BERT-EMD (Li et al. 2020); lxk00/BERT-EMD, bert_emd/emd_task_distill.py, commits 82c63ff (division) and 3d6bd37 (softmax).
     """
 
+    name = "layer_weights"
+
     def __init__(
         self,
         student_layers: int,

@@ -3,30 +3,53 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
+import numpy as np
 import paddle
 
 from tinybert import runtime
 from tinybert.engine.processes import sum_over_ranks
 from tinybert.errors import UserError
+from tinybert.knowledge.selection import Selection, Tokens, Width, deciding_layers, random_dims, uniform_dims
 from tinybert.mapping import LayerMap
 from tinybert.models.loading import LoadedModel
 from tinybert.models.projections import Projection, layout_of, layouts_of
 from tinybert.objectives.emd import emd_objective
 from tinybert.objectives.layer_weights import LayerWeights
+from tinybert.objectives.mud import MaskStart, SelectedHiddenLoss, selected_objective
 from tinybert.objectives.objective import Objective, Part
 from tinybert.objectives.relation import RelationLoss
 from tinybert.objectives.tinybert import intermediate_objective, prediction_objective
 
 
+class Learned(Protocol):
+    """State beside the weights: told of every update, part of checkpoints under its `name`, arrays for the log."""
+
+    name: str
+
+    def end_step(self) -> None:
+        """An update is over."""
+
+    def observe(self) -> dict[str, np.ndarray]:
+        """Arrays for the log."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The state, for a checkpoint."""
+
+    def load_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        """Put it back."""
+
+
 @dataclass
 class StageObjective:
-    """An objective; the learnt state beside it; facts for run.json; lines to print."""
+    """An objective; the state beside it; facts for run.json; lines to print; what of the teacher's hidden states it learns."""
 
     objective: Objective
-    learned: LayerWeights | None = None
+    learned: Learned | None = None
     facts: dict = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+    selection: Selection = Selection()
 
 
 def compares_scores(settings) -> bool:
@@ -44,6 +67,8 @@ def stage_objective(settings, outputs: int, student: LoadedModel, teacher: Loade
     Raises:
         UserError: nothing is left to learn, or layer map or projection do not fit the models.
     """
+    if settings.stage == "intermediate" and settings.method == "mud":
+        return _selected(settings, student, teacher)
     if settings.stage == "intermediate":
         return _intermediate(settings, student, teacher)
     if settings.method == "emd":
@@ -119,7 +144,56 @@ def _intermediate(settings, student: LoadedModel, teacher: LoadedModel, more: tu
         attention_heads=settings.attention_heads or "match",
         more=more,
     )
-    return StageObjective(objective, None, {"projection": fact, "layer_map": layer_map.hidden}, [layer_map.table(), line])
+    needs = objective.needs_teacher.hidden
+    pairs = tuple(pair for pair in layer_map.hidden if pair[1] in needs)
+    selection = Selection(pairs, deciding_layers(pairs, *_depths(student, teacher), published=False))
+    facts = {"projection": fact, "layer_map": layer_map.hidden}
+    return StageObjective(objective, None, facts, [layer_map.table(), line], selection)
+
+
+def _depths(student: LoadedModel, teacher: LoadedModel) -> tuple[int, int]:
+    return student.config.num_hidden_layers, teacher.config.num_hidden_layers
+
+
+def _selected(settings, student: LoadedModel, teacher: LoadedModel) -> StageObjective:
+    """Stage one of `--method mud`."""
+    depths, width = _depths(student, teacher), teacher.config.hidden_size
+    if settings.s_layer_indices:
+        named = zip(settings.s_layer_indices, settings.t_layer_indices, strict=True)
+        layer_map = LayerMap.create(",".join(f"{s}:{t}" for s, t in named), *depths)
+    else:
+        top = (settings.layer_scheme or "none").removeprefix("t_top")
+        layer_map = LayerMap.grid(*depths, None if top == "none" else int(top), settings.keep_layers)
+    tokens = Tokens(settings.token_scheme or "none", settings.keep_tokens or settings.max_seq_length, student.tokenizer.sep_id)
+    deciding = deciding_layers(layer_map.hidden, *depths, published=bool(settings.att_ttop12))
+    selection = Selection(layer_map.hidden, deciding, tokens, _width(settings, width))
+    projection, fact, line = _projection(settings, student, teacher)
+    fixed = bool(selection.width.dims)
+    start = MaskStart() if fixed and not settings.mask_first_step else None
+    loss = SelectedHiddenLoss(selection, projection, settings.mud_mask or "both", settings.hidden_reduction, start)
+    facts = {
+        "projection": fact,
+        "layer_map": layer_map.hidden,
+        "token_layers": list(deciding) if tokens.reads_scores else None,
+        "kept_dimensions": list(selection.width.dims) if fixed else None,
+    }
+    positions = "all positions" if tokens.scheme == "none" else f"{tokens.keep} positions ({tokens.scheme})"
+    chosen = selection.width
+    entries = "all hidden entries" if chosen.scheme == "none" else f"{chosen.keep:.3g} of the hidden entries ({chosen.scheme})"
+    lines = [layer_map.table("hidden states"), f"knowledge: {len(layer_map.hidden)} entries, {positions}, {entries}", line]
+    return StageObjective(selected_objective(loss, settings.hidden_weight), start, facts, lines, selection)
+
+
+def _width(settings, width: int) -> Width:
+    scheme, keep = settings.hidden_scheme or "none", settings.keep_hidden or 1.0
+    dims: tuple[int, ...] = ()
+    if scheme == "uniform_mask":
+        dims = uniform_dims(width, keep)
+        if not dims:
+            raise UserError(f"--keep_hidden {keep:g} keeps none of {width} dimensions.\nKeep at least {1 / width:.2g} of them.")
+    elif scheme == "rand_mask":
+        dims = random_dims(width, keep, runtime.derive_seed(settings.seed, "hidden mask"))
+    return Width(scheme, keep, dims, settings.mask_threshold or "example")
 
 
 def _emd(settings, outputs: int, student: LoadedModel, teacher: LoadedModel) -> StageObjective:

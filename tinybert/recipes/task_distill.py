@@ -26,12 +26,12 @@ from tinybert.models.configuration import read_config
 from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.saving import save_model
 from tinybert.models.students import check_fit, check_positions, fresh_student, parse_init, student_from_teacher
-from tinybert.objectives.layer_weights import LayerWeights, check_solver
+from tinybert.objectives.layer_weights import check_solver
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
 from tinybert.recipes.continuing import finished_before, refuse_inputs_inside
 from tinybert.recipes.evaluate import held_out_loss, predict, score, write_predictions
-from tinybert.recipes.stage_objective import compares_scores, prediction_of, stage_objective
+from tinybert.recipes.stage_objective import Learned, compares_scores, prediction_of, stage_objective
 from tinybert.recipes.task_data import TaskData, announce_outputs, splits_for, task_of
 from tinybert.recipes.teacher_check import examine, judge
 from tinybert.recipes.training import train_stage
@@ -160,7 +160,7 @@ class _Stage:
     student: LoadedModel
     device: str
     facts: dict = field(default_factory=dict)  # what was decided on the way, for run.json
-    learned: LayerWeights | None = None
+    learned: Learned | None = None
 
     def run(self) -> None:
         """Check the fit, prepare data, train, save."""

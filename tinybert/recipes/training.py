@@ -19,9 +19,9 @@ from tinybert.engine.optimizers import create_optimizer
 from tinybert.engine.precision import Precision
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.schedules import schedule
-from tinybert.objectives.layer_weights import LayerWeights
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.recipes.continuing import FREE
+from tinybert.recipes.stage_objective import Learned
 from tinybert.recipes.task_data import tensors
 
 
@@ -38,12 +38,12 @@ def train_stage(
     save_best: Callable[[int], None],
     identity: dict[str, str],
     start: Callable[[], None],
-    learned: LayerWeights | None = None,
+    learned: Learned | None = None,
 ) -> Best:
     """Train `layer` on a store, or on one of several in each epoch, as the settings say, and return the best evaluation.
 
     identity: hashes of data, tokenizer and models, which a resumed run must share. start: called once everything has been checked, before
-    anything is written. learned: layer weights that follow the costs of every step, join the checkpoints and are logged.
+    anything is written. learned: state that is told of every update, joins the checkpoints and gives the log its arrays.
     """
     stores = [stores] if isinstance(stores, TokenStore) else stores
     batches = EpochBatches(
@@ -116,7 +116,7 @@ def train_stage(
     callbacks = Callbacks(forward, evaluate, better, save_best, parallel.no_sync if parallel else contextlib.nullcontext)
     if learned is not None:
         callbacks.after_step, callbacks.observe = learned.end_step, learned.observe
-    participants = {"layer_weights": learned} if learned is not None else {}
+    participants = {learned.name: learned} if learned is not None else {}
     loop = Loop(loop_settings, layer, optimizer, rate, batches, callbacks, run, fingerprint, precision, participants)
     best = loop.run(resume)
     run.update_record(seconds=round(loop.seconds, 1), best={"step": best.step, **best.scores}, last=loop.last_scores)

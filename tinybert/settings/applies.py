@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from tinybert.errors import UserError
 from tinybert.settings.emd import EMD_OPTIONS, emd_reasons
+from tinybert.settings.mud import MUD_OPTIONS, mud_reasons
 
 _INTERMEDIATE_ONLY = (
     "layer_map", "projection", "use_embedding", "use_rep", "use_att", "embedding_weight", "hidden_weight",
@@ -34,9 +35,13 @@ def distill_reasons(values: Mapping[str, object], stage: str, method: str, regre
         UserError: nothing is left to learn from in the intermediate stage.
     """
     if stage == "prediction" and method == "emd":
-        return {**_emd_logits(values, regression), **emd_reasons(values)}
-    found = _intermediate(values) if stage == "intermediate" else _prediction(values, method, regression)
-    return {**found, **dict.fromkeys(EMD_OPTIONS, "it belongs to --method emd")}
+        return {**_emd_logits(values, regression), **emd_reasons(values), **_without_mud(method)}
+    found = _intermediate(values, method) if stage == "intermediate" else _prediction(values, method, regression)
+    return {**found, **dict.fromkeys(EMD_OPTIONS, "it belongs to --method emd"), **_without_mud(method)}
+
+
+def _without_mud(method: str) -> dict[str, str]:
+    return {} if method == "mud" else dict.fromkeys(MUD_OPTIONS, "it belongs to --method mud")
 
 
 def hidden_and_attention_reasons(values: Mapping[str, object]) -> dict[str, str]:
@@ -54,20 +59,22 @@ def hidden_and_attention_reasons(values: Mapping[str, object]) -> dict[str, str]
     return found
 
 
-def _intermediate(values: Mapping[str, object]) -> dict[str, str]:
+def _intermediate(values: Mapping[str, object], method: str) -> dict[str, str]:
+    found = dict.fromkeys(("use_pred", *_LOGITS), "the intermediate stage learns hidden states and attention, not logits")
+    if method == "mud":
+        return {**found, **mud_reasons(values)}
     if not (values["use_embedding"] or values["use_rep"] or values["use_att"]):
         raise UserError(
             "nothing is left to learn in the intermediate stage: use_embedding, use_rep and use_att are all off\n"
             "leave one of them on, or choose --stage prediction"
         )
-    found = dict.fromkeys(("use_pred", *_LOGITS), "the intermediate stage learns hidden states and attention, not logits")
     return {**found, **hidden_and_attention_reasons(values)}
 
 
 def _prediction(values: Mapping[str, object], method: str, regression: bool) -> dict[str, str]:
     if method == "none":
         return dict.fromkeys((*_INTERMEDIATE_ONLY, "use_pred", "ablation", *_LOGITS, *_TEACHER), "--method none learns gold labels only")
-    found = dict.fromkeys(_INTERMEDIATE_ONLY, "the prediction stage learns logits only")
+    found = dict.fromkeys((*_INTERMEDIATE_ONLY, *MUD_OPTIONS), "the prediction stage learns logits only")
     if not values["use_pred"]:
         return {**found, **dict.fromkeys((*_LOGITS, *_TEACHER), "without use_pred the stage learns gold labels only")}
     return {**found, **_logits(values, regression)}

@@ -32,6 +32,7 @@ from tinybert.settings.groups import (
     in_optimisation,
     in_run,
 )
+from tinybert.settings.mud import MudArguments, check_mud
 from tinybert.settings.options import Alias, Arguments, flag
 from tinybert.settings.stages import ABLATIONS, infer_stage
 from tinybert.settings.student_choice import check_student
@@ -53,11 +54,6 @@ class FinetuneArguments(RunArguments, OptimisationArguments, DataArguments):
         None, help="the folder or name of the tokenizer", alias=(Alias("tokenizer_name", HF),), unset="the model's own"
     )
     output_dir: Path | None = in_run(None, help="the folder of this run's results", unset="pretrained_models/<TASK>")
-    preset: str = in_run(
-        "sound",
-        help="the named set of conventions and numbers that fills in what is not given",
-        choices=("sound", "paper", "huawei", "paddlenlp", "emd", "mud"),
-    )
     evaluate_during_training: bool = in_run(
         False, help="evaluate every logging_steps instead of every save_steps, as the Hugging Face scripts do"
     )
@@ -68,7 +64,9 @@ class FinetuneArguments(RunArguments, OptimisationArguments, DataArguments):
 
 
 @dataclass(kw_only=True)
-class TaskDistillArguments(RunArguments, OptimisationArguments, DataArguments, EmdArguments, IntermediateArguments, ModelArguments):
+class TaskDistillArguments(
+    RunArguments, OptimisationArguments, DataArguments, EmdArguments, MudArguments, IntermediateArguments, ModelArguments
+):
     """Distil a fine-tuned teacher into a small student on a known task or your own files, in one stage or two."""
 
     OBSOLETE = dialects.OBSOLETE_DISTILL
@@ -91,11 +89,12 @@ class TaskDistillArguments(RunArguments, OptimisationArguments, DataArguments, E
     )
     intermediate_distill: bool = in_stage(False, help="old spelling of --stage intermediate")
     pred_distill: bool = in_stage(False, help="old spelling of --stage prediction")
+    repr_distill: bool = in_stage(False, help="MUD's spelling of --stage intermediate")
     method: str = in_stage(
         "tinybert",
-        help="tinybert: both stages; emd: one stage, layers matched by transport; logits: logits only; none: gold labels only",
-        choices=("tinybert", "emd", "logits", "none"),
-        later=("mud",),
+        help="tinybert: both stages; mud: both, a chosen part of the hidden states; emd: one stage, layers matched by transport; "
+        "logits: logits only; none: gold labels only",
+        choices=("tinybert", "mud", "emd", "logits", "none"),
     )
     ablation: str | None = in_stage(
         None,
@@ -155,6 +154,7 @@ class TaskDistillArguments(RunArguments, OptimisationArguments, DataArguments, E
         notes = [*super().check(given, spelled), *common_checks(self, given, spelled)]
         check_student(self)
         check_emd(self, given, spelled)
+        check_mud(self, given, spelled)
         if actions(self).train:
             if self.teacher_path is None and (self.method != "none" or self.student_init):
                 reason = "--student_init copies its layers" if self.student_init else "give a fine-tuned teacher, or --method none"

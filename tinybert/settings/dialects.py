@@ -77,11 +77,6 @@ OBSOLETE_FINETUNE = (
     Obsolete("structured", True, "the published script never reads it", MUD),
 )
 
-_MUD_FLAGS = (
-    "layer_scheme", "keep_layers", "token_scheme", "keep_tokens", "hidden_scheme", "keep_hidden", "config_3d",
-    "repr_distill", "att_ttop12", "s_layer_indices", "t_layer_indices", "is_rosita",
-)  # fmt: skip
-
 _EMD_INSTEAD = {  # switches of its script to another procedure
     "tinybert": "write --method tinybert --preset huawei for TinyBERT's two stages",
     "tb_onestep": "write --method tinybert; its two losses in one step are not there",
@@ -89,8 +84,5 @@ _EMD_INSTEAD = {  # switches of its script to another procedure
     "no_pretrain": "write --student_layers N for a student without pre-trained weights",
 }
 
-FOREIGN_DISTILL = (
-    *(Foreign(name, "BERT-EMD's own script", instead) for name, instead in _EMD_INSTEAD.items()),
-    *(Foreign(name, "--method mud") for name in _MUD_FLAGS),
-)
+FOREIGN_DISTILL = tuple(Foreign(name, "BERT-EMD's own script", instead) for name, instead in _EMD_INSTEAD.items())
 FOREIGN_FINETUNE = (Foreign("compute_taylor", "the pruning tools"),)

@@ -13,7 +13,18 @@ from tinybert.settings.groups import PRESET as FROM_PRESET
 from tinybert.settings.options import Alias, Arguments, flag
 
 THREE = f"{HUAWEI}, {EMD}, {MUD}"
-ORDER = ("models", "stage and method", "data", "losses", "method emd", "published differences", "optimisation", "run")
+ORDER = (
+    "models",
+    "stage and method",
+    "data",
+    "losses",
+    "method emd",
+    "method mud",
+    "stored knowledge",
+    "published differences",
+    "optimisation",
+    "run",
+)
 in_models = partial(flag, group="models")
 in_losses = partial(flag, group="losses")
 # conventions on which the published systems disagree

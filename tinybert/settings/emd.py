@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from tinybert.errors import UserError
 from tinybert.settings.groups import PRESET as FROM_PRESET
-from tinybert.settings.groups import actions
 from tinybert.settings.options import Alias, Arguments, flag
+from tinybert.settings.own_options import refuse_for_others
 
 if TYPE_CHECKING:
     from tinybert.settings.arguments import TaskDistillArguments
@@ -56,13 +56,7 @@ def check_emd(arguments: TaskDistillArguments, given: set[str], spelled: dict[st
     Raises:
         UserError: says which options do not go together.
     """
-    if arguments.method != "emd":
-        for name in EMD_OPTIONS:
-            if name in given:
-                shown = spelled.get(name, name)
-                raise UserError(f"--{shown} belongs to --method emd, which is not asked for\nadd --method emd, or leave --{shown} out")
-        if arguments.preset == "emd" and actions(arguments).train:
-            raise UserError("--preset emd holds the numbers of --method emd\nadd --method emd, or choose another preset")
+    refuse_for_others("emd", EMD_OPTIONS, arguments, given, spelled)
     meant = {None: None, True: "shared", False: "per_layer"}[arguments.share_param]
     if meant and arguments.projection not in (None, meant):
         raise UserError(

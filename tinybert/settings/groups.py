@@ -197,8 +197,7 @@ class TrainingRunArguments(DeviceArguments):
     preset: str = in_run(
         "sound",
         help="the named set of conventions and numbers that fills in what is not given",
-        choices=("sound", "paper", "huawei", "paddlenlp", "emd"),
-        later=("mud",),
+        choices=("sound", "paper", "huawei", "paddlenlp", "emd", "mud"),
     )
     amp: str | None = in_run(
         None, help="mixed precision: O1 (operators choose) or O2 (weights too); needs a GPU", choices=("O1", "O2"), unset="float32"

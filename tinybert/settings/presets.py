@@ -35,6 +35,8 @@ _PADDLENLP_FINETUNE = {
 
 # BERT-EMD's script: the defaults of its flags
 _EMD_DEFAULTS = {"beta": 0.01, "theta": 1.0, "reduce_T": 1.0, "emd_rule": "division", "T_emd": 1.0}
+# MUD's choices, sound: positions by the layer that is learnt, a mask on both sides, entries compete inside their row
+_MUD_DEFAULTS = {"att_ttop12": False, "mud_mask": "both", "mask_threshold": "example", "mask_first_step": True}
 
 SOUND = Preset(
     "sound",
@@ -66,6 +68,7 @@ SOUND = Preset(
         "temperature_square": True,  # keeps the gradient's size when T changes (Hinton et al. 2015); no effect at T 1
         "regression_target": "teacher",
         **_EMD_DEFAULTS,
+        **_MUD_DEFAULTS,
     },
     intermediate={"learning_rate": 5e-5, "num_train_epochs": _EPOCHS},
     prediction={"learning_rate": 3e-5, "num_train_epochs": 3.0},
@@ -103,6 +106,7 @@ PAPER = Preset(
         "temperature_square": False,  # L_pred
         "regression_target": "gold",  # silent; the authors' code
         **_EMD_DEFAULTS,
+        **_MUD_DEFAULTS,
     },
     intermediate={"learning_rate": 5e-5, "num_train_epochs": _PAPER_EPOCHS},  # settings
     # settings: 3 epochs, the rate chosen among 1e-5, 2e-5, 3e-5; STS-B on its original rows
@@ -140,6 +144,7 @@ HUAWEI = Preset(
         "temperature_square": False,
         "regression_target": "gold",
         **_EMD_DEFAULTS,
+        **_MUD_DEFAULTS,
     },
     intermediate={
         "learning_rate": 5e-5,  # README
@@ -206,6 +211,7 @@ PADDLENLP = Preset(
         "temperature_square": False,
         "regression_target": "softmax",  # of one class: the loss is always 0
         **_EMD_DEFAULTS,
+        **_MUD_DEFAULTS,
     },
     intermediate={
         "learning_rate": 5e-5,
@@ -275,6 +281,47 @@ EMD = Preset(
     },
     finetune={**_HF_FINETUNE, "num_train_epochs": 4.0},
 )
-MUD = Preset("mud", "MUD's fine-tuning of teachers", finetune={**_HF_FINETUNE, "num_train_epochs": 5.0})
+MUD = Preset(
+    "mud",
+    "MUD's main.py as it runs; fine-tuning as its teachers'",
+    both={
+        "batch_size": 32,
+        "eval_batch_size": 32,
+        "max_seq_length": PerTask(128, {"cola": 64, "sst2": 64}),  # the table in its code, which beats its flag
+        "pad_to_max_length": True,
+        "drop_last": True,
+        "optimizer": "bertadam",
+        "weight_decay": 0.01,  # fixed in the code; its flag is never read
+        "adam_epsilon": 1e-6,
+        "max_grad_norm": 1.0,
+        "grad_clip": "tensor",
+        "teacher_mode": "train",  # eval() is never called on it
+        "teacher_head": "relu",
+        "pad_embedding": "frozen",
+        "projection": "shared",
+        "hidden_reduction": "mean",  # over everything, chosen or not
+        "T": 1.0,
+        "alpha": 1.0,
+        "soft_ce_reduction": "mean",
+        "temperature_square": False,
+        "regression_target": "gold",
+        "att_ttop12": True,
+        "mud_mask": "teacher",
+        "mask_threshold": "batch",
+        "mask_first_step": False,
+    },
+    intermediate={
+        "learning_rate": 5e-5,
+        "lr_schedule": "constant",
+        "warmup_proportion": 0.0,
+        # the table in its code, which beats its flag
+        "num_train_epochs": PerTask(
+            20.0,
+            {"cola": 30.0, "mnli": 5.0, "mrpc": 20.0, "sst2": 10.0, "stsb": 20.0, "qqp": 5.0, "qnli": 5.0, "rte": 20.0},
+        ),
+    },
+    prediction={"learning_rate": 2e-5, "num_train_epochs": 5.0, "lr_schedule": "linear", "warmup_proportion": 0.0},  # README
+    finetune={**_HF_FINETUNE, "num_train_epochs": 5.0},
+)
 
 PRESETS = {preset.name: preset for preset in (SOUND, PAPER, HUAWEI, PADDLENLP, EMD, MUD)}

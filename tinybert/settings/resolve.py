@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tinybert.settings.applies import common_reasons, distill_reasons
 from tinybert.settings.general import general_reasons
+from tinybert.settings.mud import CONFIG_3D, read_config_3d
 from tinybert.settings.options import options_of
 from tinybert.settings.presets import PRESETS
 from tinybert.settings.resolved import FinetuneSettings, GeneralSettings, Resolved, StageSettings, TaskSettings, TrainingSettings, Unused
@@ -160,6 +161,11 @@ class _Picked:
         shared = getattr(arguments, "share_param", None)
         if shared is not None:
             self.values["projection"], self.sources["projection"] = "shared" if shared else "per_layer", "given (share_param)"
+        if getattr(arguments, "is_rosita", False):
+            self.values["projection"], self.sources["projection"] = "none", "given (is_rosita)"
+        if getattr(arguments, "config_3d", None) is not None:
+            for name, value in zip(CONFIG_3D, read_config_3d(arguments.config_3d), strict=True):
+                self.values[name], self.sources[name] = value, "given (config_3d)"
         self._warm_up(given)
         self._ablate(ablation)
 

@@ -101,6 +101,19 @@ class StageSettings(TaskSettings):
     emd_update_steps: int | None
     new_pred_loss: bool | None
 
+    layer_scheme: str | None
+    keep_layers: int | None
+    s_layer_indices: list[int] | None
+    t_layer_indices: list[int] | None
+    token_scheme: str | None
+    keep_tokens: int | None
+    att_ttop12: bool | None
+    hidden_scheme: str | None
+    keep_hidden: float | None
+    mud_mask: str | None
+    mask_threshold: str | None
+    mask_first_step: bool | None
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GeneralSettings(TrainingSettings):

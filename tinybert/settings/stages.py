@@ -56,7 +56,7 @@ def _asked(arguments: TaskDistillArguments) -> StageChoice | None:
     """The stage that the line names, if it does."""
     named = [
         StageChoice(stage, f"--{old}")
-        for old, stage in (("intermediate_distill", "intermediate"), ("pred_distill", "prediction"))
+        for old, stage in (("intermediate_distill", "intermediate"), ("repr_distill", "intermediate"), ("pred_distill", "prediction"))
         if getattr(arguments, old)
     ]
     if arguments.stage:
