@@ -19,6 +19,8 @@ _RULES: dict[str, tuple[tuple[type, ...], float, float]] = {
     "num_hidden_layers": (_WHOLE, 1, 1000),
     "num_attention_heads": (_WHOLE, 1, 1000),
     "intermediate_size": (_WHOLE, 1, 1e6),
+    "attention_head_size": (_WHOLE, 1, 1e5),  # of a pruned model, whose heads do not fill its width
+    "embedding_rank": (_WHOLE, 1, 1e5),  # of a factorised word embedding
     "max_position_embeddings": (_WHOLE, 1, 1e6),
     "type_vocab_size": (_WHOLE, 1, 1000),
     "task_type_vocab_size": (_WHOLE, 1, 1000),
@@ -41,8 +43,10 @@ def architecture(config: dict, source: str) -> dict:
     """What a configuration says about the network, checked value by value.
 
     Raises:
-        UserError: a needed value is missing, a value is of another kind or out of range, or the heads do not divide the width.
+        UserError: a needed value is missing, a value is of another kind or out of range, the heads do not divide the width, or the
+            embedding has a rank above it.
     """
+    config = _with_published_cut(config)
     known = {key: config[key] for key in ARCHITECTURE_KEYS if config.get(key) is not None}
     for key in _NEEDED:
         if key not in known:
@@ -57,13 +61,26 @@ def architecture(config: dict, source: str) -> dict:
             raise UserError(f"{source}: '{key}' in config.json is {known[key]!r}; expected one of {', '.join(words)}.")
     if not isinstance(known.get("use_task_id", False), bool):
         raise UserError(f"{source}: 'use_task_id' in config.json is {known['use_task_id']!r}; expected true or false.")
-    if known["hidden_size"] % known["num_attention_heads"]:
-        raise UserError(
-            f"{source}: hidden_size {known['hidden_size']} is not a multiple of num_attention_heads {known['num_attention_heads']}."
-        )
+    width, heads = known["hidden_size"], known["num_attention_heads"]
+    if known.get("attention_head_size") is None and width % heads:
+        raise UserError(f"{source}: hidden_size {width} is not a multiple of num_attention_heads {heads}.")
+    if known.get("attention_head_size", 0) * heads == width:
+        del known["attention_head_size"]  # it says nothing that the two others do not
+    if known.get("embedding_rank", 1) > width:
+        raise UserError(f"{source}: 'embedding_rank' in config.json is {known['embedding_rank']}; expected at most hidden_size, {width}.")
     if known.get("pad_token_id", 0) >= known["vocab_size"]:
         raise UserError(f"{source}: 'pad_token_id' {known['pad_token_id']} lies outside the vocabulary of {known['vocab_size']}.")
     return known
+
+
+def _with_published_cut(config: dict) -> dict:
+    """The configuration of a model that ROSITA's or MUD's script has pruned, under our keys; any other as it is."""
+    width, heads = config.get("prun_hidden_size"), config.get("num_attention_heads")
+    if not (isinstance(width, int) and isinstance(heads, int) and heads > 0):
+        return config
+    config = {**config, "attention_head_size": width // heads, "intermediate_size": config.get("prun_intermediate_size")}
+    rank = config.get("emb_hidden_dim")
+    return {**config, "embedding_rank": rank} if isinstance(rank, int) and rank > 0 else config  # there -1 means whole
 
 
 def config_file(folder: Path) -> Path | None:

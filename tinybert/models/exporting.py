@@ -12,6 +12,7 @@ from safetensors.numpy import save
 
 from tinybert import storage
 from tinybert.errors import UserError
+from tinybert.models.cut import shape_words
 from tinybert.models.loading import LoadedModel, load_as_it_is
 from tinybert.models.names import to_hugging_face
 from tinybert.models.saving import config_dict
@@ -93,6 +94,11 @@ def config_as(loaded: LoadedModel, source_config: dict, layout: str) -> dict:
         if len(widths) == 1:
             config["fit_size"] = widths.pop()
         return config
+    if getattr(encoder, "attention_head_size", None) or getattr(encoder, "embedding_rank", None):
+        raise UserError(
+            f"this model is pruned ({shape_words(encoder)}); Hugging Face's classes have neither heads that do not fill the width nor a "
+            "factorised embedding.\nThey would not load it: keep it in PaddleNLP's layout (--to paddlenlp), which this project reads."
+        )
     if getattr(encoder, "pool_act", "tanh") != "tanh" or getattr(encoder, "task_id", 0):
         raise UserError(
             f"this model has pool_act {getattr(encoder, 'pool_act', 'tanh')} and task_id {getattr(encoder, 'task_id', 0)}; Hugging Face's "

@@ -11,6 +11,7 @@ from paddle import nn
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
 from tinybert.models.configuration import architecture, check_tokenizer, config_file, labels_of, read_config
+from tinybert.models.cut import cut, uncut
 from tinybert.models.families import Family, family_of_config, family_of_folder
 from tinybert.models.hub import resolve
 from tinybert.models.names import is_hugging_face, to_paddle
@@ -193,12 +194,13 @@ def build(kind: Family, config: dict, outputs: int | None, source: str) -> nn.La
         known["fit_size"] = 1  # these layers are deleted below: keep them small
         known.setdefault("type_vocab_size", 2)  # the class's own default is 16, no checkpoint has that
     try:
-        model = kind.classifier(kind.config(**known, num_labels=outputs or 1))
+        model = kind.classifier(kind.config(**uncut(known), num_labels=outputs or 1))
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise UserError(f"{source}: config.json does not describe a {kind.model_type} encoder: {error}") from None
     if outputs is None:
         del model.classifier
     encoder = base_of(model)
+    cut(encoder, known)
     if kind.model_type == "tinybert":
         del encoder.fit_dense, encoder.fit_denses
     for layer in encoder.sublayers():

@@ -12,6 +12,8 @@ import numpy as np
 # (pattern in the Hugging Face spelling, PaddleNLP's spelling, transposed?); {i} is a number
 _PAIRS: tuple[tuple[str, str, bool], ...] = (
     ("embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight", False),
+    ("embeddings.word_embeddings1.weight", "embeddings.word_embeddings.weight", False),  # ROSITA's two factors
+    ("embeddings.word_embeddings2.weight", "embeddings.word_embeddings.up.weight", True),
     ("embeddings.position_embeddings.weight", "embeddings.position_embeddings.weight", False),
     ("embeddings.token_type_embeddings.weight", "embeddings.token_type_embeddings.weight", False),
     ("embeddings.task_type_embeddings.weight", "embeddings.task_type_embeddings.weight", False),

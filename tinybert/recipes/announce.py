@@ -9,6 +9,7 @@ from pathlib import Path
 from tinybert import runtime, storage
 from tinybert.data.store import TokenStore
 from tinybert.engine.run_folder import RunFolder
+from tinybert.models.cut import shape_words
 from tinybert.models.loading import LoadedModel
 
 
@@ -25,10 +26,9 @@ def announce(headline: str, resolved) -> None:
 def describe_model(role: str, loaded: LoadedModel) -> dict:
     """Print a model's load report; returns its entry for run.json."""
     config = loaded.config
-    shape = f"{config.num_hidden_layers} x {config.hidden_size}, {config.num_attention_heads} heads"
     if runtime.rank() == 0:
         print(
-            f"{role}: {loaded.family.model_type} {shape}, {loaded.parameters():,} parameters; {loaded.report}",
+            f"{role}: {loaded.family.model_type} {shape_words(config)}, {loaded.parameters():,} parameters; {loaded.report}",
             flush=True,
         )
     report = loaded.report

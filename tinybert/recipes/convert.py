@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tinybert.errors import UserError
 from tinybert.models.configuration import config_file
+from tinybert.models.cut import shape_words
 from tinybert.models.exporting import has_head, write_as
 from tinybert.models.hub import resolve
 from tinybert.models.loading import LoadedModel, load_as_it_is
@@ -64,8 +65,7 @@ def check_output(source: Path, output: Path, overwrite: bool) -> None:
 
 def notes(loaded: LoadedModel, layout: str) -> list[str]:
     """What a reader of the result should know: what was read, what is left out, what the other side computes differently."""
-    shape = f"{loaded.config.num_hidden_layers} x {loaded.config.hidden_size}"
-    lines = [f"model: {loaded.family.model_type} {shape}, {loaded.parameters():,} parameters; {loaded.report}"]
+    lines = [f"model: {loaded.family.model_type} {shape_words(loaded.config)}, {loaded.parameters():,} parameters; {loaded.report}"]
     if has_head(loaded):
         labels = ", ".join(loaded.labels) if loaded.labels else f"{loaded.config.num_labels} without names"
         lines.append(f"head: a classifier, outputs {labels}")

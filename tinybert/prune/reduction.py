@@ -1,0 +1,137 @@
+"""A smaller model from a model: which layers, heads, neurons and word vectors it keeps, and the cut itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinybert.errors import UserError
+from tinybert.models.cut import FactorisedEmbedding, head_size_of
+from tinybert.models.loading import LoadedModel, LoadReport, build
+from tinybert.models.students import student_from_teacher
+from tinybert.models.trace import base_of
+from tinybert.prune.factorise import truncated
+from tinybert.prune.scores import head_scores, neuron_scores, strongest
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a pruned model has: layers by their 1-based numbers, heads and neurons a layer, the rank of the embedding (None: whole)."""
+
+    layers: tuple[int, ...]
+    heads: int
+    neurons: int
+    rank: int | None
+
+    @classmethod
+    def of(cls, loaded: LoadedModel) -> Shape:
+        """The shape of a model as it is."""
+        config = loaded.config
+        layers = tuple(range(1, config.num_hidden_layers + 1))
+        return cls(layers, config.num_attention_heads, config.intermediate_size, getattr(config, "embedding_rank", None))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The heads and neurons that stay in each layer of the result, as indices: `heads[l]` the strongest first, `neurons[l]` rising."""
+
+    heads: tuple[np.ndarray, ...]
+    neurons: tuple[np.ndarray, ...]
+
+
+def check_shape(loaded: LoadedModel, wanted: Shape) -> None:
+    """Refuse a shape that has more than the model.
+
+    Raises:
+        UserError: says what there is.
+    """
+    there = Shape.of(loaded)
+    for option, asked, found, what in (
+        ("keep_heads", wanted.heads, there.heads, "heads in a layer"),
+        ("ffn_hidden_dim", wanted.neurons, there.neurons, "feed-forward neurons in a layer"),
+        ("num_layers", max(wanted.layers), there.layers[-1], "layers"),
+    ):
+        if asked > found:
+            raise UserError(f"--{option} {asked} is more than the {found} {what} of the model. Keep at most {found}.")
+    width = loaded.config.hidden_size
+    if wanted.rank is None and there.rank is not None:
+        raise UserError(f"the word embedding of the model has rank {there.rank} already: give --emb_hidden_dim, at most {there.rank}.")
+    limit = there.rank or width
+    if wanted.rank is not None and wanted.rank > limit:
+        found = f"rank {limit}, as an earlier pruning left it" if there.rank else f"hidden size {width}"
+        raise UserError(f"--emb_hidden_dim {wanted.rank} is above what the word embedding has, {found}.\nGive at most {limit}, or -1.")
+
+
+def needs_importance(loaded: LoadedModel, wanted: Shape) -> bool:
+    """Whether heads or neurons are to be chosen."""
+    there = Shape.of(loaded)
+    return wanted.heads < there.heads or wanted.neurons < there.neurons
+
+
+def choose(loaded: LoadedModel, wanted: Shape, importance: dict[str, np.ndarray] | None, first_layer_heads: bool = False) -> Kept:
+    """The strongest heads and neurons of every layer that stays; where all stay, in their own order.
+
+    importance: `[in, out]` by matrix, not needed where all stay. first_layer_heads: choose the heads of every layer by the scores of
+    layer 1, as the published script does where the neurons all stay: its counter of layers stands still then.
+    """
+    there, size = Shape.of(loaded), head_size_of(loaded.config)
+    heads, neurons = [], []
+    for layer in (number - 1 for number in wanted.layers):
+        source = 0 if first_layer_heads else layer
+        heads.append(np.arange(there.heads))
+        if wanted.heads < there.heads:
+            heads[-1] = strongest(head_scores(importance[f"layers.{source}.self_attn.out_proj"], size), wanted.heads)
+        neurons.append(np.arange(there.neurons))
+        if wanted.neurons < there.neurons:
+            inner, outer = importance[f"layers.{layer}.linear1"], importance[f"layers.{layer}.linear2"]
+            neurons[-1] = np.sort(strongest(neuron_scores(inner, outer), wanted.neurons))
+    return Kept(tuple(heads), tuple(neurons))
+
+
+def pruned(loaded: LoadedModel, wanted: Shape, kept: Kept) -> tuple[LoadedModel, float]:
+    """The smaller model, and the share of the squares of the word embedding that its rank keeps (1.0 where it is not touched).
+
+    Everything else (positions, token types, norms, pooler, classifier) stays; so does the order of labels.
+    """
+    outputs = int(loaded.config.num_labels)
+    shallow = student_from_teacher(loaded, wanted.layers, outputs)
+    arrays = {name: value.numpy() for name, value in shallow.model.state_dict().items()}
+    base, size = loaded.family.base, head_size_of(loaded.config)
+    for layer, (heads, neurons) in enumerate(zip(kept.heads, kept.neurons, strict=True)):
+        columns = (heads[:, None] * size + np.arange(size)).ravel()
+        _slice_layer(arrays, f"{base}.encoder.layers.{layer}", columns, neurons)
+    energy = _factorise(arrays, shallow, wanted.rank)
+    config = {
+        **shallow.config.to_dict(),
+        "num_attention_heads": wanted.heads,
+        "attention_head_size": size,
+        "intermediate_size": wanted.neurons,
+        "embedding_rank": wanted.rank,
+    }
+    model = build(loaded.family, config, outputs, "the pruned model")
+    for name, parameter in model.state_dict().items():
+        parameter.set_value(np.ascontiguousarray(arrays[name]))
+    report = LoadReport(f"{loaded.report.source}, pruned", loaded=list(arrays))
+    return LoadedModel(model, loaded.family, loaded.tokenizer, loaded.labels, {}, report), energy
+
+
+def _slice_layer(arrays: dict[str, np.ndarray], layer: str, columns: np.ndarray, neurons: np.ndarray) -> None:
+    for name in ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"):
+        arrays[f"{layer}.{name}.weight"] = arrays[f"{layer}.{name}.weight"][:, columns]
+        arrays[f"{layer}.{name}.bias"] = arrays[f"{layer}.{name}.bias"][columns]
+    arrays[f"{layer}.self_attn.out_proj.weight"] = arrays[f"{layer}.self_attn.out_proj.weight"][columns]
+    arrays[f"{layer}.linear1.weight"] = arrays[f"{layer}.linear1.weight"][:, neurons]
+    arrays[f"{layer}.linear1.bias"] = arrays[f"{layer}.linear1.bias"][neurons]
+    arrays[f"{layer}.linear2.weight"] = arrays[f"{layer}.linear2.weight"][neurons]
+
+
+def _factorise(arrays: dict[str, np.ndarray], loaded: LoadedModel, rank: int | None) -> float:
+    words = f"{loaded.family.base}.embeddings.word_embeddings"
+    if rank == Shape.of(loaded).rank:
+        return 1.0
+    table = arrays[f"{words}.weight"]
+    if isinstance(base_of(loaded.model).embeddings.word_embeddings, FactorisedEmbedding):
+        table = table @ arrays[f"{words}.up.weight"]
+    arrays[f"{words}.weight"], arrays[f"{words}.up.weight"], energy = truncated(table, rank)
+    return energy
