@@ -12,11 +12,13 @@ from tinybert.settings.arguments import (
 )
 from tinybert.settings.options import Arguments, Option, options_of
 from tinybert.settings.presets import PRESETS
+from tinybert.settings.prune import PruneArguments
 
 SCRIPTS: dict[str, type[Arguments]] = {
     "task_distill.py": TaskDistillArguments,
     "benchmark/glue/run_glue.py": FinetuneArguments,
     "python -m tinybert demo": DemoArguments,
+    "python -m tinybert prune": PruneArguments,
     "python -m tinybert convert": ConvertArguments,
     "python -m tinybert doctor": DoctorArguments,
     "python -m tinybert download": DownloadArguments,

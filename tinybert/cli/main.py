@@ -11,13 +11,15 @@ from tinybert import __version__
 from tinybert.errors import Interrupted, NumericalError, UserError
 from tinybert.settings.nearest import did_you_mean
 
-# verb: what it does, its class in tinybert.settings.arguments, its recipe in tinybert.recipes; names, so that --help is fast
+# verb: what it does, its class in tinybert.settings (module arguments, or another one by name), its recipe in tinybert.recipes; names,
+# so that --help is fast
 _VERBS = {
     "finetune": ("fine-tune a teacher or a baseline (run_glue.py)", "FinetuneArguments", "finetune:finetune"),
     "distill": (
         "distil a teacher into a student (task_distill.py)", "TaskDistillArguments", "task_distill:task_distill",
     ),
     "demo": ("both of them in small, on the data that comes with the package", "DemoArguments", "demo:demo"),
+    "prune": ("cut a fine-tuned model down to a student", "prune:PruneArguments", "prune:prune"),
     "convert": ("write a model in Hugging Face's or PaddleNLP's layout", "ConvertArguments", "convert:convert"),
     "doctor": ("say what stands in the way of a run on this machine", "DoctorArguments", "doctor:doctor"),
     "download": ("fetch GLUE data ahead of a run", "DownloadArguments", "download:download"),
@@ -64,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         names = [*_VERBS, "flags"]
         return _guarded(lambda: _refuse(f"unknown verb {verb!r}{did_you_mean(verb, names)}\nexpected one of {', '.join(names)}"))
     _, class_name, recipe_path = _VERBS[verb]
-    arguments_class = getattr(importlib.import_module("tinybert.settings.arguments"), class_name)
+    module, _, class_name = class_name.rpartition(":")
+    arguments_class = getattr(importlib.import_module(f"tinybert.settings.{module or 'arguments'}"), class_name)
     return run_script(arguments_class, f"tinybert.recipes.{recipe_path}", rest, prog=f"python -m tinybert {verb}")
 
 

@@ -144,6 +144,8 @@ def build_parser(arguments_class: type[Arguments], prog: str | None = None) -> a
         for alias in option.aliases:
             switch = {"nargs": "?", "const": "True"} if alias.means is not None else extra
             group.add_argument(f"--{alias.name}", action=_Collect, help=argparse.SUPPRESS, **switch)
+        for name in (option.name, *(alias.name for alias in option.aliases)) if arguments_class.SINGLE_DASH else ():
+            group.add_argument(f"-{name}", action=_Collect, help=argparse.SUPPRESS, **extra)
     for entry in arguments_class.OBSOLETE:
         nargs = {} if entry.takes_value else {"nargs": "?"}
         parser.add_argument(f"--{entry.name}", action=_Collect, help=argparse.SUPPRESS, **nargs)

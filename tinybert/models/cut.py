@@ -58,7 +58,8 @@ def head_size_of(config) -> int:
 
 def shape_words(config) -> str:
     """The shape of an encoder in words: `6 x 384, 12 heads`, and what is cut in it."""
-    words = f"{config.num_hidden_layers} x {config.hidden_size}, {config.num_attention_heads} heads"
+    heads = config.num_attention_heads
+    words = f"{config.num_hidden_layers} x {config.hidden_size}, {heads} head{'s' if heads > 1 else ''}"
     if getattr(config, "attention_head_size", None):
         words += f" of {config.attention_head_size}"
     rank = getattr(config, "embedding_rank", None)

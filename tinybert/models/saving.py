@@ -23,11 +23,13 @@ def save_model(
     tokenizer: WordPiece,
     labels: tuple[str, ...] | None,
     projection: Projection | None = None,
+    record: tuple[str, dict] | None = None,
 ) -> None:
     """Write a model so that PaddleNLP's `from_pretrained` and this project load it; complete or invisible.
 
     labels: of its classifier, empty for a regression; None for an encoder without one.
     projection: written back as `fit_dense` / `fit_denses` where a TinyBERT student is to be trained on; None leaves it out.
+    record: name and content of a JSON file that says where the model comes from.
     """
     arrays = {name: value.astype("float32").numpy() for name, value in model.state_dict().items()}
     config = config_dict(model, kind, labels)
@@ -38,6 +40,8 @@ def save_model(
         (temporary / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         write_pdparams(temporary / "model_state.pdparams", arrays)
         tokenizer.save(temporary, tokenizer_class=kind.tokenizer)
+        if record is not None:
+            (temporary / record[0]).write_text(json.dumps(record[1], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def config_dict(model: nn.Layer, kind: Family, labels: tuple[str, ...] | None) -> dict:

@@ -47,7 +47,7 @@ def check_output(source: Path, output: Path, overwrite: bool) -> None:
     if not output.is_dir():
         raise UserError(f"--output_dir {output} is a file. Name a folder.")
     if source.resolve().is_relative_to(output.resolve()):
-        raise UserError(f"--output_dir {output} holds the model that is to be converted. Name another folder.")
+        raise UserError(f"--output_dir {output} holds the model that is read. Name another folder.")
     if not any(output.iterdir()):
         return
     if not overwrite:

@@ -27,6 +27,7 @@ from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
 from tinybert.recipes.continuing import finished_before
 from tinybert.recipes.evaluate import score, write_predictions
+from tinybert.recipes.importance import importance
 from tinybert.recipes.task_data import TaskData, announce_outputs, splits_for, task_of
 from tinybert.recipes.training import train_stage
 from tinybert.report.plots import plot_run
@@ -36,6 +37,9 @@ from tinybert.settings.resolve import resolve_finetune
 
 def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     """Fine-tune, evaluate and predict, as the arguments of `benchmark/glue/run_glue.py` say."""
+    if arguments.compute_taylor:
+        importance(arguments, given)
+        return
     # === Check everything before work starts ===
     task = task_of(arguments)
     do = actions(arguments)

@@ -28,6 +28,22 @@ def common_reasons(values: Mapping[str, object]) -> dict[str, str]:
     return found
 
 
+# what the importance pass does without: it updates nothing and scores nothing
+_TRAINING = (
+    "gradient_accumulation_steps", "learning_rate", "num_train_epochs", "optimizer", "weight_decay", "adam_epsilon", "lr_schedule",
+    "warmup_steps", "warmup_proportion", "max_grad_norm", "grad_clip", "amp", "amp_dtype", "keep_checkpoints",
+)  # fmt: skip
+_SCORING = ("eval_batch_size", "save_steps", "evaluate_during_training", "do_eval", "do_predict", "metric")
+
+
+def importance_reasons(compute_taylor: bool) -> dict[str, str]:
+    """Name and reason of fine-tuning settings that have no effect with or without `compute_taylor`."""
+    if not compute_taylor:
+        return {"importance_mode": "only --compute_taylor reads it"}
+    found = dict.fromkeys(_TRAINING, "--compute_taylor makes one pass and updates nothing")
+    return {**found, **dict.fromkeys(_SCORING, "--compute_taylor scores nothing")}
+
+
 def distill_reasons(values: Mapping[str, object], stage: str, method: str, regression: bool) -> dict[str, str]:
     """Name and reason of distillation settings that have no effect in this stage with this method.
 

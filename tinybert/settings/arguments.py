@@ -45,7 +45,6 @@ class FinetuneArguments(RunArguments, OptimisationArguments, DataArguments):
     """Fine-tune a BERT-like encoder on a known task or your own files: a teacher, or a plain baseline to compare a student with."""
 
     OBSOLETE = dialects.OBSOLETE_FINETUNE
-    FOREIGN = dialects.FOREIGN_FINETUNE
     GROUPS = ORDER
 
     model_name_or_path: str = in_models(help="the folder or name of the pre-trained model")
@@ -53,7 +52,20 @@ class FinetuneArguments(RunArguments, OptimisationArguments, DataArguments):
     tokenizer_name_or_path: str | None = in_models(
         None, help="the folder or name of the tokenizer", alias=(Alias("tokenizer_name", HF),), unset="the model's own"
     )
-    output_dir: Path | None = in_run(None, help="the folder of this run's results", unset="pretrained_models/<TASK>")
+    output_dir: Path | None = in_run(
+        None, help="the folder of this run's results", unset="pretrained_models/<TASK>; with compute_taylor the folder of the model"
+    )
+    preset: str = in_run(
+        "sound",
+        help="the named set of conventions and numbers that fills in what is not given",
+        choices=("sound", "paper", "huawei", "paddlenlp", "emd", "mud", "rosita"),
+    )
+    compute_taylor: bool = in_stage(
+        False, help="train nothing: accumulate the first-order importance of a fine-tuned model's weights, for pruning"
+    )
+    importance_mode: str | None = in_conventions(
+        None, help="compute_taylor without dropout (eval) or, as published, with it (train)", choices=("eval", "train")
+    )
     evaluate_during_training: bool = in_run(
         False, help="evaluate every logging_steps instead of every save_steps, as the Hugging Face scripts do"
     )

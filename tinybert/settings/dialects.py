@@ -85,4 +85,3 @@ _EMD_INSTEAD = {  # switches of its script to another procedure
 }
 
 FOREIGN_DISTILL = tuple(Foreign(name, "BERT-EMD's own script", instead) for name, instead in _EMD_INSTEAD.items())
-FOREIGN_FINETUNE = (Foreign("compute_taylor", "the pruning tools"),)

@@ -204,6 +204,7 @@ class Arguments:
     FOREIGN: ClassVar[tuple[Foreign, ...]] = ()
     GROUPS: ClassVar[tuple[str, ...]] = ()
     NEEDS_PADDLE: ClassVar[bool] = True
+    SINGLE_DASH: ClassVar[bool] = False  # whether -name stands for --name, as in some published scripts
 
     def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
         """Refuse combinations that make no sense; returns lines to print on stderr.

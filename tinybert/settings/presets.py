@@ -4,8 +4,8 @@
 one each and win over it.
 A value is plain, `PerTask` (a number per task, else a default), `ByText` (one for single sentences, one for pairs) or
 `ByDepth` (a table for each depth of the student).
-Sources: the TinyBERT paper (Jiao et al. 2020), the scripts and README files of Huawei's TinyBERT, PaddleNLP, BERT-EMD
-and MUD.
+Sources: the TinyBERT paper (Jiao et al. 2020), the scripts and README files of Huawei's TinyBERT, PaddleNLP, BERT-EMD,
+MUD and ROSITA.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _BERT_FINETUNE = {
     "batch_size": 32, "eval_batch_size": 64, "max_seq_length": _LENGTH, "learning_rate": 2e-5, "num_train_epochs": 3.0,
     "optimizer": "adamw", "weight_decay": 0.01, "adam_epsilon": 1e-6, "max_grad_norm": 1.0, "grad_clip": "global",
     "lr_schedule": "linear", "warmup_proportion": 0.1, "drop_last": False, "pad_to_max_length": False,
+    "importance_mode": "eval",  # dropout would add noise to the gradients
 }  # fmt: skip
 # the Hugging Face script that BERT-EMD and MUD ship for teachers: its defaults, with the numbers of their README files
 _HF_FINETUNE = {
@@ -321,7 +322,17 @@ MUD = Preset(
         ),
     },
     prediction={"learning_rate": 2e-5, "num_train_epochs": 5.0, "lr_schedule": "linear", "warmup_proportion": 0.0},  # README
-    finetune={**_HF_FINETUNE, "num_train_epochs": 5.0},
+    finetune={**_HF_FINETUNE, "num_train_epochs": 5.0, "importance_mode": "train"},
+)
+ROSITA = Preset(
+    "rosita",
+    "ROSITA's fine-tuning of teachers, its importance pass and its pruning script as they run",
+    finetune={
+        **_HF_FINETUNE,
+        "max_seq_length": PerTask(128, {"cola": 64, "sst2": 64}),  # README
+        "num_train_epochs": PerTask(5.0, {"cola": 20.0}),  # README
+        "importance_mode": "train",
+    },
 )
 
-PRESETS = {preset.name: preset for preset in (SOUND, PAPER, HUAWEI, PADDLENLP, EMD, MUD)}
+PRESETS = {preset.name: preset for preset in (SOUND, PAPER, HUAWEI, PADDLENLP, EMD, MUD, ROSITA)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from tinybert.settings.applies import common_reasons, distill_reasons
+from tinybert.settings.applies import common_reasons, distill_reasons, importance_reasons
 from tinybert.settings.general import general_reasons
 from tinybert.settings.mud import CONFIG_3D, read_config_3d
 from tinybert.settings.options import options_of
@@ -78,6 +78,7 @@ def resolve_finetune(arguments: FinetuneArguments, given: set[str], task_name: s
             picked.reasons["save_steps"] = "--evaluate_during_training evaluates every logging_steps"
         picked.values["save_steps"] = arguments.logging_steps
         picked.sources["save_steps"] = f"logging_steps ({picked.sources['logging_steps']}), with evaluate_during_training"
+    picked.drop(importance_reasons(arguments.compute_taylor))
     unused = _unused(arguments, given, {"finetune": picked})
     warnings = [f"--{entry.name} {entry.value} is not used: {entry.reason}" for entry in unused]
     return Resolved(arguments.preset, {"finetune": picked.settings(FinetuneSettings)}, tuple(unused), tuple(warnings))

@@ -58,7 +58,9 @@ class TaskSettings(TrainingSettings):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FinetuneSettings(TaskSettings):
-    """Settings of fine-tuning."""
+    """Settings of fine-tuning, or of the importance pass (`compute_taylor`), which leaves out what trains."""
+
+    importance_mode: str | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

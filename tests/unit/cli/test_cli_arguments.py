@@ -254,10 +254,6 @@ def test_missing_or_impossible_models_are_refused(line, pieces):
     refused(line, *pieces)
 
 
-def test_the_pruning_flag_of_fine_tuning_is_not_swallowed():
-    refused("--model_name_or_path M --task_name x --compute_taylor True", "the pruning tools", kind=finetune)
-
-
 @pytest.mark.parametrize("name", ["reduce_memory", "cache_dir", "data_url", "local_rank", "overwrite_cache", "emb_linear", "multi_gpu"])
 def test_old_flags_are_accepted_and_say_so(name, capsys):
     value = " -1" if name == "local_rank" else " x" if name in ("cache_dir", "data_url", "emb_linear") else ""

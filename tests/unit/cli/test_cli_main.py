@@ -101,7 +101,7 @@ def test_no_verb_shows_the_verbs(capsys):
     assert all(verb in text for verb in ("finetune", "distill", "demo", "convert", "download", "flags"))
 
 
-@pytest.mark.parametrize("verb", ["", "finetune", "distill", "demo", "convert", "download"])
+@pytest.mark.parametrize("verb", ["", "finetune", "distill", "demo", "prune", "convert", "download"])
 def test_help_is_fast_and_does_not_import_the_framework(verb):
     code = (
         "import sys; from tinybert.cli.main import main; code = main(sys.argv[1:]);"

@@ -1,0 +1,242 @@
+"""Importance, pruning and what comes after it, on the demo set: a pruned student is an ordinary model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from tests.recipes.conftest import QUICK, distill, finetune, record
+from tinybert.cli.main import main
+from tinybert.cli.parser import parse
+from tinybert.engine import checkpoint
+from tinybert.errors import UserError
+from tinybert.models.cut import shape_words
+from tinybert.models.hub import resolve
+from tinybert.models.loading import load_classifier
+from tinybert.models.trace import base_of
+from tinybert.prune.importance import FOLDER, SCORES, read_importance
+from tinybert.recipes.prune import prune as recipe
+from tinybert.settings.prune import PruneArguments
+
+PASS = ("--task_name", "demo", "--max_seq_length", "32", "--batch_size", "32", "--compute_taylor", "True", "--logging_steps", "10")
+
+
+def prune(*words: object) -> None:
+    parsed = parse(PruneArguments, [*map(str, words)])
+    recipe(parsed.arguments, parsed.given, parsed.spelled)
+
+
+@pytest.fixture(scope="module")
+def scored(teacher, tmp_path_factory):
+    """A copy of the teacher's run with its importance scores."""
+    folder = tmp_path_factory.mktemp("scored") / "teacher"
+    shutil.copytree(teacher, folder)
+    finetune("--model_name_or_path", folder, *PASS, "--max_steps", "6")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def student(scored, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pruned") / "student"
+    prune(
+        "--model_path", scored, "--output_dir", folder, "--task", "demo", "--keep_heads", 2, "--num_layers", 3,
+        "--ffn_hidden_dim", 24, "--emb_hidden_dim", 12,
+    )  # fmt: skip
+    return folder
+
+
+def load(folder, needs_head=True):
+    labels = tuple(json.loads((resolve(str(folder)) / "config.json").read_text())["id2label"].values())
+    return load_classifier(str(folder), labels=labels, needs_head=needs_head)
+
+
+# === Importance ===
+
+
+def test_scores_lie_elsewhere_or_do_not_say_where_they_come_from(scored):
+    scores, facts = read_importance(scored / FOLDER)
+    assert len(scores) == 4 * 6 and scores["layers.3.linear1"].shape == (32, 64)
+    assert all((array >= 0).all() and array.any() for array in scores.values())
+    assert (facts["task"], facts["mode"], facts["batches"], facts["data"]["split"]) == ("demo", "eval", 6, "train")
+    assert facts["model"]["sha256"] == record(scored, "importance")["models"]["model"]["sha256"]
+    assert record(scored, "importance")["finished"] and "learning_rate" not in record(scored, "importance")["settings"]
+
+
+def test_a_pass_that_was_stopped_counts_a_batch_twice_or_not_at_all(scored, tmp_path, monkeypatch):
+    from tinybert.recipes import importance
+
+    line = ("--model_name_or_path", scored, *PASS, "--max_steps", "5", "--importance_mode", "train", "--checkpoint_steps", "2")
+    finetune(*line, "--output_dir", tmp_path / "whole")
+    real, calls = importance.task_loss_gradients, []
+
+    def stops(*args):
+        calls.append(args)
+        if len(calls) == 4:
+            raise RuntimeError("killed")
+        return real(*args)
+
+    monkeypatch.setattr(importance, "task_loss_gradients", stops)
+    with pytest.raises(RuntimeError, match="killed"):
+        finetune(*line, "--output_dir", tmp_path / "cut")
+    assert not (tmp_path / "cut" / FOLDER).exists()
+    assert checkpoint.newest(tmp_path / "cut" / "checkpoints" / "importance").name == "step_00000002"
+    monkeypatch.setattr(importance, "task_loss_gradients", real)
+    with pytest.raises(UserError, match="batches: was 5, is 4"):
+        finetune(*line, "--output_dir", tmp_path / "cut", "--resume", "auto", "--max_steps", "4")
+    finetune(*line, "--output_dir", tmp_path / "cut", "--resume", "auto")
+    assert (tmp_path / "cut" / FOLDER / SCORES).read_bytes() == (tmp_path / "whole" / FOLDER / SCORES).read_bytes()
+    assert not (tmp_path / "cut" / "checkpoints" / "importance").exists()
+
+
+def test_dropout_reaches_the_sound_pass_or_not_the_published_one(scored, tmp_path):
+    for name, more in (("a", ("--seed", "1")), ("b", ("--seed", "2")), ("c", ("--preset", "rosita", "--seed", "1"))):
+        finetune("--model_name_or_path", scored, *PASS, "--batch_size", "700", "--output_dir", tmp_path / name, *more)
+    a, b, c = (read_importance(tmp_path / name / FOLDER)[0]["layers.0.linear1"] for name in "abc")
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-9)  # one batch of all rows: only their order differs
+    assert np.abs(a - c).max() > 0.05 * a.max()
+
+
+def test_a_second_pass_replaces_the_first_unasked(scored, capsys):
+    with pytest.raises(UserError, match="already holds results of the importance stage"):
+        finetune("--model_name_or_path", scored, *PASS)
+    finetune("--model_name_or_path", scored, *PASS, "--max_steps", "6", "--resume", "auto")
+    assert "the importance is finished" in capsys.readouterr().out
+    with pytest.raises(UserError, match="finished, with other data or arguments:\n  .*batch"):
+        finetune("--model_name_or_path", scored, *PASS, "--max_steps", "5", "--resume", "auto")
+
+
+def test_what_the_pass_cannot_use_is_swallowed(scored, tmp_path, capsys):
+    finetune("--model_name_or_path", scored, *PASS, "--output_dir", tmp_path, "--max_steps", "1", "--learning_rate", "1e-4", "--do_eval")
+    shown = capsys.readouterr().err
+    assert "--learning_rate 0.0001 is not used: --compute_taylor makes one pass and updates nothing" in shown
+    assert "--do_eval True is not used: --compute_taylor scores nothing" in shown
+    finetune("--model_name_or_path", scored, *QUICK, "--task_name", "demo", "--max_seq_length", "32", "--do_eval", "--output_dir", tmp_path,
+             "--importance_mode", "train")  # fmt: skip
+    assert "--importance_mode train is not used: only --compute_taylor reads it" in capsys.readouterr().err
+
+
+# === Pruning ===
+
+
+def test_the_student_keeps_something_else_than_it_says(scored, student):
+    small, whole = load(student), load(scored)
+    assert shape_words(small.config) == "3 x 32, 2 heads of 8, feed-forward 24, embedding of rank 12"
+    assert not small.report.fresh and not small.report.unused
+    told = json.loads((student / "pruning.json").read_text())
+    assert told["shape"] == {"layers": [1, 2, 3], "heads": 2, "neurons": 24, "embedding_rank": 12}
+    assert told["parameters"] == small.parameters() < whole.parameters()
+    source = base_of(whole.model).encoder.layers[1].self_attn.k_proj.weight.numpy().reshape(32, 4, 8)
+    kept = base_of(small.model).encoder.layers[1].self_attn.k_proj.weight.numpy().reshape(32, 2, 8)
+    np.testing.assert_array_equal(kept, source[:, told["kept_heads"][1]])
+
+
+@pytest.mark.parametrize(
+    ("more", "layers"),
+    [
+        (("--layers", "2,4"), [2, 4]),
+        (("--layers", "uniform", "--num_layers", "2"), [2, 4]),
+        (("--layers", "top", "--num_layers", "1"), [4]),
+    ],
+    ids=str,
+)
+def test_other_layers_stay_than_were_named(teacher, tmp_path, more, layers):
+    prune("--model_path", teacher, "--output_dir", tmp_path / "student", *more)  # needs no importance
+    assert json.loads((tmp_path / "student" / "pruning.json").read_text())["shape"]["layers"] == layers
+    assert shape_words(load(tmp_path / "student").config) == f"{len(layers)} x 32, 4 heads"
+
+
+def test_the_published_command_line_is_not_understood(scored, tmp_path, capsys):
+    line = f"-model_path {scored} -output_dir {tmp_path} -task demo -keep_heads 1 -num_layers 2 -ffn_hidden_dim 64 -emb_hidden_dim -1"
+    assert main(["prune", *line.split(), "--preset", "rosita", "--name_by_shape"]) == 0
+    assert "heads of every layer by the scores of layer 1, as published" in capsys.readouterr().out
+    told = json.loads((tmp_path / "a1_l2_f64_e-1" / "pruning.json").read_text())
+    assert told["kept_heads"][0] == told["kept_heads"][1]
+
+
+def test_a_pruned_model_cannot_be_pruned_again(student, tmp_path):
+    shutil.copytree(student, tmp_path / "first")
+    with pytest.raises(UserError, match="importance_score/taylor.json is missing"):
+        prune("--model_path", tmp_path / "first", "--output_dir", tmp_path / "second", "--keep_heads", 1)
+    finetune("--model_name_or_path", tmp_path / "first", *PASS, "--max_steps", "2")
+    prune("--model_path", tmp_path / "first", "--output_dir", tmp_path / "second", "--keep_heads", 1, "--emb_hidden_dim", 6)
+    assert shape_words(load(tmp_path / "second").config) == "3 x 32, 1 head of 8, feed-forward 24, embedding of rank 6"
+    with pytest.raises(UserError, match="--emb_hidden_dim 20 is above what the word embedding has, rank 12, as an earlier pruning left it"):
+        prune("--model_path", tmp_path / "first", "--output_dir", tmp_path / "third", "--emb_hidden_dim", 20)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--keep_heads", 5), "--keep_heads 5 is more than the 4 heads in a layer of the model. Keep at most 4"),
+        (("--ffn_hidden_dim", 65), "--ffn_hidden_dim 65 is more than the 64 feed-forward neurons"),
+        (("--num_layers", 5), "--num_layers 5 is more than the 4 layers of the model"),
+        (("--layers", "1,5"), "--num_layers 5 is more than the 4 layers"),
+        (("--emb_hidden_dim", 33), "--emb_hidden_dim 33 is above what the word embedding has, hidden size 32"),
+        (("--emb_hidden_dim", 0), "--emb_hidden_dim got 0"),
+        (("--layers", "3,1"), "expected bottom, top, uniform, or different numbers in rising order"),
+        (("--layers", "1,2", "--num_layers", 3), "--layers 1,2 are 2 layers, --num_layers says 3"),
+        ((), "nothing would be pruned: the model has this shape already"),
+        (("--keep_heads", 2, "--task", "SST-2"), "was computed on demo, not on SST-2"),
+    ],
+    ids=str,
+)
+def test_an_impossible_pruning_writes_something(scored, tmp_path, more, message):
+    with pytest.raises(UserError) as caught:
+        prune("--model_path", scored, "--output_dir", tmp_path / "student", *more)
+    assert message in str(caught.value) and not (tmp_path / "student").exists()
+
+
+def test_importance_of_another_model_or_none_is_used(scored, teacher, encoder, tmp_path):
+    shutil.copytree(teacher, tmp_path / "other")
+    line = ("--model_path", tmp_path / "other", "--output_dir", tmp_path / "student", "--keep_heads", 2)
+    with pytest.raises(UserError) as caught:
+        prune(*line, "--task", "demo")
+    assert f"run_glue.py --compute_taylor True --task_name demo --model_name_or_path {tmp_path / 'other'}" in str(caught.value)
+    shallow = tmp_path / "shallow"
+    prune("--model_path", scored, "--output_dir", shallow, "--num_layers", 3)
+    with pytest.raises(UserError, match="holds the importance of another model"):
+        prune("--model_path", shallow, "--output_dir", tmp_path / "student", "--keep_heads", 2, "--importance", scored)
+    with pytest.raises(UserError, match="has no trained classifier"):
+        prune("--model_path", encoder, "--output_dir", tmp_path / "student", "--num_layers", 3)
+    broken = shutil.copytree(scored / FOLDER, tmp_path / "broken")
+    (broken / SCORES).write_bytes((broken / SCORES).read_bytes()[:-8])
+    with pytest.raises(UserError, match="holds no whole importance scores"):
+        prune("--model_path", scored, "--output_dir", tmp_path / "student", "--keep_heads", 2, "--importance", broken)
+
+
+# === The student as an ordinary model ===
+
+
+def test_a_pruned_student_cannot_be_distilled_scored_or_trained(teacher, student, tmp_path):
+    line = ("--task_name", "demo", "--max_seq_length", "32", *QUICK, "--student_model_name_or_path", student)
+    distill(*line, "--teacher_path", teacher, "--stage", "both", "--attention_heads", "average", "--max_steps", "3", "--output_dir",
+            tmp_path / "both")  # fmt: skip
+    assert record(tmp_path / "both", "intermediate")["projection"]["mode"] == "none"
+    emd = ("--method", "emd", "--use_att", "False", "--max_steps", "3", "--output_dir", tmp_path / "emd")
+    distill(*line, "--teacher_path", teacher, *emd)
+    with pytest.raises(UserError, match="the teacher has 4 attention heads and the student 2"):
+        distill(*line, "--teacher_path", teacher, "--stage", "intermediate", "--output_dir", tmp_path / "refused")
+    for run in ("both", "emd"):
+        trained = load(tmp_path / run)
+        assert shape_words(trained.config) == "3 x 32, 2 heads of 8, feed-forward 24, embedding of rank 12"
+        distill("--task_name", "demo", "--max_seq_length", "32", "--do_eval", "--do_predict", "--student_model_name_or_path",
+                tmp_path / run, "--output_dir", tmp_path / run)  # fmt: skip
+    finetune("--model_name_or_path", student, "--task_name", "demo", "--max_seq_length", "32", *QUICK, "--max_steps", "2",
+             "--output_dir", tmp_path / "plain")  # fmt: skip
+
+
+def test_distilling_a_pruned_student_ends_elsewhere_after_a_stop(teacher, student, tmp_path):
+    line = (
+        "--task_name", "demo", "--max_seq_length", "32", *QUICK, "--student_model_name_or_path", student, "--teacher_path", teacher,
+        "--learning_rate", "1e-3", "--checkpoint_steps", "2", "--keep_checkpoints", "9", "--max_steps", "4",
+    )  # fmt: skip
+    distill(*line, "--output_dir", tmp_path / "run")
+    final = (tmp_path / "run" / "final" / "model_state.pdparams").read_bytes()
+    shutil.rmtree(tmp_path / "run" / "final")
+    shutil.rmtree(tmp_path / "run" / "best_model")
+    resume = tmp_path / "run" / "checkpoints" / "prediction" / "step_00000002"
+    distill(*line, "--output_dir", tmp_path / "run", "--resume", resume)
+    assert (tmp_path / "run" / "final" / "model_state.pdparams").read_bytes() == final

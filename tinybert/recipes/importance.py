@@ -1,0 +1,168 @@
+"""Which weights of a fine-tuned model matter for its task: one pass over the training rows, for pruning.
+
+It can: every task that can be fine-tuned; with or without dropout; a part of the rows (`--max_steps`); resume.
+Its limits: one process; gradients of gold labels, not of a teacher.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+from tinybert import runtime
+from tinybert.data.batches import Batches
+from tinybert.engine import checkpoint
+from tinybert.engine.checkpoint import Checkpoint, differences
+from tinybert.engine.progress import Progress
+from tinybert.engine.run_folder import RunFolder
+from tinybert.engine.signals import listening
+from tinybert.errors import Interrupted, UserError
+from tinybert.models.loading import LoadedModel, load_classifier
+from tinybert.models.students import check_positions
+from tinybert.prune.importance import FACTS, FOLDER, GradientSums, read_importance, task_loss_gradients, write_importance
+from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
+from tinybert.recipes.continuing import FREE
+from tinybert.recipes.task_data import TaskData, announce_outputs, task_of, tensors
+from tinybert.settings.resolve import resolve_finetune
+
+STAGE = "importance"
+
+
+def importance(arguments, given: set[str]) -> None:
+    """Accumulate importance as `run_glue.py --compute_taylor` asks, into `importance_score` of the output folder."""
+    # === Check everything before work starts ===
+    if runtime.world_size() > 1:
+        raise UserError("--compute_taylor runs in one process: start it without paddle.distributed.launch.")
+    task = task_of(arguments)
+    resolved = resolve_finetune(arguments, given, task.name, not task.is_pair)
+    settings = resolved["finetune"]
+    output = _output(arguments, task.folder)
+    run = RunFolder(output, STAGE)
+    run.refuse(bool(arguments.resume), arguments.overwrite_output_dir, (FOLDER,))
+    resume = checkpoint.find(run.checkpoints, arguments.resume) if arguments.resume else None
+    announce(f"importance of the weights of {arguments.model_name_or_path} on {task.name}, result in {output / FOLDER}", resolved)
+    announce_outputs(task, arguments)
+    device = runtime.set_device(arguments.device)
+    loaded = load_classifier(arguments.model_name_or_path, labels=task.labels, needs_head=True, do_lower_case=settings.do_lower_case)
+    check_type("model", "model_type", arguments, given, loaded)
+    check_positions("model", loaded, settings.max_seq_length)
+    model = describe_model("model", loaded)
+    split = "train_aug" if settings.use_aug else "train"
+    data = TaskData.find(task, arguments, [split], loaded.tokenizer, settings.max_seq_length)
+    store = data.store(split)
+    batches = Batches(
+        store,
+        settings.batch_size,
+        seed=settings.seed,
+        pad_to=settings.max_seq_length if settings.pad_to_max_length else None,
+        drop_last=settings.drop_last,
+    )
+    total = min(batches.steps_per_epoch, settings.max_steps if settings.max_steps > 0 else batches.steps_per_epoch)
+    used = {name: value for name, value, _ in settings.as_table() if name not in FREE}
+    fingerprint = {**used, **data.identity(store), "model": model["sha256"], "batches": total}
+    if arguments.resume == "auto" and _finished(run, fingerprint):
+        print(f"the importance is finished: {output / FOLDER}", flush=True)
+        return
+    if resume:
+        checkpoint.check(resume, fingerprint, arguments.resume_changed)
+    if arguments.overwrite_output_dir:
+        run.clear((FOLDER,))
+    record_start(run, resolved, "finetune", device, {"model": model}, {split: store})
+
+    # === Accumulate ===
+    sums = GradientSums(loaded.model)
+    loss = _accumulate(arguments, settings, run, loaded, batches, total, sums, resume, fingerprint)
+    facts = {
+        "format": 1,
+        "model": {"source": model["source"], "sha256": model["sha256"]},
+        "task": task.name,
+        "data": {"split": split, "rows": len(store), "sha256": store.meta["source_sha256"]},
+        "mode": settings.importance_mode,
+        "batches": total,
+        "batch_size": settings.batch_size,
+        "mean_loss": loss,
+        "fingerprint": fingerprint,
+        "versions": runtime.versions(),
+    }
+    write_importance(output, sums.scores(), facts)
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    record_end(run)
+    print(f"importance of {len(sums.sums)} matrices over {total} batches, mean loss {loss:.4f}: {output / FOLDER}", flush=True)
+
+
+def _output(arguments, task_folder: str) -> Path:
+    """Where the scores go: where it is said, else to the model, else where fine-tuning would have put one."""
+    named = Path(arguments.model_name_or_path).expanduser()
+    return Path(arguments.output_dir or (named if named.is_dir() else Path("pretrained_models") / task_folder))
+
+
+def _finished(run: RunFolder, fingerprint: dict) -> bool:
+    if not (run.path / FOLDER / FACTS).is_file():
+        return False
+    changed = differences(read_importance(run.path / FOLDER)[1]["fingerprint"], fingerprint)
+    if changed:
+        raise UserError(
+            f"{run.path / FOLDER} is finished, with other data or arguments:\n  "
+            + "\n  ".join(changed)
+            + "\nReplace it with --overwrite_output_dir, or choose another --output_dir."
+        )
+    return True
+
+
+def _accumulate(
+    arguments,
+    settings,
+    run: RunFolder,
+    loaded: LoadedModel,
+    batches: Batches,
+    total: int,
+    sums: GradientSums,
+    resume: Path | None,
+    fingerprint: dict,
+) -> float:
+    """Add up the gradients of `total` micro-batches and return their mean loss; a signal saves what there is."""
+    model, step, losses = loaded.model, 0, 0.0
+    if resume:
+        saved = checkpoint.read(resume)
+        sums.load_arrays(saved.participants)
+        step, losses = saved.state["step"], saved.state["losses"]
+        runtime.set_threads(saved.state["threads"])
+        print(f"resuming from {resume} at batch {step}", flush=True)
+    model.train() if settings.importance_mode == "train" else model.eval()
+    for parameter in model.parameters():
+        parameter.stop_gradient = True
+    for weight in sums.matrices.values():
+        weight.stop_gradient = False
+
+    def save() -> None:
+        state = {"step": step, "losses": losses, "fingerprint": fingerprint, "threads": runtime.threads()}
+        checkpoint.write(run.checkpoints, step, Checkpoint({}, {}, state, sums.arrays()), keep=1)
+
+    progress = Progress(STAGE, total, step, shown=True)
+    saved_at = started = time.monotonic()
+    rows = 0
+    try:
+        with listening() as stop:
+            while step < total:
+                for batch in batches.step(0, step):
+                    runtime.seed_step(settings.seed, STAGE, step, 0, 0)
+                    losses += task_loss_gradients(model, tensors(batch))
+                    sums.add()
+                    model.clear_gradients()
+                    rows += len(batch.rows)
+                step += 1
+                progress.advance()
+                if step % settings.logging_steps == 0 or step == total:
+                    progress.report(step, {"loss": losses / step}, rows / (time.monotonic() - started))
+                due = time.monotonic() - saved_at > 60 * arguments.checkpoint_minutes
+                if arguments.checkpoint_steps:
+                    due = step % arguments.checkpoint_steps == 0
+                if (due or stop.signal) and step < total:
+                    save()
+                    saved_at = time.monotonic()
+                if stop.signal and step < total:
+                    raise Interrupted(stop.signal, f"stopped after batch {step}; continue with --resume auto")
+    finally:
+        progress.close()
+    return losses / total

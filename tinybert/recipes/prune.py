@@ -1,0 +1,152 @@
+"""A student cut out of a fine-tuned model, which needs no general distillation: ROSITA's one-step pruning.
+
+It can: fewer heads and feed-forward neurons by first-order importance, fewer layers, a factorised word embedding, in any combination and
+of any head size; models that were pruned before.
+Its limits: every layer keeps the same number of heads and neurons; the width of the model stays. What is cut is learnt again by
+distillation (task_distill.py).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tinybert import runtime
+from tinybert.errors import UserError
+from tinybert.mapping import LayerMap
+from tinybert.models.cut import shape_words
+from tinybert.models.hub import resolve
+from tinybert.models.loading import LoadedModel, load_as_it_is
+from tinybert.models.saving import save_model
+from tinybert.prune.importance import FACTS, FOLDER, read_importance
+from tinybert.prune.reduction import Kept, Shape, check_shape, choose, needs_importance, pruned
+from tinybert.recipes.announce import describe_model
+from tinybert.recipes.convert import check_output
+from tinybert.settings.prune import LAYER_RULES, PruneSettings, resolve_prune
+
+RECORD = "pruning.json"
+
+
+def prune(arguments, given: set[str], spelled: dict[str, str]) -> None:
+    """Read `--model_path`, choose what stays, write the student to `--output_dir`."""
+    # === Check everything before work starts ===
+    settings = resolve_prune(arguments)
+    source = resolve(arguments.model_path)
+    output = Path(arguments.output_dir)
+    if not arguments.name_by_shape:
+        check_output(source, output, arguments.overwrite_output_dir)
+    print(f"pruning {source}", settings.as_text(), sep="\n", flush=True)
+    loaded, _ = load_as_it_is(str(source))
+    model = describe_model("model", loaded)
+    _refuse_without_head(loaded)
+    wanted = _wanted(settings, loaded)
+    if arguments.name_by_shape:
+        output = output / _name(wanted)
+        check_output(source, output, arguments.overwrite_output_dir)
+    importance, facts = None, {}
+    if needs_importance(loaded, wanted):
+        folder = _importance_folder(arguments, source)
+        importance, facts = read_importance(folder)
+        _check_origin(folder, facts, model, arguments)
+        print(f"importance: {folder}, {facts['task']}, {facts['batches']} batches in {facts['mode']} mode", flush=True)
+
+    # === Cut ===
+    first_layer_heads = settings.standing_counter and wanted.neurons == Shape.of(loaded).neurons
+    kept = choose(loaded, wanted, importance, first_layer_heads)
+    for line in _choice_lines(wanted, kept, Shape.of(loaded), first_layer_heads):
+        print(line, flush=True)
+    student, energy = pruned(loaded, wanted, kept)
+    if energy < 1:
+        print(f"word embedding: rank {wanted.rank} keeps {energy:.1%} of the squares of its numbers", flush=True)
+    record = {
+        "model": model,
+        "shape": {"layers": wanted.layers, "heads": wanted.heads, "neurons": wanted.neurons, "embedding_rank": wanted.rank},
+        "preset": arguments.preset,
+        "importance": facts,
+        "kept_heads": [heads.tolist() for heads in kept.heads],
+        "kept_neurons": [neurons.tolist() for neurons in kept.neurons],
+        "embedding_squares_kept": energy,
+        "parameters": student.parameters(),
+        "versions": runtime.versions(),
+    }
+    save_model(output, student.model, student.family, student.tokenizer, loaded.labels or (), record=(RECORD, record))
+    share = student.parameters() / loaded.parameters()
+    print(f"student: {student.family.model_type} {shape_words(student.config)}, {student.parameters():,} parameters ({share:.1%})")
+    print(f"written: {output}", flush=True)
+
+
+def _refuse_without_head(loaded: LoadedModel) -> None:
+    if loaded.report.fresh:
+        raise UserError(
+            f"{loaded.report.source} has no trained classifier: it was pre-trained, not fine-tuned.\nPrune a fine-tuned model "
+            "(benchmark/glue/run_glue.py): what matters in it depends on its task."
+        )
+
+
+def _wanted(settings: PruneSettings, loaded: LoadedModel) -> Shape:
+    """The shape that the settings ask for, checked against the model."""
+    there = Shape.of(loaded)
+    depth = settings.num_layers or len(there.layers)
+    if settings.layers not in LAYER_RULES:
+        layers = tuple(int(number) for number in settings.layers.split(","))
+    elif depth > len(there.layers):
+        layers = tuple(range(1, depth + 1))  # refused below
+    else:
+        layers = tuple(entry for _, entry in LayerMap.create(settings.layers, depth, len(there.layers)).hidden if entry)
+    rank = settings.emb_hidden_dim if settings.emb_hidden_dim is not None else there.rank
+    wanted = Shape(layers, settings.keep_heads or there.heads, settings.ffn_hidden_dim or there.neurons, rank)
+    check_shape(loaded, wanted)
+    if wanted == there:
+        raise UserError(
+            "nothing would be pruned: the model has this shape already.\nGive --keep_heads, --ffn_hidden_dim, --num_layers or "
+            "--emb_hidden_dim, or --preset rosita for the published numbers."
+        )
+    return wanted
+
+
+def _name(shape: Shape) -> str:
+    return f"a{shape.heads}_l{len(shape.layers)}_f{shape.neurons}_e{shape.rank or -1}"
+
+
+def _importance_folder(arguments, source: Path) -> Path:
+    """Where the importance scores of a model lie.
+
+    Raises:
+        UserError: nowhere; with the command that makes them.
+    """
+    if arguments.importance is not None:
+        places = [arguments.importance, arguments.importance / FOLDER]
+    else:
+        places = [Path(arguments.model_path).expanduser() / FOLDER, source / FOLDER, source.parent / FOLDER]
+    found = next((place for place in places if (place / FACTS).is_file()), None)
+    if found is None:
+        task = arguments.task_name or "<TASK>"
+        raise UserError(
+            f"there are no importance scores of {arguments.model_path}: {places[0] / FACTS} is missing.\nHeads and neurons are chosen by "
+            "them. Make them with:\n"
+            f"  python benchmark/glue/run_glue.py --compute_taylor True --task_name {task} --model_name_or_path {arguments.model_path}"
+        )
+    return found
+
+
+def _check_origin(folder: Path, facts: dict, model: dict, arguments) -> None:
+    if facts["model"]["sha256"] != model["sha256"]:
+        raise UserError(
+            f"{folder} holds the importance of another model ({facts['model']['source']}, sha256 {str(facts['model']['sha256'])[:12]}); "
+            f"{model['source']} has sha256 {str(model['sha256'])[:12]}.\nMake them for this model: run_glue.py --compute_taylor True "
+            f"--model_name_or_path {arguments.model_path}"
+        )
+    if arguments.task_name is not None and _plain(arguments.task_name) != _plain(facts["task"]):
+        raise UserError(f"{folder} was computed on {facts['task']}, not on {arguments.task_name}.\nGive the task of the model, or none.")
+
+
+def _plain(task: str) -> str:
+    return task.lower().replace("-", "").replace("_", "")
+
+
+def _choice_lines(wanted: Shape, kept: Kept, there: Shape, first_layer_heads: bool) -> list[str]:
+    if wanted.heads == there.heads:
+        return [f"layers that stay: {', '.join(map(str, wanted.layers))}"]
+    lines = ["heads of every layer by the scores of layer 1, as published"] if first_layer_heads else []
+    for layer, heads in zip(wanted.layers, kept.heads, strict=True):
+        lines.append(f"layer {layer}: heads {', '.join(str(head + 1) for head in heads)}")
+    return lines
