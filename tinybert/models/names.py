@@ -12,8 +12,6 @@ import numpy as np
 # (pattern in the Hugging Face spelling, PaddleNLP's spelling, transposed?); {i} is a number
 _PAIRS: tuple[tuple[str, str, bool], ...] = (
     ("embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight", False),
-    ("embeddings.word_embeddings1.weight", "embeddings.word_embeddings.weight", False),  # ROSITA's two factors
-    ("embeddings.word_embeddings2.weight", "embeddings.word_embeddings.up.weight", True),
     ("embeddings.position_embeddings.weight", "embeddings.position_embeddings.weight", False),
     ("embeddings.token_type_embeddings.weight", "embeddings.token_type_embeddings.weight", False),
     ("embeddings.task_type_embeddings.weight", "embeddings.task_type_embeddings.weight", False),
@@ -27,6 +25,11 @@ _PAIRS: tuple[tuple[str, str, bool], ...] = (
     ("encoder.layer.{i}.output.dense.{p}", "encoder.layers.{i}.linear2.{p}", True),
     ("encoder.layer.{i}.output.LayerNorm.{p}", "encoder.layers.{i}.norm2.{p}", False),
     ("pooler.dense.{p}", "pooler.dense.{p}", True),
+)
+# the two factors of ROSITA's embedding, which are read and never written
+_FACTORS = (
+    ("embeddings.word_embeddings1.weight", "embeddings.word_embeddings.weight", False),
+    ("embeddings.word_embeddings2.weight", "embeddings.word_embeddings.up.weight", True),
 )
 # names that stand beside the encoder, not inside it
 _HEADS: tuple[tuple[str, str, bool], ...] = (
@@ -53,7 +56,7 @@ def _compile(pairs: tuple[tuple[str, str, bool], ...]) -> list[tuple[re.Pattern[
     return [(_pattern(source), target, transposed) for source, target, transposed in pairs]
 
 
-_ENCODER_RULES, _HEAD_RULES = _compile(_PAIRS), _compile(_HEADS)
+_ENCODER_RULES, _HEAD_RULES = _compile((*_PAIRS, *_FACTORS)), _compile(_HEADS)
 # the way back: the same pairs, read from right to left
 _BACK = _compile(tuple(("{base}." + ours, "{prefix}" + theirs, flip) for theirs, ours, flip in _PAIRS)) + _compile(
     tuple((ours, theirs, flip) for theirs, ours, flip in _HEADS)

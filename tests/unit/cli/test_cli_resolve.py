@@ -173,7 +173,7 @@ def test_no_setting_is_left_without_a_value(preset, regression):
 
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_presets_name_only_real_options_with_allowed_values(preset):
-    options = options_of(TaskDistillArguments)
+    options = {**options_of(FinetuneArguments), **options_of(TaskDistillArguments)}
     for table in (
         PRESETS[preset].both,
         PRESETS[preset].intermediate,
