@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
+from tests import tiny
 from tests.recipes.conftest import QUICK, distill, finetune, record
 from tinybert.cli.main import main
 from tinybert.cli.parser import parse
@@ -15,7 +16,7 @@ from tinybert.engine import checkpoint
 from tinybert.errors import UserError
 from tinybert.models.cut import shape_words
 from tinybert.models.hub import resolve
-from tinybert.models.loading import load_classifier
+from tinybert.models.loading import load_as_it_is, load_classifier
 from tinybert.models.trace import base_of
 from tinybert.prune.importance import FOLDER, SCORES, read_importance
 from tinybert.recipes.prune import prune as recipe
@@ -240,3 +241,10 @@ def test_distilling_a_pruned_student_ends_elsewhere_after_a_stop(teacher, studen
     resume = tmp_path / "run" / "checkpoints" / "prediction" / "step_00000002"
     distill(*line, "--output_dir", tmp_path / "run", "--resume", resume)
     assert (tmp_path / "run" / "final" / "model_state.pdparams").read_bytes() == final
+
+
+def test_outputs_without_names_become_a_regression(tmp_path):
+    tiny.model_folder(tmp_path / "model", labels=("LABEL_0", "LABEL_1", "LABEL_2"))
+    prune("--model_path", tmp_path / "model", "--output_dir", tmp_path / "student", "--emb_hidden_dim", 4)
+    model, config = load_as_it_is(str(tmp_path / "student"))
+    assert model.config.num_labels == 3 and model.labels is None and "problem_type" not in config

@@ -80,9 +80,7 @@ def config_as(loaded: LoadedModel, source_config: dict, layout: str) -> dict:
         UserError: Hugging Face's class would compute something else.
     """
     encoder = base_of(loaded.model).config
-    outputs = int(encoder.num_labels)
-    names = loaded.labels or (tuple(f"LABEL_{i}" for i in range(outputs)) if outputs > 1 else ())
-    config = config_dict(loaded.model, loaded.family, names)
+    config = config_dict(loaded.model, loaded.family, loaded.output_names)
     if source_config.get("problem_type"):
         config["problem_type"] = source_config["problem_type"]
     if not has_head(loaded):

@@ -62,6 +62,12 @@ class LoadedModel:
         """The PaddleNLP configuration object of the encoder."""
         return base_of(self.model).config
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The label names, LABEL_<i> where classes have none; empty for a regression."""
+        outputs = int(self.config.num_labels)
+        return self.labels or (tuple(f"LABEL_{i}" for i in range(outputs)) if outputs > 1 else ())
+
     def parameters(self) -> int:
         """How many numbers the model holds, projections left out."""
         return sum(int(np.prod(parameter.shape)) for parameter in self.model.parameters())

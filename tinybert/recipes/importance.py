@@ -141,7 +141,7 @@ def _accumulate(
 
     progress = Progress(STAGE, total, step, shown=True)
     saved_at = started = time.monotonic()
-    rows = 0
+    rows, tokens = 0, 0.0
     try:
         with listening() as stop:
             while step < total:
@@ -150,11 +150,12 @@ def _accumulate(
                     losses += task_loss_gradients(model, tensors(batch))
                     sums.add()
                     model.clear_gradients()
-                    rows += len(batch.rows)
+                    rows, tokens = rows + len(batch.rows), tokens + float(batch.attention_mask.sum())
                 step += 1
                 progress.advance()
                 if step % settings.logging_steps == 0 or step == total:
-                    progress.report(step, {"loss": losses / step}, rows / (time.monotonic() - started))
+                    seconds = max(time.monotonic() - started, 1e-9)
+                    progress.report(step, {"loss": losses / step}, rows / seconds, tokens / seconds)
                 due = time.monotonic() - saved_at > 60 * arguments.checkpoint_minutes
                 if arguments.checkpoint_steps:
                     due = step % arguments.checkpoint_steps == 0

@@ -68,7 +68,7 @@ def prune(arguments, given: set[str], spelled: dict[str, str]) -> None:
         "parameters": student.parameters(),
         "versions": runtime.versions(),
     }
-    save_model(output, student.model, student.family, student.tokenizer, loaded.labels or (), record=(RECORD, record))
+    save_model(output, student.model, student.family, student.tokenizer, loaded.output_names, record=(RECORD, record))
     share = student.parameters() / loaded.parameters()
     print(f"student: {student.family.model_type} {shape_words(student.config)}, {student.parameters():,} parameters ({share:.1%})")
     print(f"written: {output}", flush=True)
