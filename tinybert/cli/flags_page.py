@@ -8,6 +8,7 @@ from tinybert.settings.arguments import (
     DoctorArguments,
     DownloadArguments,
     FinetuneArguments,
+    GeneralDistillArguments,
     TaskDistillArguments,
 )
 from tinybert.settings.options import Arguments, Option, options_of
@@ -17,6 +18,7 @@ from tinybert.settings.prune import PruneArguments
 SCRIPTS: dict[str, type[Arguments]] = {
     "task_distill.py": TaskDistillArguments,
     "benchmark/glue/run_glue.py": FinetuneArguments,
+    "general_distill.py": GeneralDistillArguments,
     "python -m tinybert demo": DemoArguments,
     "python -m tinybert prune": PruneArguments,
     "python -m tinybert convert": ConvertArguments,

@@ -18,6 +18,10 @@ _VERBS = {
     "distill": (
         "distil a teacher into a student (task_distill.py)", "TaskDistillArguments", "task_distill:task_distill",
     ),
+    "general": (
+        "distil a pre-trained teacher into a general student (general_distill.py)",
+        "GeneralDistillArguments", "general_distill:general_distill",
+    ),
     "demo": ("both of them in small, on the data that comes with the package", "DemoArguments", "demo:demo"),
     "prune": ("cut a fine-tuned model down to a student", "prune:PruneArguments", "prune:prune"),
     "convert": ("write a model in Hugging Face's or PaddleNLP's layout", "ConvertArguments", "convert:convert"),

@@ -1,0 +1,232 @@
+"""General distillation on tiny models: what it leaves, what it learns, how it continues, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import tiny
+from tests.recipes.conftest import logged, record
+from tests.recipes.test_exact_resume import Cut, _assert_equal, _cut_after, _everything
+from tinybert.cli.parser import parse
+from tinybert.errors import UserError
+from tinybert.models.loading import load_encoder
+from tinybert.models.weights import read_pdparams, write_pdparams
+from tinybert.recipes.general_distill import general_distill
+from tinybert.settings.arguments import GeneralDistillArguments
+
+LENGTH = 16
+
+
+def write_epoch(folder: Path, number: int, rows: int, length: int = LENGTH, words: list[str] | None = None) -> None:
+    """An epoch in the published format: pairs of segments, a rule of the words to learn, one masked token each."""
+    random = np.random.default_rng(number)
+    words = words or [word for word in tiny.WORDS if word not in tiny.SPECIAL]
+    lines = []
+    for _ in range(rows):
+        sizes = random.integers(1, (length - 3) // 2 + 1, 2)
+        first, second = ([words[i] for i in random.integers(0, len(words), size)] for size in sizes)
+        tokens = ["[CLS]", *first, "[SEP]", *second, "[SEP]"]
+        segments = [0] * (len(first) + 2) + [1] * (len(second) + 1)
+        lines.append({
+            "tokens": tokens, "segment_ids": segments, "is_random_next": False, "masked_lm_positions": [1], "masked_lm_labels": tokens[1:2],
+        })  # fmt: skip
+    (folder / f"epoch_{number}.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / f"epoch_{number}_metrics.json").write_text(json.dumps({"num_training_examples": rows, "max_seq_len": length}))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> dict[str, Path]:
+    """Two epochs of different sizes, and a teacher of six layers that has a masked-LM head and no classifier."""
+    root = tmp_path_factory.mktemp("general")
+    (root / "data").mkdir()
+    write_epoch(root / "data", 0, 44)
+    write_epoch(root / "data", 1, 60)
+    tiny.model_folder(root / "teacher", num_hidden_layers=6, seed=3)
+    path = root / "teacher" / "model_state.pdparams"
+    arrays = {name: array for name, array in read_pdparams(path).items() if not name.startswith(("classifier", "bert.pooler"))}
+    write_pdparams(path, {**arrays, "cls.predictions.transform.weight": np.ones((16, 16), "float32")})
+    return {"data": root / "data", "teacher": root / "teacher", "root": root}
+
+
+def run(world, output: Path, *more: object, **instead: object) -> Path:
+    """`general_distill.py` in this process."""
+    values = {
+        "pregenerated_data": world["data"], "teacher_model": world["teacher"], "output_dir": output, "student_layers": 4,
+        "student_hidden": 12, "student_heads": 2, "batch_size": 4, "learning_rate": 1e-2, "max_steps": 8, "logging_steps": 3,
+        "save_steps": 5, "checkpoint_steps": 2, "keep_checkpoints": 3, "held_out_sequences": 4, "device": "cpu", **instead,
+    }  # fmt: skip
+    words = [word for name, value in values.items() if value is not None for word in (f"--{name}", value)]
+    parsed = parse(GeneralDistillArguments, [str(word) for word in (*words, *more)])
+    general_distill(parsed.arguments, parsed.given, parsed.spelled)
+    return output
+
+
+def test_the_student_learns_nothing_or_parts_are_missing_from_the_log(world, tmp_path, capsys):
+    output = run(world, tmp_path / "run", max_steps=60)
+    lines, evaluations = logged(output, "general"), logged(output, "general", "evaluation")
+    assert {"embd", "hidn", "attn", "loss", "tokens_per_second"} <= lines[0].keys()
+    assert lines[0]["loss"] == pytest.approx(sum(lines[0][name] for name in ("embd", "hidn", "attn")), rel=1e-5)
+    assert evaluations[-1]["held_out_loss"] < 0.8 * evaluations[0]["held_out_loss"]
+    shown = capsys.readouterr().out
+    assert "tokens/s, ETA" in shown and "student layer  4   <- teacher layer  6" in shown  # 4 of 6: uneven, and printed
+    entry = record(output, "general")
+    assert entry["layer_map"] == [[0, 0], [1, 2], [2, 3], [3, 4], [4, 6]]
+    assert [entry["data"][name]["rows"] for name in ("epoch 0", "epoch 1", "held_out")] == [40, 56, 4]
+    assert entry["steps_per_epoch"] == 10 and any("pooler" in name for name in entry["not_reached"])
+
+
+@pytest.mark.parametrize("projection", ["shared", "per_layer"])
+def test_the_general_student_is_no_student_for_task_distill(world, tmp_path, projection):
+    from tinybert.recipes.task_distill import task_distill
+    from tinybert.settings.arguments import TaskDistillArguments
+
+    general = run(world, tmp_path / "general", projection=projection)
+    arrays = read_pdparams(general / "best_general_model" / "model_state.pdparams")
+    assert ("tinybert.fit_denses.4.weight" in arrays) == (projection == "per_layer") != ("tinybert.fit_dense.weight" in arrays)
+    assert not any(name.startswith("classifier") for name in arrays)
+    tiny.learnable_rows(tmp_path / "SST-2", {"train": 16, "dev": 8}, seed=5)
+    tiny.model_folder(tmp_path / "tuned", labels=("0", "1"), num_hidden_layers=8)
+    words = [
+        "--task_name", "SST-2", "--data_dir", tmp_path / "SST-2", "--teacher_path", tmp_path / "tuned", "--stage", "both",
+        "--student_model_name_or_path", general / "final_general_model", "--output_dir", tmp_path / "task", "--max_steps", 2,
+        "--max_seq_length", LENGTH, "--device", "cpu", "--allow_weak_teacher", "--learning_rate", 1e-6,
+    ]  # fmt: skip
+    parsed = parse(TaskDistillArguments, list(map(str, words)))
+    task_distill(parsed.arguments, parsed.given, parsed.spelled)
+    entry = record(tmp_path / "task", "intermediate")
+    assert entry["projection"] == {"mode": projection, "origin": "from the student's checkpoint"}
+    assert all(name.startswith("classifier") for name in entry["models"]["student"]["fresh"])
+    last = read_pdparams(general / "final_general_model" / "model_state.pdparams")
+    after = read_pdparams(tmp_path / "task" / "final_inter_model" / "model_state.pdparams")
+    for name, array in last.items():
+        np.testing.assert_allclose(after[name], array, atol=1e-4, err_msg=name)
+
+
+def test_paddlenlp_cannot_read_the_general_student(world, tmp_path):
+    import paddle
+    from paddlenlp.transformers import TinyBertModel
+
+    folder = run(world, tmp_path / "run", max_steps=2, projection="per_layer") / "final_general_model"
+    theirs = TinyBertModel.from_pretrained(str(folder))
+    theirs.eval()
+    ours = load_encoder(str(folder))
+    ours.model.eval()
+    batch = tiny.batch()
+    states = theirs(batch.input_ids, batch.token_type_ids, attention_mask=batch.attention_mask)
+    hidden = ours.model.tinybert(batch.input_ids, batch.token_type_ids, attention_mask=batch.attention_mask)
+    assert paddle.allclose(states[0], hidden[0], atol=1e-6)
+    np.testing.assert_array_equal(theirs.fit_denses[4].weight.numpy(), ours.projections["fit_denses.4.weight"])
+
+
+# === Resuming ===
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"preset": "huawei", "gradient_accumulation_steps": 2}, {"preset": "paddlenlp", "layer_map": "uniform"}]
+)
+def test_a_resumed_run_differs_from_an_uninterrupted_one(world, tmp_path, monkeypatch, more):
+    more = {"max_steps": 14, **more}  # beyond the first epoch of 10 steps
+    run(world, tmp_path / "whole", **more)
+    with monkeypatch.context() as patch:
+        _cut_after(patch, "general", 11)
+        with pytest.raises(Cut):
+            run(world, tmp_path / "resumed", **more)
+    run(world, tmp_path / "resumed", resume="auto", **more)
+    _assert_equal(*(_everything(tmp_path / name, "general") for name in ("whole", "resumed")))
+    run(world, tmp_path / "resumed", resume="auto", **more)  # finished: nothing is trained again
+    _assert_equal(*(_everything(tmp_path / name, "general") for name in ("whole", "resumed")))
+
+
+def test_a_run_is_resumed_with_other_text(world, tmp_path, monkeypatch):
+    other = tmp_path / "data"
+    other.mkdir()
+    write_epoch(other, 0, 44)
+    write_epoch(other, 1, 59)
+    with monkeypatch.context() as patch:
+        _cut_after(patch, "general", 5)
+        with pytest.raises(Cut):
+            run(world, tmp_path / "run")
+    with pytest.raises(UserError, match="data: was"):
+        run(world, tmp_path / "run", resume="auto", pregenerated_data=other)
+
+
+# === What is learnt ===
+
+
+def test_relations_need_equal_heads_or_widths(world, tmp_path):
+    output = run(world, tmp_path / "run", method="relation", student_heads=3, relation_heads=4, relation_layers="4:5")
+    assert {"rela", "loss"} <= logged(output, "general")[0].keys() and "attn" not in logged(output, "general")[0]
+    entry = record(output, "general")
+    assert entry["relation"] == {"layers": [4, 5], "heads": 4}
+    assert any(name.endswith("layers.3.linear1.weight") for name in entry["not_reached"])  # beyond the values of the last layer
+    assert "layer_map" not in entry["settings"]
+
+
+def test_relations_cannot_be_added_to_the_other_losses(world, tmp_path):
+    output = run(world, tmp_path / "run", relation_weight=2.0, max_steps=3, relation_heads=2)
+    assert record(output, "general")["objective"] == "loss = 1 embd + 1 hidn + 1 attn + 2 rela"
+
+
+# === Students ===
+
+
+def test_continue_train_starts_from_random_weights_or_the_shape_alone_from_trained_ones(world, tmp_path):
+    first = run(world, tmp_path / "first", max_steps=4) / "final_general_model"
+    shape = {"student_layers": None, "student_hidden": None, "student_heads": None, "student_model": first, "max_steps": 1}
+    more = run(world, tmp_path / "more", "--continue_train", **shape, learning_rate=1e-9) / "final_general_model"
+    fresh = run(world, tmp_path / "fresh", **shape, learning_rate=1e-9) / "final_general_model"
+    name = "tinybert.encoder.layers.0.linear1.weight"
+    before, continued, anew = (read_pdparams(folder / "model_state.pdparams")[name] for folder in (first, more, fresh))
+    np.testing.assert_allclose(continued, before, atol=1e-6)
+    assert anew.shape == before.shape and np.abs(anew - before).max() > 1e-3
+
+
+def test_layers_of_the_teacher_cannot_be_the_student(world, tmp_path):
+    shape = dict.fromkeys(("student_layers", "student_hidden", "student_heads"))
+    output = run(world, tmp_path / "run", **shape, student_init="teacher:2,4,6", max_steps=1, learning_rate=1e-9)
+    arrays = read_pdparams(output / "final_general_model" / "model_state.pdparams")
+    teacher = read_pdparams(world["teacher"] / "model_state.pdparams")
+    np.testing.assert_allclose(arrays["bert.encoder.layers.1.linear1.bias"], teacher["bert.encoder.layers.3.linear1.bias"], atol=1e-6)
+
+
+# === Bad input ===
+
+
+@pytest.mark.parametrize(
+    ("instead", "words"),
+    [
+        ({"pregenerated_data": None}, "nothing to train on"),
+        ({"input_dir": "text"}, "two sources of text"),
+        ({"teacher_model": None}, "--teacher_path .* is missing"),
+        ({"student_layers": None, "student_hidden": None, "student_heads": None}, "is missing"),
+        ({"student_model": "x"}, "describes a new student"),
+        ({"use_att": False, "use_rep": False, "use_embedding": False}, "nothing is left to learn"),
+        ({"method": "relation", "relation_weight": 0}, "nothing to learn"),
+        ({"method": "relation", "relation_heads": 5}, "does not divide"),
+        ({"method": "relation", "relation_layers": "5:6"}, "the student has 4 layers and the teacher 6"),
+        ({"student_heads": 3}, "2 attention heads and the student 3"),
+        ({"layer_map": "0:0,5:6"}, "lies outside"),
+        ({"max_seq_length": 12}, "length"),
+        ({"continue_train": True}, "--continue_train goes on"),
+        ({"max_steps": 3, "student_layers": 7, "student_hidden": 12}, "cannot pair"),
+    ],
+)
+def test_nonsense_is_noticed_late_or_not_at_all(world, tmp_path, instead, words):
+    with pytest.raises(UserError, match=words):
+        run(world, tmp_path / "run", **instead)
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_of_another_vocabulary_or_length_is_trained_on(world, tmp_path):
+    (tmp_path / "words").mkdir()
+    write_epoch(tmp_path / "words", 0, 20, words=["word1", "unheard"])
+    (tmp_path / "long").mkdir()
+    write_epoch(tmp_path / "long", 0, 20, length=32)  # the models have 20 positions
+    for name, words in (("words", "unheard"), ("long", "32")):
+        with pytest.raises(UserError, match=words):
+            run(world, tmp_path / "run", pregenerated_data=tmp_path / name)
+    assert not (tmp_path / "run").exists()

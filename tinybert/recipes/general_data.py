@@ -1,0 +1,54 @@
+"""The sequences of general distillation: which source, what is trained on in which epoch, and what is held out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tinybert.corpus.shards import open_pregenerated
+from tinybert.data.batches import Store
+from tinybert.data.row_range import RowRange, without_last
+from tinybert.models.loading import LoadedModel
+from tinybert.models.students import positions_of
+
+
+@dataclass
+class GeneralData:
+    """A source of sequences: `source` in words, their `length` if they have one already, and how a store per epoch is read.
+
+    identity: what a resumed run must share; known once `split` has read the data.
+    """
+
+    source: str
+    length: int | None
+    read: Callable[[int], list[Store]]
+    identity: str = ""
+
+    @classmethod
+    def open(cls, arguments, teacher: LoadedModel, student: LoadedModel) -> GeneralData:
+        """What the data options name, checked against both models.
+
+        Raises:
+            UserError: nothing there, damaged, of another vocabulary, or longer than a model's positions.
+        """
+        tokenizer = teacher.tokenizer
+        pregenerated = open_pregenerated(arguments.pregenerated_data, tokenizer)
+        longest = min(positions_of(teacher), positions_of(student))
+        pregenerated.check(tokenizer, longest, arguments.max_seq_length)
+        stores = [pregenerated.epoch(number) for number in range(pregenerated.epochs)]
+        source = f"{pregenerated.epochs} epochs of sequences of up to {pregenerated.max_seq_len} word pieces in {pregenerated.folder}"
+        return cls(source, pregenerated.max_seq_len, lambda length: stores)
+
+    def split(self, max_seq_length: int, held_out: int) -> tuple[list[RowRange], RowRange]:
+        """The rows to train on in each epoch, and the held-out rows of the first.
+
+        The last rows of every epoch are left out of training: sequences stand in the order of their text, which every epoch cuts
+        differently, so they are about the same text.
+        """
+        stores = self.read(max_seq_length)
+        contents = [[store.meta["source_sha256"], len(store), hashlib.sha256(store.lengths.tobytes()).hexdigest()] for store in stores]
+        self.identity = hashlib.sha256(json.dumps(contents).encode()).hexdigest()
+        pairs = [without_last(store, held_out) for store in stores]
+        return [train for train, _ in pairs], pairs[0][1]

@@ -1,0 +1,135 @@
+"""Distilling a pre-trained teacher into a general student, on text without labels.
+
+It can: embedding, hidden states and attention under any layer map, MiniLMv2's relations, or both; data that was pre-generated (ours or the
+published JSON lines, other sequences in each epoch) or raw text; students from a shape, from another folder's shape or weights, or from
+layers of the teacher; resume; several processes.
+Its limits: teacher and student share a vocabulary; no masked-language-model loss, as published.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import paddle
+
+from tinybert import runtime
+from tinybert.engine import checkpoint
+from tinybert.engine.precision import require
+from tinybert.engine.run_folder import RunFolder
+from tinybert.models.loading import LoadedModel, load_encoder
+from tinybert.models.saving import save_model
+from tinybert.models.students import check_fit, fresh_like, fresh_student, parse_init, student_from_teacher
+from tinybert.objectives.trained_layer import Teacher, TrainedLayer
+from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
+from tinybert.recipes.continuing import finished_before, refuse_inputs_inside
+from tinybert.recipes.evaluate import held_out_loss
+from tinybert.recipes.general_data import GeneralData
+from tinybert.recipes.stage_objective import compares_scores, general_objective
+from tinybert.recipes.training import train_stage
+from tinybert.report.plots import plot_run
+from tinybert.settings.resolve import resolve_general
+
+STAGE = "general"
+FOLDERS = ("best_general_model", "final_general_model")
+
+
+def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
+    """Train a general student, as the arguments of `general_distill.py` say."""
+    output = Path(arguments.output_dir)
+    run = RunFolder(output, STAGE, writes=runtime.rank() == 0)
+    run.refuse(bool(arguments.resume), arguments.overwrite_output_dir, FOLDERS)
+    if arguments.resume:
+        checkpoint.find(run.checkpoints, arguments.resume)
+    refuse_inputs_inside(output, arguments, FOLDERS)
+    device = runtime.set_device(arguments.device)
+    if arguments.amp:
+        require(arguments.amp_dtype, device)
+    runtime.start_processes()
+
+    # === Models and data ===
+    teacher = load_encoder(arguments.teacher_path, do_lower_case=arguments.do_lower_case, role="teacher")
+    student = _make_student(arguments, teacher)
+    data = GeneralData.open(arguments, teacher, student)
+    resolved = resolve_general(arguments, given, data.length)
+    settings = resolved[STAGE]
+    announce(f"general distillation: method {arguments.method}, {data.source}, results in {output}", resolved)
+    check_type("teacher", "teacher_model_type", arguments, given, teacher)
+    if not arguments.student_init:
+        check_type("student", "model_type", arguments, given, student)
+    if arguments.resume == "auto" and (output / FOLDERS[0]).is_dir() and finished_before(run, resolved, arguments.resume_changed):
+        print(f"general distillation is finished: {output / FOLDERS[0]}", flush=True)
+        return
+    models = {"student": describe_model("student", student), "teacher": describe_model("teacher", teacher)}
+    heads = settings.attention_heads or "match"
+    check_fit(teacher, student, settings.max_seq_length, compares_scores=compares_scores(settings), heads=heads)
+    train, held_out = data.split(settings.max_seq_length, settings.held_out_sequences)
+
+    # === What is learnt ===
+    chosen = general_objective(settings, student, teacher)
+    if run.writes:
+        print(*chosen.lines, sep="\n", flush=True)
+    layer = TrainedLayer(student.model, chosen.objective)
+    if settings.pad_embedding == "frozen":
+        layer.freeze_padding_row()
+    traced = Teacher(teacher.model, layer.objective.needs_teacher, settings.teacher_mode)
+
+    def save(folder: Path) -> None:
+        projection = layer.objective.projection if student.family.model_type == "tinybert" else None
+        save_model(folder, student.model, student.family, student.tokenizer, None, projection)
+
+    def start() -> None:
+        if arguments.overwrite_output_dir:
+            run.clear(FOLDERS)
+        stores = {**{f"epoch {number}": store for number, store in enumerate(train)}, "held_out": held_out}
+        record_start(run, resolved, STAGE, device, models, stores)
+        run.update_record(**chosen.facts)
+
+    # === Train ===
+    config = student.config
+    shape = f"{student.family.model_type} {config.num_hidden_layers} x {config.hidden_size}, {config.num_attention_heads} heads"
+    best = train_stage(
+        arguments,
+        settings,
+        run,
+        layer,
+        traced,
+        train,
+        evaluate=lambda step: held_out_loss(layer, traced, held_out, settings.eval_batch_size),
+        better=("held_out_loss", "min"),
+        save_best=lambda step: save(output / FOLDERS[0]),
+        start=start,
+        identity={
+            "data": data.identity,
+            "tokenizer": teacher.tokenizer.fingerprint,
+            "student": f"{shape}, feed-forward {config.intermediate_size}",
+            **{f"{role}_weights": str(entry["sha256"]) for role, entry in models.items()},
+        },
+    )
+    if run.writes:
+        save(output / FOLDERS[1])
+        run.write_results({"best_step": best.step, "best": best.scores, "final": run.record()[STAGE]["last"]})
+        record_end(run)
+        plot_run(run.path)
+        print(f"general: best held_out_loss {best.scores['held_out_loss']:.4f} at step {best.step}: {output / FOLDERS[0]}", flush=True)
+
+
+def _make_student(arguments, teacher: LoadedModel) -> LoadedModel:
+    """The student as the command line describes it: a folder's shape or weights, layers of the teacher, or a shape."""
+    paddle.seed(runtime.derive_seed(arguments.seed, "student"))
+    path = arguments.student_model_name_or_path
+    if path is not None and arguments.continue_train:
+        return load_encoder(path, do_lower_case=arguments.do_lower_case, role="student")
+    if path is not None:
+        return fresh_like(path, teacher, None, model_type=arguments.model_type, seed=arguments.seed)
+    if arguments.student_init is not None:
+        return student_from_teacher(teacher, parse_init(arguments.student_init, teacher.config.num_hidden_layers), None)
+    return fresh_student(
+        teacher,
+        None,
+        model_type=arguments.model_type,
+        layers=arguments.student_layers,
+        hidden=arguments.student_hidden,
+        heads=arguments.student_heads,
+        ffn=arguments.student_ffn,
+        seed=arguments.seed,
+    )
