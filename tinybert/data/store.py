@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import numpy as np
 from tinybert import storage
 from tinybert.data.layout import Flat, bert_rows, positions
 from tinybert.data.places import cache_home
+from tinybert.data.progress import TextProgress
 from tinybert.data.readers import iter_rows, split_path
 from tinybert.data.row_writer import RowWriter
 from tinybert.data.tasks import Task
@@ -26,7 +26,6 @@ from tinybert.errors import UserError
 
 FORMAT = 1
 CHUNK_ROWS = 16384  # rows in memory while a store is built
-PROGRESS_SECONDS = 5
 
 
 class TokenStore:
@@ -189,7 +188,7 @@ def _describe(task: Task, split: str, source: Path, tokenizer: WordPiece, max_se
 
 def _build(new: Path, task: Task, folder: str | Path, split: str, tokenizer: WordPiece, max_seq_length: int, meta: dict) -> None:
     kind = None if task.split(split).label is None else np.float32 if task.regression else np.int64
-    progress = _Progress(f"{task.name} {split}", split_path(task, folder, split).stat().st_size)
+    progress = TextProgress(f"Tokenising {task.name} {split}", split_path(task, folder, split).stat().st_size, "rows")
     truncated = 0
     with RowWriter(new, tokenizer.vocab_size, max_seq_length, kind) as writer:
         for chunk in iter_rows(task, folder, split, CHUNK_ROWS):
@@ -200,21 +199,3 @@ def _build(new: Path, task: Task, folder: str | Path, split: str, tokenizer: Wor
             truncated += cut
             progress.show(writer.rows, chunk.bytes_read)
     storage.write_json(new / "meta.json", {**meta, **writer.counts(), "truncated": truncated})
-
-
-class _Progress:
-    """A line on stderr every few seconds: rows done, rows per second, time to go."""
-
-    def __init__(self, name: str, size: int) -> None:
-        self.name, self.size = name, size
-        self.begun = self.shown = time.monotonic()
-
-    def show(self, rows: int, bytes_read: int) -> None:
-        now = time.monotonic()
-        if now - self.shown < PROGRESS_SECONDS:
-            return
-        self.shown = now
-        spent = now - self.begun
-        left = spent * (self.size - bytes_read) / max(bytes_read, 1)
-        done = f"{rows} rows ({100 * bytes_read / max(self.size, 1):.0f} %)"
-        print(f"Tokenising {self.name}: {done}, {rows / spent:.0f} rows/s, {left:.0f} s left", file=sys.stderr, flush=True)

@@ -1,0 +1,104 @@
+"""Every document arrives once, in order and in bounded pieces, and what is no text is refused before any work."""
+
+import gzip
+
+import pytest
+
+from tinybert.corpus import documents as module
+from tinybert.corpus.documents import TextCorpus
+from tinybert.corpus.sentences import are_paragraphs, split_sentences
+from tinybert.errors import UserError
+
+TWO = "One fish.\nTwo fish.\n\n  \nRed fish.\n"
+
+
+def texts(corpus):
+    return list(corpus.documents())
+
+
+def test_blank_lines_and_ends_of_files_end_documents(tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf" + TWO.encode())
+    (tmp_path / "b/c.gz").write_bytes(gzip.compress(b"Blue fish.\r\n\r\nOld fish."))
+    (tmp_path / ".hidden").write_bytes(b"\0\0")
+    expected = [["One fish.", "Two fish."], ["Red fish."], ["Blue fish."], ["Old fish."]]
+    assert texts(TextCorpus(tmp_path)) == expected
+    assert texts(TextCorpus(str(tmp_path / "**/*.gz"))) == expected[2:]
+    assert texts(TextCorpus(tmp_path / "a.txt")) == expected[:2]
+
+
+def test_chunks_hold_the_documents_in_order_and_never_the_whole_corpus(tmp_path):
+    lines = [f"{'word ' * 20}{i}" for i in range(500)]
+    (tmp_path / "text").write_text("\n\n".join(lines))
+    corpus = TextCorpus(tmp_path / "text")
+    chunks = list(corpus.chunks(1000))
+    assert [line for chunk in chunks for document in chunk.documents for line in document] == lines
+    assert len(chunks) > 40 and max(len(chunk.documents) for chunk in chunks) <= 10
+    read = [chunk.bytes_read for chunk in chunks]
+    assert read == sorted(read) and read[-1] == corpus.bytes
+
+
+def test_a_file_without_blank_lines_is_cut_instead_of_filling_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LONGEST_DOCUMENT", 100)
+    (tmp_path / "text").write_text("ten letters\n" * 100)
+    found = texts(TextCorpus(tmp_path / "text"))
+    assert sum(map(len, found)) == 100 and max(map(len, found)) == 10
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "holds no text"),
+        (b"\n \n\t\n", "holds no text"),
+        (b"text\0more", "is a binary file"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "is a binary file"),
+        (b"BZh91AY", "is a bzip2 file"),
+        (b"%PDF-1.7 text", "is a PDF file"),
+        (gzip.compress(b"some text\n" * 1000)[:-20], "cannot be read|damaged gzip"),
+        (gzip.compress(b"binary \0"), "is a binary file"),
+        (b"fine\nnot \xe9t\xe9\n", "line 2: found the byte 0xe9"),
+    ],
+)
+def test_what_is_no_text_is_refused(tmp_path, content, message):
+    (tmp_path / "corpus").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        texts(TextCorpus(tmp_path / "corpus"))
+
+
+def test_paths_that_lead_nowhere_are_refused(tmp_path):
+    for path, message in ((tmp_path, "the folder holds no file"), (tmp_path / "no", "no such file"), (tmp_path / "*.txt", "no file fits")):
+        with pytest.raises(UserError, match=message):
+            TextCorpus(path)
+
+
+def test_one_document_is_refused_where_pairs_need_two(tmp_path):
+    (tmp_path / "one").write_text("a\nb\n\n\n")
+    with pytest.raises(UserError, match="one document only"):
+        TextCorpus(tmp_path / "one").check_documents()
+    (tmp_path / "two").write_text("a\nb\n\nc")
+    TextCorpus(tmp_path / "two").check_documents()
+    TextCorpus(tmp_path).check_documents()  # two files
+
+
+@pytest.mark.parametrize(
+    "sentences",
+    [
+        ["It ends.", "So does this!", "And this?", "“Quoted.”", "(In brackets.)", "12 more."],
+        ["J. R. Smith met Dr. Brown in the U.S. Army.", "They e.g. Talked."],
+        ["a version 3.5 of it, etc. and more."],
+        ["他来了。", "她也来了！", "真的吗？", "「是的。」", "好。"],
+    ],
+)
+def test_sentences_end_where_a_reader_ends_them(sentences):
+    joint = "" if sentences[0][0] == "他" else " "
+    assert split_sentences(joint.join(sentences)) == sentences
+
+
+def test_no_text_is_lost_between_sentences():
+    text = "A b. C!  d? E... F.) G \u2026 H.I. \u3002\u3002 x . Y ? ! Z"
+    assert "".join("".join(split_sentences(text)).split()) == "".join(text.split())
+
+
+def test_lines_of_one_sentence_are_told_from_paragraphs():
+    assert not are_paragraphs(["One sentence here.", "Another, by Dr. Who."])
+    assert are_paragraphs(["One here. Two here.", "Three. Four. Five."])

@@ -1,0 +1,49 @@
+"""Looking words up gives the ids that the tokenizer itself gives, for any text and however full the memory is."""
+
+import random
+
+import numpy as np
+
+from tinybert.data import words as module
+from tinybert.data.tokenizer import WordPiece
+from tinybert.data.words import WordTable
+
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij.,!?'-", *(f"##{c}" for c in "abcdefghij"), "中", "文", "é", "e"]
+PARTS = [
+    *"abcdefghij",
+    *" \t\n\r\x1c\x85\xa0\u2003\u3000",
+    *".,!?'-£€",
+    *"中文éÉe\u0301ß\u200d\ufffd\0",
+    "[SEP]",
+    " [MASK] ",
+    "[CLS]",
+    "  ",
+]
+
+
+def assert_same(tokenizer, table, texts):
+    expected, found = tokenizer.ids(texts), table.ids(texts)
+    assert found.lengths.tolist() == [len(ids) for ids in expected]
+    assert found.values.tolist() == [i for ids in expected for i in ids]
+
+
+def test_ids_are_the_tokenizers_for_any_text():
+    for lower in (True, False):
+        tokenizer, draw = WordPiece(PIECES, do_lower_case=lower), random.Random(5)
+        table = WordTable(tokenizer)
+        for _ in range(30):
+            assert_same(tokenizer, table, ["".join(draw.choices(PARTS, k=draw.randrange(40))) for _ in range(20)])
+
+
+def test_memory_that_is_full_starts_anew_with_the_same_ids(monkeypatch):
+    monkeypatch.setattr(module, "MOST_WORDS", 50)
+    tokenizer, draw = WordPiece(PIECES), random.Random(6)
+    table = WordTable(tokenizer)
+    for _ in range(20):
+        assert_same(tokenizer, table, [" ".join("".join(draw.choices("abcdefghij", k=4)) for _ in range(20))])
+        assert len(table._words) <= 70
+
+
+def test_no_text_is_no_ids():
+    found = WordTable(WordPiece(PIECES)).ids([])
+    assert not len(found.values) and found.lengths.dtype == np.int64

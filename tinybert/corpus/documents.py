@@ -1,0 +1,193 @@
+"""Raw text as documents: a sentence or a paragraph a line, a blank line between documents, plain or gzip; never whole in memory."""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import hashlib
+import itertools
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from tinybert import storage
+from tinybert.corpus.sentences import are_paragraphs, split_sentences
+from tinybert.data.source import Source
+from tinybert.errors import UserError
+
+CHUNK_CHARACTERS = 1 << 20  # what one process tokenises at a time
+LONGEST_DOCUMENT = 1 << 22  # characters after which a document is cut, or a file without blank lines would have to fit into memory
+LOOKED_AT = 200  # lines that show whether a line is a sentence or a paragraph
+_OTHER = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"%PDF": "PDF"}
+_GZIP = b"\x1f\x8b"
+
+
+@dataclass
+class Chunk:
+    """Documents that are tokenised together: each a list of lines without their ends, none of them blank."""
+
+    documents: list[list[str]] = field(default_factory=list)
+    bytes_read: int = 0  # of the files as they lie on disk, up to here
+
+
+class TextCorpus:
+    """The text of a file, of all files of a folder (and the folders in it), or of the files that fit a pattern, in sorted order.
+
+    split: cut every line into sentences; None: if the first lines hold several each (`split` then says what was found).
+    Files end documents. A document above `LONGEST_DOCUMENT` characters is cut there.
+
+    Raises:
+        UserError: no file, no text, or a file that is no text.
+    """
+
+    def __init__(self, path: str | Path, split: bool | None = None) -> None:
+        self.path = str(path)
+        self.files = _files(self.path)
+        for file in self.files:
+            _check_text(file)
+        self.bytes = sum(file.stat().st_size for file in self.files)
+        first = list(itertools.islice(itertools.chain.from_iterable(self._documents()), LOOKED_AT))
+        if not first:
+            raise UserError(
+                f"{self.path} holds no text: {len(self.files)} file(s) without a word. Expected a sentence or a paragraph a line."
+            )
+        self.split = are_paragraphs(first) if split is None else split
+
+    @property
+    def sha256(self) -> str:
+        """sha256 over the contents of all files, in order."""
+        return hashlib.sha256(" ".join(map(storage.sha256_of, self.files)).encode()).hexdigest()
+
+    def check_documents(self) -> None:
+        """Refuse a corpus of one document.
+
+        Raises:
+            UserError: there is no blank line between two texts, and one file only.
+        """
+        blank = 0
+        for file in self.files:
+            seen = False
+            for _, line in _lines(file):
+                if line.strip():
+                    blank += not seen
+                    seen = True
+                else:
+                    seen = False
+                if blank > 1:
+                    return
+        raise UserError(
+            f"{self.path} holds one document only: random second sentences come from other documents.\n"
+            "Put a blank line between documents, or choose --sequences packed."
+        )
+
+    def documents(self) -> Iterator[list[str]]:
+        """Each document as a list of sentences (or lines, without `split`).
+
+        Raises:
+            UserError: a file is damaged or not UTF-8.
+        """
+        return (sentences(document, self.split) for document in self._documents())
+
+    def chunks(self, characters: int = CHUNK_CHARACTERS) -> Iterator[Chunk]:
+        """The documents' lines in pieces of about that many characters.
+
+        Raises:
+            UserError: a file is damaged or not UTF-8.
+        """
+        chunk, size = Chunk(), 0
+        for document in self._documents():
+            chunk.documents.append(document)
+            size += sum(map(len, document))
+            if size >= characters:
+                chunk.bytes_read = self._bytes_read
+                yield chunk
+                chunk, size = Chunk(), 0
+        if chunk.documents:
+            chunk.bytes_read = self.bytes
+            yield chunk
+
+    def _documents(self) -> Iterator[list[str]]:
+        self._bytes_read = before = 0
+        for file in self.files:
+            source = _TextFile(file)
+            document: list[str] = []
+            size = 0
+            for _, line in _lines(file, source):
+                text = line.strip()
+                if text:
+                    document.append(text)
+                    size += len(text)
+                if document and (not text or size > LONGEST_DOCUMENT):
+                    self._bytes_read = before + source.position()
+                    yield document
+                    document, size = [], 0
+            if document:
+                self._bytes_read = before + source.position()
+                yield document
+            before += file.stat().st_size
+
+
+def sentences(document: list[str], split: bool) -> list[str]:
+    """A document's lines, each cut into its sentences if `split`."""
+    return [sentence for line in document for sentence in split_sentences(line)] if split else document
+
+
+def _files(path: str) -> list[Path]:
+    given = Path(path).expanduser()
+    if given.is_file():
+        return [given]
+    if given.is_dir():
+        found = [
+            file for file in given.rglob("*") if file.is_file() and not any(part.startswith(".") for part in file.relative_to(given).parts)
+        ]
+        what = "the folder holds no file"
+    else:
+        found = [file for file in map(Path, glob.glob(str(given), recursive=True)) if file.is_file()]
+        what = "no file fits the pattern" if glob.has_magic(path) else "there is no such file or folder"
+    if not found:
+        raise UserError(f"the corpus {path} has no text: {what}. Name a text file, a folder of them, or a pattern in quotes.")
+    return sorted(found)
+
+
+def _check_text(file: Path) -> None:
+    try:
+        with _TextFile(file).open() as opened:
+            start = opened.read(1 << 16)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{file} cannot be read: {error}") from None
+    other = next((name for magic, name in _OTHER.items() if start.startswith(magic)), None)
+    if other is not None:
+        raise UserError(f"{file} is a {other} file, text was expected. Unpack it; gzip can stay as it is.")
+    if b"\0" in start:
+        raise UserError(f"{file} is a binary file (byte 0 at {start.index(0)}), text was expected. Name text files only.")
+
+
+class _TextFile(Source):
+    """A `Source` that unpacks gzip, known by its first bytes."""
+
+    def open(self) -> BinaryIO:
+        """The file's text as bytes."""
+        return self._open()
+
+    def position(self) -> int:
+        """How far the file on disk is read."""
+        return self.path.stat().st_size if self._on_disk.closed else self._on_disk.tell()
+
+    def _open(self) -> BinaryIO:
+        plain = super()._open()
+        if plain.peek(2)[:2] != _GZIP:
+            self._on_disk = plain
+            return plain
+        plain.close()
+        packed = gzip.open(self.path)
+        self._on_disk = packed.fileobj
+        return packed
+
+
+def _lines(file: Path, source: Source | None = None) -> Iterator[tuple[int, str]]:
+    try:
+        yield from (source or _TextFile(file)).lines()
+    except (EOFError, OSError, zlib.error) as error:
+        raise UserError(f"{file} is a damaged gzip file: {error}. Fetch or pack it again.") from None

@@ -1,0 +1,100 @@
+"""Masking word pieces of finished rows, as BERT does: 80 % [MASK], 10 % left as they are, 10 % any word piece."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinybert.data.layout import Flat
+from tinybert.data.tokenizer import WordPiece
+
+
+@dataclass(frozen=True)
+class Masking:
+    """`probability` of the row's length, at least one and at most `most` word pieces a row; `whole_word`: a word with all its pieces or
+    not at all. At probability 0 nothing is masked, unless `always` asks for the published one word piece.
+    """
+
+    probability: float
+    most: int = 20
+    whole_word: bool = False
+    always: bool = False
+
+    @property
+    def active(self) -> bool:
+        """Whether any row is changed."""
+        return self.most > 0 and (self.probability > 0 or self.always)
+
+
+@dataclass
+class Masked:
+    """`places` int64 `[M]`, positions in the rows' values that were chosen, in order; `labels` `[M]`, what stood there."""
+
+    places: np.ndarray
+    labels: np.ndarray
+
+
+def mask(rows: Flat, first: np.ndarray, rule: Masking, tokenizer: WordPiece, pieces: np.ndarray, vector: np.random.RandomState) -> Masked:
+    """Change `rows` in place; [CLS] and [SEP] stay.
+
+    first: length of each row's first segment `[N]`. pieces: bool `[vocabulary]`, True for word pieces that continue a word (##).
+    """
+    groups = _groups(rows, first, rule.whole_word, pieces)
+    limit = np.minimum(rule.most, np.maximum(1, np.rint(rows.lengths * rule.probability)).astype(np.int64))
+    row = np.repeat(np.arange(len(rows.lengths)), rows.lengths)
+    begins = np.flatnonzero(np.diff(groups, prepend=-1) > 0)
+    sizes = np.bincount(groups[groups >= 0])
+    chosen = _chosen(row[begins][groups[begins] >= 0] if len(begins) else row[:0], sizes, limit, vector)
+    places = np.flatnonzero((groups >= 0) & chosen[groups] if len(chosen) else np.zeros(0, bool))
+    labels = rows.values[places].copy()
+    lot = vector.random_sample(len(places))
+    anything = vector.randint(0, tokenizer.vocab_size, len(places))
+    rows.values[places] = np.where(lot < 0.8, tokenizer.mask_id, np.where(lot < 0.9, labels, anything))
+    return Masked(places, labels)
+
+
+def _groups(rows: Flat, first: np.ndarray, whole_word: bool, pieces: np.ndarray) -> np.ndarray:
+    """The number of the group that every token belongs to, in order of appearance, -1 for [CLS] and [SEP], int64 `[tokens]`."""
+    special = np.zeros(len(rows.values), bool)
+    for place in (rows.starts, rows.starts + first - 1, rows.starts + rows.lengths - 1):
+        special[place] = True
+    begins = ~special
+    if whole_word:
+        goes_on = pieces[rows.values] & ~special
+        goes_on[1:] &= ~special[:-1]
+        begins &= ~goes_on
+    return np.where(special, -1, np.cumsum(begins) - 1)
+
+
+def _chosen(row: np.ndarray, sizes: np.ndarray, limit: np.ndarray, vector: np.random.RandomState) -> np.ndarray:
+    """Which groups are masked, bool `[groups]`: in random order, each that still fits into its row's limit.
+
+    row: of each group, ascending. sizes: word pieces of each group. limit: word pieces of each row.
+    """
+    order = np.lexsort((vector.random_sample(len(row)), row))
+    counts = np.bincount(row, minlength=len(limit))
+    starts = np.cumsum(counts) - counts
+    chosen, taken = np.zeros(len(row), bool), np.zeros(len(limit), np.int64)
+    active = np.arange(len(limit))
+    for turn in range(int(counts.max(initial=0))):
+        active = active[(counts[active] > turn) & (taken[active] < limit[active])]
+        if not len(active):
+            break
+        group = order[starts[active] + turn]
+        fits = taken[active] + sizes[group] <= limit[active]
+        chosen[group[fits]] = True
+        taken[active[fits]] += sizes[group[fits]]
+    return chosen
+
+
+def continuing_pieces(tokenizer: WordPiece) -> np.ndarray:
+    """True for word pieces that continue a word, bool `[vocabulary]`."""
+    return np.array([token.startswith("##") for token in tokenizer.vocabulary])
+
+
+def by_row(masked: Masked, rows: Flat) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Positions within the row, and labels, of each row."""
+    ends = np.searchsorted(masked.places, rows.starts + rows.lengths)
+    begins = np.searchsorted(masked.places, rows.starts)
+    return [(masked.places[a:b] - start, masked.labels[a:b]) for a, b, start in zip(begins, ends, rows.starts, strict=True)]

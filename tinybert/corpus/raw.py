@@ -1,0 +1,66 @@
+"""Raw text as a token store, made once and kept in the token cache: what training reads when nothing was pregenerated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tinybert import storage
+from tinybert.corpus.documents import TextCorpus
+from tinybert.corpus.sequences import Cut, rows_of, spans
+from tinybert.corpus.tokens import CorpusTokens, TokenisedChunk, tokenised_chunks
+from tinybert.data.progress import TextProgress
+from tinybert.data.row_writer import RowWriter
+from tinybert.data.store import TokenStore, cached_store
+from tinybert.data.tokenizer import WordPiece
+from tinybert.errors import UserError
+
+FORMAT = 1
+
+
+def tokenised(
+    corpus: TextCorpus,
+    tokenizer: WordPiece,
+    max_seq_len: int,
+    *,
+    sequences: str = "packed",
+    processes: int = 1,
+    cache: str | Path | None = None,
+) -> TokenStore:
+    """The single sequences of a corpus, at most `max_seq_len` tokens each: packed, as many sentences of a document as fit, or lines, one
+    a row and cut there, as PaddleNLP's general_distill.py.
+
+    `cache` takes the place of `cache_home()`. Of several processes that ask at once, one builds and the others wait.
+
+    Raises:
+        UserError: a length without room for text, no text, a damaged file, or a cache that cannot be written.
+    """
+    if max_seq_len < 4:
+        raise UserError(f"max_seq_length is {max_seq_len}; a row of text needs at least 4 tokens")
+    cut = Cut(sequences, max_seq_len)
+    description = {
+        "raw_text": FORMAT, "source_sha256": corpus.sha256, "tokenizer": tokenizer.fingerprint, "max_seq_len": max_seq_len,
+        "sequences": sequences, "split_sentences": corpus.split, "pad_id": tokenizer.pad_id,
+    }  # fmt: skip
+
+    def build(new: Path) -> None:
+        progress = TextProgress(f"Tokenising {corpus.path}", corpus.bytes, "tokens")
+        with RowWriter(new, tokenizer.vocab_size, max_seq_len) as writer:
+            for piece in tokenised_chunks(corpus, tokenizer, processes):
+                tokens = _as_tokens(piece)
+                picked = spans(tokens, 0, len(piece.documents), cut, seed=0, epoch=0)
+                writer.append(*rows_of(tokens, picked, tokenizer, max_seq_len))
+                progress.show(writer.tokens, piece.bytes_read)
+        if not writer.rows:
+            raise UserError(f"{corpus.path} holds no word that becomes a word piece.")
+        storage.write_json(new / "meta.json", {**description, "source": corpus.path, **writer.counts()})
+
+    return cached_store(description, build, cache)
+
+
+def _as_tokens(piece: TokenisedChunk) -> CorpusTokens:
+    def bounds(lengths: np.ndarray) -> np.ndarray:
+        return np.concatenate([[0], np.cumsum(lengths)])
+
+    return CorpusTokens(piece.ids, bounds(piece.sentences), bounds(piece.documents))

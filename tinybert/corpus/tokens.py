@@ -1,0 +1,101 @@
+"""A corpus as token ids on disk: sentences and documents as ranges of one memory-mapped array."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tinybert import storage
+from tinybert.corpus.documents import Chunk, TextCorpus, sentences
+from tinybert.corpus.workers import ordered
+from tinybert.data.appending import AppendedArray
+from tinybert.data.layout import Flat
+from tinybert.data.progress import TextProgress
+from tinybert.data.row_writer import id_type
+from tinybert.data.tokenizer import WordPiece
+from tinybert.data.words import WordTable
+
+
+@dataclass
+class CorpusTokens:
+    """`ids` `[tokens]`; sentence i is `ids[sentences[i]:sentences[i + 1]]`, document d the sentences from `documents[d]` to
+    `documents[d + 1]`; both int64, none of them empty.
+    """
+
+    ids: np.ndarray
+    sentences: np.ndarray
+    documents: np.ndarray
+
+    @classmethod
+    def map(cls, folder: Path) -> CorpusTokens:
+        """Memory-map what `write_tokens` has written."""
+        # plain arrays over the maps: np.memmap's own indexing is many times slower for single elements
+        return cls(*(np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in ("ids", "sentences", "documents")))
+
+    def document_starts(self) -> np.ndarray:
+        """The token each document begins with, and the end of the last, int64 `[documents + 1]`."""
+        return self.sentences[self.documents]
+
+
+@dataclass
+class TokenisedChunk:
+    """The documents of a chunk that hold words: ids `[tokens]`, length of each sentence, sentences of each document."""
+
+    ids: np.ndarray
+    sentences: np.ndarray
+    documents: np.ndarray
+    bytes_read: int
+
+
+@dataclass
+class Tokenise:
+    """Documents to ids, in any process; sentences without a word piece and documents without a sentence are left out."""
+
+    tokenizer: WordPiece
+    split: bool
+    _words: WordTable | None = field(default=None, init=False)
+
+    def __call__(self, chunk: Chunk) -> TokenisedChunk:
+        if self._words is None:
+            self._words = WordTable(self.tokenizer)
+        cut = [sentences(document, self.split) for document in chunk.documents]
+        flat: Flat = self._words.ids([sentence for document in cut for sentence in document])
+        number = np.repeat(np.arange(len(cut)), np.fromiter(map(len, cut), np.int64, len(cut)))
+        counts = np.bincount(number[flat.lengths > 0], minlength=len(cut))
+        ids = flat.values.astype(id_type(self.tokenizer.vocab_size))
+        return TokenisedChunk(ids, flat.lengths[flat.lengths > 0], counts[counts > 0], chunk.bytes_read)
+
+
+def tokenised_chunks(corpus: TextCorpus, tokenizer: WordPiece, processes: int) -> Iterator[TokenisedChunk]:
+    """The corpus as ids, piece by piece and in order.
+
+    Raises:
+        UserError: a file is damaged or not UTF-8.
+    """
+    return ordered(Tokenise(tokenizer, corpus.split), corpus.chunks(), processes)
+
+
+def write_tokens(folder: Path, corpus: TextCorpus, tokenizer: WordPiece, processes: int) -> Iterator[int]:
+    """Write the folder that `CorpusTokens.map` reads, whole or not at all; yields the tokens done so far.
+
+    Raises:
+        UserError: a file is damaged or not UTF-8.
+    """
+    progress = TextProgress("Tokenising the corpus", corpus.bytes, "tokens")
+    with storage.new_folder(folder, replace=True) as new, contextlib.ExitStack() as files:
+        ids = files.enter_context(AppendedArray(new / "ids.npy", id_type(tokenizer.vocab_size)))
+        ends = files.enter_context(AppendedArray(new / "sentences.npy", np.int64))
+        documents = files.enter_context(AppendedArray(new / "documents.npy", np.int64))
+        for array in (ends, documents):
+            array.append(np.zeros(1, np.int64))
+        for piece in tokenised_chunks(corpus, tokenizer, processes):
+            documents.append(ends.count - 1 + np.cumsum(piece.documents))
+            ends.append(ids.count + np.cumsum(piece.sentences))
+            ids.append(piece.ids)
+            progress.show(ids.count, piece.bytes_read)
+            yield ids.count
+        files.close()  # before the manifest is written
