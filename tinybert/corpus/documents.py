@@ -181,7 +181,7 @@ class _TextFile(Source):
             self._on_disk = plain
             return plain
         plain.close()
-        packed = gzip.open(self.path)
+        packed = gzip.open(self.path)  # noqa: SIM115 (closed by who reads it)
         self._on_disk = packed.fileobj
         return packed
 
