@@ -210,14 +210,27 @@ def verify(folder: str | Path) -> None:
 
 @contextlib.contextmanager
 def lock(path: str | Path) -> Iterator[None]:
-    """Hold an exclusive lock on `<path>.lock` while the block runs; a second process waits for it. The file goes with the lock."""
+    """Hold an exclusive lock on `<path>.lock` while the block runs; a second process waits for it.
+
+    The file goes with the lock, and so do folders that were made for it and stayed empty.
+    """
     lock_file = Path(f"{path}.lock")
-    lock_file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = take_lock(lock_file, wait=True)
+    made = [folder for folder in lock_file.parents if not folder.exists()]
     try:
-        yield
+        descriptor = take_lock(lock_file, wait=True)
+        try:
+            yield
+        finally:
+            drop_lock(lock_file, descriptor)
     finally:
-        drop_lock(lock_file, descriptor)
+        remove_empty(made)
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Delete those of these folders that are empty, the innermost first."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def take_lock(lock_file: Path, wait: bool) -> int | None:
@@ -226,7 +239,11 @@ def take_lock(lock_file: Path, wait: bool) -> int | None:
     The system lifts the lock when the process ends, however it ends.
     """
     while True:
-        descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o666)
+        lock_file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:
+            continue  # the folder was empty, and whoever made it has just deleted it
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             if is_named(lock_file, descriptor):

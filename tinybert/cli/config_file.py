@@ -36,6 +36,8 @@ def _read_json(path: Path, text: str) -> object:
         return json.loads(text, object_pairs_hook=pairs)
     except json.JSONDecodeError as problem:
         raise UserError(f"--config {path} is not JSON: {problem}") from None
+    except RecursionError:
+        raise _too_deep(path) from None
 
 
 def _read_yaml(path: Path, text: str) -> object:
@@ -47,8 +49,14 @@ def _read_yaml(path: Path, text: str) -> object:
         if isinstance(tree, yaml.MappingNode):
             _refuse_twice(path, [key.value for key, _ in tree.value])
         return yaml.safe_load(text)
-    except yaml.YAMLError as problem:
+    except (yaml.YAMLError, ValueError) as problem:  # a ValueError: a date that does not exist
         raise UserError(f"--config {path} is not YAML: {' '.join(str(problem).split())}") from None
+    except RecursionError:
+        raise _too_deep(path) from None
+
+
+def _too_deep(path: Path) -> UserError:
+    return UserError(f"--config {path} is nested too deeply\nexpected `name: value` lines, with the names of the command line")
 
 
 def _refuse_twice(path: Path, keys: list[str]) -> None:

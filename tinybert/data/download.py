@@ -61,7 +61,7 @@ def fetch(url: str, path: str | Path, *, md5: str | None = None, sha256: str | N
 
 
 def _locked(path: Path) -> contextlib.AbstractContextManager[None]:
-    return storage.lock(path.parent / f".{path.name}")  # hidden, since the lock file stays
+    return storage.lock(path.parent / f".{path.name}")
 
 
 @contextlib.contextmanager
@@ -130,6 +130,7 @@ def download_task(task: Task, folder: str | Path) -> list[Path]:
         raise DownloadError(f"{task.name} has no published address")
     entry = table[task.name.lower()]
     folder = Path(folder)
+    _refuse_unwritable(folder)
     with _locked(folder):
         storage.recover(folder)
         files = {split.file for name, split in task.splits.items() if name != "train_aug"}
@@ -138,10 +139,19 @@ def download_task(task: Task, folder: str | Path) -> list[Path]:
             return []
         folder.mkdir(parents=True, exist_ok=True)
         write = _write_mrpc if isinstance(entry["url"], dict) else _write_from_zip
-        write(entry, folder, missing)
+        try:
+            write(entry, folder, missing)
+        finally:
+            storage.remove_empty([folder])
     written = [folder / file for file in missing if (folder / file).exists()]
     print(f"{task.name}: {', '.join(path.name for path in written) or 'nothing'} -> {folder}", file=sys.stderr)
     return written
+
+
+def _refuse_unwritable(folder: Path) -> None:
+    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise DownloadError(f"{folder} cannot be written: {'no permission in' if there.is_dir() else 'a file stands at'} {there}.")
 
 
 def _published_table() -> dict[str, dict]:

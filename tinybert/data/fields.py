@@ -133,7 +133,7 @@ class FieldReader:
         if isinstance(value, bool):
             return "true" if value else "false"
         if not isinstance(value, str):
-            found = "null" if value is None else "a list" if isinstance(value, list) else "an object"
+            found = {type(None): "null", list: "a list", float: f"{value}, which is no number,"}.get(type(value), "an object")
             raise self.source.error(number, f"{found} under {key!r}", "a text, a number, true or false", "Correct the row.")
         try:
             value.encode("utf-8")

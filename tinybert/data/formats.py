@@ -15,8 +15,9 @@ JSON = ("jsonl", "json")
 DELIMITERS = {"tsv": "\t", "csv": ","}
 _BY_SUFFIX = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _BLANKS = " \t\r\n"
-# numbers stay as they are written, so that the labels 1 and 1.0 are two and a long number is no error
-_DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
+# numbers stay as they are written, so that the labels 1 and 1.0 are two and a long number is no error; NaN and Infinity, which are no
+# JSON, become floats, which nothing else does
+_DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=float)
 
 Record = list[str] | dict[str, object]
 

@@ -61,6 +61,8 @@ def _one(name: str, task: Task, predictions: np.ndarray, labels: np.ndarray) -> 
         classes = np.arange(task.num_outputs)
         return float(metrics.f1_score(labels, predictions, labels=classes, average="macro", zero_division=0))
     if name == "mcc":
+        if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
+            return 0.0
         return float(metrics.matthews_corrcoef(labels, predictions))
     if name in ("pearson", "spearman"):
         if np.ptp(predictions) == 0 or np.ptp(labels) == 0:

@@ -103,6 +103,8 @@ def own_split(path: Path, files: OwnFiles, labelled: bool = True) -> Split:
     path = Path(path).expanduser().absolute()
     if not path.is_file():
         raise UserError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; expected a file of rows")
+    if not path.stat().st_size:
+        raise UserError(f"{path} is empty; expected a file of rows. Is it complete?")
     form = files.file_format or format_of(path)
     quoting = files.quoting or ("csv" if form == "csv" else "none")
     split = Split(str(path), 0, header=files.header is not False, format=form, quoted=quoting == "csv")

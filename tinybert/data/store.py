@@ -102,6 +102,12 @@ class TokenStore:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         return cls(arrays["ids"], arrays["offsets"], arrays["first"], arrays.get("labels"), meta)
 
+    @staticmethod
+    def is_stored(task: Task, folder: str | Path, split: str, tokenizer: WordPiece, max_seq_length: int) -> bool:
+        """Whether an earlier run has tokenised this split (a quick look, see `storage.is_complete`)."""
+        description = _describe(task, split, split_path(task, folder, split), tokenizer, max_seq_length)
+        return storage.is_complete(_folder_of(description, None))
+
     @classmethod
     def build_or_open(
         cls,
@@ -144,8 +150,7 @@ def cached_store(description: dict, build: Callable[[Path], None], cache: str | 
     Raises:
         UserError: the cache cannot be written, or what `build` raises.
     """
-    key = hashlib.sha256(json.dumps(description, sort_keys=True).encode("utf-8")).hexdigest()
-    target = (Path(cache) if cache is not None else cache_home()) / "tokens" / key
+    target = _folder_of(description, cache)
     opened = _open_whole(target)
     if opened is not None:
         return opened
@@ -172,6 +177,11 @@ def _open_whole(target: Path) -> TokenStore | None:
         return TokenStore.open(target)
     except storage.DamagedError:
         return None
+
+
+def _folder_of(description: dict, cache: str | Path | None) -> Path:
+    key = hashlib.sha256(json.dumps(description, sort_keys=True).encode("utf-8")).hexdigest()
+    return (Path(cache) if cache is not None else cache_home()) / "tokens" / key
 
 
 def _describe(task: Task, split: str, source: Path, tokenizer: WordPiece, max_seq_length: int) -> dict:

@@ -246,7 +246,7 @@ class Loop:
             storage.write_json(path, report)
         raise NumericalError(
             f"the loss is not finite at step {self.step} ({', '.join(f'{k} {v}' for k, v in sums.items())}); no weight was changed by it.\n"
-            f"Rows, seed and the last good checkpoint are in {path}. Try a lower --learning_rate."
+            f"Rows, seed and the last good checkpoint are in {path}. {_cure(self.step)}"
         )
 
     # === Evaluation ===
@@ -333,3 +333,9 @@ class Loop:
         if self.run_folder.writes:
             print(f"resuming the {self.run_folder.stage} stage from {path} at step {self.step}", flush=True)
         return state["log_position"]
+
+
+def _cure(step: int) -> str:
+    if step:
+        return "Try a lower --learning_rate."
+    return "No update came before it, so it is not the learning rate: look at the weights of the models, --T and the weights of the losses."

@@ -262,23 +262,33 @@ def _align_labels(
 ) -> None:
     """Put the classifier's outputs into the task's label order, where the configuration names its labels.
 
-    A teacher whose labels stand in another order would teach the wrong ones. Tasks whose labels are bare numbers have no names to compare.
+    A teacher whose labels stand in another order would teach the wrong ones. Numbers are compared as names are; where one side has numbers
+    and the other names, or counts its outputs from 0, there is nothing to compare, and that is said.
     """
-    if own is None or not wanted or (all(name.isdigit() for name in wanted) and not told):
+    if own is None or not wanted:
         return
-    known = {name.lower(): i for i, name in enumerate(own)}
-    if set(known) != {name.lower() for name in wanted}:
+    same = str if set(own) == set(wanted) else str.lower  # labels that differ in their case alone stay apart
+    known = {same(name): i for i, name in enumerate(own)}
+    if set(known) != {same(name) for name in wanted} or len(known) < len(own):
+        counted = list(own) == [str(i) for i in range(len(own))]
+        if not told and len(own) == len(wanted) and _numbers(wanted) and (counted or not _numbers(own)):
+            print(f"{role}: its labels are {', '.join(own)}, the task's are {', '.join(wanted)}: its outputs are taken in this order")
+            return
         raise UserError(
             f"the {role} {folder} was trained with the labels {', '.join(own)}, but the task has {', '.join(wanted)}.\n"
             "It belongs to another task, or its config.json (id2label) should name them as the task does."
         )
-    order = [known[name.lower()] for name in wanted]
+    order = [known[same(name)] for name in wanted]
     if order == list(range(len(order))):
         return
     for name in ("classifier.weight", "classifier.bias", "classifier.out_proj.weight", "classifier.out_proj.bias"):
         if name in arrays:
             arrays[name] = arrays[name][..., order]
     print(f"{role}: its labels stand as {', '.join(own)}; its outputs were put into the task's order {', '.join(wanted)}")
+
+
+def _numbers(labels: tuple[str, ...]) -> bool:
+    return all(name.lstrip("-").isdigit() for name in labels)
 
 
 def _fill(model: nn.Layer, arrays: dict[str, np.ndarray], report: LoadReport, role: str) -> LoadReport:

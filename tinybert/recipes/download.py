@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from tinybert.data.places import locate
 from tinybert.data.tasks import CLUE_TASKS, GLUE_TASKS, get_task
+from tinybert.errors import UserError
 
 GROUPS = {"all": GLUE_TASKS, "clue": CLUE_TASKS}
 
 
 def download(arguments, given: set[str], spelled: dict[str, str]) -> None:
-    """Make sure that every split of the named tasks is there, downloading what is missing; print where each one is."""
+    """Make sure that every split of the named tasks is there, downloading what is missing; print where each one is.
+
+    Raises:
+        UserError: a task could not be fetched; the others have been tried all the same.
+    """
     words = [word.strip() for word in arguments.tasks.split(",") if word.strip()]
     names = [name for word in words for name in GROUPS.get(word.lower(), (word,))]
     tasks = {task.name: task for task in map(get_task, names)}.values()
     if arguments.glue_dir is not None:
         Path(arguments.glue_dir).mkdir(parents=True, exist_ok=True)
+    failed = []
     for task in tasks:
         splits = [name for name in task.splits if name != "train_aug"]
-        print(f"{task.name}: {locate(task, None, arguments.glue_dir, splits)}", flush=True)
+        try:
+            print(f"{task.name}: {locate(task, None, arguments.glue_dir, splits)}", flush=True)
+        except UserError as problem:
+            failed.append(task.name)
+            print(f"{task.name}: {problem}", file=sys.stderr)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(tasks)} tasks could not be fetched: {', '.join(failed)}")

@@ -28,11 +28,14 @@ from tinybert.recipes.announce import announce, check_type, describe_model, reco
 from tinybert.recipes.continuing import finished_before
 from tinybert.recipes.evaluate import score, write_predictions
 from tinybert.recipes.importance import importance
-from tinybert.recipes.task_data import TaskData, announce_outputs, splits_for, task_of
+from tinybert.recipes.space import refuse_full_disk
+from tinybert.recipes.task_data import TaskData, announce_outputs, check_predictable, preset_metric, splits_for, task_of
 from tinybert.recipes.training import train_stage
 from tinybert.report.plots import plot_run
 from tinybert.settings.groups import actions
 from tinybert.settings.resolve import resolve_finetune
+
+MODELS = ("best_model_*", "final")  # the folders of a run's best and last model
 
 
 def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
@@ -45,10 +48,17 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     do = actions(arguments)
     resolved = resolve_finetune(arguments, given, task.name, not task.is_pair)
     settings = resolved["finetune"]
+    task = preset_metric(task, settings)
+    if do.predict:
+        check_predictable(task)
     output = Path(arguments.output_dir or Path("pretrained_models") / task.folder)
     run = RunFolder(output, "finetune", writes=runtime.rank() == 0)
+    # scores of a model alone are kept where somebody asks for it, or where there are results already
+    keeps = do.train or do.predict or arguments.output_dir is not None or output.exists()
+    if keeps:
+        run.refuse_unwritable()
     if do.train:
-        run.refuse(bool(arguments.resume), arguments.overwrite_output_dir, ("best_model_*", "final"))
+        run.refuse(bool(arguments.resume), arguments.overwrite_output_dir, MODELS)
         if arguments.resume:
             checkpoint.find(run.checkpoints, arguments.resume)
     what = "fine-tuning" if do.train else "scoring"
@@ -69,13 +79,10 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     check_type("model", "model_type", arguments, given, loaded)
     check_positions("model", loaded, settings.max_seq_length)
     model = describe_model("model", loaded)
-    data = TaskData.find(
-        task,
-        arguments,
-        splits_for(task, settings.use_aug, do.train, do.predict),
-        loaded.tokenizer,
-        settings.max_seq_length,
-    )
+    splits = splits_for(task, settings.use_aug, do.train, do.predict)
+    data = TaskData.find(task, arguments, splits, loaded.tokenizer, settings.max_seq_length)
+    if do.train:
+        refuse_full_disk(run, MODELS, loaded.parameters(), arguments.keep_checkpoints, data, splits)
     stores = {split: data.store(split) for split in task.eval_splits}
 
     # === Train ===
@@ -86,7 +93,7 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
 
         def start() -> None:
             if arguments.overwrite_output_dir:
-                run.clear(("best_model_*", "final"))
+                run.clear(MODELS)
             record_start(run, resolved, "finetune", device, {"model": model}, {"train": train, **stores})
 
         layer = TrainedLayer(loaded.model, gold_objective())
@@ -128,7 +135,7 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     elif do.evaluate:
         scores = score(loaded.model, data, stores, settings.eval_batch_size)
         print(f"{task.name}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()), flush=True)
-        if run.writes and output.exists():
+        if keeps:
             run.write_results({"source": loaded.report.source, "scores": scores})
     if do.predict:
         write_predictions(output, loaded.model, data, settings.eval_batch_size)

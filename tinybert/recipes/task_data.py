@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import numpy as np
 import paddle
 
 from tinybert import runtime
 from tinybert.data.batches import Batch
 from tinybert.data.own import OwnFiles, own_task, with_metric, with_own_test
 from tinybert.data.places import locate
+from tinybert.data.readers import split_path
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import Task, get_task
 from tinybert.data.tokenizer import WordPiece
+from tinybert.errors import UserError
 from tinybert.models.trace import Inputs
 from tinybert.settings.own_files import is_own
 
@@ -40,6 +44,23 @@ def announce_outputs(task: Task, arguments) -> None:
     print(f"{task.num_outputs} outputs ({origin}): {', '.join(task.labels)}", flush=True)
 
 
+def check_predictable(task: Task) -> None:
+    """Refuse `--do_predict` for a task that has no rows to predict.
+
+    Raises:
+        UserError: it has none.
+    """
+    if not task.test_splits:
+        raise UserError(
+            f"--do_predict has nothing to predict: {task.name} has no test file.\nGive the rows with --test_file, or leave it out."
+        )
+
+
+def preset_metric(task: Task, settings) -> Task:
+    """The task with the metric that these settings choose; files of your own have theirs from `--metric` alone."""
+    return task if task.own else with_metric(task, settings.metric)
+
+
 @dataclass
 class TaskData:
     """Where a task's text lies and how it becomes tokens."""
@@ -61,7 +82,19 @@ class TaskData:
         cut = store.meta["truncated"]
         if self.task.own and cut and runtime.rank() == 0:
             print(f"{split}: {cut} of {len(store)} rows are cut to {self.max_seq_length} word pieces (--max_seq_length)", flush=True)
+        if split in self.task.eval_splits and len(store) and not np.ptp(store.labels) and runtime.rank() == 0:
+            what = "score" if self.task.regression else "label"
+            print(f"warning: all {len(store)} rows of {split} have the same {what}: scores on them say little", file=sys.stderr)
         return store
+
+    def bytes_to_store(self, splits: list[str]) -> int:
+        """About how many bytes the tokens of these splits take that are not stored yet: as many as their text."""
+        sources = [
+            split_path(self.task, self.folder, split)
+            for split in splits
+            if not TokenStore.is_stored(self.task, self.folder, split, self.tokenizer, self.max_seq_length)
+        ]
+        return sum(source.stat().st_size for source in sources)
 
     def identity(self, train: TokenStore) -> dict[str, str]:
         """What a resumed run must share: the training rows, how they are read, and the tokens."""

@@ -31,8 +31,9 @@ from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
 from tinybert.recipes.continuing import finished_before, refuse_inputs_inside
 from tinybert.recipes.evaluate import held_out_loss, predict, score, write_predictions
+from tinybert.recipes.space import refuse_full_disk
 from tinybert.recipes.stage_objective import Learned, compares_scores, prediction_of, stage_objective
-from tinybert.recipes.task_data import TaskData, announce_outputs, splits_for, task_of
+from tinybert.recipes.task_data import TaskData, announce_outputs, check_predictable, preset_metric, splits_for, task_of
 from tinybert.recipes.teacher_check import examine, judge
 from tinybert.recipes.training import train_stage
 from tinybert.report.plots import plot_run
@@ -54,6 +55,10 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
     choice = infer_stage(arguments, given, spelled)
     task = task_of(arguments)
     resolved = resolve(arguments, given, choice.stage, task.name, not task.is_pair, task.regression, _student_depth(arguments))
+    if "prediction" in resolved.stages:
+        task = preset_metric(task, resolved["prediction"])
+    if do.predict:
+        check_predictable(task)
     output = Path(arguments.output_dir)
     headline = f"distilling {task.name}: method {arguments.method}, stage {choice.stage} ({choice.reason}), results in {output}"
     runs = {stage: RunFolder(output, stage, writes=runtime.rank() == 0) for stage in choice.stages}
@@ -181,6 +186,9 @@ class _Stage:
         split = "train_aug" if settings.use_aug else "train"
         splits = splits_for(task, settings.use_aug, train=True, predict=False)
         data = TaskData.find(task, self.arguments, splits, self.student.tokenizer, settings.max_seq_length)
+        left = len(self.resolved.stages) if stage == "intermediate" else 1
+        keep = self.arguments.keep_checkpoints
+        refuse_full_disk(self.run_folder, FOLDERS[stage], self.student.parameters(), keep, data, splits, left)
         train = data.store(split)
         stores = {name: data.store(name) for name in task.eval_splits}
         teacher = self._traced_teacher(layer, settings)
@@ -264,6 +272,11 @@ def _score_only(arguments, given: set[str], do) -> None:
     task = task_of(arguments)
     resolved = resolve(arguments, given, "prediction", task.name, not task.is_pair, task.regression)
     settings = resolved["prediction"]
+    task = preset_metric(task, settings)
+    if do.predict:
+        check_predictable(task)
+    results = RunFolder(arguments.output_dir, "evaluation", writes=runtime.rank() == 0)
+    results.refuse_unwritable()
     if arguments.student_model_name_or_path is None:
         raise UserError("--do_eval and --do_predict score a trained student: give its folder with --student_model_name_or_path.")
     announce(f"scoring {arguments.student_model_name_or_path} on {task.name}", resolved)
@@ -284,6 +297,6 @@ def _score_only(arguments, given: set[str], do) -> None:
         stores = {split: data.store(split) for split in task.eval_splits}
         scores = score(student.model, data, stores, settings.eval_batch_size)
         print(f"{task.name}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()), flush=True)
-        RunFolder(arguments.output_dir, "evaluation").write_results({"source": student.report.source, "scores": scores})
+        results.write_results({"source": student.report.source, "scores": scores})
     if do.predict:
         write_predictions(Path(arguments.output_dir), student.model, data, settings.eval_batch_size)

@@ -108,6 +108,12 @@ def train_stage(
         precision=f"{precision.level} {precision.dtype}" if precision.enabled else "float32",
     )
     if run.writes:
+        if not any(map(rate, range(min(total, 2)))):
+            print(
+                f"warning: the learning rate is 0 in all of {total} steps, as the first step of a warm-up has it: nothing is learnt\n"
+                "give --warmup_proportion 0, or more steps",
+                file=sys.stderr,
+            )
         rows = " and ".join(f"{len(store):,}" for store in stores)
         steps = batches.steps_in(1)
         print(f"{run.stage}: {layer.objective.describe()}; {total} steps of {steps} an epoch, {rows} rows", flush=True)

@@ -77,6 +77,7 @@ def hidden_and_attention_reasons(values: Mapping[str, object]) -> dict[str, str]
 
 def _intermediate(values: Mapping[str, object], method: str) -> dict[str, str]:
     found = dict.fromkeys(("use_pred", *_LOGITS), "the intermediate stage learns hidden states and attention, not logits")
+    found["metric"] = "the best model of the intermediate stage is the one with the lowest loss on held-out rows"
     if method == "mud":
         return {**found, **mud_reasons(values)}
     if not (values["use_embedding"] or values["use_rep"] or values["use_att"]):

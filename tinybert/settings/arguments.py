@@ -171,7 +171,12 @@ class TaskDistillArguments(
             if self.teacher_path is None and (self.method != "none" or self.student_init):
                 reason = "--student_init copies its layers" if self.student_init else "give a fine-tuned teacher, or --method none"
                 raise UserError(f"--teacher_path (or --teacher_model) is missing\n{reason}")
-            infer_stage(self, given, spelled)
+            stage = infer_stage(self, given, spelled).stage
+            if actions(self).predict and stage == "intermediate":
+                raise UserError(
+                    "--do_predict needs a classifier, which the intermediate stage does not train\n"
+                    "leave it out, or ask for --stage both or --stage prediction"
+                )
         check_layer_map(self.layer_map)
         for name, value in ABLATIONS.get(self.ablation or "", {}).items():
             if name in given and getattr(self, name) != value:

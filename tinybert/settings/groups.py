@@ -75,7 +75,7 @@ class DataArguments(Arguments):
         None,
         help="the metric that chooses the best model",
         choices=("accuracy", "macro_f1", "f1", "mcc", "accuracy_and_f1", "pearson", "spearman", "pearson_and_spearman"),
-        unset="the task's; with files of your own accuracy, or pearson_and_spearman",
+        unset="the task's, or the preset's; with files of your own accuracy, or pearson_and_spearman",
     )
     max_seq_length: int | None = in_data(
         None, help="word pieces per example, [CLS] and [SEP] included; longer ones are cut", unset=PRESET, at_least=4
@@ -172,7 +172,7 @@ class DeviceArguments(Arguments):
         alias=(Alias("no_cuda", f"{THREE}, {HF}", means="cpu"),),
         metavar="auto|cpu|gpu[:i]|xpu[:i]",
     )
-    threads: int | None = in_run(None, help="CPU threads of this process", unset="all available cores", at_least=1)
+    threads: int | None = in_run(None, help="CPU threads of this process", unset="all available cores", at_least=1, at_most=1024)
 
     def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
         """Refuse a device that cannot exist."""

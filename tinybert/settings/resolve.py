@@ -126,6 +126,7 @@ class _Picked:
         self.original_rows: str | None = None
         defaults = {name: option.default for name, option in options_of(type(arguments)).items()}
         from_preset = PRESETS[arguments.preset].values(stage, task_name, single, depth)
+        from_preset = {name: value for name, value in from_preset.items() if value is not None}
         by_depth = PRESETS[arguments.preset].depths(stage, depth)
         self.depth_lines = [
             f"preset {self.preset} has no numbers for a student of {depth} layers: those of {taken} are taken"
@@ -167,6 +168,8 @@ class _Picked:
         if getattr(arguments, "config_3d", None) is not None:
             for name, value in zip(CONFIG_3D, read_config_3d(arguments.config_3d), strict=True):
                 self.values[name], self.sources[name] = value, "given (config_3d)"
+        if self.values.get("metric") is None:  # the task has its own
+            self.sources.pop("metric", None)
         self._warm_up(given)
         self._ablate(ablation)
 

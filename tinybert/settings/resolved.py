@@ -53,6 +53,7 @@ class TaskSettings(TrainingSettings):
     """Settings of a stage that trains on the rows of a task."""
 
     task_name: str
+    metric: str | None
     use_aug: bool
 
 

@@ -66,7 +66,7 @@ def table_with(monkeypatch, name, url, md5):
 
 
 def visible(folder):
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path.name for path in folder.glob("*") if not path.name.startswith("."))
 
 
 def test_the_mirror_replaces_scheme_and_host_only(monkeypatch):
@@ -193,6 +193,42 @@ def test_all_means_glue_and_clue_means_clue(monkeypatch):
         recipe.download(DownloadArguments(tasks=tasks), {"tasks"}, {})
         assert asked == names
         asked.clear()
+
+
+def test_the_first_failure_ends_a_download_of_many(tmp_path, monkeypatch, capsys):
+    from tinybert.recipes import download as recipe
+    from tinybert.settings.arguments import DownloadArguments
+
+    monkeypatch.setenv("TINYBERT_MIRROR", "http://127.0.0.1:9")  # nobody answers there
+    monkeypatch.setenv("DATA_HOME", str(tmp_path / "home"))
+    table_with(monkeypatch, "sst-2", "https://host.com/SST.zip", "0")
+    (tmp_path / "home" / "Glue" / "RTE").mkdir(parents=True)
+    for split in ("train", "dev", "test"):
+        (tmp_path / "home" / "Glue" / "RTE" / f"{split}.tsv").write_text("x")
+    with pytest.raises(UserError, match="2 of 3 tasks could not be fetched: CoLA, SST-2"):
+        recipe.download(DownloadArguments(tasks="cola,sst-2,rte"), {"tasks"}, {})
+    shown = capsys.readouterr()
+    assert f"RTE: {tmp_path}/home/Glue/RTE" in shown.out and "could not be fetched: [Errno 111]" in shown.err
+    assert [path.name for path in (tmp_path / "home" / "Glue").iterdir()] == ["RTE"]  # no empty folder, no lock
+
+
+def test_a_failed_download_leaves_folders_and_locks(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYBERT_MIRROR", "http://127.0.0.1:9")
+    table_with(monkeypatch, "sst-2", "https://host.com/SST.zip", "0")
+    with pytest.raises(download.DownloadError, match="could not be fetched"):
+        download.download_task(get_task("sst-2"), tmp_path / "home" / "Glue" / "SST-2")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_home_that_cannot_be_written_is_reported_by_the_name_of_a_lock(tmp_path, monkeypatch):
+    table_with(monkeypatch, "sst-2", "https://host.com/SST.zip", "0")
+    monkeypatch.setattr(download.os, "access", lambda path, mode: False)
+    with pytest.raises(UserError, match=f"{tmp_path}/home/SST-2 cannot be written: no permission in {tmp_path}.") as problem:
+        download.download_task(get_task("sst-2"), tmp_path / "home" / "SST-2")
+    assert ".lock" not in str(problem.value)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written: a file stands at"):
+        download.download_task(get_task("sst-2"), tmp_path / "file" / "SST-2")
 
 
 def test_every_task_has_a_published_address():

@@ -152,5 +152,4 @@ def test_failed_download_leaves_half_a_model(mirror, tmp_path):
     (tmp_path / "site/paddlenlp/models/transformers/tinybert" / f"{NAME}-vocab.txt").unlink()
     with pytest.raises(UserError, match="404"):
         hub.resolve(NAME, "student")
-    assert not (tmp_path / "home" / NAME).exists()
-    assert not [entry for entry in (tmp_path / "home").iterdir() if entry.is_dir()]
+    assert not (tmp_path / "home").exists()

@@ -341,4 +341,29 @@ def test_teacher_with_names_of_another_task_is_accepted(tmp_path):
     model_folder(tmp_path, labels=("positive", "negative", "mixed"))
     with pytest.raises(UserError, match="was trained with the labels positive, negative, mixed, but the task has contradiction"):
         load(tmp_path, MNLI, needs_head=True, role="teacher")
-    load(tmp_path, ("0", "1", "2"), needs_head=True)  # numbers are no names: nothing to compare
+    with pytest.raises(UserError, match="was trained with the labels positive"):
+        load(tmp_path, ("positive", "negative", "Positive"), needs_head=True)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "task", "order"),
+    [
+        (("0", "1"), ("1", "0"), [1, 0]),
+        (("2", "0", "1"), ("0", "1", "2"), [1, 2, 0]),
+        (("-1", "1"), ("1", "-1"), [1, 0]),
+        (("a", "A"), ("A", "a"), [1, 0]),
+        (("positive", "negative"), ("0", "1"), [0, 1]),  # nothing to compare, and told
+        (("0", "1"), ("100", "101"), [0, 1]),  # counted outputs
+        (("1", "2"), ("0", "1"), None),
+        (("0", "1"), ("no", "yes"), None),
+    ],
+)
+def test_numbers_as_labels_are_taken_in_the_wrong_order(tmp_path, capsys, theirs, task, order):
+    model = model_folder(tmp_path, labels=theirs)
+    if order is None:
+        with pytest.raises(UserError, match=f"was trained with the labels {', '.join(theirs)}, but the task has {', '.join(task)}"):
+            load(tmp_path, task, needs_head=True)
+        return
+    found = load(tmp_path, task, needs_head=True)
+    np.testing.assert_array_equal(logits_of(found.model, batch()), logits_of(model, batch())[:, order])
+    assert ", ".join(task) in capsys.readouterr().out

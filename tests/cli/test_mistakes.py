@@ -1,0 +1,213 @@
+"""Whatever is wrong with a command line ends in words, with exit code 2 and nothing written: what the scripts call, in this process."""
+
+from __future__ import annotations
+
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from tinybert.cli.main import run_script
+from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
+
+DISTILL = "--teacher_path {world}/bert --student_model_name_or_path {world}/tinybert --task_name SST-2 --glue_dir {world}/glue "
+FINETUNE = "--model_name_or_path {world}/bert --task_name SST-2 --glue_dir {world}/glue --max_seq_length 16 "
+OWN = "--model_name_or_path {world}/bert --task_name reviews --max_seq_length 16 --text_a_column text --label_column label "
+
+
+@pytest.fixture
+def refused(world, tmp_path, monkeypatch, capsys):
+    """Runs a command line that must be refused with these words, and looks for what it left behind."""
+    monkeypatch.setenv("TINYBERT_MIRROR", "http://127.0.0.1:9")  # nobody answers there
+    monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MODEL_HOME", str(tmp_path / "models"))
+
+    def run(line: str, words: str, made: bool = False) -> None:
+        distils = "--teacher" in line or "--student" in line
+        kind, recipe = (TaskDistillArguments, "task_distill:task_distill") if distils else (FinetuneArguments, "finetune:finetune")
+        before = _contents(world), _contents(tmp_path)
+        argv = [*line.format(world=world, tmp=tmp_path).split(), "--output_dir", str(tmp_path / "out")]
+        assert run_script(kind, f"tinybert.recipes.{recipe}", argv) == 2
+        message = capsys.readouterr().err
+        assert words.format(world=world, tmp=tmp_path) in message and "Traceback" not in message
+        assert made or not (tmp_path / "out").exists()
+        assert (_contents(world), _contents(tmp_path)) == before
+
+    return run
+
+
+def _contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and "tokens" not in path.parts}
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("--task_name SST-3", "There is no task 'SST-3'. Did you mean SST-2?"),
+        ("--teacher_path {world}/headless", "has no trained classifier"),
+        ("--teacher_path {world}/three", "has 3 outputs, but the task has 2 labels (0, 1)"),
+        ("--teacher_path {world}/none", "the teacher {world}/none does not exist"),
+        ("--teacher_path {world}/glue", "{world}/glue is no model folder.\nExpected config.json, weights and vocab.txt"),
+        ("--teacher_path {tmp}", "with best_model* inside; found nothing"),
+        ("--task_name RTE", "was trained with the labels 0, 1, but the task has entailment, not_entailment"),
+        ("--task_name STS-B", "has 2 outputs, but the task has one score (regression)"),
+        ("--task_name WNLI", "The data of WNLI is not there and could not be downloaded"),
+        ("--task_name WNLI --intermediate_distill", "The data of WNLI is not there"),
+        ("--data_dir {world}/bert", "lacks train.tsv, dev.tsv"),
+        ("--data_dir {world}/nowhere", "The data folder {world}/nowhere does not exist"),
+        ("--glue_dir {world}/nowhere", "--glue_dir {world}/nowhere is not a folder"),
+        ("--student_model_name_or_path {world}/tinybrt", "tinybrt does not exist"),
+        ("--student_model_name_or_path tinybert-4l-312d-v3", "Did you mean tinybert-4l-312d-v2"),
+        ("--learning_rat 1", "unknown option --learning_rat\nDid you mean --learning_rate?"),
+        ("--max_seq_length 200", "more than the 130 positions of the teacher"),
+        ("--resume {world}/bert", "is no checkpoint"),
+        ("--intermediate_distill --pred_distill", "ask for different stages"),
+        ("--resume auto --overwrite_output_dir", "contradict each other"),
+        ("--student_layers 2", "describes a new student"),
+        ("--do_train --do_predict --stage intermediate", "--do_predict needs a classifier"),
+        ("--stage intermediate --use_att False --use_rep False --use_embedding False", "nothing is left to learn"),
+        ("--labels 1,0", "--labels describes files of your own"),
+        ("--metric pearson", "expected one of accuracy"),
+        ("--metric mc", "did you mean mcc?"),
+        ("--threads 100000", "expected a whole number at least 1 and at most 1024"),
+        ("--teacher_labels 0,1,2", "was trained with the labels 0, 1, 2, but the task has 0, 1"),
+        ("--config {tmp}/none.yaml", "none.yaml cannot be read: No such file or directory"),
+    ],
+)
+def test_wrong_input_of_distillation_leaves_files_or_another_exit_code(world, refused, more, words):
+    refused(DISTILL + more, words)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("--model_name_or_path {world}/none", "the model {world}/none does not exist"),
+        ("--task_name SST2B", "There is no task 'SST2B'"),
+        ("--task_name QNLI", "The data of QNLI is not there and could not be downloaded"),
+        ("--model_name_or_path {world}/headless --do_eval", "has no trained classifier"),
+        ("--model_name_or_path {world}/three --do_predict", "has 3 outputs, but the task has 2 labels"),
+        ("--task_name demo --do_predict", "--do_predict has nothing to predict: demo has no test file"),
+        ("--max_seq_length 131", "--max_seq_length 131 is more than the 130 positions of the model"),
+        ("--tokenizer_name_or_path {world}/glue", "{world}/glue"),
+        ("--max_seq_length 3", "--max_seq_length got 3\nexpected a whole number at least 4"),
+    ],
+)
+def test_wrong_input_of_fine_tuning_leaves_files_or_another_exit_code(refused, more, words):
+    refused(FINETUNE + more, words)
+
+
+# === Files ===
+
+HEADER = b"sentence\tlabel\n"
+STS = b"index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore\n"
+STS_ROW = STS.replace(b"sentence1\tsentence2\tscore", b"a\tb\t%s")
+BROKEN_TSV = {
+    "an empty file": ("SST-2", b"", "train.tsv has no rows below its header"),
+    "a header alone": ("SST-2", HEADER, "train.tsv has no rows below its header. Is the file complete?"),
+    "one column": ("SST-2", b"sentence\nword1\n", "line 1: found 1 columns, expected at least 2 columns separated by tabs"),
+    "a row too short": ("SST-2", HEADER + b"word1\t1\nword2\n", "line 3: found 1 columns, expected 2"),
+    "a row too long": ("SST-2", HEADER + b"word1\tx\t1\n", "line 2: found 3 columns, expected 2"),
+    "an unknown label": ("SST-2", HEADER + b"word1\t1\nword2\t2\n", "line 3: found the label '2' in column 2, expected one of 0, 1"),
+    "an empty label": ("SST-2", HEADER + b"word1\t1\nword2\t\n", "line 3: found the label '' in column 2"),
+    "a blank line": ("SST-2", HEADER + b"word1\t1\n\nword2\t0\n", "line 3: found a blank line between rows"),
+    "no header": ("SST-2", b"word1\t1\nword2\t0\n", "line 1: found a row with the label '1', expected the names of the columns"),
+    "bytes that are no UTF-8": ("SST-2", HEADER + b"word1\t1\nword\xff\t1\n", "line 3: found"),
+    "UTF-16": ("SST-2", (HEADER + b"word1\t1\n").decode().encode("utf-16"), "line 1: found"),
+    "a score that is a word": ("STS-B", STS + STS_ROW % b"good", "line 2: found the label 'good' in column 10, expected a finite number"),
+    "a score that is no number": ("STS-B", STS + STS_ROW % b"nan", "found the label 'nan' in column 10, expected a finite number"),
+    "a score without bound": ("STS-B", STS + STS_ROW % b"inf", "found the label 'inf' in column 10, expected a finite number"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_TSV)
+@pytest.mark.parametrize("broken", ["train", "dev"])
+def test_a_broken_file_of_a_task_is_trained_on(world, tmp_path, refused, name, broken):
+    task, content, words = BROKEN_TSV[name]
+    good = STS + 3 * (STS_ROW % b"2.5") if task == "STS-B" else HEADER + b"word1\t1\nword2\t0\n"
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}.tsv").write_bytes(content if split == broken else good)
+    refused(FINETUNE + f"--task_name {task} --data_dir {{tmp}}", words.replace("train.tsv", f"{broken}.tsv"))
+
+
+GOOD_CSV = b"text,label\nword1,yes\nword2,no\n"
+Own = namedtuple("Own", "name content more words")
+BROKEN_OWN = [
+    Own("a.csv", b"", "", "{tmp}/a.csv is empty; expected a file of rows"),
+    Own("a.csv", b"text,label\n", "", "{tmp}/a.csv: found no label, expected at least two"),
+    Own("a.csv", b"text,label\nword1,yes\n", "", "found the label 'yes' alone, expected at least two. For a score give --regression"),
+    Own("a.csv", GOOD_CSV + b"word3,\n", "", "line 4: found an empty label"),
+    Own("a.csv", b'text,label\n"word1,yes\n', "", "a row that cannot be read"),
+    Own("a.csv", GOOD_CSV + b"word3\n", "", "line 4: found 1 columns, expected 2"),
+    Own(
+        "a.csv",
+        GOOD_CSV,
+        "--text_a_column review",
+        "no such column\n{tmp}/a.csv has the columns text, label",
+    ),
+    Own("a.csv", GOOD_CSV, "--labels yes,maybe", "line 3: found the label 'no' in column 'label', expected one of yes, maybe"),
+    Own("a.csv", GOOD_CSV, "--labels yes,yes", "--labels yes,yes: found the label 'yes' alone"),
+    Own("a.csv", GOOD_CSV, "--regression", "line 2: found the label 'yes' in column 'label', expected a finite number"),
+    Own("a.csv", GOOD_CSV, "--regression --labels yes,no", "--regression and --labels contradict each other"),
+    Own("a.csv", GOOD_CSV, "--data_dir {tmp}", "--data_dir and files of your own contradict each other"),
+    Own("a.csv", GOOD_CSV, "--task_name a/b", "--task_name 'a/b' names folders and files"),
+    Own("a.csv", GOOD_CSV, "--metric pearson", "reviews is a classification with 2 labels: expected one of accuracy"),
+    Own("a.csv", b"text\tlabel\nword1\tyes\n", "", "there is no such column\n{tmp}/a.csv has the columns text\tlabel"),
+    Own("a.xlsx", b"PK", "", "the suffix '.xlsx' names no format; expected .tsv"),
+    Own("a.jsonl", b'{{"text": "word1", "label": NaN}}\n', "", "line 1: found nan, which is no number, under 'label'"),
+    Own("a.jsonl", b'{{"text": "word1", "label": -Infinity}}\n', "--regression", "line 1: found -inf, which is no number, under 'label'"),
+    Own("a.jsonl", b'{{"text": "word1", "label": null}}\n', "", "found null under 'label', expected a text, a number, true or false"),
+    Own("a.jsonl", b'{{"text": "word1"}}\n', "", "line 1: found the keys 'text', expected the key 'label'"),
+    Own("a.jsonl", b'{{"text": "word1", "label": 1}},\n', "", "line 1: found no JSON (Extra data at character 30)"),
+    Own("a.json", b'[{{"text": "word1", "label": 1}}', "", "expected a comma or the closing bracket"),
+]
+
+
+@pytest.mark.parametrize("own", BROKEN_OWN, ids=[f"{own.name} {i}" for i, own in enumerate(BROKEN_OWN)])
+def test_a_broken_file_of_ones_own_is_trained_on(tmp_path, refused, own):
+    (tmp_path / own.name).write_bytes(own.content.replace(b"{{", b"{").replace(b"}}", b"}"))
+    refused(OWN + f"--train_file {{tmp}}/{own.name} --dev_file {{tmp}}/{own.name} {own.more}", own.words)
+
+
+def test_a_file_that_is_not_there_is_not_named(tmp_path, refused):
+    (tmp_path / "a.csv").write_bytes(GOOD_CSV)
+    refused(OWN + "--train_file {tmp}/a.csv --dev_file {tmp}/b.csv", "{tmp}/b.csv does not exist; expected a file of rows")
+    refused(OWN + "--train_file {tmp}/a.csv", "--dev_file is missing: the best model is chosen on its rows")
+    refused(OWN + "--train_file {tmp} --dev_file {tmp}/a.csv", "{tmp} is a folder; expected a file of rows")
+
+
+# === Models ===
+
+
+@pytest.mark.parametrize("left", [0, 1, 100, 4000, -1])
+def test_a_truncated_weight_file_is_loaded(world, tmp_path, refused, left):
+    shutil.copytree(world / "bert", tmp_path / "cut")
+    weights = tmp_path / "cut" / "model_state.pdparams"
+    weights.write_bytes(weights.read_bytes()[:left])
+    refused(DISTILL + "--teacher_path {tmp}/cut", "{tmp}/cut/model_state.pdparams")
+
+
+# === The machine ===
+
+
+def test_a_full_disk_is_found_by_filling_it(world, tmp_path, refused, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("tinybert.recipes.space.shutil.disk_usage", lambda path: usage(10**9, 10**9 - 10**5, 10**5))
+    refused(FINETUNE, "has 0.1 MB free, this run needs about")
+    refused(FINETUNE + "--keep_checkpoints 40", "40 checkpoints of 0.1 MB")
+    refused(DISTILL + "--stage both --max_steps 1 --allow_weak_teacher", "2 models of 0.0 MB per stage in {tmp}/out")
+
+
+def test_a_folder_that_cannot_be_written_is_found_after_the_work(tmp_path, refused, monkeypatch):
+    monkeypatch.setattr("tinybert.engine.run_folder.os.access", lambda path, mode: Path(path) != tmp_path)
+    for line in (DISTILL, FINETUNE, FINETUNE + "--do_eval", DISTILL + "--do_eval", FINETUNE + "--do_predict"):
+        refused(line, "--output_dir {tmp}/out cannot be written: no permission in {tmp}")
+
+
+def test_finished_results_are_overwritten(tmp_path, refused):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run.json").write_text('{"prediction": {"seed": 1}, "finetune": {"seed": 2}}')
+    refused(DISTILL, "already holds results of the prediction stage", made=True)
+    refused(FINETUNE, "already holds results of the finetune stage", made=True)
+    (tmp_path / "out" / "run.json").write_text('{"prediction": []}')
+    refused(DISTILL + "--resume auto", "run.json is damaged", made=True)

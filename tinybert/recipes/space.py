@@ -1,0 +1,59 @@
+"""Whether the disks hold what a run is going to write, found before it begins."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tinybert.data.places import cache_home
+from tinybert.engine.run_folder import RunFolder
+from tinybert.errors import UserError
+from tinybert.recipes.task_data import TaskData
+
+_WEIGHT = 4  # bytes of a float32
+_TRAINED = 3 * _WEIGHT  # a weight and the optimizer's two moments
+_MODELS = 2  # the best and the last
+
+
+def refuse_full_disk(
+    run: RunFolder, models: tuple[str, ...], parameters: int, keep: int, data: TaskData, splits: list[str], stages: int = 1
+) -> None:
+    """Refuse a run whose checkpoints, models and tokens will not fit; what it is going to replace counts as free.
+
+    models: the folders of the stage's models. parameters: how many numbers the trained model holds. keep: how many checkpoints stay.
+    splits: whose tokens are needed. stages: how many stages leave checkpoints and models of this size here.
+
+    Raises:
+        UserError: says what is needed and what is free.
+    """
+    checkpoint, model = _TRAINED * parameters, _WEIGHT * parameters
+    # a checkpoint is written whole before an older one is deleted
+    wanted = stages * (keep * checkpoint + _MODELS * model) + checkpoint
+    present = _size(run.checkpoints) + sum(_size(folder) for pattern in models for folder in run.path.glob(pattern))
+    tokens = data.bytes_to_store(splits)
+    needs = {run.path: max(checkpoint, wanted - present), cache_home(): tokens}
+    for folder in needs:
+        there = _existing(folder)
+        # folders on one file system share its room
+        together = sum(size for other, size in needs.items() if _existing(other).stat().st_dev == there.stat().st_dev)
+        free = shutil.disk_usage(there).free
+        if needs[folder] and together > free:
+            raise UserError(
+                f"the disk of {folder} has {_megabytes(free)} free, this run needs about {_megabytes(together)}: "
+                f"{keep} checkpoints of {_megabytes(checkpoint)} and {_MODELS} models of {_megabytes(model)}"
+                f"{' per stage' if stages > 1 else ''} in {run.path}, {_megabytes(tokens)} of tokens in {cache_home()}.\n"
+                "Make room, choose another --output_dir (for tokens: the variable TINYBERT_CACHE), or lower --keep_checkpoints."
+            )
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+def _existing(folder: Path) -> Path:
+    folder = folder.absolute()
+    return next(parent for parent in (folder, *folder.parents) if parent.is_dir())
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
