@@ -37,6 +37,7 @@ def available_cores() -> int:
 
 
 _threads = 1
+_bits = None  # NumPy's SFC64: the bits behind dropout on the CPU
 
 
 def prepare(threads: int | None = None, as_installed: bool = False) -> int:
@@ -159,7 +160,24 @@ def seed_step(seed: int, stage: str, step: int, micro: int = 0, rank_: int = 0) 
     """Seed dropout and sampling from (run seed, stage, step, micro-batch, rank), so that resuming needs no generator state."""
     import paddle
 
-    paddle.seed(derive_seed(seed, stage, step, micro, rank_))
+    derived = derive_seed(seed, stage, step, micro, rank_)
+    paddle.seed(derived)
+    seed_bits(derived)
+
+
+def seed_bits(seed: int) -> None:
+    """Seed `random_bits`."""
+    import numpy as np
+
+    global _bits
+    _bits = np.random.SFC64(seed)
+
+
+def random_bits(words: int):
+    """So many random 64-bit words, uint64, from the generator that every step seeds."""
+    if _bits is None:
+        seed_bits(0)
+    return _bits.random_raw(words)
 
 
 def derive_seed(*parts: object) -> int:

@@ -11,6 +11,7 @@ step of the ladder adds one change to the one above it:
 * traced as needed: the teacher without dropout; both encoders run no further and keep no more than the losses need.
 * batches by length: rows of like length share a step, which is padded to its longest row.
 * flags: `FLAGS_use_stride_kernel=0`; allocator: glibc keeps its memory; MKL path: only on processors that are not Intel's.
+* own operations: dropout, layer normalisation and the mask, see `tinybert/models/cpu_ops.py`.
 * threads: all cores of the machine in place of one.
 
 "of the product rate": floating-point operations of the matrix products in a step (2 per multiplication and addition, padding included; the
@@ -39,7 +40,7 @@ STUDENTS = {
     "6x768": {"num_hidden_layers": 6, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
 }
 TEACHER = {"num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072}
-LADDER = ("as published", "traced as needed", "batches by length", "flags", "allocator", "MKL path", "threads")
+LADDER = ("as published", "traced as needed", "batches by length", "flags", "allocator", "MKL path", "own operations", "threads")
 EXTRA = ("EMD",)  # BERT-EMD's one stage in the best mode: not a rung
 
 
@@ -65,6 +66,7 @@ def measure(options) -> dict:
     rung = len(LADDER) - 1 if options.mode in EXTRA else LADDER.index(options.mode)
     from tinybert import runtime
 
+    os.environ["TINYBERT_CPU_OPS"] = "1" if rung >= LADDER.index("own operations") else "0"
     if rung < LADDER.index("flags"):
         runtime.prepare(as_installed=True)
     else:
@@ -204,7 +206,7 @@ def main() -> None:
 
 def _environment() -> dict[str, str]:
     """This environment without what the modes decide about."""
-    decided = ("OMP_NUM_THREADS", "FLAGS_use_stride_kernel", "MKL_DEBUG_CPU_TYPE", "TINYBERT_KEEP_MEMORY")
+    decided = ("OMP_NUM_THREADS", "FLAGS_use_stride_kernel", "MKL_DEBUG_CPU_TYPE", "TINYBERT_KEEP_MEMORY", "TINYBERT_CPU_OPS")
     return {name: value for name, value in os.environ.items() if name not in decided}
 
 

@@ -14,6 +14,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
+from tinybert.models import cpu_ops
+
 MASK_VALUE = -1e4  # added to the scores of padded keys: BERT's constant, and safe in float16
 
 
@@ -132,10 +134,11 @@ def trace(model: nn.Layer, inputs: Inputs, needs: Needs, head: str | None = None
     embeddings = base.embeddings
     has_segments = getattr(embeddings, "token_type_embeddings", None) is not None
     segments = inputs.token_type_ids if has_segments and embeddings.token_type_embeddings.weight.shape[0] > 1 else None
-    x = embeddings(input_ids=inputs.input_ids, token_type_ids=segments)
+    x = _embed(embeddings, input_ids=inputs.input_ids, token_type_ids=segments)
     if 0 in needs.hidden:
         result.hidden[0] = x
     mask = ((1.0 - inputs.attention_mask) * MASK_VALUE).unsqueeze([1, 2]).astype(x.dtype)
+    mask = cpu_ops.expanded_mask(mask, max(layer.self_attn.num_heads for layer in layers))
     full = needs.full_layers(len(layers))
     for i, layer in enumerate(layers):
         finish = i < full
@@ -149,6 +152,17 @@ def trace(model: nn.Layer, inputs: Inputs, needs: Needs, head: str | None = None
     return result
 
 
+def _embed(embeddings: nn.Layer, **inputs: Tensor | None) -> Tensor:
+    """The embedding layer's output; its dropout, the last thing it does in every family, is ours."""
+    last = embeddings.dropout
+    training, last.training = last.training, False
+    try:
+        x = embeddings(**inputs)
+    finally:
+        last.training = training
+    return cpu_ops.dropout(x, last.p, training)
+
+
 def _run_layer(layer: nn.Layer, x: Tensor, mask: Tensor, index: int, needs: Needs, result: EncoderTrace, finish: bool) -> Tensor | None:
     """One post-norm encoder layer `[B, T, D] -> [B, T, D]`, in the order of operations of `paddle.nn.TransformerEncoderLayer`.
 
@@ -160,6 +174,8 @@ def _run_layer(layer: nn.Layer, x: Tensor, mask: Tensor, index: int, needs: Need
     if index in needs.qkv:
         result.query[index], result.key[index] = query, key
     if finish or index in needs.scores:
+        heads = attention.num_heads  # a pruned layer may have fewer than the mask was written out for
+        mask = mask if mask.shape[1] in (1, heads) else mask[:, :heads]
         scores = paddle.matmul(query * attention.head_dim**-0.5, key, transpose_y=True) + mask
     if index in needs.scores:
         result.scores[index] = scores
@@ -169,14 +185,16 @@ def _run_layer(layer: nn.Layer, x: Tensor, mask: Tensor, index: int, needs: Need
         result.value[index] = value
     if not finish:
         return None
-    weights = F.softmax(scores)
-    if attention.dropout:
-        weights = F.dropout(weights, attention.dropout, training=attention.training, mode="upscale_in_train")
+    weights = cpu_ops.dropout(F.softmax(scores), attention.dropout, attention.training)
     context = paddle.matmul(weights, value).transpose([0, 2, 1, 3])
     context = context.reshape([0, 0, attention.num_heads * attention.head_dim])
-    x = layer.norm1(x + layer.dropout1(attention.out_proj(context)))
-    expanded = layer.dropout(layer.activation(layer.linear1(x)))
-    return layer.norm2(x + layer.dropout2(layer.linear2(expanded)))
+    x = cpu_ops.normalise(layer.norm1, x + _drop(layer.dropout1, attention.out_proj(context)))
+    expanded = _drop(layer.dropout, layer.activation(layer.linear1(x)))
+    return cpu_ops.normalise(layer.norm2, x + _drop(layer.dropout2, layer.linear2(expanded)))
+
+
+def _drop(module: nn.Dropout, x: Tensor) -> Tensor:
+    return cpu_ops.dropout(x, module.p, module.training)
 
 
 def _split_heads(tensor: Tensor, attention: nn.Layer) -> Tensor:

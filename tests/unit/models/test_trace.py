@@ -166,7 +166,8 @@ def test_pruned_heads_break_the_trace_or_change_what_is_left():
 
 
 @pytest.mark.parametrize("model_type", TYPES)
-def test_dropout_differs_from_the_models_own_or_between_equal_seeds(model_type):
+def test_dropout_differs_from_the_models_own_or_between_equal_seeds(model_type, monkeypatch):
+    monkeypatch.setenv("TINYBERT_CPU_OPS", "0")  # Paddle's random numbers, in the places and the order of the model's own pass
     model, inputs = classifier(model_type), batch()
     model.train()
 

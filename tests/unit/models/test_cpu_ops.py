@@ -1,0 +1,116 @@
+"""Our CPU operations against Paddle's: the same values, the same gradients, and dropout that is dropout."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+import pytest
+from paddle import nn
+
+from tests.tiny import classifier
+from tinybert import runtime
+from tinybert.models import cpu_ops
+from tinybert.models.trace import Inputs, Needs, trace
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_dropout_with_another_rate_scale_or_gradient(p):
+    runtime.seed_bits(3)
+    x = paddle.ones([40, 50, 60])
+    x.stop_gradient = False
+    y = cpu_ops.dropout(x, p, training=True)
+    y.sum().backward()
+    kept = y.numpy() != 0
+    assert abs(kept.mean() - (1 - p)) < 4 * np.sqrt(p * (1 - p) / kept.size)
+    assert np.allclose(y.numpy()[kept], 1 / (1 - p), rtol=1e-4)
+    assert np.array_equal(x.grad.numpy(), y.numpy())  # of ones: the gradient is the scaled mask itself
+
+
+def test_dropout_that_repeats_itself_or_ignores_its_seed():
+    x = paddle.ones([1000])
+
+    def drawn():
+        return cpu_ops.dropout(x, 0.5, training=True).numpy()
+
+    runtime.seed_step(42, "prediction", 7)
+    first, second = drawn(), drawn()
+    runtime.seed_step(42, "prediction", 7)
+    again = drawn()
+    runtime.seed_step(42, "prediction", 8)
+    other = drawn()
+    assert np.array_equal(first, again)
+    assert 0.4 < (first != second).mean() < 0.6 and 0.4 < (first != other).mean() < 0.6
+
+
+def test_dropout_outside_training():
+    x = paddle.randn([5, 6])
+    assert cpu_ops.dropout(x, 0.3, training=False) is x
+    assert cpu_ops.dropout(x, 0.0, training=True) is x
+    assert not cpu_ops.dropout(x, 1.0, training=True).numpy().any()
+
+
+def test_layer_normalisation_with_other_values_or_gradients():
+    paddle.seed(1)
+    norm = nn.LayerNorm(24, epsilon=1e-12)
+    norm.weight.set_value(paddle.randn([24]))
+    norm.bias.set_value(paddle.randn([24]))
+    x, pull = 3 * paddle.randn([4, 7, 24]) + 2, paddle.randn([4, 7, 24])
+
+    def values(function):
+        leaf = x.clone().detach()
+        leaf.stop_gradient = False
+        norm.clear_gradients()
+        y = function(leaf)
+        y.backward(pull)
+        return [each.numpy() for each in (y, leaf.grad, norm.weight.grad, norm.bias.grad)]
+
+    for ours, theirs in zip(values(lambda leaf: cpu_ops.normalise(norm, leaf)), values(norm), strict=True):
+        assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_frozen_layer_norm_that_gets_a_gradient():
+    norm = nn.LayerNorm(8)
+    norm.weight.stop_gradient = True
+    x = paddle.randn([3, 8])
+    x.stop_gradient = False
+    cpu_ops.normalise(norm, x).sum().backward()
+    assert norm.weight.grad is None
+
+
+@pytest.fixture
+def inputs() -> Inputs:
+    mask = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]], np.float32)
+    ids = np.arange(10).reshape(2, 5) % 7 + 1
+    return Inputs(paddle.to_tensor(ids), paddle.zeros([2, 5], dtype="int64"), paddle.to_tensor(mask))
+
+
+def test_scores_that_depend_on_the_operations(inputs, monkeypatch):
+    model = classifier()
+    model.eval()
+    needs = Needs.everything(3)
+    ours = trace(model, inputs, needs)
+    monkeypatch.setenv("TINYBERT_CPU_OPS", "0")
+    theirs = trace(model, inputs, needs)
+    for layer in theirs.scores:
+        assert np.array_equal(ours.scores[layer].numpy(), theirs.scores[layer].numpy())
+    assert np.array_equal(ours.logits.numpy(), theirs.logits.numpy())
+
+
+def test_embeddings_dropped_twice_or_not_at_all(inputs):
+    model = classifier()
+    wide = Inputs(inputs.input_ids.tile([400, 1]), inputs.token_type_ids.tile([400, 1]), inputs.attention_mask.tile([400, 1]))
+    model.train()
+    dropped = trace(model, wide, Needs(hidden=frozenset({0}))).hidden[0].numpy()
+    model.eval()
+    whole = trace(model, wide, Needs(hidden=frozenset({0}))).hidden[0].numpy()
+    kept = dropped != 0
+    assert abs(kept.mean() - 0.9) < 0.01
+    assert np.allclose(dropped[kept], whole[kept] / 0.9, rtol=1e-3, atol=1e-6)
+
+
+def test_a_dtype_that_is_not_ours():
+    x = paddle.ones([100], dtype="float64")
+    assert not cpu_ops.applies(x)
+    assert cpu_ops.dropout(x, 0.5, training=True).dtype == paddle.float64
+    assert F.dropout(x, 0.5).dtype == paddle.float64

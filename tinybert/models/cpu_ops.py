@@ -1,0 +1,101 @@
+"""Dropout, layer normalisation and the attention mask for the CPU, where Paddle's own kernels cost as much as the products around them.
+
+Same mathematics, same gradients; used for float32 tensors on the CPU alone, Paddle's kernels are used everywhere else. Paddle's dropout
+draws one Mersenne twister number an element; the gradient of its layer normalisation and its broadcast addition run element by element.
+`benchmark/speed/cpu_ops.py` measures each against ours. `TINYBERT_CPU_OPS=0` switches them off.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import Tensor, nn
+from paddle.autograd import PyLayer
+
+from tinybert import runtime
+
+
+def applies(x: Tensor) -> bool:
+    """Whether `x` is a tensor that these operations are made for."""
+    if not paddle.in_dynamic_mode() or os.environ.get("TINYBERT_CPU_OPS", "1") == "0":
+        return False
+    return x.dtype == paddle.float32 and x.place.is_cpu_place()
+
+
+class _Dropout(PyLayer):
+    """x * mask / (1 - p), the mask from 16 random bits an element: p is rounded to a multiple of 2^-16 and the scale follows it."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, p: float) -> Tensor:
+        threshold = round(p * 65536)
+        count = int(np.prod(x.shape))
+        bits = runtime.random_bits((count + 3) // 4).view(np.uint16)[:count]
+        keep = (bits >= threshold).reshape(x.shape)
+        ctx.scale = np.float32(65536 / (65536 - threshold))
+        ctx.save_for_backward(paddle.to_tensor(keep))  # one byte an element until the backward pass
+        return x * paddle.to_tensor(keep * ctx.scale)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        (keep,) = ctx.saved_tensor()
+        return gradient * keep.astype("float32").scale_(float(ctx.scale))
+
+
+def dropout(x: Tensor, p: float, training: bool) -> Tensor:
+    """Dropout with probability `p`, scaled in training; any shape.
+
+    Source: Srivastava et al. 2014.
+    """
+    if not training or p == 0:
+        return x
+    if not applies(x) or not 0 < p < 1:
+        return F.dropout(x, p, training=training, mode="upscale_in_train")
+    return _Dropout.apply(x, p)
+
+
+class _LayerNorm(PyLayer):
+    """Normalised over the last axis; sums over rows and columns are matrix products with a vector of ones."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.epsilon = epsilon
+        return F.layer_norm(x, weight.shape, weight, bias, epsilon)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, weight = ctx.saved_tensor()
+        width = int(weight.shape[0])
+        rows, g = x.reshape([-1, width]), gradient.reshape([-1, width])
+        mean = paddle.full([width, 1], 1.0 / width)
+        centred = rows - paddle.matmul(rows, mean)
+        inverse = paddle.rsqrt(paddle.matmul(centred * centred, mean).scale_(1.0, ctx.epsilon))
+        normal = centred.multiply_(inverse)
+        product = g * normal
+        ones = paddle.ones([1, rows.shape[0]])
+        to_weight, to_bias = paddle.matmul(ones, product), paddle.matmul(ones, g)
+        column = (weight / width).unsqueeze(1)
+        to_x = (g * weight).subtract_(paddle.matmul(g, column)).subtract_(normal.multiply_(paddle.matmul(product, column)))
+        return to_x.multiply_(inverse).reshape(x.shape), to_weight.reshape([-1]), to_bias.reshape([-1])
+
+
+def normalise(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    """Layer normalisation of `[..., D]` over its last axis.
+
+    Source: Ba et al. 2016.
+    """
+    trained = paddle.is_grad_enabled() and not (x.stop_gradient or norm.weight.stop_gradient or norm.bias.stop_gradient)
+    if trained and applies(x) and len(norm.weight.shape) == 1:
+        return _LayerNorm.apply(x, norm.weight, norm.bias, norm._epsilon)
+    return norm(x)
+
+
+def expanded_mask(mask: Tensor, heads: int) -> Tensor:
+    """An additive mask `[B, 1, 1, T]` as it is, or on the CPU written out to `[B, h, T, T]`, once for all layers."""
+    if not applies(mask):
+        return mask
+    rows, width = mask.shape[0], mask.shape[-1]
+    return mask.expand([rows, heads, width, width]).contiguous()
