@@ -171,6 +171,25 @@ def test_relations_cannot_be_added_to_the_other_losses(world, tmp_path):
     assert record(output, "general")["objective"] == "loss = 1 embd + 1 hidn + 1 attn + 2 rela"
 
 
+# === Raw text ===
+
+
+def test_raw_text_is_read_as_something_else_than_packed_rows_or_lines(world, tmp_path):
+    random = np.random.default_rng(0)
+    lines = [" ".join(f"word{i}" for i in random.integers(0, 35, random.integers(2, 9))) + " ." for _ in range(60)]
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.txt").write_text("\n".join(lines[:30]) + "\n\n" + "\n".join(lines[30:]) + "\n")
+    source = {"pregenerated_data": None, "input_dir": tmp_path / "text", "max_seq_length": LENGTH, "max_steps": 2}
+    rows = {}
+    for preset in ("sound", "paddlenlp"):
+        output = run(world, tmp_path / preset, **source, preset=preset, layer_map="uniform")
+        entry = record(output, "general")
+        rows[preset] = sum(part["rows"] for part in entry["data"].values())
+    assert rows["paddlenlp"] == 60 and 20 < rows["sound"] < 50
+    with pytest.raises(UserError, match="holds no text|no such file"):
+        run(world, tmp_path / "none", **{**source, "input_dir": tmp_path / "nowhere"})
+
+
 # === Students ===
 
 

@@ -7,11 +7,15 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tinybert import runtime
+from tinybert.corpus.documents import TextCorpus
+from tinybert.corpus.raw import tokenised
 from tinybert.corpus.shards import open_pregenerated
 from tinybert.data.batches import Store
 from tinybert.data.row_range import RowRange, without_last
 from tinybert.models.loading import LoadedModel
 from tinybert.models.students import positions_of
+from tinybert.settings.resolved import GeneralSettings
 
 
 @dataclass
@@ -23,7 +27,7 @@ class GeneralData:
 
     source: str
     length: int | None
-    read: Callable[[int], list[Store]]
+    read: Callable[[GeneralSettings], list[Store]]
     identity: str = ""
 
     @classmethod
@@ -34,21 +38,32 @@ class GeneralData:
             UserError: nothing there, damaged, of another vocabulary, or longer than a model's positions.
         """
         tokenizer = teacher.tokenizer
+        if arguments.input_dir is not None:
+            corpus = TextCorpus(arguments.input_dir)
+            processes = max(1, runtime.available_cores() // runtime.local_processes())
+
+            def read(settings) -> list[Store]:
+                store = tokenised(corpus, tokenizer, settings.max_seq_length, sequences=settings.sequences, processes=processes)
+                if runtime.rank() == 0:
+                    print(f"{corpus.path}: {len(store):,} sequences, {int(store.lengths.sum()):,} word pieces", flush=True)
+                return [store]
+
+            return cls(f"text in {len(corpus.files)} file(s) of {corpus.path}", None, read)
         pregenerated = open_pregenerated(arguments.pregenerated_data, tokenizer)
         longest = min(positions_of(teacher), positions_of(student))
         pregenerated.check(tokenizer, longest, arguments.max_seq_length)
         stores = [pregenerated.epoch(number) for number in range(pregenerated.epochs)]
         source = f"{pregenerated.epochs} epochs of sequences of up to {pregenerated.max_seq_len} word pieces in {pregenerated.folder}"
-        return cls(source, pregenerated.max_seq_len, lambda length: stores)
+        return cls(source, pregenerated.max_seq_len, lambda settings: stores)
 
-    def split(self, max_seq_length: int, held_out: int) -> tuple[list[RowRange], RowRange]:
+    def split(self, settings: GeneralSettings) -> tuple[list[RowRange], RowRange]:
         """The rows to train on in each epoch, and the held-out rows of the first.
 
         The last rows of every epoch are left out of training: sequences stand in the order of their text, which every epoch cuts
         differently, so they are about the same text.
         """
-        stores = self.read(max_seq_length)
+        stores = self.read(settings)
         contents = [[store.meta["source_sha256"], len(store), hashlib.sha256(store.lengths.tobytes()).hexdigest()] for store in stores]
         self.identity = hashlib.sha256(json.dumps(contents).encode()).hexdigest()
-        pairs = [without_last(store, held_out) for store in stores]
+        pairs = [without_last(store, settings.held_out_sequences) for store in stores]
         return [train for train, _ in pairs], pairs[0][1]

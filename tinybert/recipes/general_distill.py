@@ -62,7 +62,7 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
     models = {"student": describe_model("student", student), "teacher": describe_model("teacher", teacher)}
     heads = settings.attention_heads or "match"
     check_fit(teacher, student, settings.max_seq_length, compares_scores=compares_scores(settings), heads=heads)
-    train, held_out = data.split(settings.max_seq_length, settings.held_out_sequences)
+    train, held_out = data.split(settings)
 
     # === What is learnt ===
     chosen = general_objective(settings, student, teacher)

@@ -50,7 +50,13 @@ class GeneralDistillArguments(TrainingRunArguments, OptimisationArguments, Inter
         None, help="the folder that `python -m tinybert pregenerate` wrote, or the published script's JSON lines"
     )
     input_dir: Path | None = in_data(
-        None, help="raw text instead: a file, or a folder of files; tokenised once and stored (docs/general.md)"
+        None, help="raw text instead: a file, a folder or a pattern; tokenised once and kept in the cache, the same rows in every epoch"
+    )
+    sequences: str | None = in_data(
+        None,
+        help="rows of input_dir: as many sentences of a document as fit (packed), or one row a line, cut there (lines)",
+        choices=("packed", "lines"),
+        unset=FROM_PRESET,
     )
     max_seq_length: int | None = in_data(
         None,
@@ -117,13 +123,15 @@ class GeneralDistillArguments(TrainingRunArguments, OptimisationArguments, Inter
         return notes
 
 
-def general_reasons(values: Mapping[str, object], method: str) -> dict[str, str]:
+def general_reasons(values: Mapping[str, object], method: str, pregenerated: bool) -> dict[str, str]:
     """Name and reason of settings that have no effect in this run.
 
     Raises:
         UserError: nothing is left to learn.
     """
     found = common_reasons(values)
+    if values["sequences"] and pregenerated:
+        found["sequences"] = "pregenerated_data has its rows already"
     if method == "relation":
         found |= dict.fromkeys(INTERMEDIATE, "--method relation learns relations alone")
         if not values["relation_weight"]:

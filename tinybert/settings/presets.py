@@ -77,7 +77,8 @@ SOUND = Preset(
     intermediate={"learning_rate": 5e-5, "num_train_epochs": _EPOCHS},
     prediction={"learning_rate": 3e-5, "num_train_epochs": 3.0},
     finetune=_BERT_FINETUNE,
-    general={"max_seq_length": 128, "learning_rate": 1e-4, "num_train_epochs": 3.0},  # paper; the rate is PaddleNLP's and BERT's own
+    # paper: length, epochs; PaddleNLP, and BERT's own pre-training: the rate
+    general={"max_seq_length": 128, "learning_rate": 1e-4, "num_train_epochs": 3.0, "sequences": "packed"},
 )
 
 PAPER = Preset(
@@ -117,7 +118,14 @@ PAPER = Preset(
     prediction={"learning_rate": 3e-5, "num_train_epochs": 3.0, "use_aug": PerTask(None, {"stsb": False})},
     finetune=_BERT_FINETUNE,  # BERT's own recipe
     # settings: 3 epochs of English Wikipedia, 128 word pieces; else as BERT was pre-trained: batch 256, 1e-4, 10,000 steps of warm-up
-    general={"max_seq_length": 128, "num_train_epochs": 3.0, "batch_size": 256, "learning_rate": 1e-4, "warmup_steps": 10000},
+    general={
+        "max_seq_length": 128,
+        "sequences": "packed",
+        "num_train_epochs": 3.0,
+        "batch_size": 256,
+        "learning_rate": 1e-4,
+        "warmup_steps": 10000,
+    },
 )
 
 HUAWEI = Preset(
@@ -177,7 +185,8 @@ HUAWEI = Preset(
     },  # README
     finetune=_PADDLENLP_FINETUNE,  # the repository has no fine-tuning script: rates and lengths as PaddleNLP's
     general={
-        "max_seq_length": 128,  # of raw text; its own data decides by its metrics file
+        "max_seq_length": 128,  # of raw text, which it does not read; its own data decides by its metrics file
+        "sequences": "packed",
         "learning_rate": 5e-5,
         "num_train_epochs": 3.0,
         "lr_schedule": "linear",
@@ -226,6 +235,7 @@ PADDLENLP = Preset(
     finetune={**_PADDLENLP_FINETUNE, "metric": _PEARSON},
     general={
         "max_seq_length": 128,
+        "sequences": "lines",
         "learning_rate": 1e-4,
         "num_train_epochs": 3.0,
         "optimizer": "adam",  # with an L2 penalty on every parameter

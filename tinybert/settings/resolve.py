@@ -98,7 +98,7 @@ def resolve_general(arguments: GeneralDistillArguments, given: set[str], data_le
     if picked.values["relation_weight"] is None:
         picked.values["relation_weight"] = 1.0 if arguments.method == "relation" else 0.0
         picked.sources["relation_weight"] = f"method {arguments.method}"
-    picked.drop(general_reasons(picked.values, arguments.method))
+    picked.drop(general_reasons(picked.values, arguments.method, data_length is not None))
     unused = _unused(arguments, given, {"general": picked})
     warnings = [f"--{entry.name} {entry.value} is not used: {entry.reason}" for entry in unused]
     if arguments.preset == "paddlenlp" and arguments.max_steps <= 0:

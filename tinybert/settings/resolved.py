@@ -123,6 +123,7 @@ class GeneralSettings(TrainingSettings):
     """Settings of general distillation; None where something does not apply to the method."""
 
     method: str
+    sequences: str | None
     held_out_sequences: int
     pad_embedding: str
     teacher_mode: str
