@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,20 @@ def learnable_rows(folder: Path, rows: dict[str, int], seed: int) -> None:
             words = (f"word{random.integers(0, 15) + 15 * label}" for _ in range(random.integers(3, 12)))
             lines.append(" ".join(words) + f"\t{label}")
         (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n")
+
+
+def pregenerated_epoch(folder: Path, number: int, rows: int, length: int = 16, words: list[str] | None = None) -> None:
+    """An epoch of pre-generated rows in the published format: pairs of segments."""
+    random = np.random.default_rng(number)
+    words = words or WORDS[len(SPECIAL) :]
+    lines = []
+    for _ in range(rows):
+        sizes = random.integers(1, (length - 3) // 2 + 1, 2)
+        first, second = ([words[i] for i in random.integers(0, len(words), size)] for size in sizes)
+        tokens = ["[CLS]", *first, "[SEP]", *second, "[SEP]"]
+        segments = [0] * (len(first) + 2) + [1] * (len(second) + 1)
+        lines.append({
+            "tokens": tokens, "segment_ids": segments, "is_random_next": False, "masked_lm_positions": [1], "masked_lm_labels": tokens[1:2],
+        })  # fmt: skip
+    (folder / f"epoch_{number}.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / f"epoch_{number}_metrics.json").write_text(json.dumps({"num_training_examples": rows, "max_seq_len": length}))

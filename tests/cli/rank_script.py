@@ -1,6 +1,7 @@
 """One rank of a distributed run under test: the real script, plus a record of what this rank saw.
 
-Called by `paddle.distributed.launch` as: rank_script.py <record folder> <die at step or -1> <arguments of task_distill.py>.
+Called by `paddle.distributed.launch` as: rank_script.py <record folder> <die at step or -1> <task_distill or general_distill>
+<arguments of that script>.
 """
 
 import json
@@ -12,12 +13,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tinybert.cli.main import run_script  # noqa: E402
-from tinybert.settings.arguments import TaskDistillArguments  # noqa: E402
+from tinybert.settings.arguments import GeneralDistillArguments, TaskDistillArguments  # noqa: E402
 
 
 def main() -> int:
     """Run the script with a loop that records rows and weights, and dies where it was told to."""
-    folder, die_at, argv = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    folder, die_at, script, argv = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:]
     rank = os.environ.get("PADDLE_TRAINER_ID", "0")
     import numpy as np
 
@@ -45,7 +46,8 @@ def main() -> int:
         return best
 
     Loop._one_step, Loop.run = recorded_step, recorded_run
-    return run_script(TaskDistillArguments, "tinybert.recipes.task_distill:task_distill", argv)
+    arguments_class = {"task_distill": TaskDistillArguments, "general_distill": GeneralDistillArguments}[script]
+    return run_script(arguments_class, f"tinybert.recipes.{script}:{script}", argv)
 
 
 if __name__ == "__main__":

@@ -59,20 +59,26 @@ def _environment(world: Path) -> dict[str, str]:
     return {**names, "TINYBERT_CACHE": str(world / "cache"), "PYTHONPATH": str(ROOT)}
 
 
-def _alone(world: Path, record: Path, arguments: list[str]) -> None:
+def _alone(world: Path, record: Path, arguments: list[str], script: str = "task_distill") -> None:
     record.mkdir()
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), str(record), "-1", *arguments], env=_environment(world), capture_output=True, text=True, cwd=ROOT
+        [sys.executable, str(SCRIPT), str(record), "-1", script, *arguments],
+        env=_environment(world),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def _launch(world: Path, record: Path, arguments: list[str], die_at: int = -1, options: tuple[str, ...] = ()) -> subprocess.Popen:
+def _launch(
+    world: Path, record: Path, arguments: list[str], die_at: int = -1, options: tuple[str, ...] = (), script: str = "task_distill"
+) -> subprocess.Popen:
     record.mkdir(exist_ok=True)
     options = options or ("--nproc_per_node", "2", "--backend", "gloo")
     command = [sys.executable, "-m", "paddle.distributed.launch", *options, "--log_dir", str(record / f"logs{len(list(record.iterdir()))}")]
     return subprocess.Popen(
-        [*command, str(SCRIPT), str(record), str(die_at), *arguments],
+        [*command, str(SCRIPT), str(record), str(die_at), script, *arguments],
         env={**_environment(world), "PADDLE_DISTRI_BACKEND": "gloo"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -127,6 +133,28 @@ def test_layer_weights_of_two_processes_drift_apart_or_away_from_one(world):
     for name, array in first.items():
         assert array.tobytes() == second[name].tobytes(), name
         np.testing.assert_allclose(array, alone[name], atol=1e-4 if name in learned else 2e-5, err_msg=name)
+
+
+def test_general_distillation_on_two_processes_differs_from_one(world):
+    shape = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "hidden_size": 12}
+    tiny.model_folder(world / "shape", "tinybert", labels=(), num_hidden_layers=2, **shape)
+    (world / "text").mkdir()
+    for number, rows in enumerate((23, 30)):
+        tiny.pregenerated_epoch(world / "text", number, rows)
+    task_options = ("task_name", "data_dir", "stage", "max_seq_length", "allow_weak_teacher")
+    more = {"pregenerated_data": world / "text", "student_model_name_or_path": world / "shape", "held_out_sequences": 2}
+    values = [
+        [word for word in _arguments(world, world / f"out_general_{batch}", batch, **more) if word[2:].split("=")[0] not in task_options]
+        for batch in (4, 8)
+    ]
+    process = _launch(world, world / "general_two", values[0], script="general_distill")
+    _alone(world, world / "general_one", values[1], script="general_distill")
+    _finish(process)
+    first, second = (_weights(world / "general_two" / f"general_{rank}.npz") for rank in (0, 1))
+    alone = _weights(world / "general_one" / "general_0.npz")
+    for name, array in first.items():
+        assert array.tobytes() == second[name].tobytes(), name
+        np.testing.assert_allclose(array, alone[name], atol=2e-5, err_msg=name)
 
 
 def test_rows_are_lost_or_repeated_over_ranks(one_and_two):

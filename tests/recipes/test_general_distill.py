@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -21,30 +20,13 @@ from tinybert.settings.arguments import GeneralDistillArguments
 LENGTH = 16
 
 
-def write_epoch(folder: Path, number: int, rows: int, length: int = LENGTH, words: list[str] | None = None) -> None:
-    """An epoch in the published format: pairs of segments, a rule of the words to learn, one masked token each."""
-    random = np.random.default_rng(number)
-    words = words or [word for word in tiny.WORDS if word not in tiny.SPECIAL]
-    lines = []
-    for _ in range(rows):
-        sizes = random.integers(1, (length - 3) // 2 + 1, 2)
-        first, second = ([words[i] for i in random.integers(0, len(words), size)] for size in sizes)
-        tokens = ["[CLS]", *first, "[SEP]", *second, "[SEP]"]
-        segments = [0] * (len(first) + 2) + [1] * (len(second) + 1)
-        lines.append({
-            "tokens": tokens, "segment_ids": segments, "is_random_next": False, "masked_lm_positions": [1], "masked_lm_labels": tokens[1:2],
-        })  # fmt: skip
-    (folder / f"epoch_{number}.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (folder / f"epoch_{number}_metrics.json").write_text(json.dumps({"num_training_examples": rows, "max_seq_len": length}))
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> dict[str, Path]:
     """Two epochs of different sizes, and a teacher of six layers that has a masked-LM head and no classifier."""
     root = tmp_path_factory.mktemp("general")
     (root / "data").mkdir()
-    write_epoch(root / "data", 0, 44)
-    write_epoch(root / "data", 1, 60)
+    tiny.pregenerated_epoch(root / "data", 0, 44)
+    tiny.pregenerated_epoch(root / "data", 1, 60)
     tiny.model_folder(root / "teacher", num_hidden_layers=6, seed=3)
     path = root / "teacher" / "model_state.pdparams"
     arrays = {name: array for name, array in read_pdparams(path).items() if not name.startswith(("classifier", "bert.pooler"))}
@@ -144,8 +126,8 @@ def test_a_resumed_run_differs_from_an_uninterrupted_one(world, tmp_path, monkey
 def test_a_run_is_resumed_with_other_text(world, tmp_path, monkeypatch):
     other = tmp_path / "data"
     other.mkdir()
-    write_epoch(other, 0, 44)
-    write_epoch(other, 1, 59)
+    tiny.pregenerated_epoch(other, 0, 44)
+    tiny.pregenerated_epoch(other, 1, 59)
     with monkeypatch.context() as patch:
         _cut_after(patch, "general", 5)
         with pytest.raises(Cut):
@@ -242,9 +224,9 @@ def test_nonsense_is_noticed_late_or_not_at_all(world, tmp_path, instead, words)
 
 def test_data_of_another_vocabulary_or_length_is_trained_on(world, tmp_path):
     (tmp_path / "words").mkdir()
-    write_epoch(tmp_path / "words", 0, 20, words=["word1", "unheard"])
+    tiny.pregenerated_epoch(tmp_path / "words", 0, 20, words=["word1", "unheard"])
     (tmp_path / "long").mkdir()
-    write_epoch(tmp_path / "long", 0, 20, length=32)  # the models have 20 positions
+    tiny.pregenerated_epoch(tmp_path / "long", 0, 20, length=32)  # the models have 20 positions
     for name, words in (("words", "unheard"), ("long", "32")):
         with pytest.raises(UserError, match=words):
             run(world, tmp_path / "run", pregenerated_data=tmp_path / name)
