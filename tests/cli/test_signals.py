@@ -36,7 +36,7 @@ def world(tmp_path_factory) -> Path:
     return root
 
 
-def _start(world: Path, output: Path, *more: str, model: str = "model") -> subprocess.Popen:
+def _start(world: Path, output: Path, *more: str, model: str = "model", before=None) -> subprocess.Popen:
     values = {"task_name": "SST-2", "data_dir": world / "SST-2", "model_name_or_path": world / model, "output_dir": output}
     options = [f"--{name}={value}" for name, value in values.items()]
     fixed = ["--max_seq_length=16", "--batch_size=4", "--logging_steps=1", "--device=cpu", "--threads=1"]
@@ -46,6 +46,7 @@ def _start(world: Path, output: Path, *more: str, model: str = "model") -> subpr
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=before,
     )
 
 
@@ -87,6 +88,47 @@ def test_a_second_signal_is_ignored(world, tmp_path):
     assert process.returncode == 143 and time.time() - begun < 5
     assert "stopping at once" in err
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def _wait_until_it_listens(process: subprocess.Popen) -> None:
+    """Wait until the process has a handler for SIGTERM, which Python alone does not set."""
+    for _ in range(1200):
+        caught = next(line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if line.startswith("SigCgt"))
+        if int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.01)
+    pytest.fail("the process does not listen")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs Linux' /proc to see the handlers of another process")
+@pytest.mark.parametrize(("number", "later"), [(signal.SIGINT, 0.0), (signal.SIGTERM, 0.0), (signal.SIGINT, 0.7), (signal.SIGTERM, 1.5)])
+def test_a_signal_during_imports_ends_in_a_traceback(world, tmp_path, number, later):
+    process = _start(world, tmp_path / "run", "--max_steps=100000")
+    _wait_until_it_listens(process)
+    time.sleep(later)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, err
+    assert "Traceback" not in err and "interrupted: SIG" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_ends_in_a_traceback_or_loses_the_run(world, tmp_path):
+    import resource
+
+    def small_files() -> None:  # as a full disk: no file may grow beyond this, and a checkpoint's moments do
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+    process = _start(world, tmp_path / "run", "--max_steps=4", "--checkpoint_steps=2", "--save_steps=1", before=small_files)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2, err
+    assert "Traceback" not in err and "make room, or name a folder" in err
+    assert not list((tmp_path / "run").rglob(".*.tmp-*"))  # nothing half-written is left
+    assert [folder.name for folder in (tmp_path / "run").glob("best_model_*")]
+    process = _start(world, tmp_path / "run", "--max_steps=4", "--checkpoint_steps=2", "--save_steps=1", "--resume=auto")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["finetune"]["finished"]
 
 
 def test_a_loss_that_is_no_number_is_trained_on(world, tmp_path):

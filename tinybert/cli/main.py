@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from tinybert import __version__
+from tinybert.cli.stopping import early
 from tinybert.errors import Interrupted, NumericalError, UserError
 from tinybert.settings.nearest import did_you_mean
 
@@ -40,16 +41,19 @@ def run_script(arguments_class: type, recipe_path: str, argv: Sequence[str] | No
     """
 
     def work() -> None:
-        from tinybert.cli.parser import parse
+        with early() as signals:
+            from tinybert.cli.parser import parse
 
-        parsed = parse(arguments_class, argv, prog)
-        from tinybert.runtime import prepare
+            parsed = parse(arguments_class, argv, prog)
+            from tinybert.runtime import prepare
 
-        if arguments_class.NEEDS_PADDLE:
-            prepare(threads=getattr(parsed.arguments, "threads", None))
-        module, _, function = recipe_path.partition(":")
-        recipe = getattr(importlib.import_module(module), function)
-        recipe(parsed.arguments, parsed.given, parsed.spelled)
+            if arguments_class.NEEDS_PADDLE:
+                prepare(threads=getattr(parsed.arguments, "threads", None))
+            signals.listen_again()
+            module, _, function = recipe_path.partition(":")
+            recipe = getattr(importlib.import_module(module), function)
+            signals.importing = False
+            recipe(parsed.arguments, parsed.given, parsed.spelled)
 
     return _guarded(work)
 
@@ -89,9 +93,9 @@ def _guarded(work: Callable[[], None]) -> int:
             raise
         print(f"error: {problem}\nmake room, or name a folder that can be read and written", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as problem:
+        print(f"interrupted{f': {problem}' if str(problem) else ''}", file=sys.stderr)
+        return getattr(problem, "exit_code", 130)
     except SystemExit as done:  # argparse, after --help and --version
         return done.code if isinstance(done.code, int) else 0 if done.code is None else 1
     return 0

@@ -7,6 +7,7 @@ or invisible (see `tinybert.storage`), and its content is checked against sha256
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from tinybert import storage
@@ -38,11 +40,21 @@ def write(folder: Path, step: int, checkpoint: Checkpoint, keep: int = 2) -> Pat
     with storage.new_folder(path, replace=True) as temporary:
         for name in _ARRAYS:
             arrays = {key: np.asarray(array, order="C") for key, array in getattr(checkpoint, name).items()}
-            save_file(arrays, temporary / f"{name}.safetensors")
+            _save(arrays, temporary / f"{name}.safetensors")
         (temporary / "state.json").write_text(json.dumps(checkpoint.state, indent=1), encoding="utf-8")
     for old in _listed(folder)[keep:]:
         shutil.rmtree(old, ignore_errors=True)
     return path
+
+
+def _save(arrays: dict[str, np.ndarray], path: Path) -> None:
+    try:
+        save_file(arrays, path)
+    except SafetensorError as error:  # safetensors 0.8.0 wraps what the system says, of a full disk for one
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import signal
 
 import numpy as np
 import paddle
@@ -15,7 +18,7 @@ from tinybert.engine import checkpoint
 from tinybert.engine.loop import Callbacks, Loop, LoopSettings
 from tinybert.engine.optimizers import create_optimizer
 from tinybert.engine.run_folder import RunFolder
-from tinybert.errors import NumericalError, UserError
+from tinybert.errors import Interrupted, NumericalError, UserError
 
 ROWS = 8
 
@@ -49,6 +52,39 @@ def loop(folder, *, labels=None, scores=None, accumulation=1, fingerprint=None, 
     run = RunFolder(folder, "prediction")
     made = Loop(whole, layer, optimizer, lambda step: 0.1, batches, callbacks, run, fingerprint or {"seed": 1})
     return made, layer, kept
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_during_the_last_evaluation_loses_a_step_or_its_score(tmp_path, number):
+    made, _, kept = loop(tmp_path, total_steps=4, evaluate_every=2, scores={2: 0.5, 4: 0.75})
+    plain = made.callbacks.evaluate
+
+    def evaluate(step: int) -> dict[str, float]:
+        if step == 4:
+            os.kill(os.getpid(), number)
+        return plain(step)
+
+    made.callbacks.evaluate = evaluate
+    with pytest.raises(Interrupted, match="stopped after the last step, 4; --resume auto writes what is left") as stopped:
+        made.run()
+    assert stopped.value.exit_code == 128 + number and kept == [2, 4]
+    again, _, kept = loop(tmp_path, total_steps=4, evaluate_every=2)
+    best = again.run(checkpoint.newest(made.run_folder.checkpoints))
+    assert (best.step, best.scores["accuracy"]) == (4, 0.75) and again.step == 4 and not kept
+
+
+def test_a_full_disk_is_an_error_of_a_library(tmp_path, monkeypatch):
+    def full(arrays, path):
+        raise checkpoint.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    made, _, _ = loop(tmp_path, total_steps=4, checkpoint_steps=2)
+    made.run()
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    again, _, _ = loop(tmp_path, total_steps=6, checkpoint_steps=1)
+    with pytest.raises(OSError, match="No space left on device") as problem:
+        again.run(checkpoint.newest(made.run_folder.checkpoints))
+    assert problem.value.errno == errno.ENOSPC
+    assert {path.name for path in made.run_folder.checkpoints.iterdir()} == {"step_00000002", "step_00000004"}
 
 
 def lines(folder) -> list[dict]:

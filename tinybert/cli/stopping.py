@@ -1,0 +1,56 @@
+"""SIGINT and SIGTERM outside of training: one line, exit code 130 or 143, and no half-written files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal that came while nothing was being trained; no library takes it for an error of its own."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+class Early:
+    """What a signal does now: end the process while modules are imported, raise `Stopped` afterwards."""
+
+    def __init__(self) -> None:
+        self.importing = True
+
+    def listen_again(self) -> None:
+        """Take SIGTERM back from Paddle, once it is imported."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.receive)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+    def receive(self, number: int, frame: object) -> None:
+        """The handler."""
+        if self.importing:  # an exception in the middle of an import surfaces as whatever the module makes of it
+            os.write(sys.stderr.fileno(), f"interrupted: {signal.Signals(number).name} before anything was read or written\n".encode())
+            os._exit(128 + number)
+        raise Stopped(number)
+
+
+@contextlib.contextmanager
+def early() -> Iterator[Early]:
+    """Answer both signals while the block runs; a training loop inside has its own answer."""
+    answer = Early()
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may have handlers
+        yield answer
+        return
+    before = {number: signal.signal(number, answer.receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    # Paddle 3.3 puts a handler of its own on SIGTERM when it is imported: a signal meanwhile waits for `Early.listen_again`
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield answer
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        for number, handler in before.items():
+            signal.signal(number, handler)
