@@ -24,74 +24,39 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
-import statistics
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+
+from benchmark.speed.ladder import LADDER, in_turn, prepare, table, train  # noqa: E402
 
 STUDENTS = {
     "4x312": {"num_hidden_layers": 4, "hidden_size": 312, "num_attention_heads": 12, "intermediate_size": 1200},
     "6x768": {"num_hidden_layers": 6, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
 }
 TEACHER = {"num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072}
-LADDER = ("as published", "traced as needed", "batches by length", "flags", "allocator", "MKL path", "own operations", "threads")
 EXTRA = ("EMD",)  # BERT-EMD's one stage in the best mode: not a rung
-
-
-def operations(shape: dict, rows: int, width: int) -> float:
-    """Floating-point operations of one forward pass of an encoder over `[rows, width]` tokens; matrix products alone."""
-    d, f, layers = shape["hidden_size"], shape["intermediate_size"], shape["num_hidden_layers"]
-    return 2.0 * layers * rows * width * (4 * d * d + 2 * d * f + 2 * width * d)
-
-
-def product_rate(paddle) -> float:
-    """Operations a second of a float32 matrix product, 2048 x 768 by 768 x 3072: the median of nine."""
-    a, b = paddle.randn([2048, 768]), paddle.randn([768, 3072])
-    times = []
-    for _ in range(9):
-        started = time.perf_counter()
-        paddle.matmul(a, b)
-        times.append(time.perf_counter() - started)
-    return 2.0 * 2048 * 768 * 3072 / statistics.median(times)
 
 
 def measure(options) -> dict:
     """In a process of its own: prepare Paddle as the mode says, train some steps, report."""
-    rung = len(LADDER) - 1 if options.mode in EXTRA else LADDER.index(options.mode)
-    from tinybert import runtime
-
-    os.environ["TINYBERT_CPU_OPS"] = "1" if rung >= LADDER.index("own operations") else "0"
-    if rung < LADDER.index("flags"):
-        runtime.prepare(as_installed=True)
-    else:
-        os.environ["TINYBERT_KEEP_MEMORY"] = "1" if rung >= LADDER.index("allocator") else "0"
-        if rung < LADDER.index("MKL path"):
-            os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "0")
-        runtime.prepare(threads=None if rung >= LADDER.index("threads") else 1)
+    rung = prepare(LADDER[-1] if options.mode in EXTRA else options.mode)
     import paddle
 
     from tinybert.data.batches import Batches
     from tinybert.data.store import TokenStore
     from tinybert.data.tasks import get_task
     from tinybert.data.tokenizer import WordPiece
-    from tinybert.engine.optimizers import create_optimizer
     from tinybert.mapping import LayerMap
     from tinybert.models import hub
     from tinybert.models.families import family
     from tinybert.models.loading import build
     from tinybert.models.projections import Projection
-    from tinybert.models.trace import Needs, trace
     from tinybert.objectives.emd import emd_objective
     from tinybert.objectives.layer_weights import LayerWeights
     from tinybert.objectives.tinybert import intermediate_objective, prediction_objective
-    from tinybert.objectives.trained_layer import Teacher, TrainedLayer
-    from tinybert.recipes.task_data import tensors
 
     paddle.seed(options.seed)
     task = get_task(options.task)
@@ -116,41 +81,9 @@ def measure(options) -> dict:
         objective = intermediate_objective(LayerMap.create("uniform", *depths), projection)
     else:
         objective = prediction_objective(outputs)
-    layer = TrainedLayer(student, objective)
-    teacher = Teacher(teacher_model, objective.needs_teacher, "eval" if rung else "train")
-    first = tensors(batches.step(0, 0)[0])
-    layer.freeze_unreached(first, teacher(first))
-    if not rung:
-        teacher.needs = Needs.everything(depths[1])
-    needs = objective.needs_student if rung else Needs.everything(depths[0])
-    optimizer = create_optimizer(layer, "adamw", weight_decay=0.01, epsilon=1e-6, max_grad_norm=1.0, grad_clip="global")
-    layer.train()
-    rows, tokens, seconds, made = 0, 0, 0.0, 0.0
-    for step in range(options.steps + 1):
-        started = time.perf_counter()
-        batch = batches.step(0, step)[0]
-        inputs = tensors(batch)
-        parts = objective(trace(student, inputs, needs), teacher(inputs), inputs)
-        parts["loss"].backward()
-        float(parts["loss"])
-        optimizer.set_lr(1e-5)
-        optimizer.step()
-        optimizer.clear_grad()
-        if weights is not None:
-            weights.end_step()
-        if step:
-            seconds += time.perf_counter() - started
-            rows, tokens = rows + len(batch.rows), tokens + int(batch.attention_mask.sum())
-            made += operations(TEACHER, *batch.input_ids.shape) + 3 * operations(shape, *batch.input_ids.shape)
-    return {
-        "samples": rows / seconds,
-        "tokens": tokens / seconds,
-        "of_product_rate": made / seconds / product_rate(paddle),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "threads": runtime.threads(),
-        "data_sha256": store.meta["source_sha256"],
-        "versions": runtime.versions(),
-    }
+    end_step = weights.end_step if weights is not None else lambda: None
+    figures = train(rung, batches, teacher_model, student, objective, options.steps, end_step)
+    return {**figures, "data_sha256": store.meta["source_sha256"]}
 
 
 def main() -> None:
@@ -174,40 +107,11 @@ def main() -> None:
     unknown = [mode for mode in modes if mode not in (*LADDER, *EXTRA)]
     if unknown:
         parser.error(f"unknown modes: {', '.join(unknown)}")
-    found: dict[str, list[dict]] = {mode: [] for mode in modes}
-    for _ in range(options.repeats):
-        for mode in modes:
-            output = subprocess.run(
-                [sys.executable, __file__, *sys.argv[1:], "--mode", mode], check=True, stdout=subprocess.PIPE, text=True, env=_environment()
-            )
-            found[mode].append(json.loads(output.stdout.splitlines()[-1]))
-    from tinybert.report.table import markdown_table
-
-    lines, base = [], None
-    for mode, results in found.items():
-        samples = [result["samples"] for result in results]
-        base = base or statistics.median(samples)
-        lines.append(
-            [
-                mode,
-                f"{statistics.median(samples):.1f}",
-                f"{min(samples):.1f} to {max(samples):.1f}",
-                f"{statistics.median(samples) / base:.2f} x",
-                f"{statistics.median(result['tokens'] for result in results):.0f}",
-                f"{statistics.median(result['of_product_rate'] for result in results):.2f}",
-                f"{statistics.median(result['peak_mb'] for result in results):.0f} MB",
-            ]
-        )
-    one = results[0]
+    found = in_turn(__file__, {mode: ["--mode", mode] for mode in modes}, options.repeats)
+    one = found[modes[0]][0]
     what = f"{options.task}, {options.stage}, student {options.student}"
     print(f"{what}; train.tsv {one['data_sha256'][:16]}, seed {options.seed}, {one['versions']}")
-    print(markdown_table(["mode", "samples/s", "range", "against the first", "real tokens/s", "of the product rate", "peak memory"], lines))
-
-
-def _environment() -> dict[str, str]:
-    """This environment without what the modes decide about."""
-    decided = ("OMP_NUM_THREADS", "FLAGS_use_stride_kernel", "MKL_DEBUG_CPU_TYPE", "TINYBERT_KEEP_MEMORY", "TINYBERT_CPU_OPS")
-    return {name: value for name, value in os.environ.items() if name not in decided}
+    print(table("mode", found))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,94 @@
+"""The clock of general distillation: tokens a second against the project's own "as published" mode, and memory over the size of the text.
+
+Protocol: a 6 x 384 teacher and a 4 x 312 student, 12 heads each, both with random weights (speed does not depend on their values); rows
+that `python -m tinybert pregenerate` made of real text, in the order of a run, 32 a step; embedding, hidden states and attention under the
+uniform map of 4 of 6 layers; whole training steps, the optimizer's included. The modes are the rungs of `ladder.py`, which says how they
+are timed: processes of their own, in turn, medians.
+
+Memory: several folders, made of texts of different sizes, with one mode and the same number of steps; the peak resident set of each
+must not grow with the text. Before the steps, one batch of every part of the data is read, so that all of it is mapped.
+
+    python benchmark/speed/general.py --pregenerated runs/pregenerated
+    python benchmark/speed/general.py --pregenerated runs/1mb runs/10mb runs/45mb --modes threads
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from benchmark.speed.ladder import LADDER, in_turn, prepare, table, train  # noqa: E402
+
+TEACHER = {"num_hidden_layers": 6, "hidden_size": 384, "num_attention_heads": 12, "intermediate_size": 1536}
+STUDENT = {"num_hidden_layers": 4, "hidden_size": 312, "num_attention_heads": 12, "intermediate_size": 1200}
+
+
+def measure(options) -> dict:
+    """In a process of its own: prepare Paddle as the mode says, train some steps, report."""
+    rung = prepare(options.mode)
+    import paddle
+
+    from tinybert.corpus.shards import open_pregenerated
+    from tinybert.data.batches import Batches
+    from tinybert.data.tokenizer import WordPiece
+    from tinybert.mapping import LayerMap
+    from tinybert.models import hub
+    from tinybert.models.families import family
+    from tinybert.models.loading import build
+    from tinybert.models.projections import Projection
+    from tinybert.objectives.tinybert import intermediate_objective
+
+    paddle.seed(options.seed)
+    tokenizer = WordPiece.from_folder(hub.resolve("all-minilm-l6-v2", "tokenizer"))
+    data = open_pregenerated(options.folder, tokenizer)
+    data.check(tokenizer)
+    store = data.epoch(0)
+    pad_to = None if rung >= LADDER.index("batches by length") else data.max_seq_len
+    batches = Batches(store, options.batch_size, seed=options.seed, pad_to=pad_to)
+    for index in range(0, batches.steps_per_epoch, max(1, batches.steps_per_epoch // 1000)):
+        batches.step(0, index)
+    shared = {"vocab_size": tokenizer.vocab_size, "max_position_embeddings": 512, "type_vocab_size": 2}
+    teacher = build(family("bert"), {**shared, **TEACHER}, 2, "benchmark")
+    student = build(family("tinybert"), {**shared, **STUDENT}, 2, "benchmark")
+    projection = Projection("shared", 4, STUDENT["hidden_size"], TEACHER["hidden_size"])
+    objective = intermediate_objective(LayerMap.create("uniform", 4, 6), projection)
+    figures = train(rung, batches, teacher, student, objective, options.steps)
+    lengths = store.lengths
+    return {**figures, "rows": len(store), "word_pieces": int(lengths.sum()), "mean_length": float(lengths.mean())}
+
+
+def main() -> None:
+    """Run every folder in every mode, in turn, and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pregenerated", nargs="+", required=True, help="folders that pregenerate has written")
+    parser.add_argument("--modes", default=f"{LADDER[0]},{LADDER[-1]}", help=f"of: {', '.join(LADDER)}")
+    parser.add_argument("--steps", type=int, default=6, help="counted steps of a process")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--mode", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.mode:
+        print(json.dumps(measure(options)))
+        return
+    modes = options.modes.split(",")
+    unknown = [mode for mode in modes if mode not in LADDER]
+    if unknown:
+        parser.error(f"unknown modes: {', '.join(unknown)}")
+    runs = {f"{Path(folder).name}, {mode}": ["--mode", mode, "--folder", folder] for folder in options.pregenerated for mode in modes}
+    found = in_turn(__file__, runs, options.repeats)
+    for name, results in found.items():
+        one = results[0]
+        print(f"{name}: {one['rows']:,} rows, {one['word_pieces']:,} word pieces, mean length {one['mean_length']:.1f}")
+    print(f"seed {options.seed}, {options.steps} steps of {options.batch_size} rows, {one['versions']}")
+    print(table("data, mode", found))
+
+
+if __name__ == "__main__":
+    main()
