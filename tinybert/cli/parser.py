@@ -83,9 +83,11 @@ def parse(arguments_class: type[A], argv: Sequence[str] | None = None, prog: str
     from_file = _from_config(Path(files[0]).expanduser(), [*spellings, *obsolete, *foreign]) if files else []
 
     notes: list[str] = []
-    for name, _, _ in [*from_file, *line]:
+    for name, value, _ in [*from_file, *line]:
         if name in obsolete:
             notes.append(f"--{name} has no effect: {obsolete[name].reason}")
+        elif name in foreign and _asks_for_nothing(value):
+            notes.append(f"--{name} has no effect: it switches {foreign[name].owner} to another procedure, and is off")
         elif name in foreign:
             where = foreign[name].instead or f"leave --{name} out"
             raise UserError(f"--{name} belongs to {foreign[name].owner}, which is not available in this version\n{where}")
@@ -105,6 +107,12 @@ def parse(arguments_class: type[A], argv: Sequence[str] | None = None, prog: str
     for note in notes:
         print(note, file=sys.stderr)
     return Parsed(arguments, set(values), spelled, notes)
+
+
+def _asks_for_nothing(value: object) -> bool:
+    """Whether a switch of another script stands on the line as it is when left out: False, or an empty text."""
+    words = value if isinstance(value, list) else [value]
+    return len(words) == 1 and (words[0] is False or (isinstance(words[0], str) and (not words[0] or read_bool(words[0]) is False)))
 
 
 def spellings_of(arguments_class: type[Arguments]) -> dict[str, str]:

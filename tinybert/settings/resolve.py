@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tinybert.settings.groups import TrainingRunArguments
 
 STAGES = ("intermediate", "prediction")
-_OVERRIDES = {
+OVERRIDES = {
     "num_train_epochs": "epochs",
     "learning_rate": "learning_rate",
     "max_steps": "max_steps",
@@ -54,7 +54,7 @@ def resolve(
     settings = {name: values.settings(StageSettings, method=arguments.method) for name, values in picked.items()}
     unused = _unused(arguments, given, picked)
     for other in set(STAGES) - set(stages):
-        names = [f"{other}_{suffix}" for suffix in _OVERRIDES.values() if f"{other}_{suffix}" in given]
+        names = [f"{other}_{suffix}" for suffix in OVERRIDES.values() if f"{other}_{suffix}" in given]
         unused += [Unused(name, getattr(arguments, name), f"this run has no {other} stage") for name in names]
     warnings = [f"--{entry.name} {entry.value} is not used: {entry.reason}" for entry in unused]
     if len(stages) > 1:  # honoured in one stage only, so it is not among the unused ones
@@ -142,7 +142,7 @@ class _Picked:
         for name in (entry.name for entry in dataclasses.fields(settings_class) if entry.name in defaults):
             if name in ("task_name", "preset", "method", "stage"):
                 continue
-            own = f"{stage}_{_OVERRIDES[name]}" if stage in STAGES and name in _OVERRIDES else None
+            own = f"{stage}_{OVERRIDES[name]}" if stage in STAGES and name in OVERRIDES else None
             explicit = name in given or getattr(arguments, name) != defaults[name]
             if own and getattr(arguments, own) is not None:
                 self.values[name], self.sources[name] = getattr(arguments, own), f"given ({own})"

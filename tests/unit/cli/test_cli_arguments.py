@@ -102,6 +102,12 @@ def test_bert_emds_published_line_is_refused_or_changes_its_meaning(capsys):
     assert "--use_emd has no effect: --method emd asks for it" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("written", ["--tinybert False --pkd no", "--tb_onestep=", "--tinybert=0"])
+def test_a_switch_that_is_off_is_refused_as_if_it_were_on(written, capsys):
+    distill(f"{HUAWEI} --method emd {written}")
+    assert "has no effect: it switches BERT-EMD's own script to another procedure, and is off" in capsys.readouterr().err
+
+
 PUBLISHED_FINETUNE = [
     "--model_type bert --model_name_or_path bert-base-uncased --task_name SST-2 --max_seq_length 128 --batch_size 32 "
     "--learning_rate 2e-5 --num_train_epochs 3 --logging_steps 10 --save_steps 10 --output_dir ./tmp/SST-2/ --device gpu",

@@ -1,0 +1,154 @@
+"""Every flag of the published scripts works, is another name of one that works, or says that it does nothing; and so does every flag of
+ours: none is silently without effect.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.published_flags import PUBLISHED, Published
+from tinybert.cli.flags_page import SCRIPTS, flags_page
+from tinybert.cli.parser import parse, spellings_of
+from tinybert.data.own import OwnFiles
+from tinybert.errors import UserError
+from tinybert.settings import resolved
+from tinybert.settings.arguments import FinetuneArguments, GeneralDistillArguments, TaskDistillArguments
+from tinybert.settings.options import options_of
+from tinybert.settings.prune import PruneArguments, PruneSettings, resolve_prune
+from tinybert.settings.resolve import OVERRIDES, STAGES, resolve, resolve_finetune, resolve_general
+from tinybert.settings.stages import infer_stage
+
+ROOT = Path(__file__).resolve().parents[3]
+# flags that mean something only beside others, which join the base line
+TOGETHER = {
+    "add_softmax": "--seperate True",
+    "config_3d": "--token_scheme attention --hidden_scheme rand_mask",
+    "keep_tokens": "--token_scheme attention",
+    "token_scheme": "--token_scheme left_first --keep_tokens 7",
+    "att_ttop12": "--token_scheme attention --keep_tokens 7",
+    "keep_hidden": "--hidden_scheme uniform_mask",
+    "hidden_scheme": "--hidden_scheme rand_mask --keep_hidden 0.5",
+    "s_layer_indices": "--s_layer_indices 0 1 --t_layer_indices 3 6",
+    "t_layer_indices": "--s_layer_indices 1 2 --t_layer_indices 0 3",
+    "warmup_proportion": "--lr_schedule linear",
+    "evaluate_during_training": "--logging_steps 7",
+    "warmup_steps": "--lr_schedule linear",
+}
+# where the files lie that read options by name
+READERS = ("recipes/*.py", "augment/*.py", "corpus/*.py", "cli/main.py")
+READERS += tuple(f"settings/{name}.py" for name in ("groups", "stages", "own_files", "resolve"))
+# switches of BERT-EMD's script to other procedures: refused, with the line that asks for them here
+PROCEDURES = {"tinybert", "pkd", "tb_onestep", "no_pretrain"}
+
+
+def _pairs() -> list[tuple[str, str]]:
+    return [(name, flag) for name, published in PUBLISHED.items() for flag in published.flags]
+
+
+def _without(line: str, names: set[str]) -> str:
+    return " ".join(f"--{part}" for part in re.split(r"\s*--", line)[1:] if part.split()[0] not in names)
+
+
+@cache
+def _outcome(script: str, line: str) -> tuple[dict, dict]:
+    """The arguments and, for training scripts, the resolved settings of a command line."""
+    parsed = parse(SCRIPTS[script], shlex.split(line))
+    settings: dict = {}
+    if SCRIPTS[script] is TaskDistillArguments:
+        stage = "prediction"
+        if parsed.arguments.do_train or not (parsed.arguments.do_eval or parsed.arguments.do_predict):
+            stage = infer_stage(parsed.arguments, parsed.given, parsed.spelled).stage
+        found = resolve(parsed.arguments, parsed.given, stage, parsed.arguments.task_name, False, False, 4)
+        settings = found.as_dict() | {"stage": stage}
+    elif SCRIPTS[script] is FinetuneArguments:
+        settings = resolve_finetune(parsed.arguments, parsed.given, parsed.arguments.task_name, False).as_dict()
+    elif SCRIPTS[script] is PruneArguments:
+        settings = {"stages": {"prune": dataclasses.asdict(resolve_prune(parsed.arguments))}}
+    elif SCRIPTS[script] is GeneralDistillArguments:
+        length = None if parsed.arguments.pregenerated_data is None else 128
+        settings = resolve_general(parsed.arguments, parsed.given, length).as_dict()
+    return dataclasses.asdict(parsed.arguments), settings
+
+
+def _bare(settings: dict) -> dict:
+    """The values alone: without where they come from and what is said about them."""
+    stages = {name: {k: v for k, v in stage.items() if k != "sources"} for name, stage in settings.get("stages", {}).items()}
+    return {"stages": stages, "stage": settings.get("stage")}
+
+
+@cache
+def _readers() -> str:
+    return "\n".join(path.read_text("utf-8") for pattern in READERS for path in (ROOT / "tinybert").glob(pattern))
+
+
+def _is_read(name: str) -> bool:
+    """Whether a recipe, or what it calls with its arguments, reads this option."""
+    own = {field.name for field in dataclasses.fields(OwnFiles)}
+    return name in own or bool(re.search(rf"\barguments\.{name}\b|\"{name}\"", _readers()))
+
+
+@pytest.mark.parametrize(("name", "flag"), _pairs())
+def test_a_published_flag_is_unknown_or_does_nothing_in_silence(name, flag, capsys):
+    published: Published = PUBLISHED[name]
+    if published.script not in SCRIPTS:
+        pytest.skip(f"{published.script} is not there yet")
+    kind, value = SCRIPTS[published.script], published.flags[flag]
+    base = f"{published.base} {TOGETHER.get(flag, '')}"
+    if flag in PROCEDURES and flag in {entry.name for entry in kind.FOREIGN}:
+        with pytest.raises(UserError, match=f"--{flag} belongs to"):
+            parse(kind, shlex.split(f"{base} --{flag} {value}"))
+        if value in ("True", "x"):  # its own default asks for nothing
+            parse(kind, shlex.split(f"{base} --{flag} {'False' if value == 'True' else repr('')}"))
+        return
+    if flag in {entry.name for entry in kind.OBSOLETE}:
+        before = dataclasses.asdict(parse(kind, shlex.split(base)).arguments)
+        capsys.readouterr()
+        assert dataclasses.asdict(parse(kind, shlex.split(f"{base} --{flag} {value}")).arguments) == before
+        assert f"--{flag} has no effect: " in capsys.readouterr().err
+        assert f"`--{flag}`" in flags_page().split("## Accepted without effect")[1]
+        return
+    canonical = spellings_of(kind)[flag]  # a KeyError: the flag is unknown
+    same = {spelling for spelling, meaning in spellings_of(kind).items() if meaning == canonical}
+    if flag == "pred_distill":
+        same.add("repr_distill")  # the other stage
+    rest = _without(base, same)
+    _assert_effect(published.script, rest + _default(base, same, flag), f"{rest} --{flag} {value}", canonical)
+
+
+def _default(base: str, same: set[str], flag: str) -> str:
+    """The option as the base line has it, by the published name; nothing where the base line leaves it out."""
+    for part in re.split(r"\s*--", base)[1:]:
+        if part.split()[0] in same:
+            return f" --{flag} {' '.join(part.split()[1:])}"
+    return ""
+
+
+def _assert_effect(script: str, before: str, after: str, option: str) -> None:
+    (arguments, settings), (changed, settled) = _outcome(script, before), _outcome(script, after)
+    told = any(entry["name"] == option for entry in settled.get("unused", ()))
+    if option in ("pred_distill", "repr_distill", "do_train"):  # may say what the line says anyway
+        return
+    assert arguments[option] != changed[option]
+    assert told or _bare(settings) != _bare(settled) or _is_read(option), f"--{option} changes nothing"
+
+
+SETTINGS = {
+    FinetuneArguments: resolved.FinetuneSettings,
+    TaskDistillArguments: resolved.StageSettings,
+    GeneralDistillArguments: resolved.GeneralSettings,
+    PruneArguments: PruneSettings,
+}
+
+
+@pytest.mark.parametrize(("script", "name"), [(script, name) for script, kind in SCRIPTS.items() for name in options_of(kind)])
+def test_an_option_is_read_by_nobody(script, name):
+    settings = SETTINGS.get(SCRIPTS[script])
+    known = {field.name for field in dataclasses.fields(settings)} if settings else set()
+    per_stage = {f"{stage}_{suffix}" for stage in STAGES for suffix in OVERRIDES.values()}
+    assert name in known | per_stage or _is_read(name), f"{script} --{name}"
