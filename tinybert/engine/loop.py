@@ -61,8 +61,9 @@ class Callbacks:
     forward: a micro-batch in, loss parts with `loss` out (scalar tensors, already multiplied by the batch's share).
     evaluate: the step in, scores out. better: the score that is compared, and `max` or `min`. save_best: called with the step when the
     score is strictly better than before. no_sync: the context of all micro-batches of a step but the last, in which data parallelism
-    leaves gradients unsynchronised. after_step: called once the weights have been updated. observe: arrays for the log, asked for
-    whenever a line is written.
+    leaves gradients unsynchronised. before_update: called when the gradients of a step are whole. after_step: called once the weights
+    have been updated. reshaped: the number of updates made in; out, where the layer has got other parameters, the optimizer that trains
+    them from now on, else None. observe: arrays for the log, asked for whenever a line is written.
     """
 
     forward: Callable[[Batch], dict[str, paddle.Tensor]]
@@ -70,7 +71,9 @@ class Callbacks:
     better: tuple[str, str]
     save_best: Callable[[int], None]
     no_sync: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
+    before_update: Callable[[], None] = lambda: None
     after_step: Callable[[], None] = lambda: None
+    reshaped: Callable[[int], paddle.optimizer.Optimizer | None] = lambda step: None
     observe: Callable[[], dict[str, np.ndarray]] = dict
 
 
@@ -147,6 +150,8 @@ class Loop:
             started = time.monotonic()
             parts, size, stopping = self._one_step(stop)
             self.step += 1
+            if optimizer := self.callbacks.reshaped(self.step):
+                self.optimizer, self.best = optimizer, Best()  # a model of another shape is not what the run is for
             self._account(parts, size, time.monotonic() - started, progress)
             progress.advance()
             finished = self.step == self.settings.total_steps
@@ -191,6 +196,7 @@ class Loop:
         size, stopping = (int(sums.pop("rows")), int(sums.pop("real_tokens"))), int(sums.pop("stop"))
         if not math.isfinite(sums["loss"]):
             self._stop_on_nonsense(sums, micro_batches, epoch)
+        self.callbacks.before_update()
         self.optimizer.set_lr(self.rate(self.step))
         self.precision.update(self.optimizer)
         self.optimizer.clear_grad()
@@ -308,14 +314,15 @@ class Loop:
 
     def _restore(self, path: Path) -> int:
         saved = checkpoints.read(path)
+        for who, part in self.participants.items():
+            part.load_arrays({name.removeprefix(f"{who}|"): a for name, a in saved.participants.items() if name.startswith(f"{who}|")})
+        self.optimizer = self.callbacks.reshaped(saved.state["step"]) or self.optimizer
         parameters = dict(self.layer.named_parameters())
         if set(parameters) != set(saved.weights):
             raise UserError(f"the checkpoint {path} holds other parameters than this model: the student or the objective changed.")
         for name, parameter in parameters.items():
             parameter.set_value(saved.weights[name])
         load_optimizer_arrays(self.optimizer, self.layer, saved.optimizer)
-        for who, part in self.participants.items():
-            part.load_arrays({name.removeprefix(f"{who}|"): a for name, a in saved.participants.items() if name.startswith(f"{who}|")})
         state = saved.state
         runtime.set_threads(state["threads"])  # float32 sums depend on how many threads share them
         self.precision.load_state(state["precision"])

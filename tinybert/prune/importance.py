@@ -41,7 +41,8 @@ class GradientSums:
     def add(self) -> None:
         """Add the gradients that the last backward pass left."""
         for name, weight in self.matrices.items():
-            paddle.assign(self.sums[name] + weight.grad.abs(), self.sums[name])
+            if weight.grad is not None:  # an objective may not reach the last layer
+                paddle.assign(self.sums[name] + weight.grad.abs(), self.sums[name])
 
     def scores(self) -> dict[str, np.ndarray]:
         """Importance |(sum of |gradient|) * weight|, float32 `[in, out]` by matrix."""

@@ -23,6 +23,7 @@ from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
 from tinybert.models import hub
 from tinybert.models.configuration import read_config
+from tinybert.models.cut import shape_words
 from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.saving import save_model
 from tinybert.models.students import check_fit, check_positions, fresh_student, parse_init, student_from_teacher
@@ -31,6 +32,7 @@ from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
 from tinybert.recipes.continuing import finished_before, refuse_inputs_inside
 from tinybert.recipes.evaluate import held_out_loss, predict, score, write_predictions
+from tinybert.recipes.pruning_on_the_way import PruningOnTheWay, pruning_of
 from tinybert.recipes.space import refuse_full_disk
 from tinybert.recipes.stage_objective import Learned, compares_scores, prediction_of, stage_objective
 from tinybert.recipes.task_data import TaskData, announce_outputs, check_predictable, preset_metric, splits_for, task_of
@@ -226,6 +228,12 @@ class _Stage:
         head = "relu" if settings.teacher_head == "relu" else None
         return Teacher(self.teacher.model, layer.objective.needs_teacher, settings.teacher_mode or "eval", head)
 
+    def _pruning(self, layer: TrainedLayer, teacher: Teacher | None, settings, total: int) -> PruningOnTheWay:
+        pruning = pruning_of(settings, self.task.num_outputs, self.student, self.teacher, layer, teacher, total)
+        self.facts["pruning"] = [str(event) for event in pruning.events]
+        print(f"pruning on the way, {len(pruning.events)} times:", *self.facts["pruning"], sep="\n  ", flush=True)
+        return pruning
+
     def _train(
         self, layer, teacher, settings, data: TaskData, train: TokenStore, stores: dict[str, TokenStore], models: dict, start
     ) -> None:
@@ -254,10 +262,13 @@ class _Stage:
             save_best=lambda step: save(best_folder),
             start=start,
             learned=self.learned,
+            pruning=(lambda total: self._pruning(layer, teacher, settings, total)) if settings.prune_schedule else None,
             identity=data.identity(train) | {f"{role}_weights": str(entry["sha256"]) for role, entry in models.items()},
         )
         if run.writes:
             save(final_folder)
+            if settings.prune_schedule:
+                run.update_record(pruned={"shape": shape_words(student.config), "parameters": student.parameters()})
             run.write_results({"best_step": best.step, "best": best.scores, "final": run.record()[run.stage]["last"]})
             record_end(run)
             plot_run(run.path)

@@ -21,6 +21,7 @@ from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.schedules import schedule
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.recipes.continuing import FREE
+from tinybert.recipes.pruning_on_the_way import PruningOnTheWay
 from tinybert.recipes.stage_objective import Learned
 from tinybert.recipes.task_data import tensors
 
@@ -39,11 +40,13 @@ def train_stage(
     identity: dict[str, str],
     start: Callable[[], None],
     learned: Learned | None = None,
+    pruning: Callable[[int], PruningOnTheWay] | None = None,
 ) -> Best:
     """Train `layer` on a store, or on one of several in each epoch, as the settings say, and return the best evaluation.
 
     identity: hashes of data, tokenizer and models, which a resumed run must share. start: called once everything has been checked, before
     anything is written. learned: state that is told of every update, joins the checkpoints and gives the log its arrays.
+    pruning: from the number of updates to a schedule of pruning.
     """
     stores = [stores] if isinstance(stores, TokenStore) else stores
     batches = EpochBatches(
@@ -65,16 +68,26 @@ def train_stage(
     first = tensors(batches.step(0, 0)[0])
     unreached = layer.freeze_unreached(first, teacher(first) if teacher else None)
     precision = Precision(arguments.amp or "O0", arguments.amp_dtype, paddle.get_device())
-    optimizer = create_optimizer(
-        layer,
-        settings.optimizer,
-        weight_decay=settings.weight_decay,
-        epsilon=settings.adam_epsilon,
-        max_grad_norm=settings.max_grad_norm,
-        grad_clip=settings.grad_clip or "global",
-    )
 
-    _, optimizer = precision.prepare(layer, optimizer)
+    def new_optimizer() -> paddle.optimizer.Optimizer:
+        return create_optimizer(
+            layer,
+            settings.optimizer,
+            weight_decay=settings.weight_decay,
+            epsilon=settings.adam_epsilon,
+            max_grad_norm=settings.max_grad_norm,
+            grad_clip=settings.grad_clip or "global",
+        )
+
+    schedule_of_pruning = pruning(total) if pruning else None
+
+    def reshaped(step: int) -> paddle.optimizer.Optimizer | None:
+        if schedule_of_pruning is None or not schedule_of_pruning.changed(step):
+            return None
+        layer.freeze_unreached(first, teacher(first) if teacher else None)
+        return new_optimizer()
+
+    _, optimizer = precision.prepare(layer, new_optimizer())
     parallel = paddle.DataParallel(layer) if runtime.world_size() > 1 else None
 
     def forward(batch: Batch) -> dict[str, paddle.Tensor]:
@@ -123,6 +136,9 @@ def train_stage(
     if learned is not None:
         callbacks.after_step, callbacks.observe = learned.end_step, learned.observe
     participants = {learned.name: learned} if learned is not None else {}
+    if schedule_of_pruning is not None:
+        callbacks.before_update, callbacks.reshaped = schedule_of_pruning.before_update, reshaped
+        participants[schedule_of_pruning.name] = schedule_of_pruning
     loop = Loop(loop_settings, layer, optimizer, rate, batches, callbacks, run, fingerprint, precision, participants)
     best = loop.run(resume)
     run.update_record(seconds=round(loop.seconds, 1), best={"step": best.step, **best.scores}, last=loop.last_scores)

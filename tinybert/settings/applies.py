@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from tinybert.errors import UserError
 from tinybert.settings.emd import EMD_OPTIONS, emd_reasons
 from tinybert.settings.mud import MUD_OPTIONS, mud_reasons
+from tinybert.settings.prune import SCHEDULE_OPTIONS
 
 _INTERMEDIATE_ONLY = (
     "layer_map", "projection", "use_embedding", "use_rep", "use_att", "embedding_weight", "hidden_weight",
@@ -42,6 +43,15 @@ def importance_reasons(compute_taylor: bool) -> dict[str, str]:
         return {"importance_mode": "only --compute_taylor reads it"}
     found = dict.fromkeys(_TRAINING, "--compute_taylor makes one pass and updates nothing")
     return {**found, **dict.fromkeys(_SCORING, "--compute_taylor scores nothing")}
+
+
+def schedule_reasons(values: Mapping[str, object], stage: str, first_stage: str) -> dict[str, str]:
+    """Name and reason of options of pruning on the way that have no effect in this stage: the first stage of a run prunes."""
+    if values["prune_schedule"] is None:
+        return dict.fromkeys(SCHEDULE_OPTIONS, "only --prune_schedule reads it")
+    if stage != first_stage:
+        return dict.fromkeys(SCHEDULE_OPTIONS, f"the {first_stage} stage prunes")
+    return {name: "it is not asked for" for name in SCHEDULE_OPTIONS if values[name] is None}
 
 
 def distill_reasons(values: Mapping[str, object], stage: str, method: str, regression: bool) -> dict[str, str]:

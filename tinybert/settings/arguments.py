@@ -34,6 +34,7 @@ from tinybert.settings.groups import (
 )
 from tinybert.settings.mud import MudArguments, check_mud
 from tinybert.settings.options import Alias, Arguments, flag
+from tinybert.settings.prune import PruneScheduleArguments, check_schedule
 from tinybert.settings.stages import ABLATIONS, infer_stage
 from tinybert.settings.student_choice import check_student
 
@@ -77,7 +78,14 @@ class FinetuneArguments(RunArguments, OptimisationArguments, DataArguments):
 
 @dataclass(kw_only=True)
 class TaskDistillArguments(
-    RunArguments, OptimisationArguments, DataArguments, EmdArguments, MudArguments, IntermediateArguments, ModelArguments
+    RunArguments,
+    OptimisationArguments,
+    DataArguments,
+    EmdArguments,
+    MudArguments,
+    PruneScheduleArguments,
+    IntermediateArguments,
+    ModelArguments,
 ):
     """Distil a fine-tuned teacher into a small student on a known task or your own files, in one stage or two."""
 
@@ -167,6 +175,7 @@ class TaskDistillArguments(
         check_student(self)
         check_emd(self, given, spelled)
         check_mud(self, given, spelled)
+        check_schedule(self, given)
         if actions(self).train:
             if self.teacher_path is None and (self.method != "none" or self.student_init):
                 reason = "--student_init copies its layers" if self.student_init else "give a fine-tuned teacher, or --method none"

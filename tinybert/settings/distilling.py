@@ -21,6 +21,7 @@ ORDER = (
     "method emd",
     "method mud",
     "stored knowledge",
+    "pruning",
     "published differences",
     "optimisation",
     "run",

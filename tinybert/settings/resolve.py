@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from tinybert.settings.applies import common_reasons, distill_reasons, importance_reasons
+from tinybert.settings.applies import common_reasons, distill_reasons, importance_reasons, schedule_reasons
 from tinybert.settings.general import general_reasons
 from tinybert.settings.mud import CONFIG_3D, read_config_3d
 from tinybert.settings.options import options_of
@@ -49,6 +49,7 @@ def resolve(
     for name, values in picked.items():
         values.drop(common_reasons(values.values))
         values.drop(distill_reasons(values.values, name, arguments.method, regression))
+        values.drop(schedule_reasons(values.values, name, stages[0]))
         if arguments.method == "none" and arguments.student_model_name_or_path is not None:
             values.drop(dict.fromkeys(("teacher_path", "teacher_model_type"), "--method none learns gold labels only"))
     settings = {name: values.settings(StageSettings, method=arguments.method) for name, values in picked.items()}

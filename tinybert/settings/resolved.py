@@ -117,6 +117,13 @@ class StageSettings(TaskSettings):
     mask_threshold: str | None
     mask_first_step: bool | None
 
+    prune_schedule: str | None
+    keep_heads: int | None
+    ffn_hidden_dim: int | None
+    num_layers: int | None
+    emb_hidden_dim: int | None
+    prune_period_proportion: float | None
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GeneralSettings(TrainingSettings):

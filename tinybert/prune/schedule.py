@@ -1,0 +1,58 @@
+"""When a student loses what during distillation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tinybert.errors import UserError
+from tinybert.prune.reduction import Shape
+
+
+@dataclass(frozen=True)
+class Event:
+    """The shape that the student gets after update number `step`, its layers counted in the student as it is then."""
+
+    step: int
+    shape: Shape
+
+    def __str__(self) -> str:
+        shape = self.shape
+        rank = f", embedding of rank {shape.rank}" if shape.rank else ""
+        return f"after update {self.step}: {len(shape.layers)} layers, {shape.heads} heads, {shape.neurons} neurons{rank}"
+
+
+def planned(kind: str, start: Shape, end: Shape, width: int, total: int, proportion: float) -> tuple[Event, ...]:
+    """The events of a schedule, evenly spaced over the first `proportion` of `total` updates.
+
+    `width`: one head a layer goes at each event, neurons and rank shrink linearly beside them; where the heads stay there is one event.
+    `depth`: one layer goes at each event, the last one. `both`: first all of depth, then all of width. width: the hidden size, which a
+    whole embedding counts as its rank.
+
+    Raises:
+        UserError: nothing is to go, or there are fewer updates than events.
+
+    Source: ROSITA (Liu et al. 2021); llyx97/Rosita, its training script with iterative pruning.
+    """
+    depth, wide = len(start.layers) - len(end.layers), (start.heads, start.neurons, start.rank) != (end.heads, end.neurons, end.rank)
+    shapes = [replace(start, layers=start.layers[:-k]) for k in range(1, depth + 1)] if kind != "width" else []
+    if kind != "depth" and wide:
+        before, count = shapes[-1] if shapes else start, max(1, start.heads - end.heads)
+        shapes += [_between(before, end, k / count, width) for k in range(1, count + 1)]
+    if not shapes:
+        raise UserError(f"--prune_schedule {kind} has nothing to prune: the student has this shape already.\nAsk for less to stay.")
+    if len(shapes) > proportion * total:
+        raise UserError(
+            f"--prune_schedule {kind} prunes {len(shapes)} times, but {proportion:g} of {total} updates (--prune_period_proportion) are "
+            f"only {int(proportion * total)}.\nTrain longer, raise the proportion, or ask for more to stay."
+        )
+    return tuple(Event(round(k * proportion * total / len(shapes)), shape) for k, shape in enumerate(shapes, 1))
+
+
+def _between(start: Shape, end: Shape, part: float, width: int) -> Shape:
+    """The shape after this part of the way in width; at 1.0 the end."""
+
+    def on_the_way(a: int, b: int) -> int:
+        return round(a + part * (b - a))
+
+    rank = end.rank if end.rank == start.rank else on_the_way(start.rank or width, end.rank)
+    return Shape(start.layers, on_the_way(start.heads, end.heads), on_the_way(start.neurons, end.neurons), rank)

@@ -1,0 +1,123 @@
+"""A student that is pruned while it is distilled: scores from the distillation loss, cuts at planned updates, exact under resume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tinybert import runtime
+from tinybert.errors import UserError
+from tinybert.mapping import LayerMap
+from tinybert.models.loading import LoadedModel
+from tinybert.models.trace import layers_of
+from tinybert.objectives.trained_layer import Teacher, TrainedLayer
+from tinybert.prune.importance import GradientSums
+from tinybert.prune.reduction import Kept, Shape, check_shape, choose, pruned
+from tinybert.prune.schedule import Event, planned
+from tinybert.recipes.stage_objective import compares_scores, stage_objective
+
+
+class PruningOnTheWay:
+    """The schedule of one stage, a `Participant` of the loop.
+
+    Between two events the absolute gradients of whole steps are summed (of the distillation loss, not of the gold labels); an event
+    chooses heads and neurons by their importance, puts the smaller student into `layer`, and starts the sums anew. Whoever trains the layer
+    asks `changed` after every step, and makes a new optimizer, with empty moments, where it says so.
+    """
+
+    name = "pruning"
+
+    def __init__(self, student: LoadedModel, events: tuple[Event, ...], put: Callable[[LoadedModel], None]) -> None:
+        self.student, self.events, self._put = student, events, put
+        self.done = 0
+        self.sums = GradientSums(student.model)
+        self._changed = False
+
+    def before_update(self) -> None:
+        """The gradients of a step are whole: count them."""
+        if self.done < len(self.events):
+            self.sums.add()
+
+    def changed(self, step: int) -> bool:
+        """Prune if update number `step` is followed by an event; whether the layer has other parameters than at the last call."""
+        if self.done < len(self.events) and step == self.events[self.done].step:
+            event = self.events[self.done]
+            self._become(event.shape, choose(self.student, event.shape, self.sums.scores()))
+            self.done += 1
+            if runtime.rank() == 0:
+                print(f"pruned {event} ({self.student.parameters():,} parameters)", flush=True)
+        changed, self._changed = self._changed, False
+        return changed
+
+    def _become(self, shape: Shape, kept: Kept) -> None:
+        smaller, _ = pruned(self.student, shape, kept)
+        smaller.model.train() if self.student.model.training else smaller.model.eval()
+        self.student.model = smaller.model
+        self._put(self.student)
+        self.sums = GradientSums(self.student.model)
+        self._changed = True
+
+    # === Checkpoints ===
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """How many events are over, and the sums since the last one."""
+        sums = self.sums.arrays() if self.done < len(self.events) else {}
+        return {"events": np.array([self.done]), **sums}
+
+    def load_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take the shape that the student had; its weights come with the checkpoint's others."""
+        arrays = dict(arrays)
+        self.done = int(arrays.pop("events")[0])
+        if self.done:
+            shape = self.events[self.done - 1].shape
+            first = Kept(tuple(np.arange(shape.heads) for _ in shape.layers), tuple(np.arange(shape.neurons) for _ in shape.layers))
+            self._become(shape, first)
+        if arrays:
+            self.sums.load_arrays(arrays)
+
+
+def pruning_of(
+    settings, outputs: int, student: LoadedModel, teacher: LoadedModel | None, layer: TrainedLayer, traced: Teacher | None, total: int
+) -> PruningOnTheWay:
+    """The schedule that a stage's settings ask for, checked against student and teacher.
+
+    Raises:
+        UserError: more is to stay than there is, the events do not fit into `total` updates, attention scores or layers could not be
+            compared on the way, or several processes.
+    """
+    if runtime.world_size() > 1:
+        raise UserError("--prune_schedule runs in one process: start it without paddle.distributed.launch.")
+    start = Shape.of(student)
+    rank = start.rank if settings.emb_hidden_dim in (None, -1) else settings.emb_hidden_dim
+    end = Shape(start.layers[: settings.num_layers], settings.keep_heads or start.heads, settings.ffn_hidden_dim or start.neurons, rank)
+    asked = Shape(tuple(range(1, (settings.num_layers or len(start.layers)) + 1)), end.heads, end.neurons, end.rank)
+    check_shape(student, asked)
+    if compares_scores(settings) and end.heads != start.heads and settings.attention_heads != "average":
+        raise UserError(
+            f"--prune_schedule {settings.prune_schedule} takes heads away, so attention scores cannot be compared head by head.\n"
+            "Use --attention_heads average, or switch the attention loss off with --use_att False."
+        )
+    events = planned(settings.prune_schedule, start, end, student.config.hidden_size, total, settings.prune_period_proportion)
+    if settings.stage == "intermediate":
+        for depth in {len(event.shape.layers) for event in events}:
+            LayerMap.create(settings.layer_map, depth, teacher.config.num_hidden_layers)
+
+    def put(smaller: LoadedModel) -> None:
+        deeper = len(layers_of(layer.student)) > smaller.config.num_hidden_layers
+        layer.student = smaller.model
+        if deeper and settings.stage == "intermediate":
+            _fit_objective(layer, settings, outputs, smaller, teacher)
+            traced.needs = layer.objective.needs_teacher
+        if settings.pad_embedding == "frozen":
+            layer.freeze_padding_row()
+
+    return PruningOnTheWay(student, events, put)
+
+
+def _fit_objective(layer: TrainedLayer, settings, outputs: int, student: LoadedModel, teacher: LoadedModel) -> None:
+    """Map the layers that are left; the projection keeps what it has learnt."""
+    before = layer.objective.projection
+    layer.objective = stage_objective(settings, outputs, student, teacher).objective
+    layer.objective.projection.load(before.arrays())
+    layer.objective.train()
