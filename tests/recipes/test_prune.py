@@ -223,7 +223,7 @@ def test_a_pruned_student_cannot_be_distilled_scored_or_trained(teacher, student
     for run in ("both", "emd"):
         trained = load(tmp_path / run)
         assert shape_words(trained.config) == "3 x 32, 2 heads of 8, feed-forward 24, embedding of rank 12"
-        distill("--task_name", "demo", "--max_seq_length", "32", "--do_eval", "--do_predict", "--student_model_name_or_path",
+        distill("--task_name", "demo", "--max_seq_length", "32", "--do_eval", "--student_model_name_or_path",
                 tmp_path / run, "--output_dir", tmp_path / run)  # fmt: skip
     finetune("--model_name_or_path", student, "--task_name", "demo", "--max_seq_length", "32", *QUICK, "--max_steps", "2",
              "--output_dir", tmp_path / "plain")  # fmt: skip
