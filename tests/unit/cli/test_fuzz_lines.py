@@ -12,13 +12,14 @@ import pytest
 
 from tinybert.cli.parser import parse
 from tinybert.errors import UserError
-from tinybert.settings.arguments import ConvertArguments, DemoArguments, FinetuneArguments, TaskDistillArguments
+from tinybert.settings.arguments import ConvertArguments, DemoArguments, FinetuneArguments, GeneralDistillArguments, TaskDistillArguments
 from tinybert.settings.options import options_of
-from tinybert.settings.resolve import resolve, resolve_finetune
+from tinybert.settings.resolve import resolve, resolve_finetune, resolve_general
 
 LINES = {
     TaskDistillArguments: "--task_name SST-2 --teacher_path t --student_layers 3 --output_dir o --stage both --T 2 --batch_size 8",
     FinetuneArguments: "--task_name cola --model_name_or_path m --learning_rate 3e-5 --num_train_epochs 2 --max_seq_length 64",
+    GeneralDistillArguments: "--pregenerated_data d --teacher_model t --student_layers 3 --output_dir o --relation_weight 1",
     ConvertArguments: "--model_path m --to paddlenlp --output_dir o",
     DemoArguments: "--task_name demo --quick --seed 3",
 }
@@ -59,6 +60,8 @@ def _answer(arguments_class: type, words: list[str]) -> bool:
                 resolve(parsed.arguments, parsed.given, "both", "SST-2", True, False).as_text()
             elif arguments_class is FinetuneArguments:
                 resolve_finetune(parsed.arguments, parsed.given, "CoLA", True).as_text()
+            elif arguments_class is GeneralDistillArguments:
+                resolve_general(parsed.arguments, parsed.given, None).as_text()
     except (UserError, SystemExit):
         return False
     return True

@@ -41,7 +41,9 @@ def update(net: Net, optimizer, step: int, rate: float, scale: float = 1.0) -> N
     optimizer.clear_grad()
 
 
-def numpy_adam(start: dict, steps: int, scale: float, *, corrected: bool, clip: str, decay=0.1, epsilon=1e-6, max_norm=1.0) -> dict:
+def numpy_adam(
+    start: dict, steps: int, scale: float, *, corrected: bool, clip: str, decay=0.1, epsilon=1e-6, max_norm=1.0, l2=False
+) -> dict:
     weights = {name: array.astype("float64") for name, array in start.items()}
     first, second = ({name: np.zeros_like(array) for name, array in weights.items()} for _ in range(2))
     for step in range(steps):
@@ -52,13 +54,15 @@ def numpy_adam(start: dict, steps: int, scale: float, *, corrected: bool, clip: 
             norm = {"tensor": np.sqrt((gradient**2).sum()), "global": whole, "off": 0.0}[clip]
             if norm > max_norm:
                 gradient = gradient * max_norm / norm
+            if l2:  # on everything
+                gradient = gradient + decay * weights[name]
             first[name] = 0.9 * first[name] + 0.1 * gradient
             second[name] = 0.999 * second[name] + 0.001 * gradient**2
             up, down = first[name], second[name]
             if corrected:
                 up, down = up / (1 - 0.9 ** (step + 1)), down / (1 - 0.999 ** (step + 1))
             change = up / (np.sqrt(down) + epsilon)
-            if name == "dense.weight":  # neither biases nor norms
+            if name == "dense.weight" and not l2:  # neither biases nor norms
                 change = change + decay * weights[name]
             weights[name] = weights[name] - rate * change
     return weights
@@ -73,6 +77,8 @@ def numpy_adam(start: dict, steps: int, scale: float, *, corrected: bool, clip: 
         ("adamw", "tensor", True),
         ("adamw", "global", True),
         ("adamw", "off", True),
+        ("adam", "global", True),
+        ("adam", "off", True),
     ],
 )
 def test_optimizer_differs_from_numpy(name, clip, corrected, scale):
@@ -82,14 +88,14 @@ def test_optimizer_differs_from_numpy(name, clip, corrected, scale):
     optimizer = create_optimizer(net, name, **settings)
     for step in range(5):
         update(net, optimizer, step, 0.01 * (step + 1), scale)
-    expected = numpy_adam(start, 5, scale, corrected=corrected, clip=clip)
+    expected = numpy_adam(start, 5, scale, corrected=corrected, clip=clip, l2=name == "adam")
     found = net.arrays()
     for parameter, array in expected.items():
         if "unused" not in parameter:
             np.testing.assert_allclose(found[parameter], array, rtol=2e-4, atol=2e-5, err_msg=parameter)
 
 
-@pytest.mark.parametrize("name", ["bertadam", "adamw"])
+@pytest.mark.parametrize("name", ["bertadam", "adamw", "adam"])
 def test_parameter_without_gradient_is_decayed(name):
     net = Net()
     before = net.arrays()
