@@ -12,6 +12,7 @@ from tinybert.settings.arguments import (
     TaskDistillArguments,
 )
 from tinybert.settings.options import Arguments, Option, options_of
+from tinybert.settings.pregenerate import PregenerateArguments
 from tinybert.settings.presets import PRESETS
 from tinybert.settings.prune import PruneArguments
 
@@ -19,6 +20,7 @@ SCRIPTS: dict[str, type[Arguments]] = {
     "task_distill.py": TaskDistillArguments,
     "benchmark/glue/run_glue.py": FinetuneArguments,
     "general_distill.py": GeneralDistillArguments,
+    "python -m tinybert pregenerate": PregenerateArguments,
     "python -m tinybert demo": DemoArguments,
     "python -m tinybert prune": PruneArguments,
     "python -m tinybert convert": ConvertArguments,

@@ -23,6 +23,10 @@ _VERBS = {
         "distil a pre-trained teacher into a general student (general_distill.py)",
         "GeneralDistillArguments", "general_distill:general_distill",
     ),
+    "pregenerate": (
+        "turn raw text into the sequences that general distillation learns from",
+        "pregenerate:PregenerateArguments", "pregenerate:pregenerate",
+    ),
     "demo": ("both of them in small, on the data that comes with the package", "DemoArguments", "demo:demo"),
     "prune": ("cut a fine-tuned model down to a student", "prune:PruneArguments", "prune:prune"),
     "convert": ("write a model in Hugging Face's or PaddleNLP's layout", "ConvertArguments", "convert:convert"),
@@ -115,7 +119,7 @@ def _print_flags(rest: Sequence[str]) -> None:
 
 def _overview() -> str:
     verbs = {**{verb: what for verb, (what, _, _) in _VERBS.items()}, "flags": _FLAGS}
-    lines = [f"  {verb:<10}{what}" for verb, what in verbs.items()]
+    lines = [f"  {verb:<13}{what}" for verb, what in verbs.items()]
     return "\n".join(
         [
             "usage: python -m tinybert VERB --name value ...",

@@ -90,8 +90,8 @@ class TextCorpus:
         """
         return (sentences(document, self.split) for document in self._documents())
 
-    def chunks(self, characters: int = CHUNK_CHARACTERS) -> Iterator[Chunk]:
-        """The documents' lines in pieces of about that many characters.
+    def chunks(self, characters: int | None = None) -> Iterator[Chunk]:
+        """The documents' lines in pieces of about that many characters, `CHUNK_CHARACTERS` if none are given.
 
         Raises:
             UserError: a file is damaged or not UTF-8.
@@ -100,7 +100,7 @@ class TextCorpus:
         for document in self._documents():
             chunk.documents.append(document)
             size += sum(map(len, document))
-            if size >= characters:
+            if size >= (characters or CHUNK_CHARACTERS):
                 chunk.bytes_read = self._bytes_read
                 yield chunk
                 chunk, size = Chunk(), 0

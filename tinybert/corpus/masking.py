@@ -1,4 +1,4 @@
-"""Masking word pieces of finished rows, as BERT does: 80 % [MASK], 10 % left as they are, 10 % any word piece."""
+"""Masking word pieces of finished rows, as BERT does: 80 % [MASK], 10 % left as they are, 10 % any word piece that is not special."""
 
 from __future__ import annotations
 
@@ -35,12 +35,22 @@ class Masked:
     labels: np.ndarray
 
 
-def mask(rows: Flat, first: np.ndarray, rule: Masking, tokenizer: WordPiece, pieces: np.ndarray, vector: np.random.RandomState) -> Masked:
+class Pieces:
+    """What masking knows of a vocabulary: `mask_id`, `continuing` bool `[vocabulary]` (##), `ordinary` int64, ids that are not special."""
+
+    def __init__(self, tokenizer: WordPiece) -> None:
+        special = set(tokenizer.special.values())
+        self.mask_id = tokenizer.mask_id
+        self.continuing = np.array([token.startswith("##") for token in tokenizer.vocabulary])
+        self.ordinary = np.array([i for i, token in enumerate(tokenizer.vocabulary) if token not in special])
+
+
+def mask(rows: Flat, first: np.ndarray, rule: Masking, pieces: Pieces, vector: np.random.RandomState) -> Masked:
     """Change `rows` in place; [CLS] and [SEP] stay.
 
-    first: length of each row's first segment `[N]`. pieces: bool `[vocabulary]`, True for word pieces that continue a word (##).
+    first: length of each row's first segment `[N]`.
     """
-    groups = _groups(rows, first, rule.whole_word, pieces)
+    groups = _groups(rows, first, rule.whole_word, pieces.continuing)
     limit = np.minimum(rule.most, np.maximum(1, np.rint(rows.lengths * rule.probability)).astype(np.int64))
     row = np.repeat(np.arange(len(rows.lengths)), rows.lengths)
     begins = np.flatnonzero(np.diff(groups, prepend=-1) > 0)
@@ -49,19 +59,19 @@ def mask(rows: Flat, first: np.ndarray, rule: Masking, tokenizer: WordPiece, pie
     places = np.flatnonzero((groups >= 0) & chosen[groups] if len(chosen) else np.zeros(0, bool))
     labels = rows.values[places].copy()
     lot = vector.random_sample(len(places))
-    anything = vector.randint(0, tokenizer.vocab_size, len(places))
-    rows.values[places] = np.where(lot < 0.8, tokenizer.mask_id, np.where(lot < 0.9, labels, anything))
+    anything = pieces.ordinary[vector.randint(0, len(pieces.ordinary), len(places))]
+    rows.values[places] = np.where(lot < 0.8, pieces.mask_id, np.where(lot < 0.9, labels, anything))
     return Masked(places, labels)
 
 
-def _groups(rows: Flat, first: np.ndarray, whole_word: bool, pieces: np.ndarray) -> np.ndarray:
+def _groups(rows: Flat, first: np.ndarray, whole_word: bool, continuing: np.ndarray) -> np.ndarray:
     """The number of the group that every token belongs to, in order of appearance, -1 for [CLS] and [SEP], int64 `[tokens]`."""
     special = np.zeros(len(rows.values), bool)
     for place in (rows.starts, rows.starts + first - 1, rows.starts + rows.lengths - 1):
         special[place] = True
     begins = ~special
     if whole_word:
-        goes_on = pieces[rows.values] & ~special
+        goes_on = continuing[rows.values] & ~special
         goes_on[1:] &= ~special[:-1]
         begins &= ~goes_on
     return np.where(special, -1, np.cumsum(begins) - 1)
@@ -88,13 +98,9 @@ def _chosen(row: np.ndarray, sizes: np.ndarray, limit: np.ndarray, vector: np.ra
     return chosen
 
 
-def continuing_pieces(tokenizer: WordPiece) -> np.ndarray:
-    """True for word pieces that continue a word, bool `[vocabulary]`."""
-    return np.array([token.startswith("##") for token in tokenizer.vocabulary])
-
-
-def by_row(masked: Masked, rows: Flat) -> list[tuple[np.ndarray, np.ndarray]]:
+def by_row(masked: Masked, rows: Flat) -> list[tuple[list[int], list[int]]]:
     """Positions within the row, and labels, of each row."""
     ends = np.searchsorted(masked.places, rows.starts + rows.lengths)
     begins = np.searchsorted(masked.places, rows.starts)
-    return [(masked.places[a:b] - start, masked.labels[a:b]) for a, b, start in zip(begins, ends, rows.starts, strict=True)]
+    places, labels = masked.places - np.repeat(rows.starts, ends - begins), masked.labels
+    return [(places[a:b].tolist(), labels[a:b].tolist()) for a, b in zip(begins, ends, strict=True)]

@@ -61,7 +61,7 @@ def rows_of(corpus: CorpusTokens, picked: Spans, tokenizer: WordPiece, max_seq_l
     if picked.second_begin is not None:
         empty = picked.second_length == 0
         b = Flat(np.zeros(0), np.where(empty, 1, picked.second_length))
-        b.values = corpus.ids[positions(picked.second_begin, b.lengths)]
+        b.values = corpus.ids[positions(np.where(empty, 0, picked.second_begin), b.lengths)]
         b.values[b.starts[empty]] = tokenizer.ids(["."])[0][0]
     rows, first, _ = bert_rows(a, b, max_seq_len, tokenizer.cls_id, tokenizer.sep_id)
     return rows, first

@@ -80,7 +80,11 @@ def open_pregenerated(folder: str | Path, tokenizer: WordPiece | None = None, ca
     """
     folder = Path(folder).expanduser()
     if (folder / RECORD).is_file():
-        return _open_shards(folder)
+        record = read_record(folder)
+        if not record["finished"]:
+            raise UserError(f"{folder} is not finished: {AGAIN}.")
+        if record["settings"]["format"] == "shards":
+            return _open_shards(folder, record)
     files = epoch_files(folder) if folder.is_dir() else []
     if not files:
         found = "is no folder" if not folder.is_dir() else "holds neither " + f"{RECORD} nor epoch_0.json"
@@ -126,10 +130,7 @@ def open_shard(folder: Path, max_seq_len: int, manifest_sha256: str | None = Non
     return store
 
 
-def _open_shards(folder: Path) -> Pregenerated:
-    record = read_record(folder)
-    if not record["finished"]:
-        raise UserError(f"{folder} is not finished: {AGAIN}.")
+def _open_shards(folder: Path, record: dict) -> Pregenerated:
     stores = [[folder / name for name in epoch] for epoch in record["shards"]]
     try:
         for epoch in record["shards"]:

@@ -66,6 +66,11 @@ OBSOLETE_GENERAL = (
     Obsolete("glue_dir", True, "no task is read, and the published script never reads it", PADDLENLP),
 )
 
+OBSOLETE_PREGENERATE = (
+    Obsolete("reduce_memory", False, "the corpus is never in memory, and several processes work all the same", HUAWEI),
+    Obsolete("data_url", True, "text is read from --train_corpus", HUAWEI),
+)
+
 OBSOLETE_FINETUNE = (
     *OBSOLETE,
     Obsolete("config_name", True, "config.json is read from the folder of --model_name_or_path", HF),

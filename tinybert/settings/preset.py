@@ -45,9 +45,10 @@ class Preset:
     prediction: Mapping[str, object] = field(default_factory=dict)
     finetune: Mapping[str, object] = field(default_factory=dict)
     general: Mapping[str, object] = field(default_factory=dict)
+    pregenerate: Mapping[str, object] = field(default_factory=dict)
 
     def _tables(self, stage: str) -> list[Mapping[str, object]]:
-        return [self.finetune] if stage == "finetune" else [self.both, getattr(self, stage)]
+        return [*([] if stage in ("finetune", "pregenerate") else [self.both]), getattr(self, stage)]
 
     def values(self, stage: str, task_name: str, single_sentence: bool, depth: int | None = None) -> dict[str, object]:
         """The values of `stage` (`intermediate`, `prediction`, `finetune` or `general`) for a task and a student of `depth` layers."""

@@ -1,7 +1,7 @@
 """Named sets of conventions and numbers, per stage and task.
 
-`both` holds for the distillation stages, general distillation included; `intermediate`, `prediction`, `general` and `finetune` hold for
-one each and win over it.
+`both` holds for the distillation stages, general distillation included; `intermediate`, `prediction`, `general`,
+`pregenerate` and `finetune` hold for one each and win over it.
 A value is plain, `PerTask` (a number per task, else a default), `ByText` (one for single sentences, one for pairs) or
 `ByDepth` (a table for each depth of the student).
 Sources: the TinyBERT paper (Jiao et al. 2020), the scripts and README files of Huawei's TinyBERT, PaddleNLP, BERT-EMD,
@@ -79,6 +79,7 @@ SOUND = Preset(
     finetune=_BERT_FINETUNE,
     # paper: length, epochs; PaddleNLP, and BERT's own pre-training: the rate
     general={"max_seq_length": 128, "learning_rate": 1e-4, "num_train_epochs": 3.0, "sequences": "packed"},
+    pregenerate={"mask_one_at_least": False},  # a probability of 0 means that nothing is masked
 )
 
 PAPER = Preset(
@@ -192,6 +193,7 @@ HUAWEI = Preset(
         "lr_schedule": "linear",
         "warmup_proportion": 0.1,
     },
+    pregenerate={"mask_one_at_least": True, "split_sentences": False},
 )
 
 PADDLENLP = Preset(

@@ -7,11 +7,27 @@ from collections.abc import Mapping
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
-    """Data and optimisation of one stage; `sources` says where each value comes from."""
+class Settings:
+    """Values of one stage; `sources` says where each comes from."""
 
     stage: str
     preset: str
+
+    sources: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+
+    def as_dict(self) -> dict[str, object]:
+        """Name and value of everything that applies to this stage, for run.json."""
+        names = [entry.name for entry in dataclasses.fields(self) if entry.name != "sources"]
+        return {name: getattr(self, name) for name in names}
+
+    def as_table(self) -> list[tuple[str, object, str]]:
+        """Rows (name, value, where it comes from), without what does not apply to this stage."""
+        return [(name, value, self.sources[name]) for name, value in self.as_dict().items() if name in self.sources]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingSettings(Settings):
+    """Data and optimisation of one stage."""
 
     max_seq_length: int
     pad_to_max_length: bool
@@ -35,17 +51,6 @@ class TrainingSettings:
     seed: int
     logging_steps: int
     save_steps: int
-
-    sources: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False, repr=False)
-
-    def as_dict(self) -> dict[str, object]:
-        """Name and value of everything that applies to this stage, for run.json."""
-        names = [entry.name for entry in dataclasses.fields(self) if entry.name != "sources"]
-        return {name: getattr(self, name) for name in names}
-
-    def as_table(self) -> list[tuple[str, object, str]]:
-        """Rows (name, value, where it comes from), without what does not apply to this stage."""
-        return [(name, value, self.sources[name]) for name, value in self.as_dict().items() if name in self.sources]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -166,11 +171,11 @@ class Resolved:
     """The settings of each stage of a run, what could not be honoured, and lines to print."""
 
     preset: str
-    stages: Mapping[str, TrainingSettings]
+    stages: Mapping[str, Settings]
     unused: tuple[Unused, ...]
     warnings: tuple[str, ...]
 
-    def __getitem__(self, stage: str) -> TrainingSettings:
+    def __getitem__(self, stage: str) -> Settings:
         """The settings of one stage."""
         return self.stages[stage]
 

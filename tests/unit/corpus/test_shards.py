@@ -36,7 +36,14 @@ def write_shards(folder, epochs=2, shards=3, rows=5, length=LENGTH):
                     number += 1
                 storage.write_json(new / "meta.json", {"max_seq_len": length, "pad_id": 0})
             listed[-1][name] = storage.sha256_of(folder / name / storage.MANIFEST)
-    record = {"format": FORMAT, "finished": "now", "max_seq_len": length, "vocab_size": len(WORDS), "source_sha256": "0" * 64}
+    record = {
+        "format": FORMAT,
+        "finished": "now",
+        "max_seq_len": length,
+        "vocab_size": len(WORDS),
+        "source_sha256": "0" * 64,
+        "settings": {"format": "shards"},
+    }
     vocabulary = WordPiece(list(WORDS)).vocabulary_sha256
     storage.write_json(folder / RECORD, {**record, "vocabulary_sha256": vocabulary, "shards": listed})
 

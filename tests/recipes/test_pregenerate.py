@@ -1,0 +1,159 @@
+"""Pregeneration end to end: the same bytes whatever the processes and interruptions, and nothing left behind by what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.unit.corpus.text import word_pieces, write_corpus
+from tinybert.cli.main import main
+from tinybert.corpus import documents, writing
+from tinybert.corpus.shards import RECORD, open_pregenerated
+from tinybert.errors import Interrupted
+from tinybert.recipes import pregenerate as recipe
+
+LENGTH = 32
+
+
+@pytest.fixture(autouse=True)
+def several_shards(monkeypatch):
+    """Six shards of five chunks, small as the corpus is."""
+    monkeypatch.setattr(writing, "SMALLEST", 400)
+    monkeypatch.setattr(writing, "SHARDS", 6)
+    monkeypatch.setattr(documents, "CHUNK_CHARACTERS", 2000)
+
+
+@pytest.fixture
+def corpus(tmp_path) -> Path:
+    write_corpus(tmp_path / "text")
+    (tmp_path / "vocab.txt").write_text("\n".join(word_pieces().vocabulary) + "\n")
+    return tmp_path / "text"
+
+
+def line(corpus: Path, output: Path, *more: str) -> list[str]:
+    words = ["pregenerate", "--train_corpus", str(corpus), "--bert_model", str(corpus.parent / "vocab.txt"), "--output_dir", str(output)]
+    return [*words, "--max_seq_len", str(LENGTH), "--num_workers", "1", "--epochs_to_generate", "2", *more]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file but the record, which carries the time."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != RECORD}
+
+
+def test_processes_do_not_change_a_byte(corpus, tmp_path):
+    for workers in ("1", "2"):
+        assert main(line(corpus, tmp_path / workers, "--masked_lm_prob", "0.15", "--num_workers", workers)) == 0
+    one, two = contents(tmp_path / "1"), contents(tmp_path / "2")
+    assert one == two and len([name for name in one if name.endswith("ids.npy")]) >= 8
+    assert not any(name.startswith("tokens") for name in one)
+    records = [json.loads((tmp_path / workers / RECORD).read_text()) for workers in ("1", "2")]
+    for record in records:
+        record.pop("finished")
+    assert records[0] == records[1]
+
+
+def interrupt_after(monkeypatch, shards: int) -> None:
+    """Let a run be interrupted when it has made so many shards."""
+
+    def cut_short(work, items, processes):
+        for done, item in enumerate(items):
+            if done == shards:
+                raise Interrupted(15, "as by SIGTERM")
+            yield work(item)
+
+    monkeypatch.setattr(recipe, "ordered", cut_short)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bytes_and_keeps_what_it_has(corpus, tmp_path, monkeypatch, capsys):
+    assert main(line(corpus, tmp_path / "through")) == 0
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 3)
+        assert main(line(corpus, tmp_path / "cut")) == 143
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "cut").rglob("ids.npy") if path.parent.name.startswith("shard")}
+    assert len(kept) == 3
+    assert main(line(corpus, tmp_path / "cut")) == 0
+    assert "kept: 3 shards" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert contents(tmp_path / "cut") == contents(tmp_path / "through")
+    before = contents(tmp_path / "cut")
+    assert main(line(corpus, tmp_path / "cut")) == 0
+    assert "finished before" in capsys.readouterr().out and contents(tmp_path / "cut") == before
+
+
+def test_a_lost_or_damaged_shard_is_made_anew(corpus, tmp_path):
+    assert main(line(corpus, tmp_path / "out")) == 0
+    before = contents(tmp_path / "out")
+    shard = next((tmp_path / "out/epoch_1").iterdir())
+    (shard / "ids.npy").write_bytes((shard / "ids.npy").read_bytes()[:-2])
+    assert main(line(corpus, tmp_path / "out")) == 0
+    assert contents(tmp_path / "out") == before
+    open_pregenerated(tmp_path / "out")
+
+
+def test_json_lines_and_shards_hold_the_same_rows(corpus, tmp_path):
+    for kind in ("json", "shards"):
+        assert main(line(corpus, tmp_path / kind, "--format", kind, "--masked_lm_prob", "0.15")) == 0
+    assert sorted(path.name for path in (tmp_path / "json").glob("epoch*")) == [
+        f"epoch_{number}{end}" for number in range(2) for end in (".json", "_metrics.json")
+    ]
+    as_json = open_pregenerated(tmp_path / "json", word_pieces(), tmp_path / "cache")
+    as_shards = open_pregenerated(tmp_path / "shards")
+    assert (as_json.epochs, as_json.max_seq_len) == (as_shards.epochs, as_shards.max_seq_len) == (2, LENGTH)
+    for epoch in range(2):
+        one, two = as_json.epoch(epoch), as_shards.epoch(epoch)
+        assert len(one) == len(two) > 50
+        np.testing.assert_array_equal(one.first, two.first)
+        assert all(one.row(i).tolist() == two.row(i).tolist() for i in range(len(one)))
+
+
+def masked(folder: Path) -> int:
+    return sum(epoch["masked"] for epoch in json.loads((folder / RECORD).read_text())["made"])
+
+
+def test_no_masks_by_default_and_the_published_one_under_its_preset(corpus, tmp_path):
+    assert main(line(corpus, tmp_path / "sound")) == 0
+    assert masked(tmp_path / "sound") == 0
+    mask = word_pieces().mask_id
+    assert not any(
+        (store.tokens(np.arange(len(store))) == mask).any() for store in map(open_pregenerated(tmp_path / "sound").epoch, (0, 1))
+    )
+    assert main(line(corpus, tmp_path / "huawei", "--preset", "huawei")) == 0
+    rows = sum(epoch["rows"] for epoch in json.loads((tmp_path / "huawei" / RECORD).read_text())["made"])
+    assert masked(tmp_path / "huawei") == rows
+
+
+def test_the_published_command_line_is_accepted(corpus, tmp_path, capsys):
+    published = "--do_lower_case --do_whole_word_mask --reduce_memory --short_seq_prob 0.2 --masked_lm_prob 0.1 --max_predictions_per_seq 5"
+    assert main(line(corpus, tmp_path / "out", *published.split(), "--one_seq", "--data_url", "")) == 0
+    assert "--reduce_memory has no effect" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "holds no text"),
+        (b"a d0x1.\nb\n", "one document only"),
+        (b"text\n\0\n", "is a binary file"),
+        (b"d0x1\n\n" + b"d1x1\n" * 3000 + b"\xe9\n", "line 3003: found the byte 0xe9"),
+        (b"d0x1 .\n\n\xe2\x80\x8b\n", "1 document"),
+    ],
+)
+def test_refused_text_leaves_nothing_behind(corpus, tmp_path, content, message, capsys):
+    corpus.write_bytes(content)
+    assert main(line(corpus, tmp_path / "out")) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_anything_else_in_it_is_not_touched(corpus, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert main(line(corpus, output)) == 0
+    assert main(line(corpus, output, "--seed", "7")) == 2
+    assert "seed: was 42, is 7" in capsys.readouterr().err
+    assert main(line(corpus, output, "--seed", "7", "--overwrite_output_dir")) == 0
+    (output / "thesis.txt").write_text("mine")
+    assert main(line(corpus, output, "--seed", "8", "--overwrite_output_dir")) == 2
+    assert "thesis.txt" in capsys.readouterr().err and open_pregenerated(output).meta["settings"]["seed"] == 7

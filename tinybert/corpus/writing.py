@@ -1,0 +1,151 @@
+"""One shard at a time: documents of the corpus to finished rows on disk, in any process and any order, always the same bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinybert import storage
+from tinybert.corpus.masking import Masked, Masking, Pieces, by_row, mask
+from tinybert.corpus.sequences import Cut, Spans, rows_of, spans
+from tinybert.corpus.shards import open_shard
+from tinybert.corpus.tokens import CorpusTokens
+from tinybert.data.layout import Flat
+from tinybert.data.row_writer import RowWriter
+from tinybert.data.tokenizer import WordPiece
+
+BLOCK_TOKENS = 1 << 18  # corpus tokens that become rows together, in memory
+SHARDS = 16  # of an epoch, unless they would be smaller or larger than this many corpus tokens
+SMALLEST, LARGEST = 1 << 20, 1 << 26
+ROWS = "rows.json"  # of a shard that becomes JSON lines
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Documents `begin` to `end` (without it) of one epoch."""
+
+    epoch: int
+    number: int
+    begin: int
+    end: int
+
+    @property
+    def name(self) -> str:
+        """Its folder below the output folder."""
+        return f"epoch_{self.epoch}/shard_{self.number:05d}"
+
+
+def plan(corpus: CorpusTokens, epochs: int) -> list[list[Shard]]:
+    """The shards of each epoch: cut by the corpus alone, whoever makes them."""
+    starts = corpus.document_starts()
+    size = min(max(int(starts[-1]) // SHARDS, SMALLEST), LARGEST)
+    bounds = _cuts(starts, 0, len(starts) - 1, size)
+    return [[Shard(epoch, i, begin, end) for i, (begin, end) in enumerate(bounds)] for epoch in range(epochs)]
+
+
+def _cuts(starts: np.ndarray, begin: int, end: int, size: int) -> list[tuple[int, int]]:
+    """Ranges of documents that hold about `size` tokens each."""
+    marks = np.arange(starts[begin], starts[end], size)
+    cuts = np.unique(np.concatenate([begin + np.searchsorted(starts[begin:end], marks, "left"), [end]]))
+    return list(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True))
+
+
+@dataclass
+class ShardMaker:
+    """Makes shards below `output` from the tokens in `tokens`, as arrays or, with `as_json`, as JSON lines."""
+
+    output: Path
+    tokens: Path
+    tokenizer: WordPiece
+    cut: Cut
+    masking: Masking
+    seed: int
+    as_json: bool
+
+    def __call__(self, shard: Shard) -> tuple[Shard, dict]:
+        """Write a shard, whole or not at all; returns it with what its `meta.json` says."""
+        corpus = CorpusTokens.map(self.tokens)  # opened for each shard, so that pages read for the last one are given back
+        with storage.new_folder(self.output / shard.name, replace=True) as new:
+            write = _write_json if self.as_json else _write_arrays
+            counts: dict[str, int] = {}
+            meta = write(new, _counted(self._blocks(corpus, shard), counts), self)
+            meta |= {**counts, "max_seq_len": self.cut.max_seq_len, "pad_id": self.tokenizer.pad_id}
+            storage.write_json(new / "meta.json", meta)
+        return shard, meta
+
+    def finished(self, shard: Shard) -> dict | None:
+        """What the `meta.json` of a whole shard says; None if it has still to be made."""
+        folder = self.output / shard.name
+        try:
+            if self.as_json:
+                storage.verify(folder)
+                return json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+            return open_shard(folder, self.cut.max_seq_len).meta
+        except storage.DamagedError:
+            return None
+
+    def _blocks(self, corpus: CorpusTokens, shard: Shard) -> Iterator[Block]:
+        pieces = Pieces(self.tokenizer) if self.masking.active else None
+        for begin, end in _cuts(corpus.document_starts(), shard.begin, shard.end, BLOCK_TOKENS):
+            picked = spans(corpus, begin, end, self.cut, self.seed, shard.epoch)
+            rows, first = rows_of(corpus, picked, self.tokenizer, self.cut.max_seq_len)
+            masked = None
+            if pieces is not None:
+                vector = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([self.seed, shard.epoch, begin, 1])))
+                masked = mask(rows, first, self.masking, pieces, vector)
+            yield Block(rows, first, picked, masked)
+
+
+@dataclass
+class Block:
+    """Finished rows, the length of their first segments, where they come from, and what was masked in them."""
+
+    rows: Flat
+    first: np.ndarray
+    picked: Spans
+    masked: Masked | None
+
+
+def _counted(blocks: Iterator[Block], counts: dict[str, int]) -> Iterator[Block]:
+    counts.update(rows=0, tokens=0, random_next=0, masked=0)
+    for block in blocks:
+        counts["rows"] += len(block.first)
+        counts["tokens"] += len(block.rows.values)
+        counts["random_next"] += int(block.picked.random_next.sum())
+        counts["masked"] += 0 if block.masked is None else len(block.masked.places)
+        yield block
+
+
+def _write_arrays(new: Path, blocks: Iterator[Block], maker: ShardMaker) -> dict:
+    with RowWriter(new, maker.tokenizer.vocab_size, maker.cut.max_seq_len) as writer:
+        for block in blocks:
+            writer.append(block.rows, block.first)
+    return {"length_histogram": writer.histogram.tolist()}
+
+
+def _write_json(new: Path, blocks: Iterator[Block], maker: ShardMaker) -> dict:
+    vocabulary = np.array(maker.tokenizer.vocabulary, object)
+    with open(new / ROWS, "w", encoding="utf-8") as file:
+        for block in blocks:
+            for line in _json_lines(block, vocabulary):
+                file.write(json.dumps(line) + "\n")
+    return {}
+
+
+def _json_lines(block: Block, vocabulary: np.ndarray) -> Iterator[dict]:
+    starts = block.rows.starts.tolist()
+    lengths, firsts, elsewhere = block.rows.lengths.tolist(), block.first.tolist(), block.picked.random_next.tolist()
+    masks = [([], [])] * len(starts) if block.masked is None else by_row(block.masked, block.rows)
+    tokens = vocabulary[block.rows.values].tolist()
+    for start, length, first, other, (places, labels) in zip(starts, lengths, firsts, elsewhere, masks, strict=True):
+        yield {
+            "tokens": tokens[start : start + length],
+            "segment_ids": [0] * first + [1] * (length - first),
+            "is_random_next": other,
+            "masked_lm_positions": places,
+            "masked_lm_labels": vocabulary[labels].tolist(),
+        }

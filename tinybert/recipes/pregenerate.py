@@ -1,0 +1,246 @@
+"""Pregeneration: raw text to the sequences that general distillation learns from.
+
+1. The corpus is tokenised once, by several processes, into one array on disk: a sentence is a range of it.
+2. Its documents are dealt to shards, by the corpus alone. Every shard of every epoch is made on its own, from (seed, epoch, documents):
+   sequences are ranges, cut, paired, gathered, masked and written whole or not at all. So the bytes do not depend on the number of
+   processes, and a run that was interrupted goes on with the shards that are not there.
+3. The record lists every shard with the checksum of its manifest. With `--format json` shards are joined to the published files instead.
+
+Its limits: one machine; the tokenised corpus (2 bytes a word piece) lies in the output folder until the run is finished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from tinybert import runtime, storage
+from tinybert.corpus.documents import CHUNK_CHARACTERS, TextCorpus
+from tinybert.corpus.masking import Masking
+from tinybert.corpus.published import metrics_path
+from tinybert.corpus.sequences import Cut
+from tinybert.corpus.shards import FORMAT, RECORD, read_record
+from tinybert.corpus.tokens import CorpusTokens, write_tokens
+from tinybert.corpus.workers import ordered
+from tinybert.corpus.writing import ROWS, Shard, ShardMaker, plan
+from tinybert.data.progress import TextProgress
+from tinybert.data.tokenizer import WordPiece
+from tinybert.engine import run_lock
+from tinybert.engine.checkpoint import differences
+from tinybert.engine.signals import StopRequest, listening
+from tinybert.errors import Interrupted, UserError
+from tinybert.models.hub import resolve
+from tinybert.report.table import markdown_table
+from tinybert.settings.pregenerate import resolve_pregenerate
+
+TOKENS = "tokens"  # the tokenised corpus, below the output folder
+_OURS = re.compile(rf"{re.escape(RECORD)}|{TOKENS}|\.?epoch_\d+(\.json|_metrics\.json)?(\.unfinished)?|\..*\.tmp-.*")
+
+
+def pregenerate(arguments, given: set[str], spelled: dict[str, str]) -> None:
+    """Make what `--output_dir` lacks of the sequences, and print what was made, and how fast."""
+    resolved = resolve_pregenerate(arguments, given)
+    settings = resolved["pregenerate"]
+    print(f"pregenerating {settings.sequences} of {arguments.train_corpus} for {settings.epochs_to_generate} epochs")
+    print(resolved.as_text(), flush=True)
+    for warning in resolved.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+
+    output = arguments.output_dir
+    tokenizer = _tokenizer(arguments)
+    masking = Masking(
+        settings.masked_lm_prob, settings.max_predictions_per_seq or 0, bool(settings.do_whole_word_mask), settings.mask_one_at_least
+    )
+    if masking.active and tokenizer.mask_id is None:
+        raise UserError(f"the vocabulary of {arguments.bert_model} has no [MASK]. Leave masks out, or name another model.")
+    corpus = TextCorpus(arguments.train_corpus, False if settings.sequences == "lines" else settings.split_sentences)
+    random_next = settings.sequences == "pairs" and not settings.one_seq
+    if random_next:
+        corpus.check_documents()
+    values = {name: value for name, value in settings.as_dict().items() if name not in ("stage", "preset")}
+    identity = {"settings": values, "source_sha256": corpus.sha256, "tokenizer": tokenizer.fingerprint}
+    if _finished_before(output, identity, arguments.overwrite_output_dir):
+        print(f"finished before: {output}", flush=True)
+        return
+    lines = "paragraphs, which are cut into sentences" if corpus.split else "sentences"
+    print(f"corpus: {len(corpus.files)} files, {corpus.bytes / 1e6:.1f} MB; lines are {lines}", flush=True)
+
+    cut = Cut(settings.sequences, settings.max_seq_len, settings.short_seq_prob or 0.0, random_next)
+    maker = ShardMaker(output, output / TOKENS, tokenizer, cut, masking, settings.seed, settings.format == "json")
+    workers = arguments.num_workers or runtime.available_cores()
+    begun = time.monotonic()
+    output.mkdir(parents=True, exist_ok=True)
+    run_lock.hold(output)
+    with listening() as stop, contextlib.ExitStack() as at_end:
+        at_end.callback(run_lock.release, output)
+        if not storage.is_complete(output / TOKENS):
+            try:
+                _tokenise(output, corpus, tokenizer, workers, stop)
+            except UserError:
+                _leave_nothing(output)
+                raise
+        tokens = CorpusTokens.map(output / TOKENS)
+        if len(tokens.documents) - 1 < (2 if random_next else 1):
+            _leave_nothing(output)
+            raise UserError(f"{arguments.train_corpus} holds {len(tokens.documents) - 1} document(s) with word pieces: too few.")
+        record = {
+            "format": FORMAT, "finished": None, **identity, "vocabulary_sha256": tokenizer.vocabulary_sha256,
+            "vocab_size": tokenizer.vocab_size, "max_seq_len": settings.max_seq_len,
+            "corpus": {
+                "path": arguments.train_corpus, "files": len(corpus.files), "bytes": corpus.bytes, "documents": len(tokens.documents) - 1,
+                "sentences": len(tokens.sentences) - 1, "tokens": len(tokens.ids), "split_sentences": corpus.split,
+            },
+            "versions": runtime.versions(),
+        }  # fmt: skip
+        storage.write_json(output / RECORD, record)
+        shards = plan(tokens, settings.epochs_to_generate)
+        made = _make(maker, shards, tokens, workers, stop)
+        _finish(output, record, shards, made, maker)
+    _report(output, shards, made, time.monotonic() - begun)
+
+
+def _tokenizer(arguments) -> WordPiece:
+    """The word pieces of a model, of a folder that has a vocab.txt and nothing else, or of that file."""
+    named = Path(arguments.bert_model).expanduser()
+    folder = named.parent if named.name == "vocab.txt" else named
+    return WordPiece.from_folder(folder if (folder / "vocab.txt").is_file() else resolve(arguments.bert_model), arguments.do_lower_case)
+
+
+# === The output folder ===
+
+
+def _finished_before(output: Path, identity: dict, overwrite: bool) -> bool:
+    """Whether the whole result is there. Clears the folder if `overwrite` asks for it.
+
+    Raises:
+        UserError: the folder holds the result of other options, or something else.
+    """
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--output_dir {output} is a file. Name a folder.")
+    run_lock.refuse_held(output)
+    entries = list(output.iterdir()) if output.is_dir() else []
+    ours = [path for path in entries if _OURS.fullmatch(path.name)]
+    strange = sorted(path.name for path in set(entries) - set(ours) if not path.name.startswith("."))
+    if strange:
+        raise UserError(
+            f"--output_dir {output} holds something else than pregenerated data ({', '.join(strange[:5])}). Name another folder."
+        )
+    if overwrite:
+        for path in ours:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return False
+    if not (output / RECORD).is_file():
+        if any(output.glob("epoch_*")):
+            raise UserError(
+                f"--output_dir {output} holds pregenerated data of another run. Name another folder, or --overwrite_output_dir."
+            )
+        shutil.rmtree(output / TOKENS, ignore_errors=True)  # without a record nobody knows of which corpus they are
+        return False
+    record = read_record(output)
+    now = json.loads(json.dumps(identity))
+    changed = differences(record["settings"], now.pop("settings")) + differences({name: record[name] for name in now}, now)
+    if changed:
+        raise UserError(
+            f"--output_dir {output} was begun with other options or text:\n  "
+            + "\n  ".join(changed)
+            + "\nName another folder, or replace it with --overwrite_output_dir."
+        )
+    storage.recover(output)
+    for epoch in output.glob("epoch_*/"):
+        storage.recover(epoch)
+    return bool(record["finished"]) and _is_whole(output, record)
+
+
+def _is_whole(output: Path, record: dict) -> bool:
+    return all(storage.is_complete(output / name) for epoch in record["shards"] for name in epoch) and all(
+        (output / name).is_file() for name in record["files"]
+    )
+
+
+def _leave_nothing(output: Path) -> None:
+    """Take away what a refused run has made: the tokens, and the folder if it is empty then."""
+    run_lock.release(output)
+    shutil.rmtree(output / TOKENS, ignore_errors=True)
+    if not any(output.iterdir()):
+        output.rmdir()
+
+
+# === The work ===
+
+
+def _tokenise(output: Path, corpus: TextCorpus, tokenizer: WordPiece, workers: int, stop: StopRequest) -> None:
+    begun, tokens = time.monotonic(), 0
+    processes = min(workers, 1 + corpus.bytes // (2 * CHUNK_CHARACTERS))  # a process takes a while to start
+    for done in write_tokens(output / TOKENS, corpus, tokenizer, processes):
+        tokens = done
+        if stop.signal is not None:
+            raise Interrupted(stop.signal, "the corpus is tokenised anew next time")
+    seconds = time.monotonic() - begun
+    print(f"tokenised: {tokens:,} word pieces in {seconds:.1f} s, {tokens / seconds:,.0f} tokens/s", flush=True)
+
+
+def _make(maker: ShardMaker, shards: list[list[Shard]], tokens: CorpusTokens, workers: int, stop: StopRequest) -> dict[str, dict]:
+    """What the `meta.json` of every shard says, by name; those that are whole already are kept."""
+    made = {shard.name: meta for epoch in shards for shard in epoch if (meta := maker.finished(shard)) is not None}
+    missing = [shard for epoch in shards for shard in epoch if shard.name not in made]
+    if made:
+        print(f"kept: {len(made)} shards of an earlier run; {len(missing)} to make", flush=True)
+    starts = tokens.document_starts()
+    progress = TextProgress("Making sequences", sum(int(starts[shard.end] - starts[shard.begin]) for shard in missing), "tokens")
+    done = part = 0
+    for shard, meta in ordered(maker, missing, max(1, min(workers, len(missing) // 2))):
+        made[shard.name] = meta
+        done, part = done + meta["tokens"], part + int(starts[shard.end] - starts[shard.begin])
+        progress.show(done, part)
+        if stop.signal is not None:
+            raise Interrupted(stop.signal, f"{len(made)} shards are kept; the same command goes on")
+    return made
+
+
+def _finish(output: Path, record: dict, shards: list[list[Shard]], made: dict[str, dict], maker: ShardMaker) -> None:
+    """Join JSON lines to the published files, complete the record, and drop the tokens."""
+    files: list[str] = []
+    if maker.as_json:
+        for number, epoch in enumerate(shards):
+            files += _join(output, number, epoch, sum(made[shard.name]["rows"] for shard in epoch), maker.cut.max_seq_len)
+    listed = [{} if maker.as_json else {s.name: storage.sha256_of(output / s.name / storage.MANIFEST) for s in epoch} for epoch in shards]
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    storage.write_json(output / RECORD, {**record, "finished": now, "shards": listed, "files": files, "made": _totals(shards, made)})
+    shutil.rmtree(output / TOKENS)
+    if maker.as_json:
+        for number in range(len(shards)):
+            shutil.rmtree(output / f"epoch_{number}")
+
+
+def _join(output: Path, number: int, epoch: list[Shard], rows: int, max_seq_len: int) -> list[str]:
+    final = output / f"epoch_{number}.json"
+    unfinished = final.with_name(f".{final.name}.unfinished")
+    with open(unfinished, "wb") as joined:
+        for shard in epoch:
+            with open(output / shard.name / ROWS, "rb") as file:
+                shutil.copyfileobj(file, joined, 1 << 20)
+    unfinished.replace(final)
+    storage.write_json(metrics_path(final), {"num_training_examples": rows, "max_seq_len": max_seq_len})
+    return [final.name, metrics_path(final).name]
+
+
+def _totals(shards: list[list[Shard]], made: dict[str, dict]) -> list[dict[str, int]]:
+    counts = ("rows", "tokens", "random_next", "masked")
+    return [{name: sum(made[shard.name][name] for shard in epoch) for name in counts} for epoch in shards]
+
+
+def _report(output: Path, shards: list[list[Shard]], made: dict[str, dict], seconds: float) -> None:
+    lines, tokens = [], 0
+    for number, total in enumerate(_totals(shards, made)):
+        tokens += total["tokens"]
+        shares = [f"{100 * total['random_next'] / total['rows']:.1f} %", f"{100 * total['masked'] / total['tokens']:.1f} %"]
+        lines.append([str(number), f"{total['rows']:,}", f"{total['tokens']:,}", f"{total['tokens'] / total['rows']:.1f}", *shares])
+    print(markdown_table(["epoch", "sequences", "word pieces", "mean length", "random second part", "masked"], lines))
+    print(f"written: {output}, {tokens / seconds:,.0f} tokens/s over all, {seconds:.1f} s")
+    print(f"next: python general_distill.py --pregenerated_data {output} ...", flush=True)

@@ -1,0 +1,131 @@
+"""The options of pregeneration, what they resolve to, and which of them have no effect beside the others."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tinybert.errors import UserError
+from tinybert.settings import dialects
+from tinybert.settings.groups import PRESET as FROM_PRESET
+from tinybert.settings.groups import in_data, in_run
+from tinybert.settings.options import Alias, Arguments, flag, options_of
+from tinybert.settings.presets import PRESETS
+from tinybert.settings.resolved import Resolved, Settings, Unused
+
+in_rows = partial(flag, group="sequences")
+in_masks = partial(flag, group="masks")
+
+
+@dataclass(kw_only=True)
+class PregenerateArguments(Arguments):
+    """Turn raw text into the sequences that general distillation learns from."""
+
+    OBSOLETE = dialects.OBSOLETE_PREGENERATE
+    GROUPS = ("data", "sequences", "masks", "run")
+    NEEDS_PADDLE = False
+
+    train_corpus: str = in_data(
+        help="the text: a file, a folder of files or a pattern in quotes; a sentence or a paragraph a line, "
+        "a blank line between documents; plain or gzip",
+        metavar="FILE|DIR|GLOB",
+    )
+    bert_model: str = in_data(
+        help="the folder or name of the model whose vocabulary is used: the teacher", alias=(Alias("teacher_path", dialects.PADDLENLP),)
+    )
+    do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the tokenizer's configuration")
+    split_sentences: bool | None = in_data(
+        None, help="cut every line into its sentences", unset="from the preset, else if the first lines hold several each"
+    )
+
+    sequences: str = in_rows(
+        "pairs",
+        help="pairs: [CLS] A [SEP] B [SEP] as published; packed: [CLS] and as many sentences of a document as fit; lines: one a line",
+        choices=("pairs", "packed", "lines"),
+    )
+    max_seq_len: int = in_rows(
+        128, help="word pieces per sequence, [CLS] and [SEP] included", alias=(Alias("max_seq_length", dialects.PADDLENLP),), at_least=6
+    )
+    short_seq_prob: float = in_rows(
+        0.1,
+        help="how often the target length is a random shorter one: of a document in pairs, of a sequence in packed",
+        at_least=0,
+        at_most=1,
+    )
+    one_seq: bool = in_rows(False, help="pairs without random second parts: B is what follows A, or a full stop where nothing does")
+    epochs_to_generate: int = in_rows(3, help="how often the corpus is cut into sequences, differently each time", at_least=1)
+
+    masked_lm_prob: float = in_masks(0.0, help="share of word pieces that are masked; 0: none", at_least=0, at_most=1)
+    max_predictions_per_seq: int = in_masks(20, help="at most so many masked word pieces in a sequence", at_least=0)
+    do_whole_word_mask: bool = in_masks(False, help="mask all word pieces of a word or none")
+    mask_one_at_least: bool | None = in_masks(
+        None, help="mask one word piece of every sequence even where masked_lm_prob is 0, as the published script does", unset=FROM_PRESET
+    )
+
+    output_dir: Path = in_run(help="the folder of the result; an interrupted run with the same options goes on in it")
+    overwrite_output_dir: bool = in_run(False, help="replace what an earlier run with other options has left in output_dir")
+    format: str = in_run(
+        "shards", help="shards: arrays with checksums; json: the published script's JSON lines and metrics", choices=("shards", "json")
+    )
+    num_workers: int | None = in_run(None, help="processes; the result does not depend on them", unset="all available cores", at_least=1)
+    seed: int = in_run(42, help="seed of cuts, second parts and masks", at_least=0)
+    preset: str = in_run("sound", help="the named set of conventions that fills in what is not given", choices=("sound", "huawei"))
+
+    def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
+        """Refuse a masked share that can mask nothing."""
+        if self.masked_lm_prob > 0 and self.max_predictions_per_seq == 0:
+            raise UserError("--masked_lm_prob asks for masks, --max_predictions_per_seq 0 forbids them\ngive one of them")
+        return super().check(given, spelled)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PregenerateSettings(Settings):
+    """What sequences are made with; None where something does not apply."""
+
+    sequences: str
+    max_seq_len: int
+    epochs_to_generate: int
+    short_seq_prob: float | None
+    one_seq: bool | None
+    split_sentences: bool | None
+    do_lower_case: bool | None
+    masked_lm_prob: float
+    mask_one_at_least: bool
+    max_predictions_per_seq: int | None
+    do_whole_word_mask: bool | None
+    format: str
+    seed: int
+
+
+def resolve_pregenerate(arguments: PregenerateArguments, given: set[str]) -> Resolved:
+    """The settings of pregeneration, as `resolved["pregenerate"]`."""
+    preset = PRESETS[arguments.preset].values("pregenerate", "", False)
+    values: dict[str, object] = {}
+    sources: dict[str, str] = {}
+    options = options_of(type(arguments))
+    for name in (field.name for field in dataclasses.fields(PregenerateSettings) if field.name in options and field.name != "preset"):
+        explicit = name in given or getattr(arguments, name) != options[name].default
+        from_preset = name in preset and not explicit
+        values[name] = preset[name] if from_preset else getattr(arguments, name)
+        sources[name] = "given" if explicit else f"preset {arguments.preset}" if from_preset else "default"
+    reasons = _reasons(values)
+    for name in reasons:
+        values[name] = None
+        sources.pop(name)
+    unused = tuple(Unused(name, getattr(arguments, name), reason) for name, reason in reasons.items() if name in given)
+    warnings = tuple(f"--{entry.name} {entry.value} is not used: {entry.reason}" for entry in unused)
+    settings = PregenerateSettings(stage="pregenerate", preset=arguments.preset, sources=sources, **values)
+    return Resolved(arguments.preset, {"pregenerate": settings}, unused, warnings)
+
+
+def _reasons(values: dict[str, object]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    if values["sequences"] != "pairs":
+        found["one_seq"] = "single sequences have no second part"
+    if values["sequences"] == "lines":
+        found |= dict.fromkeys(("short_seq_prob", "split_sentences"), "a line is a sequence")
+    if not values["masked_lm_prob"] and not values["mask_one_at_least"]:
+        found |= dict.fromkeys(("max_predictions_per_seq", "do_whole_word_mask"), "masked_lm_prob 0 masks nothing")
+    return found
