@@ -20,6 +20,7 @@ from tinybert.errors import UserError
 from tinybert.settings import resolved
 from tinybert.settings.arguments import FinetuneArguments, GeneralDistillArguments, TaskDistillArguments
 from tinybert.settings.options import options_of
+from tinybert.settings.pregenerate import PregenerateArguments, PregenerateSettings, resolve_pregenerate
 from tinybert.settings.prune import PruneArguments, PruneSettings, resolve_prune
 from tinybert.settings.resolve import OVERRIDES, STAGES, resolve, resolve_finetune, resolve_general
 from tinybert.settings.stages import infer_stage
@@ -70,6 +71,8 @@ def _outcome(script: str, line: str) -> tuple[dict, dict]:
         settings = resolve_finetune(parsed.arguments, parsed.given, parsed.arguments.task_name, False).as_dict()
     elif SCRIPTS[script] is PruneArguments:
         settings = {"stages": {"prune": dataclasses.asdict(resolve_prune(parsed.arguments))}}
+    elif SCRIPTS[script] is PregenerateArguments:
+        settings = resolve_pregenerate(parsed.arguments, parsed.given).as_dict()
     elif SCRIPTS[script] is GeneralDistillArguments:
         length = None if parsed.arguments.pregenerated_data is None else 128
         settings = resolve_general(parsed.arguments, parsed.given, length).as_dict()
@@ -143,6 +146,7 @@ SETTINGS = {
     TaskDistillArguments: resolved.StageSettings,
     GeneralDistillArguments: resolved.GeneralSettings,
     PruneArguments: PruneSettings,
+    PregenerateArguments: PregenerateSettings,
 }
 
 
