@@ -84,7 +84,7 @@ def test_the_lines_that_are_mutated_are_not_understood_themselves():
 
 
 def test_a_mutated_line_ends_in_a_traceback():
-    understood, refused = _walk(2000, 5)
+    understood, refused = _walk(2500, 5)
     assert understood > 50 and refused > 500
 
 
