@@ -7,12 +7,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TASK ?= demo
 
-.PHONY: help install demo test test-long lint format clean
+.PHONY: help install demo test test-long fuzz lint format clean
 
 help:
 	@echo "make demo           the whole main job on embedded data (TASK=SST-2 for a GLUE task)"
 	@echo "make test           all tests, bounded"
 	@echo "make test-long      the tests that take minutes"
+	@echo "make fuzz           ten thousand mutated inputs"
 	@echo "make lint | format  ruff"
 
 install: $(STAMP)
@@ -32,6 +33,9 @@ test: install
 
 test-long: install
 	$(BIN)/python -m pytest tests -m long
+
+fuzz: install
+	FUZZ=1 $(BIN)/python -m pytest -s tests/unit/test_mutated_inputs.py
 
 lint: install
 	$(BIN)/ruff check .

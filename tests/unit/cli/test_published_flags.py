@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli.published_flags import PUBLISHED, Published
+from tests.unit.cli.settled import settled
 from tinybert.cli.flags_page import SCRIPTS, flags_page
 from tinybert.cli.parser import parse, spellings_of
 from tinybert.data.own import OwnFiles
@@ -20,10 +21,9 @@ from tinybert.errors import UserError
 from tinybert.settings import resolved
 from tinybert.settings.arguments import FinetuneArguments, GeneralDistillArguments, TaskDistillArguments
 from tinybert.settings.options import options_of
-from tinybert.settings.pregenerate import PregenerateArguments, PregenerateSettings, resolve_pregenerate
-from tinybert.settings.prune import PruneArguments, PruneSettings, resolve_prune
-from tinybert.settings.resolve import OVERRIDES, STAGES, resolve, resolve_finetune, resolve_general
-from tinybert.settings.stages import infer_stage
+from tinybert.settings.pregenerate import PregenerateArguments, PregenerateSettings
+from tinybert.settings.prune import PruneArguments, PruneSettings
+from tinybert.settings.resolve import OVERRIDES, STAGES
 
 ROOT = Path(__file__).resolve().parents[3]
 # flags that mean something only beside others, which join the base line
@@ -58,25 +58,9 @@ def _without(line: str, names: set[str]) -> str:
 
 @cache
 def _outcome(script: str, line: str) -> tuple[dict, dict]:
-    """The arguments and, for training scripts, the resolved settings of a command line."""
+    """The arguments and the settled values of a command line."""
     parsed = parse(SCRIPTS[script], shlex.split(line))
-    settings: dict = {}
-    if SCRIPTS[script] is TaskDistillArguments:
-        stage = "prediction"
-        if parsed.arguments.do_train or not (parsed.arguments.do_eval or parsed.arguments.do_predict):
-            stage = infer_stage(parsed.arguments, parsed.given, parsed.spelled).stage
-        found = resolve(parsed.arguments, parsed.given, stage, parsed.arguments.task_name, False, False, 4)
-        settings = found.as_dict() | {"stage": stage}
-    elif SCRIPTS[script] is FinetuneArguments:
-        settings = resolve_finetune(parsed.arguments, parsed.given, parsed.arguments.task_name, False).as_dict()
-    elif SCRIPTS[script] is PruneArguments:
-        settings = {"stages": {"prune": dataclasses.asdict(resolve_prune(parsed.arguments))}}
-    elif SCRIPTS[script] is PregenerateArguments:
-        settings = resolve_pregenerate(parsed.arguments, parsed.given).as_dict()
-    elif SCRIPTS[script] is GeneralDistillArguments:
-        length = None if parsed.arguments.pregenerated_data is None else 128
-        settings = resolve_general(parsed.arguments, parsed.given, length).as_dict()
-    return dataclasses.asdict(parsed.arguments), settings
+    return dataclasses.asdict(parsed.arguments), settled(parsed.arguments, parsed.given, parsed.spelled)
 
 
 def _bare(settings: dict) -> dict:
@@ -133,12 +117,12 @@ def _default(base: str, same: set[str], flag: str) -> str:
 
 
 def _assert_effect(script: str, before: str, after: str, option: str) -> None:
-    (arguments, settings), (changed, settled) = _outcome(script, before), _outcome(script, after)
-    told = any(entry["name"] == option for entry in settled.get("unused", ()))
+    (arguments, settings), (changed, now) = _outcome(script, before), _outcome(script, after)
+    told = any(entry["name"] == option for entry in now.get("unused", ()))
     if option in ("pred_distill", "repr_distill", "do_train"):  # may say what the line says anyway
         return
     assert arguments[option] != changed[option]
-    assert told or _bare(settings) != _bare(settled) or _is_read(option), f"--{option} changes nothing"
+    assert told or _bare(settings) != _bare(now) or _is_read(option), f"--{option} changes nothing"
 
 
 SETTINGS = {

@@ -1,0 +1,247 @@
+"""Ten thousand mutated inputs, drawn by hypothesis: rows, option files, configurations, records and command lines.
+
+Each ends as if it were right or in words; anything else escapes and fails the test. `make fuzz` draws all of them and prints how many were
+taken and refused; the everyday run draws a few hundred.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.unit.cli.settled import settled
+from tinybert.cli.flags_page import SCRIPTS
+from tinybert.cli.main import run_script
+from tinybert.data.own import OwnFiles, own_task
+from tinybert.data.readers import read_split
+from tinybert.data.tasks import get_task
+from tinybert.engine.run_folder import RunFolder
+from tinybert.errors import UserError
+from tinybert.models.configuration import architecture, labels_of, read_config
+from tinybert.recipes.continuing import finished_before
+from tinybert.settings.options import options_of
+
+FULL = 10_000
+SHARE = 1.0 if os.environ.get("FUZZ") else 0.06
+
+
+def drawn(share: float) -> settings:
+    """This share of all inputs; the same ones every day, others with `make fuzz`."""
+    checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
+    every_day = SHARE < 1
+    count = round(FULL * SHARE * share)
+    return settings(max_examples=count, deadline=None, database=None, derandomize=every_day, suppress_health_check=checks)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def figures(request):
+    """How many inputs of each kind were taken and refused, printed at the end."""
+    counts: Counter = Counter()
+    request.module.counts = counts
+    yield
+    print("\n" + "\n".join(f"{kind}: {number}" for kind, number in sorted(counts.items())) + f"\nall: {counts.total()}")
+    taken = {kind.split(",")[0] for kind in counts if kind.endswith("taken")}
+    assert taken == {kind.split(",")[0] for kind in counts if kind.endswith("refused")}  # a kind that has one fate alone tests nothing
+
+
+def count(kind: str, work) -> None:
+    """Do the work, and count its fate."""
+    try:
+        work()
+    except UserError:
+        counts[f"{kind}, refused"] += 1  # noqa: F821  set by `figures`
+    else:
+        counts[f"{kind}, taken"] += 1  # noqa: F821
+
+
+SIGNS = [b"\t", b"\n", b"\r\n", b'"', b",", b"{", b"}", b"[", b"]", b":", b"\\", b"\x00", b"\xff", b"\xc3", b"\xef\xbb\xbf", b"--", b"- "]
+WORDS = [b"NaN", b"null", b"true", b"-1", b"1e999", b"[" * 2000, b'{"a":' * 2000, b"9" * 400, b"\\ud800", b"&a *a"]
+PIECES = st.one_of(st.sampled_from(SIGNS), st.sampled_from(WORDS), st.binary(max_size=6))
+PLACES = st.integers(0, 10**6)
+EDITS = st.lists(st.tuples(st.sampled_from(["cut", "put", "swap", "repeat"]), PLACES, st.integers(0, 12), PIECES), max_size=2)
+
+
+def mutated(content: bytes, edits) -> bytes:
+    """The bytes after these edits."""
+    for what, place, length, piece in edits:
+        at = place % (len(content) + 1)
+        rest = content[at + length :] if what in ("cut", "swap") else content[at:]
+        middle = {"cut": b"", "put": piece, "swap": piece, "repeat": content[at : at + length]}[what]
+        content = content[:at] + middle + rest
+    return content
+
+
+# === Rows ===
+
+STS = "\t".join([*"abcdefg", "first", "second", "score"])
+TASKS = {
+    "SST-2": b'sentence\tlabel\na good "film"\t1\nbad\t0\n',
+    "CoLA": b"x\t1\t\tIt works.\nx\t0\t*\tWorks it.\n",
+    "STS-B": f"{STS}\n{STS.replace('score', '3.5')}\n".encode(),
+    "TNEWS": '{"label": "100", "label_desc": "n", "sentence": "字符"}\n{"label": "101", "sentence": "b"}\n'.encode(),
+}
+OWN = {
+    "tsv": b"id\ttext\tlabel\n0\tgood film\tyes\n1\tbad\tno\n",
+    "csv": b'id,text,label\r\n0,"good, ""film""\r\n",yes\r\n1,bad,no\r\n',
+    "jsonl": b'{"id": 0, "text": "good \\u00e9", "label": "yes"}\n{"id": 1, "text": "b", "label": "no"}\n',
+    "json": b'[{"id": 0, "text": "good", "label": 1},\n{"id": 1, "text": "b", "label": 0}]',
+}
+
+
+@drawn(0.2)
+@given(st.sampled_from(sorted(TASKS)), EDITS)
+def test_a_mutated_file_of_a_task_ends_in_a_traceback(name, edits):
+    task = get_task(name)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        (Path(folder) / task.split("train").file).write_bytes(mutated(TASKS[name], edits))
+        count("rows of a task", lambda: read_split(task, folder, "train"))
+
+
+@drawn(0.2)
+@given(st.sampled_from(sorted(OWN)), EDITS, st.booleans(), st.booleans())
+def test_a_mutated_file_of_ones_own_ends_in_a_traceback(form, edits, regression, by_name):
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        path = Path(folder) / f"rows.{form}"
+        path.write_bytes(mutated(OWN[form], edits))
+        columns = ("text", None, "label") if by_name or form.startswith("json") else ("1", None, "2")
+        files = OwnFiles(path, path, None, None, *columns, regression=regression)
+
+        def read() -> None:
+            task = own_task("own", files)
+            for split in ("train", "dev"):
+                read_split(task, "", split)
+
+        count("rows of one's own", read)
+
+
+# === Files that describe ===
+
+MODEL = {
+    "model_type": "bert", "vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24,
+    "max_position_embeddings": 20, "id2label": {"0": "no", "1": "yes"}, "init_args": [{"init_class": "BertModel"}, 2],
+}  # fmt: skip
+RECORD = {"finetune": {"started": "x", "finished": "y", "settings": {"seed": {"value": 1, "source": "given"}}, "seconds": 1.5}}
+
+
+@drawn(0.15)
+@given(EDITS)
+def test_a_mutated_configuration_of_a_model_ends_in_a_traceback(edits):
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "config.json").write_bytes(mutated(json.dumps(MODEL).encode(), edits))
+
+        def read() -> None:
+            config = read_config(Path(folder))
+            labels_of(config)
+            architecture(config, folder)
+
+        count("configurations of models", read)
+
+
+class _Settings:
+    def as_table(self) -> list[tuple[str, object, str]]:
+        return [("seed", 1, "given")]
+
+
+@drawn(0.1)
+@given(EDITS, st.sampled_from(["run.json", "eval_results.json", "log.jsonl"]))
+def test_a_mutated_record_of_a_run_ends_in_a_traceback(edits, name):
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / name).write_bytes(mutated(json.dumps(RECORD).encode(), edits))
+        run = RunFolder(folder, "finetune")
+
+        def read() -> None:
+            run.log_lines()
+            run.refuse(resume=True, overwrite=False)
+            finished_before(run, {"finetune": _Settings()}, allow_changes=False)
+
+        count("records of runs", read)
+
+
+# === Command lines and option files ===
+
+LINES = {
+    "task_distill.py": "--task_name SST-2 --teacher_path t --student_layers 3 --output_dir o --stage both --T 2 --batch_size 8",
+    "benchmark/glue/run_glue.py": "--task_name cola --model_name_or_path m --learning_rate 3e-5 --num_train_epochs 2 --max_seq_length 64",
+    "general_distill.py": "--input_dir i --teacher_path t --student_layers 4 --student_hidden 312 --output_dir o --max_steps 9",
+    "python -m tinybert prune": "--model_path m --output_dir o --keep_heads 2 --layers 1,3",
+    "python -m tinybert convert": "--model_path m --to paddlenlp --output_dir o",
+    "python -m tinybert demo": "--task_name demo --quick --seed 3",
+    "python -m tinybert pregenerate": "--train_corpus c --output_dir o --bert_model m",
+    "data_augmentation.py": "--pretrained_bert_model m --glove_embs g --glue_dir d --task_name SST-2",
+}
+VALUES = ["", "-1", "0", "7", "0.5", "1e400", "nan", "-inf", "True", "False", "none", "teacher:0", "teacher:1,1", "0:0,9:1", "1l_10t_0.1h"]
+VALUES += ["é", "--", "-", "=", "a" * 3000, "1 2", "\t", "\x00", "auto", "emd", "mud", "paper"]
+
+
+CHANGES = st.lists(st.tuples(st.sampled_from(["option", "option", "value", "drop", "swap", "break"]), st.integers(0, 99)), max_size=3)
+
+
+@st.composite
+def mutated_lines(draw) -> tuple[str, list[str]]:
+    """A script and its words: a line that makes sense, with words put in, taken out, exchanged and broken."""
+    script = draw(st.sampled_from(sorted(set(LINES) & set(SCRIPTS))))
+    words = LINES[script].split()
+    options = options_of(SCRIPTS[script])
+    values = st.one_of(st.sampled_from(VALUES), st.text(max_size=5))
+    for what, place in draw(CHANGES):
+        at = place % (len(words) + 1)
+        if what == "option":
+            option = options[draw(st.sampled_from(sorted(options)))]
+            value = draw(st.sampled_from(option.choices) if option.choices and draw(st.booleans()) else values)
+            at -= at % 2 if at < len(words) else 0  # between two pairs
+            words[at:at] = [f"--{option.name}", value]
+        elif what == "value":
+            words.insert(at, draw(values))
+        elif words:
+            at = min(at, len(words) - 1)
+            words[at : at + 1] = [] if what == "drop" else [draw(values)] if what == "swap" else [words[at][: draw(st.integers(0, 9))]]
+    return script, words
+
+
+def nothing(arguments, given_options, spelled) -> None:
+    """Stands for every recipe: settles what there is to settle."""
+    settled(arguments, given_options, spelled)
+
+
+def _exit_code(script: str, words: list[str]) -> None:
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
+        patch.setattr("tinybert.runtime.prepare", lambda threads=None: 1)
+        code = run_script(SCRIPTS[script], f"{__name__}:nothing", words)
+    assert code in (0, 2) and "Traceback" not in said.getvalue()
+    if code:
+        assert said.getvalue().count("error: ") >= 1
+        raise UserError("refused")
+
+
+@drawn(0.25)
+@given(mutated_lines())
+def test_a_mutated_line_ends_in_a_traceback(line):
+    count("command lines", lambda: _exit_code(*line))
+
+
+OPTIONS = {"task_name": "SST-2", "teacher_path": "t", "student_layers": 3, "output_dir": "o", "stage": "both", "T": 2.0, "use_att": True}
+
+
+PLAIN = st.one_of(st.none(), st.booleans(), st.integers(-9, 9), st.floats(allow_nan=False), st.text(max_size=4))
+NESTED = st.recursive(PLAIN, lambda values: st.lists(values, max_size=2))
+
+
+@drawn(0.1)
+@given(EDITS, st.booleans(), st.dictionaries(st.sampled_from([*OPTIONS, "seed", "layer_map"]), NESTED, max_size=1))
+def test_a_mutated_option_file_ends_in_a_traceback(edits, as_json, changes):
+    with tempfile.TemporaryDirectory() as folder:
+        content = {**OPTIONS, **changes}
+        text = json.dumps(content) if as_json else "".join(f"{name}: {json.dumps(value)}\n" for name, value in content.items())
+        path = Path(folder) / f"options.{'json' if as_json else 'yaml'}"
+        path.write_bytes(mutated(text.encode(), edits))
+        count("option files", lambda: _exit_code("task_distill.py", ["--config", str(path)]))
