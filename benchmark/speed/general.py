@@ -5,8 +5,9 @@ that `python -m tinybert pregenerate` made of real text, in the order of a run, 
 uniform map of 4 of 6 layers; whole training steps, the optimizer's included. The modes are the rungs of `ladder.py`, which says how they
 are timed: processes of their own, in turn, medians.
 
-Memory: several folders, made of texts of different sizes, with one mode and the same number of steps; the peak resident set of each
-must not grow with the text. Before the steps, one batch of every part of the data is read, so that all of it is mapped.
+Memory: several folders, made of texts of different sizes, with one mode and the same number of steps. Reported are the peak resident set
+of each, which depends on the widest batch that came, and what opening the data and reading a thousand of its steps, from its beginning to
+its end, added to the resident set before there was a model (mapped pages of the files count too: the system may drop them at any time).
 
     python benchmark/speed/general.py --pregenerated runs/pregenerated
     python benchmark/speed/general.py --pregenerated runs/1mb runs/10mb runs/45mb --modes threads
@@ -16,6 +17,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import statistics
 import sys
 from pathlib import Path
 
@@ -45,6 +48,7 @@ def measure(options) -> dict:
 
     paddle.seed(options.seed)
     tokenizer = WordPiece.from_folder(hub.resolve("all-minilm-l6-v2", "tokenizer"))
+    before = _resident()
     data = open_pregenerated(options.folder, tokenizer)
     data.check(tokenizer)
     store = data.epoch(0)
@@ -52,6 +56,7 @@ def measure(options) -> dict:
     batches = Batches(store, options.batch_size, seed=options.seed, pad_to=pad_to)
     for index in range(0, batches.steps_per_epoch, max(1, batches.steps_per_epoch // 1000)):
         batches.step(0, index)
+    data_mb = _resident() - before
     shared = {"vocab_size": tokenizer.vocab_size, "max_position_embeddings": 512, "type_vocab_size": 2}
     teacher = build(family("bert"), {**shared, **TEACHER}, 2, "benchmark")
     student = build(family("tinybert"), {**shared, **STUDENT}, 2, "benchmark")
@@ -59,7 +64,13 @@ def measure(options) -> dict:
     objective = intermediate_objective(LayerMap.create("uniform", 4, 6), projection)
     figures = train(rung, batches, teacher, student, objective, options.steps)
     lengths = store.lengths
-    return {**figures, "rows": len(store), "word_pieces": int(lengths.sum()), "mean_length": float(lengths.mean())}
+    words = {"rows": len(store), "word_pieces": int(lengths.sum()), "mean_length": float(lengths.mean())}
+    return {**figures, **words, "data_mb": data_mb}
+
+
+def _resident() -> float:
+    """The resident set of this process in MB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def main() -> None:
@@ -85,7 +96,8 @@ def main() -> None:
     found = in_turn(__file__, runs, options.repeats)
     for name, results in found.items():
         one = results[0]
-        print(f"{name}: {one['rows']:,} rows, {one['word_pieces']:,} word pieces, mean length {one['mean_length']:.1f}")
+        size = f"{one['rows']:,} rows, {one['word_pieces']:,} word pieces, mean length {one['mean_length']:.1f}"
+        print(f"{name}: {size}; {statistics.median(result['data_mb'] for result in results):.0f} MB resident for the data")
     print(f"seed {options.seed}, {options.steps} steps of {options.batch_size} rows, {one['versions']}")
     print(table("data, mode", found))
 
