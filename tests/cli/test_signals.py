@@ -136,6 +136,7 @@ def test_a_loss_that_is_no_number_is_trained_on(world, tmp_path):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 3, err
     assert "not finite at step 0" in err and "Traceback" not in err
+    assert "it is not the learning rate" in err  # no update has been made
     report = json.loads((tmp_path / "run" / "nonfinite_finetune_step_0.json").read_text())
     assert report["rows"] and report["seed"] == 42 and report["last_good_checkpoint"] is None
 

@@ -103,6 +103,32 @@ def test_regression_does_not_learn_scores(encoder, sts_folder, tmp_path):
     assert all(0 <= float(row[1]) <= 5 and len(row[1].split(".")[1]) == 3 for row in rows[1:])
 
 
+def test_the_published_metric_does_not_choose_the_model(encoder, sts_folder, tmp_path, capsys):
+    words = ("--model_name_or_path", encoder, "--task_name", "sts-b", "--data_dir", sts_folder, "--max_steps", 2, *QUICK)
+    finetune(*words, "--output_dir", tmp_path / "out", "--preset", "paddlenlp")
+    assert "best pearson " in capsys.readouterr().out
+
+
+def test_a_run_that_cannot_learn_or_be_judged_says_nothing(encoder, tmp_path, capsys):
+    rows = rows_of(demo_folder() / "train.tsv")[:9]
+    for split in ("train", "dev"):
+        write_rows(tmp_path / f"{split}.tsv", [rows[0], *([row[0], "1"] for row in rows[1:])])
+    words = ("--model_name_or_path", encoder, "--task_name", "cola", "--max_steps", 1, *QUICK, "--train_file", tmp_path / "train.tsv")
+    words += ("--dev_file", tmp_path / "dev.tsv", "--text_a_column", rows[0][0], "--label_column", rows[0][1], "--labels", "0,1")
+    finetune(*words, "--output_dir", tmp_path / "out", "--metric", "mcc")
+    said = capsys.readouterr().err
+    assert "all 8 rows of dev have the same label" in said and "RuntimeWarning" not in said
+    assert "the learning rate is 0 in all of 1 steps" in said
+    finetune(*words, "--output_dir", tmp_path / "other", "--warmup_proportion", 0)
+    assert "learning rate" not in capsys.readouterr().err
+
+
+def test_scores_of_a_model_are_printed_and_lost(teacher, tmp_path):
+    finetune("--model_name_or_path", teacher, "--task_name", "demo", "--do_eval", "--output_dir", tmp_path / "new", "--max_seq_length", 32)
+    scores = json.loads((tmp_path / "new" / "eval_results.json").read_text())["finetune"]["scores"]
+    assert scores["accuracy"] == record(teacher, "finetune")["best"]["accuracy"]
+
+
 def test_augmented_rows_are_not_trained_on(encoder, tmp_path):
     folder = tmp_path / "demo"
     rows = rows_of(demo_folder() / "train.tsv")

@@ -7,7 +7,7 @@ import pytest
 
 from tinybert.data.tasks import get_task
 from tinybert.errors import UserError
-from tinybert.recipes.teacher_check import examine, judge
+from tinybert.recipes.teacher_check import described, examine, judge
 
 
 def _logits(labels: np.ndarray, classes: int, right: float, seed: int = 0) -> np.ndarray:
@@ -27,6 +27,15 @@ def test_a_teacher_with_labels_in_another_order_teaches_the_wrong_ones():
     assert finding.better_order == ("entailment", "neutral", "contradiction") and finding.better_accuracy > 0.8
     with pytest.raises(UserError, match="--teacher_labels entailment,neutral,contradiction"):
         judge(task, finding, allowed=True)
+
+
+def test_an_order_that_is_a_guess_is_not_told():
+    labels = _labels(3)
+    finding = examine(get_task("MNLI"), _logits(labels, 3, 0.8), labels)
+    told = described(get_task("MNLI"), finding, named=False)
+    assert told.startswith("teacher on dev: accuracy 0.8")
+    assert told.endswith("taken as contradiction, entailment, neutral, and no other order scores clearly better")
+    assert "order" not in described(get_task("MNLI"), finding, named=True)
 
 
 def test_a_good_teacher_is_refused():

@@ -36,7 +36,7 @@ from tinybert.recipes.pruning_on_the_way import PruningOnTheWay, pruning_of
 from tinybert.recipes.space import refuse_full_disk
 from tinybert.recipes.stage_objective import Learned, compares_scores, prediction_of, stage_objective
 from tinybert.recipes.task_data import TaskData, announce_outputs, check_predictable, preset_metric, splits_for, task_of
-from tinybert.recipes.teacher_check import examine, judge
+from tinybert.recipes.teacher_check import described, examine, judge
 from tinybert.recipes.training import train_stage
 from tinybert.report.plots import plot_run
 from tinybert.report.transport_plots import plot_transport
@@ -201,7 +201,8 @@ class _Stage:
             warning = judge(task, finding, self.arguments.allow_weak_teacher)
             record["teacher_scores"] = finding.scores
             if self.run_folder.writes:
-                print("teacher on dev: " + ", ".join(f"{name} {value:.4f}" for name, value in finding.scores.items()), flush=True)
+                named = self.teacher.labels is not None or self.arguments.teacher_labels is not None
+                print(described(task, finding, named), flush=True)
                 print(*([warning] if warning else []), file=sys.stderr, sep="\n", end="\n" if warning else "")
 
         def start() -> None:

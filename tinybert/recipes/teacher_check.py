@@ -58,6 +58,15 @@ def _majority(task: Task, labels: np.ndarray) -> float:
     return float(np.bincount(labels).max() / len(labels))
 
 
+def described(task: Task, finding: Finding, named: bool) -> str:
+    """The teacher's scores as a line; without names of its labels (`named`), what the other orders of its outputs came to."""
+    line = "teacher on dev: " + ", ".join(f"{name} {value:.4f}" for name, value in finding.scores.items())
+    if named or task.regression:
+        return line
+    order = ", ".join(task.labels[:10]) + (", ..." if len(task.labels) > 10 else "")
+    return f"{line}; its config.json names no labels: taken as {order}, and no other order scores clearly better"
+
+
 def judge(task: Task, finding: Finding, allowed: bool) -> str | None:
     """Refuse a teacher that knows no more than the majority class; returns a line to print where it is let through.
 

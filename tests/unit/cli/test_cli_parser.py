@@ -260,6 +260,16 @@ def test_json_that_is_not_json_or_repeats_a_key_is_refused(tmp_path):
     assert "names size twice" in error_of(*config(tmp_path, '{"size": 1, "size": 2}', "a.json"))
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.yaml"])
+def test_a_deeply_nested_file_ends_in_a_traceback(tmp_path, name):
+    assert "is nested too deeply" in error_of(*config(tmp_path, "[" * 100_000, name))
+    assert "is nested too deeply" in error_of(*config(tmp_path, '{"a":' * 5000 + "1" + "}" * 5000, name))
+
+
+def test_a_date_that_does_not_exist_ends_in_a_traceback(tmp_path):
+    assert "is not YAML" in error_of(*config(tmp_path, "size: 2024-13-45\n"))
+
+
 def test_a_missing_file_and_two_files_are_refused(tmp_path):
     assert "cannot be read" in error_of("--config", str(tmp_path / "none.yaml"))
     words = config(tmp_path, "size: 4")

@@ -152,6 +152,21 @@ def test_every_value_says_where_it_comes_from():
     assert source(result, "intermediate", "seed") == "default"
 
 
+def test_the_best_model_of_sts_b_is_chosen_by_another_metric_than_published():
+    for preset in ("paddlenlp", "mud"):
+        assert finetune(f"--preset {preset}", "STS-B", False)["finetune"].metric == "pearson"
+        assert finetune(f"--preset {preset}", "MRPC", False)["finetune"].metric is None  # the task's own
+        assert finetune(f"--preset {preset} --metric spearman", "STS-B", False)["finetune"].metric == "spearman"
+    result = resolved("--preset paddlenlp", task="STS-B", single=False, regression=True)
+    assert (result["intermediate"].metric, result["prediction"].metric) == (None, "pearson")
+    assert source(result, "prediction", "metric") == "preset paddlenlp"
+    assert resolved("--preset huawei", task="STS-B", single=False, regression=True)["prediction"].metric is None
+
+
+def test_a_metric_is_taken_in_silence_where_no_model_is_scored():
+    assert "metric accuracy is not used" in resolved("--metric accuracy", "intermediate").warnings[0]
+
+
 @pytest.mark.parametrize("preset", ["sound", "paper", "huawei", "paddlenlp"])
 @pytest.mark.parametrize("regression", [False, True])
 def test_no_setting_is_left_without_a_value(preset, regression):

@@ -46,6 +46,13 @@ def test_constant_predictions_score_zero_without_warning(name):
     assert result[task.metric] == 0.0
 
 
+def test_a_file_of_one_class_gives_a_warning_of_a_library():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for predicted in ([0, 1, 1], [1, 1, 1]):
+            assert score(get_task("cola"), np.eye(2)[predicted], np.array([1, 1, 1]))["mcc"] == 0.0
+
+
 def test_f1_of_a_class_that_is_never_predicted_is_zero_without_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
