@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from tests.recipes.conftest import QUICK, distill, finetune, record
 from tinybert.cli.main import main
 from tinybert.cli.parser import parse
 from tinybert.engine import checkpoint
-from tinybert.errors import UserError
+from tinybert.errors import Interrupted, UserError
 from tinybert.models.cut import shape_words
 from tinybert.models.hub import resolve
 from tinybert.models.loading import load_as_it_is, load_classifier
@@ -90,6 +92,28 @@ def test_a_pass_that_was_stopped_counts_a_batch_twice_or_not_at_all(scored, tmp_
     finetune(*line, "--output_dir", tmp_path / "cut", "--resume", "auto")
     assert (tmp_path / "cut" / FOLDER / SCORES).read_bytes() == (tmp_path / "whole" / FOLDER / SCORES).read_bytes()
     assert not (tmp_path / "cut" / "checkpoints" / "importance").exists()
+
+
+def test_a_signal_loses_what_was_counted(scored, tmp_path, monkeypatch):
+    from tinybert.recipes import importance
+
+    line = ("--model_name_or_path", scored, *PASS, "--max_steps", "4", "--output_dir", tmp_path)
+    real = importance.task_loss_gradients
+    with monkeypatch.context() as patch:
+        patch.setattr(importance, "task_loss_gradients", lambda *words: (os.kill(os.getpid(), signal.SIGINT), real(*words))[1])
+        with pytest.raises(Interrupted, match="stopped after batch 1; continue with --resume auto"):
+            finetune(*line)
+    finetune(*line, "--resume", "auto")
+    whole, cut = (read_importance(folder / FOLDER)[1] for folder in (scored, tmp_path))
+    assert cut["batches"] == 4 and whole["fingerprint"].keys() == cut["fingerprint"].keys()
+
+
+def test_a_regression_has_no_importance(encoder, sts_folder, tmp_path):
+    task = ("--task_name", "STS-B", "--data_dir", sts_folder, "--max_seq_length", "64")
+    finetune("--model_name_or_path", encoder, *task, *QUICK, "--max_steps", "2", "--output_dir", tmp_path / "teacher")
+    finetune("--model_name_or_path", tmp_path / "teacher", *task, "--compute_taylor", "True")
+    prune("--model_path", tmp_path / "teacher", "--output_dir", tmp_path / "student", "--task", "sts-b", "--keep_heads", 1)
+    assert load_as_it_is(str(tmp_path / "student"))[1]["problem_type"] == "regression"
 
 
 def test_dropout_reaches_the_sound_pass_or_not_the_published_one(scored, tmp_path):
@@ -220,9 +244,13 @@ def test_a_pruned_student_cannot_be_distilled_scored_or_trained(teacher, student
     distill(*line, "--teacher_path", teacher, *emd)
     with pytest.raises(UserError, match="the teacher has 4 attention heads and the student 2"):
         distill(*line, "--teacher_path", teacher, "--stage", "intermediate", "--output_dir", tmp_path / "refused")
-    for run in ("both", "emd"):
+    mud = ("--method", "mud", "--is_rosita", "--stage", "intermediate", "--token_scheme", "attention", "--keep_tokens", "4")
+    distill(*line, "--teacher_path", teacher, *mud, "--max_steps", "3", "--output_dir", tmp_path / "mud")
+    for run in ("both", "emd", "mud"):
         trained = load(tmp_path / run)
         assert shape_words(trained.config) == "3 x 32, 2 heads of 8, feed-forward 24, embedding of rank 12"
+        if run == "mud":
+            continue  # its classifier has not been trained
         distill("--task_name", "demo", "--max_seq_length", "32", "--do_eval", "--student_model_name_or_path",
                 tmp_path / run, "--output_dir", tmp_path / run)  # fmt: skip
     finetune("--model_name_or_path", student, "--task_name", "demo", "--max_seq_length", "32", *QUICK, "--max_steps", "2",
