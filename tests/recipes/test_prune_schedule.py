@@ -55,6 +55,23 @@ def test_the_student_has_another_shape_in_the_end(teacher, tmp_path, more, stage
     assert len(losses) == 4 and np.isfinite(losses).all()
 
 
+def test_the_projection_forgets_what_it_has_learnt_when_a_layer_goes(teacher, tmp_path, monkeypatch):
+    from tinybert.recipes import pruning_on_the_way
+
+    real, kept = pruning_on_the_way._fit_objective, []
+
+    def fit(layer, *words):
+        before = layer.objective.projection.arrays()
+        real(layer, *words)
+        after = layer.objective.projection.arrays()
+        assert set(after) < set(before)
+        kept.extend((before[name] == array).all() for name, array in after.items())
+
+    monkeypatch.setattr(pruning_on_the_way, "_fit_objective", fit)
+    run(teacher, tmp_path, *DEPTH, "--projection", "per_layer", "--warmup_proportion", "0")
+    assert len(kept) == 2 * (4 + 3) and all(kept)
+
+
 class Cut(BaseException):
     """Stands for SIGKILL."""
 

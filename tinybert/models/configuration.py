@@ -43,8 +43,8 @@ def architecture(config: dict, source: str) -> dict:
     """What a configuration says about the network, checked value by value.
 
     Raises:
-        UserError: a needed value is missing, a value is of another kind or out of range, the heads do not divide the width, or the
-            embedding has a rank above it.
+        UserError: a needed value is missing, a value is of another kind or out of range, the heads do not divide the width or
+            are wider than it, or the embedding has a rank above it.
     """
     config = _with_published_cut(config)
     known = {key: config[key] for key in ARCHITECTURE_KEYS if config.get(key) is not None}
@@ -64,6 +64,9 @@ def architecture(config: dict, source: str) -> dict:
     width, heads = known["hidden_size"], known["num_attention_heads"]
     if known.get("attention_head_size") is None and width % heads:
         raise UserError(f"{source}: hidden_size {width} is not a multiple of num_attention_heads {heads}.")
+    if known.get("attention_head_size", 0) * heads > width:
+        size = known["attention_head_size"]
+        raise UserError(f"{source}: {heads} heads of {size} ('attention_head_size') are wider than hidden_size {width}.")
     if known.get("attention_head_size", 0) * heads == width:
         del known["attention_head_size"]  # it says nothing that the two others do not
     if known.get("embedding_rank", 1) > width:

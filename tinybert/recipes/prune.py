@@ -38,6 +38,8 @@ def prune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     loaded, _ = load_as_it_is(str(source))
     model = describe_model("model", loaded)
     _refuse_without_head(loaded)
+    if loaded.projections:
+        print("left out: its projections, which lead to the width of its own teacher", flush=True)
     wanted = _wanted(settings, loaded)
     if arguments.name_by_shape:
         output = output / _name(wanted)

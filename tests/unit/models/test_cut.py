@@ -64,6 +64,7 @@ def test_a_cut_model_without_its_second_factor_starts_from_random_numbers(tmp_pa
     [
         ({"embedding_rank": 17}, "'embedding_rank' in config.json is 17; expected at most hidden_size, 16"),
         ({"embedding_rank": 0}, "'embedding_rank' in config.json is 0; expected a whole number from 1"),
+        ({"attention_head_size": 9}, r"2 heads of 9 \('attention_head_size'\) are wider than hidden_size 16"),
         ({"attention_head_size": "4"}, "'attention_head_size' in config.json is '4'"),
         ({"num_attention_heads": 3}, "hidden_size 16 is not a multiple of num_attention_heads 3"),
     ],
