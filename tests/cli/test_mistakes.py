@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tinybert.cli.main import run_script
-from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
+from tinybert.cli.main import main
 
-DISTILL = "--teacher_path {world}/bert --student_model_name_or_path {world}/tinybert --task_name SST-2 --glue_dir {world}/glue "
-FINETUNE = "--model_name_or_path {world}/bert --task_name SST-2 --glue_dir {world}/glue --max_seq_length 16 "
-OWN = "--model_name_or_path {world}/bert --task_name reviews --max_seq_length 16 --text_a_column text --label_column label "
+DISTILL = "distill --teacher_path {world}/bert --student_model_name_or_path {world}/tinybert --task_name SST-2 --glue_dir {world}/glue "
+FINETUNE = "finetune --model_name_or_path {world}/bert --task_name SST-2 --glue_dir {world}/glue --max_seq_length 16 "
+OWN = "finetune --model_name_or_path {world}/bert --task_name reviews --max_seq_length 16 --text_a_column text --label_column label "
 
 
 @pytest.fixture
@@ -24,11 +23,9 @@ def refused(world, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MODEL_HOME", str(tmp_path / "models"))
 
     def run(line: str, words: str, made: bool = False) -> None:
-        distils = "--teacher" in line or "--student" in line
-        kind, recipe = (TaskDistillArguments, "task_distill:task_distill") if distils else (FinetuneArguments, "finetune:finetune")
         before = _contents(world), _contents(tmp_path)
         argv = [*line.format(world=world, tmp=tmp_path).split(), "--output_dir", str(tmp_path / "out")]
-        assert run_script(kind, f"tinybert.recipes.{recipe}", argv) == 2
+        assert main(argv) == 2
         message = capsys.readouterr().err
         assert words.format(world=world, tmp=tmp_path) in message and "Traceback" not in message
         assert made or not (tmp_path / "out").exists()
@@ -95,6 +92,39 @@ def test_wrong_input_of_distillation_leaves_files_or_another_exit_code(world, re
 )
 def test_wrong_input_of_fine_tuning_leaves_files_or_another_exit_code(refused, more, words):
     refused(FINETUNE + more, words)
+
+
+GENERAL = "general --teacher_path {world}/bert --student_layers 2 --max_seq_length 16 --input_dir {world}/glue/SST-2/dev.tsv "
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (GENERAL + "--teacher_path {world}/none", "the teacher {world}/none does not exist"),
+        (GENERAL + "--teacher_path {world}/glue", "{world}/glue is no model folder"),
+        (GENERAL + "--input_dir {world}/none", "{world}/none"),
+        (GENERAL + "--input_dir {tmp}", "{tmp}"),
+        (GENERAL + "--pregenerated_data {world}/glue", "two sources of text"),
+        (GENERAL + "--max_seq_length 131", "--max_seq_length 131 is more than the 130 positions"),
+        (GENERAL + "--student_hidden 15 --student_heads 2", "no multiple of"),
+        (GENERAL + "--layer_map 0:9,2:1", "9"),
+        (GENERAL + "--use_att False --use_rep False --use_embedding False", "nothing is left to learn"),
+        ("general --teacher_path {world}/bert --student_layers 2 --pregenerated_data {world}/glue", "{world}/glue"),
+        ("prune --model_path {world}/none", "{world}/none does not exist"),
+        ("prune --model_path {world}/bert --keep_heads 1", "importance"),
+        ("prune --model_path {world}/bert --num_layers 9", "9"),
+        ("prune --model_path {world}/bert --layers 3,1", "in rising order"),
+        ("convert --model_path {world}/none --to huggingface", "{world}/none does not exist"),
+        ("convert --model_path {world}/glue --to huggingface", "{world}/glue is no model folder"),
+        ("convert --model_path {world}/bert --to pytorch", "expected one of huggingface, paddlenlp"),
+        ("pregenerate --bert_model {world}/none --train_corpus {world}/glue/SST-2/dev.tsv", "{world}/none"),
+        ("pregenerate --bert_model {world}/bert --train_corpus {world}/none.txt", "{world}/none.txt"),
+        ("demo --task_name nothing", "There is no task 'nothing'"),
+        ("distil", "unknown verb 'distil'; did you mean distill?"),
+    ],
+)
+def test_wrong_input_of_other_verbs_leaves_files_or_another_exit_code(refused, line, words):
+    refused(line, words)
 
 
 # === Files ===
@@ -195,12 +225,13 @@ def test_a_full_disk_is_found_by_filling_it(world, tmp_path, refused, monkeypatc
     monkeypatch.setattr("tinybert.recipes.space.shutil.disk_usage", lambda path: usage(10**9, 10**9 - 10**5, 10**5))
     refused(FINETUNE, "has 0.1 MB free, this run needs about")
     refused(FINETUNE + "--keep_checkpoints 40", "40 checkpoints of 0.1 MB")
+    refused(GENERAL, "2 models of 0.0 MB in {tmp}/out")
     refused(DISTILL + "--stage both --max_steps 1 --allow_weak_teacher", "2 models of 0.0 MB per stage in {tmp}/out")
 
 
 def test_a_folder_that_cannot_be_written_is_found_after_the_work(tmp_path, refused, monkeypatch):
     monkeypatch.setattr("tinybert.engine.run_folder.os.access", lambda path, mode: Path(path) != tmp_path)
-    for line in (DISTILL, FINETUNE, FINETUNE + "--do_eval", DISTILL + "--do_eval", FINETUNE + "--do_predict"):
+    for line in (DISTILL, FINETUNE, GENERAL, FINETUNE + "--do_eval", DISTILL + "--do_eval", FINETUNE + "--do_predict"):
         refused(line, "--output_dir {tmp}/out cannot be written: no permission in {tmp}")
 
 

@@ -82,7 +82,7 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     splits = splits_for(task, settings.use_aug, do.train, do.predict)
     data = TaskData.find(task, arguments, splits, loaded.tokenizer, settings.max_seq_length)
     if do.train:
-        refuse_full_disk(run, MODELS, loaded.parameters(), arguments.keep_checkpoints, data, splits)
+        refuse_full_disk(run, MODELS, loaded.parameters(), arguments.keep_checkpoints, data.bytes_to_store(splits))
     stores = {split: data.store(split) for split in task.eval_splits}
 
     # === Train ===

@@ -24,6 +24,7 @@ from tinybert.recipes.announce import announce, check_type, describe_model, reco
 from tinybert.recipes.continuing import finished_before, refuse_inputs_inside
 from tinybert.recipes.evaluate import held_out_loss
 from tinybert.recipes.general_data import GeneralData
+from tinybert.recipes.space import refuse_full_disk
 from tinybert.recipes.stage_objective import compares_scores, general_objective
 from tinybert.recipes.training import train_stage
 from tinybert.report.plots import plot_run
@@ -62,6 +63,7 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
     models = {"student": describe_model("student", student), "teacher": describe_model("teacher", teacher)}
     heads = settings.attention_heads or "match"
     check_fit(teacher, student, settings.max_seq_length, compares_scores=compares_scores(settings), heads=heads)
+    refuse_full_disk(run, FOLDERS, student.parameters(), arguments.keep_checkpoints)
     train, held_out = data.split(settings)
 
     # === What is learnt ===

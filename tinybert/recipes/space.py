@@ -8,20 +8,17 @@ from pathlib import Path
 from tinybert.data.places import cache_home
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
-from tinybert.recipes.task_data import TaskData
 
 _WEIGHT = 4  # bytes of a float32
 _TRAINED = 3 * _WEIGHT  # a weight and the optimizer's two moments
 _MODELS = 2  # the best and the last
 
 
-def refuse_full_disk(
-    run: RunFolder, models: tuple[str, ...], parameters: int, keep: int, data: TaskData, splits: list[str], stages: int = 1
-) -> None:
+def refuse_full_disk(run: RunFolder, models: tuple[str, ...], parameters: int, keep: int, tokens: int = 0, stages: int = 1) -> None:
     """Refuse a run whose checkpoints, models and tokens will not fit; what it is going to replace counts as free.
 
     models: the folders of the stage's models. parameters: how many numbers the trained model holds. keep: how many checkpoints stay.
-    splits: whose tokens are needed. stages: how many stages leave checkpoints and models of this size here.
+    tokens: bytes of tokens that are not stored yet. stages: how many stages leave checkpoints and models of this size here.
 
     Raises:
         UserError: says what is needed and what is free.
@@ -30,7 +27,6 @@ def refuse_full_disk(
     # a checkpoint is written whole before an older one is deleted
     wanted = stages * (keep * checkpoint + _MODELS * model) + checkpoint
     present = _size(run.checkpoints) + sum(_size(folder) for pattern in models for folder in run.path.glob(pattern))
-    tokens = data.bytes_to_store(splits)
     needs = {run.path: max(checkpoint, wanted - present), cache_home(): tokens}
     for folder in needs:
         there = _existing(folder)

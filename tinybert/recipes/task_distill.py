@@ -190,7 +190,7 @@ class _Stage:
         data = TaskData.find(task, self.arguments, splits, self.student.tokenizer, settings.max_seq_length)
         left = len(self.resolved.stages) if stage == "intermediate" else 1
         keep = self.arguments.keep_checkpoints
-        refuse_full_disk(self.run_folder, FOLDERS[stage], self.student.parameters(), keep, data, splits, left)
+        refuse_full_disk(self.run_folder, FOLDERS[stage], self.student.parameters(), keep, data.bytes_to_store(splits), left)
         train = data.store(split)
         stores = {name: data.store(name) for name in task.eval_splits}
         teacher = self._traced_teacher(layer, settings)
