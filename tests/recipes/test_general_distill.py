@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from tests.recipes.conftest import logged, record
+from tests.recipes.conftest import distill, logged, record
 from tests.recipes.test_exact_resume import Cut, _assert_equal, _cut_after, _everything
 from tinybert.cli.parser import parse
 from tinybert.errors import UserError
@@ -61,31 +61,38 @@ def test_the_student_learns_nothing_or_parts_are_missing_from_the_log(world, tmp
     assert entry["steps_per_epoch"] == 10 and any("pooler" in name for name in entry["not_reached"])
 
 
+def on_a_task(tmp_path: Path, student: Path, **teacher: int) -> Path:
+    """`task_distill.py` for a few steps that hardly move a weight, with a fine-tuned teacher of eight layers."""
+    tiny.learnable_rows(tmp_path / "SST-2", {"train": 16, "dev": 8}, seed=5)
+    tiny.model_folder(tmp_path / "tuned", labels=("0", "1"), num_hidden_layers=8, **teacher)
+    distill(
+        "--task_name", "SST-2", "--data_dir", tmp_path / "SST-2", "--teacher_path", tmp_path / "tuned", "--stage", "both",
+        "--student_model_name_or_path", student, "--output_dir", tmp_path / "task", "--max_steps", 2, "--max_seq_length", LENGTH,
+        "--device", "cpu", "--learning_rate", 1e-6,
+    )  # fmt: skip
+    return tmp_path / "task"
+
+
 @pytest.mark.parametrize("projection", ["shared", "per_layer"])
 def test_the_general_student_is_no_student_for_task_distill(world, tmp_path, projection):
-    from tinybert.recipes.task_distill import task_distill
-    from tinybert.settings.arguments import TaskDistillArguments
-
     general = run(world, tmp_path / "general", projection=projection)
     arrays = read_pdparams(general / "best_general_model" / "model_state.pdparams")
     assert ("tinybert.fit_denses.4.weight" in arrays) == (projection == "per_layer") != ("tinybert.fit_dense.weight" in arrays)
     assert not any(name.startswith("classifier") for name in arrays)
-    tiny.learnable_rows(tmp_path / "SST-2", {"train": 16, "dev": 8}, seed=5)
-    tiny.model_folder(tmp_path / "tuned", labels=("0", "1"), num_hidden_layers=8)
-    words = [
-        "--task_name", "SST-2", "--data_dir", tmp_path / "SST-2", "--teacher_path", tmp_path / "tuned", "--stage", "both",
-        "--student_model_name_or_path", general / "final_general_model", "--output_dir", tmp_path / "task", "--max_steps", 2,
-        "--max_seq_length", LENGTH, "--device", "cpu", "--allow_weak_teacher", "--learning_rate", 1e-6,
-    ]  # fmt: skip
-    parsed = parse(TaskDistillArguments, list(map(str, words)))
-    task_distill(parsed.arguments, parsed.given, parsed.spelled)
-    entry = record(tmp_path / "task", "intermediate")
+    task = on_a_task(tmp_path, general / "final_general_model")
+    entry = record(task, "intermediate")
     assert entry["projection"] == {"mode": projection, "origin": "from the student's checkpoint"}
     assert all(name.startswith("classifier") for name in entry["models"]["student"]["fresh"])
     last = read_pdparams(general / "final_general_model" / "model_state.pdparams")
-    after = read_pdparams(tmp_path / "task" / "final_inter_model" / "model_state.pdparams")
+    after = read_pdparams(task / "final_inter_model" / "model_state.pdparams")
     for name, array in last.items():
         np.testing.assert_allclose(after[name], array, atol=1e-4, err_msg=name)
+
+
+def test_a_teacher_of_another_width_cannot_take_the_general_student(world, tmp_path):
+    task = on_a_task(tmp_path, run(world, tmp_path / "general", max_steps=2), hidden_size=20)
+    projection = record(task, "intermediate")["projection"]
+    assert projection["mode"] == "shared" and "leads to a teacher 16 wide, this one is 20" in projection["origin"]
 
 
 def test_paddlenlp_cannot_read_the_general_student(world, tmp_path):

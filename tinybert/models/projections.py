@@ -82,6 +82,11 @@ def layouts_of(arrays: dict[str, np.ndarray]) -> tuple[str, ...]:
     return (*per_layer, "shared") if any(name.startswith("fit_dense.") for name in arrays) else per_layer
 
 
+def width_of(arrays: dict[str, np.ndarray]) -> int | None:
+    """The width that the projections of a checkpoint lead to, that of the teacher they were trained for; None where it has none."""
+    return next((int(array.shape[-1]) for name, array in sorted(arrays.items()) if name.endswith(".weight")), None)
+
+
 def layout_of(arrays: dict[str, np.ndarray]) -> str | None:
     """Which projection of a checkpoint is meant where the caller names none: the first of `layouts_of`, or None."""
     return next(iter(layouts_of(arrays)), None)

@@ -14,7 +14,7 @@ from tinybert.errors import UserError
 from tinybert.knowledge.selection import Selection, Tokens, Width, deciding_layers, random_dims, uniform_dims
 from tinybert.mapping import LayerMap
 from tinybert.models.loading import LoadedModel
-from tinybert.models.projections import Projection, layout_of, layouts_of
+from tinybert.models.projections import Projection, layout_of, layouts_of, width_of
 from tinybert.objectives.emd import emd_objective
 from tinybert.objectives.layer_weights import LayerWeights
 from tinybert.objectives.mud import MaskStart, SelectedHiddenLoss, selected_objective
@@ -119,13 +119,16 @@ def _projection(settings, student: LoadedModel, teacher: LoadedModel) -> tuple[P
     """The projection with its weights, its facts and its line."""
     mode = settings.projection
     widths = student.config.hidden_size, teacher.config.hidden_size
+    stored, origin = student.projections, "fresh"
     if mode == "auto":
-        mode = layout_of(student.projections) or ("none" if widths[0] == widths[1] else "shared")
+        if width_of(stored) not in (None, widths[1]):
+            origin = f"fresh: the checkpoint's leads to a teacher {width_of(stored)} wide, this one is {widths[1]}"
+            stored = {}
+        mode = layout_of(stored) or ("none" if widths[0] == widths[1] else "shared")
     paddle.seed(runtime.derive_seed(settings.seed, "projection"))
     projection = Projection(mode, student.config.num_hidden_layers, *widths)
-    origin = "fresh"
-    if mode in layouts_of(student.projections):
-        projection.load(student.projections)
+    if mode in layouts_of(stored):
+        projection.load(stored)
         origin = "from the student's checkpoint"
     return projection, {"mode": mode, "origin": origin}, f"projection: {mode}" + ("" if mode == "none" else f", {origin}")
 

@@ -44,5 +44,8 @@ def _curves(axes, lines: list[dict], title: str) -> None:
         axes.plot(*zip(*points, strict=True), label=name, marker="o" if len(points) < 20 else None, markersize=3)
     axes.set_title(title)
     axes.set_xlabel("step")
+    last = [next(line[name] for line in reversed(lines) if name in line) for name in names]
+    if last and min(last) > 0 and max(last) > 20 * min(last):  # or the small parts would lie on the axis
+        axes.set_yscale("log")
     if names:
         axes.legend(fontsize=8)
