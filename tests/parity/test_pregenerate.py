@@ -13,7 +13,8 @@ from tests.parity.fixtures import fixtures
 from tinybert.corpus.documents import TextCorpus
 from tinybert.corpus.masking import Masking
 from tinybert.corpus.sequences import Cut
-from tinybert.corpus.tokens import CorpusTokens, write_tokens
+from tinybert.corpus.tokens import CorpusTokens, Tokenise, write_tokens
+from tinybert.corpus.workers import Workers
 from tinybert.corpus.writing import ROWS, ShardMaker, plan
 from tinybert.data.tokenizer import WordPiece
 
@@ -28,7 +29,8 @@ class Made:
         config = self.config = self.golden["config"]
         self.tokenizer = WordPiece(self.golden["vocab"], do_lower_case=config["do_lower_case"])
         (folder / "text").write_text("\n\n".join("\n".join(document) for document in self.golden["documents"]))
-        list(write_tokens(folder / "tokens", TextCorpus(folder / "text", split=False), self.tokenizer, 1))
+        tokenise = Tokenise(self.tokenizer, split=False)
+        list(write_tokens(folder / "tokens", TextCorpus(folder / "text", split=False), tokenise, Workers((tokenise,), 1)))
         cut = Cut("pairs", config["max_seq_len"], config["short_seq_prob"], not config["one_seq"])
         masking = Masking(config["masked_lm_prob"], config["max_predictions_per_seq"], config["whole_word_mask"], always=True)
         maker = ShardMaker(folder, folder / "tokens", self.tokenizer, cut, masking, 7, as_json=True)

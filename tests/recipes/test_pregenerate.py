@@ -13,7 +13,6 @@ from tinybert.cli.main import main
 from tinybert.corpus import documents, writing
 from tinybert.corpus.shards import RECORD, open_pregenerated
 from tinybert.errors import Interrupted
-from tinybert.recipes import pregenerate as recipe
 
 LENGTH = 32
 
@@ -58,13 +57,16 @@ def test_processes_do_not_change_a_byte(corpus, tmp_path):
 def interrupt_after(monkeypatch, shards: int) -> None:
     """Let a run be interrupted when it has made so many shards."""
 
-    def cut_short(work, items, processes):
-        for done, item in enumerate(items):
-            if done == shards:
-                raise Interrupted(15, "as by SIGTERM")
-            yield work(item)
+    make = writing.ShardMaker.__call__
+    made = []
 
-    monkeypatch.setattr(recipe, "ordered", cut_short)
+    def cut_short(maker, shard):
+        if len(made) == shards:
+            raise Interrupted(15, "as by SIGTERM")
+        made.append(shard)
+        return make(maker, shard)
+
+    monkeypatch.setattr(writing.ShardMaker, "__call__", cut_short)
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bytes_and_keeps_what_it_has(corpus, tmp_path, monkeypatch, capsys):

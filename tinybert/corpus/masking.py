@@ -53,10 +53,11 @@ def mask(rows: Flat, first: np.ndarray, rule: Masking, pieces: Pieces, vector: n
     groups = _groups(rows, first, rule.whole_word, pieces.continuing)
     limit = np.minimum(rule.most, np.maximum(1, np.rint(rows.lengths * rule.probability)).astype(np.int64))
     row = np.repeat(np.arange(len(rows.lengths)), rows.lengths)
-    begins = np.flatnonzero(np.diff(groups, prepend=-1) > 0)
-    sizes = np.bincount(groups[groups >= 0])
-    chosen = _chosen(row[begins][groups[begins] >= 0] if len(begins) else row[:0], sizes, limit, vector)
-    places = np.flatnonzero((groups >= 0) & chosen[groups] if len(chosen) else np.zeros(0, bool))
+    inside = np.flatnonzero(groups >= 0)
+    groups = groups[inside]
+    begins = np.flatnonzero(np.diff(groups, prepend=-1))
+    chosen = _chosen(row[inside[begins]], np.bincount(groups), limit, vector)
+    places = inside[chosen[groups]]
     labels = rows.values[places].copy()
     lot = vector.random_sample(len(places))
     anything = pieces.ordinary[vector.randint(0, len(pieces.ordinary), len(places))]
@@ -78,23 +79,25 @@ def _groups(rows: Flat, first: np.ndarray, whole_word: bool, continuing: np.ndar
 
 
 def _chosen(row: np.ndarray, sizes: np.ndarray, limit: np.ndarray, vector: np.random.RandomState) -> np.ndarray:
-    """Which groups are masked, bool `[groups]`: in random order, each that still fits into its row's limit.
+    """Which groups are masked, bool `[groups]`: drawn one after another in each row, each that still fits into the row's limit.
 
     row: of each group, ascending. sizes: word pieces of each group. limit: word pieces of each row.
     """
-    order = np.lexsort((vector.random_sample(len(row)), row))
     counts = np.bincount(row, minlength=len(limit))
     starts = np.cumsum(counts) - counts
-    chosen, taken = np.zeros(len(row), bool), np.zeros(len(limit), np.int64)
-    active = np.arange(len(limit))
-    for turn in range(int(counts.max(initial=0))):
-        active = active[(counts[active] > turn) & (taken[active] < limit[active])]
-        if not len(active):
-            break
-        group = order[starts[active] + turn]
-        fits = taken[active] + sizes[group] <= limit[active]
+    drawn, chosen = np.zeros(len(row), bool), np.zeros(len(row), bool)
+    tries, taken = np.zeros(len(limit), np.int64), np.zeros(len(limit), np.int64)
+    active = np.flatnonzero(counts)
+    while len(active):
+        group = starts[active] + (vector.random_sample(len(active)) * counts[active]).astype(np.int64)
+        new = ~drawn[group]  # the others are drawn again in the next round
+        group, rows = group[new], active[new]
+        drawn[group] = True
+        tries[rows] += 1
+        fits = taken[rows] + sizes[group] <= limit[rows]
         chosen[group[fits]] = True
-        taken[active[fits]] += sizes[group[fits]]
+        taken[rows[fits]] += sizes[group[fits]]
+        active = active[(taken[active] < limit[active]) & (tries[active] < counts[active])]
     return chosen
 
 

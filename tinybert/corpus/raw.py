@@ -9,7 +9,8 @@ import numpy as np
 from tinybert import storage
 from tinybert.corpus.documents import TextCorpus
 from tinybert.corpus.sequences import Cut, rows_of, spans
-from tinybert.corpus.tokens import CorpusTokens, TokenisedChunk, tokenised_chunks
+from tinybert.corpus.tokens import CorpusTokens, Tokenise, TokenisedChunk
+from tinybert.corpus.workers import Workers
 from tinybert.data.progress import TextProgress
 from tinybert.data.row_writer import RowWriter
 from tinybert.data.store import TokenStore, cached_store
@@ -46,8 +47,9 @@ def tokenised(
 
     def build(new: Path) -> None:
         progress = TextProgress(f"Tokenising {corpus.path}", corpus.bytes, "tokens")
-        with RowWriter(new, tokenizer.vocab_size, max_seq_len) as writer:
-            for piece in tokenised_chunks(corpus, tokenizer, processes):
+        tokenise = Tokenise(tokenizer, corpus.split)
+        with RowWriter(new, tokenizer.vocab_size, max_seq_len) as writer, Workers((tokenise,), processes) as workers:
+            for piece in workers.ordered(tokenise, corpus.chunks()):
                 tokens = _as_tokens(piece)
                 picked = spans(tokens, 0, len(piece.documents), cut, seed=0, epoch=0)
                 writer.append(*rows_of(tokens, picked, tokenizer, max_seq_len))

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinybert import storage
 from tinybert.corpus.documents import Chunk, TextCorpus, sentences
-from tinybert.corpus.workers import ordered
+from tinybert.corpus.workers import Workers
 from tinybert.data.appending import AppendedArray
 from tinybert.data.layout import Flat
 from tinybert.data.progress import TextProgress
@@ -70,16 +70,7 @@ class Tokenise:
         return TokenisedChunk(ids, flat.lengths[flat.lengths > 0], counts[counts > 0], chunk.bytes_read)
 
 
-def tokenised_chunks(corpus: TextCorpus, tokenizer: WordPiece, processes: int) -> Iterator[TokenisedChunk]:
-    """The corpus as ids, piece by piece and in order.
-
-    Raises:
-        UserError: a file is damaged or not UTF-8.
-    """
-    return ordered(Tokenise(tokenizer, corpus.split), corpus.chunks(), processes)
-
-
-def write_tokens(folder: Path, corpus: TextCorpus, tokenizer: WordPiece, processes: int) -> Iterator[int]:
+def write_tokens(folder: Path, corpus: TextCorpus, tokenise: Tokenise, workers: Workers) -> Iterator[int]:
     """Write the folder that `CorpusTokens.map` reads, whole or not at all; yields the tokens done so far.
 
     Raises:
@@ -87,12 +78,12 @@ def write_tokens(folder: Path, corpus: TextCorpus, tokenizer: WordPiece, process
     """
     progress = TextProgress("Tokenising the corpus", corpus.bytes, "tokens")
     with storage.new_folder(folder, replace=True) as new, contextlib.ExitStack() as files:
-        ids = files.enter_context(AppendedArray(new / "ids.npy", id_type(tokenizer.vocab_size)))
+        ids = files.enter_context(AppendedArray(new / "ids.npy", id_type(tokenise.tokenizer.vocab_size)))
         ends = files.enter_context(AppendedArray(new / "sentences.npy", np.int64))
         documents = files.enter_context(AppendedArray(new / "documents.npy", np.int64))
         for array in (ends, documents):
             array.append(np.zeros(1, np.int64))
-        for piece in tokenised_chunks(corpus, tokenizer, processes):
+        for piece in workers.ordered(tokenise, corpus.chunks()):
             documents.append(ends.count - 1 + np.cumsum(piece.documents))
             ends.append(ids.count + np.cumsum(piece.sentences))
             ids.append(piece.ids)

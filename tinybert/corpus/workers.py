@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
@@ -15,37 +15,54 @@ from typing import TypeVar
 from tinybert.errors import UserError
 
 T, R = TypeVar("T"), TypeVar("R")
-_work: Callable | None = None
+_works: Sequence[Callable] = ()
 
 
-def ordered(work: Callable[[T], R], items: Iterable[T], processes: int) -> Iterator[R]:
-    """`work(item)` of each item, in the items' order; `work` is pickled once per process. One process means this one.
+class Workers:
+    """Processes that know `works`, each pickled once per process; one process means this one.
 
-    Raises:
-        UserError: a process was killed, most often for lack of memory; or what `work` raises.
+    To be used as a context: leaving it waits for work that has begun and drops the rest.
     """
-    if processes == 1:
-        yield from map(work, items)
-        return
-    # not fork: the caller may have threads, of Paddle or of the tokenizer
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin, (work,))
-    waiting: deque = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(_call, item))
-            if len(waiting) > 2 * processes:
+
+    def __init__(self, works: Sequence[Callable], processes: int) -> None:
+        self.works = works
+        self._pool: ProcessPoolExecutor | None = None
+        self.processes = processes
+        if processes > 1:  # not fork: the caller may have threads, of Paddle or of the tokenizer
+            self._pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin, (works,))
+
+    def ordered(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """`work(item)` of each item, in the items' order; `work` is one of `works`.
+
+        Raises:
+            UserError: a process was killed, most often for lack of memory; or what `work` raises.
+        """
+        if self._pool is None:
+            yield from map(work, items)
+            return
+        number = next(i for i, known in enumerate(self.works) if known is work)
+        waiting: deque = deque()
+        try:
+            for item in items:
+                waiting.append(self._pool.submit(_call, number, item))
+                if len(waiting) > 2 * self.processes:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool:
-        raise UserError("a worker process was killed, most often for lack of memory. Try fewer --num_workers.") from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        except BrokenProcessPool:
+            raise UserError("a worker process was killed, most often for lack of memory. Try fewer --num_workers.") from None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(work: Callable) -> None:
-    global _work
-    _work = work
+def _begin(works: Sequence[Callable]) -> None:
+    global _works
+    _works = works
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # a process has one core
     for number in (signal.SIGINT, signal.SIGTERM):  # the first process decides; work that has begun is finished
         signal.signal(number, signal.SIG_IGN)
@@ -59,6 +76,5 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _call(item: T) -> R:
-    assert _work is not None
-    return _work(item)
+def _call(number: int, item: object) -> object:
+    return _works[number](item)

@@ -20,7 +20,7 @@ from tinybert.data.tokenizer import WordPiece
 
 BLOCK_TOKENS = 1 << 18  # corpus tokens that become rows together, in memory
 SHARDS = 16  # of an epoch, unless they would be smaller or larger than this many corpus tokens
-SMALLEST, LARGEST = 1 << 20, 1 << 26
+SMALLEST, LARGEST = 1 << 21, 1 << 26
 ROWS = "rows.json"  # of a shard that becomes JSON lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from tinybert.data.tokenizer import WordPiece
 
 MOST_WORDS = 1 << 18  # words remembered, some 60 MB; beyond, memory starts anew
 MOST_CHARACTERS = MOST_WORDS * 12  # the same for text without spaces, where a word is a sentence
+TOGETHER = 128  # words that the tokenizer gets as one text
+_PLAIN = re.compile(r"[!-~]+")
+_RUNS = re.compile(r"[0-9A-Za-z]+|[!-~]")
 
 
 class WordTable:
@@ -22,6 +26,8 @@ class WordTable:
 
     def __init__(self, tokenizer: WordPiece) -> None:
         self.tokenizer = tokenizer
+        self._special = frozenset(tokenizer.special.values())
+        self._continuing = np.array([token.startswith("##") for token in tokenizer.vocabulary])
         self._words = _Numbers()
         self._ids = np.zeros(0, np.int64)
         self._lengths = self._starts = np.zeros(0, np.int64)
@@ -42,11 +48,33 @@ class WordTable:
     def _learn(self) -> None:
         new = self._words.new
         if new:
-            flat = Flat.of(self.tokenizer.ids(new))
+            flat = self._cut(new)
             self._ids = np.concatenate([self._ids, flat.values])
             self._lengths = np.concatenate([self._lengths, flat.lengths])
             self._starts = np.cumsum(self._lengths) - self._lengths
             self._words.new = []
+
+    def _cut(self, words: list[str]) -> Flat:
+        """The ids of each word. Words of plain ASCII go to the tokenizer many at a time: a call costs more than a word.
+
+        Which ids belong to which word follows from counting: a run of letters and digits and every other character becomes one or more
+        word pieces, of which all but the first continue it.
+        """
+        plain = [_PLAIN.fullmatch(word) is not None and word not in self._special for word in words]
+        easy = list(itertools.compress(words, plain))
+        lines = [" ".join(easy[begin : begin + TOGETHER]) for begin in range(0, len(easy), TOGETHER)]
+        ids = np.array([i for line in self.tokenizer.ids(lines) for i in line], np.int64)
+        runs = np.cumsum([len(_RUNS.findall(word)) for word in easy], dtype=np.int64)
+        first = np.append(np.flatnonzero(~self._continuing[ids]), len(ids))
+        if len(first) - 1 != (runs[-1] if len(runs) else 0):
+            return Flat.of(self.tokenizer.ids(words))  # a vocabulary that is not BERT's
+        hard = Flat.of(self.tokenizer.ids([word for word, is_plain in zip(words, plain, strict=True) if not is_plain]))
+        lengths, where = np.zeros(len(words), np.int64), np.array(plain)
+        lengths[where], lengths[~where] = np.diff(first[runs], prepend=0), hard.lengths
+        values = np.zeros(int(lengths.sum()), np.int64)
+        of_plain = np.repeat(where, lengths)
+        values[of_plain], values[~of_plain] = ids, hard.values
+        return Flat(values, lengths)
 
 
 class _Numbers(dict):

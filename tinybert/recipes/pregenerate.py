@@ -26,8 +26,8 @@ from tinybert.corpus.masking import Masking
 from tinybert.corpus.published import metrics_path
 from tinybert.corpus.sequences import Cut
 from tinybert.corpus.shards import FORMAT, RECORD, read_record
-from tinybert.corpus.tokens import CorpusTokens, write_tokens
-from tinybert.corpus.workers import ordered
+from tinybert.corpus.tokens import CorpusTokens, Tokenise, write_tokens
+from tinybert.corpus.workers import Workers
 from tinybert.corpus.writing import ROWS, Shard, ShardMaker, plan
 from tinybert.data.progress import TextProgress
 from tinybert.data.tokenizer import WordPiece
@@ -73,15 +73,18 @@ def pregenerate(arguments, given: set[str], spelled: dict[str, str]) -> None:
 
     cut = Cut(settings.sequences, settings.max_seq_len, settings.short_seq_prob or 0.0, random_next)
     maker = ShardMaker(output, output / TOKENS, tokenizer, cut, masking, settings.seed, settings.format == "json")
-    workers = arguments.num_workers or runtime.available_cores()
+    tokenise = Tokenise(tokenizer, corpus.split)
+    # a process takes a while to start, so a small text has one
+    processes = min(arguments.num_workers or runtime.available_cores(), 1 + corpus.bytes // (2 * CHUNK_CHARACTERS))
     begun = time.monotonic()
     output.mkdir(parents=True, exist_ok=True)
     run_lock.hold(output)
     with listening() as stop, contextlib.ExitStack() as at_end:
         at_end.callback(run_lock.release, output)
+        workers = at_end.enter_context(Workers((tokenise, maker), processes))
         if not storage.is_complete(output / TOKENS):
             try:
-                _tokenise(output, corpus, tokenizer, workers, stop)
+                _tokenise(output, corpus, tokenise, workers, stop)
             except UserError:
                 _leave_nothing(output)
                 raise
@@ -100,9 +103,9 @@ def pregenerate(arguments, given: set[str], spelled: dict[str, str]) -> None:
         }  # fmt: skip
         storage.write_json(output / RECORD, record)
         shards = plan(tokens, settings.epochs_to_generate)
-        made = _make(maker, shards, tokens, workers, stop)
+        made, new = _make(maker, shards, tokens, workers, stop)
         _finish(output, record, shards, made, maker)
-    _report(output, shards, made, time.monotonic() - begun)
+    _report(output, _totals(shards, made), new, time.monotonic() - begun)
 
 
 def _tokenizer(arguments) -> WordPiece:
@@ -174,10 +177,9 @@ def _leave_nothing(output: Path) -> None:
 # === The work ===
 
 
-def _tokenise(output: Path, corpus: TextCorpus, tokenizer: WordPiece, workers: int, stop: StopRequest) -> None:
+def _tokenise(output: Path, corpus: TextCorpus, tokenise: Tokenise, workers: Workers, stop: StopRequest) -> None:
     begun, tokens = time.monotonic(), 0
-    processes = min(workers, 1 + corpus.bytes // (2 * CHUNK_CHARACTERS))  # a process takes a while to start
-    for done in write_tokens(output / TOKENS, corpus, tokenizer, processes):
+    for done in write_tokens(output / TOKENS, corpus, tokenise, workers):
         tokens = done
         if stop.signal is not None:
             raise Interrupted(stop.signal, "the corpus is tokenised anew next time")
@@ -185,8 +187,10 @@ def _tokenise(output: Path, corpus: TextCorpus, tokenizer: WordPiece, workers: i
     print(f"tokenised: {tokens:,} word pieces in {seconds:.1f} s, {tokens / seconds:,.0f} tokens/s", flush=True)
 
 
-def _make(maker: ShardMaker, shards: list[list[Shard]], tokens: CorpusTokens, workers: int, stop: StopRequest) -> dict[str, dict]:
-    """What the `meta.json` of every shard says, by name; those that are whole already are kept."""
+def _make(
+    maker: ShardMaker, shards: list[list[Shard]], tokens: CorpusTokens, workers: Workers, stop: StopRequest
+) -> tuple[dict[str, dict], int]:
+    """What the `meta.json` of every shard says, by name, and the word pieces made now; shards that are whole already are kept."""
     made = {shard.name: meta for epoch in shards for shard in epoch if (meta := maker.finished(shard)) is not None}
     missing = [shard for epoch in shards for shard in epoch if shard.name not in made]
     if made:
@@ -194,13 +198,13 @@ def _make(maker: ShardMaker, shards: list[list[Shard]], tokens: CorpusTokens, wo
     starts = tokens.document_starts()
     progress = TextProgress("Making sequences", sum(int(starts[shard.end] - starts[shard.begin]) for shard in missing), "tokens")
     done = part = 0
-    for shard, meta in ordered(maker, missing, max(1, min(workers, len(missing) // 2))):
+    for shard, meta in workers.ordered(maker, missing):
         made[shard.name] = meta
         done, part = done + meta["tokens"], part + int(starts[shard.end] - starts[shard.begin])
         progress.show(done, part)
         if stop.signal is not None:
             raise Interrupted(stop.signal, f"{len(made)} shards are kept; the same command goes on")
-    return made
+    return made, done
 
 
 def _finish(output: Path, record: dict, shards: list[list[Shard]], made: dict[str, dict], maker: ShardMaker) -> None:
@@ -235,12 +239,11 @@ def _totals(shards: list[list[Shard]], made: dict[str, dict]) -> list[dict[str, 
     return [{name: sum(made[shard.name][name] for shard in epoch) for name in counts} for epoch in shards]
 
 
-def _report(output: Path, shards: list[list[Shard]], made: dict[str, dict], seconds: float) -> None:
-    lines, tokens = [], 0
-    for number, total in enumerate(_totals(shards, made)):
-        tokens += total["tokens"]
+def _report(output: Path, totals: list[dict[str, int]], new: int, seconds: float) -> None:
+    lines = []
+    for number, total in enumerate(totals):
         shares = [f"{100 * total['random_next'] / total['rows']:.1f} %", f"{100 * total['masked'] / total['tokens']:.1f} %"]
         lines.append([str(number), f"{total['rows']:,}", f"{total['tokens']:,}", f"{total['tokens'] / total['rows']:.1f}", *shares])
     print(markdown_table(["epoch", "sequences", "word pieces", "mean length", "random second part", "masked"], lines))
-    print(f"written: {output}, {tokens / seconds:,.0f} tokens/s over all, {seconds:.1f} s")
+    print(f"written: {output}; {new:,} word pieces in {seconds:.1f} s, tokenising included: {new / seconds:,.0f} tokens/s")
     print(f"next: python general_distill.py --pregenerated_data {output} ...", flush=True)

@@ -1,5 +1,6 @@
 """Looking words up gives the ids that the tokenizer itself gives, for any text and however full the memory is."""
 
+import itertools
 import random
 
 import numpy as np
@@ -31,7 +32,7 @@ def test_ids_are_the_tokenizers_for_any_text():
     for lower in (True, False):
         tokenizer, draw = WordPiece(PIECES, do_lower_case=lower), random.Random(5)
         table = WordTable(tokenizer)
-        for _ in range(30):
+        for _ in range(100):
             assert_same(tokenizer, table, ["".join(draw.choices(PARTS, k=draw.randrange(40))) for _ in range(20)])
 
 
@@ -42,6 +43,14 @@ def test_memory_that_is_full_starts_anew_with_the_same_ids(monkeypatch):
     for _ in range(20):
         assert_same(tokenizer, table, [" ".join("".join(draw.choices("abcdefghij", k=4)) for _ in range(20))])
         assert len(table._words) <= 70
+
+
+def test_real_text_gives_the_tokenizers_ids(real_data):
+    tokenizer = WordPiece((real_data / "vocab/bert-base-uncased-vocab.txt").read_text().split("\n")[:-1])
+    for name in ("enwiki", "zhwiki"):
+        with open(real_data / f"corpus/{name}.txt", encoding="utf-8") as file:
+            lines = [line.rstrip("\n") for line in itertools.islice(file, 400)]
+        assert_same(tokenizer, WordTable(tokenizer), lines)
 
 
 def test_no_text_is_no_ids():
