@@ -10,7 +10,7 @@ import numpy as np
 from tinybert.data.layout import Flat, positions
 from tinybert.data.tokenizer import WordPiece
 
-MOST_WORDS = 1 << 18  # words remembered, some 60 MB; beyond, memory starts anew
+MOST_WORDS = 1 << 17  # words remembered, some 30 MB; beyond, memory starts anew
 MOST_CHARACTERS = MOST_WORDS * 12  # the same for text without spaces, where a word is a sentence
 TOGETHER = 128  # words that the tokenizer gets as one text
 _PLAIN = re.compile(r"[!-~]+")
