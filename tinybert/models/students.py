@@ -38,15 +38,26 @@ def student_from_teacher(teacher: LoadedModel, layers: tuple[int, ...], outputs:
     """A student of the teacher's own class and width that starts from its embeddings, some of its layers (1-based) and its head."""
     config = {**teacher.config.to_dict(), "num_hidden_layers": len(layers)}
     model = build(teacher.family, config, outputs, "the student")
-    source = {name: value.numpy() for name, value in teacher.model.state_dict().items()}
-    pattern = re.compile(r"(.*encoder\.layers\.)(\d+)(\..*)")
+    source = arrays_of_layers(teacher, layers)
     report = LoadReport(f"layers {', '.join(map(str, layers))} of the teacher")
     for name, parameter in model.state_dict().items():
-        match = pattern.fullmatch(name)
-        origin = f"{match[1]}{layers[int(match[2])] - 1}{match[3]}" if match else name
-        parameter.set_value(source[origin])
+        parameter.set_value(source[name])
         report.loaded.append(name)
     return LoadedModel(model, teacher.family, teacher.tokenizer, teacher.labels, {}, report)
+
+
+def arrays_of_layers(loaded: LoadedModel, layers: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """The weights of a model with some of its layers (1-based), which are numbered anew, and with all else that it has."""
+    pattern = re.compile(r"(.*encoder\.layers\.)(\d+)(\..*)")
+    number = {layer - 1: i for i, layer in enumerate(layers)}
+    arrays = {}
+    for name, value in loaded.model.state_dict().items():
+        match = pattern.fullmatch(name)
+        if match is None:
+            arrays[name] = value.numpy()
+        elif int(match[2]) in number:
+            arrays[f"{match[1]}{number[int(match[2])]}{match[3]}"] = value.numpy()
+    return arrays
 
 
 def fresh_student(

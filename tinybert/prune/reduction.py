@@ -9,7 +9,7 @@ import numpy as np
 from tinybert.errors import UserError
 from tinybert.models.cut import FactorisedEmbedding, head_size_of
 from tinybert.models.loading import LoadedModel, LoadReport, build
-from tinybert.models.students import student_from_teacher
+from tinybert.models.students import arrays_of_layers
 from tinybert.models.trace import base_of
 from tinybert.prune.factorise import truncated
 from tinybert.prune.scores import head_scores, neuron_scores, strongest
@@ -95,15 +95,15 @@ def pruned(loaded: LoadedModel, wanted: Shape, kept: Kept) -> tuple[LoadedModel,
     Everything else (positions, token types, norms, pooler, classifier) stays; so does the order of labels.
     """
     outputs = int(loaded.config.num_labels)
-    shallow = student_from_teacher(loaded, wanted.layers, outputs)
-    arrays = {name: value.numpy() for name, value in shallow.model.state_dict().items()}
+    arrays = arrays_of_layers(loaded, wanted.layers)
     base, size = loaded.family.base, head_size_of(loaded.config)
     for layer, (heads, neurons) in enumerate(zip(kept.heads, kept.neurons, strict=True)):
         columns = (heads[:, None] * size + np.arange(size)).ravel()
         _slice_layer(arrays, f"{base}.encoder.layers.{layer}", columns, neurons)
-    energy = _factorise(arrays, shallow, wanted.rank)
+    energy = _factorise(arrays, loaded, wanted.rank)
     config = {
-        **shallow.config.to_dict(),
+        **loaded.config.to_dict(),
+        "num_hidden_layers": len(wanted.layers),
         "num_attention_heads": wanted.heads,
         "attention_head_size": size,
         "intermediate_size": wanted.neurons,
