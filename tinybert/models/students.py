@@ -14,6 +14,7 @@ from tinybert.models.configuration import config_file, read_config
 from tinybert.models.families import family
 from tinybert.models.hub import resolve
 from tinybert.models.loading import LoadedModel, LoadReport, build, check_vocabulary
+from tinybert.models.outline import Outline
 from tinybert.models.trace import base_of, layers_of
 
 
@@ -61,7 +62,7 @@ def arrays_of_layers(loaded: LoadedModel, layers: tuple[int, ...]) -> dict[str, 
 
 
 def fresh_student(
-    teacher: LoadedModel,
+    teacher: LoadedModel | Outline,
     outputs: int | None,
     *,
     model_type: str = "tinybert",
@@ -119,7 +120,7 @@ def fresh_like(path: str, teacher: LoadedModel, outputs: int | None, *, model_ty
     return student
 
 
-def check_fit(teacher: LoadedModel, student: LoadedModel, max_seq_length: int, compares_scores: bool, heads: str) -> None:
+def check_fit(teacher: LoadedModel | Outline, student: LoadedModel, max_seq_length: int, compares_scores: bool, heads: str) -> None:
     """Refuse a teacher and a student that cannot be trained together, in words, before training starts.
 
     heads: `match` refuses different head counts where attention scores are compared; `average` compares head averages.
@@ -140,7 +141,7 @@ def check_fit(teacher: LoadedModel, student: LoadedModel, max_seq_length: int, c
         )
     for role, loaded in (("teacher", teacher), ("student", student)):
         check_positions(role, loaded, max_seq_length)
-    counts = [int(layers_of(loaded.model)[0].self_attn.num_heads) for loaded in (teacher, student)]
+    counts = [heads_of(loaded) for loaded in (teacher, student)]
     if compares_scores and counts[0] != counts[1] and heads == "match":
         raise UserError(
             f"the teacher has {counts[0]} attention heads and the student {counts[1]}: their scores cannot be compared head by head.\n"
@@ -149,7 +150,7 @@ def check_fit(teacher: LoadedModel, student: LoadedModel, max_seq_length: int, c
         )
 
 
-def check_positions(role: str, loaded: LoadedModel, max_seq_length: int) -> None:
+def check_positions(role: str, loaded: LoadedModel | Outline, max_seq_length: int) -> None:
     """Refuse a sequence length above what a model has position embeddings for.
 
     Raises:
@@ -160,8 +161,18 @@ def check_positions(role: str, loaded: LoadedModel, max_seq_length: int) -> None
         raise UserError(f"--max_seq_length {max_seq_length} is more than the {positions} positions of the {role}. Use at most that.")
 
 
-def positions_of(loaded: LoadedModel) -> int:
+def heads_of(loaded: LoadedModel | Outline) -> int:
+    """The attention heads of a model's first layer."""
+    if isinstance(loaded, Outline):
+        return int(loaded.config.num_attention_heads)
+    return int(layers_of(loaded.model)[0].self_attn.num_heads)
+
+
+def positions_of(loaded: LoadedModel | Outline) -> int:
     """The longest sequence, in word pieces, that a model has position embeddings for."""
+    if isinstance(loaded, Outline):
+        padding = int(loaded.config.pad_token_id) + 1 if loaded.family.model_type == "roberta" else 0
+        return int(loaded.config.max_position_embeddings) - padding
     embeddings = base_of(loaded.model).embeddings
     positions = int(embeddings.position_embeddings.weight.shape[0])
     if loaded.family.model_type == "roberta":

@@ -164,13 +164,25 @@ def read_weights(folder: str | Path) -> tuple[dict[str, np.ndarray], Path]:
 
     Returns the arrays by name and the file they came from.
     """
+    path = weights_file(folder)
+    arrays = _READERS[path.name](path)
+    return {key: _to_float32(value) for key, value in arrays.items()}, path
+
+
+_READERS = {"model_state.pdparams": read_pdparams, "model.safetensors": read_safetensors, "pytorch_model.bin": read_torch}
+
+
+def weights_file(folder: str | Path) -> Path:
+    """The file that the weights of a model folder are read from.
+
+    Raises:
+        UserError: there is none.
+    """
     folder = Path(folder)
-    readers = (("model_state.pdparams", read_pdparams), ("model.safetensors", read_safetensors), ("pytorch_model.bin", read_torch))
-    for name, reader in readers:
+    for name in _READERS:
         if (folder / name).is_file():
-            arrays = reader(folder / name)
-            return {key: _to_float32(value) for key, value in arrays.items()}, folder / name
-    expected = " or ".join(name for name, _ in readers)
+            return folder / name
+    expected = " or ".join(_READERS)
     found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:12]) or "nothing"
     raise UserError(f"{folder} holds no weights that can be read: expected {expected}, found {found}.")
 

@@ -11,6 +11,7 @@ from tinybert.data.store import TokenStore
 from tinybert.engine.run_folder import RunFolder
 from tinybert.models.cut import shape_words
 from tinybert.models.loading import LoadedModel
+from tinybert.models.outline import Outline
 
 
 def announce(headline: str, resolved) -> None:
@@ -42,6 +43,22 @@ def describe_model(role: str, loaded: LoadedModel) -> dict:
         "parameters": loaded.parameters(),
         "fresh": report.fresh,
         "unused": report.unused,
+    }
+
+
+def describe_outline(role: str, outline: Outline) -> dict:
+    """Print that a model is known by its folder alone; returns its entry for run.json."""
+    config = outline.config
+    if runtime.rank() == 0:
+        shape = f"{config.num_hidden_layers} x {config.hidden_size}, {config.num_attention_heads} heads"
+        print(f"{role}: {outline.family.model_type} {shape}; {outline.weights}, not loaded unless its knowledge is missing", flush=True)
+    return {
+        "source": str(outline.weights),
+        "sha256": weights_hash(str(outline.weights)),
+        "type": outline.family.model_type,
+        "layers": config.num_hidden_layers,
+        "hidden": config.hidden_size,
+        "heads": config.num_attention_heads,
     }
 
 

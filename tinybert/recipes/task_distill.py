@@ -21,22 +21,25 @@ from tinybert.engine.precision import require
 from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
+from tinybert.knowledge.selection import Selection
 from tinybert.models import hub
 from tinybert.models.configuration import read_config
 from tinybert.models.cut import shape_words
 from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.saving import save_model
 from tinybert.models.students import check_fit, check_positions, fresh_student, parse_init, student_from_teacher
+from tinybert.models.trace import Needs
 from tinybert.objectives.layer_weights import check_solver
-from tinybert.objectives.trained_layer import Teacher, TrainedLayer
+from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
 from tinybert.recipes.continuing import finished_before, refuse_inputs_inside
-from tinybert.recipes.evaluate import held_out_loss, predict, score, write_predictions
+from tinybert.recipes.evaluate import held_out_loss, score, write_predictions
 from tinybert.recipes.pruning_on_the_way import PruningOnTheWay, pruning_of
 from tinybert.recipes.space import refuse_full_disk
 from tinybert.recipes.stage_objective import Learned, compares_scores, prediction_of, stage_objective
 from tinybert.recipes.task_data import TaskData, announce_outputs, check_predictable, preset_metric, splits_for, task_of
 from tinybert.recipes.teacher_check import described, examine, judge
+from tinybert.recipes.teacher_source import LiveTeacher, RunTeacher, StoredTeacher, stores
 from tinybert.recipes.training import train_stage
 from tinybert.report.plots import plot_run
 from tinybert.report.transport_plots import plot_transport
@@ -80,9 +83,10 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         require(arguments.amp_dtype, device)
     runtime.start_processes()
 
-    teacher = _load_teacher(arguments, task.labels)
+    teacher = RunTeacher(arguments, task.labels) if arguments.teacher_path is not None else None
     if teacher is not None:
-        check_type("teacher", "teacher_model_type", arguments, given, teacher)
+        needed = not all(stores(arguments, stage) for stage in choice.stages)
+        check_type("teacher", "teacher_model_type", arguments, given, teacher.load() if needed else teacher.known)
     for stage in choice.stages:
         done = (output / FOLDERS[stage][0] / "config.json").is_file()
         if arguments.resume == "auto" and done and finished_before(runs[stage], resolved, arguments.resume_changed):
@@ -103,21 +107,7 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         write_predictions(output, best.model, data, settings.eval_batch_size)
 
 
-def _load_teacher(arguments, labels: tuple[str, ...]) -> LoadedModel | None:
-    if arguments.teacher_path is None:
-        return None
-    needs_head = arguments.method != "none"
-    return load_classifier(
-        arguments.teacher_path,
-        labels=labels,
-        needs_head=needs_head,
-        do_lower_case=arguments.do_lower_case,
-        role="teacher",
-        own_labels=tuple(arguments.teacher_labels.split(",")) if arguments.teacher_labels else None,
-    )
-
-
-def _make_student(arguments, teacher: LoadedModel | None, labels: tuple[str, ...]) -> LoadedModel:
+def _make_student(arguments, teacher: RunTeacher | None, labels: tuple[str, ...]) -> LoadedModel:
     """The student as the command line describes it: a checkpoint, layers of the teacher, or a shape."""
     outputs = max(1, len(labels))
     paddle.seed(runtime.derive_seed(arguments.seed, "student"))
@@ -132,9 +122,10 @@ def _make_student(arguments, teacher: LoadedModel | None, labels: tuple[str, ...
     if teacher is None:
         raise UserError("a fresh student takes its vocabulary from a teacher: give --teacher_path, or a student's folder.")
     if arguments.student_init is not None:
-        return student_from_teacher(teacher, parse_init(arguments.student_init, teacher.config.num_hidden_layers), outputs)
+        source = teacher.load()
+        return student_from_teacher(source, parse_init(arguments.student_init, source.config.num_hidden_layers), outputs)
     return fresh_student(
-        teacher,
+        teacher.known,
         outputs,
         model_type=arguments.model_type,
         layers=arguments.student_layers,
@@ -163,20 +154,25 @@ class _Stage:
     resolved: object
     run_folder: RunFolder
     task: object
-    teacher: LoadedModel | None
+    teacher: RunTeacher | None
     student: LoadedModel
     device: str
     facts: dict = field(default_factory=dict)  # what was decided on the way, for run.json
     learned: Learned | None = None
+    selection: Selection = Selection()
 
     def run(self) -> None:
         """Check the fit, prepare data, train, save."""
         stage, settings, task = self.run_folder.stage, self.resolved[self.run_folder.stage], self.task
         models = {"student": describe_model("student", self.student)}
         if self.teacher is not None:
-            models["teacher"] = describe_model("teacher", self.teacher)
+            if stores(self.arguments, stage):
+                self.teacher.release()  # a student that starts from its layers has them by now
+            else:
+                self.teacher.load()
+            models["teacher"] = self.teacher.describe()
             check_fit(
-                self.teacher,
+                self.teacher.known,
                 self.student,
                 settings.max_seq_length,
                 compares_scores=compares_scores(settings),
@@ -192,30 +188,35 @@ class _Stage:
         keep = self.arguments.keep_checkpoints
         refuse_full_disk(self.run_folder, FOLDERS[stage], self.student.parameters(), keep, data.bytes_to_store(splits), left)
         train = data.store(split)
-        stores = {name: data.store(name) for name in task.eval_splits}
-        teacher = self._traced_teacher(layer, settings)
+        kept = {name: data.store(name) for name in task.eval_splits}
+        source = self._teacher_source(layer.objective.needs_teacher, settings, data, models)
         record: dict = {}
-        if teacher is not None and teacher.needs:
-            dev = stores[task.eval_splits[0]]
-            finding = examine(task, predict(self.teacher.model, dev, settings.eval_batch_size, teacher.head), dev.labels)
+        traced = None
+        if source is not None:
+            name = task.eval_splits[0]
+            dev = kept[name]
+            finding = examine(task, source.logits(name, dev), dev.labels)
             warning = judge(task, finding, self.arguments.allow_weak_teacher)
             record["teacher_scores"] = finding.scores
             if self.run_folder.writes:
-                named = self.teacher.labels is not None or self.arguments.teacher_labels is not None
+                named = self.teacher.known.labels is not None or self.arguments.teacher_labels is not None
                 print(described(task, finding, named), flush=True)
                 print(*([warning] if warning else []), file=sys.stderr, sep="\n", end="\n" if warning else "")
+            traced = source.of(split, train), source.of(name, dev)
+            record |= source.facts()
 
         def start() -> None:
             if self.arguments.overwrite_output_dir:
                 self.run_folder.clear(FOLDERS[stage])
-            record_start(self.run_folder, self.resolved, stage, self.device, models, {split: train, **stores})
+            record_start(self.run_folder, self.resolved, stage, self.device, models, {split: train, **kept})
             self.run_folder.update_record(**record, **self.facts)
 
-        self._train(layer, teacher, settings, data, train, stores, models, start)
+        self._train(layer, traced, settings, data, train, kept, models, start)
 
     def _trained_layer(self, settings) -> TrainedLayer:
-        chosen = stage_objective(settings, self.task.num_outputs, self.student, self.teacher)
-        self.facts, self.learned = chosen.facts, chosen.learned
+        known = self.teacher.known if self.teacher is not None else None
+        chosen = stage_objective(settings, self.task.num_outputs, self.student, known)
+        self.facts, self.learned, self.selection = chosen.facts, chosen.learned, chosen.selection
         if self.run_folder.writes:
             print(*chosen.lines, sep="\n", end="\n" if chosen.lines else "", flush=True)
         layer = TrainedLayer(self.student.model, chosen.objective)
@@ -223,21 +224,29 @@ class _Stage:
             layer.freeze_padding_row()
         return layer
 
-    def _traced_teacher(self, layer: TrainedLayer, settings) -> Teacher | None:
-        if self.teacher is None:
+    def _teacher_source(self, needs: Needs, settings, data: TaskData, models: dict) -> LiveTeacher | StoredTeacher | None:
+        if self.teacher is None or not needs:
             return None
-        head = "relu" if settings.teacher_head == "relu" else None
-        return Teacher(self.teacher.model, layer.objective.needs_teacher, settings.teacher_mode or "eval", head)
+        if stores(self.arguments, settings.stage):
+            return StoredTeacher(self.arguments, self.teacher, settings, needs, self.selection, data, models["teacher"])
+        return LiveTeacher(self.teacher, settings, needs)
 
-    def _pruning(self, layer: TrainedLayer, teacher: Teacher | None, settings, total: int) -> PruningOnTheWay:
-        pruning = pruning_of(settings, self.task.num_outputs, self.student, self.teacher, layer, teacher, total)
+    def _pruning(self, layer: TrainedLayer, traced, settings, total: int) -> PruningOnTheWay:
+        pruning = pruning_of(
+            settings,
+            self.task.num_outputs,
+            self.student,
+            self.teacher.known if self.teacher else None,
+            layer,
+            traced[0] if traced else None,
+            total,
+        )
         self.facts["pruning"] = [str(event) for event in pruning.events]
         print(f"pruning on the way, {len(pruning.events)} times:", *self.facts["pruning"], sep="\n  ", flush=True)
         return pruning
 
-    def _train(
-        self, layer, teacher, settings, data: TaskData, train: TokenStore, stores: dict[str, TokenStore], models: dict, start
-    ) -> None:
+    def _train(self, layer, traced, settings, data: TaskData, train: TokenStore, kept: dict[str, TokenStore], models: dict, start) -> None:
+        """`traced`: what gives the teacher's traces of the training rows and of dev, None where nothing reads the teacher."""
         run, task, student = self.run_folder, self.task, self.student
         intermediate = run.stage == "intermediate"
         best_folder, final_folder = (run.path / name for name in FOLDERS[run.stage])
@@ -248,23 +257,26 @@ class _Stage:
 
         def evaluate(step: int) -> dict[str, float]:
             if intermediate:
-                return held_out_loss(layer, teacher, stores[task.eval_splits[0]], settings.eval_batch_size)
-            return score(student.model, data, stores, settings.eval_batch_size)
+                return held_out_loss(layer, traced[1], kept[task.eval_splits[0]], settings.eval_batch_size)
+            return score(student.model, data, kept, settings.eval_batch_size)
 
+        identity = data.identity(train) | {f"{role}_weights": str(entry["sha256"]) for role, entry in models.items()}
+        if traced and stores(self.arguments, run.stage):
+            identity["teacher_traces"] = "stored"
         best = train_stage(
             self.arguments,
             settings,
             run,
             layer,
-            teacher,
+            traced[0] if traced else None,
             train,
             evaluate=evaluate,
             better=("held_out_loss", "min") if intermediate else (task.metric, "max"),
             save_best=lambda step: save(best_folder),
             start=start,
             learned=self.learned,
-            pruning=(lambda total: self._pruning(layer, teacher, settings, total)) if settings.prune_schedule else None,
-            identity=data.identity(train) | {f"{role}_weights": str(entry["sha256"]) for role, entry in models.items()},
+            pruning=(lambda total: self._pruning(layer, traced, settings, total)) if settings.prune_schedule else None,
+            identity=identity,
         )
         if run.writes:
             save(final_folder)

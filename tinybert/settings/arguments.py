@@ -36,6 +36,7 @@ from tinybert.settings.mud import MudArguments, check_mud
 from tinybert.settings.options import Alias, Arguments, flag
 from tinybert.settings.prune import PruneScheduleArguments, check_schedule
 from tinybert.settings.stages import ABLATIONS, infer_stage
+from tinybert.settings.stored import StoredArguments, check_stored
 from tinybert.settings.student_choice import check_student
 
 in_stage = partial(flag, group="stage and method")
@@ -84,6 +85,7 @@ class TaskDistillArguments(
     EmdArguments,
     MudArguments,
     PruneScheduleArguments,
+    StoredArguments,
     IntermediateArguments,
     ModelArguments,
 ):
@@ -176,6 +178,7 @@ class TaskDistillArguments(
         check_emd(self, given, spelled)
         check_mud(self, given, spelled)
         check_schedule(self, given)
+        check_stored(self)
         if actions(self).train:
             if self.teacher_path is None and (self.method != "none" or self.student_init):
                 reason = "--student_init copies its layers" if self.student_init else "give a fine-tuned teacher, or --method none"

@@ -12,6 +12,7 @@ from tinybert.settings.options import options_of
 from tinybert.settings.presets import PRESETS
 from tinybert.settings.resolved import FinetuneSettings, GeneralSettings, Resolved, StageSettings, TaskSettings, TrainingSettings, Unused
 from tinybert.settings.stages import ABLATIONS
+from tinybert.settings.stored import stored_reasons
 
 if TYPE_CHECKING:
     from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
@@ -50,6 +51,7 @@ def resolve(
         values.drop(common_reasons(values.values))
         values.drop(distill_reasons(values.values, name, arguments.method, regression))
         values.drop(schedule_reasons(values.values, name, stages[0]))
+        values.drop(stored_reasons(arguments, values.values, name))
         if arguments.method == "none" and arguments.student_model_name_or_path is not None:
             values.drop(dict.fromkeys(("teacher_path", "teacher_model_type"), "--method none learns gold labels only"))
     settings = {name: values.settings(StageSettings, method=arguments.method) for name, values in picked.items()}
