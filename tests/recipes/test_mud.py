@@ -18,7 +18,7 @@ def run(teacher, output, *more, stage="intermediate", student=STUDENT) -> None:
 
 
 def test_both_stages_leave_other_parts_than_hidden_states_and_logits(teacher, tmp_path, capsys):
-    run(teacher, tmp_path / "run", *SCHEMES, "--learning_rate", "1e-3", stage="both")
+    run(teacher, tmp_path / "run", *SCHEMES, "--learning_rate", "1e-2", "--max_steps", "16", stage="both")
     shown = capsys.readouterr().out
     assert "loss = 1 hidn" in shown and "2 entries, 4 positions (attention_no_sep), 0.2 of the hidden entries" in shown
     facts = record(tmp_path / "run", "intermediate")
