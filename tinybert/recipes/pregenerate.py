@@ -111,6 +111,8 @@ def pregenerate(arguments, given: set[str], spelled: dict[str, str]) -> None:
 def _tokenizer(arguments) -> WordPiece:
     """The word pieces of a model, of a folder that has a vocab.txt and nothing else, or of that file."""
     named = Path(arguments.bert_model).expanduser()
+    if named.is_file() and named.name != "vocab.txt":
+        raise UserError(f"--bert_model {named} is a file. Name a model folder, or a folder with a vocab.txt in it.")
     folder = named.parent if named.name == "vocab.txt" else named
     return WordPiece.from_folder(folder if (folder / "vocab.txt").is_file() else resolve(arguments.bert_model), arguments.do_lower_case)
 
