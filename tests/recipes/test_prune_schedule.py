@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.recipes.conftest import distill, logged, record
+from tests.recipes.conftest import distill, finetune, logged, record
 from tinybert.engine import checkpoint
 from tinybert.engine.loop import Loop
 from tinybert.errors import UserError
@@ -70,6 +70,15 @@ def test_the_projection_forgets_what_it_has_learnt_when_a_layer_goes(teacher, tm
     monkeypatch.setattr(pruning_on_the_way, "_fit_objective", fit)
     run(teacher, tmp_path, *DEPTH, "--projection", "per_layer", "--warmup_proportion", "0")
     assert len(kept) == 2 * (4 + 3) and all(kept)
+
+
+def test_several_processes_prune_apart(teacher, tmp_path, monkeypatch):
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
+    with pytest.raises(UserError, match="--prune_schedule runs in one process"):
+        run(teacher, tmp_path / "run", *WIDTH)
+    with pytest.raises(UserError, match="--compute_taylor runs in one process"):
+        finetune("--task_name", "demo", "--model_name_or_path", teacher, "--compute_taylor", "True", "--output_dir", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 class Cut(BaseException):

@@ -45,8 +45,7 @@ class PruningOnTheWay:
             event = self.events[self.done]
             self._become(event.shape, choose(self.student, event.shape, self.sums.scores()))
             self.done += 1
-            if runtime.rank() == 0:
-                print(f"pruned {event} ({self.student.parameters():,} parameters)", flush=True)
+            print(f"pruned {event} ({self.student.parameters():,} parameters)", flush=True)
         changed, self._changed = self._changed, False
         return changed
 
@@ -77,17 +76,25 @@ class PruningOnTheWay:
             self.sums.load_arrays(arrays)
 
 
+def refuse_processes() -> None:
+    """Refuse several processes: `paddle.DataParallel` knows the parameters that it began with.
+
+    Raises:
+        UserError: says how to start it.
+    """
+    if runtime.world_size() > 1:
+        raise UserError("--prune_schedule runs in one process: start it without paddle.distributed.launch.")
+
+
 def pruning_of(
     settings, outputs: int, student: LoadedModel, teacher: LoadedModel | None, layer: TrainedLayer, traced: Teacher | None, total: int
 ) -> PruningOnTheWay:
     """The schedule that a stage's settings ask for, checked against student and teacher.
 
     Raises:
-        UserError: more is to stay than there is, the events do not fit into `total` updates, attention scores or layers could not be
-            compared on the way, or several processes.
+        UserError: more is to stay than there is, the events do not fit into `total` updates, or attention scores or layers could not be
+            compared on the way.
     """
-    if runtime.world_size() > 1:
-        raise UserError("--prune_schedule runs in one process: start it without paddle.distributed.launch.")
     start = Shape.of(student)
     rank = start.rank if settings.emb_hidden_dim in (None, -1) else settings.emb_hidden_dim
     end = Shape(start.layers[: settings.num_layers], settings.keep_heads or start.heads, settings.ffn_hidden_dim or start.neurons, rank)

@@ -34,7 +34,7 @@ from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
 from tinybert.recipes.continuing import finished_before, refuse_inputs_inside
 from tinybert.recipes.evaluate import held_out_loss, score, write_predictions
-from tinybert.recipes.pruning_on_the_way import PruningOnTheWay, pruning_of
+from tinybert.recipes.pruning_on_the_way import PruningOnTheWay, pruning_of, refuse_processes
 from tinybert.recipes.space import refuse_full_disk
 from tinybert.recipes.stage_objective import Learned, compares_scores, prediction_of, stage_objective
 from tinybert.recipes.task_data import TaskData, announce_outputs, check_predictable, preset_metric, splits_for, task_of
@@ -71,6 +71,8 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         run.refuse(bool(arguments.resume), arguments.overwrite_output_dir, FOLDERS[run.stage])
         if arguments.resume:
             checkpoint.find(run.checkpoints, arguments.resume)
+    if arguments.prune_schedule:
+        refuse_processes()
     if arguments.method == "emd":
         check_solver()
     elif "prediction" in runs:
