@@ -111,9 +111,9 @@ def pruning_of(
             LayerMap.create(settings.layer_map, depth, teacher.config.num_hidden_layers)
 
     def put(smaller: LoadedModel) -> None:
-        deeper = len(layers_of(layer.student)) > smaller.config.num_hidden_layers
+        shallower = len(layers_of(layer.student)) > smaller.config.num_hidden_layers
         layer.student = smaller.model
-        if deeper and settings.stage == "intermediate":
+        if shallower and settings.stage == "intermediate":
             _fit_objective(layer, settings, outputs, smaller, teacher)
             traced.needs = layer.objective.needs_teacher
         if settings.pad_embedding == "frozen":
