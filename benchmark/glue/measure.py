@@ -97,11 +97,18 @@ def line_of(run: Run, runs: Path, seconds: float) -> dict:
         "shape": [model["layers"], model["hidden"], model["heads"]],
         "teacher_sha256": last["models"].get("teacher", {}).get("sha256"),
         "data_sha256": {split: entry["sha256"] for split, entry in last["data"].items()},
+        "knowledge": _knowledge(record[stages[0]]),
         "threads": last["threads"],
         "versions": last["versions"],
         "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "arguments": " ".join(arguments),
     }
+
+
+def _knowledge(record: dict) -> dict | None:
+    """What was stored of the training rows and what building it took; None where the teacher ran beside the student."""
+    stored = record.get("knowledge", {}).get("train")
+    return {name: stored[name] for name in ("bytes_per_row", "of_full", "seconds")} if stored else None
 
 
 def main() -> None:

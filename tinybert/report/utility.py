@@ -1,0 +1,56 @@
+"""The marginal-utility curve: the score of students against the bytes of the knowledge that they learnt from."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Point:
+    """One trained student: task, what was kept, stored bytes a row, that as a part of all hidden states, and its score in percent."""
+
+    task: str
+    kept: str
+    bytes_per_row: float
+    of_full: float
+    score: float
+
+
+def by_selection(points: list[Point]) -> dict[tuple[str, str], list[Point]]:
+    """The points of each task and selection (one a seed), tasks in the order of the first, most bytes first."""
+    tasks = list(dict.fromkeys(point.task for point in points))
+    found: dict[tuple[str, str], list[Point]] = {}
+    for point in sorted(points, key=lambda point: (tasks.index(point.task), -point.bytes_per_row)):
+        found.setdefault((point.task, point.kept), []).append(point)
+    return found
+
+
+def plot_utility(points: list[Point], path: Path) -> Path:
+    """Draw score over bytes a row, logarithmic, a line a task, with the range over seeds."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(8, 5), constrained_layout=True)
+    groups = by_selection(points)
+    for task in dict.fromkeys(task for task, _ in groups):
+        own = [group for (other, _), group in groups.items() if other == task]
+        means = [statistics.mean(point.score for point in group) for group in own]
+        below = [mean - min(point.score for point in group) for mean, group in zip(means, own, strict=True)]
+        above = [max(point.score for point in group) - mean for mean, group in zip(means, own, strict=True)]
+        axis.errorbar([group[0].bytes_per_row for group in own], means, [below, above], label=task, marker="o", markersize=4, capsize=3)
+        for group, mean in zip(own, means, strict=True):
+            axis.annotate(
+                f"{100 * group[0].of_full:.2g} %", (group[0].bytes_per_row, mean), fontsize=7, xytext=(3, 4), textcoords="offset points"
+            )
+    axis.set_xscale("log")
+    axis.set_xlabel("stored bytes a row (beside each point: part of all hidden states in float16)")
+    axis.set_ylabel("score on dev, percent")
+    axis.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path
