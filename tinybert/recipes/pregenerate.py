@@ -136,8 +136,10 @@ def _finished_before(output: Path, identity: dict, overwrite: bool) -> bool:
         raise UserError(
             f"--output_dir {output} holds something else than pregenerated data ({', '.join(strange[:5])}). Name another folder."
         )
+    for folder in [output, *output.glob("epoch_*/")] if ours else []:
+        storage.recover(folder)  # what a run that was killed left half-written
     if overwrite:
-        for path in ours:
+        for path in filter(Path.exists, ours):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         return False
     if not (output / RECORD).is_file():
@@ -156,9 +158,6 @@ def _finished_before(output: Path, identity: dict, overwrite: bool) -> bool:
             + "\n  ".join(changed)
             + "\nName another folder, or replace it with --overwrite_output_dir."
         )
-    storage.recover(output)
-    for epoch in output.glob("epoch_*/"):
-        storage.recover(epoch)
     return bool(record["finished"]) and _is_whole(output, record)
 
 
