@@ -105,7 +105,7 @@ class Batches:
         self._plan: tuple[int, np.ndarray, np.ndarray] | None = None
 
     def step(self, epoch: int, index: int) -> list[Batch]:
-        """This rank's micro-batches of one step, `accumulation` of them."""
+        """This rank's micro-batches of one step: `accumulation` of them, or fewer where the step has no rows for so many."""
         if not 0 <= index < self.steps_per_epoch:
             raise IndexError(f"step {index} of {self.steps_per_epoch}")
         order, steps = self._planned(epoch)
@@ -115,7 +115,7 @@ class Batches:
         total = _sums(lengths)
         width = self.pad_to or int(lengths.max())
         # slots of a step: all ranks of the first micro-batch, then all ranks of the second, ...
-        slots = self.accumulation * self.world
+        slots = min(self.accumulation, -(-len(rows) // self.world)) * self.world
         bounds = np.arange(slots + 1) * len(rows) // slots
         batches = []
         for slot in range(self.rank, slots, self.world):

@@ -130,6 +130,7 @@ class TaskDistillArguments(
         alias=(Alias("temperature", f"{HUAWEI}, {MUD}"),),
         unset=FROM_PRESET,
         above=0,
+        at_most=1e6,
     )
     alpha: float | None = in_losses(
         None,
@@ -155,10 +156,10 @@ class TaskDistillArguments(
     )
 
     intermediate_epochs: float | None = in_optimisation(
-        None, help="num_train_epochs of the intermediate stage", unset="num_train_epochs", above=0
+        None, help="num_train_epochs of the intermediate stage", unset="num_train_epochs", above=0, at_most=1e6
     )
     prediction_epochs: float | None = in_optimisation(
-        None, help="num_train_epochs of the prediction stage", unset="num_train_epochs", above=0
+        None, help="num_train_epochs of the prediction stage", unset="num_train_epochs", above=0, at_most=1e6
     )
     intermediate_learning_rate: float | None = in_optimisation(
         None, help="learning_rate of the intermediate stage", unset="learning_rate", above=0
@@ -166,8 +167,12 @@ class TaskDistillArguments(
     prediction_learning_rate: float | None = in_optimisation(
         None, help="learning_rate of the prediction stage", unset="learning_rate", above=0
     )
-    intermediate_max_steps: int | None = in_optimisation(None, help="max_steps of the intermediate stage", unset="max_steps", at_least=-1)
-    prediction_max_steps: int | None = in_optimisation(None, help="max_steps of the prediction stage", unset="max_steps", at_least=-1)
+    intermediate_max_steps: int | None = in_optimisation(
+        None, help="max_steps of the intermediate stage", unset="max_steps", at_least=-1, at_most=1e9
+    )
+    prediction_max_steps: int | None = in_optimisation(
+        None, help="max_steps of the prediction stage", unset="max_steps", at_least=-1, at_most=1e9
+    )
     intermediate_aug: bool | None = in_data(None, help="use_aug of the intermediate stage", unset="use_aug")
     prediction_aug: bool | None = in_data(None, help="use_aug of the prediction stage", unset="use_aug")
 

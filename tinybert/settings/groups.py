@@ -112,8 +112,10 @@ class OptimisationArguments(Arguments):
         at_least=1,
     )
     learning_rate: float | None = in_optimisation(None, help="peak learning rate", unset=PRESET, above=0)
-    num_train_epochs: float | None = in_optimisation(None, help="passes over the training rows, fractions allowed", unset=PRESET, above=0)
-    max_steps: int = in_optimisation(-1, help="stop after this many updates; above 0 it beats num_train_epochs", at_least=-1)
+    num_train_epochs: float | None = in_optimisation(
+        None, help="passes over the training rows, fractions allowed", unset=PRESET, above=0, at_most=1e6
+    )
+    max_steps: int = in_optimisation(-1, help="stop after this many updates; above 0 it beats num_train_epochs", at_least=-1, at_most=1e9)
     optimizer: str | None = in_optimisation(
         None,
         help="adamw: with bias correction; bertadam: without, as the published PyTorch scripts; adam: with an L2 penalty in place of decay",

@@ -32,14 +32,15 @@ def test_every_row_is_in_an_epoch_exactly_once(world, accumulation, rows, bucket
     seen = []
     for index in range(ranks[0].steps_per_epoch):
         micro = [batch for rank in ranks for batch in rank.step(0, index)]
-        assert len(micro) == world * accumulation
+        assert len({len(rank.step(0, index)) for rank in ranks}) == 1 and len(micro) <= world * accumulation
         assert len({batch.input_ids.shape[1] for batch in micro}) == 1  # one width for the whole step
         for name in ("rows", "tokens", "token_pairs"):
             assert sum(batch.share[name] for batch in micro) == pytest.approx(1, abs=1e-12)
         real = [batch for batch in micro if batch.share["rows"]]
         sizes = [len(batch.rows) for batch in real]
         assert max(sizes) <= 4 and max(sizes) - min(sizes) <= 1
-        assert len(real) == len(micro) or set(sizes) == {1}  # a stand-in only where rows are too few
+        assert len(micro) - len(real) < world  # a stand-in only where a rank has no row while others have
+        assert len(micro) == world * accumulation or set(sizes) == {1}
         assert all(len(batch.rows) == 1 for batch in micro if not batch.share["rows"])
         seen += [row for batch in real for row in batch.rows]
     assert sorted(seen) == list(range(rows))
