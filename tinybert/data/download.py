@@ -130,7 +130,7 @@ def download_task(task: Task, folder: str | Path) -> list[Path]:
         raise DownloadError(f"{task.name} has no published address")
     entry = table[task.name.lower()]
     folder = Path(folder)
-    _refuse_unwritable(folder)
+    refuse_unwritable(folder)
     with _locked(folder):
         storage.recover(folder)
         files = {split.file for name, split in task.splits.items() if name != "train_aug"}
@@ -148,7 +148,12 @@ def download_task(task: Task, folder: str | Path) -> list[Path]:
     return written
 
 
-def _refuse_unwritable(folder: Path) -> None:
+def refuse_unwritable(folder: Path) -> None:
+    """Refuse to download into a folder where nothing may be written.
+
+    Raises:
+        DownloadError: names the folder that stands in the way.
+    """
     there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         raise DownloadError(f"{folder} cannot be written: {'no permission in' if there.is_dir() else 'a file stands at'} {there}.")

@@ -100,7 +100,7 @@ def paddlenlp_models() -> dict[str, dict]:
 
 
 def _from_paddlenlp(name: str, role: str) -> Path:
-    from tinybert.data.download import fetch
+    from tinybert.data.download import fetch, refuse_unwritable
     from tinybert.data.places import model_home
 
     folder = model_home() / name
@@ -115,6 +115,7 @@ def _from_paddlenlp(name: str, role: str) -> Path:
             f"and vocab.txt, `{EMBEDDED}`, or a name such as bert-base-uncased, ernie-3.0-medium-zh, tinybert-6l-768d-v2."
         )
     entry = models[name]
+    refuse_unwritable(folder)
     print(f"{name}: fetching it once into {folder}", file=sys.stderr)
     with storage.lock(model_home() / f".{name.replace('/', '--')}"):
         if (folder / "config.json").is_file():  # another process was faster

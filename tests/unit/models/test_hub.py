@@ -148,6 +148,12 @@ def test_named_model_is_not_fetched_or_fetched_twice(mirror, tmp_path):
             np.testing.assert_array_equal(array, expected[name], err_msg=name)
 
 
+def test_a_home_that_cannot_be_written_is_reported_by_the_name_of_a_lock(mirror, tmp_path, monkeypatch):
+    monkeypatch.setattr("tinybert.data.download.os.access", lambda path, mode: False)
+    with pytest.raises(UserError, match=f"home/{NAME} cannot be written: no permission in {tmp_path}"):
+        hub.resolve(NAME, "student")
+
+
 def test_failed_download_leaves_half_a_model(mirror, tmp_path):
     (tmp_path / "site/paddlenlp/models/transformers/tinybert" / f"{NAME}-vocab.txt").unlink()
     with pytest.raises(UserError, match="404"):
