@@ -135,6 +135,24 @@ def test_layer_weights_of_two_processes_drift_apart_or_away_from_one(world):
         np.testing.assert_allclose(array, alone[name], atol=1e-4 if name in learned else 2e-5, err_msg=name)
 
 
+def test_two_processes_store_knowledge_twice_or_wait_for_ever(world):
+    selection = {"method": "mud", "token_scheme": "attention_no_sep", "keep_tokens": 4, "hidden_scheme": "importance_mask_dynamic"}
+    one, two = world / "stored_one", world / "stored_two"
+
+    def arguments(name: str, batch: int) -> list[str]:
+        return _arguments(world, world / f"out_{name}", batch, **selection, keep_hidden=0.2, cache_knowledge=world / f"knowledge_{name}")
+
+    text = _finish(_launch(world, two, arguments("stored_two", 4)))
+    _alone(world, one, arguments("stored_one", 8))
+    told = text + "".join(path.read_text(errors="replace") for path in two.rglob("workerlog.1"))
+    assert told.count("knowledge_stored_two/train: 45 rows") == 1
+    for stage in ("intermediate", "prediction"):
+        first, second, alone = (_weights(path / f"{stage}_{rank}.npz") for path, rank in ((two, 0), (two, 1), (one, 0)))
+        for name, array in first.items():
+            assert array.tobytes() == second[name].tobytes(), name
+            np.testing.assert_allclose(array, alone[name], atol=1e-4, err_msg=name)
+
+
 def test_general_distillation_on_two_processes_differs_from_one(world):
     shape = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "hidden_size": 12}
     tiny.model_folder(world / "shape", "tinybert", labels=(), num_hidden_layers=2, **shape)
