@@ -12,8 +12,6 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import paddle
-
 from tinybert import runtime
 from tinybert.data.store import TokenStore
 from tinybert.engine import checkpoint
@@ -22,12 +20,10 @@ from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
 from tinybert.knowledge.selection import Selection
-from tinybert.models import hub
-from tinybert.models.configuration import read_config
 from tinybert.models.cut import shape_words
 from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.saving import save_model
-from tinybert.models.students import check_fit, check_positions, fresh_student, parse_init, student_from_teacher
+from tinybert.models.students import check_fit, check_positions
 from tinybert.models.trace import Needs
 from tinybert.objectives.layer_weights import check_solver
 from tinybert.objectives.trained_layer import TrainedLayer
@@ -35,6 +31,7 @@ from tinybert.recipes.announce import announce, check_type, describe_model, reco
 from tinybert.recipes.continuing import finished_before, refuse_inputs_inside
 from tinybert.recipes.evaluate import held_out_loss, score, write_predictions
 from tinybert.recipes.pruning_on_the_way import PruningOnTheWay, pruning_of, refuse_processes
+from tinybert.recipes.run_student import make_student, student_depth
 from tinybert.recipes.space import refuse_full_disk
 from tinybert.recipes.stage_objective import Learned, compares_scores, prediction_of, stage_objective
 from tinybert.recipes.task_data import TaskData, announce_outputs, check_predictable, preset_metric, splits_for, task_of
@@ -59,7 +56,7 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         return
     choice = infer_stage(arguments, given, spelled)
     task = task_of(arguments)
-    resolved = resolve(arguments, given, choice.stage, task.name, not task.is_pair, task.regression, _student_depth(arguments))
+    resolved = resolve(arguments, given, choice.stage, task.name, not task.is_pair, task.regression, student_depth(arguments))
     if "prediction" in resolved.stages:
         task = preset_metric(task, resolved["prediction"])
     if do.predict:
@@ -97,7 +94,7 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         if stage == "prediction" and len(choice.stages) > 1:
             student = load_classifier(str(output / FOLDERS["intermediate"][0]), labels=task.labels, needs_head=False, role="student")
         else:
-            student = _make_student(arguments, teacher, task.labels)
+            student = make_student(arguments, teacher, task.labels)
         if not arguments.student_init:
             check_type("student", "model_type", arguments, given, student)
         _Stage(arguments, resolved, runs[stage], task, teacher, student, device).run()
@@ -107,45 +104,6 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         best = load_classifier(str(output / FOLDERS["prediction"][0]), labels=task.labels, needs_head=True)
         data = TaskData.find(task, arguments, list(task.test_splits), best.tokenizer, settings.max_seq_length)
         write_predictions(output, best.model, data, settings.eval_batch_size)
-
-
-def _make_student(arguments, teacher: RunTeacher | None, labels: tuple[str, ...]) -> LoadedModel:
-    """The student as the command line describes it: a checkpoint, layers of the teacher, or a shape."""
-    outputs = max(1, len(labels))
-    paddle.seed(runtime.derive_seed(arguments.seed, "student"))
-    if arguments.student_model_name_or_path is not None:
-        return load_classifier(
-            arguments.student_model_name_or_path,
-            labels=labels,
-            needs_head=False,
-            do_lower_case=arguments.do_lower_case,
-            role="student",
-        )
-    if teacher is None:
-        raise UserError("a fresh student takes its vocabulary from a teacher: give --teacher_path, or a student's folder.")
-    if arguments.student_init is not None:
-        source = teacher.load()
-        return student_from_teacher(source, parse_init(arguments.student_init, source.config.num_hidden_layers), outputs)
-    return fresh_student(
-        teacher.known,
-        outputs,
-        model_type=arguments.model_type,
-        layers=arguments.student_layers,
-        hidden=arguments.student_hidden,
-        heads=arguments.student_heads,
-        ffn=arguments.student_ffn,
-        seed=arguments.seed,
-    )
-
-
-def _student_depth(arguments) -> int | None:
-    """The student's number of layers, where the preset has numbers for each depth; None where it is not asked or not known yet."""
-    if arguments.preset != "emd":
-        return None
-    if arguments.student_model_name_or_path is None:
-        return arguments.student_layers or len(parse_init(arguments.student_init, sys.maxsize))
-    layers = read_config(hub.resolve(arguments.student_model_name_or_path, "student")).get("num_hidden_layers")
-    return layers if isinstance(layers, int) else None  # anything else is refused when the student is loaded
 
 
 @dataclass

@@ -1,0 +1,58 @@
+"""The student of a task distillation run, as its command line describes it."""
+
+from __future__ import annotations
+
+import sys
+
+import paddle
+
+from tinybert import runtime
+from tinybert.errors import UserError
+from tinybert.models import hub
+from tinybert.models.configuration import read_config
+from tinybert.models.loading import LoadedModel, load_classifier
+from tinybert.models.students import fresh_student, parse_init, student_from_teacher
+from tinybert.recipes.teacher_source import RunTeacher
+
+
+def make_student(arguments, teacher: RunTeacher | None, labels: tuple[str, ...]) -> LoadedModel:
+    """A checkpoint, layers of the teacher, or a shape.
+
+    Raises:
+        UserError: no teacher to take a vocabulary from, or a checkpoint that cannot be read.
+    """
+    outputs = max(1, len(labels))
+    paddle.seed(runtime.derive_seed(arguments.seed, "student"))
+    if arguments.student_model_name_or_path is not None:
+        return load_classifier(
+            arguments.student_model_name_or_path,
+            labels=labels,
+            needs_head=False,
+            do_lower_case=arguments.do_lower_case,
+            role="student",
+        )
+    if teacher is None:
+        raise UserError("a fresh student takes its vocabulary from a teacher: give --teacher_path, or a student's folder.")
+    if arguments.student_init is not None:
+        source = teacher.load()
+        return student_from_teacher(source, parse_init(arguments.student_init, source.config.num_hidden_layers), outputs)
+    return fresh_student(
+        teacher.known,
+        outputs,
+        model_type=arguments.model_type,
+        layers=arguments.student_layers,
+        hidden=arguments.student_hidden,
+        heads=arguments.student_heads,
+        ffn=arguments.student_ffn,
+        seed=arguments.seed,
+    )
+
+
+def student_depth(arguments) -> int | None:
+    """The student's number of layers, where the preset has numbers for each depth; None where it is not asked or not known yet."""
+    if arguments.preset != "emd":
+        return None
+    if arguments.student_model_name_or_path is None:
+        return arguments.student_layers or len(parse_init(arguments.student_init, sys.maxsize))
+    layers = read_config(hub.resolve(arguments.student_model_name_or_path, "student")).get("num_hidden_layers")
+    return layers if isinstance(layers, int) else None  # anything else is refused when the student is loaded
