@@ -105,7 +105,8 @@ class LayerMap:
             if not (0 <= s <= self.student_layers and 0 <= t <= self.teacher_layers):
                 raise UserError(
                     f"{shape}: the pair {s}:{t} lies outside.\nStudent entries go from 0 to {self.student_layers}, teacher "
-                    f"entries from 0 to {self.teacher_layers}; entry 0 is the embedding.\nChoose another --layer_map."
+                    f"entries from 0 to {self.teacher_layers}; entry 0 is the embedding.\n"
+                    "Choose other pairs (--layer_map; with --method mud --s_layer_indices and --t_layer_indices)."
                 )
             if (s == 0) != (t == 0):
                 raise UserError(f"{shape}: the pair {s}:{t} mixes an embedding with a layer.\nEntry 0 pairs only with entry 0.")
