@@ -101,7 +101,7 @@ def _wait_until_it_listens(process: subprocess.Popen) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs Linux' /proc to see the handlers of another process")
-@pytest.mark.parametrize(("number", "later"), [(signal.SIGINT, 0.0), (signal.SIGTERM, 0.0), (signal.SIGINT, 0.7), (signal.SIGTERM, 1.5)])
+@pytest.mark.parametrize(("number", "later"), [(signal.SIGINT, 0.0), (signal.SIGTERM, 0.0), (signal.SIGINT, 0.3), (signal.SIGTERM, 0.6)])
 def test_a_signal_during_imports_ends_in_a_traceback(world, tmp_path, number, later):
     process = _start(world, tmp_path / "run", "--max_steps=100000")
     _wait_until_it_listens(process)
