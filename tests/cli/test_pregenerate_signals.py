@@ -29,11 +29,11 @@ def alive(pid: int) -> bool:
 def test_sigterm_keeps_whole_shards_and_leaves_no_process(tmp_path):
     write_corpus(tmp_path / "text")
     text = (tmp_path / "text").read_text() + "\n"
-    (tmp_path / "text").write_text(text * (1 + (5 << 20) // len(text)))  # enough for two processes
+    (tmp_path / "text").write_text(text * (1 + (9 << 18) // len(text)))  # enough for two processes
     (tmp_path / "vocab.txt").write_text("\n".join(word_pieces().vocabulary) + "\n")
     line = [sys.executable, "-m", "tinybert", "pregenerate", "--train_corpus", str(tmp_path / "text")]
     line += ["--bert_model", str(tmp_path / "vocab.txt"), "--output_dir", str(tmp_path / "out"), "--num_workers", "2"]
-    process = subprocess.Popen([*line, "--epochs_to_generate", "50"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen([*line, "--epochs_to_generate", "30"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     limit = time.monotonic() + 60
     while not (tmp_path / "out/epoch_2").is_dir() and process.poll() is None and time.monotonic() < limit:
         time.sleep(0.02)
@@ -46,6 +46,6 @@ def test_sigterm_keeps_whole_shards_and_leaves_no_process(tmp_path):
     while any(map(alive, workers)) and time.monotonic() < limit:
         time.sleep(0.05)
     assert len(workers) >= 2 and not any(map(alive, workers))
-    again = subprocess.run([*line, "--epochs_to_generate", "50"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    again = subprocess.run([*line, "--epochs_to_generate", "30"], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert again.returncode == 0 and "shards of an earlier run" in again.stdout, again.stderr
-    assert open_pregenerated(tmp_path / "out").epochs == 50
+    assert open_pregenerated(tmp_path / "out").epochs == 30
