@@ -36,9 +36,9 @@ class CorpusTokens:
         # plain arrays over the maps: np.memmap's own indexing is many times slower for single elements
         return cls(*(np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in ("ids", "sentences", "documents")))
 
-    def document_starts(self) -> np.ndarray:
-        """The token each document begins with, and the end of the last, int64 `[documents + 1]`."""
-        return self.sentences[self.documents]
+    def document_starts(self, begin: int, end: int) -> np.ndarray:
+        """The token each document from `begin` to `end` (without it) begins with, and the end of the last, int64 `[end - begin + 1]`."""
+        return self.sentences[self.documents[begin : end + 1]]
 
 
 @dataclass

@@ -18,7 +18,7 @@ from tinybert.data.layout import Flat
 from tinybert.data.row_writer import RowWriter
 from tinybert.data.tokenizer import WordPiece
 
-BLOCK_TOKENS = 1 << 18  # corpus tokens that become rows together, in memory
+BLOCK_TOKENS = 1 << 16  # corpus tokens that become rows together, in memory
 SHARDS = 16  # of an epoch, unless they would be smaller or larger than this many corpus tokens
 SMALLEST, LARGEST = 1 << 21, 1 << 26
 ROWS = "rows.json"  # of a shard that becomes JSON lines
@@ -26,12 +26,13 @@ ROWS = "rows.json"  # of a shard that becomes JSON lines
 
 @dataclass(frozen=True)
 class Shard:
-    """Documents `begin` to `end` (without it) of one epoch."""
+    """Documents `begin` to `end` (without it) of one epoch, and their tokens in the corpus."""
 
     epoch: int
     number: int
     begin: int
     end: int
+    tokens: int
 
     @property
     def name(self) -> str:
@@ -41,16 +42,18 @@ class Shard:
 
 def plan(corpus: CorpusTokens, epochs: int) -> list[list[Shard]]:
     """The shards of each epoch: cut by the corpus alone, whoever makes them."""
-    starts = corpus.document_starts()
+    starts = corpus.document_starts(0, len(corpus.documents) - 1)
     size = min(max(int(starts[-1]) // SHARDS, SMALLEST), LARGEST)
-    bounds = _cuts(starts, 0, len(starts) - 1, size)
-    return [[Shard(epoch, i, begin, end) for i, (begin, end) in enumerate(bounds)] for epoch in range(epochs)]
+    cuts = _cuts(starts, size)
+    return [
+        [Shard(epoch, i, begin, end, int(starts[end] - starts[begin])) for i, (begin, end) in enumerate(cuts)] for epoch in range(epochs)
+    ]
 
 
-def _cuts(starts: np.ndarray, begin: int, end: int, size: int) -> list[tuple[int, int]]:
-    """Ranges of documents that hold about `size` tokens each."""
-    marks = np.arange(starts[begin], starts[end], size)
-    cuts = np.unique(np.concatenate([begin + np.searchsorted(starts[begin:end], marks, "left"), [end]]))
+def _cuts(starts: np.ndarray, size: int) -> list[tuple[int, int]]:
+    """Ranges of documents that hold about `size` tokens each; `starts` of the documents, and the end of the last."""
+    marks = np.arange(starts[0], starts[-1], size)
+    cuts = np.unique(np.append(np.searchsorted(starts[:-1], marks, "left"), len(starts) - 1))
     return list(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True))
 
 
@@ -68,11 +71,10 @@ class ShardMaker:
 
     def __call__(self, shard: Shard) -> tuple[Shard, dict]:
         """Write a shard, whole or not at all; returns it with what its `meta.json` says."""
-        corpus = CorpusTokens.map(self.tokens)  # opened for each shard, so that pages read for the last one are given back
         with storage.new_folder(self.output / shard.name, replace=True) as new:
             write = _write_json if self.as_json else _write_arrays
             counts: dict[str, int] = {}
-            meta = write(new, _counted(self._blocks(corpus, shard), counts), self)
+            meta = write(new, _counted(self._blocks(shard), counts), self)
             meta |= {**counts, "max_seq_len": self.cut.max_seq_len, "pad_id": self.tokenizer.pad_id}
             storage.write_json(new / "meta.json", meta)
         return shard, meta
@@ -88,9 +90,11 @@ class ShardMaker:
         except storage.DamagedError:
             return None
 
-    def _blocks(self, corpus: CorpusTokens, shard: Shard) -> Iterator[Block]:
+    def _blocks(self, shard: Shard) -> Iterator[Block]:
         pieces = Pieces(self.tokenizer) if self.masking.active else None
-        for begin, end in _cuts(corpus.document_starts(), shard.begin, shard.end, BLOCK_TOKENS):
+        for first_document, end_document in _cuts(CorpusTokens.map(self.tokens).document_starts(shard.begin, shard.end), BLOCK_TOKENS):
+            begin, end = shard.begin + first_document, shard.begin + end_document
+            corpus = CorpusTokens.map(self.tokens)  # for each block, or the pages of all random second parts would add up
             picked = spans(corpus, begin, end, self.cut, self.seed, shard.epoch)
             rows, first = rows_of(corpus, picked, self.tokenizer, self.cut.max_seq_len)
             masked = None

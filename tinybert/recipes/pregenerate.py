@@ -103,7 +103,8 @@ def pregenerate(arguments, given: set[str], spelled: dict[str, str]) -> None:
         }  # fmt: skip
         storage.write_json(output / RECORD, record)
         shards = plan(tokens, settings.epochs_to_generate)
-        made, new = _make(maker, shards, tokens, workers, stop)
+        del tokens  # its pages count as this process's memory
+        made, new = _make(maker, shards, workers, stop)
         _finish(output, record, shards, made, maker)
     _report(output, _totals(shards, made), new, time.monotonic() - begun)
 
@@ -188,20 +189,17 @@ def _tokenise(output: Path, corpus: TextCorpus, tokenise: Tokenise, workers: Wor
     print(f"tokenised: {tokens:,} word pieces in {seconds:.1f} s, {tokens / seconds:,.0f} tokens/s", flush=True)
 
 
-def _make(
-    maker: ShardMaker, shards: list[list[Shard]], tokens: CorpusTokens, workers: Workers, stop: StopRequest
-) -> tuple[dict[str, dict], int]:
+def _make(maker: ShardMaker, shards: list[list[Shard]], workers: Workers, stop: StopRequest) -> tuple[dict[str, dict], int]:
     """What the `meta.json` of every shard says, by name, and the word pieces made now; shards that are whole already are kept."""
     made = {shard.name: meta for epoch in shards for shard in epoch if (meta := maker.finished(shard)) is not None}
     missing = [shard for epoch in shards for shard in epoch if shard.name not in made]
     if made:
         print(f"kept: {len(made)} shards of an earlier run; {len(missing)} to make", flush=True)
-    starts = tokens.document_starts()
-    progress = TextProgress("Making sequences", sum(int(starts[shard.end] - starts[shard.begin]) for shard in missing), "tokens")
+    progress = TextProgress("Making sequences", sum(shard.tokens for shard in missing), "tokens")
     done = part = 0
     for shard, meta in workers.ordered(maker, missing):
         made[shard.name] = meta
-        done, part = done + meta["tokens"], part + int(starts[shard.end] - starts[shard.begin])
+        done, part = done + meta["tokens"], part + shard.tokens
         progress.show(done, part)
         if stop.signal is not None:
             raise Interrupted(stop.signal, f"{len(made)} shards are kept; the same command goes on")
