@@ -70,13 +70,12 @@ class FinetuneSettings(TaskSettings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class StageSettings(TaskSettings):
-    """Settings of one distillation stage; None where something does not apply to the stage or the method."""
+class LayerSettings(TrainingSettings):
+    """What the inside of a student learns from the inside of its teacher; None where something does not apply to the method."""
 
     method: str
     pad_embedding: str
     teacher_mode: str | None
-    teacher_head: str | None
 
     layer_map: str | None
     projection: str | None
@@ -89,6 +88,13 @@ class StageSettings(TaskSettings):
     attention_reduction: str | None
     attention_heads: str | None
     hidden_reduction: str | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StageSettings(LayerSettings, TaskSettings):
+    """Settings of one distillation stage; None where something does not apply to the stage or the method."""
+
+    teacher_head: str | None
 
     use_pred: bool | None
     T: float | None
@@ -131,26 +137,11 @@ class StageSettings(TaskSettings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GeneralSettings(TrainingSettings):
+class GeneralSettings(LayerSettings):
     """Settings of general distillation; None where something does not apply to the method."""
 
-    method: str
     sequences: str | None
     held_out_sequences: int
-    pad_embedding: str
-    teacher_mode: str
-
-    layer_map: str | None
-    projection: str | None
-    use_embedding: bool | None
-    use_rep: bool | None
-    use_att: bool | None
-    embedding_weight: float | None
-    hidden_weight: float | None
-    attention_weight: float | None
-    attention_reduction: str | None
-    attention_heads: str | None
-    hidden_reduction: str | None
 
     relation_weight: float
     relation_heads: int | None
