@@ -25,9 +25,11 @@ def world(tmp_path_factory) -> Path:
     """Rows and a model; one model whose classifier is not finite."""
     root = tmp_path_factory.mktemp("signals")
     (root / "SST-2").mkdir()
-    rows = "".join(f"word{i % 30} word{(7 * i) % 30}\t{i % 2}\n" for i in range(40))
-    for name in ("train", "dev"):
-        (root / "SST-2" / f"{name}.tsv").write_text("sentence\tlabel\n" + rows)
+    (root / "long" / "SST-2").mkdir(parents=True)
+    rows = [f"word{i % 30} word{(7 * i) % 30}\t{i % 2}\n" for i in range(8000)]
+    for folder, train in (("SST-2", 40), ("long/SST-2", 8000)):
+        for name, count in (("train", train), ("dev", 40)):
+            (root / folder / f"{name}.tsv").write_text("sentence\tlabel\n" + "".join(rows[:count]))
     tiny.model_folder(root / "model", labels=("0", "1"))
     tiny.model_folder(root / "broken", labels=("0", "1"))
     weights = read_pdparams(root / "broken" / "model_state.pdparams")
@@ -73,7 +75,8 @@ def test_a_signal_loses_the_state_or_the_exit_code(world, tmp_path, number):
 
 
 def test_a_second_signal_is_ignored(world, tmp_path):
-    process = _start(world, tmp_path / "run", "--max_steps=100000", "--gradient_accumulation_steps=2000", "--checkpoint_minutes=1000")
+    long_step = f"--data_dir={world / 'long' / 'SST-2'}", "--gradient_accumulation_steps=2000"
+    process = _start(world, tmp_path / "run", "--max_steps=100000", "--checkpoint_minutes=1000", *long_step)
     started = tmp_path / "run" / "vdl" / "finetune"  # logs are open, so the first of many long steps is under way
     for _ in range(1200):
         if started.is_dir():
