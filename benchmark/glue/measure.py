@@ -6,7 +6,7 @@ already have a line are left out; one that was stopped resumes. So the same comm
     python benchmark/glue/measure.py benchmark/glue/plans/table.yaml --data ~/data --runs runs/glue --parallel 2
 
 A plan's keys: `seeds` (default [42]); `tasks`: task -> values; `common`: arguments of every run; `rows`: name -> `script`, `args`, and
-if it differs `tasks`, `seeds` and `before` (commands that run first, each as {script, args, makes: a path that exists when it is done}).
+if it differs `tasks`, `seeds`, `common` and `before` (commands that run first, each as {script, args, makes: a path that exists when it is done}).
 Known names are also {task}, {seed}, {runs}, {out} and {row}.
 """
 
@@ -64,7 +64,8 @@ def expand(path: Path, runs: Path) -> Iterator[Run]:
                     return [*command["script"].split(), *f"{command['args']} {common}".format(**names).split()]
 
                 first = [(filled(step), step["makes"].format(**names)) for step in row.get("before", [])]
-                last = filled(row, f"{plan.get('common', '')} --task_name {task} --seed {seed} --output_dir {out} --resume auto")
+                last = filled(row, f"{row.get('common', plan.get('common', ''))} --task_name {task} --seed {seed} --output_dir {out}")
+                last += [] if "--do_eval" in last else ["--resume", "auto"]
                 yield Run(path.stem, name, task, seed, out, (*first, (last, None)))
 
 
@@ -78,21 +79,28 @@ def finished(results: Path) -> set[tuple]:
 
 def line_of(run: Run, runs: Path, seconds: float) -> dict:
     """What is kept of a finished run: arguments, hashes, updates, scores, time; no path of this machine."""
-    record = json.loads((run.out / "run.json").read_text(encoding="utf-8"))
     results = json.loads((run.out / "eval_results.json").read_text(encoding="utf-8"))
+    line = {"plan": run.plan, "row": run.row, "task": run.task, "seed": run.seed}
+    if "evaluation" in results:  # --do_eval: a model as it is
+        line["scores"] = results["evaluation"]["scores"]
+    else:
+        line |= _training(json.loads((run.out / "run.json").read_text(encoding="utf-8")), results)
+    return line | {
+        "seconds": round(seconds, 1),
+        "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "arguments": " ".join(word.replace(str(runs), "runs") for word in run.commands[-1][0]),
+    }
+
+
+def _training(record: dict, results: dict) -> dict:
+    """What run.json and eval_results.json say of a run's training, scores of the last model included."""
     stages = [stage for stage in ("finetune", "intermediate", "prediction") if stage in record]
     last = record[stages[-1]]
     model = last["models"].get("student") or last["models"]["model"]
-    arguments = [word.replace(str(runs), "runs") for word in run.commands[-1][0]]
     return {
-        "plan": run.plan,
-        "row": run.row,
-        "task": run.task,
-        "seed": run.seed,
         "scores": results[stages[-1]]["final"],
         "updates": {stage: record[stage]["total_steps"] for stage in stages},
         "training_seconds": {stage: record[stage].get("seconds") for stage in stages},
-        "seconds": round(seconds, 1),
         "parameters": model["parameters"],
         "shape": [model["layers"], model["hidden"], model["heads"]],
         "teacher_sha256": last["models"].get("teacher", {}).get("sha256"),
@@ -100,8 +108,6 @@ def line_of(run: Run, runs: Path, seconds: float) -> dict:
         "knowledge": _knowledge(record[stages[0]]),
         "threads": last["threads"],
         "versions": last["versions"],
-        "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "arguments": " ".join(arguments),
     }
 
 

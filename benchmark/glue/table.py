@@ -27,9 +27,10 @@ TABLES = {
     "main": ("teachers", "table"),
     "ablations": ("table", "ablations"),
     "emd": ("table", "emd"),
+    "rosita": ("table", "rosita"),
 }
 # rows of a table that stand for something else than a result of it
-LEFT_OUT = {"ablations": ("no teacher", "logits only"), "emd": ("no teacher", "logits only")}
+LEFT_OUT = dict.fromkeys(("ablations", "emd", "rosita"), ("no teacher", "logits only"))
 TASKS = ("CoLA", "MRPC", "RTE", "STS-B", "SST-2")
 
 
