@@ -6,8 +6,8 @@ already have a line are left out; one that was stopped resumes. So the same comm
     python benchmark/glue/measure.py benchmark/glue/plans/table.yaml --data ~/data --runs runs/glue --parallel 2
 
 A plan's keys: `seeds` (default [42]); `tasks`: task -> values; `common`: arguments of every run; `rows`: name -> `script`, `args`, and
-if it differs `tasks`, `seeds`, `common` and `before` (commands that run first, each as {script, args, makes: a path that exists when it is done}).
-Known names are also {task}, {seed}, {runs}, {out} and {row}.
+if it differs `tasks`, `seeds`, `common` and `before` (commands that run first, each as {script, args, makes: a path that exists when it
+is done}). Known names are also {task}, {seed}, {runs}, {out} and {row}.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import shutil
 import signal
 
 import numpy as np
+import paddle
 import pytest
 
 from tests import tiny
@@ -19,7 +20,7 @@ from tinybert.errors import Interrupted, UserError
 from tinybert.models.cut import shape_words
 from tinybert.models.hub import resolve
 from tinybert.models.loading import load_as_it_is, load_classifier
-from tinybert.models.trace import base_of
+from tinybert.models.trace import base_of, layers_of
 from tinybert.prune.importance import FOLDER, SCORES, read_importance
 from tinybert.recipes.prune import prune as recipe
 from tinybert.settings.prune import PruneArguments
@@ -66,6 +67,32 @@ def test_scores_lie_elsewhere_or_do_not_say_where_they_come_from(scored):
     assert (facts["task"], facts["mode"], facts["batches"], facts["data"]["split"]) == ("demo", "eval", 6, "train")
     assert facts["model"]["sha256"] == record(scored, "importance")["models"]["model"]["sha256"]
     assert record(scored, "importance")["finished"] and "learning_rate" not in record(scored, "importance")["settings"]
+
+
+def test_scores_differ_from_those_of_plain_backward_passes(teacher, tmp_path, monkeypatch):
+    from tinybert.recipes import importance
+
+    real, seen = importance.task_loss_gradients, []
+
+    def remembers(model, inputs):
+        seen.append(inputs)
+        return real(model, inputs)
+
+    monkeypatch.setattr(importance, "task_loss_gradients", remembers)
+    finetune("--model_name_or_path", teacher, *PASS, "--max_steps", "3", "--output_dir", tmp_path)
+    scores, _ = read_importance(tmp_path / FOLDER)
+    model = load(teacher).model  # PaddleNLP's own forward pass, nothing frozen
+    model.eval()
+    sums = {f"layers.{i}.linear1": 0.0 for i in range(4)}
+    for inputs in seen:
+        logits = model(inputs.input_ids, token_type_ids=inputs.token_type_ids, attention_mask=inputs.attention_mask)
+        paddle.nn.functional.cross_entropy(logits, inputs.labels).backward()
+        for i in range(4):
+            sums[f"layers.{i}.linear1"] += np.abs(layers_of(model)[i].linear1.weight.grad.numpy())
+        model.clear_gradients()
+    for i, (name, total) in enumerate(sums.items()):
+        expected = np.abs(total * layers_of(model)[i].linear1.weight.numpy())
+        np.testing.assert_allclose(scores[name], expected, atol=1e-4 * expected.max())
 
 
 def test_a_pass_that_was_stopped_counts_a_batch_twice_or_not_at_all(scored, tmp_path, monkeypatch):

@@ -83,14 +83,28 @@ class _LayerNorm(PyLayer):
 
 
 def normalise(norm: nn.LayerNorm, x: Tensor) -> Tensor:
-    """Layer normalisation of `[..., D]` over its last axis.
+    """Layer normalisation of `[..., D]` over its last axis, on any device.
+
+    Paddle 3.3's gradient for `x` is wrong on the CPU where the norm's weight is frozen and `x` is not: a frozen weight is lent a twin
+    that is not frozen.
 
     Source: Ba et al. 2016.
     """
-    trained = paddle.is_grad_enabled() and not (x.stop_gradient or norm.weight.stop_gradient or norm.bias.stop_gradient)
-    if trained and applies(x) and len(norm.weight.shape) == 1:
-        return _LayerNorm.apply(x, norm.weight, norm.bias, norm._epsilon)
-    return norm(x)
+    if not paddle.is_grad_enabled() or x.stop_gradient:
+        return norm(x)
+    weight, bias = _unfrozen(norm.weight), _unfrozen(norm.bias)
+    if applies(x) and len(weight.shape) == 1:
+        return _LayerNorm.apply(x, weight, bias, norm._epsilon)
+    return F.layer_norm(x, weight.shape, weight, bias, norm._epsilon)
+
+
+def _unfrozen(parameter: Tensor) -> Tensor:
+    """The parameter, or where it is frozen the same values as a leaf that takes a gradient nobody reads."""
+    if not parameter.stop_gradient:
+        return parameter
+    twin = parameter.detach()
+    twin.stop_gradient = False
+    return twin
 
 
 def expanded_mask(mask: Tensor, heads: int) -> Tensor:

@@ -69,13 +69,29 @@ def test_layer_normalisation_with_other_values_or_gradients():
         assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_a_frozen_layer_norm_that_gets_a_gradient():
+@pytest.mark.parametrize("ours", ["0", "1"])
+@pytest.mark.parametrize("frozen", [("weight",), ("bias",), ("weight", "bias")])
+def test_a_frozen_layer_norm_that_changes_the_gradient_of_what_lies_before_it(frozen, ours, monkeypatch):
+    monkeypatch.setenv("TINYBERT_CPU_OPS", ours)
+    paddle.seed(2)
     norm = nn.LayerNorm(8)
-    norm.weight.stop_gradient = True
-    x = paddle.randn([3, 8])
-    x.stop_gradient = False
-    cpu_ops.normalise(norm, x).sum().backward()
-    assert norm.weight.grad is None
+    norm.weight.set_value(paddle.randn([8]))
+    x, pull = paddle.randn([3, 8]), paddle.randn([3, 8])
+
+    def gradient() -> np.ndarray:
+        leaf = x.clone().detach()
+        leaf.stop_gradient = False
+        norm.clear_gradients()
+        cpu_ops.normalise(norm, leaf).backward(pull)
+        return leaf.grad.numpy()
+
+    whole = gradient()
+    norm.clear_gradients()
+    for name in frozen:
+        getattr(norm, name).stop_gradient = True
+    assert np.allclose(gradient(), whole, atol=1e-5)
+    for name in frozen:
+        assert not getattr(norm, name).grad.numpy().any()  # as it was left: zeros
 
 
 @pytest.fixture
