@@ -15,9 +15,10 @@ _SEPARATORS = {"\t": "tabs", ",": "commas"}
 
 @dataclass(slots=True)
 class Fields:
-    """One row as text; None where the split has no such column. `line` is where it begins."""
+    """One row as text; None where the split has no such column. `line` is where it begins, `raw` is the row as it stands there."""
 
     line: int
+    raw: str
     text_a: str
     text_b: str | None
     label: str | None
@@ -30,14 +31,15 @@ def column_names(path: Path, split: Split) -> list[str]:
     Raises:
         UserError: the file cannot be read.
     """
-    for _, record in records(Source(path), split.format, split.quoted):
+    for _, record, _ in records(Source(path), split.format, split.quoted):
         if record:
             return [name.strip() for name in record] if split.header or isinstance(record, dict) else []
     return []
 
 
 class FieldReader:
-    """The rows of one file, in order; `short` counts rows left out for having too few columns.
+    """The rows of one file, in order; `short` counts rows left out for having too few columns, `header` is the first line where it
+    names columns, `picked` the positions of text_a, text_b, label and index.
 
     `is_label` tells a header from a row: a first line with a label where the header should name the label's column is
     refused.
@@ -48,7 +50,8 @@ class FieldReader:
         self.split, self.task_name, self.is_label = split, task_name, is_label
         self.short = 0
         self.width: int | None = None  # of the header, or of the first row
-        self.picked: list[int | None] = []  # the positions of text_a, text_b, label and index
+        self.picked: list[int | None] = []
+        self.header = ""
 
     def __iter__(self) -> Iterator[Fields]:
         """Yields rows.
@@ -58,18 +61,19 @@ class FieldReader:
                 with file, line and what to do.
         """
         blank = 0  # line number of a blank line, which is fine at the end of the file only
-        for number, record in records(self.source, self.split.format, self.split.quoted):
+        for number, record, raw in records(self.source, self.split.format, self.split.quoted):
             if self._blank(record):
                 blank = blank or number
                 continue
             if blank:
                 raise self.source.error(blank, "a blank line between rows", "a row", "Delete the line.")
             if isinstance(record, dict):
-                yield Fields(number, *self._of_object(record, number))
+                yield Fields(number, raw, *self._of_object(record, number))
             elif self.width is None and self.split.header:
                 self._take_header(record, number)
+                self.header = raw
             elif self._fits(record, number):
-                yield Fields(number, *(None if at is None else record[at] for at in self.picked))
+                yield Fields(number, raw, *(None if at is None else record[at] for at in self.picked))
 
     def _blank(self, record: Record) -> bool:
         if isinstance(record, dict):

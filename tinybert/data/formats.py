@@ -39,8 +39,8 @@ def format_of(path: Path) -> str:
     return _BY_SUFFIX[suffix]
 
 
-def records(source: Source, form: str, quoted: bool) -> Iterator[tuple[int, Record]]:
-    """The records of a file, each with the number of the line it begins on; a blank line is an empty record.
+def records(source: Source, form: str, quoted: bool) -> Iterator[tuple[int, Record, str]]:
+    """The records of a file: the line each begins on, its content, and its text as it stands there; a blank line is an empty record.
 
     `form` is one of `FORMATS`. With `quoted`, fields of TSV and CSV may stand in double quotes (RFC 4180) and hold
     delimiters and line ends; without, quotes are text.
@@ -56,15 +56,22 @@ def records(source: Source, form: str, quoted: bool) -> Iterator[tuple[int, Reco
 # === Delimited text ===
 
 
-def _split(source: Source, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    for number, line in source.lines():
-        line = line.removesuffix("\n").removesuffix("\r")
-        yield number, line.split(delimiter) if line else []
+def _split(source: Source, delimiter: str) -> Iterator[tuple[int, list[str], str]]:
+    for number, raw in source.lines():
+        line = raw.removesuffix("\n").removesuffix("\r")
+        yield number, line.split(delimiter) if line else [], raw
 
 
-def _quoted(source: Source, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _quoted(source: Source, delimiter: str) -> Iterator[tuple[int, list[str], str]]:
     csv.field_size_limit(LIMIT)  # of the whole process; its own limit of 128 KiB would refuse long documents
-    reader = csv.reader((line for _, line in source.lines()), delimiter=delimiter, strict=True)
+    taken: list[str] = []  # the lines of the row that is being read
+
+    def lines() -> Iterator[str]:
+        for _, line in source.lines():
+            taken.append(line)
+            yield line
+
+    reader = csv.reader(lines(), delimiter=delimiter, strict=True)
     while True:
         number = reader.line_num + 1
         try:
@@ -74,7 +81,8 @@ def _quoted(source: Source, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         except csv.Error as error:
             advice = "Close every double quote and double those inside a field, or read quotes as text with --quoting none."
             raise source.error(number, f"a row that cannot be read ({error})", "fields as RFC 4180 writes them", advice) from None
-        yield number, row
+        yield number, row, "".join(taken)
+        taken.clear()
 
 
 # === JSON ===
@@ -92,17 +100,17 @@ def _kind(value: object) -> str:
     return "list" if isinstance(value, list) else "null" if value is None else "text, number or truth value"
 
 
-def _json_lines(source: Source) -> Iterator[tuple[int, Record]]:
+def _json_lines(source: Source) -> Iterator[tuple[int, Record, str]]:
     for number, line in source.lines():
         if not line.strip(_BLANKS):
-            yield number, []
+            yield number, [], line
             continue
         try:
             value = _DECODER.decode(line)
         except (ValueError, RecursionError) as error:
             advice = "Write one JSON object per line, or say --file_format json if the file is one array."
             raise source.error(number, f"no JSON ({_reason(error)})", "one JSON object", advice) from None
-        yield number, _object(source, number, value)
+        yield number, _object(source, number, value), line
 
 
 def _reason(error: Exception) -> str:
@@ -125,15 +133,16 @@ class _Array:
             if self.held or not self._more():
                 return self.held[:1]
 
-    def items(self) -> Iterator[tuple[int, Record]]:
-        """The objects, each with the line it begins on."""
+    def items(self) -> Iterator[tuple[int, Record, str]]:
+        """The objects, each with the line it begins on and its text."""
         if self.mark() not in ("[", ""):
             raise self._error("no bracket at the beginning", "a JSON array of objects: [{...}, {...}]")
         self._drop(1)
         following = self.mark()
         while following and following != "]":
             number = self.line
-            yield number, _object(self.source, number, self._item())
+            value, raw = self._item()
+            yield number, _object(self.source, number, value), raw
             following = self.mark()
             if following == ",":
                 self._drop(1)
@@ -146,7 +155,7 @@ class _Array:
             if self.mark():
                 raise self._error("text below the closing bracket", "the end of the file")
 
-    def _item(self) -> object:
+    def _item(self) -> tuple[object, str]:
         while True:
             try:
                 value, end = _DECODER.raw_decode(self.held)
@@ -157,8 +166,9 @@ class _Array:
                     continue  # the window may end inside the object
                 number = self.line + self.held.count("\n", 0, getattr(error, "pos", 0))
                 raise self._error(f"no JSON ({getattr(error, 'msg', error)})", "an object", number) from None
+            raw = self.held[:end]
             self._drop(end)
-            return value
+            return value, raw
 
     def _double(self) -> bool:
         before = len(self.held)

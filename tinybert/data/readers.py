@@ -85,36 +85,64 @@ def iter_rows(task: Task, folder: str | Path, split: str, chunk_rows: int = 1638
         UserError: a missing or empty file, broken UTF-8, a wrong number of columns, a missing column or key, an unknown
             label, a score that is not a finite number; with file, line and what to do.
     """
-    path = split_path(task, folder, split)
     columns = task.split(split)
-    values = _Values(task)
-    reader = FieldReader(path, columns, task.name, values.known)
+    used = UsedRows(task, folder, split)
     rows: list[Fields] = []
     labels: list[float] = []
-    count, skipped = 0, 0
-    for row in reader:
-        if columns.label is not None:
-            text = (row.label or "").strip()
-            if text in columns.skipped_labels:
-                skipped += 1
-                continue
-            value = values.of(text)
-            if value is None:
-                raise _wrong_label(reader, task, columns, text, row.line)
+    count = 0
+    for row, value in used:
+        if value is not None:
             labels.append(value)
         rows.append(row)
         if len(rows) == chunk_rows:
-            yield _chunk(task, columns, rows, labels, count, reader.source.bytes_read)
+            yield _chunk(task, columns, rows, labels, count, used.reader.source.bytes_read)
             count += len(rows)
             rows, labels = [], []
     if rows:
-        yield _chunk(task, columns, rows, labels, count, reader.source.bytes_read)
-    if reader.short:
-        print(f"{path}: {reader.short} rows with too few columns were left out", file=sys.stderr)
-    if skipped:
-        print(f"{path}: {skipped} rows labelled {' or '.join(columns.skipped_labels)} were left out", file=sys.stderr)
-    if not count and not rows:
-        raise UserError(f"{path} has no rows{' below its header' if columns.has_header else ''}. Is the file complete?")
+        yield _chunk(task, columns, rows, labels, count, used.reader.source.bytes_read)
+    for line in used.left_out():
+        print(line, file=sys.stderr)
+
+
+class UsedRows:
+    """The rows of a split that are used, in order, each with the value of its label (None where labels are not read).
+
+    `reader` tells about the file: its header, how far it is read. See `iter_rows` for what is refused.
+    """
+
+    def __init__(self, task: Task, folder: str | Path, split: str) -> None:
+        self.path = split_path(task, folder, split)
+        self.task, self.columns = task, task.split(split)
+        self.values = _Values(task)
+        self.reader = FieldReader(self.path, self.columns, task.name, self.values.known)
+        self.skipped = 0
+
+    def __iter__(self) -> Iterator[tuple[Fields, float | None]]:
+        """Yields rows and values; see `iter_rows` for what is raised."""
+        count = 0
+        for row in self.reader:
+            value = None
+            if self.columns.label is not None:
+                text = (row.label or "").strip()
+                if text in self.columns.skipped_labels:
+                    self.skipped += 1
+                    continue
+                value = self.values.of(text)
+                if value is None:
+                    raise _wrong_label(self.reader, self.task, self.columns, text, row.line)
+            count += 1
+            yield row, value
+        if not count:
+            raise UserError(f"{self.path} has no rows{' below its header' if self.columns.has_header else ''}. Is the file complete?")
+
+    def left_out(self) -> list[str]:
+        """What was left out, in words, once all rows are read."""
+        lines = []
+        if self.reader.short:
+            lines.append(f"{self.path}: {self.reader.short} rows with too few columns were left out")
+        if self.skipped:
+            lines.append(f"{self.path}: {self.skipped} rows labelled {' or '.join(self.columns.skipped_labels)} were left out")
+        return lines
 
 
 def iter_labels(path: Path, split: Split, task_name: str) -> Iterator[tuple[int, str]]:

@@ -16,11 +16,12 @@ _RECODE = "Save the file as UTF-8 (for example with iconv)."
 
 
 class Source:
-    """One UTF-8 file, with or without byte-order mark; `bytes_read` grows as it is read."""
+    """One UTF-8 file, with or without byte-order mark; `bytes_read` grows as it is read, `bom` tells whether there was a mark."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.bytes_read = 0
+        self.bom = False
 
     def error(self, number: int, found: str, expected: str, advice: str) -> UserError:
         """The error of line `number`: what was found, what was expected, what to do."""
@@ -39,7 +40,9 @@ class Source:
                 self.bytes_read += len(raw)
                 if len(raw) > LIMIT:
                     raise self.error(number, f"more than {LIMIT >> 20} MiB without a line end", "shorter lines", "Is this a text file?")
-                yield number, self._decoded(raw.removeprefix(_BOM) if number == 1 else raw, number)
+                if number == 1 and raw.startswith(_BOM):
+                    self.bom, raw = True, raw.removeprefix(_BOM)
+                yield number, self._decoded(raw, number)
 
     def blocks(self) -> Iterator[str]:
         """The text in blocks of bounded size, wherever its lines end.
@@ -50,6 +53,8 @@ class Source:
         decoder = codecs.getincrementaldecoder("utf-8-sig")()
         number = 1
         with self._open() as file:
+            self.bom = file.read(len(_BOM)) == _BOM
+            file.seek(0)
             while True:
                 raw = file.read(BLOCK)
                 self.bytes_read += len(raw)

@@ -160,6 +160,20 @@ class WordPiece:
             ids[i] = self._assemble(pieces)
         return ids
 
+    def words(self, text: str) -> list[str]:
+        """The words that word pieces are cut from: cleaned, in lower case and without accents where the model has it so, punctuation
+        apart; the ids of the words one after another are the ids of the text.
+        """
+        pieces = self._cut_at_special(text)
+        found: list[str] = []
+        for piece in [text] if pieces is None else pieces:
+            if pieces is not None and piece in self._special_ids:
+                found.append(piece)
+            else:
+                plain = self._rust.normalizer.normalize_str(self._prepared(piece))
+                found += [word for word, _ in self._rust.pre_tokenizer.pre_tokenize_str(plain)]
+        return found
+
     def _encode(self, texts: list[str]) -> list:
         return self._rust.encode_batch_fast(texts, add_special_tokens=False)
 

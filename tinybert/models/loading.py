@@ -91,7 +91,7 @@ def load_classifier(
         UserError: not a model folder, unreadable or truncated weights, shapes that disagree with the configuration, another number
             of labels than the task's, or a missing head.
     """
-    found = _read(path, role)
+    found = read_folder(path, role)
     arrays, folder, outputs = found.arrays, found.folder, max(1, len(labels))
     _check_head(arrays, outputs, needs_head, labels, folder, role)
     own = labels_of(found.config)
@@ -111,7 +111,7 @@ def load_as_it_is(path: str, role: str = "model") -> tuple[LoadedModel, dict]:
     Raises:
         UserError: as `load_classifier`; or a part of the head is missing.
     """
-    found = _read(path, role)
+    found = read_folder(path, role)
     weight = _head_weight(found.arrays)
     loaded = found.filled(1 if weight is None else weight.shape[-1], labels_of(found.config), None, role)
     if weight is not None:
@@ -127,11 +127,11 @@ def load_encoder(path: str, *, do_lower_case: bool | None = None, role: str = "m
     Raises:
         UserError: not a model folder, unreadable or truncated weights, or shapes that disagree with the configuration.
     """
-    return _read(path, role).filled(None, None, do_lower_case, role)
+    return read_folder(path, role).filled(None, None, do_lower_case, role)
 
 
 @dataclass
-class _Read:
+class ModelFolder:
     """A model folder's content: arrays by PaddleNLP's names, the projections apart."""
 
     folder: Path
@@ -144,6 +144,7 @@ class _Read:
     file: Path
 
     def filled(self, outputs: int | None, labels: tuple[str, ...] | None, do_lower_case: bool | None, role: str) -> LoadedModel:
+        """The model of these weights, with a classifier of so many outputs; None: the encoder alone."""
         model = build(self.kind, self.config, outputs, str(self.folder))
         chosen = f"read as {self.kind.model_type}: {self.reason}"
         report = _fill(model, self.arrays, LoadReport(str(self.file), chosen=chosen), role)
@@ -154,7 +155,12 @@ class _Read:
         return loaded
 
 
-def _read(path: str, role: str) -> _Read:
+def read_folder(path: str, role: str) -> ModelFolder:
+    """Read configuration and weights of what a user names, see `hub.resolve`.
+
+    Raises:
+        UserError: no model folder, or unreadable or truncated weights.
+    """
     folder = resolve(path, role)
     config = read_config(folder)
     source = str(config_file(folder))
@@ -165,7 +171,7 @@ def _read(path: str, role: str) -> _Read:
     arrays, left_over = _in_paddle_names(arrays, kind.base)
     parts = tuple(f"{kind.base}.{name}" for name in ("fit_dense", "share_fit_dense"))
     projections = {name.removeprefix(f"{kind.base}."): arrays.pop(name) for name in list(arrays) if name.startswith(parts)}
-    return _Read(folder, config, kind, reason, arrays, projections, left_over, file)
+    return ModelFolder(folder, config, kind, reason, arrays, projections, left_over, file)
 
 
 def _refuse_half_a_head(report: LoadReport, role: str) -> None:

@@ -122,8 +122,11 @@ def layers_of(model: nn.Layer) -> nn.LayerList:
     return base_of(model).encoder.layers
 
 
-def trace(model: nn.Layer, inputs: Inputs, needs: Needs, head: str | None = None) -> EncoderTrace:
+def trace(model: nn.Layer, inputs: Inputs, needs: Needs, head: str | None = None, at: Tensor | None = None) -> EncoderTrace:
     """Run the encoder as far as `needs` asks and return what it left behind.
+
+    at: int64 `[B]`, one position a row: the last layer that runs is finished there alone, so its hidden entry is `[B, 1, D]`, and its
+    queries and scores are of that position too.
 
     head: how the logits come from the pooled output. None = as the model's class does it; "relu" = classifier(relu(pooled));
     "plain" = classifier(dropout(pooled)).
@@ -144,7 +147,8 @@ def trace(model: nn.Layer, inputs: Inputs, needs: Needs, head: str | None = None
         finish = i < full
         if not finish and i not in needs.scores and i not in needs.qkv:
             break
-        x = _run_layer(layer, x, mask, i, needs, result, finish)
+        rows = None if at is None or i + 1 < full else _at(x, at)
+        x = _run_layer(layer, x, mask, i, needs, result, finish, rows)
         if finish and i + 1 in needs.hidden:
             result.hidden[i + 1] = x
     if needs.pooled or needs.logits:
@@ -163,13 +167,23 @@ def _embed(embeddings: nn.Layer, **inputs: Tensor | None) -> Tensor:
     return cpu_ops.dropout(x, last.p, training)
 
 
-def _run_layer(layer: nn.Layer, x: Tensor, mask: Tensor, index: int, needs: Needs, result: EncoderTrace, finish: bool) -> Tensor | None:
+def _at(x: Tensor, positions: Tensor) -> Tensor:
+    """`[B, T, D]` at one position a row, `[B, 1, D]`."""
+    batch, width, hidden = x.shape
+    return paddle.gather(x.reshape([-1, hidden]), paddle.arange(batch) * width + positions).unsqueeze(1)
+
+
+def _run_layer(
+    layer: nn.Layer, x: Tensor, mask: Tensor, index: int, needs: Needs, result: EncoderTrace, finish: bool, rows: Tensor | None
+) -> Tensor | None:
     """One post-norm encoder layer `[B, T, D] -> [B, T, D]`, in the order of operations of `paddle.nn.TransformerEncoderLayer`.
 
-    With `finish` False it ends after the scores, queries, keys and values that were asked for.
+    With `finish` False it ends after the scores, queries, keys and values that were asked for. With `rows` `[B, R, D]`, some of the
+    positions of x, only their outputs are computed.
     """
     attention = layer.self_attn
-    query = _split_heads(attention.q_proj(x), attention)
+    rows = x if rows is None else rows
+    query = _split_heads(attention.q_proj(rows), attention)
     key = _split_heads(attention.k_proj(x), attention)
     if index in needs.qkv:
         result.query[index], result.key[index] = query, key
@@ -188,7 +202,7 @@ def _run_layer(layer: nn.Layer, x: Tensor, mask: Tensor, index: int, needs: Need
     weights = cpu_ops.dropout(F.softmax(scores), attention.dropout, attention.training)
     context = paddle.matmul(weights, value).transpose([0, 2, 1, 3])
     context = context.reshape([0, 0, attention.num_heads * attention.head_dim])
-    x = cpu_ops.normalise(layer.norm1, x + _drop(layer.dropout1, attention.out_proj(context)))
+    x = cpu_ops.normalise(layer.norm1, rows + _drop(layer.dropout1, attention.out_proj(context)))
     expanded = _drop(layer.dropout, layer.activation(layer.linear1(x)))
     return cpu_ops.normalise(layer.norm2, x + _drop(layer.dropout2, layer.linear2(expanded)))
 

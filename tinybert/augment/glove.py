@@ -1,0 +1,200 @@
+"""GloVe vectors: parsed once into a memory-mapped table, and the nearest words of many words at a time.
+
+A table is a folder below `cache_home()/glove/`, named by the text file's content: `vectors.npy` (float32, every row of length 1),
+`words.txt`, `meta.json`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from tinybert import storage
+from tinybert.data.appending import AppendedArray
+from tinybert.data.places import cache_home
+from tinybert.errors import UserError
+
+FORMAT = 1
+UNKNOWN = "<unk>"  # stands for words outside the table and is nobody's neighbour
+_LINES = 4096  # parsed, or multiplied, at a time
+_QUERIES = 256
+
+
+class GloveTable:
+    """Words and their vectors of length 1, `[V, D]`, most frequent words first; `meta` says where they come from."""
+
+    def __init__(self, words: list[str], vectors: np.ndarray, meta: dict) -> None:
+        self.words, self.vectors, self.meta = words, vectors, meta
+        self.row_of: dict[str, int] = {}
+        for row, word in enumerate(words):
+            self.row_of.setdefault(word, row)
+        self._near: dict[int, np.ndarray] = {}
+
+    def row(self, word: str) -> int | None:
+        """The row of a word, or else of its lower-case form; None where the table has neither."""
+        row = self.row_of.get(word, self.row_of.get(word.lower()))
+        return None if row is None or self.words[row] == UNKNOWN else row
+
+    def neighbours(self, rows: Iterable[int], count: int) -> dict[int, np.ndarray]:
+        """The `count` nearest rows of each row by cosine, nearest first, itself and `<unk>` left out; computed once for each row.
+
+        Products are in float64, so that the order of two neighbours does not depend on which words are asked for together.
+        """
+        wanted = list(dict.fromkeys(rows))
+        new = [row for row in wanted if row not in self._near or len(self._near[row]) < min(count, self._others(row))]
+        for begin in range(0, len(new), _QUERIES):
+            part = new[begin : begin + _QUERIES]
+            self._near.update(zip(part, self._nearest(np.array(part), count), strict=True))
+        return {row: self._near[row][:count] for row in wanted}
+
+    def _others(self, row: int) -> int:
+        return len(self.words) - len({row, self.row_of.get(UNKNOWN, row)})
+
+    def _nearest(self, rows: np.ndarray, count: int) -> Iterator[np.ndarray]:
+        queries = np.asarray(self.vectors[np.sort(rows)], np.float64)[np.argsort(np.argsort(rows))]
+        best = np.empty((len(rows), 0))
+        names = np.empty((len(rows), 0), np.int64)
+        for begin in range(0, len(self.words), _LINES):
+            block = np.asarray(self.vectors[begin : begin + _LINES], np.float64)
+            cosines = queries @ block.T
+            here = np.arange(begin, begin + len(block))
+            cosines[rows[:, None] == here] = -np.inf
+            unknown = self.row_of.get(UNKNOWN, -1) - begin
+            if 0 <= unknown < len(block):
+                cosines[:, unknown] = -np.inf
+            if len(block) > count:
+                kept = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
+                cosines, found = np.take_along_axis(cosines, kept, 1), kept + begin
+            else:
+                found = np.broadcast_to(here, cosines.shape)
+            best, names = np.concatenate([best, cosines], 1), np.concatenate([names, found], 1)
+            if best.shape[1] > 8 * count:
+                best, names = _sorted(best, names, count)
+        best, names = _sorted(best, names, count)
+        return (row_names[np.isfinite(row_best)].astype(np.int32) for row_best, row_names in zip(best, names, strict=True))
+
+
+def _sorted(best: np.ndarray, names: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    order = np.lexsort((names, -best), axis=1)[:, :count]  # of equal cosines the more frequent word first
+    return np.take_along_axis(best, order, 1), np.take_along_axis(names, order, 1)
+
+
+def open_table(path: str | Path, most: int = 0, cache: Path | None = None) -> GloveTable:
+    """The table of a GloVe text file (a word and its numbers per line), its first `most` words, all for 0.
+
+    Parsed now unless an earlier run has done it. Words with a space inside are left out and counted.
+
+    Raises:
+        UserError: no such file, a row of another length, or a row that holds something else than finite numbers; with its line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"--glove_embs {path} is not a file; expected GloVe vectors as text, such as glove.6B.300d.txt")
+    described = {"format": FORMAT, "source_sha256": storage.sha256_of(path), "most": most}
+    key = hashlib.sha256(json.dumps(described).encode()).hexdigest()
+    target = (cache or cache_home()) / "glove" / key
+    try:
+        with storage.lock(target):
+            with contextlib.suppress(storage.DamagedError):
+                return _opened(target)
+            with storage.new_folder(target, replace=True) as new:
+                _parse(path, new, most, described)
+    except OSError as error:
+        raise UserError(
+            f"the cache of word vectors {target.parent} cannot be written: {error}. "
+            "Make room, or let the environment variable TINYBERT_CACHE name another folder."
+        ) from error
+    return _opened(target)
+
+
+def _opened(folder: Path) -> GloveTable:
+    storage.verify(folder)
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    words = (folder / "words.txt").read_text(encoding="utf-8").split("\n")
+    flat = np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False)
+    return GloveTable(words, flat.reshape(len(words), meta["dimension"]), meta)
+
+
+# === Reading the text ===
+
+
+def _parse(path: Path, new: Path, most: int, described: dict) -> None:
+    words: list[str] = []
+    spaced, number = 0, 0
+    with open(path, "rb") as file, AppendedArray(new / "vectors.npy", np.float32) as out:
+        lines = islice(file, most or None)
+        dimension = 0
+        while block := list(islice(lines, _LINES)):
+            dimension = dimension or _dimension(path, block)
+            parted = [_part(path, number + i, line, dimension) for i, line in enumerate(block, 1)]
+            vectors = _numbers(path, [rest for _, rest in parted], dimension, number)
+            kept = [i for i, (word, _) in enumerate(parted) if b" " not in word]
+            spaced += len(parted) - len(kept)
+            words += [parted[i][0].decode("utf-8", "replace") for i in kept]
+            lengths = np.sqrt((vectors**2).sum(1, keepdims=True))
+            out.append((vectors / np.where(lengths > 0, lengths, 1))[kept].ravel())
+            number += len(block)
+    if not words:
+        raise UserError(f"--glove_embs {path} has no rows; expected a word and its numbers on each line")
+    if spaced:
+        print(f"{path}: {spaced} words with a space inside were left out: no sentence has such a word", file=sys.stderr)
+    (new / "words.txt").write_text("\n".join(words), encoding="utf-8", newline="\n")
+    storage.write_json(new / "meta.json", {**described, "rows": len(words), "dimension": dimension, "words_with_spaces": spaced})
+
+
+def _dimension(path: Path, block: list[bytes]) -> int:
+    """Numbers per row: the most frequent count among the first lines, since single words may hold a space."""
+    counts = [line.rstrip().count(b" ") for line in block]
+    if len(block[0].split()) == 2 and max(counts) > 1:
+        raise UserError(f"{path}, line 1: found two fields, which is the header of word2vec's text format. Delete the line.")
+    dimension = max(set(counts), key=counts.count)
+    if dimension < 1:
+        raise UserError(f"{path}, line 1: found no numbers, expected a word and its vector, separated by spaces. Is it a GloVe text file?")
+    return dimension
+
+
+def _part(path: Path, number: int, line: bytes, dimension: int) -> tuple[bytes, bytes]:
+    line = line.rstrip()
+    parts = line.rsplit(b" ", dimension)
+    if len(parts) == dimension + 1:
+        word, rest = parts[0], line[len(parts[0]) + 1 :]
+        if b" " not in word or not all(_is_number(field) for field in word.split(b" ")[1:]):
+            return word, rest
+    raise UserError(
+        f"{path}, line {number}: found {line.count(b' ')} numbers, expected {dimension} as on the other lines.\n"
+        "Is the file complete, and of one dimension? Fetch it again, or delete the line."
+    )
+
+
+def _is_number(field: bytes) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
+
+
+def _numbers(path: Path, rows: list[bytes], dimension: int, before: int) -> np.ndarray:
+    """The vectors of some lines, float64 `[n, D]`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # text that is no number ends the parsing early: the size tells
+        flat = np.fromstring(b" ".join(rows), np.float64, sep=" ")
+    if flat.size == len(rows) * dimension and np.isfinite(flat).all():
+        return flat.reshape(len(rows), dimension)
+    for i, row in enumerate(rows, 1):
+        fields = row.split(b" ")
+        bad = next((field for field in fields if not _is_number(field) or not np.isfinite(float(field))), None)
+        if bad is not None:
+            shown = bad.decode("utf-8", "replace")
+            raise UserError(
+                f"{path}, line {before + i}: found {shown!r} among the numbers, expected finite numbers. Delete the line, or fetch the file again."
+            )
+    raise UserError(f"{path}, near line {before + 1}: the numbers cannot be read. Is it a GloVe text file, with single spaces?")

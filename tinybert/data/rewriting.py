@@ -1,0 +1,133 @@
+"""A row of a file with other texts in it, and everything else as it stands there."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from json.decoder import scanstring
+
+from tinybert.data.formats import DELIMITERS, JSON
+from tinybert.data.tasks import Split
+from tinybert.errors import UserError
+
+_LINE_END = re.compile(r"\r?\n\Z|\r\Z")
+_DECODER = json.JSONDecoder()
+_BLANKS = " \t\r\n"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What surrounds the rows of a file: `head` before the first, `between` two, `tail` behind the last."""
+
+    head: str
+    between: str
+    tail: str
+
+
+@dataclass(frozen=True)
+class Rewriter:
+    """Exchanges the texts of rows of one file.
+
+    `columns` are the positions or keys of the texts, one or two. `line_end` ends rows that have no end of their own, as the last row
+    of a file may. `published`: rows are written as Python's csv writer does it in the published scripts: fields with a double
+    quote in double quotes, those inside doubled, lines ended with CRLF, although their readers do not undo it.
+    """
+
+    format: str
+    quoted: bool
+    columns: tuple[int | str, ...]
+    line_end: str = "\n"
+    published: bool = False
+
+    @classmethod
+    def of(cls, split: Split, picked: list[int | None], first: str, published: bool) -> Rewriter:
+        """For a split whose reader has found its columns at `picked`; `first` is a line of the file.
+
+        Raises:
+            UserError: `published` for a file that is no plain TSV.
+        """
+        if published and (split.format != "tsv" or split.quoted):
+            raise UserError(
+                "--quotes published is about TSV files without quoting, which the published scripts write\n"
+                f"{split.file} is {split.format}{' with quoted fields' if split.quoted else ''}: leave the option out"
+            )
+        columns = (split.text_a, split.text_b) if split.format in JSON else (picked[0], picked[1])
+        end = _LINE_END.search(first)
+        return cls(split.format, split.quoted, tuple(c for c in columns if c is not None), end.group() if end else "\n", published)
+
+    def as_dict(self) -> dict:
+        """Plain values, for a plan on disk."""
+        return asdict(self)
+
+    def frame(self, header: str, bom: bool) -> Frame:
+        """What surrounds the rows, with the header and the byte-order mark of the file."""
+        mark = "\ufeff" if bom else ""
+        if self.format == "json":
+            return Frame(mark + "[\n", ",\n", "\n]\n")
+        return Frame(mark + (self.row(header) if header else ""), "", "")
+
+    def row(self, raw: str, *texts: str) -> str:
+        """A row with these texts in the place of its own, line end included; without texts, the row as it stands."""
+        if self.format in JSON:
+            row = raw.strip(_BLANKS) if self.format == "json" else raw
+            for key, text in zip(self.columns, texts, strict=False):
+                row = _with_value(row, str(key), text)
+            return row if self.format == "json" else self._ended(row)
+        end = _LINE_END.search(raw)
+        body = raw[: end.start()] if end else raw
+        if texts or self.published:
+            fields = _spans(body, DELIMITERS[self.format]) if self.quoted else body.split(DELIMITERS[self.format])
+            for column, text in zip(self.columns, texts, strict=False):
+                fields[int(column)] = self._field(text, fields[int(column)])
+            if self.published:
+                fields = [_minimally_quoted(field) for field in fields]
+            body = DELIMITERS[self.format].join(fields)
+        return body + ("\r\n" if self.published else end.group() if end else self.line_end)
+
+    def _ended(self, row: str) -> str:
+        return row if _LINE_END.search(row) else row + self.line_end
+
+    def _field(self, text: str, before: str) -> str:
+        special = any(character in text for character in f'"\r\n{DELIMITERS[self.format]}')
+        return '"' + text.replace('"', '""') + '"' if self.quoted and (special or before.startswith('"')) else text
+
+
+def _minimally_quoted(field: str) -> str:
+    return '"' + field.replace('"', '""') + '"' if any(character in field for character in '"\t\r\n') else field
+
+
+def _spans(body: str, delimiter: str) -> list[str]:
+    """The fields of an RFC 4180 row as they stand, quotes included."""
+    field = re.compile(rf'"(?:[^"]|"")*"|[^{re.escape(delimiter)}]*')
+    fields, at = [], 0
+    while True:
+        match = field.match(body, at)
+        fields.append(match.group())
+        at = match.end() + 1
+        if at > len(body):
+            return fields
+
+
+def _with_value(raw: str, key: str, text: str) -> str:
+    """A JSON object with another text under a key of its top level; the last of equal keys, which is the one that is read."""
+    at, span = raw.index("{") + 1, None
+    while True:
+        at = _skip(raw, at)
+        if raw[at] == "}":
+            break
+        if raw[at] == ",":
+            at = _skip(raw, at + 1)
+        name, at = scanstring(raw, at + 1)
+        begin = _skip(raw, _skip(raw, at) + 1)
+        _, at = _DECODER.raw_decode(raw, begin)
+        if name == key:
+            span = begin, at
+    begin, end = span
+    return raw[:begin] + json.dumps(text, ensure_ascii=raw[begin:end].isascii()) + raw[end:]
+
+
+def _skip(raw: str, at: int) -> int:
+    while raw[at] in _BLANKS:
+        at += 1
+    return at
