@@ -14,6 +14,8 @@ from tinybert.settings.arguments import (
 from tinybert.settings.options import Arguments, Option, options_of
 from tinybert.settings.pregenerate import PregenerateArguments
 from tinybert.settings.presets import PRESETS
+from tinybert.settings.augment import AugmentArguments
+from tinybert.settings.augment import PRESETS as AUGMENT_PRESETS
 from tinybert.settings.prune import PruneArguments
 
 SCRIPTS: dict[str, type[Arguments]] = {
@@ -21,6 +23,7 @@ SCRIPTS: dict[str, type[Arguments]] = {
     "benchmark/glue/run_glue.py": FinetuneArguments,
     "general_distill.py": GeneralDistillArguments,
     "python -m tinybert pregenerate": PregenerateArguments,
+    "data_augmentation.py": AugmentArguments,
     "python -m tinybert demo": DemoArguments,
     "python -m tinybert prune": PruneArguments,
     "python -m tinybert convert": ConvertArguments,

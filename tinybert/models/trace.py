@@ -190,6 +190,7 @@ def _run_layer(
     if finish or index in needs.scores:
         heads = attention.num_heads  # a pruned layer may have fewer than the mask was written out for
         mask = mask if mask.shape[1] in (1, heads) else mask[:, :heads]
+        mask = mask if mask.shape[2] in (1, rows.shape[1]) else mask[:, :, : rows.shape[1]]  # its rows are all alike
         scores = paddle.matmul(query * attention.head_dim**-0.5, key, transpose_y=True) + mask
     if index in needs.scores:
         result.scores[index] = scores

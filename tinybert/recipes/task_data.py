@@ -28,9 +28,9 @@ def task_of(arguments) -> Task:
     Raises:
         UserError: no such task, or files that do not fit their description.
     """
-    files = OwnFiles(**{field.name: getattr(arguments, field.name) for field in fields(OwnFiles)})
+    files = OwnFiles(**{field.name: getattr(arguments, field.name, None) for field in fields(OwnFiles)})
     task = own_task(arguments.task_name, files) if is_own(arguments) else with_own_test(get_task(arguments.task_name), files)
-    return with_metric(task, arguments.metric)
+    return with_metric(task, getattr(arguments, "metric", None))
 
 
 def announce_outputs(task: Task, arguments) -> None:

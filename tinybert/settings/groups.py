@@ -20,8 +20,8 @@ PRESET = "from the preset"
 
 
 @dataclass(kw_only=True)
-class DataArguments(Arguments):
-    """Which rows are read and how they become token ids."""
+class RowArguments(Arguments):
+    """Which training rows are read, and how."""
 
     task_name: str = in_data(
         help="the task, in any case: SST-2, sst-2, STS-b, MNLI, TNEWS, ChnSentiCorp, ... or demo; with files of your own any name"
@@ -37,10 +37,6 @@ class DataArguments(Arguments):
         unset="$DATA_HOME/Glue, else $PPNLP_HOME/datasets/Glue; CLUE tasks: Clue in its place",
     )
     train_file: Path | None = in_data(None, help="your own training rows: TSV, CSV, JSON lines or a JSON array")
-    dev_file: Path | None = in_data(
-        None, help="your own rows to score on; they choose the best model", alias=(Alias("validation_file", HF),)
-    )
-    test_file: Path | None = in_data(None, help="your own rows to predict with do_predict; labels in it are not read")
     file_format: str | None = in_data(
         None,
         help="the format of these files; jsonl: one object per line, json: an array of objects",
@@ -71,6 +67,17 @@ class DataArguments(Arguments):
         unset="the distinct labels of train_file in sorted order, numbers by size",
     )
     regression: bool = in_data(False, help="the labels are scores: learn and predict a number")
+    do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the tokenizer's configuration")
+
+
+@dataclass(kw_only=True)
+class DataArguments(RowArguments):
+    """Which other rows are read, and how all become token ids."""
+
+    dev_file: Path | None = in_data(
+        None, help="your own rows to score on; they choose the best model", alias=(Alias("validation_file", HF),)
+    )
+    test_file: Path | None = in_data(None, help="your own rows to predict with do_predict; labels in it are not read")
     metric: str | None = in_data(
         None,
         help="the metric that chooses the best model",
@@ -80,7 +87,6 @@ class DataArguments(Arguments):
     max_seq_length: int | None = in_data(
         None, help="word pieces per example, [CLS] and [SEP] included; longer ones are cut", unset=PRESET, at_least=4
     )
-    do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the tokenizer's configuration")
     pad_to_max_length: bool | None = in_data(
         None,
         help="pad every batch to max_seq_length, as the published scripts do, and not to its longest row",

@@ -9,27 +9,34 @@ from typing import TYPE_CHECKING
 from tinybert.errors import UserError
 
 if TYPE_CHECKING:
-    from tinybert.settings.groups import Actions, DataArguments
+    from pathlib import Path
+
+    from tinybert.settings.groups import Actions, RowArguments
 
 FILES = ("train_file", "dev_file", "test_file")
 # what describes such files; None or False: not given
 _ABOUT = ("file_format", "text_a_column", "text_b_column", "label_column", "header", "quoting", "labels", "regression")
 
 
-def is_own(arguments: DataArguments) -> bool:
+def is_own(arguments: RowArguments) -> bool:
     """Whether the task is what the user's files make of it, and not a known one with another test file."""
-    if arguments.train_file is not None or arguments.dev_file is not None:
+    if any(_path(arguments, name) is not None for name in ("train_file", "dev_file")):
         return True
-    return arguments.test_file is not None and (arguments.labels is not None or arguments.regression)
+    return _path(arguments, "test_file") is not None and (arguments.labels is not None or arguments.regression)
 
 
-def check_own_files(arguments: DataArguments, do: Actions) -> list[str]:
+def _path(arguments: RowArguments, name: str) -> Path | None:
+    """One of `FILES`; None also where a script does not read that file."""
+    return getattr(arguments, name, None)
+
+
+def check_own_files(arguments: RowArguments, do: Actions) -> list[str]:
     """Refuse options that contradict each other or what the run does; returns lines to print.
 
     Raises:
         UserError: says what was found and what to do.
     """
-    if all(getattr(arguments, name) is None for name in FILES):
+    if all(_path(arguments, name) is None for name in FILES):
         about = [name for name in _ABOUT if getattr(arguments, name) is not None and getattr(arguments, name) is not False]
         about += ["header"] if arguments.header is False else []
         if about:
@@ -39,15 +46,15 @@ def check_own_files(arguments: DataArguments, do: Actions) -> list[str]:
         raise UserError("--regression and --labels contradict each other\na regression learns a score and has no labels: give one of them")
     if is_own(arguments):
         _check_own_task(arguments, do)
-    elif arguments.test_file is not None and not do.predict:
+    elif _path(arguments, "test_file") is not None and not do.predict:
         raise UserError("--test_file is read by --do_predict only\nadd --do_predict, or leave the file out")
     _check_format(arguments)
     _check_columns(arguments)
-    same = arguments.train_file is not None and arguments.train_file == arguments.dev_file
+    same = arguments.train_file is not None and arguments.train_file == _path(arguments, "dev_file")
     return ["--dev_file is the --train_file: the scores tell how well rows are remembered, not how good the model is"] if same else []
 
 
-def _check_own_task(arguments: DataArguments, do: Actions) -> None:
+def _check_own_task(arguments: RowArguments, do: Actions) -> None:
     for name in ("data_dir", "glue_dir"):
         if getattr(arguments, name) is not None:
             raise UserError(f"--{name} and files of your own contradict each other\ngive the folder of a known task, or files by name")
@@ -58,15 +65,15 @@ def _check_own_task(arguments: DataArguments, do: Actions) -> None:
         )
     if do.train and arguments.train_file is None:
         raise UserError("--train_file is missing: there is nothing to train on\ngive it beside --dev_file, or only score with --do_eval")
-    if (do.train or do.evaluate) and arguments.dev_file is None:
+    if (do.train or do.evaluate) and _path(arguments, "dev_file") is None:
         why = "the best model is chosen on its rows" if do.train else "--do_eval scores its rows"
         raise UserError(f"--dev_file is missing: {why}\nset some labelled rows aside and give them")
-    if do.predict and arguments.test_file is None:
+    if do.predict and _path(arguments, "test_file") is None:
         raise UserError("--do_predict has nothing to predict\ngive the rows with --test_file")
 
 
-def _check_format(arguments: DataArguments) -> None:
-    paths = [str(getattr(arguments, name)) for name in FILES if getattr(arguments, name) is not None]
+def _check_format(arguments: RowArguments) -> None:
+    paths = [str(_path(arguments, name)) for name in FILES if _path(arguments, name) is not None]
     json = [path for path in paths if os.path.splitext(path)[1].lower() in (".json", ".jsonl", ".ndjson")]
     if arguments.file_format is None and len(json) < len(paths):
         return
@@ -76,7 +83,7 @@ def _check_format(arguments: DataArguments) -> None:
                 raise UserError(f"--{name} is about TSV and CSV files\nrows of JSON name their fields: leave it out")
 
 
-def _check_columns(arguments: DataArguments) -> None:
+def _check_columns(arguments: RowArguments) -> None:
     seen: dict[str, str] = {}
     for option in ("text_a_column", "text_b_column", "label_column"):
         column = getattr(arguments, option)

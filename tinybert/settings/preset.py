@@ -46,12 +46,13 @@ class Preset:
     finetune: Mapping[str, object] = field(default_factory=dict)
     general: Mapping[str, object] = field(default_factory=dict)
     pregenerate: Mapping[str, object] = field(default_factory=dict)
+    augment: Mapping[str, object] = field(default_factory=dict)
 
     def _tables(self, stage: str) -> list[Mapping[str, object]]:
-        return [*([] if stage in ("finetune", "pregenerate") else [self.both]), getattr(self, stage)]
+        return [*([] if stage in ("finetune", "pregenerate", "augment") else [self.both]), getattr(self, stage)]
 
     def values(self, stage: str, task_name: str, single_sentence: bool, depth: int | None = None) -> dict[str, object]:
-        """The values of `stage` (`intermediate`, `prediction`, `finetune` or `general`) for a task and a student of `depth` layers."""
+        """The values of `stage` (a field of this class) for a task and a student of `depth` layers."""
         task = task_name.lower().replace("-", "").replace("_", "")
         found: dict[str, object] = {}
         for name, value in (item for table in self._tables(stage) for item in table.items()):
