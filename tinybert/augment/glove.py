@@ -195,6 +195,7 @@ def _numbers(path: Path, rows: list[bytes], dimension: int, before: int) -> np.n
         if bad is not None:
             shown = bad.decode("utf-8", "replace")
             raise UserError(
-                f"{path}, line {before + i}: found {shown!r} among the numbers, expected finite numbers. Delete the line, or fetch the file again."
+                f"{path}, line {before + i}: found {shown!r} among the numbers, expected finite numbers. "
+                "Delete the line, or fetch the file again."
             )
     raise UserError(f"{path}, near line {before + 1}: the numbers cannot be read. Is it a GloVe text file, with single spaces?")

@@ -11,11 +11,11 @@ from tinybert.settings.arguments import (
     GeneralDistillArguments,
     TaskDistillArguments,
 )
+from tinybert.settings.augment import PRESETS as AUGMENT_PRESETS
+from tinybert.settings.augment import AugmentArguments
 from tinybert.settings.options import Arguments, Option, options_of
 from tinybert.settings.pregenerate import PregenerateArguments
 from tinybert.settings.presets import PRESETS
-from tinybert.settings.augment import AugmentArguments
-from tinybert.settings.augment import PRESETS as AUGMENT_PRESETS
 from tinybert.settings.prune import PruneArguments
 
 SCRIPTS: dict[str, type[Arguments]] = {
@@ -50,7 +50,8 @@ def flags_page() -> str:
             rows = [_row(option) for option in options if option.group == group]
             if rows:
                 parts.append("\n".join([f"### {group}", "", *_table("option", "values", "default", "what", "also", rows=rows)]) + "\n")
-    parts.append("## Presets\n\n" + "\n".join(_table("name", "what", rows=[[p.name, p.summary] for p in PRESETS.values()])) + "\n")
+    for title, presets in (("Presets", PRESETS), ("Presets of `data_augmentation.py`", AUGMENT_PRESETS)):
+        parts.append(f"## {title}\n\n" + "\n".join(_table("name", "what", rows=[[p.name, p.summary] for p in presets.values()])) + "\n")
     parts.append(
         "## Accepted without effect\n\nEach prints one line.\n\n"
         + "\n".join(_table("option", "why", "comes from", "accepted by", rows=_obsolete()))

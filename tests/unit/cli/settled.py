@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from tinybert.settings.arguments import FinetuneArguments, GeneralDistillArguments, TaskDistillArguments
+from tinybert.settings.augment import AugmentArguments, resolve_augment
 from tinybert.settings.groups import actions
 from tinybert.settings.options import Arguments
 from tinybert.settings.pregenerate import PregenerateArguments, resolve_pregenerate
@@ -23,6 +24,8 @@ def settled(arguments: Arguments, given: set[str], spelled: dict[str, str]) -> d
             return resolve_finetune(arguments, given, arguments.task_name, False).as_dict()
         case GeneralDistillArguments():
             return resolve_general(arguments, given, None if arguments.pregenerated_data is None else 128).as_dict()
+        case AugmentArguments():
+            return resolve_augment(arguments, given, arguments.task_name, False).as_dict()
         case PregenerateArguments():
             return resolve_pregenerate(arguments, given).as_dict()
         case PruneArguments():

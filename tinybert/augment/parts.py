@@ -1,0 +1,175 @@
+"""One part of the training rows at a time: rows to their variants on disk, in any process and any order, always the same bytes.
+
+Importing this imports no Paddle: a worker process sets its threads first and loads its models when it makes its first part.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinybert import runtime, storage
+from tinybert.augment.eligible import is_chinese
+from tinybert.augment.rows import augmented_rows
+from tinybert.data.readers import UsedRows
+from tinybert.data.rewriting import Frame, Rewriter
+from tinybert.data.tasks import Task
+from tinybert.errors import UserError
+from tinybert.settings.augment import AugmentSettings
+
+if TYPE_CHECKING:
+    from tinybert.augment.candidates import Candidates
+    from tinybert.augment.teacher_filter import TeacherFilter
+
+ROWS = 256  # of a part: what is computed together, so results do not depend on the processes
+FILE = "rows"
+SHOWN = 3  # variants of a previewed row
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training row: its number, its text in the file, the texts in it, and its label."""
+
+    number: int
+    raw: str
+    texts: tuple[str, ...]
+    label: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some consecutive rows."""
+
+    number: int
+    rows: list[Row]
+
+
+def parts_of(used: UsedRows) -> Iterator[Part]:
+    """The rows of a file in parts, read as they are asked for."""
+    numbered = (
+        Row(i, row.raw, (row.text_a,) if row.text_b is None else (row.text_a, row.text_b), (row.label or "").strip())
+        for i, (row, _) in enumerate(used)
+    )
+    number = 0
+    while rows := list(islice(numbered, ROWS)):
+        yield Part(number, rows)
+        number += 1
+
+
+@dataclass
+class PartMaker:
+    """Makes parts below `folder`; each process loads its own models on `device`."""
+
+    folder: Path
+    model: str
+    glove: Path
+    task: Task
+    settings: AugmentSettings
+    rewriter: Rewriter
+    frame: Frame
+    preview: int
+    device: str
+    _loaded: tuple[Candidates, TeacherFilter | None] | None = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_loaded": None}
+
+    def load(self) -> tuple[Candidates, TeacherFilter | None]:
+        """The models of this process.
+
+        Raises:
+            UserError: a model or table that cannot be used, or a Chinese vocabulary.
+        """
+        if self._loaded is None:
+            runtime.prepare(self.settings.threads)
+            from tinybert.augment.candidates import Candidates
+            from tinybert.augment.glove import open_table
+            from tinybert.augment.teacher_filter import TeacherFilter
+            from tinybert.models.masked_lm import load_masked_lm
+
+            runtime.set_device(self.device)
+            settings = self.settings
+            model = load_masked_lm(self.model, settings.do_lower_case)
+            if is_chinese(model.tokenizer.vocabulary):
+                raise UserError(
+                    f"the vocabulary of {self.model} is Chinese: words are replaced that are made of the letters a to z.\n"
+                    "Augmentation of Chinese text is not available; give an English BERT."
+                )
+            table = open_table(self.glove, settings.glove_words)
+            found = Candidates(model, table, settings.M, settings.match_case, settings.candidates == "words")
+            self._loaded = found, TeacherFilter.load(settings, self.task) if settings.filter == "teacher" else None
+        return self._loaded
+
+    def release(self) -> None:
+        """Let go of the models."""
+        self._loaded = None
+
+    def path(self, number: int) -> Path:
+        """The folder of a part."""
+        return self.folder / f"{number:07d}"
+
+    def __call__(self, part: Part) -> dict:
+        """Write a part, whole or not at all; returns what its `meta.json` says."""
+        from tinybert.augment.sampling import Tally, variants
+
+        candidates, teacher = self.load()
+        settings = self.settings
+        texts = list(dict.fromkeys(text for row in part.rows for text in row.texts))
+        if settings.long_texts == "refuse":
+            self._refuse_long(part, texts, candidates)
+        found = candidates.find(texts)
+        bounds = np.searchsorted(found[:, 0], np.arange(len(texts) + 1))
+        words = {text: candidates.tokenizer.words(text) for text in texts}
+        choices = {text: candidates.choices(words[text], found[bounds[i] : bounds[i + 1]]) for i, text in enumerate(texts)}
+        tally = Tally()
+        made: list[list[tuple[str, ...]]] = []
+        for row in part.rows:
+
+            def vary(side: int, text: str, row: Row = row) -> list[str]:
+                random = Random(f"{settings.seed}/{row.number}/{side}")
+                return variants(text, words[text], choices[text], settings.N, settings.p, random, tally, settings.unchanged)
+
+            made.append(list(augmented_rows(row.texts, vary, settings.pairs or "original")))
+        before = sum(map(len, made))
+        if teacher is not None:
+            made = teacher.kept(made)
+        labels = Counter[str]()
+        lines = []
+        for row, kept in zip(part.rows, made, strict=True):
+            lines += [self.rewriter.row(row.raw, *new) if new != row.texts else self.rewriter.row(row.raw) for new in kept]
+            labels[row.label] += len(kept)
+        meta = {
+            "rows": len(part.rows), "written": len(lines), "filtered": before - len(lines), **tally.as_dict(),
+            "labels": {"before": dict(Counter(row.label for row in part.rows)), "after": dict(labels)},
+            "preview": [kept[: 1 + SHOWN] for row, kept in zip(part.rows, made, strict=True) if row.number < self.preview],
+        }  # fmt: skip
+        with storage.new_folder(self.path(part.number), replace=True) as new:
+            (new / FILE).write_bytes(self.frame.between.join(lines).encode())
+            storage.write_json(new / "meta.json", meta)
+        return meta
+
+    def finished(self, number: int) -> dict | None:
+        """What the `meta.json` of a whole part says; None if it has still to be made."""
+        try:
+            storage.verify(self.path(number))
+        except storage.DamagedError:
+            return None
+        return json.loads((self.path(number) / "meta.json").read_text(encoding="utf-8"))
+
+    def _refuse_long(self, part: Part, texts: list[str], candidates: Candidates) -> None:
+        needed = dict(zip(texts, candidates.longest(texts), strict=True))
+        for row in part.rows:
+            longest = max(needed[text] for text in row.texts)
+            if longest > candidates.model.positions:
+                raise UserError(
+                    f"row {row.number + 1} needs {longest} positions, and the masked-LM model has {candidates.model.positions}.\n"
+                    "Shorten the text, or leave its end alone with --long_texts cut."
+                )

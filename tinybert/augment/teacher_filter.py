@@ -1,0 +1,95 @@
+"""Variants on which the fine-tuned teacher's prediction collapses are dropped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import paddle
+
+from tinybert.data.tasks import Task
+from tinybert.errors import UserError
+from tinybert.models.loading import LoadedModel, load_classifier
+from tinybert.models.trace import Inputs, Needs, trace
+from tinybert.settings.augment import AugmentSettings
+
+BATCH = 64
+
+
+@dataclass
+class TeacherFilter:
+    """A fine-tuned teacher, and the share of its confidence (`keep`) that a variant must leave."""
+
+    teacher: LoadedModel
+    keep: float
+    length: int
+    bounds: tuple[float, float] | None
+
+    @classmethod
+    def load(cls, settings: AugmentSettings, task: Task) -> TeacherFilter:
+        """Load the teacher that the settings name.
+
+        Raises:
+            UserError: as `load_classifier`; a length beyond its positions, or a regression whose scale nobody knows.
+        """
+        if task.regression and task.bounds is None:
+            raise UserError("--filter teacher needs the limits of the scores, which files of your own do not tell\nleave the filter out")
+        teacher = load_classifier(
+            settings.teacher_path, labels=task.labels, needs_head=True, do_lower_case=settings.do_lower_case, role="teacher"
+        )
+        positions = int(teacher.config.max_position_embeddings)
+        if settings.filter_length > positions:
+            raise UserError(f"--filter_length {settings.filter_length}: the teacher has {positions} positions. Give at most so many.")
+        teacher.model.eval()
+        return cls(teacher, settings.filter_keep, settings.filter_length, task.bounds)
+
+    def kept(self, made: list[list[tuple[str, ...]]]) -> list[list[tuple[str, ...]]]:
+        """The texts of each row and of those variants that stay; the row itself, which comes first, always does."""
+        flat = [texts for row in made for texts in row]
+        outputs = self._outputs(flat)
+        result, at = [], 0
+        for row in made:
+            own = outputs[at : at + len(row)]
+            result.append([texts for texts, good in zip(row, self._good(own), strict=True) if good])
+            at += len(row)
+        return result
+
+    def _good(self, outputs: np.ndarray) -> np.ndarray:
+        if self.bounds is not None:
+            scale = self.bounds[1] - self.bounds[0]
+            return np.abs(outputs[:, 0] - outputs[0, 0]) <= (1 - self.keep) * scale
+        shifted = np.exp(outputs - outputs.max(1, keepdims=True))
+        own = (shifted / shifted.sum(1, keepdims=True))[:, outputs[0].argmax()]
+        return own >= self.keep * own[0]
+
+    def _outputs(self, rows: list[tuple[str, ...]]) -> np.ndarray:
+        tokenizer = self.teacher.tokenizer
+        encoded = []
+        sides = [tokenizer.ids([row[i] for row in rows]) for i in range(len(rows[0]))]
+        for texts in zip(*sides, strict=True):
+            room = self.length - 1 - len(texts)
+            parts = [list(ids) for ids in texts]
+            while sum(map(len, parts)) > room:  # the longer one loses its last piece
+                max(parts, key=len).pop()
+            ids, segments = [tokenizer.cls_id], [0]
+            for side, part in enumerate(parts):
+                ids += [*part, tokenizer.sep_id]
+                segments += [side] * (len(part) + 1)
+            encoded.append((ids, segments))
+        outputs: list[np.ndarray] = [None] * len(rows)
+        order = sorted(range(len(rows)), key=lambda i: len(encoded[i][0]))
+        for begin in range(0, len(order), BATCH):
+            part = order[begin : begin + BATCH]
+            width = len(encoded[part[-1]][0])
+            ids, segments = np.full((len(part), width), tokenizer.pad_id, np.int64), np.zeros((len(part), width), np.int64)
+            mask = np.zeros((len(part), width), np.float32)
+            for line, i in enumerate(part):
+                size = len(encoded[i][0])
+                ids[line, :size], segments[line, :size] = encoded[i]
+                mask[line, :size] = 1
+            with paddle.no_grad():
+                inputs = Inputs(paddle.to_tensor(ids), paddle.to_tensor(segments), paddle.to_tensor(mask))
+                logits = trace(self.teacher.model, inputs, Needs(logits=True)).logits.astype("float32").numpy()
+            for i, values in zip(part, logits, strict=True):
+                outputs[i] = values
+        return np.stack(outputs)

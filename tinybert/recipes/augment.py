@@ -1,0 +1,241 @@
+"""Data augmentation: the training rows of a task and variants of them, in a file that `--use_aug` reads.
+
+1. The whole file is read once and checked; models and word vectors are loaded. Until here nothing is written.
+2. Its rows are made in parts of fixed size, each from (seed, row, text) alone and written whole or not at all, by several processes or by
+   the ranks of `paddle.distributed.launch`. So the bytes do not depend on the processes, and `--resume` makes the parts that are not there.
+3. The parts are joined to the file, which is there whole or not at all, and counted for the summary.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import shutil
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from tinybert import runtime, storage
+from tinybert.augment.parts import FILE, ROWS, PartMaker, parts_of
+from tinybert.corpus.workers import Workers
+from tinybert.data.places import locate
+from tinybert.data.progress import TextProgress
+from tinybert.data.readers import UsedRows
+from tinybert.data.rewriting import Rewriter
+from tinybert.data.tasks import augmented
+from tinybert.engine import run_lock
+from tinybert.engine.checkpoint import differences
+from tinybert.engine.processes import wait_for_all
+from tinybert.engine.run_folder import RunFolder
+from tinybert.engine.signals import listening
+from tinybert.errors import Interrupted, UserError
+from tinybert.recipes.announce import announce, weights_hash
+from tinybert.recipes.task_data import task_of
+from tinybert.report.table import markdown_table
+from tinybert.settings.augment import STAGE, resolve_augment, workers
+
+RECORD, SUMMARY, PARTS = "augmentation.json", "augmentation.md", "parts"
+
+
+def augment(arguments, given: set[str], spelled: dict[str, str]) -> None:
+    """Write the augmented rows of one task, as the arguments of `data_augmentation.py` say."""
+    task = task_of(arguments)
+    resolved = resolve_augment(arguments, given, task.name, not task.is_pair)
+    settings = resolved[STAGE]
+    split = task.split("train")
+    folder = locate(task, arguments.data_dir, arguments.glue_dir, ["train"])
+    target = (arguments.output_file or folder / augmented(split).file).expanduser().absolute()
+    output = (arguments.output_dir or Path("runs/augmentation") / task.name).expanduser()
+    announce(f"augmenting {task.name}: {folder / split.file} to {target}, record in {output}", resolved)
+    RunFolder(output, STAGE).refuse_unwritable()
+    run_lock.refuse_held(output)
+    _refuse_target(target, folder / split.file)
+
+    used = UsedRows(task, folder, "train")
+    first, count = "", 0
+    for row, _ in used:
+        first, count = first or row.raw, count + 1
+    rewriter = Rewriter.of(split, used.reader.picked, first, settings.quotes == "published")
+    frame = rewriter.frame(used.reader.header, used.reader.source.bom)
+    maker = PartMaker(
+        output / PARTS, arguments.pretrained_bert_model, arguments.glove_embs, task, settings, rewriter, frame,
+        arguments.preview, arguments.device,
+    )  # fmt: skip
+    identity = _identity(maker, used.path)
+    finished = _judge_folder(output, target, identity, arguments)
+    runtime.start_processes()
+    wait_for_all()  # every rank has judged the folder as it was
+    if finished:
+        print(f"finished before: {target}", flush=True)
+        return
+    writes = runtime.rank() == 0
+    if writes:
+        print(*used.left_out(), sep="\n", end="\n" if used.left_out() else "", file=sys.stderr)
+        output.mkdir(parents=True, exist_ok=True)
+        run_lock.hold(output)
+        if not arguments.resume:
+            shutil.rmtree(output / PARTS, ignore_errors=True)
+        storage.recover(output / PARTS)
+        storage.write_json(output / RECORD, {**identity, "finished": None, "versions": runtime.versions()})
+    wait_for_all()
+    begun = time.monotonic()
+    try:
+        made = _make(maker, UsedRows(task, folder, "train"), count, _processes(arguments, count))
+        wait_for_all()
+        if writes:
+            _finish(maker, output, target, {**identity, "resolved": resolved.as_dict()}, count, made, time.monotonic() - begun)
+    except UserError:
+        if writes:
+            shutil.rmtree(output / PARTS, ignore_errors=True)
+            (output / RECORD).unlink(missing_ok=True)
+        raise
+    finally:
+        run_lock.release(output)
+        storage.remove_empty([output])
+
+
+# === Before work starts ===
+
+
+def _refuse_target(target: Path, source: Path) -> None:
+    if target.exists() and (target.is_dir() or target.samefile(source)):
+        raise UserError(f"--output_file {target} is {'a folder' if target.is_dir() else 'the training file'}. Name another file.")
+    if not target.parent.is_dir():
+        raise UserError(f"--output_file {target}: the folder {target.parent} does not exist. Make it, or name another file.")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise UserError(f"--output_file {target}: nothing may be written in {target.parent}. Name a file elsewhere with --output_file.")
+
+
+def _identity(maker: PartMaker, source: Path) -> dict:
+    candidates, teacher = maker.load()
+    found = {
+        "settings": maker.settings.as_dict(),
+        "train_sha256": storage.sha256_of(source),
+        "model_sha256": weights_hash(candidates.model.loaded.report.source),
+        "tokenizer": candidates.tokenizer.fingerprint,
+        "glove_sha256": candidates.table.meta["source_sha256"],
+        "teacher_sha256": None if teacher is None else weights_hash(teacher.teacher.report.source),
+        "preview": maker.preview,
+    }
+    return json.loads(json.dumps(found))
+
+
+def _judge_folder(output: Path, target: Path, identity: dict, arguments) -> bool:
+    """Whether the work is done already.
+
+    Raises:
+        UserError: the folder or the file is of another run, or nothing says what to do with what is there.
+    """
+    record = output / RECORD
+    before = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None
+    if arguments.overwrite_output_dir:
+        return False
+    if arguments.resume and before is not None:
+        changed = differences({name: before.get(name) for name in identity if name != "settings"} | before["settings"],
+                              {name: value for name, value in identity.items() if name != "settings"} | identity["settings"])  # fmt: skip
+        if changed:
+            raise UserError(
+                f"--resume: {output} was begun with other options or data:\n  "
+                + "\n  ".join(changed)
+                + "\nRepeat the command as it was, or start afresh with --overwrite_output_dir."
+            )
+        if before["finished"]:
+            if target.is_file() and storage.sha256_of(target) == before["output_sha256"]:
+                return True
+            raise UserError(f"--resume: {target} is not what the run in {output} has written. Replace it with --overwrite_output_dir.")
+    elif before is not None:
+        raise UserError(f"--output_dir {output} holds an earlier run.\nGo on with --resume, or start afresh with --overwrite_output_dir.")
+    if target.exists():
+        raise UserError(f"{target} exists already.\nReplace it with --overwrite_output_dir, or name another file with --output_file.")
+    return False
+
+
+def _processes(arguments, rows: int) -> int:
+    import paddle
+
+    on_cpu = paddle.device.get_device() == "cpu"
+    return min(workers(arguments, runtime.available_cores(), on_cpu, runtime.world_size()), -(-rows // ROWS))
+
+
+# === The work ===
+
+
+def _make(maker: PartMaker, used: UsedRows, count: int, processes: int) -> int:
+    """Make the parts of this rank that are not there; returns how many rows were read for them."""
+    rank, ranks = runtime.rank(), runtime.world_size()
+    if processes > 1:
+        maker.release()
+    numbers = range(rank, -(-count // ROWS), ranks)
+    there = {number for number in numbers if maker.finished(number) is not None}
+    if there:
+        print(f"kept: {len(there)} parts of an earlier run; {len(numbers) - len(there)} to make", flush=True)
+    size = sum(min(ROWS, count - ROWS * number) for number in numbers if number not in there)
+    missing = (part for part in parts_of(used) if part.number % ranks == rank and part.number not in there)
+    progress, done = TextProgress("Augmenting", size, "rows"), 0
+    with listening() as stop, Workers((maker,), processes) as pool:
+        for meta in pool.ordered(maker, missing):
+            done += meta["rows"]
+            progress.show(done, done)
+            if stop.signal is not None and done < size:
+                raise Interrupted(stop.signal, f"{done} rows are kept; the same command with --resume goes on")
+    return done
+
+
+def _finish(maker: PartMaker, output: Path, target: Path, facts: dict, count: int, made: int, seconds: float) -> None:
+    """Join the parts to the file, write record and summary, and drop the parts."""
+    total, replaced, before, after = Counter(), Counter(), Counter(), Counter()
+    preview: list = []
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    try:
+        with open(unfinished, "wb") as file:
+            file.write(maker.frame.head.encode())
+            for number in range(-(-count // ROWS)):
+                meta = json.loads((maker.path(number) / "meta.json").read_text(encoding="utf-8"))
+                file.write(maker.frame.between.encode() if number else b"")
+                with open(maker.path(number) / FILE, "rb") as part:
+                    shutil.copyfileobj(part, file, 1 << 20)
+                total.update({name: meta[name] for name in ("rows", "written", "filtered", "words", "draws", "duplicates")})
+                replaced.update(meta["replaced"])
+                before.update(meta["labels"]["before"])
+                after.update(meta["labels"]["after"])
+                preview += meta["preview"]
+            file.write(maker.frame.tail.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    counts = {**total, "replaced": dict(replaced), "labels": {"before": dict(before), "after": dict(after)}}
+    if maker.task.regression:
+        counts.pop("labels")
+    speed = {"seconds": round(seconds, 1), "rows_made_now": made}
+    sums = {"output": str(target), "output_sha256": storage.sha256_of(target)}
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    storage.write_file(output / SUMMARY, _summary(maker.task.name, counts, preview))
+    storage.write_json(output / RECORD, {**facts, **sums, **counts, **speed, "finished": now, "versions": runtime.versions()})
+    shutil.rmtree(maker.folder)
+    print(f"written: {target}; {total['rows']} rows became {total['written']}; {made} rows in {seconds:.1f} s, {made / seconds:.1f} rows/s")
+    print(f"summary: {output / SUMMARY}\nnext: python task_distill.py --use_aug ...", flush=True)
+
+
+def _summary(name: str, counts: dict, preview: list) -> str:
+    words = max(1, counts["words"])
+    lines = [
+        f"# Augmented rows of {name}", "",
+        f"{counts['rows']} rows became {counts['written']}. Of {counts['draws']} draws {counts['duplicates']} gave nothing new and were "
+        f"dropped; the teacher's filter dropped {counts['filtered']} variants.", "",
+        markdown_table(["route", "words replaced", "share of the words in variants"],
+                       [[route, str(n), f"{100 * n / words:.1f} %"] for route, n in sorted(counts["replaced"].items()) if n]), "",
+    ]  # fmt: skip
+    if "labels" in counts:
+        old, new = counts["labels"]["before"], counts["labels"]["after"]
+        table = [
+            [label, str(n), f"{100 * n / counts['rows']:.1f} %", str(new[label]), f"{100 * new[label] / counts['written']:.1f} %"]
+            for label, n in sorted(old.items())
+        ]
+        lines += [markdown_table(["label", "rows", "share", "augmented rows", "share"], table), ""]
+    for original, *variants in preview:
+        lines += ["**" + " | ".join(original) + "**", "", *("* " + " | ".join(variant) for variant in variants), ""]
+    return "\n".join(lines) + "\n"
