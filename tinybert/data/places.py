@@ -72,9 +72,7 @@ def locate(
             return other
     own = [task.splits[name].file for name in splits if name == "train_aug"]
     if own and own == missing:
-        raise UserError(
-            f"{folder / own[0]} does not exist: --use_aug reads what the data augmentation of the published TinyBERT scripts writes there."
-        )
+        raise UserError(f"{folder / own[0]} does not exist: --use_aug reads what data_augmentation.py writes there.")
     _download(task, folder, missing)
     return folder
 

@@ -51,7 +51,7 @@ def augment(arguments, given: set[str], spelled: dict[str, str]) -> None:
     announce(f"augmenting {task.name}: {folder / split.file} to {target}, record in {output}", resolved)
     RunFolder(output, STAGE).refuse_unwritable()
     run_lock.refuse_held(output)
-    _refuse_target(target, folder / split.file)
+    _refuse_target(target, folder / split.file, output.absolute())
 
     used = UsedRows(task, folder, "train")
     first, count = "", 0
@@ -99,9 +99,11 @@ def augment(arguments, given: set[str], spelled: dict[str, str]) -> None:
 # === Before work starts ===
 
 
-def _refuse_target(target: Path, source: Path) -> None:
+def _refuse_target(target: Path, source: Path, output: Path) -> None:
     if target.exists() and (target.is_dir() or target.samefile(source)):
         raise UserError(f"--output_file {target} is {'a folder' if target.is_dir() else 'the training file'}. Name another file.")
+    if target.parent == output and not output.exists():
+        return  # the run makes it
     if not target.parent.is_dir():
         raise UserError(f"--output_file {target}: the folder {target.parent} does not exist. Make it, or name another file.")
     if not os.access(target.parent, os.W_OK | os.X_OK):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,15 @@ def task_of(arguments) -> Task:
     """
     files = OwnFiles(**{field.name: getattr(arguments, field.name, None) for field in fields(OwnFiles)})
     task = own_task(arguments.task_name, files) if is_own(arguments) else with_own_test(get_task(arguments.task_name), files)
-    return with_metric(task, getattr(arguments, "metric", None))
+    task = with_metric(task, getattr(arguments, "metric", None))
+    if getattr(arguments, "aug_file", None) is None:
+        return task
+    if not any(getattr(arguments, name, False) for name in ("use_aug", "intermediate_aug", "prediction_aug")):
+        raise UserError("--aug_file is read with --use_aug only\nadd --use_aug, or leave the file out")
+    if not arguments.aug_file.expanduser().is_file():
+        raise UserError(f"--aug_file {arguments.aug_file} is not a file; expected the rows that data_augmentation.py writes")
+    rows = replace(task.split("train_aug"), file=str(arguments.aug_file.expanduser().absolute()))
+    return replace(task, splits={**task.splits, "train_aug": rows})
 
 
 def announce_outputs(task: Task, arguments) -> None:

@@ -93,6 +93,7 @@ class DataArguments(RowArguments):
         unset=PRESET,
     )
     use_aug: bool = in_data(False, help="train on train_aug.tsv, the augmented rows beside train.tsv", alias=(Alias("aug_train", THREE),))
+    aug_file: Path | None = in_data(None, help="where the augmented rows are", unset="train_aug.tsv beside train.tsv")
 
 
 @dataclass(kw_only=True)

@@ -20,6 +20,7 @@ from tinybert.data.own import OwnFiles
 from tinybert.errors import UserError
 from tinybert.settings import resolved
 from tinybert.settings.arguments import FinetuneArguments, GeneralDistillArguments, TaskDistillArguments
+from tinybert.settings.augment import AugmentArguments, AugmentSettings
 from tinybert.settings.options import options_of
 from tinybert.settings.pregenerate import PregenerateArguments, PregenerateSettings
 from tinybert.settings.prune import PruneArguments, PruneSettings
@@ -43,7 +44,7 @@ TOGETHER = {
 }
 # where the files lie that read options by name
 READERS = ("recipes/*.py", "augment/*.py", "corpus/*.py", "cli/main.py")
-READERS += tuple(f"settings/{name}.py" for name in ("groups", "stages", "own_files", "resolve"))
+READERS += tuple(f"settings/{name}.py" for name in ("groups", "stages", "own_files", "resolve", "augment"))
 # switches of BERT-EMD's script to other procedures: refused, with the line that asks for them here
 PROCEDURES = {"tinybert", "pkd", "tb_onestep", "no_pretrain"}
 
@@ -131,6 +132,7 @@ SETTINGS = {
     GeneralDistillArguments: resolved.GeneralSettings,
     PruneArguments: PruneSettings,
     PregenerateArguments: PregenerateSettings,
+    AugmentArguments: AugmentSettings,
 }
 
 

@@ -143,7 +143,7 @@ def test_bare_encoder_gets_a_random_head(tmp_path, capsys, layout, drop, output)
     assert convert(tmp_path / "a", tmp_path / "b", layout) == 0
     out = capsys.readouterr().out
     assert PROOF.format(output) in out and "head: none" in out
-    assert "left out: cls.predictions.bias, cls.predictions.transform.dense.bias\n" in out and "masked-LM heads are not handled" in out
+    assert "left out: cls.predictions.decoder_bias, cls.predictions.transform.bias\n" in out and "masked-LM heads are not handled" in out
     assert ("pooler: not in the source" in out) == ("pooler" in drop)
     config = config_of(tmp_path / "b")
     assert config["architectures"] == ["BertModel"] and not {"id2label", "num_labels", "problem_type"} & set(config)

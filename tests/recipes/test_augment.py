@@ -1,0 +1,192 @@
+"""Data augmentation end to end: the same bytes whatever the processes and interruptions, nothing left behind by what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.recipes.conftest import distill
+from tests.tiny import SHAPE, arrays_of, classifier, model_folder, word_pieces
+from tinybert.augment import parts
+from tinybert.cli.main import main
+from tinybert.errors import Interrupted
+from tinybert.models.families import family
+from tinybert.models.saving import save_model
+from tinybert.models.weights import write_pdparams
+
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"{a}{b}" for a in "klmnp" for b in "aeio"), "##xx", '"', "."]
+WORDS = PIECES[5:-3]
+PLACES = {"max_position_embeddings": 40, "vocab_size": len(PIECES)}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    """A masked LM, word vectors, and SST-2 and RTE in small."""
+    root, random = tmp_path_factory.mktemp("world"), np.random.default_rng(0)
+    model = classifier(**PLACES)
+    save_model(root / "mlm", model, family("bert"), word_pieces(PIECES), ("0", "1"))
+    arrays = {name: array for name, array in arrays_of(model).items() if not name.startswith("classifier")}
+    width, head = SHAPE["hidden_size"], "cls.predictions."
+    shapes = {"transform.weight": (width, width), "transform.bias": (width,), "layer_norm.weight": (width,), "layer_norm.bias": (width,)}
+    arrays |= {head + name: random.standard_normal(shape).astype("float32") for name, shape in shapes.items()}
+    write_pdparams(root / "mlm/model_state.pdparams", arrays | {f"{head}decoder_bias": np.zeros(len(PIECES), "float32")})
+    model_folder(root / "headless")
+    rows = [f"{word} {' '.join(f'{x:.4f}' for x in random.standard_normal(6))}\n" for word in ("kaxx", *WORDS)]
+    (root / "glove.txt").write_text("".join(rows))
+    lines = [f'"{" ".join(random.choice(WORDS, 4))} kaxx .\t{i % 2}\r\n' for i in range(30)]
+    lines[3] = "\t1\r\n"  # an empty text
+    (root / "glue/SST-2").mkdir(parents=True)
+    (root / "glue/SST-2/train.tsv").write_bytes("\ufeffsentence\tlabel\r\n".encode() + "".join(lines).encode())
+    (root / "glue/SST-2/dev.tsv").write_bytes((root / "glue/SST-2/train.tsv").read_bytes())
+    (root / "glue/RTE").mkdir()
+    pairs = [f"{i}\tka {WORDS[i]} ko\tli {WORDS[-i]}\tentailment\n" for i in range(1, 5)]
+    (root / "glue/RTE/train.tsv").write_text("index\tsentence1\tsentence2\tlabel\n" + "".join(pairs))
+    return root
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    monkeypatch.setattr(parts, "ROWS", 8)
+    monkeypatch.setattr("tinybert.recipes.augment.ROWS", 8)
+
+
+def line(world: Path, out: Path, *more: object, task: str = "SST-2") -> list[str]:
+    words = ["augment", "--pretrained_bert_model", world / "mlm", "--glove_embs", world / "glove.txt", "--glue_dir", world / "glue"]
+    words += ["--task_name", task, "--output_dir", out, "--output_file", f"{out}.tsv", "--num_workers", 1, "--N", 4, "--device", "cpu"]
+    return [str(word) for word in (*words, *more)]
+
+
+def test_rows_are_not_as_they_stood_in_the_file(world, tmp_path):
+    assert main(line(world, tmp_path / "a", "--preview", 2)) == 0
+    before = (world / "glue/SST-2/train.tsv").read_bytes().decode("utf-8").split("\r\n")
+    after = (tmp_path / "a.tsv").read_bytes().decode("utf-8").split("\r\n")
+    assert after[0] == before[0] == "\ufeffsentence\tlabel"
+    assert [row for row in after if row in set(before)] == before and len(after) > 2 * len(before)
+    assert {row.count("\t") for row in after if row} == {1}
+    record = json.loads((tmp_path / "a/augmentation.json").read_text())
+    assert record["written"] == len(after) - 2 and record["rows"] == 30 and not (tmp_path / "a/parts").exists()
+    assert record["replaced"]["masked LM"] and record["replaced"]["GloVe"]
+    assert (tmp_path / "a/augmentation.md").read_text().count("\n**") == 2
+
+
+def test_one_side_of_a_pair_varies_beside_a_varied_one(world, tmp_path):
+    assert main(line(world, tmp_path / "a", "--p", 1, task="RTE")) == 0
+    originals = {}
+    for row in (world / "glue/RTE/train.tsv").read_text().splitlines()[1:]:
+        index, *texts, _ = row.split("\t")
+        originals[index] = texts
+    for row in (tmp_path / "a.tsv").read_text().splitlines()[1:]:
+        index, *texts, _ = row.split("\t")
+        assert any(new == old for new, old in zip(texts, originals[index], strict=True))
+
+
+def test_processes_change_a_byte(world, tmp_path):
+    for workers in (1, 2):
+        assert main(line(world, tmp_path / str(workers), "--num_workers", workers)) == 0
+    assert (tmp_path / "1.tsv").read_bytes() == (tmp_path / "2.tsv").read_bytes()
+
+
+def test_a_resumed_run_ends_with_other_bytes(world, tmp_path, monkeypatch, capsys):
+    assert main(line(world, tmp_path / "through")) == 0
+    make = parts.PartMaker.__call__
+    made = []
+
+    def cut_short(maker, part):
+        if len(made) == 2:
+            raise Interrupted(15, "as by SIGTERM")
+        made.append(part)
+        return make(maker, part)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.PartMaker, "__call__", cut_short)
+        assert main(line(world, tmp_path / "cut")) == 143
+    assert not (tmp_path / "cut.tsv").exists()
+    assert main(line(world, tmp_path / "cut")) == 2 and "--resume" in capsys.readouterr().err
+    assert main(line(world, tmp_path / "cut", "--resume", "--seed", 7)) == 2 and "seed: was 42" in capsys.readouterr().err
+    assert main(line(world, tmp_path / "cut", "--resume")) == 0
+    assert "kept: 2 parts" in capsys.readouterr().out
+    assert (tmp_path / "cut.tsv").read_bytes() == (tmp_path / "through.tsv").read_bytes()
+    assert main(line(world, tmp_path / "cut", "--resume")) == 0 and "finished before" in capsys.readouterr().out
+
+
+def test_the_teachers_filter_drops_nothing_or_originals(world, tmp_path):
+    teacher = ("--filter", "teacher", "--teacher_path", world / "teacher", "--filter_length", 20)
+    save_model(world / "teacher", classifier(**PLACES), family("bert"), word_pieces(PIECES), ("0", "1"))
+    assert main(line(world, tmp_path / "all")) == 0
+    assert main(line(world, tmp_path / "some", *teacher, "--filter_keep", 0.95)) == 0
+    every, some = ((tmp_path / f"{name}.tsv").read_text().splitlines() for name in ("all", "some"))
+    assert len(some) < len(every) and set(some) < set(every)
+    assert set((world / "glue/SST-2/train.tsv").read_text().splitlines()) <= set(some)
+
+
+def test_distillation_does_not_read_the_augmented_rows(world, tmp_path):
+    save_model(world / "student", classifier(**PLACES), family("bert"), word_pieces(PIECES), ("0", "1"))
+    folder = tmp_path / "SST-2"
+    folder.mkdir()
+    for name in ("train", "dev"):
+        (folder / f"{name}.tsv").write_bytes((world / f"glue/SST-2/{name}.tsv").read_bytes())
+    assert main(line(world, tmp_path / "a")) == 0
+    distill(
+        "--task_name", "SST-2", "--data_dir", folder, "--teacher_path", world / "student", "--student_model", world / "student",
+        "--stage", "prediction", "--use_aug", "--aug_file", tmp_path / "a.tsv",
+        "--max_steps", 2, "--batch_size", 8, "--max_seq_length", 20, "--output_dir", tmp_path / "d",
+        "--device", "cpu",
+    )  # fmt: skip
+    data = json.loads((tmp_path / "d/run.json").read_text())["prediction"]["data"]
+    assert data["train_aug"]["rows"] == json.loads((tmp_path / "a/augmentation.json").read_text())["written"]
+
+
+@pytest.mark.parametrize(
+    ("glove", "message"),
+    [
+        ("ka 1 2 3\nko 1 2\nla 1 2 3\n", "line 2"),
+        ("ka 1 2 3\nko nan 2 3\n", "line 2: found 'nan'"),
+        ("3 2\nka 1 2\n", "word2vec"),
+        ("", "has no rows"),
+    ],
+)
+def test_bad_word_vectors_leave_something_behind(world, tmp_path, glove, message, capsys):
+    (tmp_path / "bad.txt").write_text(glove)
+    assert main(line(world, tmp_path / "a", "--glove_embs", tmp_path / "bad.txt")) == 2
+    assert message in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.txt"]
+
+
+def test_words_with_a_space_are_refused(world, tmp_path, capsys):
+    (tmp_path / "spaced.txt").write_text((world / "glove.txt").read_text() + "a b 1 2 3 4 5 6\n")
+    assert main(line(world, tmp_path / "a", "--glove_embs", tmp_path / "spaced.txt")) == 0
+    assert "1 words with a space inside" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--pretrained_bert_model", "headless"), "no masked-LM head"),
+        (("--pretrained_bert_model", "chinese"), "is Chinese"),
+        (("--long_texts", "refuse"), "positions"),
+        (("--output_file", "absent/x.tsv"), "does not exist"),
+        (("--output_file", "glue/SST-2/train.tsv"), "is the training file"),
+        (("--glue_dir", "short"), "line 3: found 1 columns"),
+    ],
+)
+def test_refused_input_leaves_something_behind(world, tmp_path, more, message, capsys):
+    (world / "short/SST-2").mkdir(parents=True, exist_ok=True)
+    (world / "short/SST-2/train.tsv").write_text("sentence\tlabel\nka\t1\nko\n")
+    (world / "long/SST-2").mkdir(parents=True, exist_ok=True)
+    (world / "long/SST-2/train.tsv").write_text(f"sentence\tlabel\n{'ka ' * 30}\t1\n")
+    if not (world / "chinese").exists():
+        arrays = {path.name: path.read_bytes() for path in (world / "mlm").iterdir()}
+        (world / "chinese").mkdir()
+        for name, content in arrays.items():
+            (world / "chinese" / name).write_bytes(content)
+        pieces = [*PIECES[:5], *(chr(0x4E00 + i) for i in range(len(PIECES) - 5))]
+        (world / "chinese/vocab.txt").write_text("\n".join(pieces) + "\n")
+    name, value = more
+    words = line(world, tmp_path / "a") + (["--glue_dir", str(world / "long")] if name == "--long_texts" else [])
+    replaced = [*words, name, value if name == "--long_texts" else str(world / value)]
+    assert main(replaced) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
