@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import tiny
 from tests.unit.corpus.text import word_pieces, write_corpus
 from tinybert.cli.main import main
 from tinybert.corpus import documents, writing
@@ -147,6 +148,15 @@ def test_refused_text_leaves_nothing_behind(corpus, tmp_path, content, message, 
     corpus.write_bytes(content)
     assert main(line(corpus, tmp_path / "out")) == 2
     assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_rows_that_their_model_cannot_read_are_refused_before_they_are_made(corpus, tmp_path, capsys):
+    folder = tmp_path / "model"
+    tiny.model_folder(folder)
+    words = line(corpus, tmp_path / "out", "--bert_model", str(folder), "--max_seq_len", "21")
+    assert main(words) == 2
+    assert "more than the 20 positions" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -182,7 +182,7 @@ def test_the_student_keeps_something_else_than_it_says(scored, student):
     assert told["parameters"] == small.parameters() < whole.parameters()
     source = base_of(whole.model).encoder.layers[1].self_attn.k_proj.weight.numpy().reshape(32, 4, 8)
     kept = base_of(small.model).encoder.layers[1].self_attn.k_proj.weight.numpy().reshape(32, 2, 8)
-    np.testing.assert_array_equal(kept, source[:, told["kept_heads"][1]])
+    np.testing.assert_array_equal(kept, source[:, np.array(told["kept_heads"][1]) - 1])
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_a_pruned_model_cannot_be_pruned_again(student, tmp_path):
         (("--keep_heads", 5), "--keep_heads 5 is more than the 4 heads in a layer of the model. Keep at most 4"),
         (("--ffn_hidden_dim", 65), "--ffn_hidden_dim 65 is more than the 64 feed-forward neurons"),
         (("--num_layers", 5), "--num_layers 5 is more than the 4 layers of the model"),
-        (("--layers", "1,5"), "--num_layers 5 is more than the 4 layers"),
+        (("--layers", "1,5"), "--layers names layer 5, but the model has 4"),
         (("--emb_hidden_dim", 33), "--emb_hidden_dim 33 is above what the word embedding has, hidden size 32"),
         (("--emb_hidden_dim", 0), "--emb_hidden_dim got 0"),
         (("--layers", "3,1"), "expected bottom, top, uniform, or different numbers in rising order"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -80,6 +81,11 @@ def test_the_folder_of_another_teacher_or_selection_is_learnt_from(teacher, tmp_
     arrays = read_pdparams(weights)
     write_pdparams(weights, {name: array + 1e-3 for name, array in arrays.items()})
     with pytest.raises(UserError, match="teacher: stored .* wanted"):
+        run(weights.parent, tmp_path / "refused", *stored, stage="intermediate")
+    write_pdparams(weights, arrays)
+    config = weights.with_name("config.json")
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"hidden_act": "relu"}))  # the same weights, another function
+    with pytest.raises(UserError, match="teacher_architecture: stored .*gelu.* wanted .*relu"):
         run(weights.parent, tmp_path / "refused", *stored, stage="intermediate")
     with pytest.raises(UserError, match="selection: stored .*attention_no_sep 4.* wanted .*attention_no_sep 5"):
         run(teacher, tmp_path / "refused", *stored, "--config_3d", "2l_5t_0.2h", stage="intermediate")

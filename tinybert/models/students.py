@@ -178,12 +178,3 @@ def positions_of(loaded: LoadedModel | Outline) -> int:
     if loaded.family.model_type == "roberta":
         positions -= int(embeddings.padding_idx) + 1  # its positions are counted from behind the padding index
     return positions
-
-
-def count_parameters(loaded: LoadedModel) -> dict[str, int]:
-    """Numbers in the model: all of them, those of the embeddings, and those of the layers."""
-    groups = {"embeddings": 0, "encoder": 0, "head": 0}
-    for name, parameter in loaded.model.named_parameters():
-        group = "embeddings" if ".embeddings." in name else "encoder" if ".encoder." in name else "head"
-        groups[group] += int(np.prod(parameter.shape))
-    return {"all": sum(groups.values()), **groups}

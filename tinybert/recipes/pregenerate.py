@@ -35,6 +35,7 @@ from tinybert.engine import run_lock
 from tinybert.engine.checkpoint import differences
 from tinybert.engine.signals import StopRequest, listening
 from tinybert.errors import Interrupted, UserError
+from tinybert.models.configuration import read_config
 from tinybert.models.hub import resolve
 from tinybert.report.table import markdown_table
 from tinybert.settings.pregenerate import resolve_pregenerate
@@ -54,6 +55,7 @@ def pregenerate(arguments, given: set[str], spelled: dict[str, str]) -> None:
 
     output = arguments.output_dir
     tokenizer = _tokenizer(arguments)
+    _check_positions(arguments.bert_model, settings.max_seq_len)
     masking = Masking(
         settings.masked_lm_prob, settings.max_predictions_per_seq or 0, bool(settings.do_whole_word_mask), settings.mask_one_at_least
     )
@@ -116,6 +118,14 @@ def _tokenizer(arguments) -> WordPiece:
         raise UserError(f"--bert_model {named} is a file. Name a model folder, or a folder with a vocab.txt in it.")
     folder = named.parent if named.name == "vocab.txt" else named
     return WordPiece.from_folder(folder if (folder / "vocab.txt").is_file() else resolve(arguments.bert_model), arguments.do_lower_case)
+
+
+def _check_positions(model: str, max_seq_len: int) -> None:
+    """Refuse rows that this model could not read; a vocabulary alone says nothing about it."""
+    folder = Path(model).expanduser()
+    positions = read_config(folder).get("max_position_embeddings") if (folder / "config.json").is_file() else None
+    if isinstance(positions, int) and max_seq_len > positions:
+        raise UserError(f"--max_seq_len {max_seq_len} is more than the {positions} positions of {model}. Use at most that.")
 
 
 # === The output folder ===

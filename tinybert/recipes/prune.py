@@ -8,6 +8,7 @@ distillation (task_distill.py).
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from tinybert import runtime
@@ -64,12 +65,15 @@ def prune(arguments, given: set[str], spelled: dict[str, str]) -> None:
         "shape": {"layers": wanted.layers, "heads": wanted.heads, "neurons": wanted.neurons, "embedding_rank": wanted.rank},
         "preset": arguments.preset,
         "importance": facts,
-        "kept_heads": [heads.tolist() for heads in kept.heads],
-        "kept_neurons": [neurons.tolist() for neurons in kept.neurons],
+        # numbered from 1, as layers are, and as they are printed
+        "kept_heads": [(heads + 1).tolist() for heads in kept.heads],
+        "kept_neurons": [(neurons + 1).tolist() for neurons in kept.neurons],
         "embedding_squares_kept": energy,
         "parameters": student.parameters(),
         "versions": runtime.versions(),
     }
+    if student.parameters() >= loaded.parameters():
+        print(f"warning: the student is not smaller: factors of rank {wanted.rank} hold more than the whole embedding", file=sys.stderr)
     save_model(output, student.model, student.family, student.tokenizer, loaded.output_names, record=(RECORD, record))
     share = student.parameters() / loaded.parameters()
     print(f"student: {student.family.model_type} {shape_words(student.config)}, {student.parameters():,} parameters ({share:.1%})")
@@ -125,7 +129,8 @@ def _importance_folder(arguments, source: Path) -> Path:
         raise UserError(
             f"there are no importance scores of {arguments.model_path}: {places[0] / FACTS} is missing.\nHeads and neurons are chosen by "
             "them. Make them with:\n"
-            f"  python benchmark/glue/run_glue.py --compute_taylor True --task_name {task} --model_name_or_path {arguments.model_path}"
+            f"  python benchmark/glue/run_glue.py --compute_taylor True --task_name {task} --model_name_or_path {arguments.model_path}\n"
+            "If they were made with --output_dir, name that folder with --importance."
         )
     return found
 

@@ -102,6 +102,7 @@ class StoredTeacher:
         self.entry = entry
         self.identity = {
             "teacher": entry["sha256"],
+            "teacher_architecture": _architecture(known.config),
             "teacher_head": settings.teacher_head,
             "teacher_labels": arguments.teacher_labels or ", ".join(known.labels or ()) or None,
             "labels": ", ".join(data.task.labels),
@@ -150,3 +151,12 @@ class StoredTeacher:
 
 def _head(settings) -> str | None:
     return "relu" if settings.teacher_head == "relu" else None
+
+
+# what a configuration says of the function beyond the shapes of its weights
+_FUNCTION = ("num_attention_heads", "hidden_act", "pool_act", "layer_norm_eps", "pad_token_id")
+
+
+def _architecture(config) -> str:
+    """What the same weights may compute differently by, in words."""
+    return ", ".join(f"{name} {getattr(config, name)}" for name in _FUNCTION if getattr(config, name, None) is not None)

@@ -100,7 +100,7 @@ def check_mud(arguments: TaskDistillArguments, given: set[str], spelled: dict[st
     Raises:
         UserError: says which options do not go together.
     """
-    refuse_for_others("mud", MUD_OPTIONS, arguments, given, spelled)
+    refuse_for_others("mud", (*MUD_OPTIONS, "repr_distill"), arguments, given, spelled)
     scheme = arguments.layer_scheme
     if scheme not in (None, "none") and not re.fullmatch(r"t_top[1-9]\d*", scheme):
         raise UserError(f"--layer_scheme got {scheme!r}\nexpected none, or t_topX with a number of teacher layers, such as t_top10")

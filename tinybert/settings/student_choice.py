@@ -46,4 +46,6 @@ def check_student(arguments: ModelArguments) -> None:
             "without a teacher to take them from, a fresh student needs both beside --student_layers"
         )
     elif arguments.student_hidden and arguments.student_heads and arguments.student_hidden % arguments.student_heads:
-        raise UserError(f"--student_hidden {arguments.student_hidden} is no multiple of --student_heads {arguments.student_heads}")
+        raise UserError(
+            f"--student_hidden {arguments.student_hidden} is no multiple of --student_heads {arguments.student_heads}\nchange one of them"
+        )

@@ -198,6 +198,7 @@ def test_a_configuration_file_counts_by_its_spelling(tmp_path):
         ("--seperate True", ["--seperate belongs to --method emd", "add --method emd"]),
         ("--separate", ["--separate belongs to --method emd"]),
         ("--s_layer_indices 1 2 3", ["--s_layer_indices belongs to --method mud"]),
+        ("--repr_distill", ["--repr_distill belongs to --method mud", "add --method mud"]),
         ("--config_3d 1l_10t_0.1h", ["--config_3d belongs to --method mud"]),
         ("--device cuda", ["--device got 'cuda'", "gpu"]),
         ("--resume auto --overwrite_output_dir", ["contradict"]),

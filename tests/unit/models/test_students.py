@@ -10,7 +10,7 @@ from tests.tiny import WORDS, arrays_of, batch, loaded, logits_of, word_pieces
 from tinybert.errors import UserError
 from tinybert.models.families import family
 from tinybert.models.loading import LoadedModel, LoadReport, build
-from tinybert.models.students import check_fit, count_parameters, fresh_student, parse_init, student_from_teacher
+from tinybert.models.students import check_fit, fresh_student, parse_init, student_from_teacher
 
 
 @pytest.mark.parametrize("model_type", ["bert", "tinybert", "ernie", "roberta"])
@@ -66,10 +66,6 @@ def test_parameter_counts_differ_from_the_published_ones():
     teacher = bare({"vocab_size": 30522, **shape})
     tiny = fresh_student(teacher, 2, layers=4, hidden=312, heads=12, ffn=1200, seed=1)
     assert tiny.parameters() == 14_350_874
-    counts = count_parameters(tiny)
-    assert counts["all"] == 14_350_874
-    assert counts["embeddings"] == (30522 + 512 + 2 + 2) * 312
-    assert counts["head"] == 312 * 312 + 312 + 2 * 312 + 2
 
 
 def test_bert_base_has_another_number_of_parameters():
