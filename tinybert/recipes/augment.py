@@ -88,8 +88,9 @@ def augment(arguments, given: set[str], spelled: dict[str, str]) -> None:
             _finish(maker, output, target, {**identity, "resolved": resolved.as_dict()}, count, made, time.monotonic() - begun)
     except UserError:
         if writes:
-            shutil.rmtree(output / PARTS, ignore_errors=True)
-            (output / RECORD).unlink(missing_ok=True)
+            storage.remove_empty([output / PARTS])
+            if not (output / PARTS).exists():  # finished parts stay, for --resume
+                (output / RECORD).unlink(missing_ok=True)
         raise
     finally:
         run_lock.release(output)

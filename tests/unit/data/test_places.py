@@ -116,7 +116,7 @@ def test_missing_chinese_data_names_its_files_and_folder(tmp_path, monkeypatch, 
 def test_a_missing_augmented_file_says_what_writes_it(tmp_path, downloads):
     (tmp_path / "SST-2").mkdir()
     (tmp_path / "SST-2" / "train.tsv").write_text("x")
-    with pytest.raises(UserError, match="data augmentation"):
+    with pytest.raises(UserError, match="data_augmentation.py writes"):
         locate(SST, glue_dir=tmp_path, splits=["train_aug"])
     assert not downloads
 
