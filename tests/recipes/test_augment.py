@@ -155,7 +155,7 @@ def test_bad_word_vectors_leave_something_behind(world, tmp_path, glove, message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.txt"]
 
 
-def test_words_with_a_space_are_refused(world, tmp_path, capsys):
+def test_words_with_a_space_are_taken_apart_or_go_unmentioned(world, tmp_path, capsys):
     (tmp_path / "spaced.txt").write_text((world / "glove.txt").read_text() + "a b 1 2 3 4 5 6\n")
     assert main(line(world, tmp_path / "a", "--glove_embs", tmp_path / "spaced.txt")) == 0
     assert "1 words with a space inside" in capsys.readouterr().err
