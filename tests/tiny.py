@@ -15,6 +15,7 @@ from tinybert.models.loading import LoadedModel, LoadReport, build
 from tinybert.models.projections import Projection
 from tinybert.models.saving import save_model
 from tinybert.models.trace import Inputs
+from tinybert.models.weights import write_pdparams
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = [*SPECIAL, *(f"word{i}" for i in range(35))]
@@ -119,3 +120,15 @@ def pregenerated_epoch(folder: Path, number: int, rows: int, length: int = 16, w
         })  # fmt: skip
     (folder / f"epoch_{number}.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / f"epoch_{number}_metrics.json").write_text(json.dumps({"num_training_examples": rows, "max_seq_len": length}))
+
+
+def masked_lm_folder(folder: Path, pieces: list[str], **shape: int) -> None:
+    """A BERT of random weights with a masked-LM head over these word pieces."""
+    random = np.random.default_rng(0)
+    model = classifier(**shape, vocab_size=len(pieces))
+    save_model(folder, model, family("bert"), word_pieces(pieces), ("0", "1"))
+    arrays = {name: array for name, array in arrays_of(model).items() if not name.startswith("classifier")}
+    width, head = SHAPE["hidden_size"], "cls.predictions."
+    shapes = {"transform.weight": (width, width), "transform.bias": (width,), "layer_norm.weight": (width,), "layer_norm.bias": (width,)}
+    arrays |= {head + name: random.standard_normal(size).astype("float32") for name, size in shapes.items()}
+    write_pdparams(folder / "model_state.pdparams", arrays | {f"{head}decoder_bias": np.zeros(len(pieces), "float32")})

@@ -3,8 +3,9 @@
 Protocol: the first `--rows` training rows of each task; both ways in this process, with the same model, word vectors and threads, in turns
 for `--repeats` rounds; reading, loading and drawing (microseconds a row) are not timed. Published: for every word a forward pass of one row
 through all layers and the head at all positions, then a full sort of the vocabulary; for every rare word all cosines and a full sort. Ours:
-`Candidates.find` on parts of rows as `data_augmentation.py` makes them, from an empty cache of neighbours. The ratio is the median over
-rounds of the ratio in a round. "passes" are words that need a forward pass; "distinct" counts those in different texts once.
+`Candidates.find` on parts of rows as `data_augmentation.py` makes them, from an empty cache of neighbours; unmasked: the same with
+`--masking none`. A ratio is the median over rounds of the ratio in a round. "passes" are words that need a forward pass; "distinct" counts
+those in different texts once. "shared": how many of a word's candidates are also found without masks.
 
     python benchmark/speed/augmentation.py --model MLM --glove glove.6B.100d.txt --glue ~/data/Glue
     python benchmark/speed/augmentation.py --model MLM --glove glove.6B.100d.txt --glue ~/data/Glue --rows 10 --repeats 1
@@ -16,6 +17,7 @@ import argparse
 import statistics
 import sys
 import time
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 
@@ -59,7 +61,7 @@ def ours(candidates, rows: list[tuple[str, ...]]) -> None:
     """Parts of rows, repeated texts once."""
     from tinybert.augment.parts import ROWS
 
-    candidates.table._near.clear()
+    candidates.table.forget()
     for begin in range(0, len(rows), ROWS):
         candidates.find(list(dict.fromkeys(text for row in rows[begin : begin + ROWS] for text in row)))
 
@@ -92,7 +94,8 @@ def main() -> None:
     from tinybert.models.masked_lm import load_masked_lm
     from tinybert.report.table import markdown_table
 
-    candidates = Candidates(load_masked_lm(options.model), open_table(options.glove, 100_000), 15)
+    model, table = load_masked_lm(options.model), open_table(options.glove, 100_000)
+    candidates, unmasked = (Candidates(model, table, 15, masking=masking) for masking in (True, False))
     print(
         f"{options.threads} threads, medians of {options.repeats} rounds, GloVe {len(candidates.table.words)} words; {runtime.versions()}"
     )
@@ -102,13 +105,21 @@ def main() -> None:
         rows = [(row.text_a,) if row.text_b is None else (row.text_a, row.text_b) for row, _ in islice(used, options.rows)]
         print(f"{name}: train sha256 {storage.sha256_of(used.path)[:12]}", flush=True)
         texts = [text for row in rows for text in row]
-        passes = [int((candidates.find(some)[:, 2] == MASKED_LM).sum()) for some in (texts, list(dict.fromkeys(texts)))]
+        distinct = list(dict.fromkeys(texts))
+        masked, seen = candidates.find(distinct), unmasked.find(distinct)
+        by_text = Counter(masked[masked[:, 2] == MASKED_LM, 0].tolist())
+        passes = sum(by_text[distinct.index(text)] for text in texts), by_text.total()
+        both = [len(set(a[3:]) & set(b[3:])) / 15 for a, b in zip(masked.tolist(), seen.tolist(), strict=True) if a[2] == MASKED_LM]
         published(candidates, texts[:1], 15)
-        rounds = [(seconds(published, candidates, texts, 15), seconds(ours, candidates, rows)) for _ in range(options.repeats)]
-        medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
-        ratio = statistics.median(old / new for old, new in rounds)
-        lines.append([name, str(len(rows)), *map(str, passes), *(f"{len(rows) / took:.2f}" for took in medians), f"{ratio:.1f}x"])
-    print(markdown_table(["task", "rows", "passes", "distinct", "published rows/s", "ours rows/s", "ratio"], lines))
+        rounds = [
+            (seconds(published, candidates, texts, 15), seconds(ours, candidates, rows), seconds(ours, unmasked, rows))
+            for _ in range(options.repeats)
+        ]
+        rates = [f"{len(rows) / statistics.median(column):.2f}" for column in zip(*rounds, strict=True)]
+        ratios = [f"{statistics.median(round[0] / round[i] for round in rounds):.1f}x" for i in (1, 2)]
+        lines.append([name, *map(str, (len(rows), *passes)), *rates, *ratios, f"{statistics.mean(both):.0%}"])
+    head = ["task", "rows", "passes", "distinct", "published rows/s", "ours rows/s", "unmasked rows/s", "ratio", "unmasked", "shared"]
+    print(markdown_table(head, lines))
 
 
 if __name__ == "__main__":

@@ -65,10 +65,11 @@ def test_logits_differ_from_the_published_ones(published):
     (entry, *_) = sentences_of(HERE / "augment_candidates.json")
     known = entry["words_augmented"][0]
     ids = published.tokenizer.ids([entry["sentence"]])[0]
-    pair = published._pair(ids)[None]
+    pair = published._ids(ids)[None]
     pair[0, known["mask_position"]] = published.tokenizer.mask_id
     segments = (np.arange(pair.shape[1]) >= len(ids) + 2)[None].astype("int64")
-    logits = published.model.logits(pair, segments, np.array([known["mask_position"]])).numpy()[0]
+    hidden = published.model.hidden(pair, segments, np.array([0]), np.array([known["mask_position"]]))
+    logits = published.model.logits(hidden).numpy()[0]
     assert np.abs(np.sort(logits)[::-1][: len(known["top_logits"])] - known["top_logits"]).max() < 1e-4
 
 

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from tests.recipes.conftest import distill
-from tests.tiny import SHAPE, arrays_of, classifier, model_folder, word_pieces
+from tests.tiny import classifier, masked_lm_folder, model_folder, word_pieces
 from tinybert.augment import parts
 from tinybert.cli.main import main
 from tinybert.errors import Interrupted
 from tinybert.models.families import family
 from tinybert.models.saving import save_model
-from tinybert.models.weights import write_pdparams
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"{a}{b}" for a in "klmnp" for b in "aeio"), "##xx", '"', "."]
 WORDS = PIECES[5:-3]
@@ -26,13 +25,7 @@ PLACES = {"max_position_embeddings": 40, "vocab_size": len(PIECES)}
 def world(tmp_path_factory) -> Path:
     """A masked LM, word vectors, and SST-2 and RTE in small."""
     root, random = tmp_path_factory.mktemp("world"), np.random.default_rng(0)
-    model = classifier(**PLACES)
-    save_model(root / "mlm", model, family("bert"), word_pieces(PIECES), ("0", "1"))
-    arrays = {name: array for name, array in arrays_of(model).items() if not name.startswith("classifier")}
-    width, head = SHAPE["hidden_size"], "cls.predictions."
-    shapes = {"transform.weight": (width, width), "transform.bias": (width,), "layer_norm.weight": (width,), "layer_norm.bias": (width,)}
-    arrays |= {head + name: random.standard_normal(shape).astype("float32") for name, shape in shapes.items()}
-    write_pdparams(root / "mlm/model_state.pdparams", arrays | {f"{head}decoder_bias": np.zeros(len(PIECES), "float32")})
+    masked_lm_folder(root / "mlm", PIECES, max_position_embeddings=PLACES["max_position_embeddings"])
     model_folder(root / "headless")
     rows = [f"{word} {' '.join(f'{x:.4f}' for x in random.standard_normal(6))}\n" for word in ("kaxx", *WORDS)]
     (root / "glove.txt").write_text("".join(rows))
@@ -81,6 +74,13 @@ def test_one_side_of_a_pair_varies_beside_a_varied_one(world, tmp_path):
     for row in (tmp_path / "a.tsv").read_text().splitlines()[1:]:
         index, *texts, _ = row.split("\t")
         assert any(new == old for new, old in zip(texts, originals[index], strict=True))
+
+
+def test_words_are_masked_although_they_should_not_be(world, tmp_path):
+    for masking in ("each", "none"):
+        assert main(line(world, tmp_path / masking, "--masking", masking)) == 0
+        assert json.loads((tmp_path / masking / "augmentation.json").read_text())["replaced"]["masked LM"]
+    assert (tmp_path / "each.tsv").read_bytes() != (tmp_path / "none.tsv").read_bytes()
 
 
 def test_processes_change_a_byte(world, tmp_path):

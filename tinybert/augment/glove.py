@@ -43,6 +43,10 @@ class GloveTable:
         row = self.row_of.get(word, self.row_of.get(word.lower()))
         return None if row is None or self.words[row] == UNKNOWN else row
 
+    def forget(self) -> None:
+        """Drop the neighbours that were computed so far."""
+        self._near.clear()
+
     def neighbours(self, rows: Iterable[int], count: int) -> dict[int, np.ndarray]:
         """The `count` nearest rows of each row by cosine, nearest first, itself and `<unk>` left out; computed once for each row.
 

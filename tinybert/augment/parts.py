@@ -104,7 +104,8 @@ class PartMaker:
                     "Augmentation of Chinese text is not available; give an English BERT."
                 )
             table = open_table(self.glove, settings.glove_words)
-            found = Candidates(model, table, settings.M, settings.match_case, settings.candidates == "words")
+            words_only, masking = settings.candidates == "words", settings.masking == "each"
+            found = Candidates(model, table, settings.M, settings.match_case, words_only, masking)
             self._loaded = found, TeacherFilter.load(settings, self.task) if settings.filter == "teacher" else None
         return self._loaded
 

@@ -39,6 +39,12 @@ class AugmentArguments(DeviceArguments, RowArguments):
     N: int | None = in_variants(None, help="draws per text: at most so many variants of each", unset=FROM_PRESET, at_least=1)
     M: int | None = in_variants(None, help="candidates per word", unset=FROM_PRESET, at_least=1, at_most=1000)
     p: float | None = in_variants(None, help="how probably a word is exchanged", unset=FROM_PRESET, at_least=0, at_most=1)
+    masking: str = in_variants(
+        "each",
+        help="each: a word of one piece is masked and predicted beside the whole text, one forward pass per word, as published; none: one "
+        "pass per text, the words left to be seen, many times faster",
+        choices=("each", "none"),
+    )
     glove_words: int | None = in_variants(
         None, help="how many rows of the GloVe file are used, the first ones; 0: all", unset=FROM_PRESET, at_least=0
     )
@@ -135,6 +141,7 @@ class AugmentSettings:
     N: int
     M: int
     p: float
+    masking: str
     glove_words: int
     long_texts: str
     seed: int

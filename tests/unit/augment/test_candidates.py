@@ -1,0 +1,59 @@
+"""Candidates: which row of the model each word is read from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.tiny import SPECIAL, masked_lm_folder
+from tinybert.augment.candidates import MASKED_LM, Candidates
+from tinybert.augment.glove import GloveTable
+from tinybert.models.masked_lm import MaskedLM, load_masked_lm
+from tinybert.models.trace import Inputs, Needs, trace
+
+WORDS = ["kale", "lamp", "moon", "nest", "pear", "rice"]
+TEXTS = ["kale lamp moon", "nest kale", "pear rice nest", "the", "moon lamp"]  # of two lengths, and one without a word to exchange
+COUNT = 4
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> MaskedLM:
+    folder = tmp_path_factory.mktemp("mlm")
+    masked_lm_folder(folder, [*SPECIAL, *WORDS, "the"])
+    return load_masked_lm(str(folder))
+
+
+def candidates(model: MaskedLM, masking: bool) -> Candidates:
+    table = GloveTable(["<unk>"], np.zeros((1, 2), np.float32), {})
+    return Candidates(model, table, COUNT, words_only=False, masking=masking)
+
+
+def best_of(model: MaskedLM, ids: list[int], segments: list[int], at: int) -> list[int]:
+    """The best pieces at one position, the whole last layer and the whole vocabulary computed and sorted."""
+    import paddle
+
+    layers = int(model.loaded.config.num_hidden_layers)
+    inputs = Inputs(paddle.to_tensor([ids]), paddle.to_tensor([segments]), paddle.ones([1, len(ids)]))
+    hidden = trace(model.loaded.model, inputs, Needs(hidden=frozenset({layers}))).hidden[layers]
+    return np.argsort(-model.logits(hidden[0]).numpy()[at])[:COUNT].tolist()
+
+
+@pytest.mark.parametrize("masking", [True, False])
+def test_a_word_is_read_from_another_row_or_position(model, masking):
+    found = candidates(model, masking).find(TEXTS)
+    assert (found[:, 2] == MASKED_LM).all() and len(found) == sum(len(text.split()) for text in TEXTS) - 1
+    tokenizer = model.tokenizer
+    for number, word, _, *best in found.tolist():
+        ids = tokenizer.ids([TEXTS[number]])[0]
+        row = [tokenizer.cls_id, *ids, tokenizer.sep_id]
+        segments = [0] * len(row)
+        if masking:
+            row[1 + word] = tokenizer.mask_id
+            row, segments = [*row, *ids, tokenizer.sep_id], [*segments, *[1] * (len(ids) + 1)]
+        assert best == best_of(model, row, segments, 1 + word), (TEXTS[number], word)
+
+
+def test_positions_are_scored_twice_or_left_out_at_the_end_of_a_chunk(model, monkeypatch):
+    whole = candidates(model, masking=False).find(TEXTS)
+    monkeypatch.setattr("tinybert.models.masked_lm._POSITIONS", 2)
+    assert (candidates(model, masking=False).find(TEXTS) == whole).all()
