@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -133,6 +134,27 @@ def test_layer_weights_of_two_processes_drift_apart_or_away_from_one(world):
     for name, array in first.items():
         assert array.tobytes() == second[name].tobytes(), name
         np.testing.assert_allclose(array, alone[name], atol=1e-4 if name in learned else 2e-5, err_msg=name)
+
+
+def test_ranks_write_another_augmented_file_than_one_process(world):
+    tiny.masked_lm_folder(world / "mlm", [*tiny.SPECIAL, "##d", *map(chr, range(ord("a"), ord("z") + 1)), *(f"##{i}" for i in range(10))])
+    (world / "many").mkdir()
+    tiny.learnable_rows(world / "many/SST-2", {"train": 600}, seed=6)  # three parts
+    text = (world / "many/SST-2/train.tsv").read_text()
+    (world / "many/SST-2/train.tsv").write_text(re.sub(r"word(\d+)", lambda found: chr(ord("a") + int(found[1]) % 26), text))
+    (world / "glove.txt").write_text("kale 1 2\nrice 2 1\n")
+    written = []
+    for name, before in (("alone", []), ("ranks", ["-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--backend", "gloo"])):
+        output = world / f"augmented_{name}"
+        words = ["--pretrained_bert_model", world / "mlm", "--glove_embs", world / "glove.txt", "--task_name", "SST-2", "--data_dir"]
+        words += [world / "many/SST-2", "--output_dir", output, "--output_file", f"{output}.tsv", "--N", "3", "--num_workers", "1"]
+        before = [*before, "--log_dir", str(world / "aug_logs")] if before else []
+        command = [sys.executable, *before, str(ROOT / "data_augmentation.py"), *map(str, words), "--device", "cpu"]
+        environment = {**_environment(world), "PADDLE_DISTRI_BACKEND": "gloo"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT, timeout=240)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        written.append(Path(f"{output}.tsv").read_bytes())
+    assert written[0] == written[1] and written[0].count(b"\n") > 1200
 
 
 def test_two_processes_store_knowledge_twice_or_wait_for_ever(world):

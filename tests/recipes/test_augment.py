@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from tests.recipes.conftest import distill
 from tests.tiny import classifier, masked_lm_folder, model_folder, word_pieces
 from tinybert.augment import parts
+from tinybert.augment.eligible import is_eligible
 from tinybert.cli.main import main
 from tinybert.errors import Interrupted
 from tinybert.models.families import family
@@ -62,6 +64,7 @@ def test_rows_are_not_as_they_stood_in_the_file(world, tmp_path):
     record = json.loads((tmp_path / "a/augmentation.json").read_text())
     assert record["written"] == len(after) - 2 and record["rows"] == 30 and not (tmp_path / "a/parts").exists()
     assert record["replaced"]["masked LM"] and record["replaced"]["GloVe"]
+    assert record["eligible"] == {"masked LM": sum(map(is_eligible, re.findall("[a-z]+", " ".join(before[1:])))) - 29, "GloVe": 29}
     assert (tmp_path / "a/augmentation.md").read_text().count("\n**") == 2
 
 

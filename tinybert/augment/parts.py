@@ -119,6 +119,7 @@ class PartMaker:
 
     def __call__(self, part: Part) -> dict:
         """Write a part, whole or not at all; returns what its `meta.json` says."""
+        from tinybert.augment.candidates import ROUTES
         from tinybert.augment.sampling import Tally, variants
 
         candidates, teacher = self.load()
@@ -127,6 +128,7 @@ class PartMaker:
         if settings.long_texts == "refuse":
             self._refuse_long(part, texts, candidates)
         found = candidates.find(texts)
+        eligible = np.bincount(found[:, 2], minlength=len(ROUTES)).tolist()
         bounds = np.searchsorted(found[:, 0], np.arange(len(texts) + 1))
         words = {text: candidates.tokenizer.words(text) for text in texts}
         choices = {text: candidates.choices(words[text], found[bounds[i] : bounds[i + 1]]) for i, text in enumerate(texts)}
@@ -148,7 +150,7 @@ class PartMaker:
             lines += [self.rewriter.row(row.raw, *new) if new != row.texts else self.rewriter.row(row.raw) for new in kept]
             labels[row.label] += len(kept)
         meta = {
-            "rows": len(part.rows), "written": len(lines), "filtered": before - len(lines), **tally.as_dict(),
+            "rows": len(part.rows), "eligible": {ROUTES[i]: n for i, n in enumerate(eligible) if n}, "written": len(lines), "filtered": before - len(lines), **tally.as_dict(),
             "labels": {"before": dict(Counter(row.label for row in part.rows)), "after": dict(labels)},
             "preview": [kept[: 1 + SHOWN] for row, kept in zip(part.rows, made, strict=True) if row.number < self.preview],
         }  # fmt: skip

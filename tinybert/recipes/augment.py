@@ -182,13 +182,13 @@ def _make(maker: PartMaker, used: UsedRows, count: int, processes: int) -> int:
             done += meta["rows"]
             progress.show(done, done)
             if stop.signal is not None and done < size:
-                raise Interrupted(stop.signal, f"{done} rows are kept; the same command with --resume goes on")
+                raise Interrupted(stop.signal, f"at least {done} rows are kept; the same command with --resume goes on")
     return done
 
 
 def _finish(maker: PartMaker, output: Path, target: Path, facts: dict, count: int, made: int, seconds: float) -> None:
     """Join the parts to the file, write record and summary, and drop the parts."""
-    total, replaced, before, after = Counter(), Counter(), Counter(), Counter()
+    total, eligible, replaced, before, after = Counter(), Counter(), Counter(), Counter(), Counter()
     preview: list = []
     unfinished = target.with_name(f".{target.name}.unfinished")
     try:
@@ -200,6 +200,7 @@ def _finish(maker: PartMaker, output: Path, target: Path, facts: dict, count: in
                 with open(maker.path(number) / FILE, "rb") as part:
                     shutil.copyfileobj(part, file, 1 << 20)
                 total.update({name: meta[name] for name in ("rows", "written", "filtered", "words", "draws", "duplicates")})
+                eligible.update(meta["eligible"])
                 replaced.update(meta["replaced"])
                 before.update(meta["labels"]["before"])
                 after.update(meta["labels"]["after"])
@@ -210,7 +211,7 @@ def _finish(maker: PartMaker, output: Path, target: Path, facts: dict, count: in
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
-    counts = {**total, "replaced": dict(replaced), "labels": {"before": dict(before), "after": dict(after)}}
+    counts = {**total, "eligible": dict(eligible), "replaced": dict(replaced), "labels": {"before": dict(before), "after": dict(after)}}
     if maker.task.regression:
         counts.pop("labels")
     speed = {"seconds": round(seconds, 1), "rows_made_now": made}
@@ -224,13 +225,14 @@ def _finish(maker: PartMaker, output: Path, target: Path, facts: dict, count: in
 
 
 def _summary(name: str, counts: dict, preview: list) -> str:
-    words = max(1, counts["words"])
+    words, found = max(1, counts["words"]), counts["eligible"]
     lines = [
         f"# Augmented rows of {name}", "",
         f"{counts['rows']} rows became {counts['written']}. Of {counts['draws']} draws {counts['duplicates']} gave nothing new and were "
         f"dropped; the teacher's filter dropped {counts['filtered']} variants.", "",
-        markdown_table(["route", "words replaced", "share of the words in variants"],
-                       [[route, str(n), f"{100 * n / words:.1f} %"] for route, n in sorted(counts["replaced"].items()) if n]), "",
+        markdown_table(["route", "words that may be replaced", "share", "replaced in variants", "share of the words in variants"],
+                       [[route, str(n), f"{n / sum(found.values()):.1%}", str(counts["replaced"].get(route, 0)),
+                         f"{counts['replaced'].get(route, 0) / words:.1%}"] for route, n in sorted(found.items())]), "",
     ]  # fmt: skip
     if "labels" in counts:
         old, new = counts["labels"]["before"], counts["labels"]["after"]
