@@ -12,6 +12,7 @@ import json
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -50,7 +51,8 @@ class GloveTable:
     def neighbours(self, rows: Iterable[int], count: int) -> dict[int, np.ndarray]:
         """The `count` nearest rows of each row by cosine, nearest first, itself and `<unk>` left out; computed once for each row.
 
-        Products are in float64, so that the order of two neighbours does not depend on which words are asked for together.
+        A float32 product finds what can be among them within its rounding; those are ordered by float64 sums, the more frequent word first
+        among equals, so the order does not depend on which words are asked for together.
         """
         wanted = list(dict.fromkeys(rows))
         new = [row for row in wanted if row not in self._near or len(self._near[row]) < min(count, self._others(row))]
@@ -62,33 +64,56 @@ class GloveTable:
     def _others(self, row: int) -> int:
         return len(self.words) - len({row, self.row_of.get(UNKNOWN, row)})
 
-    def _nearest(self, rows: np.ndarray, count: int) -> Iterator[np.ndarray]:
-        queries = np.asarray(self.vectors[np.sort(rows)], np.float64)[np.argsort(np.argsort(rows))]
-        best = np.empty((len(rows), 0))
-        names = np.empty((len(rows), 0), np.int64)
+    def _nearest(self, rows: np.ndarray, count: int) -> list[np.ndarray]:
+        queries = np.asarray(self.vectors[rows], np.float32)
+        rounding = 2 * queries.shape[1] * np.finfo(np.float32).eps  # of two rows of length 1, each off by at most half of it
+        best = count + 2  # the row itself and <unk> may be among them
+        floor = np.full(len(rows), -np.inf, np.float32)  # what lies below cannot be among the best
+        found = _Found(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
         for begin in range(0, len(self.words), _LINES):
-            block = np.asarray(self.vectors[begin : begin + _LINES], np.float64)
-            cosines = queries @ block.T
-            here = np.arange(begin, begin + len(block))
-            cosines[rows[:, None] == here] = -np.inf
-            unknown = self.row_of.get(UNKNOWN, -1) - begin
-            if 0 <= unknown < len(block):
-                cosines[:, unknown] = -np.inf
-            if len(block) > count:
-                kept = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
-                cosines, found = np.take_along_axis(cosines, kept, 1), kept + begin
-            else:
-                found = np.broadcast_to(here, cosines.shape)
-            best, names = np.concatenate([best, cosines], 1), np.concatenate([names, found], 1)
-            if best.shape[1] > 8 * count:
-                best, names = _sorted(best, names, count)
-        best, names = _sorted(best, names, count)
-        return (row_names[np.isfinite(row_best)].astype(np.int32) for row_best, row_names in zip(best, names, strict=True))
+            cosines = queries @ self.vectors[begin : begin + _LINES].T
+            if begin == 0 and best < cosines.shape[1]:
+                floor = np.partition(cosines, -best, axis=1)[:, -best] - rounding
+            query, name = np.nonzero(cosines >= floor[:, None])
+            found = found.joined(_Found(query, name + begin, cosines[query, name]))
+            order, rank = found.ranked()
+            full = order[rank == best - 1]
+            floor[found.query[full]] = found.cosine[full] - rounding
+            found = found.only(found.cosine >= floor[found.query])
+        unknown = self.row_of.get(UNKNOWN, -1)
+        found = found.only((found.name != unknown) & (found.name != rows[found.query]))
+        exact = np.concatenate([np.empty(0), *(
+            (np.asarray(self.vectors[rows[part.query]], np.float64) * np.asarray(self.vectors[part.name], np.float64)).sum(1)
+            for part in found.parts(_LINES)
+        )])  # fmt: skip
+        order, rank = _Found(found.query, found.name, exact).ranked()
+        order = order[rank < count]
+        names = found.name[order].astype(np.int32)
+        return np.split(names, np.searchsorted(found.query[order], np.arange(1, len(rows))))
 
 
-def _sorted(best: np.ndarray, names: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    order = np.lexsort((names, -best), axis=1)[:, :count]  # of equal cosines the more frequent word first
-    return np.take_along_axis(best, order, 1), np.take_along_axis(names, order, 1)
+@dataclass(frozen=True)
+class _Found:
+    """Pairs of a query's number and the row of a word near it, `[P]` each, with their cosines."""
+
+    query: np.ndarray
+    name: np.ndarray
+    cosine: np.ndarray
+
+    def joined(self, other: _Found) -> _Found:
+        return _Found(*(np.concatenate(both) for both in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+    def only(self, which: np.ndarray) -> _Found:
+        return _Found(self.query[which], self.name[which], self.cosine[which])
+
+    def parts(self, size: int) -> Iterator[_Found]:
+        return (self.only(slice(begin, begin + size)) for begin in range(0, len(self.query), size))
+
+    def ranked(self) -> tuple[np.ndarray, np.ndarray]:
+        """The pairs by query, the nearest first and of equal ones the earlier row, and each one's place in its query, `[P]` both."""
+        order = np.lexsort((self.name, -self.cosine, self.query))
+        ordered = self.query[order]
+        return order, np.arange(len(order)) - np.searchsorted(ordered, ordered)
 
 
 def open_table(path: str | Path, most: int = 0, cache: Path | None = None) -> GloveTable:

@@ -150,7 +150,8 @@ class PartMaker:
             lines += [self.rewriter.row(row.raw, *new) if new != row.texts else self.rewriter.row(row.raw) for new in kept]
             labels[row.label] += len(kept)
         meta = {
-            "rows": len(part.rows), "eligible": {ROUTES[i]: n for i, n in enumerate(eligible) if n}, "written": len(lines), "filtered": before - len(lines), **tally.as_dict(),
+            "rows": len(part.rows), "eligible": {ROUTES[i]: n for i, n in enumerate(eligible) if n},
+            "written": len(lines), "filtered": before - len(lines), **tally.as_dict(),
             "labels": {"before": dict(Counter(row.label for row in part.rows)), "after": dict(labels)},
             "preview": [kept[: 1 + SHOWN] for row, kept in zip(part.rows, made, strict=True) if row.number < self.preview],
         }  # fmt: skip
