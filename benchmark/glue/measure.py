@@ -29,7 +29,9 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = Path(__file__).with_name("results.jsonl")
+sys.path.insert(0, str(ROOT))
+
+from benchmark.glue.results import RESULTS  # noqa: E402
 
 
 @dataclass(frozen=True)

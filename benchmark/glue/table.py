@@ -9,7 +9,6 @@ Every number between `<!-- table: NAME -->` and `<!-- end -->` in README.md come
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import statistics
 import sys
@@ -18,6 +17,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
+from benchmark.glue import utility  # noqa: E402
+from benchmark.glue.results import RESULTS, cell, headline, read  # noqa: E402
 from tinybert import storage  # noqa: E402
 from tinybert.data.tasks import get_task  # noqa: E402
 from tinybert.report.table import markdown_table  # noqa: E402
@@ -28,30 +29,11 @@ TABLES = {
     "ablations": ("table", "ablations"),
     "emd": ("table", "emd"),
     "rosita": ("table", "rosita"),
+    "augmentation": ("table", "augmentation"),
 }
 # rows of a table that stand for something else than a result of it
-LEFT_OUT = dict.fromkeys(("ablations", "emd", "rosita"), ("no teacher", "logits only"))
+LEFT_OUT = dict.fromkeys(("ablations", "emd", "rosita", "augmentation"), ("no teacher", "logits only"))
 TASKS = ("CoLA", "MRPC", "RTE", "STS-B", "SST-2")
-
-
-def read(path: Path) -> list[dict]:
-    """The lines of a results file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-
-
-def headline(line: dict) -> float:
-    """A run's score in the task's own metric, in percent."""
-    return 100 * line["scores"][get_task(line["task"]).metric]
-
-
-def cell(scores: list[float]) -> str:
-    """Mean and standard deviation over seeds, or the one score; how many seeds, where they are fewer than three."""
-    if not scores:
-        return ""
-    if len(scores) == 1:
-        return f"{scores[0]:.1f}"
-    few = f" ({len(scores)})" if len(scores) < 3 else ""
-    return f"{statistics.mean(scores):.1f} ± {statistics.stdev(scores):.1f}{few}"
 
 
 def table(name: str, lines: list[dict]) -> str:
@@ -101,11 +83,11 @@ def rewrite(page: str, tables: dict[str, str]) -> str:
 def main() -> None:
     """Write or show the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=HERE / "results.jsonl")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--print", action="store_true", help="show the tables, change nothing")
     options = parser.parse_args()
     lines = read(options.results)
-    tables = {name: table(name, lines) for name in TABLES} | {"sizes": sizes(lines)}
+    tables = {name: table(name, lines) for name in TABLES} | {"sizes": sizes(lines), "utility": utility.table(utility.points_of(lines))}
     if options.print:
         for name, text in tables.items():
             print(f"{name}\n\n{text}\n")

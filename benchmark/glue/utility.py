@@ -12,20 +12,21 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmark.glue.measure import RESULTS  # noqa: E402
-from benchmark.glue.table import cell, headline, read  # noqa: E402
+from benchmark.glue.results import RESULTS, cell, headline, read  # noqa: E402
 from tinybert.report.table import markdown_table  # noqa: E402
 from tinybert.report.utility import Point, by_selection, plot_utility  # noqa: E402
 
 
 def points_of(lines: list[dict]) -> list[Point]:
-    """The runs that learnt from stored hidden states."""
+    """The runs that learnt from stored hidden states, and of the same tasks those that learnt logits alone, as many updates long."""
     found = []
     for line in lines:
         stored = line.get("knowledge")
         if line["plan"] == "mud" and stored:
             found.append(Point(line["task"], line["row"], stored["bytes_per_row"], stored["of_full"], headline(line)))
-    return found
+    tasks = {point.task for point in found}
+    nothing = [line for line in lines if (line["plan"], line["row"]) == ("table", "logits only") and line["task"] in tasks]
+    return found + [Point(line["task"], "logits only", 0, 0, headline(line)) for line in nothing]
 
 
 def table(points: list[Point]) -> str:

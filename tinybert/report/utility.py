@@ -28,7 +28,7 @@ def by_selection(points: list[Point]) -> dict[tuple[str, str], list[Point]]:
 
 
 def plot_utility(points: list[Point], path: Path) -> Path:
-    """Draw score over bytes a row, logarithmic, a line a task, with the range over seeds."""
+    """Draw score over bytes a row, logarithmic, a line a task, with the range over seeds; dashed: without any hidden states."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -37,11 +37,17 @@ def plot_utility(points: list[Point], path: Path) -> Path:
     figure, axis = plt.subplots(figsize=(8, 5), constrained_layout=True)
     groups = by_selection(points)
     for task in dict.fromkeys(task for task, _ in groups):
-        own = [group for (other, _), group in groups.items() if other == task]
+        every = [group for (other, _), group in groups.items() if other == task]
+        own = [group for group in every if group[0].bytes_per_row]
         means = [statistics.mean(point.score for point in group) for group in own]
         below = [mean - min(point.score for point in group) for mean, group in zip(means, own, strict=True)]
         above = [max(point.score for point in group) - mean for mean, group in zip(means, own, strict=True)]
-        axis.errorbar([group[0].bytes_per_row for group in own], means, [below, above], label=task, marker="o", markersize=4, capsize=3)
+        sizes = [group[0].bytes_per_row for group in own]
+        bars = axis.errorbar(sizes, means, [below, above], label=task, marker="o", markersize=4, capsize=3)
+            [group[0].bytes_per_row for group in own], means, [below, above], label=task, marker="o", markersize=4, capsize=3
+        )
+        for group in every[len(own) :]:
+            axis.axhline(statistics.mean(point.score for point in group), color=bars[0].get_color(), linestyle="--", linewidth=1)
         for group, mean in zip(own, means, strict=True):
             axis.annotate(
                 f"{100 * group[0].of_full:.2g} %", (group[0].bytes_per_row, mean), fontsize=7, xytext=(3, 4), textcoords="offset points"

@@ -25,9 +25,11 @@ def test_seeds_are_mixed_up_or_other_plans_are_drawn(tmp_path):
         _line("MRPC", "all", 570, 0.87),
         _line("MRPC", "little", 10, 0.82),
         _line("MRPC", "two stages", 999, 0.9, plan="table"),
+        _line("MRPC", "logits only", 999, 0.79, plan="table"),
+        _line("STS-B", "logits only", 999, 0.7, plan="table"),
     ]
     points = points_of(lines)
     shown = table(points).splitlines()
-    assert len(shown) == 4 and "MRPC, all" in shown[2] and "MRPC, little" in shown[3]
+    assert len(shown) == 5 and "MRPC, all" in shown[2] and "MRPC, little" in shown[3] and "MRPC, logits only" in shown[4]
     assert "57.00 %" in shown[2] and "+0.0" in shown[2] and "-5.0" in shown[3] and "1.00 %" in shown[3]
     assert plot_utility(points, tmp_path / "plots" / "utility.png").stat().st_size > 1000
