@@ -44,8 +44,6 @@ def plot_utility(points: list[Point], path: Path) -> Path:
         above = [max(point.score for point in group) - mean for mean, group in zip(means, own, strict=True)]
         sizes = [group[0].bytes_per_row for group in own]
         bars = axis.errorbar(sizes, means, [below, above], label=task, marker="o", markersize=4, capsize=3)
-            [group[0].bytes_per_row for group in own], means, [below, above], label=task, marker="o", markersize=4, capsize=3
-        )
         for group in every[len(own) :]:
             axis.axhline(statistics.mean(point.score for point in group), color=bars[0].get_color(), linestyle="--", linewidth=1)
         for group, mean in zip(own, means, strict=True):
