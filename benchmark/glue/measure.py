@@ -26,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,6 +88,7 @@ def line_of(run: Run, runs: Path, seconds: float) -> dict:
         line["scores"] = results["evaluation"]["scores"]
     else:
         line |= _training(json.loads((run.out / "run.json").read_text(encoding="utf-8")), results)
+        line |= _transport(run.out / "log.jsonl")
     return line | {
         "seconds": round(seconds, 1),
         "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -117,6 +119,15 @@ def _knowledge(record: dict) -> dict | None:
     """What was stored of the training rows and what building it took; None where the teacher ran beside the student."""
     stored = record.get("knowledge", {}).get("train")
     return {name: stored[name] for name in ("bytes_per_row", "of_full", "seconds")} if stored else None
+
+
+def _transport(log: Path) -> dict:
+    """The flows and layer weights of BERT-EMD's last step, under `transport`; nothing of other methods."""
+    for text in reversed(log.read_text(encoding="utf-8").splitlines()):
+        entry = json.loads(text)
+        if entry.get("event") == "arrays":
+            return {"transport": {name: np.round(array, 4).tolist() for name, array in entry["arrays"].items()}}
+    return {}
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from benchmark.glue import utility  # noqa: E402
+from benchmark.glue import maps, utility  # noqa: E402
 from benchmark.glue.results import RESULTS, cell, headline, read  # noqa: E402
 from tinybert import storage  # noqa: E402
 from tinybert.data.tasks import get_task  # noqa: E402
@@ -87,7 +87,11 @@ def main() -> None:
     parser.add_argument("--print", action="store_true", help="show the tables, change nothing")
     options = parser.parse_args()
     lines = read(options.results)
-    tables = {name: table(name, lines) for name in TABLES} | {"sizes": sizes(lines), "utility": utility.table(utility.points_of(lines))}
+    tables = {name: table(name, lines) for name in TABLES} | {
+        "sizes": sizes(lines),
+        "utility": utility.table(utility.points_of(lines)),
+        "maps": maps.table(maps.flows_of(lines)),
+    }
     if options.print:
         for name, text in tables.items():
             print(f"{name}\n\n{text}\n")

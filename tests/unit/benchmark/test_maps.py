@@ -1,0 +1,23 @@
+"""Which layers BERT-EMD's students learnt from: seeds together, tasks apart."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmark.glue.maps import flows_of, plot, table
+
+
+def _line(task: str, flow: list[list[float]], plan: str = "emd") -> dict:
+    return {"plan": plan, "task": task, "transport": {"hidn_flow": flow}}
+
+
+def test_seeds_are_taken_for_tasks_or_other_plans_are_shown(tmp_path):
+    first, last = [[0.5, 0.0, 0.0], [0.0, 0.0, 0.5]], [[0.0, 0.5, 0.0], [0.0, 0.0, 0.5]]
+    lines = [_line("RTE", first), _line("RTE", last), _line("CoLA", first), _line("CoLA", first, "table"), {"plan": "emd", "task": "RTE"}]
+    flows = flows_of(lines)
+    assert {key: len(own) for key, own in flows.items()} == {("hidn", "RTE"): 2, ("hidn", "CoLA"): 1}
+    rte, cola = (line.split("|") for line in table(flows).splitlines()[2:])
+    assert rte[2].strip() == "1.50, 3.00" and cola[2].strip() == "1.00, 3.00"
+    assert rte[3].strip() == "0.50, 0.50" and rte[4].strip() == "0.25, 0.25, 0.50"
+    assert [float(rte[5]), float(rte[6])] == pytest.approx([0.5, 0.25]) and not cola[5].strip()
+    assert plot(flows, tmp_path / "flows.png").stat().st_size > 1000
