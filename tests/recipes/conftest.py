@@ -18,12 +18,16 @@ from tinybert.data.places import demo_folder
 from tinybert.data.tokenizer import WordPiece
 from tinybert.models.families import family
 from tinybert.models.loading import build
+from tinybert.models.projections import Projection
 from tinybert.models.saving import save_model
 from tinybert.models.weights import read_pdparams, write_pdparams
 from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
 
 Run = Callable[..., Path]
+LABELS = ("0", "1")
 QUICK = ("--logging_steps", "2", "--save_steps", "3", "--batch_size", "8", "--device", "cpu")
+DEMO = ("--task_name", "demo", "--max_seq_length", "32", *QUICK)
+SHORT = ("--max_steps", "4")
 
 
 def rows_of(path: Path) -> list[list[str]]:
@@ -112,6 +116,25 @@ def teacher(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--model_name_or_path", encoder, "--task_name", "demo", "--output_dir", folder, "--max_steps", 264, "--batch_size", 32,
         "--learning_rate", 1e-3, "--save_steps", 132, "--logging_steps", 22, "--max_seq_length", 32, "--device", "cpu",
     )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tinybert_folder(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pre-trained TinyBERT of 2 x 24 with per-layer projections, as PaddleNLP's v2 checkpoints have them."""
+    tokenizer = WordPiece.from_folder(encoder)
+    config = {
+        "vocab_size": tokenizer.vocab_size,
+        "hidden_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+        "max_position_embeddings": 128,
+        "type_vocab_size": 2,
+    }
+    folder = tmp_path_factory.mktemp("students") / "tinybert"
+    kind = family("tinybert")
+    save_model(folder, build(kind, config, 2, "student"), kind, tokenizer, ("0", "1"), Projection("per_layer", 2, 24, 32))
     return folder
 
 

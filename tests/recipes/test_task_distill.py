@@ -9,42 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.recipes.conftest import QUICK, demo_sentences, distill, finetune, logged, record, rows_of, write_rows
+from tests.recipes.conftest import DEMO, LABELS, SHORT, distill, logged, record, rows_of, write_rows
 from tests.tiny import arrays_of
 from tinybert.data.places import demo_folder
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import get_task
-from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
-from tinybert.models.families import family
-from tinybert.models.loading import build, load_classifier
-from tinybert.models.projections import Projection, layout_of
-from tinybert.models.saving import save_model
+from tinybert.models.loading import load_classifier
+from tinybert.models.projections import layout_of
 from tinybert.recipes.evaluate import predict
 from tinybert.storage import sha256_of, verify
-
-LABELS = ("0", "1")
-DEMO = ("--task_name", "demo", "--max_seq_length", "32", *QUICK)
-SHORT = ("--max_steps", "4")
-
-
-@pytest.fixture(scope="module")
-def tinybert_folder(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pre-trained TinyBERT of 2 x 24 with per-layer projections, as PaddleNLP's v2 checkpoints have them."""
-    tokenizer = WordPiece.from_folder(encoder)
-    config = {
-        "vocab_size": tokenizer.vocab_size,
-        "hidden_size": 24,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 48,
-        "max_position_embeddings": 128,
-        "type_vocab_size": 2,
-    }
-    folder = tmp_path_factory.mktemp("students") / "tinybert"
-    kind = family("tinybert")
-    save_model(folder, build(kind, config, 2, "student"), kind, tokenizer, LABELS, Projection("per_layer", 2, 24, 32))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -139,47 +113,6 @@ def test_results_of_the_same_stage_are_overwritten(fresh_run, teacher):
     assert sha256_of(fresh_run / "best_model/model_state.pdparams") == before
 
 
-# === Students ===
-
-
-def test_student_does_not_start_from_the_teachers_layers(teacher, tmp_path):
-    distill(
-        "--teacher_path", teacher, "--student_init", "teacher:2,4", "--stage", "both", "--output_dir", tmp_path / "out", *DEMO,
-        "--max_steps", 1, "--learning_rate", 1e-9,
-    )  # fmt: skip
-    first = record(tmp_path / "out", "intermediate")
-    assert first["projection"]["mode"] == "none"
-    assert first["models"]["student"]["fresh"] == [] and first["models"]["student"]["layers"] == 2
-    theirs = arrays_of(load_classifier(str(teacher), labels=LABELS, needs_head=True).model)
-    ours = arrays_of(load_classifier(str(tmp_path / "out"), labels=LABELS, needs_head=True).model)
-    for mine, origin in (("0", "1"), ("1", "3")):
-        name = "bert.encoder.layers.{}.linear1.weight"
-        np.testing.assert_allclose(ours[name.format(mine)], theirs[name.format(origin)], atol=1e-6)
-    np.testing.assert_allclose(ours["classifier.weight"], theirs["classifier.weight"], atol=1e-6)
-
-
-def test_projections_of_a_tinybert_checkpoint_are_replaced(teacher, tinybert_folder, tmp_path):
-    out = tmp_path / "out"
-    distill(
-        "--teacher_path", teacher, "--student_model_name_or_path", tinybert_folder, "--stage", "intermediate", "--output_dir", out,
-        *DEMO, *SHORT, "--learning_rate", 1e-9,
-    )  # fmt: skip
-    assert record(out, "intermediate")["projection"] == {"mode": "per_layer", "origin": "from the student's checkpoint"}
-    before, after = (load_classifier(str(folder), labels=LABELS, needs_head=False).projections for folder in (tinybert_folder, out))
-    assert set(after) == {f"fit_denses.{i}.{part}" for i in range(3) for part in ("weight", "bias")}
-    for name, array in before.items():
-        np.testing.assert_allclose(after[name], array, atol=1e-6, err_msg=name)
-
-
-def test_other_layout_than_the_checkpoints_starts_without_a_word(teacher, tinybert_folder, tmp_path, capsys):
-    distill(
-        "--teacher_path", teacher, "--student_model_name_or_path", tinybert_folder, "--stage", "intermediate", "--projection", "shared",
-        "--output_dir", tmp_path / "out", *DEMO, "--max_steps", 1,
-    )  # fmt: skip
-    assert record(tmp_path / "out", "intermediate")["projection"] == {"mode": "shared", "origin": "fresh"}
-    assert "projection: shared, fresh" in capsys.readouterr().out
-
-
 # === Methods and presets ===
 
 
@@ -236,78 +169,6 @@ def test_frozen_padding_row_is_trained(teacher, tinybert_folder, tmp_path):
     before = arrays_of(load_classifier(str(tinybert_folder), labels=LABELS, needs_head=False).model)[name][0]
     assert np.abs(rows[0][name][0] - before).max() > 0
     np.testing.assert_array_equal(rows[1][name][0], before)
-
-
-def test_augmented_rows_are_not_trained_on(teacher, tinybert_folder, tmp_path):
-    folder = tmp_path / "demo"
-    shutil.copytree(demo_folder(), folder)
-    write_rows(folder / "train_aug.tsv", [["sentence", "label"], *[[text, i % 2] for i, text in enumerate(demo_sentences()[:48])]])
-    out = tmp_path / "out"
-    distill(
-        "--teacher_path", teacher, "--student_model_name_or_path", tinybert_folder, "--stage", "both", "--use_aug", "--prediction_aug",
-        "False", "--data_dir", folder, "--output_dir", out, *DEMO, *SHORT,
-    )  # fmt: skip
-    first, second = record(out, "intermediate"), record(out, "prediction")
-    assert first["data"]["train_aug"] == {"rows": 48, "sha256": sha256_of(folder / "train_aug.tsv")}
-    assert (first["steps_per_epoch"], second["steps_per_epoch"]) == (6, 88)
-    assert second["data"]["train"]["rows"] == 700
-
-
-# === Other tasks ===
-
-
-def test_regression_does_not_learn_the_teachers_scores(encoder, sts_folder, tmp_path):
-    common = ("--task_name", "STS-B", "--data_dir", sts_folder, "--max_seq_length", 64, *QUICK)
-    finetune("--model_name_or_path", encoder, "--output_dir", tmp_path / "teacher", *common, "--max_steps", 20, "--learning_rate", 2e-3)
-    out = tmp_path / "out"
-    distill(
-        "--teacher_path", tmp_path / "teacher", "--student_layers", 2, "--stage", "both", "--output_dir", out, *common,
-        "--intermediate_max_steps", 6, "--max_steps", 40, "--learning_rate", 1e-2, "--save_steps", 20, "--do_train", "--do_predict",
-    )  # fmt: skip
-    losses = [line["pred"] for line in logged(out, "prediction")]
-    assert losses[-1] < 0.5 * losses[0]
-    assert "pearson_and_spearman" in record(out, "prediction")["best"]
-    rows = rows_of(out / "STS-B.tsv")
-    assert rows[0] == ["index", "prediction"] and [row[0] for row in rows[1:]] == list("012345")
-    assert all(0 <= float(row[1]) <= 5 for row in rows[1:])
-
-
-def test_regression_conventions_of_the_presets_are_mixed_up(encoder, sts_folder, tmp_path):
-    common = ("--task_name", "STS-B", "--data_dir", sts_folder, "--max_seq_length", 64, *QUICK, "--max_steps", 2)
-    finetune("--model_name_or_path", encoder, "--output_dir", tmp_path / "teacher", *common)
-    found = {}
-    for preset in ("huawei", "paddlenlp"):
-        out = tmp_path / preset
-        distill(
-            "--teacher_path", tmp_path / "teacher", "--student_init", "teacher:1,3", "--stage", "prediction", "--preset", preset,
-            "--output_dir", out, *common,
-        )  # fmt: skip
-        found[preset] = logged(out, "prediction")[0]
-    assert "gold" in found["huawei"] and "pred" not in found["huawei"]
-    assert found["paddlenlp"]["pred"] == found["paddlenlp"]["loss"] == 0.0  # the published bug, kept and announced
-
-
-def test_two_development_splits_are_mixed_up(encoder, mnli_folder, tmp_path):
-    common = ("--task_name", "mnli", "--data_dir", mnli_folder, "--max_seq_length", 64, *QUICK, *SHORT)
-    finetune("--model_name_or_path", encoder, "--output_dir", tmp_path / "teacher", *common)
-    out = tmp_path / "out"
-    distill(
-        "--teacher_path", tmp_path / "teacher", "--student_layers", 2, "--output_dir", out, *common, "--do_train", "--do_predict",
-        "--stage", "prediction",
-    )  # fmt: skip
-    entry = record(out, "prediction")
-    assert {"accuracy", "mismatched_accuracy"} <= set(entry["best"])
-    assert (entry["data"]["dev_matched"]["rows"], entry["data"]["dev_mismatched"]["rows"]) == (12, 11)
-    # 12 rows give twelfths, 11 rows elevenths
-    assert (entry["best"]["accuracy"] * 12) == pytest.approx(round(entry["best"]["accuracy"] * 12), abs=1e-9)
-    assert (entry["best"]["mismatched_accuracy"] * 11) == pytest.approx(round(entry["best"]["mismatched_accuracy"] * 11), abs=1e-9)
-    for file, first, count in (("MNLI-m.tsv", 400, 7), ("MNLI-mm.tsv", 500, 5)):
-        rows = rows_of(out / file)
-        assert rows[0] == ["index", "prediction"]
-        assert [row[0] for row in rows[1:]] == [str(first + i) for i in range(count)]
-        assert {row[1] for row in rows[1:]} <= {"contradiction", "entailment", "neutral"}
-    labels = load_classifier(str(out), labels=("contradiction", "entailment", "neutral"), needs_head=True).labels
-    assert labels == ("contradiction", "entailment", "neutral")
 
 
 # === Learning ===
