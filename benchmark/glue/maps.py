@@ -3,23 +3,16 @@
 From the lines of plan `emd` in `results.jsonl`, which hold the flows of each run's last step. "From layer": the mean of the teacher's
 layers, weighted by flow, for each student layer in turn; a uniform map of 3 to 6 layers has 2, 4, 6. "Moved": half the sum of |F - F'|, the
 part of the flow that is elsewhere; between the task's seeds, and between its mean and the other tasks' means.
-
-    python benchmark/glue/maps.py --plot docs/emd_flows.png
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from benchmark.glue.results import RESULTS, read  # noqa: E402
-from tinybert.report.table import markdown_table  # noqa: E402
+from tinybert.report.table import markdown_table
 
 KINDS = {"attn": "attention scores", "hidn": "hidden states"}
 Flows = dict[tuple[str, str], list[np.ndarray]]  # kind and task -> a flow `[S, N]` for each seed
@@ -80,21 +73,3 @@ def plot(flows: Flows, path: Path) -> Path:
     figure.savefig(path, dpi=110)
     plt.close(figure)
     return path
-
-
-def main() -> None:
-    """Print the table, and draw the plot where asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--plot", type=Path)
-    options = parser.parse_args()
-    flows = flows_of(read(options.results))
-    if not flows:
-        parser.error(f"{options.results} has no flows: run benchmark/glue/measure.py benchmark/glue/plans/emd.yaml first")
-    print(table(flows))
-    if options.plot:
-        print(plot(flows, options.plot))
-
-
-if __name__ == "__main__":
-    main()

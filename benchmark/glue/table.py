@@ -1,8 +1,8 @@
-"""Write the tables of this folder's README from `results.jsonl`.
+"""Write the tables of this folder's README, and the plots beside them, from `results.jsonl`.
 
 Every number between `<!-- table: NAME -->` and `<!-- end -->` in README.md comes from here; the rest of the page is prose.
 
-    python benchmark/glue/table.py            # rewrite the tables
+    python benchmark/glue/table.py            # rewrite tables and plots
     python benchmark/glue/table.py --print    # only show them
 """
 
@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+DOCS = HERE.parents[1] / "docs"
 sys.path.insert(0, str(HERE.parents[1]))
 
 from benchmark.glue import maps, utility  # noqa: E402
@@ -22,6 +23,7 @@ from benchmark.glue.results import RESULTS, cell, headline, read  # noqa: E402
 from tinybert import storage  # noqa: E402
 from tinybert.data.tasks import get_task  # noqa: E402
 from tinybert.report.table import markdown_table  # noqa: E402
+from tinybert.report.utility import plot_utility  # noqa: E402
 
 # each table: plans whose rows it shows, in this order
 TABLES = {
@@ -87,10 +89,11 @@ def main() -> None:
     parser.add_argument("--print", action="store_true", help="show the tables, change nothing")
     options = parser.parse_args()
     lines = read(options.results)
+    points, flows = utility.points_of(lines), maps.flows_of(lines)
     tables = {name: table(name, lines) for name in TABLES} | {
         "sizes": sizes(lines),
-        "utility": utility.table(utility.points_of(lines)),
-        "maps": maps.table(maps.flows_of(lines)),
+        "utility": utility.table(points),
+        "maps": maps.table(flows),
     }
     if options.print:
         for name, text in tables.items():
@@ -98,6 +101,10 @@ def main() -> None:
         return
     readme = HERE / "README.md"
     storage.write_file(readme, rewrite(readme.read_text(encoding="utf-8"), tables))
+    if points:
+        plot_utility(points, DOCS / "utility.png")
+    if flows:
+        maps.plot(flows, DOCS / "emd_flows.png")
 
 
 if __name__ == "__main__":

@@ -1,20 +1,12 @@
-"""Table and plot of the marginal-utility curve, from the lines of plan `mud` in `results.jsonl`.
-
-python benchmark/glue/utility.py --plot docs/utility.png
-"""
+"""The marginal-utility curve as points and a table, from the lines of plan `mud` in `results.jsonl`."""
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from benchmark.glue.results import RESULTS, cell, headline, read  # noqa: E402
-from tinybert.report.table import markdown_table  # noqa: E402
-from tinybert.report.utility import Point, by_selection, plot_utility  # noqa: E402
+from benchmark.glue.results import cell, headline
+from tinybert.report.table import markdown_table
+from tinybert.report.utility import Point, by_selection
 
 
 def points_of(lines: list[dict]) -> list[Point]:
@@ -41,21 +33,3 @@ def table(points: list[Point]) -> str:
         row = [f"{task}, {kept}", f"{group[0].bytes_per_row:,.0f}", f"{100 * group[0].of_full:.2f} %"]
         rows.append([*row, cell([point.score for point in group]), f"{mean - best[task]:+.1f}"])
     return markdown_table(["knowledge", "bytes a row", "of all hidden states", "score", "against everything"], rows)
-
-
-def main() -> None:
-    """Print the table, and draw the plot where asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--plot", type=Path)
-    options = parser.parse_args()
-    points = points_of(read(options.results))
-    if not points:
-        parser.error(f"{options.results} has no lines of plan mud: run benchmark/glue/measure.py benchmark/glue/plans/mud.yaml first")
-    print(table(points))
-    if options.plot:
-        print(plot_utility(points, options.plot))
-
-
-if __name__ == "__main__":
-    main()
