@@ -16,6 +16,7 @@ import numpy as np
 
 from tinybert import storage
 from tinybert.engine import run_lock
+from tinybert.engine.curves import Curves
 from tinybert.errors import UserError
 
 
@@ -167,11 +168,8 @@ class RunFolder:
         if at_byte is not None and path.exists() and path.stat().st_size > at_byte:
             self._cut_back(path, at_byte)
         self._log = open(path, "a", encoding="utf-8")  # noqa: SIM115  closed by close_logs
-        from visualdl import LogWriter
-
-        folder = self.path / "vdl" / self.stage
-        folder.mkdir(parents=True, exist_ok=True)
-        self._curves = LogWriter(logdir=str(folder))
+        earlier = (line for line in self.log_lines() if line["stage"] == self.stage) if at_byte is not None else ()
+        self._curves = Curves(self.path / "vdl" / self.stage, earlier)
 
     def _cut_back(self, path: Path, at_byte: int) -> None:
         """Drop this stage's lines behind a byte; another stage that has logged since keeps its own."""
@@ -187,21 +185,12 @@ class RunFolder:
         line = {"stage": self.stage, **values}
         self._log.write(json.dumps(line) + "\n")
         self._log.flush()
-        for name, value in values.items():
-            if isinstance(value, int | float) and name not in ("step", "time"):
-                kind = "dev" if values.get("event") == "evaluation" else "train"
-                self._curves.add_scalar(tag=f"{kind}/{name}", value=value, step=values["step"])
+        self._curves.add(line)
 
     def log_arrays(self, step: int, arrays: dict[str, np.ndarray]) -> None:
-        """Append arrays to log.jsonl as one object (event `arrays`), and the entries of vectors to the curves; nothing for no arrays."""
-        if self._log is None or not arrays:
-            return
-        values = {name: np.asarray(array).tolist() for name, array in arrays.items()}
-        self._log.write(json.dumps({"stage": self.stage, "event": "arrays", "step": step, "arrays": values}) + "\n")
-        self._log.flush()
-        for name, array in arrays.items():
-            for i, value in enumerate(array if np.ndim(array) == 1 else []):
-                self._curves.add_scalar(tag=f"{name}/{i + 1}", value=float(value), step=step)
+        """Append arrays to log.jsonl as one object (event `arrays`) and to the curves; nothing for no arrays."""
+        if arrays:
+            self.log({"event": "arrays", "step": step, "arrays": {name: np.asarray(array).tolist() for name, array in arrays.items()}})
 
     def log_position(self) -> int:
         """Bytes of log.jsonl written so far, for a checkpoint."""

@@ -1,0 +1,61 @@
+"""The lines of log.jsonl as curves and heat maps in VisualDL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+_CELL = 12  # pixels a side
+_COLUMNS = 128  # of a heat map over time
+
+
+class Curves:
+    """VisualDL's record of one stage.
+
+    VisualDL shows the newest record of a folder alone, so a run that goes on writes its earlier lines anew.
+    """
+
+    def __init__(self, folder: Path, lines: Iterable[dict] = ()) -> None:
+        from visualdl import LogWriter
+
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("vdlrecords.*.log"):
+            old.unlink()
+        self._writer = LogWriter(logdir=str(folder))
+        self._vectors: dict[str, list[np.ndarray]] = {}
+        for line in lines:
+            self.add(line)
+
+    def add(self, line: dict) -> None:
+        """Numbers become points of curves; the arrays of event `arrays` become heat maps: matrices as they are, vectors over time."""
+        if line.get("event") == "arrays":
+            for name, array in line["arrays"].items():
+                self._draw(name, np.asarray(array, dtype="float64"), line["step"])
+            return
+        kind = "dev" if line.get("event") == "evaluation" else "train"
+        for name, value in line.items():
+            if isinstance(value, int | float) and name not in ("step", "time"):
+                self._writer.add_scalar(f"{kind}/{name}", value, line["step"])
+
+    def _draw(self, name: str, array: np.ndarray, step: int) -> None:
+        if array.ndim == 1:
+            seen = self._vectors.setdefault(name, [])
+            seen.append(array)
+            for i, value in enumerate(array):
+                self._writer.add_scalar(f"{name}/{i + 1}", float(value), step)
+            array = np.stack([seen[i] for i in np.unique(np.linspace(0, len(seen) - 1, _COLUMNS).astype(int))], axis=1)
+        self._writer.add_image(name, _heat_map(array), step)
+
+    def close(self) -> None:
+        """Write what is still in memory."""
+        self._writer.close()
+
+
+def _heat_map(matrix: np.ndarray) -> np.ndarray:
+    """`[R, C]` not below 0 as `[R * 12, C * 12, 3]` of bytes: from 0, dark, to the largest, bright."""
+    import matplotlib
+
+    colours = matplotlib.colormaps["viridis"](matrix / max(float(matrix.max()), 1e-12))[..., :3]
+    return (255 * colours).astype("uint8").repeat(_CELL, axis=0).repeat(_CELL, axis=1)
