@@ -69,7 +69,7 @@ def test_flows_differ_from_the_published_ones_on_the_published_costs(path):
         for kind in KINDS:
             before = [arrays[f"exact/w_before_{kind}_{side}"][step] for side in ("student", "teacher")]
             flow = transport_flow(arrays[f"exact/cost_{kind}"][step], *before)
-            np.testing.assert_allclose(flow, arrays[f"exact/flow_{kind}"][step], atol=1e-9)
+            np.testing.assert_allclose(flow, arrays[f"exact/flow_{kind}"][step], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
@@ -79,12 +79,12 @@ def test_layer_weights_differ_from_the_published_ones_on_the_published_costs(pat
     weights = _layer_weights(config, models)
     for step in range(_steps(arrays)):
         for kind, ours in KINDS.items():
-            np.testing.assert_allclose(weights.student[ours], arrays[f"exact/w_before_{kind}_student"][step], atol=1e-9)
+            np.testing.assert_allclose(weights.student[ours], arrays[f"exact/w_before_{kind}_student"][step], rtol=0, atol=1e-9)
             weights.flow(ours, arrays[f"exact/cost_{kind}"][step], share=1.0, keep=True)
         weights.end_step()
         for kind, ours in KINDS.items():
-            np.testing.assert_allclose(weights.student[ours], arrays[f"exact/w_{kind}_student"][step], atol=1e-9)
-            np.testing.assert_allclose(weights.teacher[ours], arrays[f"exact/w_{kind}_teacher"][step], atol=1e-9)
+            np.testing.assert_allclose(weights.student[ours], arrays[f"exact/w_{kind}_student"][step], rtol=0, atol=1e-9)
+            np.testing.assert_allclose(weights.teacher[ours], arrays[f"exact/w_{kind}_teacher"][step], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
@@ -140,7 +140,7 @@ def test_random_transport_problems_are_not_solved_exactly(path):
     for case in range(config["cases"]):
         one = part(arrays, f"case{case:02d}/")
         flow = transport_flow(one["cost"], one["w_student"], one["w_teacher"])
-        np.testing.assert_allclose(flow, one["flow_exact"], atol=1e-9)
+        np.testing.assert_allclose(flow, one["flow_exact"], rtol=0, atol=1e-9)
         np.testing.assert_allclose((flow * one["cost"]).sum(), one["emd_exact"], rtol=1e-9)
 
 

@@ -50,6 +50,10 @@ def test_a_run_leaves_no_trace_of_its_layer_weights(teacher, tmp_path, capsys):
         (("--use_pred", "False"), {"attn", "hidn", "embd", "gold"}),
         (("--new_pred_loss", "False", "--T", "2"), {"attn", "hidn", "embd", "pred"}),
         (("--beta", "0"), {"pred"}),
+        (("--theta", "0"), {"embd", "pred"}),
+        (("--attention_weight", "0"), {"hidn", "embd", "pred"}),
+        (("--hidden_weight", "0", "--embedding_weight", "0"), {"attn", "pred"}),
+        (("--prediction_weight", "0"), {"attn", "hidn", "embd"}),
         (("--preset", "emd"), {"attn", "hidn", "embd", "pred"}),
     ],
     ids=" ".join,
@@ -58,8 +62,8 @@ def test_a_combination_of_parts_fails_or_learns_something_else(teacher, tmp_path
     run(teacher, tmp_path / "run", *more)
     line = logged(tmp_path / "run", "prediction")[-1]
     assert parts == {"attn", "hidn", "embd", "pred", "gold"} & line.keys()
-    arrays = logged(tmp_path / "run", "prediction", "arrays")[-1]["arrays"]
-    assert {kind for kind in ("attn", "hidn") if f"{kind}_flow" in arrays} == parts & {"attn", "hidn"}
+    lines = logged(tmp_path / "run", "prediction", "arrays")
+    assert {kind for kind in ("attn", "hidn") if lines and f"{kind}_flow" in lines[-1]["arrays"]} == parts & {"attn", "hidn"}
 
 
 def test_different_head_counts_are_compared_one_by_one(teacher, tmp_path):

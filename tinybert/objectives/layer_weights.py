@@ -116,6 +116,8 @@ class LayerWeights:
         self.flows: dict[str, np.ndarray] = {}  # of the last finished step
         self.costs: dict[str, np.ndarray] = {}
         self._seen: dict[str, _Seen] = {}
+        self._sums: dict[str, np.ndarray] = {}  # of weights, flows and costs since they were last observed
+        self._summed = 0  # steps
 
     def flow(self, kind: str, cost: np.ndarray, share: float, keep: bool) -> np.ndarray:
         """The flow of one micro-batch, `[S, N]`, from its mean costs over all processes; `keep` counts them towards the step's.
@@ -140,6 +142,7 @@ class LayerWeights:
             whole = entry.micro_batches == 1
             self.costs[kind] = entry.cost
             self.flows[kind] = entry.flow if whole else transport_flow(entry.cost, self.student[kind], self.teacher[kind])
+        self._count()
         if not (seen and self.update and self.steps % self.every == 0):
             return
         for kind in seen:
@@ -158,24 +161,46 @@ class LayerWeights:
         sides = (("student", self.student), ("teacher", self.teacher))
         return {f"{kind}_{side}": weights for side, held in sides for kind, weights in held.items()}
 
-    def observe(self) -> dict[str, np.ndarray]:
-        """What the log keeps: the weights, and flows and costs of the last step."""
+    def _count(self) -> None:
+        """Add the step's weights, as they were used, its flows and its costs to the sums."""
         found = self.by_name()
-        found |= {f"{kind}_flow": flow for kind, flow in self.flows.items()}
-        return found | {f"{kind}_cost": cost for kind, cost in self.costs.items()}
+        for what, held in (("flow", self.flows), ("cost", self.costs)):
+            found |= {f"{kind}_{what}": array for kind, array in held.items()}
+        self._sums = {name: self._sums.get(name, 0.0) + array for name, array in found.items()}
+        self._summed += 1
+
+    def observe(self) -> dict[str, np.ndarray]:
+        """What the log keeps: weights, flows and costs, their means over the steps since the last call.
+
+        Means, because the update may swing between two states from step to step: what one step shows is half of it.
+        """
+        found = {name: total / self._summed for name, total in self._sums.items()} if self._summed else {}
+        self._sums, self._summed = {}, 0
+        return found
 
     # === Checkpoints ===
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The state as arrays by name."""
-        return {**self.observe(), "steps": np.array([self.steps])}
+        sums = {f"sum_{name}": total for name, total in self._sums.items()}
+        return {**self.by_name(), **sums, "steps": np.array([self.steps]), "summed": np.array([self._summed])}
 
     def load_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        """Put back what `arrays` gave."""
+        """Put back what `arrays` gave.
+
+        Raises:
+            UserError: they are of other kinds of costs, or of models of other depths.
+        """
         arrays = {name: np.array(array) for name, array in arrays.items()}
-        self.steps = int(arrays["steps"][0])
+        expected = {name: len(array) for name, array in self.by_name().items()}
+        found = {name: len(array) for name, array in arrays.items() if name.endswith(("student", "teacher")) and "sum_" not in name}
+        if found != expected:
+            listed = [", ".join(f"{name} {count}" for name, count in each.items()) or "none" for each in (found, expected)]
+            raise UserError(
+                f"the checkpoint has layer weights for {listed[0]}; this run needs {listed[1]}: method, parts or models were others.\n"
+                "Continue with the options that the run was started with, or start anew."
+            )
+        self.steps, self._summed = int(arrays["steps"][0]), int(arrays.get("summed", [0])[0])
         for kind in self.student:
             self.student[kind], self.teacher[kind] = arrays[f"{kind}_student"], arrays[f"{kind}_teacher"]
-            for held, name in ((self.flows, f"{kind}_flow"), (self.costs, f"{kind}_cost")):
-                if name in arrays:
-                    held[kind] = arrays[name]
+        self._sums = {name.removeprefix("sum_"): array for name, array in arrays.items() if name.startswith("sum_")}

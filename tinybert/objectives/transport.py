@@ -61,18 +61,21 @@ class _Transport(PyLayer):
     @staticmethod
     def forward(ctx, plan: _Plan, *students: Tensor) -> Tensor:
         gradients = []
-        for a, row in zip(students, plan.flow, strict=True):
+        ctx.trained = [not each.stop_gradient for each in students]
+        for a, row, trained in zip(students, plan.flow, ctx.trained, strict=True):
             gradient = None
-            for j in np.nonzero(row)[0]:
+            for j in np.nonzero(row)[0] if trained else ():
                 pull = (a - plan.teachers[j]).scale_(2.0 * float(row[j]) / plan.count)
                 gradient = pull if gradient is None else gradient.add_(pull)
-            gradients.append(paddle.zeros_like(a) if gradient is None else gradient)
+            if trained:
+                gradients.append(paddle.zeros_like(a) if gradient is None else gradient)
         ctx.save_for_backward(*gradients)
         return paddle.to_tensor(plan.value, dtype="float32")
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, ...]:
-        return tuple(each * gradient for each in ctx.saved_tensor())
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        pulls = iter(ctx.saved_tensor())
+        return tuple(next(pulls) * gradient if trained else None for trained in ctx.trained)
 
 
 class TransportLoss(Loss):

@@ -201,9 +201,18 @@ def _width(settings, width: int) -> Width:
 
 def _emd(settings, outputs: int, student: LoadedModel, teacher: LoadedModel) -> StageObjective:
     layers = student.config.num_hidden_layers, teacher.config.num_hidden_layers
+    theta = settings.theta or 0.0  # what has no effect beside the others is None
+    attention, hidden, embedding = (
+        weight if used and weight else 0.0
+        for used, weight in (
+            (settings.use_att and theta, settings.attention_weight),
+            (settings.use_rep and theta, settings.hidden_weight),
+            (settings.use_embedding, settings.embedding_weight),
+        )
+    )
     weights = LayerWeights(
         *layers,
-        kinds=tuple(kind for kind, used in (("attn", settings.use_att), ("hidn", settings.use_rep)) if used),
+        kinds=tuple(kind for kind, used in (("attn", attention), ("hidn", hidden)) if used),
         rule=settings.emd_rule or "division",
         temperature=settings.T_emd or 1.0,
         merge=not settings.seperate,
@@ -212,22 +221,25 @@ def _emd(settings, outputs: int, student: LoadedModel, teacher: LoadedModel) -> 
         every=settings.emd_update_steps or 1,
         over_ranks=sum_over_ranks,
     )
-    projection, facts, lines = None, {}, [f"transport: {layers[0]} layers of the student onto {layers[1]} of the teacher"]
-    if settings.use_rep or settings.use_embedding:
+    projection, facts, lines = None, {}, []
+    if attention or hidden:
+        lines.append(f"transport: {layers[0]} layers of the student onto {layers[1]} of the teacher")
+    if settings.beta and (hidden or embedding):
         projection, fact, line = _projection(settings, student, teacher)
-        facts, lines = {"projection": fact}, [*lines, line]
+        facts["projection"] = fact
+        lines.append(line)
     objective = emd_objective(
         layers,
         weights,
         projection,
         outputs,
         beta=settings.beta,
-        theta=settings.theta or 0.0,
-        attention=settings.attention_weight if settings.use_att else 0.0,
-        hidden=settings.hidden_weight if settings.use_rep else 0.0,
-        embedding=settings.embedding_weight if settings.use_embedding else 0.0,
+        theta=theta,
+        attention=attention,
+        hidden=hidden,
+        embedding=embedding,
         prediction=settings.prediction_weight,
-        alpha=settings.alpha if settings.use_pred else 0.0,
+        alpha=(settings.alpha or 0.0) if settings.use_pred else 0.0,
         temperature=settings.T or 1.0,
         reduce_temperature=settings.reduce_T or 1.0,
         new_prediction_loss=not settings.use_pred or bool(settings.new_pred_loss),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from tinybert.errors import UserError
 from tinybert.settings.emd import EMD_OPTIONS, emd_reasons
 from tinybert.settings.mud import MUD_OPTIONS, mud_reasons
+from tinybert.settings.parts import part_reasons, why_off
 from tinybert.settings.prune import SCHEDULE_OPTIONS
 
 _INTERMEDIATE_ONLY = (
@@ -70,32 +71,18 @@ def _without_mud(method: str) -> dict[str, str]:
     return {} if method == "mud" else dict.fromkeys(MUD_OPTIONS, "it belongs to --method mud")
 
 
-def hidden_and_attention_reasons(values: Mapping[str, object]) -> dict[str, str]:
-    """Name and reason of settings of the embedding, hidden and attention losses that have no effect beside the others."""
-    found: dict[str, str] = {}
-    hidden = values["use_embedding"] or values["use_rep"]
-    if not values["use_embedding"]:
-        found["embedding_weight"] = "use_embedding is off"
-    if not values["use_rep"]:
-        found["hidden_weight"] = "use_rep is off"
-    if not hidden:
-        found.update(dict.fromkeys(("hidden_reduction", "projection"), "use_embedding and use_rep are off"))
-    if not values["use_att"]:
-        found.update(dict.fromkeys(("attention_weight", "attention_reduction", "attention_heads"), "use_att is off"))
-    return found
-
-
 def _intermediate(values: Mapping[str, object], method: str) -> dict[str, str]:
     found = dict.fromkeys(("use_pred", *_LOGITS), "the intermediate stage learns hidden states and attention, not logits")
     found["metric"] = "the best model of the intermediate stage is the one with the lowest loss on held-out rows"
     if method == "mud":
         return {**found, **mud_reasons(values)}
-    if not (values["use_embedding"] or values["use_rep"] or values["use_att"]):
+    off = [why_off(values, part) for part in ("embedding", "hidden", "attention")]
+    if all(off):
         raise UserError(
-            "nothing is left to learn in the intermediate stage: use_embedding, use_rep and use_att are all off\n"
-            "leave one of them on, or choose --stage prediction"
+            f"nothing is left to learn in the intermediate stage: {', '.join(map(str, off))}\n"
+            "leave one of the three on, or choose --stage prediction"
         )
-    return {**found, **hidden_and_attention_reasons(values)}
+    return {**found, **part_reasons(values)}
 
 
 def _prediction(values: Mapping[str, object], method: str, regression: bool) -> dict[str, str]:
@@ -121,9 +108,12 @@ def _logits(values: Mapping[str, object], regression: bool) -> dict[str, str]:
 
 
 def _emd_logits(values: Mapping[str, object], regression: bool) -> dict[str, str]:
+    names = (*(name for name in _LOGITS if name != "prediction_weight"), "reduce_T", "new_pred_loss")
     if not values["use_pred"]:
         reason = "without use_pred the prediction loss is that of the gold labels"
-        return dict.fromkeys((*(name for name in _LOGITS if name != "prediction_weight"), "reduce_T", "new_pred_loss"), reason)
+        return dict.fromkeys(names, reason)
+    if values["prediction_weight"] == 0:
+        return dict.fromkeys(names, "prediction_weight is 0")
     found = _logits(values, regression)
     if "T" in found:
         found["reduce_T"] = found["T"]

@@ -11,6 +11,7 @@ from tinybert.errors import UserError
 from tinybert.settings.groups import PRESET as FROM_PRESET
 from tinybert.settings.options import Alias, Arguments, flag
 from tinybert.settings.own_options import refuse_for_others
+from tinybert.settings.parts import part_reasons, why_off
 
 if TYPE_CHECKING:
     from tinybert.settings.arguments import TaskDistillArguments
@@ -33,7 +34,7 @@ class EmdArguments(Arguments):
         choices=("division", "softmax"),
         unset=FROM_PRESET,
     )
-    T_emd: float | None = in_emd(None, help="temperature of emd_rule softmax", unset=FROM_PRESET, above=0)
+    T_emd: float | None = in_emd(None, help="temperature of emd_rule softmax", unset=FROM_PRESET, at_least=0.001)
     add_softmax: bool = in_emd(True, help="with emd_rule softmax: one more softmax, which keeps every layer within a factor of e")
     seperate: bool = in_emd(
         False, help="own layer weights for attention and for hidden states", alias=(Alias("separate", "correct spelling"),)
@@ -48,6 +49,7 @@ class EmdArguments(Arguments):
 
 EMD_OPTIONS = tuple(field.name for field in fields(EmdArguments))
 _WEIGHTS = ("emd_rule", "T_emd", "add_softmax", "seperate", "emd_update_steps")
+_TRANSPORT = (*_WEIGHTS, "update_weight", "attention_weight", "hidden_weight", "attention_reduction", "attention_heads")
 
 
 def check_emd(arguments: TaskDistillArguments, given: set[str], spelled: dict[str, str]) -> None:
@@ -71,22 +73,15 @@ def emd_reasons(values: Mapping[str, object]) -> dict[str, str]:
     Raises:
         UserError: neither attention nor hidden states are left to transport.
     """
-    found = {"layer_map": "every student layer is compared with every teacher layer"}
-    attention = values["use_att"] and values["attention_weight"]
-    hidden = values["use_rep"] and values["hidden_weight"]
+    found = {"layer_map": "every student layer is compared with every teacher layer", **part_reasons(values)}
+    if "projection" in found:
+        found["share_param"] = found["projection"]
+    attention, hidden = (not why_off(values, part) for part in ("attention", "hidden"))
     if not attention and not hidden:
         raise UserError(
             "--method emd has nothing to transport: attention scores and hidden states are both off\n"
             "leave use_att or use_rep on, or choose --method logits"
         )
-    if not values["use_att"]:
-        found.update(dict.fromkeys(("attention_weight", "attention_reduction", "attention_heads"), "use_att is off"))
-    if not values["use_rep"]:
-        found["hidden_weight"] = "use_rep is off"
-    if not values["use_embedding"]:
-        found["embedding_weight"] = "use_embedding is off"
-    if not values["use_rep"] and not values["use_embedding"]:
-        found.update(dict.fromkeys(("hidden_reduction", "projection", "share_param"), "use_embedding and use_rep are off"))
     if not values["update_weight"]:
         found.update(dict.fromkeys(_WEIGHTS, "without update_weight the layer weights stay uniform"))
     if values["emd_rule"] != "softmax":
@@ -95,6 +90,11 @@ def emd_reasons(values: Mapping[str, object]) -> dict[str, str]:
     if not (attention and hidden):
         found.setdefault("seperate", "there is one kind of cost only")
     if values["beta"] == 0:
-        names = ("theta", "update_weight", *_WEIGHTS)
+        names = ("theta", "embedding_weight", "hidden_reduction", "projection", "share_param", *_TRANSPORT)
         found.update(dict.fromkeys(names, "beta 0 leaves the prediction loss alone"))
+    elif values["theta"] == 0:
+        found.update(dict.fromkeys(_TRANSPORT, "theta 0 leaves nothing to transport"))
+        if embedding := why_off(values, "embedding"):
+            names = ("hidden_reduction", "projection", "share_param")
+            found.update(dict.fromkeys(names, f"theta is 0 and {embedding}"))
     return found

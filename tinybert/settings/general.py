@@ -10,12 +10,13 @@ from pathlib import Path
 
 from tinybert.errors import UserError
 from tinybert.settings import dialects
-from tinybert.settings.applies import common_reasons, hidden_and_attention_reasons
+from tinybert.settings.applies import common_reasons
 from tinybert.settings.dialects import HUAWEI, PADDLENLP
 from tinybert.settings.distilling import ORDER, IntermediateArguments, ModelArguments, check_layer_map, in_losses, in_models
 from tinybert.settings.groups import PRESET as FROM_PRESET
 from tinybert.settings.groups import OptimisationArguments, TrainingRunArguments, common_checks, in_data, in_run
 from tinybert.settings.options import Alias, flag
+from tinybert.settings.parts import part_reasons
 from tinybert.settings.student_choice import check_student
 
 in_stage = partial(flag, group="stage and method")
@@ -141,4 +142,4 @@ def general_reasons(values: Mapping[str, object], method: str, pregenerated: boo
         found |= dict.fromkeys(RELATION, "--relation_weight is 0")
         if not (values["use_embedding"] or values["use_rep"] or values["use_att"]):
             raise UserError("nothing is left to learn: use_embedding, use_rep and use_att are all off\nleave one of them on")
-    return {**found, **hidden_and_attention_reasons(values)}
+    return {**found, **part_reasons(values)}

@@ -68,12 +68,12 @@ def test_one_kind_alone_is_merged_with_uniform_weights_of_the_other():
     np.testing.assert_allclose(weights.student["attn"], [1 / 3, 2 / 3], atol=1e-12)
 
 
-def _step(shares: list[slice], ranks: int = 1) -> tuple[dict, list[float], dict]:
+def _step(shares: list[slice], ranks: int = 1, **options) -> tuple[dict, list[float], dict]:
     """Weights, parts and costs after one step over these rows, cut into micro-batches; `ranks` of them at a time."""
     student, teacher = made_up.student(), made_up.teacher()
     lengths = np.array(made_up.LENGTHS, float)
     others: list[np.ndarray] = []
-    weights = LayerWeights(2, 4, over_ranks=lambda mine: mine + sum(others, np.zeros_like(mine)))
+    weights = LayerWeights(2, 4, over_ranks=lambda mine: mine + sum(others, np.zeros_like(mine)), **options)
     objective = emd_objective((2, 4), weights, made_up.projection(), 3, beta=1.0)
     total: dict[str, float] = {}
 
@@ -111,9 +111,10 @@ def test_accumulation_changes_the_layer_weights(cut):
         np.testing.assert_allclose(parts[name], array, rtol=1e-6, err_msg=name)
 
 
-def test_several_processes_change_layer_weights_or_losses():
-    whole, losses, _ = _step([slice(0, 4)])
-    parts, shared, _ = _step([slice(0, 1), slice(1, 4)], ranks=2)
+@pytest.mark.parametrize("options", [{}, {"rule": "softmax", "temperature": 5.0}, {"merge": False}], ids=str)
+def test_several_processes_change_layer_weights_or_losses(options):
+    whole, losses, _ = _step([slice(0, 4)], **options)
+    parts, shared, _ = _step([slice(0, 1), slice(1, 4)], ranks=2, **options)
     for name, array in whole.items():
         np.testing.assert_allclose(parts[name], array, rtol=1e-6, err_msg=name)
     for name, value in losses.items():
@@ -130,6 +131,38 @@ def test_a_checkpoint_forgets_weights_or_the_period():
         one_step(each, COSTS.copy() + 0.1)
     for name, array in weights.arrays().items():
         assert array.tobytes() == other.arrays()[name].tobytes(), name
+
+
+def test_the_log_shows_one_step_of_a_swing_or_forgets_steps_on_resume():
+    weights, steps = LayerWeights(3, 3), []
+    for step in range(8):
+        before = {kind: array.copy() for kind, array in weights.student.items()}
+        one_step(weights, np.random.default_rng(step).random((3, 3)))
+        steps.append({"attn_student": before["attn"], "attn_flow": weights.flows["attn"]})
+        if step == 3:
+            assert weights.observe()["attn_flow"].shape == (3, 3)
+        if step == 5:
+            other = LayerWeights(3, 3)
+            other.load_arrays({name: array.copy() for name, array in weights.arrays().items()})
+            weights = other
+    shown = weights.observe()
+    for name in ("attn_student", "attn_flow"):
+        np.testing.assert_allclose(shown[name], np.mean([each[name] for each in steps[4:]], 0), atol=1e-12)
+        assert np.abs(steps[6][name] - steps[7][name]).max() > 0.01
+    np.testing.assert_allclose(shown["attn_flow"].sum(1), shown["attn_student"], atol=1e-12)
+    assert not weights.observe()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [LayerWeights(2, 4), LayerWeights(3, 3), LayerWeights(2, 3, kinds=("attn",)), None],
+    ids=["a deeper teacher", "a deeper student", "one kind", "another method"],
+)
+def test_layer_weights_of_another_run_are_taken_or_end_in_a_traceback(other):
+    from tinybert.errors import UserError
+
+    with pytest.raises(UserError, match="layer weights for"):
+        LayerWeights(2, 3).load_arrays(other.arrays() if other else {})
 
 
 def test_a_micro_batch_without_any_share_divides_by_zero():
