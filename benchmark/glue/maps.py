@@ -1,6 +1,6 @@
 """Which layers of the teacher each layer of the student learnt from under BERT-EMD, and whether tasks differ in it more than seeds do.
 
-From the lines of plan `emd` in `results.jsonl`, which hold the flows of each run's last step. "From layer": the mean of the teacher's
+From the lines of plan `emd` in `results.jsonl` that stand for the row "EMD, equal time": the mean flows of each run's last 50 steps or fewer. "From layer": the mean of the teacher's
 layers, weighted by flow, for each student layer in turn; a uniform map of 3 to 6 layers has 2, 4, 6. "Moved": half the sum of |F - F'|, the
 part of the flow that is elsewhere; between the task's seeds, and between its mean and the other tasks' means.
 """
@@ -14,16 +14,17 @@ import numpy as np
 
 from tinybert.report.table import markdown_table
 
+ROW = "EMD, equal time"
 KINDS = {"attn": "attention scores", "hidn": "hidden states"}
 Flows = dict[tuple[str, str], list[np.ndarray]]  # kind and task -> a flow `[S, N]` for each seed
 
 
 def flows_of(lines: list[dict]) -> Flows:
-    """The flows of all runs that have them."""
+    """The flows of the row's runs."""
     found: Flows = {}
     for kind in KINDS:
         for line in lines:
-            if line["plan"] == "emd" and "transport" in line and f"{kind}_flow" in line["transport"]:
+            if (line["plan"], line["row"]) == ("emd", ROW) and f"{kind}_flow" in line.get("transport", {}):
                 found.setdefault((kind, line["task"]), []).append(np.array(line["transport"][f"{kind}_flow"]))
     return found
 

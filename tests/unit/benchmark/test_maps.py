@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from benchmark.glue.maps import flows_of, plot, table
+from benchmark.glue.maps import ROW, flows_of, plot, table
 
 
-def _line(task: str, flow: list[list[float]], plan: str = "emd") -> dict:
-    return {"plan": plan, "task": task, "transport": {"hidn_flow": flow}}
+def _line(task: str, flow: list[list[float]], plan: str = "emd", row: str = ROW) -> dict:
+    return {"plan": plan, "row": row, "task": task, "transport": {"hidn_flow": flow}}
 
 
-def test_seeds_are_taken_for_tasks_or_other_plans_are_shown(tmp_path):
+def test_seeds_are_taken_for_tasks_or_other_rows_are_shown(tmp_path):
     first, last = [[0.5, 0.0, 0.0], [0.0, 0.0, 0.5]], [[0.0, 0.5, 0.0], [0.0, 0.0, 0.5]]
-    lines = [_line("RTE", first), _line("RTE", last), _line("CoLA", first), _line("CoLA", first, "table"), {"plan": "emd", "task": "RTE"}]
+    lines = [_line("RTE", first), _line("RTE", last), _line("CoLA", first), _line("CoLA", first, "table")]
+    lines += [_line("CoLA", last, row="EMD, beta 1"), {"plan": "emd", "row": ROW, "task": "RTE"}]
     flows = flows_of(lines)
     assert {key: len(own) for key, own in flows.items()} == {("hidn", "RTE"): 2, ("hidn", "CoLA"): 1}
     rte, cola = (line.split("|") for line in table(flows).splitlines()[2:])
