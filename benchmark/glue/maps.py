@@ -1,8 +1,9 @@
 """Which layers of the teacher each layer of the student learnt from under BERT-EMD, and whether tasks differ in it more than seeds do.
 
-From the lines of plan `emd` in `results.jsonl` that stand for the row "EMD, equal time": the mean flows of each run's last 50 steps or fewer. "From layer": the mean of the teacher's
-layers, weighted by flow, for each student layer in turn; a uniform map of 3 to 6 layers has 2, 4, 6. "Moved": half the sum of |F - F'|, the
-part of the flow that is elsewhere; between the task's seeds, and between its mean and the other tasks' means.
+From the lines of plan `emd` in `results.jsonl` that stand for the row "EMD, equal time": the mean flows of each run's last 50 steps or
+fewer. "From layer": the mean of the teacher's layers, weighted by flow, for each student layer in turn; a uniform map of 3 to 6 layers has
+2, 4, 6. "Moved": half the sum of |F - F'|, the part of the flow that is elsewhere; between the task's seeds, and between its mean and the
+other tasks' means.
 """
 
 from __future__ import annotations
