@@ -114,6 +114,14 @@ def test_ones_own_csv_becomes_a_teacher_a_student_and_predictions(tmp_path, smal
     assert len((student / "my reviews.tsv").read_text().splitlines()) == 11
     assert record(student, "prediction")["labels"] == ["blame", "praise"]
 
+    capsys.readouterr()
+    text = ("--text_a_column", "review", "--task_name", "mine", *QUICK)
+    distill(
+        "--student_model_name_or_path", student, "--output_dir", tmp_path / "new", "--do_predict", "--test_file", csv_files["test"], *text
+    )
+    assert "2 outputs (the model's config.json): blame, praise" in capsys.readouterr().out
+    assert (tmp_path / "new" / "mine.tsv").read_text() == (student / "my reviews.tsv").read_text()
+
 
 def test_an_order_of_labels_other_than_the_teachers_does_not_turn_its_answers_round(tmp_path, small, csv_files):
     own = ["--task_name", "r", "--text_a_column", "review", "--label_column", "verdict", "--dev_file", csv_files["dev"]]

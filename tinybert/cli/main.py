@@ -30,7 +30,7 @@ _VERBS = {
     "demo": ("both of them in small, on the data that comes with the package", "DemoArguments", "demo:demo"),
     "augment": ("write variants of training rows (data_augmentation.py)", "augment:AugmentArguments", "augment:augment"),
     "prune": ("cut a fine-tuned model down to a student", "prune:PruneArguments", "prune:prune"),
-    "convert": ("write a model in Hugging Face's or PaddleNLP's layout", "ConvertArguments", "convert:convert"),
+    "convert": ("write a model in another layout, or as a program for serving", "ConvertArguments", "convert:convert"),
     "doctor": ("say what stands in the way of a run on this machine", "DoctorArguments", "doctor:doctor"),
     "download": ("fetch GLUE data ahead of a run", "DownloadArguments", "download:download"),
 }  # fmt: skip

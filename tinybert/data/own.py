@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -63,7 +64,7 @@ def own_task(name: str, files: OwnFiles) -> Task:
         labels = labels_of_file(splits["train"], name)
     else:
         raise UserError(
-            "--labels is missing: without --train_file nothing says which labels there are and in which order the model gives them.\n"
+            "--labels is missing: neither a --train_file nor the model's config.json says which labels there are and in which order.\n"
             "Give --labels a,b,c in the order of the training run (it printed them), or the --train_file of that run."
         )
     metrics = ("accuracy", "macro_f1", *(("f1",) if len(labels) == 2 else ()))
@@ -160,6 +161,13 @@ def listed_labels(text: str) -> tuple[str, ...]:
         raise UserError(f"--labels got {text!r} ({error})\nexpected labels separated by commas") from None
     labels = tuple(label.strip() for row in rows for label in row)
     return _checked(labels, f"--labels {text}")
+
+
+def joined_labels(labels: tuple[str, ...]) -> str:
+    """What `listed_labels` takes apart again."""
+    text = io.StringIO()
+    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="").writerow(labels)
+    return text.getvalue()
 
 
 def labels_of_file(split: Split, name: str) -> tuple[str, ...]:

@@ -216,6 +216,11 @@ def _plain(name: str) -> str:
 _BY_PLAIN_NAME = {_plain(name): task for name, task in TASKS.items()} | {"mnlimm": TASKS["MNLI"]}
 
 
+def is_task(name: str) -> bool:
+    """Whether `get_task` knows the name."""
+    return _plain(name) in _BY_PLAIN_NAME
+
+
 def get_task(name: str) -> Task:
     """The task of that name, in any case and with or without hyphen; `mnli-mm` is MNLI, whose dev files stay apart.
 

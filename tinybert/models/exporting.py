@@ -156,11 +156,11 @@ def _outputs(loaded: LoadedModel, output: str) -> np.ndarray:
     layers = loaded.config.num_hidden_layers
     needs = Needs(frozenset({layers}), pooled=output == "pooled output", logits=output == "logits")
     with paddle.no_grad():
-        found = trace(loaded.model, _batch(loaded), needs)
+        found = trace(loaded.model, fixed_batch(loaded), needs)
     return {"logits": found.logits, "pooled output": found.pooled, "hidden states": found.hidden.get(layers)}[output].numpy()
 
 
-def _batch(loaded: LoadedModel) -> Inputs:
+def fixed_batch(loaded: LoadedModel) -> Inputs:
     """Rows of real word pieces, each shorter than the one before, the second half of each a second sentence."""
     random = np.random.default_rng(0)
     real = np.arange(_WIDTH) < np.linspace(_WIDTH, _WIDTH // 2, _ROWS).astype(int)[:, None]

@@ -1,7 +1,7 @@
-"""Writing a model in Hugging Face's or PaddleNLP's layout, with a proof that both are the same model.
+"""Writing a model in Hugging Face's or PaddleNLP's layout or as a program for serving, with a proof that both are the same model.
 
 It can: classifiers, regressions and bare encoders of every supported class, from every folder that can be read; projections of students.
-Its limits: masked-LM heads and other heads are left out, by name; numbers are written as float32.
+Its limits: masked-LM heads and other heads are left out, by name; numbers are written as float32; programs are of classifiers alone.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from tinybert.models.configuration import config_file
 from tinybert.models.cut import shape_words
 from tinybert.models.exporting import has_head, write_as
 from tinybert.models.hub import resolve
+from tinybert.models.inference_program import write_program
 from tinybert.models.loading import LoadedModel, load_as_it_is
 from tinybert.models.projections import layouts_of
 
 # what a model folder of either layout may hold; anything else beside it is somebody's
-_MODEL_FILE = re.compile(r".*\.(json|txt|pdparams|safetensors|bin|md)|\..*")
+_MODEL_FILE = re.compile(r".*\.(json|txt|pdparams|pdiparams|pdmodel|safetensors|bin|md)|\..*")
 
 
 def convert(arguments, given: set[str], spelled: dict[str, str]) -> None:
@@ -30,8 +31,12 @@ def convert(arguments, given: set[str], spelled: dict[str, str]) -> None:
     loaded, config = load_as_it_is(str(source))
     for line in notes(loaded, arguments.to):
         print(line, flush=True)
-    proof = write_as(output, loaded, config, arguments.to, replace=True)
-    print(f"proof: {proof.weights} weights equal to the bit")
+    if arguments.to == "inference":
+        proof = write_program(output, loaded, replace=True)
+        print("inputs: input_ids, token_type_ids, int64 [B, T]; output: logits [B, C], in the order of config.json's id2label")
+    else:
+        proof = write_as(output, loaded, config, arguments.to, replace=True)
+        print(f"proof: {proof.weights} weights equal to the bit")
     print(f"proof: largest absolute difference of {proof.output} on a fixed batch: {proof.difference}")
     print(f"written: {output}", flush=True)
 
@@ -79,7 +84,7 @@ def notes(loaded: LoadedModel, layout: str) -> list[str]:
         lines.append("note: masked-LM heads are not handled; the result cannot fill in [MASK]")
     layouts = layouts_of(loaded.projections)
     if layouts:
-        lines.append(f"projections: {' and '.join(layouts)}, kept")
+        lines.append(f"projections: {' and '.join(layouts)}, {'left out' if layout == 'inference' else 'kept'}")
     if len(layouts) > 1 and layout == "paddlenlp" and layouts[0] == "shared":
         lines.append(
             "note: share_fit_dense is called fit_dense there, and per_layer is taken when no projection is named: name --projection shared"

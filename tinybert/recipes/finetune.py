@@ -46,7 +46,7 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     # === Check everything before work starts ===
     task = task_of(arguments)
     do = actions(arguments)
-    resolved = resolve_finetune(arguments, given, task.name, not task.is_pair)
+    resolved = resolve_finetune(arguments, given, task.name)
     settings = resolved["finetune"]
     task = preset_metric(task, settings)
     if do.predict:

@@ -35,7 +35,7 @@ def importance(arguments, given: set[str]) -> None:
     if runtime.world_size() > 1:
         raise UserError("--compute_taylor runs in one process: start it without paddle.distributed.launch.")
     task = task_of(arguments)
-    resolved = resolve_finetune(arguments, given, task.name, not task.is_pair)
+    resolved = resolve_finetune(arguments, given, task.name)
     settings = resolved["finetune"]
     output = _output(arguments, task.folder)
     run = RunFolder(output, STAGE)

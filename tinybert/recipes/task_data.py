@@ -11,13 +11,15 @@ import paddle
 
 from tinybert import runtime
 from tinybert.data.batches import Batch
-from tinybert.data.own import OwnFiles, own_task, with_metric, with_own_test
+from tinybert.data.own import OwnFiles, joined_labels, own_task, with_metric, with_own_test
 from tinybert.data.places import locate
 from tinybert.data.readers import split_path
 from tinybert.data.store import TokenStore
-from tinybert.data.tasks import Task, get_task
+from tinybert.data.tasks import Task, get_task, is_task
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
+from tinybert.models.configuration import labels_of, read_config
+from tinybert.models.hub import resolve
 from tinybert.models.trace import Inputs
 from tinybert.settings.own_files import is_own
 
@@ -29,7 +31,10 @@ def task_of(arguments) -> Task:
         UserError: no such task, or files that do not fit their description.
     """
     files = OwnFiles(**{field.name: getattr(arguments, field.name, None) for field in fields(OwnFiles)})
-    task = own_task(arguments.task_name, files) if is_own(arguments) else with_own_test(get_task(arguments.task_name), files)
+    own = is_own(arguments) or (files.test_file is not None and not is_task(arguments.task_name))
+    if own and files.train_file is None and files.labels is None and not files.regression:
+        files = replace(files, labels=_labels_of_model(arguments))
+    task = own_task(arguments.task_name, files) if own else with_own_test(get_task(arguments.task_name), files)
     task = with_metric(task, getattr(arguments, "metric", None))
     if getattr(arguments, "aug_file", None) is None:
         return task
@@ -41,6 +46,13 @@ def task_of(arguments) -> Task:
     return replace(task, splits={**task.splits, "train_aug": rows})
 
 
+def _labels_of_model(arguments) -> str | None:
+    """The labels in the configuration of the model that scores or predicts, as `--labels` takes them; None where it names none."""
+    path = getattr(arguments, "student_model_name_or_path", None) or getattr(arguments, "model_name_or_path", None)
+    labels = labels_of(read_config(resolve(str(path)))) if path else None
+    return None if labels is None else joined_labels(labels)
+
+
 def announce_outputs(task: Task, arguments) -> None:
     """Print what each output of the model stands for, where the user's files decide it."""
     if not task.own or runtime.rank() != 0:
@@ -48,7 +60,8 @@ def announce_outputs(task: Task, arguments) -> None:
     if task.regression:
         print("one output: a score", flush=True)
         return
-    origin = "--labels" if arguments.labels is not None else f"{arguments.train_file}, sorted"
+    origin = f"{arguments.train_file}, sorted" if arguments.train_file is not None else "the model's config.json"
+    origin = origin if arguments.labels is None else "--labels"
     print(f"{task.num_outputs} outputs ({origin}): {', '.join(task.labels)}", flush=True)
 
 

@@ -56,7 +56,7 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         return
     choice = infer_stage(arguments, given, spelled)
     task = task_of(arguments)
-    resolved = resolve(arguments, given, choice.stage, task.name, not task.is_pair, task.regression, student_depth(arguments))
+    resolved = resolve(arguments, given, choice.stage, task.name, task.regression, student_depth(arguments))
     if "prediction" in resolved.stages:
         task = preset_metric(task, resolved["prediction"])
     if do.predict:
@@ -254,7 +254,7 @@ class _Stage:
 def _score_only(arguments, given: set[str], do) -> None:
     """`--do_eval` and `--do_predict` without training: the student as it is."""
     task = task_of(arguments)
-    resolved = resolve(arguments, given, "prediction", task.name, not task.is_pair, task.regression)
+    resolved = resolve(arguments, given, "prediction", task.name, task.regression)
     settings = resolved["prediction"]
     task = preset_metric(task, settings)
     if do.predict:

@@ -229,12 +229,12 @@ class DownloadArguments(Arguments):
 
 @dataclass(kw_only=True)
 class ConvertArguments(Arguments):
-    """Write a model in Hugging Face's or PaddleNLP's layout, and prove that both are the same."""
+    """Write a model in Hugging Face's or PaddleNLP's layout or as a program for Paddle Inference, and prove that both are the same."""
 
     GROUPS = ("models", "run")
 
     model_path: str = in_models(help="the folder or name of the model; the output folder of a run means its best model")
-    to: str = in_models(help="the layout to write", choices=("huggingface", "paddlenlp"))
+    to: str = in_models(help="the layout to write", choices=("huggingface", "paddlenlp", "inference"))
     output_dir: Path = in_run(help="the folder of the result")
     overwrite_output_dir: bool = in_run(False, help="replace an earlier model in output_dir")
 

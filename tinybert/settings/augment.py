@@ -170,7 +170,7 @@ class AugmentSettings:
 
 def resolve_augment(arguments: AugmentArguments, given: set[str], task_name: str, single_sentence: bool) -> Resolved:
     """The settings of data augmentation for one task, as `resolved["augmentation"]`."""
-    from_preset = PRESETS[arguments.preset].values("augment", task_name, single_sentence)
+    from_preset = PRESETS[arguments.preset].values("augment", task_name)
     options = options_of(type(arguments))
     values: dict[str, object] = {"stage": STAGE, "task_name": task_name, "preset": arguments.preset}
     sources: dict[str, str] = {}

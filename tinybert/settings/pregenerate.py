@@ -101,7 +101,7 @@ class PregenerateSettings(Settings):
 
 def resolve_pregenerate(arguments: PregenerateArguments, given: set[str]) -> Resolved:
     """The settings of pregeneration, as `resolved["pregenerate"]`."""
-    preset = PRESETS[arguments.preset].values("pregenerate", "", False)
+    preset = PRESETS[arguments.preset].values("pregenerate", "")
     values: dict[str, object] = {}
     sources: dict[str, str] = {}
     options = options_of(type(arguments))

@@ -15,15 +15,6 @@ class PerTask:
 
 
 @dataclass(frozen=True)
-class ByText:
-    """A value for single sentences and one for pairs, unless a task has its own."""
-
-    single: object
-    pair: object
-    tasks: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class ByDepth:
     """A table per depth of the student; other depths take the nearest, the deeper of two that are equally near."""
 
@@ -51,7 +42,7 @@ class Preset:
     def _tables(self, stage: str) -> list[Mapping[str, object]]:
         return [*([] if stage in ("finetune", "pregenerate", "augment") else [self.both]), getattr(self, stage)]
 
-    def values(self, stage: str, task_name: str, single_sentence: bool, depth: int | None = None) -> dict[str, object]:
+    def values(self, stage: str, task_name: str, depth: int | None = None) -> dict[str, object]:
         """The values of `stage` (a field of this class) for a task and a student of `depth` layers."""
         task = task_name.lower().replace("-", "").replace("_", "")
         found: dict[str, object] = {}
@@ -60,8 +51,6 @@ class Preset:
                 value = value.layers[value.nearest(depth or 0)]
             if isinstance(value, PerTask):
                 value = value.tasks.get(task, value.default)
-            elif isinstance(value, ByText):
-                value = value.tasks.get(task, value.single if single_sentence else value.pair)
             found[name] = value
         return found
 

@@ -2,18 +2,18 @@
 
 `both` holds for the distillation stages, general distillation included; `intermediate`, `prediction`, `general`,
 `pregenerate` and `finetune` hold for one each and win over it.
-A value is plain, `PerTask` (a number per task, else a default), `ByText` (one for single sentences, one for pairs) or
-`ByDepth` (a table for each depth of the student).
+A value is plain, `PerTask` (a number per task, else a default) or `ByDepth` (a table for each depth of the student).
 Sources: the TinyBERT paper (Jiao et al. 2020), the scripts and README files of Huawei's TinyBERT, PaddleNLP, BERT-EMD,
 MUD and ROSITA.
 """
 
 from __future__ import annotations
 
-from tinybert.settings.preset import ByDepth, ByText, PerTask, Preset
+from tinybert.settings.preset import ByDepth, PerTask, Preset
 
-# paper, settings: 64 word pieces for single sentences, 128 for pairs; single Chinese texts have a word piece per character
-_LENGTH = ByText(single=64, pair=128, tasks={"tnews": 128, "iflytek": 128, "chnsenticorp": 128})
+# paper, settings: 64 word pieces for GLUE's single sentences, 128 for pairs; Chinese texts have a word piece per character, and what
+# rows of a user's own are like is not known: short batches are padded to their own length only
+_LENGTH = PerTask(128, {"cola": 64, "sst2": 64, "demo": 64})
 # paper, settings: 20 epochs, fewer for the three largest sets, more for CoLA
 _PAPER_EPOCHS = PerTask(20.0, {"mnli": 10.0, "qqp": 10.0, "qnli": 10.0, "cola": 50.0})
 _EPOCHS = PerTask(20.0, {**_PAPER_EPOCHS.tasks, "cmnli": 10.0})  # CMNLI has the size of MNLI

@@ -37,7 +37,6 @@ def resolve(
     given: set[str],
     stage: str,
     task_name: str,
-    single_sentence: bool,
     regression: bool,
     student_depth: int | None = None,
 ) -> Resolved:
@@ -46,7 +45,7 @@ def resolve(
     student_depth: layers of the student, for presets that have a table for each depth.
     """
     stages = STAGES if stage == "both" else (stage,)
-    picked = {name: _Picked(arguments, given, name, task_name, single_sentence, student_depth) for name in stages}
+    picked = {name: _Picked(arguments, given, name, task_name, student_depth) for name in stages}
     for name, values in picked.items():
         values.drop(common_reasons(values.values))
         values.drop(distill_reasons(values.values, name, arguments.method, regression))
@@ -72,9 +71,9 @@ def resolve(
     return Resolved(arguments.preset, settings, tuple(unused), tuple(dict.fromkeys(warnings)))
 
 
-def resolve_finetune(arguments: FinetuneArguments, given: set[str], task_name: str, single_sentence: bool) -> Resolved:
+def resolve_finetune(arguments: FinetuneArguments, given: set[str], task_name: str) -> Resolved:
     """The settings of fine-tuning for one task, as `resolved["finetune"]`."""
-    picked = _Picked(arguments, given, "finetune", task_name, single_sentence)
+    picked = _Picked(arguments, given, "finetune", task_name)
     picked.drop(common_reasons(picked.values))
     if arguments.evaluate_during_training:
         if "save_steps" in given and arguments.save_steps > 0:
@@ -119,7 +118,6 @@ class _Picked:
         given: set[str],
         stage: str,
         task_name: str = "",
-        single: bool = False,
         depth: int | None = None,
     ) -> None:
         self.stage, self.task_name, self.preset = stage, task_name, arguments.preset
@@ -128,7 +126,7 @@ class _Picked:
         self.reasons: dict[str, str] = {}
         self.original_rows: str | None = None
         defaults = {name: option.default for name, option in options_of(type(arguments)).items()}
-        from_preset = PRESETS[arguments.preset].values(stage, task_name, single, depth)
+        from_preset = PRESETS[arguments.preset].values(stage, task_name, depth)
         from_preset = {name: value for name, value in from_preset.items() if value is not None}
         by_depth = PRESETS[arguments.preset].depths(stage, depth)
         self.depth_lines = [

@@ -19,7 +19,7 @@ def settled(arguments: Arguments, given: set[str], spelled: dict[str, str]) -> d
     match arguments:
         case TaskDistillArguments():
             stage = infer_stage(arguments, given, spelled).stage if actions(arguments).train else "prediction"
-            return resolve(arguments, given, stage, arguments.task_name, False, False, 4).as_dict() | {"stage": stage}
+            return resolve(arguments, given, stage, arguments.task_name, False, 4).as_dict() | {"stage": stage}
         case FinetuneArguments():
             return resolve_finetune(arguments, given, arguments.task_name, False).as_dict()
         case GeneralDistillArguments():

@@ -16,7 +16,7 @@ BASE = "--task_name x --output_dir o --teacher_path T --student_model_name_or_pa
 
 def resolved(more: str = "", task: str = "SST-2", depth: int | None = 4, regression: bool = False):
     parsed = parse(TaskDistillArguments, shlex.split(BASE + more))
-    return resolve(parsed.arguments, parsed.given, "prediction", task, True, regression, depth)
+    return resolve(parsed.arguments, parsed.given, "prediction", task, regression, depth)
 
 
 # README of BERT-EMD, "best" table: beta, T_emd, T, learning rate
@@ -110,5 +110,5 @@ def test_nothing_is_transported_without_a_word(more):
 
 def test_tinybert_runs_show_settings_of_another_method():
     parsed = parse(TaskDistillArguments, shlex.split(BASE.replace("--method emd", "")))
-    text = resolve(parsed.arguments, parsed.given, "both", "SST-2", True, False).as_text()
+    text = resolve(parsed.arguments, parsed.given, "both", "SST-2", False).as_text()
     assert "beta" not in text and "emd" not in text

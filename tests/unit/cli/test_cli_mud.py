@@ -17,7 +17,7 @@ BASE = "--task_name x --output_dir o --teacher_path T --student_model_name_or_pa
 
 def resolved(more: str = "", stage: str = "intermediate", task: str = "SST-2"):
     parsed = parse(TaskDistillArguments, shlex.split(BASE + more))
-    return resolve(parsed.arguments, parsed.given, stage, task, True, False)
+    return resolve(parsed.arguments, parsed.given, stage, task, False)
 
 
 @pytest.mark.parametrize(

@@ -11,20 +11,20 @@ from tinybert.cli.parser import parse
 from tinybert.errors import UserError
 from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
 from tinybert.settings.options import options_of
-from tinybert.settings.presets import PRESETS, ByDepth, ByText, PerTask
+from tinybert.settings.presets import PRESETS, ByDepth, PerTask
 from tinybert.settings.resolve import resolve, resolve_finetune
 
 BASE = "--task_name x --output_dir o --teacher_path T --student_model_name_or_path S "
 
 
-def resolved(more: str = "", stage: str = "both", task: str = "SST-2", single: bool = True, regression: bool = False):
+def resolved(more: str = "", stage: str = "both", task: str = "SST-2", regression: bool = False):
     parsed = parse(TaskDistillArguments, shlex.split(BASE + more))
-    return resolve(parsed.arguments, parsed.given, stage, task, single, regression)
+    return resolve(parsed.arguments, parsed.given, stage, task, regression)
 
 
-def finetune(more: str = "", task: str = "SST-2", single: bool = True):
+def finetune(more: str = "", task: str = "SST-2"):
     parsed = parse(FinetuneArguments, shlex.split("--task_name x --model_name_or_path M " + more))
-    return resolve_finetune(parsed.arguments, parsed.given, task, single)
+    return resolve_finetune(parsed.arguments, parsed.given, task)
 
 
 def source(result, stage: str, name: str) -> str:
@@ -54,12 +54,11 @@ def test_sound_is_the_default_and_counts_no_padding():
 
 
 @pytest.mark.parametrize(
-    ("task", "single", "epochs", "length"),
-    [("CoLA", True, 50, 64), ("SST-2", True, 20, 64), ("MNLI", False, 10, 128), ("QQP", False, 10, 128), ("STS-B", False, 20, 128),
-     ("demo", True, 20, 64)],
-)  # fmt: skip
-def test_sound_numbers_depend_on_the_task(task, single, epochs, length):
-    settings = resolved(task=task, single=single)["intermediate"]
+    ("task", "epochs", "length"),
+    [("CoLA", 50, 64), ("SST-2", 20, 64), ("MNLI", 10, 128), ("QQP", 10, 128), ("STS-B", 20, 128), ("demo", 20, 64), ("reviews", 20, 128)],
+)
+def test_sound_numbers_depend_on_the_task(task, epochs, length):
+    settings = resolved(task=task)["intermediate"]
     assert (settings.num_train_epochs, settings.max_seq_length) == (epochs, length)
 
 
@@ -74,7 +73,7 @@ def test_huawei_applies_the_table_that_its_script_leaves_unused(task, epochs, le
 
 
 def test_huawei_conventions_as_its_script_runs():
-    result = resolved("--preset huawei", task="MRPC", single=False)
+    result = resolved("--preset huawei", task="MRPC")
     first, second = result["intermediate"], result["prediction"]
     assert (first.teacher_mode, first.teacher_head, first.pad_embedding) == ("train", "relu", "frozen")
     assert (first.attention_reduction, first.hidden_reduction, first.projection) == ("zeroed", "mean", "shared")
@@ -98,7 +97,7 @@ def test_huawei_conventions_as_its_script_runs():
 
 
 def test_paddlenlp_conventions_as_its_script_runs():
-    result = resolved("--preset paddlenlp", task="MNLI", single=False)
+    result = resolved("--preset paddlenlp", task="MNLI")
     first, second = result["intermediate"], result["prediction"]
     assert (first.layer_map, first.projection, first.attention_reduction, first.hidden_reduction) == (
         "double",
@@ -112,20 +111,20 @@ def test_paddlenlp_conventions_as_its_script_runs():
 
 
 def test_the_published_loss_of_zero_is_announced():
-    result = resolved("--preset paddlenlp", task="STS-B", single=False, regression=True)
+    result = resolved("--preset paddlenlp", task="STS-B", regression=True)
     assert result["prediction"].regression_target == "softmax"
     assert any("loss is 0" in line for line in result.warnings)
     assert not resolved("--preset paddlenlp").warnings
 
 
 def test_paper_takes_original_rows_for_sts_b_and_says_so():
-    result = resolved("--preset paper --use_aug", task="STS-B", single=False, regression=True)
+    result = resolved("--preset paper --use_aug", task="STS-B", regression=True)
     assert result["intermediate"].use_aug is True and result["prediction"].use_aug is False
     assert any("original rows" in line for line in result.warnings)
-    asked = resolved("--preset paper --use_aug --prediction_aug", task="STS-B", single=False, regression=True)
+    asked = resolved("--preset paper --use_aug --prediction_aug", task="STS-B", regression=True)
     assert asked["prediction"].use_aug is True and not asked.warnings
     assert resolved("--preset paper --use_aug")["prediction"].use_aug is True
-    alone = resolved("--preset paper --use_aug", "prediction", "STS-B", False, True)
+    alone = resolved("--preset paper --use_aug", "prediction", "STS-B", True)
     assert [entry.name for entry in alone.unused] == ["use_aug"]
 
 
@@ -154,13 +153,13 @@ def test_every_value_says_where_it_comes_from():
 
 def test_the_best_model_of_sts_b_is_chosen_by_another_metric_than_published():
     for preset in ("paddlenlp", "mud"):
-        assert finetune(f"--preset {preset}", "STS-B", False)["finetune"].metric == "pearson"
-        assert finetune(f"--preset {preset}", "MRPC", False)["finetune"].metric is None  # the task's own
-        assert finetune(f"--preset {preset} --metric spearman", "STS-B", False)["finetune"].metric == "spearman"
-    result = resolved("--preset paddlenlp", task="STS-B", single=False, regression=True)
+        assert finetune(f"--preset {preset}", "STS-B")["finetune"].metric == "pearson"
+        assert finetune(f"--preset {preset}", "MRPC")["finetune"].metric is None  # the task's own
+        assert finetune(f"--preset {preset} --metric spearman", "STS-B")["finetune"].metric == "spearman"
+    result = resolved("--preset paddlenlp", task="STS-B", regression=True)
     assert (result["intermediate"].metric, result["prediction"].metric) == (None, "pearson")
     assert source(result, "prediction", "metric") == "preset paddlenlp"
-    assert resolved("--preset huawei", task="STS-B", single=False, regression=True)["prediction"].metric is None
+    assert resolved("--preset huawei", task="STS-B", regression=True)["prediction"].metric is None
 
 
 def test_a_metric_is_taken_in_silence_where_no_model_is_scored():
@@ -201,8 +200,6 @@ def test_presets_name_only_real_options_with_allowed_values(preset):
                 plain = [entry for table in value.layers.values() for entry in (table.default, *table.tasks.values())]
             elif isinstance(value, PerTask):
                 plain = [value.default, *value.tasks.values()]
-            elif isinstance(value, ByText):
-                plain = [value.single, value.pair]
             for entry in plain:
                 assert entry is None or options[name].read(entry, name) == entry
 

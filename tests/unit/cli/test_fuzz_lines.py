@@ -57,7 +57,7 @@ def _answer(arguments_class: type, words: list[str]) -> bool:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             parsed = parse(arguments_class, words)
             if arguments_class is TaskDistillArguments:
-                resolve(parsed.arguments, parsed.given, "both", "SST-2", True, False).as_text()
+                resolve(parsed.arguments, parsed.given, "both", "SST-2", False).as_text()
             elif arguments_class is FinetuneArguments:
                 resolve_finetune(parsed.arguments, parsed.given, "CoLA", True).as_text()
             elif arguments_class is GeneralDistillArguments:

@@ -96,5 +96,5 @@ def test_copies_of_chnsenticorp_with_a_number_before_the_label_are_read_by_name(
 def test_chinese_texts_are_not_cut_at_the_length_of_english_sentences(preset):
     for name in (*CLUE_TASKS, "ChnSentiCorp"):
         for stage in ("intermediate", "finetune"):
-            assert PRESETS[preset].values(stage, name, not get_task(name).is_pair)["max_seq_length"] == 128
-    assert PRESETS["sound"].values("intermediate", "SST-2", True)["max_seq_length"] == 64
+            assert PRESETS[preset].values(stage, name)["max_seq_length"] == 128
+    assert PRESETS["sound"].values("intermediate", "SST-2")["max_seq_length"] == 64

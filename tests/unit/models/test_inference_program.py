@@ -1,0 +1,69 @@
+"""Programs for Paddle Inference: what they answer, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.tiny import LABELS, SHAPE, WORDS, arrays_of, batch, classifier, logits_of, model_folder
+from tests.unit.models.hugging_face import hugging_face_arrays, write_folder
+from tinybert.cli.main import main
+from tinybert.models import inference_program
+
+
+def convert(source: Path, output: Path, *more: str) -> int:
+    return main(["convert", "--model_path", str(source), "--output_dir", str(output), "--to", "inference", *more])
+
+
+def answer(folder: Path, inputs) -> np.ndarray:
+    predictor = inference_program._predictor(folder)
+    for name, tensor in (("input_ids", inputs.input_ids), ("token_type_ids", inputs.token_type_ids)):
+        predictor.get_input_handle(name).copy_from_cpu(tensor.numpy())
+    predictor.run()
+    return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
+
+
+@pytest.mark.parametrize("labels", [LABELS, ("a", "b", "c"), ()], ids=["two", "three", "regression"])
+@pytest.mark.parametrize(
+    ("model_type", "shape"),
+    [
+        ("bert", {}),
+        ("tinybert", {}),
+        ("ernie", {}),
+        ("roberta", {}),
+        ("bert", {"num_attention_heads": 2, "attention_head_size": 4, "embedding_rank": 3}),
+    ],
+    ids=["bert", "tinybert", "ernie", "roberta", "pruned"],
+)
+def test_program_answers_differently_or_for_one_shape_only(tmp_path, capsys, model_type, shape, labels):
+    model = model_folder(tmp_path / "model", model_type, labels, **shape)
+    assert convert(tmp_path / "model", tmp_path / "served") == 0
+    assert "proof: largest absolute difference of logits on a fixed batch" in capsys.readouterr().out
+    for inputs in (batch(), batch(rows=1, width=5, lengths=(5,)), batch(rows=4, width=7, lengths=(7, 1, 3, 7))):
+        np.testing.assert_allclose(answer(tmp_path / "served", inputs), logits_of(model, inputs), atol=1e-5)
+    config = json.loads((tmp_path / "served" / "config.json").read_text())
+    assert tuple(config.get("id2label", {}).values())[: len(labels)] == labels
+    assert (tmp_path / "served" / "vocab.txt").read_bytes() == (tmp_path / "model" / "vocab.txt").read_bytes()
+
+
+def test_a_wrong_program_or_one_without_outputs_is_written(tmp_path, monkeypatch, capsys):
+    model_folder(tmp_path / "model")
+    monkeypatch.setattr(inference_program, "TOLERANCE", -1.0)
+    assert convert(tmp_path / "model", tmp_path / "served") == 2
+    assert "gives other logits" in capsys.readouterr().err and not (tmp_path / "served").exists()
+    monkeypatch.undo()
+    arrays = {name: array for name, array in hugging_face_arrays(arrays_of(classifier())).items() if "classifier" not in name}
+    write_folder(tmp_path / "bare", arrays, {"model_type": "bert", **SHAPE}, WORDS)
+    assert convert(tmp_path / "bare", tmp_path / "served") == 2
+    assert "has no classifier" in capsys.readouterr().err and not (tmp_path / "served").exists()
+    assert {entry.name for entry in tmp_path.iterdir()} == {"model", "bare"}
+
+
+def test_an_earlier_program_cannot_be_replaced(tmp_path):
+    model_folder(tmp_path / "model")
+    assert convert(tmp_path / "model", tmp_path / "served") == 0
+    assert convert(tmp_path / "model", tmp_path / "served") == 2
+    assert convert(tmp_path / "model", tmp_path / "served", "--overwrite_output_dir") == 0

@@ -1,0 +1,99 @@
+"""A classifier as a program for Paddle Inference: no Python code of a model is needed to run it.
+
+The result is for serving: `inference.json` (`inference.pdmodel` under Paddle 2.6) and `inference.pdiparams`, with `config.json` for the
+names of its outputs and the tokenizer's files beside them. It takes `input_ids` and `token_type_ids`, int64 `[B, T]`, padded with the
+tokenizer's padding, and gives logits `[B, C]`.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from tinybert import storage
+from tinybert.errors import UserError
+from tinybert.models.exporting import Proof, fixed_batch, has_head
+from tinybert.models.loading import LoadedModel
+from tinybert.models.saving import config_dict
+from tinybert.models.trace import base_of
+
+NAME = "inference"
+TOLERANCE = 1e-5  # the program's operations are fused
+
+
+class _Served(nn.Layer):
+    """The model in evaluation mode, from ids and segments to logits.
+
+    The fusion of Paddle Inference 3.3 (`matmul_add_act_fuse_pass`) makes relu(x) of TinyBERT's relu(tanh(x)), without a word. Here it meets
+    tanh(relu(x)), which is the same number.
+    """
+
+    def __init__(self, model: nn.Layer, model_type: str) -> None:
+        super().__init__()
+        self.model = model
+        self.turned = model_type == "tinybert" and getattr(base_of(model).config, "pool_act", "tanh") == "tanh"
+
+    def forward(self, input_ids: paddle.Tensor, token_type_ids: paddle.Tensor) -> paddle.Tensor:
+        if not self.turned:
+            return self.model(input_ids, token_type_ids)
+        encoder = base_of(self.model)
+        hidden = encoder(input_ids, token_type_ids)[0]
+        pooled = paddle.tanh(nn.functional.relu(encoder.pooler.dense(hidden[:, 0])))
+        return self.model.classifier(pooled)
+
+
+def write_program(folder: Path, loaded: LoadedModel, replace: bool) -> Proof:
+    """Write the program, run it and compare; complete or invisible.
+
+    Raises:
+        UserError: the model has no head, or the program gives other logits; nothing has been written then.
+    """
+    if not has_head(loaded):
+        raise UserError("this model has no classifier: a program for serving needs its outputs.\nFine-tune or distil it for a task first.")
+    served = _Served(loaded.model, loaded.family.model_type)
+    served.eval()
+    shape = [paddle.static.InputSpec([None, None], "int64", name) for name in ("input_ids", "token_type_ids")]
+    with storage.new_folder(folder, replace=replace) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Tensor do not have 'place' interface")
+        paddle.jit.save(paddle.jit.to_static(served, input_spec=shape, full_graph=True), str(temporary / NAME))
+        config = json.dumps(config_dict(loaded.model, loaded.family, loaded.output_names), indent=2, ensure_ascii=False)
+        (temporary / "config.json").write_text(config + "\n", encoding="utf-8")
+        loaded.tokenizer.save(temporary, tokenizer_class=loaded.family.tokenizer)
+        return _proof(temporary, loaded)
+
+
+def _proof(folder: Path, loaded: LoadedModel) -> Proof:
+    """Compare the program with the model on a fixed batch, and on its first row alone."""
+    predictor = _predictor(folder)
+    inputs = fixed_batch(loaded)
+    ids, segments = inputs.input_ids.numpy(), inputs.token_type_ids.numpy()
+    difference = 0.0
+    for rows in (slice(None), slice(0, 1)):
+        for name, array in (("input_ids", ids[rows]), ("token_type_ids", segments[rows])):
+            predictor.get_input_handle(name).copy_from_cpu(array)
+        predictor.run()
+        found = predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
+        with paddle.no_grad():
+            expected = loaded.model(paddle.to_tensor(ids[rows]), paddle.to_tensor(segments[rows])).numpy()
+        difference = max(difference, float(np.abs(found - expected).max()))
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"the program gives other logits than the model: largest difference {difference:g}, at most {TOLERANCE:g} expected.\n"
+            "Nothing was written; please report this."
+        )
+    return Proof("logits", difference, len(loaded.model.state_dict()))
+
+
+def _predictor(folder: Path):
+    from paddle.inference import Config, create_predictor
+
+    program = next(path for path in (folder / f"{NAME}.json", folder / f"{NAME}.pdmodel") if path.exists())
+    config = Config(str(program), str(folder / f"{NAME}.pdiparams"))
+    config.disable_gpu()
+    config.disable_glog_info()
+    return create_predictor(config)
