@@ -32,7 +32,7 @@ _VERBS = {
     "prune": ("cut a fine-tuned model down to a student", "prune:PruneArguments", "prune:prune"),
     "convert": ("write a model in another layout, or as a program for serving", "ConvertArguments", "convert:convert"),
     "doctor": ("say what stands in the way of a run on this machine", "DoctorArguments", "doctor:doctor"),
-    "download": ("fetch GLUE data ahead of a run", "DownloadArguments", "download:download"),
+    "download": ("fetch the data of known tasks ahead of a run", "DownloadArguments", "download:download"),
 }  # fmt: skip
 _FLAGS = "print every option as Markdown (docs/flags.md)"
 

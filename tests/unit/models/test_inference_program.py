@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
+import paddle
 import pytest
 
 from tests.tiny import LABELS, SHAPE, WORDS, arrays_of, batch, classifier, logits_of, model_folder
 from tests.unit.models.hugging_face import hugging_face_arrays, write_folder
 from tinybert.cli.main import main
 from tinybert.models import inference_program
+from tinybert.models.trace import Inputs
 
 
 def convert(source: Path, output: Path, *more: str) -> int:
@@ -67,3 +70,16 @@ def test_an_earlier_program_cannot_be_replaced(tmp_path):
     assert convert(tmp_path / "model", tmp_path / "served") == 0
     assert convert(tmp_path / "model", tmp_path / "served") == 2
     assert convert(tmp_path / "model", tmp_path / "served", "--overwrite_output_dir") == 0
+
+
+def test_the_page_shows_code_that_does_not_run(tmp_path, monkeypatch):
+    page = (Path(__file__).resolve().parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page.split("## Serving")[1], flags=re.DOTALL)
+    model = model_folder(tmp_path / "model", "tinybert")
+    assert convert(tmp_path / "model", tmp_path / "served") == 0
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(code, names)
+    ids = [[2, 5, 6, 3, 0], [2, 7, 8, 9, 3]]
+    inputs = Inputs(paddle.to_tensor(ids), paddle.zeros([2, 5], "int64"), (paddle.to_tensor(ids) > 0).astype("float32"))
+    np.testing.assert_allclose(names["logits"](["word0 word1", "word2 word3 word4"]), logits_of(model, inputs), atol=1e-5)
