@@ -105,9 +105,9 @@ def learnable_rows(folder: Path, rows: dict[str, int], seed: int) -> None:
         (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n")
 
 
-def pregenerated_epoch(folder: Path, number: int, rows: int, length: int = 16, words: list[str] | None = None) -> None:
+def pregenerated_epoch(folder: Path, number: int, rows: int, length: int = 16, words: list[str] | None = None, seed: int = 0) -> None:
     """An epoch of pre-generated rows in the published format: pairs of segments."""
-    random = np.random.default_rng(number)
+    random = np.random.default_rng([seed, number] if seed else number)
     words = words or WORDS[len(SPECIAL) :]
     lines = []
     for _ in range(rows):

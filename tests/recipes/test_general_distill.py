@@ -10,6 +10,7 @@ import pytest
 from tests import tiny
 from tests.recipes.conftest import distill, logged, record
 from tests.recipes.test_exact_resume import Cut, _assert_equal, _cut_after, _everything
+from tinybert.cli.main import main
 from tinybert.cli.parser import parse
 from tinybert.errors import UserError
 from tinybert.models.loading import load_encoder
@@ -143,6 +144,39 @@ def test_a_run_is_resumed_with_other_text(world, tmp_path, monkeypatch):
         run(world, tmp_path / "run", resume="auto", pregenerated_data=other)
 
 
+def test_a_finished_run_takes_another_teacher_or_other_data_for_its_own(world, tmp_path):
+    run(world, tmp_path / "run", max_steps=2)
+    tiny.model_folder(tmp_path / "teacher", num_hidden_layers=6, seed=4)
+    with pytest.raises(UserError, match="teacher_weights: was"):
+        run(world, tmp_path / "run", max_steps=2, resume="auto", teacher_model=tmp_path / "teacher")
+    (tmp_path / "data").mkdir()
+    tiny.pregenerated_epoch(tmp_path / "data", 0, 44, seed=9)
+    with pytest.raises(UserError, match="data: was"):
+        run(world, tmp_path / "run", max_steps=2, resume="auto", pregenerated_data=tmp_path / "data")
+
+
+def shards(tmp_path: Path, world, name: str, *more: object) -> Path:
+    """What `pregenerate` makes of a text of sixty lines in two documents."""
+    write_text(tmp_path / "text")
+    words = ("--train_corpus", tmp_path / "text", "--bert_model", world["teacher"], "--output_dir", tmp_path / name)
+    words += ("--max_seq_len", LENGTH, "--num_workers", 1, "--epochs_to_generate", 2, *more)
+    assert main(["pregenerate", *map(str, words)]) == 0
+    return tmp_path / name
+
+
+def test_a_resumed_run_on_shards_differs_or_takes_masked_ones_for_the_others(world, tmp_path, monkeypatch):
+    plain, masked = shards(tmp_path, world, "plain"), shards(tmp_path, world, "masked", "--masked_lm_prob", 0.3)
+    run(world, tmp_path / "whole", pregenerated_data=plain, max_steps=14)
+    with monkeypatch.context() as patch:
+        _cut_after(patch, "general", 11)
+        with pytest.raises(Cut):
+            run(world, tmp_path / "resumed", pregenerated_data=plain, max_steps=14)
+    with pytest.raises(UserError, match="data: was"):
+        run(world, tmp_path / "resumed", pregenerated_data=masked, max_steps=14, resume="auto")
+    run(world, tmp_path / "resumed", pregenerated_data=plain, max_steps=14, resume="auto")
+    _assert_equal(*(_everything(tmp_path / name, "general") for name in ("whole", "resumed")))
+
+
 # === What is learnt ===
 
 
@@ -163,11 +197,46 @@ def test_relations_cannot_be_added_to_the_other_losses(world, tmp_path):
 # === Raw text ===
 
 
-def test_raw_text_is_read_as_something_else_than_packed_rows_or_lines(world, tmp_path):
+def write_text(folder: Path, sentences: int = 1) -> None:
+    """Sixty lines in two documents, so many sentences each."""
     random = np.random.default_rng(0)
-    lines = [" ".join(f"word{i}" for i in random.integers(0, 35, random.integers(2, 9))) + " ." for _ in range(60)]
-    (tmp_path / "text").mkdir()
-    (tmp_path / "text" / "a.txt").write_text("\n".join(lines[:30]) + "\n\n" + "\n".join(lines[30:]) + "\n")
+    folder.mkdir(exist_ok=True)
+
+    def sentence() -> str:
+        return " ".join(f"word{i}" for i in random.integers(0, 35, random.integers(2, 9))).capitalize() + "."
+
+    lines = [" ".join(sentence() for _ in range(sentences)) for _ in range(60)]
+    (folder / "a.txt").write_text("\n".join(lines[:30]) + "\n\n" + "\n".join(lines[30:]) + "\n")
+
+
+def test_an_interrupted_run_on_raw_text_ends_elsewhere(world, tmp_path, monkeypatch):
+    write_text(tmp_path / "text")
+    source = {"pregenerated_data": None, "input_dir": tmp_path / "text", "max_seq_length": LENGTH, "max_steps": 14}
+    run(world, tmp_path / "whole", **source)
+    with monkeypatch.context() as patch:
+        _cut_after(patch, "general", 11)
+        with pytest.raises(Cut):
+            run(world, tmp_path / "resumed", **source)
+    run(world, tmp_path / "resumed", **source, resume="auto")
+    _assert_equal(*(_everything(tmp_path / name, "general") for name in ("whole", "resumed")))
+
+
+def test_lines_of_several_sentences_are_more_than_a_row_each(world, tmp_path):
+    write_text(tmp_path / "text", sentences=3)
+    source = {"pregenerated_data": None, "input_dir": tmp_path / "text", "max_seq_length": LENGTH, "max_steps": 1}
+    output = run(world, tmp_path / "run", **source, preset="paddlenlp", layer_map="uniform")
+    assert sum(part["rows"] for part in record(output, "general")["data"].values()) == 60
+
+
+def test_a_run_writes_into_the_text_that_it_reads(world, tmp_path):
+    write_text(tmp_path / "text")
+    source = {"pregenerated_data": None, "input_dir": tmp_path / "text", "max_seq_length": LENGTH}
+    with pytest.raises(UserError, match="lies in --input_dir"):
+        run(world, tmp_path / "text" / "run", **source)
+
+
+def test_raw_text_is_read_as_something_else_than_packed_rows_or_lines(world, tmp_path):
+    write_text(tmp_path / "text")
     source = {"pregenerated_data": None, "input_dir": tmp_path / "text", "max_seq_length": LENGTH, "max_steps": 2}
     rows = {}
     for preset in ("sound", "paddlenlp"):
@@ -191,6 +260,22 @@ def test_continue_train_starts_from_random_weights_or_the_shape_alone_from_train
     before, continued, anew = (read_pdparams(folder / "model_state.pdparams")[name] for folder in (first, more, fresh))
     np.testing.assert_allclose(continued, before, atol=1e-6)
     assert anew.shape == before.shape and np.abs(anew - before).max() > 1e-3
+
+
+def test_weights_of_a_folder_stay_unread_without_a_word_or_a_name_means_a_shape(world, tmp_path, monkeypatch, capsys):
+    first = run(world, tmp_path / "first", max_steps=1) / "final_general_model"
+    shape = {"student_layers": None, "student_hidden": None, "student_heads": None, "max_steps": 1, "learning_rate": 1e-9, "seed": 7}
+    name = "tinybert.encoder.layers.0.linear1.weight"
+    capsys.readouterr()
+    run(world, tmp_path / "fresh", **shape, student_model=first)
+    assert "its weights are not read: --continue_train reads them" in capsys.readouterr().out
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "tinybert-4l-312d-v2").symlink_to(first)  # a name of PaddleNLP's that has been downloaded before
+    monkeypatch.setenv("MODEL_HOME", str(tmp_path / "models"))
+    for spelling, read in (("student_model_name_or_path", True), ("student_model", False)):
+        output = run(world, tmp_path / spelling, **shape, **{spelling: "tinybert-4l-312d-v2"}) / "final_general_model"
+        arrays = [read_pdparams(folder / "model_state.pdparams")[name] for folder in (first, output)]
+        assert (np.abs(arrays[0] - arrays[1]).max() < 1e-5) == read, spelling
 
 
 def test_layers_of_the_teacher_cannot_be_the_student(world, tmp_path):

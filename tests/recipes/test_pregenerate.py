@@ -13,7 +13,9 @@ from tests.unit.corpus.text import word_pieces, write_corpus
 from tinybert.cli.main import main
 from tinybert.corpus import documents, writing
 from tinybert.corpus.shards import RECORD, open_pregenerated
-from tinybert.errors import Interrupted
+from tinybert.data.tokenizer import WordPiece
+from tinybert.errors import Interrupted, UserError
+from tinybert.recipes import pregenerate as recipe
 
 LENGTH = 32
 
@@ -110,6 +112,59 @@ def test_json_lines_and_shards_hold_the_same_rows(corpus, tmp_path):
         assert len(one) == len(two) > 50
         np.testing.assert_array_equal(one.first, two.first)
         assert all(one.row(i).tolist() == two.row(i).tolist() for i in range(len(one)))
+
+
+class Killed(BaseException):
+    """What no handler catches."""
+
+
+def killed(*arguments) -> None:
+    raise Killed
+
+
+def test_damaged_json_lines_are_finished_or_a_killed_finish_leaves_its_tools(corpus, tmp_path, monkeypatch):
+    words = line(corpus, tmp_path / "rows", "--format", "json")
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe, "_drop_scaffolding", killed)
+        with pytest.raises(Killed):
+            main(words)
+    assert (tmp_path / "rows" / "tokens").exists() and (tmp_path / "rows" / "epoch_0").exists()
+    assert main(words) == 0
+    whole = contents(tmp_path / "rows")
+    assert set(whole) == {f"epoch_{number}{end}" for number in range(2) for end in (".json", "_metrics.json")}
+    path = tmp_path / "rows" / "epoch_0.json"
+    path.write_bytes(path.read_bytes()[:-40])
+    assert main(words) == 0
+    assert contents(tmp_path / "rows") == whole
+
+
+def test_published_files_behind_a_gap_are_left_out(corpus, tmp_path):
+    assert main(line(corpus, tmp_path / "rows", "--format", "json", "--epochs_to_generate", "3")) == 0
+    (tmp_path / "rows" / RECORD).unlink()
+    (tmp_path / "rows" / "epoch_1.json").unlink()
+    with pytest.raises(UserError, match=r"has epoch_2\.json, but not epoch_1\.json"):
+        open_pregenerated(tmp_path / "rows", word_pieces(), tmp_path / "cache")
+
+
+def test_the_result_lies_in_the_text_and_is_read_as_text_next_time(corpus, tmp_path, capsys):
+    output = corpus.parent / "rows"
+    assert main(line(corpus, output, "--train_corpus", str(corpus.parent))) == 2
+    assert "lies in --train_corpus" in capsys.readouterr().err and not output.exists()
+
+
+def test_lines_without_masks_are_written_several_times(corpus, tmp_path, capsys):
+    assert main(line(corpus, tmp_path / "rows", "--sequences", "lines")) == 0
+    assert "one epoch is made" in capsys.readouterr().err and open_pregenerated(tmp_path / "rows").epochs == 1
+    assert main(line(corpus, tmp_path / "masked", "--sequences", "lines", "--masked_lm_prob", "0.2")) == 0
+    assert open_pregenerated(tmp_path / "masked").epochs == 2
+
+
+def test_rows_with_other_lower_casing_are_learnt_from(corpus, tmp_path):
+    assert main(line(corpus, tmp_path / "rows", "--do_lower_case", "False")) == 0
+    opened = open_pregenerated(tmp_path / "rows")
+    opened.check(WordPiece(word_pieces().vocabulary, do_lower_case=False))
+    with pytest.raises(UserError, match="lower-casing"):
+        opened.check(WordPiece(word_pieces().vocabulary, do_lower_case=True))
 
 
 def masked(folder: Path) -> int:

@@ -32,6 +32,17 @@ class Chunk:
     bytes_read: int = 0  # of the files as they lie on disk, up to here
 
 
+def refuse_output_inside(path: str | Path, output: Path, option: str) -> None:
+    """Refuse to write into the folder whose text is read: the next run would read it too.
+
+    Raises:
+        UserError: the output lies there.
+    """
+    folder = Path(path).expanduser()
+    if folder.is_dir() and output.expanduser().resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"--output_dir {output} lies in {option} {path}, all of whose files are read as text.\nName a folder elsewhere.")
+
+
 class TextCorpus:
     """The text of a file, of all files of a folder (and the folders in it), or of the files that fit a pattern, in sorted order.
 

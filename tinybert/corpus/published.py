@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,9 +27,18 @@ CHUNK_ROWS = 2048
 
 
 def epoch_files(folder: Path) -> list[Path]:
-    """`epoch_0.json`, `epoch_1.json`, ... as far as they are there without a gap."""
-    numbered = (folder / f"epoch_{number}.json" for number in itertools.count())
-    return list(itertools.takewhile(Path.is_file, numbered))
+    """`epoch_0.json`, `epoch_1.json`, ... in order.
+
+    Raises:
+        UserError: one of them is missing.
+    """
+    found = {int(match[1]): path for path in folder.iterdir() if (match := re.fullmatch(r"epoch_(\d+)\.json", path.name))}
+    missing = [number for number in range(max(found, default=-1)) if number not in found]
+    if missing:
+        raise UserError(
+            f"{folder} has epoch_{max(found)}.json, but not epoch_{missing[0]}.json.\nCopy what is missing, or number the files from 0 on."
+        )
+    return [found[number] for number in sorted(found)]
 
 
 def metrics_path(epoch: Path) -> Path:

@@ -57,6 +57,11 @@ class Pregenerated:
                 f"sha256 {self.vocabulary_sha256[:12]}) than the model's ({tokenizer.vocab_size}, {tokenizer.vocabulary_sha256[:12]}).\n"
                 "Its ids mean other word pieces there. Run pregenerate with --bert_model naming this model."
             )
+        if self.meta.get("tokenizer", tokenizer.fingerprint) != tokenizer.fingerprint:
+            raise UserError(
+                f"{self.folder} was made with the model's vocabulary, but other rules for cutting words, such as lower-casing.\n"
+                "Run pregenerate without --do_lower_case, or give general_distill.py the same one."
+            )
         if max_seq_length is not None and max_seq_length != self.max_seq_len:
             raise UserError(
                 f"{self.folder} holds rows of length {self.max_seq_len}, {max_seq_length} is asked for.\n"
@@ -141,6 +146,7 @@ def _open_shards(folder: Path, record: dict) -> Pregenerated:
 
     def read(number: int) -> ConcatenatedStore:
         opened = [TokenStore.map(path) for path in stores[number]]
-        return ConcatenatedStore(opened, {"source_sha256": record["source_sha256"], "rows": sum(map(len, opened))})
+        meta = {"source_sha256": record["source_sha256"], "shards": record["shards"][number], "rows": sum(map(len, opened))}
+        return ConcatenatedStore(opened, meta)
 
     return Pregenerated(folder, len(stores), record["max_seq_len"], record["vocabulary_sha256"], record, read)

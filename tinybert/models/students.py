@@ -16,6 +16,7 @@ from tinybert.models.hub import resolve
 from tinybert.models.loading import LoadedModel, LoadReport, build, check_vocabulary
 from tinybert.models.outline import Outline
 from tinybert.models.trace import base_of, layers_of
+from tinybert.models.weights import has_weights
 
 
 def parse_init(text: str, teacher_layers: int) -> tuple[int, ...]:
@@ -103,7 +104,9 @@ def fresh_student(
     return LoadedModel(model, kind, teacher.tokenizer, teacher.labels, {}, report)
 
 
-def fresh_like(path: str, teacher: LoadedModel, outputs: int | None, *, model_type: str, seed: int) -> LoadedModel:
+def fresh_like(
+    path: str, teacher: LoadedModel, outputs: int | None, *, model_type: str, seed: int, do_lower_case: bool | None = None
+) -> LoadedModel:
     """A student with random weights in the shape that a folder's config.json describes, with the folder's vocabulary or the teacher's.
 
     Raises:
@@ -113,8 +116,9 @@ def fresh_like(path: str, teacher: LoadedModel, outputs: int | None, *, model_ty
     kind = family(model_type)
     paddle.seed(runtime.derive_seed(seed, "student"))
     model = build(kind, read_config(folder), outputs, str(folder))
-    tokenizer = WordPiece.from_folder(folder) if (folder / "vocab.txt").is_file() else teacher.tokenizer
-    report = LoadReport(f"random weights in the shape of {config_file(folder)}", fresh=list(model.state_dict()))
+    tokenizer = WordPiece.from_folder(folder, do_lower_case) if (folder / "vocab.txt").is_file() else teacher.tokenizer
+    left = " (its weights are not read: --continue_train reads them)" if has_weights(folder) else ""
+    report = LoadReport(f"random weights in the shape of {config_file(folder)}{left}", fresh=list(model.state_dict()))
     student = LoadedModel(model, kind, tokenizer, teacher.labels, {}, report)
     check_vocabulary(str(folder), student)
     return student

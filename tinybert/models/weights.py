@@ -172,6 +172,11 @@ def read_weights(folder: str | Path) -> tuple[dict[str, np.ndarray], Path]:
 _READERS = {"model_state.pdparams": read_pdparams, "model.safetensors": read_safetensors, "pytorch_model.bin": read_torch}
 
 
+def has_weights(folder: Path) -> bool:
+    """Whether a model folder has a file of weights."""
+    return any((folder / name).is_file() for name in _READERS)
+
+
 def weights_file(folder: str | Path) -> Path:
     """The file that the weights of a model folder are read from.
 

@@ -13,20 +13,24 @@ from tinybert.errors import UserError
 FREE = ("logging_steps", "save_steps", "eval_batch_size", "preset")
 
 
-def finished_before(run: RunFolder, resolved, allow_changes: bool) -> bool:
+def finished_before(run: RunFolder, resolved, allow_changes: bool, identity: dict[str, str] | None = None) -> bool:
     """Whether this stage was finished with these settings; other ones are a reason to go on where `allow_changes` says so.
 
+    identity: hashes of data and models, compared where the run's record has them too.
+
     Raises:
-        UserError: it was finished with other settings, which are listed.
+        UserError: it was finished with other settings, data or models, which are listed.
     """
     record = run.record().get(run.stage, {})
     if not record.get("finished"):
         return False
     now = {name: value for name, value, _ in resolved[run.stage].as_table() if name not in FREE}
     changed = differences(_settings(record), json.loads(json.dumps(now)))
+    if identity is not None and isinstance(record.get("identity"), dict):
+        changed += differences(record["identity"], identity)
     if changed and not allow_changes:
         raise UserError(
-            f"the {run.stage} stage in {run.path} is finished, with other settings:\n  "
+            f"the {run.stage} stage in {run.path} is finished, with other settings or inputs:\n  "
             + "\n  ".join(changed)
             + "\nGo on from its last checkpoint with --resume_changed, replace it with --overwrite_output_dir, or choose another folder."
         )

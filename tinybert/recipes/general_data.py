@@ -6,9 +6,10 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from tinybert import runtime
-from tinybert.corpus.documents import TextCorpus
+from tinybert.corpus.documents import TextCorpus, refuse_output_inside
 from tinybert.corpus.raw import tokenised
 from tinybert.corpus.shards import open_pregenerated
 from tinybert.data.batches import Store
@@ -39,16 +40,18 @@ class GeneralData:
         """
         tokenizer = teacher.tokenizer
         if arguments.input_dir is not None:
-            corpus = TextCorpus(arguments.input_dir)
+            refuse_output_inside(arguments.input_dir, Path(arguments.output_dir), "--input_dir")
+            text = TextCorpus(arguments.input_dir)
             processes = max(1, runtime.available_cores() // runtime.local_processes())
 
             def read(settings) -> list[Store]:
+                corpus = TextCorpus(arguments.input_dir, split=False) if settings.sequences == "lines" else text
                 store = tokenised(corpus, tokenizer, settings.max_seq_length, sequences=settings.sequences, processes=processes)
                 if runtime.rank() == 0:
                     print(f"{corpus.path}: {len(store):,} sequences, {int(store.lengths.sum()):,} word pieces", flush=True)
                 return [store]
 
-            return cls(f"text in {len(corpus.files)} file(s) of {corpus.path}", None, read)
+            return cls(f"text in {len(text.files)} file(s) of {text.path}", None, read)
         pregenerated = open_pregenerated(arguments.pregenerated_data, tokenizer)
         longest = min(positions_of(teacher), positions_of(student))
         pregenerated.check(tokenizer, longest, arguments.max_seq_length)
@@ -63,7 +66,10 @@ class GeneralData:
         differently, so they are about the same text.
         """
         stores = self.read(settings)
-        contents = [[store.meta["source_sha256"], len(store), hashlib.sha256(store.lengths.tobytes()).hexdigest()] for store in stores]
+        contents = [
+            [store.meta["source_sha256"], store.meta.get("shards"), len(store), hashlib.sha256(store.lengths.tobytes()).hexdigest()]
+            for store in stores
+        ]
         self.identity = hashlib.sha256(json.dumps(contents).encode()).hexdigest()
         pairs = [without_last(store, settings.held_out_sequences) for store in stores]
         return [train for train, _ in pairs], pairs[0][1]

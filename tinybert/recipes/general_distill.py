@@ -49,7 +49,7 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
 
     # === Models and data ===
     teacher = load_encoder(arguments.teacher_path, do_lower_case=arguments.do_lower_case, role="teacher")
-    student = _make_student(arguments, teacher)
+    student = _make_student(arguments, spelled, teacher)
     data = GeneralData.open(arguments, teacher, student)
     resolved = resolve_general(arguments, given, data.length)
     settings = resolved[STAGE]
@@ -57,19 +57,34 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
     check_type("teacher", "teacher_model_type", arguments, given, teacher)
     if not arguments.student_init:
         check_type("student", "model_type", arguments, given, student)
-    if arguments.resume == "auto" and (output / FOLDERS[0]).is_dir() and finished_before(run, resolved, arguments.resume_changed):
-        print(f"general distillation is finished: {output / FOLDERS[0]}", flush=True)
-        return
     models = {"student": describe_model("student", student), "teacher": describe_model("teacher", teacher)}
     heads = settings.attention_heads or "match"
     check_fit(teacher, student, settings.max_seq_length, compares_scores=compares_scores(settings), heads=heads)
-    refuse_full_disk(run, FOLDERS, student.parameters(), arguments.keep_checkpoints)
     train, held_out = data.split(settings)
+    config = student.config
+    shape = f"{student.family.model_type} {config.num_hidden_layers} x {config.hidden_size}, {config.num_attention_heads} heads"
+    identity = {
+        "data": data.identity,
+        "tokenizer": teacher.tokenizer.fingerprint,
+        "student": f"{shape}, feed-forward {config.intermediate_size}",
+        **{f"{role}_weights": str(entry["sha256"]) for role, entry in models.items()},
+    }
+    done = arguments.resume == "auto" and (output / FOLDERS[0]).is_dir()
+    if done and finished_before(run, resolved, arguments.resume_changed, identity):
+        print(f"general distillation is finished: {output / FOLDERS[0]}", flush=True)
+        return
+    refuse_full_disk(run, FOLDERS, student.parameters(), arguments.keep_checkpoints)
 
     # === What is learnt ===
     chosen = general_objective(settings, student, teacher)
     if run.writes:
         print(*chosen.lines, sep="\n", flush=True)
+        if (
+            student.family.model_type != "tinybert"
+            and chosen.objective.projection is not None
+            and chosen.objective.projection.mode != "none"
+        ):
+            print(f"note: a folder of a {student.family.model_type} has no place for the projection; its students start another one")
     layer = TrainedLayer(student.model, chosen.objective)
     if settings.pad_embedding == "frozen":
         layer.freeze_padding_row()
@@ -84,11 +99,9 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
             run.clear(FOLDERS)
         stores = {**{f"epoch {number}": store for number, store in enumerate(train)}, "held_out": held_out}
         record_start(run, resolved, STAGE, device, models, stores)
-        run.update_record(**chosen.facts)
+        run.update_record(**chosen.facts, identity=identity)
 
     # === Train ===
-    config = student.config
-    shape = f"{student.family.model_type} {config.num_hidden_layers} x {config.hidden_size}, {config.num_attention_heads} heads"
     best = train_stage(
         arguments,
         settings,
@@ -100,12 +113,7 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
         better=("held_out_loss", "min"),
         save_best=lambda step: save(output / FOLDERS[0]),
         start=start,
-        identity={
-            "data": data.identity,
-            "tokenizer": teacher.tokenizer.fingerprint,
-            "student": f"{shape}, feed-forward {config.intermediate_size}",
-            **{f"{role}_weights": str(entry["sha256"]) for role, entry in models.items()},
-        },
+        identity=identity,
     )
     if run.writes:
         save(output / FOLDERS[1])
@@ -115,14 +123,18 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
         print(f"general: best held_out_loss {best.scores['held_out_loss']:.4f} at step {best.step}: {output / FOLDERS[0]}", flush=True)
 
 
-def _make_student(arguments, teacher: LoadedModel) -> LoadedModel:
-    """The student as the command line describes it: a folder's shape or weights, layers of the teacher, or a shape."""
+def _make_student(arguments, spelled: dict[str, str], teacher: LoadedModel) -> LoadedModel:
+    """The student as the command line describes it: a folder's shape or weights, layers of the teacher, or a shape.
+
+    A name of PaddleNLP's in PaddleNLP's spelling means that model's weights, as in its script; Huawei's spelling means a shape.
+    """
     paddle.seed(runtime.derive_seed(arguments.seed, "student"))
     path = arguments.student_model_name_or_path
-    if path is not None and arguments.continue_train:
+    named = path is not None and not Path(path).expanduser().is_dir() and spelled.get("student_model_name_or_path") != "student_model"
+    if path is not None and (arguments.continue_train or named):
         return load_encoder(path, do_lower_case=arguments.do_lower_case, role="student")
     if path is not None:
-        return fresh_like(path, teacher, None, model_type=arguments.model_type, seed=arguments.seed)
+        return fresh_like(path, teacher, None, model_type=arguments.model_type, seed=arguments.seed, do_lower_case=arguments.do_lower_case)
     if arguments.student_init is not None:
         return student_from_teacher(teacher, parse_init(arguments.student_init, teacher.config.num_hidden_layers), None)
     return fresh_student(

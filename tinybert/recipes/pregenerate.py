@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from tinybert import runtime, storage
-from tinybert.corpus.documents import CHUNK_CHARACTERS, TextCorpus
+from tinybert.corpus.documents import CHUNK_CHARACTERS, TextCorpus, refuse_output_inside
 from tinybert.corpus.masking import Masking
 from tinybert.corpus.published import metrics_path
 from tinybert.corpus.sequences import Cut
@@ -61,6 +61,7 @@ def pregenerate(arguments, given: set[str], spelled: dict[str, str]) -> None:
     )
     if masking.active and tokenizer.mask_id is None:
         raise UserError(f"the vocabulary of {arguments.bert_model} has no [MASK]. Leave masks out, or name another model.")
+    refuse_output_inside(arguments.train_corpus, output, "--train_corpus")
     corpus = TextCorpus(arguments.train_corpus, False if settings.sequences == "lines" else settings.split_sentences)
     random_next = settings.sequences == "pairs" and not settings.one_seq
     if random_next:
@@ -169,13 +170,23 @@ def _finished_before(output: Path, identity: dict, overwrite: bool) -> bool:
             + "\n  ".join(changed)
             + "\nName another folder, or replace it with --overwrite_output_dir."
         )
-    return bool(record["finished"]) and _is_whole(output, record)
+    if not (record["finished"] and _is_whole(output, record)):
+        return False
+    _drop_scaffolding(output, record["settings"]["format"] == "json", len(record["shards"]))  # a run that was killed at its end kept it
+    return True
 
 
 def _is_whole(output: Path, record: dict) -> bool:
     return all(storage.is_complete(output / name) for epoch in record["shards"] for name in epoch) and all(
-        (output / name).is_file() for name in record["files"]
+        (output / name).is_file() and storage.sha256_of(output / name) == sha256 for name, sha256 in record["files"].items()
     )
+
+
+def _drop_scaffolding(output: Path, as_json: bool, epochs: int) -> None:
+    """Take away what only an unfinished run needs: the tokenised text, and shards that were joined."""
+    shutil.rmtree(output / TOKENS, ignore_errors=True)
+    for number in range(epochs if as_json else 0):
+        shutil.rmtree(output / f"epoch_{number}", ignore_errors=True)
 
 
 def _leave_nothing(output: Path) -> None:
@@ -218,20 +229,18 @@ def _make(maker: ShardMaker, shards: list[list[Shard]], workers: Workers, stop: 
 
 def _finish(output: Path, record: dict, shards: list[list[Shard]], made: dict[str, dict], maker: ShardMaker) -> None:
     """Join JSON lines to the published files, complete the record, and drop the tokens."""
-    files: list[str] = []
+    files: dict[str, str] = {}
     if maker.as_json:
         for number, epoch in enumerate(shards):
-            files += _join(output, number, epoch, sum(made[shard.name]["rows"] for shard in epoch), maker.cut.max_seq_len)
+            joined = _join(output, number, epoch, sum(made[shard.name]["rows"] for shard in epoch), maker.cut.max_seq_len)
+            files |= {path.name: storage.sha256_of(path) for path in joined}
     listed = [{} if maker.as_json else {s.name: storage.sha256_of(output / s.name / storage.MANIFEST) for s in epoch} for epoch in shards]
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     storage.write_json(output / RECORD, {**record, "finished": now, "shards": listed, "files": files, "made": _totals(shards, made)})
-    shutil.rmtree(output / TOKENS)
-    if maker.as_json:
-        for number in range(len(shards)):
-            shutil.rmtree(output / f"epoch_{number}")
+    _drop_scaffolding(output, maker.as_json, len(shards))
 
 
-def _join(output: Path, number: int, epoch: list[Shard], rows: int, max_seq_len: int) -> list[str]:
+def _join(output: Path, number: int, epoch: list[Shard], rows: int, max_seq_len: int) -> list[Path]:
     final = output / f"epoch_{number}.json"
     unfinished = final.with_name(f".{final.name}.unfinished")
     with open(unfinished, "wb") as joined:
@@ -240,7 +249,7 @@ def _join(output: Path, number: int, epoch: list[Shard], rows: int, max_seq_len:
                 shutil.copyfileobj(file, joined, 1 << 20)
     unfinished.replace(final)
     storage.write_json(metrics_path(final), {"num_training_examples": rows, "max_seq_len": max_seq_len})
-    return [final.name, metrics_path(final).name]
+    return [final, metrics_path(final)]
 
 
 def _totals(shards: list[list[Shard]], made: dict[str, dict]) -> list[dict[str, int]]:

@@ -111,11 +111,16 @@ def resolve_pregenerate(arguments: PregenerateArguments, given: set[str]) -> Res
         values[name] = preset[name] if from_preset else getattr(arguments, name)
         sources[name] = "given" if explicit else f"preset {arguments.preset}" if from_preset else "default"
     reasons = _reasons(values)
+    lines = values["sequences"] == "lines" and "max_predictions_per_seq" in reasons
+    if lines and values["epochs_to_generate"] > 1:
+        values["epochs_to_generate"], sources["epochs_to_generate"] = 1, "lines without masks are the same in every epoch"
     for name in reasons:
         values[name] = None
         sources.pop(name)
     unused = tuple(Unused(name, getattr(arguments, name), reason) for name, reason in reasons.items() if name in given)
     warnings = tuple(f"--{entry.name} {entry.value} is not used: {entry.reason}" for entry in unused)
+    if lines and "epochs_to_generate" in given and arguments.epochs_to_generate > 1:
+        warnings += ("one epoch is made: lines without masks are the same in every epoch",)
     settings = PregenerateSettings(stage="pregenerate", preset=arguments.preset, sources=sources, **values)
     return Resolved(arguments.preset, {"pregenerate": settings}, unused, warnings)
 

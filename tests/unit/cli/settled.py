@@ -21,11 +21,11 @@ def settled(arguments: Arguments, given: set[str], spelled: dict[str, str]) -> d
             stage = infer_stage(arguments, given, spelled).stage if actions(arguments).train else "prediction"
             return resolve(arguments, given, stage, arguments.task_name, False, 4).as_dict() | {"stage": stage}
         case FinetuneArguments():
-            return resolve_finetune(arguments, given, arguments.task_name, False).as_dict()
+            return resolve_finetune(arguments, given, arguments.task_name).as_dict()
         case GeneralDistillArguments():
             return resolve_general(arguments, given, None if arguments.pregenerated_data is None else 128).as_dict()
         case AugmentArguments():
-            return resolve_augment(arguments, given, arguments.task_name, False).as_dict()
+            return resolve_augment(arguments, given, arguments.task_name).as_dict()
         case PregenerateArguments():
             return resolve_pregenerate(arguments, given).as_dict()
         case PruneArguments():

@@ -59,7 +59,7 @@ def _answer(arguments_class: type, words: list[str]) -> bool:
             if arguments_class is TaskDistillArguments:
                 resolve(parsed.arguments, parsed.given, "both", "SST-2", False).as_text()
             elif arguments_class is FinetuneArguments:
-                resolve_finetune(parsed.arguments, parsed.given, "CoLA", True).as_text()
+                resolve_finetune(parsed.arguments, parsed.given, "CoLA").as_text()
             elif arguments_class is GeneralDistillArguments:
                 resolve_general(parsed.arguments, parsed.given, None).as_text()
     except (UserError, SystemExit):
