@@ -170,10 +170,26 @@ def test_a_finished_stage_is_trained_again_by_resume(world, tmp_path, capsys):
     assert "the prediction stage is finished" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("stage", ["finetune", "both"])
+def test_a_finished_run_takes_other_rows_or_another_model_for_its_own(world, tmp_path, stage):
+    _run(world, tmp_path / "run", stage, max_steps=2)
+    rows = (world["data"] / "train.tsv").read_text()
+    (world["data"] / "train.tsv").write_text(rows + "word1 word2\t0\n")
+    try:
+        with pytest.raises(UserError, match="is finished, with other settings or inputs:\n  train_rows: was"):
+            _run(world, tmp_path / "run", stage, max_steps=2, resume="auto")
+    finally:
+        (world["data"] / "train.tsv").write_text(rows)
+    other = {**world, "teacher": tmp_path / "other"}
+    tiny.model_folder(tmp_path / "other", labels=("0", "1"), num_hidden_layers=4, seed=11)
+    with pytest.raises(UserError, match="(model|teacher)_weights: was"):
+        _run(other, tmp_path / "run", stage, max_steps=2, resume="auto")
+
+
 def test_a_finished_run_cannot_be_made_longer(world, tmp_path, capsys):
     output = tmp_path / "run"
     _run(world, output, "finetune", max_steps=3)
-    with pytest.raises(UserError, match=r"is finished, with other settings:\n  max_steps: was 3, is 5\n.*--resume_changed"):
+    with pytest.raises(UserError, match=r"is finished, with other settings or inputs:\n  max_steps: was 3, is 5\n.*--resume_changed"):
         _run(world, output, "finetune", max_steps=5, resume="auto")
     _run(world, output, "finetune", max_steps=5, resume="auto", resume_changed=True)
     assert "at step 3" in capsys.readouterr().out

@@ -16,7 +16,7 @@ FREE = ("logging_steps", "save_steps", "eval_batch_size", "preset")
 def finished_before(run: RunFolder, resolved, allow_changes: bool, identity: dict[str, str] | None = None) -> bool:
     """Whether this stage was finished with these settings; other ones are a reason to go on where `allow_changes` says so.
 
-    identity: hashes of data and models, compared where the run's record has them too.
+    identity: hashes of models and data, named as in `inputs_of`, compared where the run's record has them too.
 
     Raises:
         UserError: it was finished with other settings, data or models, which are listed.
@@ -26,8 +26,9 @@ def finished_before(run: RunFolder, resolved, allow_changes: bool, identity: dic
         return False
     now = {name: value for name, value, _ in resolved[run.stage].as_table() if name not in FREE}
     changed = differences(_settings(record), json.loads(json.dumps(now)))
-    if identity is not None and isinstance(record.get("identity"), dict):
-        changed += differences(record["identity"], identity)
+    recorded = inputs_of(record)
+    now = {name: value for name, value in (identity or {}).items() if name in recorded}
+    changed += differences({name: recorded[name] for name in now}, now)
     if changed and not allow_changes:
         raise UserError(
             f"the {run.stage} stage in {run.path} is finished, with other settings or inputs:\n  "
@@ -35,6 +36,17 @@ def finished_before(run: RunFolder, resolved, allow_changes: bool, identity: dic
             + "\nGo on from its last checkpoint with --resume_changed, replace it with --overwrite_output_dir, or choose another folder."
         )
     return not changed
+
+
+def inputs_of(record: dict) -> dict[str, str]:
+    """What a record of run.json says of its inputs: `<role>_weights` and `<split>_rows`, and what the stage has noted as its identity."""
+    found = {}
+    for entries, end in ((record.get("models"), "weights"), (record.get("data"), "rows")):
+        for name, entry in entries.items() if isinstance(entries, dict) else ():
+            if isinstance(entry, dict) and isinstance(entry.get("sha256"), str):
+                found[f"{name}_{end}"] = entry["sha256"]
+    noted = record.get("identity")
+    return found | (noted if isinstance(noted, dict) else {})
 
 
 def _settings(record: dict) -> dict:

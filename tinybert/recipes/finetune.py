@@ -86,10 +86,12 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     stores = {split: data.store(split) for split in task.eval_splits}
 
     # === Train ===
-    if do.train and arguments.resume == "auto" and finished_before(run, resolved, arguments.resume_changed):
+    rows = "train_aug" if settings.use_aug else "train"
+    inputs = {"model_weights": str(model["sha256"]), f"{rows}_rows": data.rows_hash(rows)} if do.train and arguments.resume else {}
+    if do.train and arguments.resume == "auto" and finished_before(run, resolved, arguments.resume_changed, inputs):
         print(f"fine-tuning is finished: {output}", flush=True)
     elif do.train:
-        train = data.store("train_aug" if settings.use_aug else "train")
+        train = data.store(rows)
 
         def start() -> None:
             if arguments.overwrite_output_dir:

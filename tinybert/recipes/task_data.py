@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 
-from tinybert import runtime
+from tinybert import runtime, storage
 from tinybert.data.batches import Batch
 from tinybert.data.own import OwnFiles, joined_labels, own_task, with_metric, with_own_test
 from tinybert.data.places import locate
@@ -107,6 +107,10 @@ class TaskData:
             what = "score" if self.task.regression else "label"
             print(f"warning: all {len(store)} rows of {split} have the same {what}: scores on them say little", file=sys.stderr)
         return store
+
+    def rows_hash(self, split: str) -> str:
+        """sha256 of the file of a split, as stores and run.json have it."""
+        return storage.sha256_of(split_path(self.task, self.folder, split))
 
     def bytes_to_store(self, splits: list[str]) -> int:
         """About how many bytes the tokens of these splits take that are not stored yet: as many as their text."""

@@ -12,7 +12,9 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tinybert import runtime
+from tinybert import runtime, storage
+from tinybert.data.places import locate
+from tinybert.data.readers import split_path
 from tinybert.data.store import TokenStore
 from tinybert.engine import checkpoint
 from tinybert.engine.precision import require
@@ -27,7 +29,7 @@ from tinybert.models.students import check_fit, check_positions
 from tinybert.models.trace import Needs
 from tinybert.objectives.layer_weights import check_solver
 from tinybert.objectives.trained_layer import TrainedLayer
-from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
+from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start, weights_hash
 from tinybert.recipes.continuing import finished_before, refuse_inputs_inside
 from tinybert.recipes.evaluate import held_out_loss, score, write_predictions
 from tinybert.recipes.pruning_on_the_way import PruningOnTheWay, pruning_of, refuse_processes
@@ -88,7 +90,11 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         check_type("teacher", "teacher_model_type", arguments, given, teacher.load() if needed else teacher.known)
     for stage in choice.stages:
         done = (output / FOLDERS[stage][0] / "config.json").is_file()
-        if arguments.resume == "auto" and done and finished_before(runs[stage], resolved, arguments.resume_changed):
+        if (
+            arguments.resume == "auto"
+            and done
+            and finished_before(runs[stage], resolved, arguments.resume_changed, _inputs(arguments, resolved[stage], task, teacher))
+        ):
             print(f"the {stage} stage is finished: {output / FOLDERS[stage][0]}", flush=True)
             continue
         if stage == "prediction" and len(choice.stages) > 1:
@@ -104,6 +110,18 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         best = load_classifier(str(output / FOLDERS["prediction"][0]), labels=task.labels, needs_head=True)
         data = TaskData.find(task, arguments, list(task.test_splits), best.tokenizer, settings.max_seq_length)
         write_predictions(output, best.model, data, settings.eval_batch_size)
+
+
+def _inputs(arguments, settings, task, teacher: RunTeacher | None) -> dict[str, str]:
+    """Hashes of the teacher and of the training rows, for a stage that may be finished."""
+    rows = "train_aug" if settings.use_aug else "train"
+    folder = locate(task, arguments.data_dir, arguments.glue_dir, [rows])
+    found = {f"{rows}_rows": storage.sha256_of(split_path(task, folder, rows))}
+    if teacher is not None:
+        known = teacher.known
+        source = known.report.source if isinstance(known, LoadedModel) else str(known.weights)
+        found["teacher_weights"] = str(weights_hash(source))
+    return found
 
 
 @dataclass
