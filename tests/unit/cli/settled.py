@@ -25,7 +25,7 @@ def settled(arguments: Arguments, given: set[str], spelled: dict[str, str]) -> d
         case GeneralDistillArguments():
             return resolve_general(arguments, given, None if arguments.pregenerated_data is None else 128).as_dict()
         case AugmentArguments():
-            return resolve_augment(arguments, given, arguments.task_name).as_dict()
+            return resolve_augment(arguments, given, arguments.task_name, False).as_dict()
         case PregenerateArguments():
             return resolve_pregenerate(arguments, given).as_dict()
         case PruneArguments():
