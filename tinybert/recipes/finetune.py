@@ -29,7 +29,7 @@ from tinybert.recipes.continuing import finished_before
 from tinybert.recipes.evaluate import score, write_predictions
 from tinybert.recipes.importance import importance
 from tinybert.recipes.space import refuse_full_disk
-from tinybert.recipes.task_data import TaskData, announce_outputs, check_predictable, preset_metric, splits_for, task_of
+from tinybert.recipes.task_data import TaskData, announce_outputs, check_predictable, preset_metric, rows_hash, splits_for, task_of
 from tinybert.recipes.training import train_stage
 from tinybert.report.plots import plot_run
 from tinybert.settings.groups import actions
@@ -87,7 +87,9 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
 
     # === Train ===
     rows = "train_aug" if settings.use_aug else "train"
-    inputs = {"model_weights": str(model["sha256"]), f"{rows}_rows": data.rows_hash(rows)} if do.train and arguments.resume else {}
+    inputs = (
+        {"model_weights": str(model["sha256"]), f"{rows}_rows": rows_hash(task, arguments, rows)} if do.train and arguments.resume else {}
+    )
     if do.train and arguments.resume == "auto" and finished_before(run, resolved, arguments.resume_changed, inputs):
         print(f"fine-tuning is finished: {output}", flush=True)
     elif do.train:

@@ -108,10 +108,6 @@ class TaskData:
             print(f"warning: all {len(store)} rows of {split} have the same {what}: scores on them say little", file=sys.stderr)
         return store
 
-    def rows_hash(self, split: str) -> str:
-        """sha256 of the file of a split, as stores and run.json have it."""
-        return storage.sha256_of(split_path(self.task, self.folder, split))
-
     def bytes_to_store(self, splits: list[str]) -> int:
         """About how many bytes the tokens of these splits take that are not stored yet: as many as their text."""
         sources = [
@@ -127,6 +123,11 @@ class TaskData:
         if self.task.own:
             known |= {"columns": str(train.meta["columns"]), "labels": ", ".join(self.task.labels)}
         return known
+
+
+def rows_hash(task: Task, arguments, split: str) -> str:
+    """sha256 of the file of a split, as stores and run.json have it."""
+    return storage.sha256_of(split_path(task, locate(task, arguments.data_dir, arguments.glue_dir, [split]), split))
 
 
 def tensors(batch: Batch) -> Inputs:

@@ -12,9 +12,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tinybert import runtime, storage
-from tinybert.data.places import locate
-from tinybert.data.readers import split_path
+from tinybert import runtime
 from tinybert.data.store import TokenStore
 from tinybert.engine import checkpoint
 from tinybert.engine.precision import require
@@ -36,7 +34,7 @@ from tinybert.recipes.pruning_on_the_way import PruningOnTheWay, pruning_of, ref
 from tinybert.recipes.run_student import make_student, student_depth
 from tinybert.recipes.space import refuse_full_disk
 from tinybert.recipes.stage_objective import Learned, compares_scores, prediction_of, stage_objective
-from tinybert.recipes.task_data import TaskData, announce_outputs, check_predictable, preset_metric, splits_for, task_of
+from tinybert.recipes.task_data import TaskData, announce_outputs, check_predictable, preset_metric, rows_hash, splits_for, task_of
 from tinybert.recipes.teacher_check import described, examine, judge
 from tinybert.recipes.teacher_source import LiveTeacher, RunTeacher, StoredTeacher, stores
 from tinybert.recipes.training import train_stage
@@ -115,8 +113,7 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
 def _inputs(arguments, settings, task, teacher: RunTeacher | None) -> dict[str, str]:
     """Hashes of the teacher and of the training rows, for a stage that may be finished."""
     rows = "train_aug" if settings.use_aug else "train"
-    folder = locate(task, arguments.data_dir, arguments.glue_dir, [rows])
-    found = {f"{rows}_rows": storage.sha256_of(split_path(task, folder, rows))}
+    found = {f"{rows}_rows": rows_hash(task, arguments, rows)}
     if teacher is not None:
         known = teacher.known
         source = known.report.source if isinstance(known, LoadedModel) else str(known.weights)
