@@ -61,7 +61,7 @@ def write_file(path: str | Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, final)
-    except BaseException:
+    except BaseException:  # cleaned up and raised again
         temporary.unlink(missing_ok=True)
         raise
     _fsync(final.parent)
@@ -251,7 +251,7 @@ def take_lock(lock_file: Path, wait: bool) -> int | None:
         except BlockingIOError:
             os.close(descriptor)
             return None
-        except BaseException:
+        except BaseException:  # cleaned up and raised again
             os.close(descriptor)
             raise
         os.close(descriptor)  # whoever held it has deleted the file meanwhile: take the lock on the new one

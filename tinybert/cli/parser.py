@@ -52,7 +52,7 @@ class _Collect(argparse.Action):
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]
+    def error(self, message: str) -> None:  # type: ignore[override]  argparse declares that it never returns
         missing = re.match(r"argument (--\w+).*: expected (?:one|at least one) argument", message)
         if missing:
             raise UserError(f"{missing[1]} has no value\nwrite {missing[1]} VALUE, or {missing[1]}=VALUE")
