@@ -1,7 +1,8 @@
 """Run what a plan lists, and append one line a finished run to `results.jsonl`.
 
 A plan is a YAML file: per task some values, per row a script and its arguments, in which `{names}` stand for those values. Runs that
-already have a line are left out; one that was stopped resumes. So the same command can be repeated until nothing is left:
+already have a line are left out; one that was stopped resumes. So the same command can be repeated until nothing is left. The checkpoints
+of a run that has its line are deleted: they are several times as large as its model, and nothing resumes from them.
 
     python benchmark/glue/measure.py benchmark/glue/plans/table.yaml --data ~/data --runs runs/glue --parallel 2
 
@@ -17,6 +18,7 @@ import datetime
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -175,6 +177,7 @@ def main() -> None:
         line = line_of(run, runs, time.monotonic() - begun)
         with lock, open(options.results, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+        shutil.rmtree(run.out / "checkpoints", ignore_errors=True)
         scores = ", ".join(f"{name} {value:.4f}" for name, value in line["scores"].items())
         print(f"{run.task} / {run.row} / {run.seed}: {scores}; {line['seconds']:.0f} s", flush=True)
 

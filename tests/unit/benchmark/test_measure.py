@@ -43,6 +43,29 @@ def test_a_finished_run_made_again(tmp_path):
     assert ("table", "no teacher", "CoLA", 2) in missing
 
 
+SCRIPT = """
+import json, sys, pathlib
+out = pathlib.Path(sys.argv[sys.argv.index("--output_dir") + 1])
+(out / "checkpoints").mkdir(exist_ok=True)
+(out / "eval_results.json").write_text(json.dumps({"evaluation": {"scores": {"mcc": 0.5}}}))
+sys.exit(int(out.name))
+"""
+
+
+def test_a_recorded_run_that_keeps_its_checkpoints_or_a_failed_one_that_loses_them(tmp_path, monkeypatch):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    plan = {"seeds": [0, 1], "tasks": {"CoLA": {}}, "rows": {"row": {"script": str(tmp_path / "script.py"), "args": "--do_eval"}}}
+    (tmp_path / "plan.yaml").write_text(json.dumps(plan))
+    paths = {"--runs": tmp_path / "runs", "--results": tmp_path / "results.jsonl"}
+    monkeypatch.setattr(sys, "argv", ["measure.py", str(tmp_path / "plan.yaml"), *(str(word) for pair in paths.items() for word in pair)])
+    with pytest.raises(SystemExit) as stopped:
+        measure.main()
+    assert stopped.value.code == 1
+    assert [line["seed"] for line in map(json.loads, paths["--results"].read_text().splitlines())] == [0]
+    assert not (tmp_path / "runs/CoLA/row/0/checkpoints").exists()
+    assert (tmp_path / "runs/CoLA/row/1/checkpoints").exists()
+
+
 def test_a_table_that_mixes_rows_seeds_or_tasks():
     def line(plan, row, task, seed, score):
         return {"plan": plan, "row": row, "task": task, "seed": seed, "scores": {"mcc": score, "accuracy": score, "f1": score}}
