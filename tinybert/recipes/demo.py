@@ -71,13 +71,13 @@ def demo(arguments, given: set[str], spelled: dict[str, str]) -> None:
         output_dir=folders["teacher"],
     )
     layers = load_classifier(str(folders["teacher"] / "final"), labels=task.labels, needs_head=True).config.num_hidden_layers
-    common["allow_weak_teacher"] = arguments.quick  # a few updates make no teacher
     student = {**common, "teacher_path": str(folders["teacher"] / "final"), "student_init": every_second_layer(layers)}
     _title("2/4 distil the student: hidden states and attention, then logits")
     _run(
         task_distill,
         TaskDistillArguments,
         **student,
+        allow_weak_teacher=arguments.quick,  # a few updates make no teacher
         stage="both",
         intermediate_max_steps=budget.intermediate,
         prediction_max_steps=budget.prediction,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from tinybert.errors import UserError
 from tinybert.settings.emd import EMD_OPTIONS, emd_reasons
@@ -10,17 +11,27 @@ from tinybert.settings.mud import MUD_OPTIONS, mud_reasons
 from tinybert.settings.parts import part_reasons, why_off
 from tinybert.settings.prune import SCHEDULE_OPTIONS
 
+if TYPE_CHECKING:
+    from tinybert.settings.groups import TrainingRunArguments
+
 _INTERMEDIATE_ONLY = (
     "layer_map", "projection", "use_embedding", "use_rep", "use_att", "embedding_weight", "hidden_weight",
     "attention_weight", "attention_reduction", "attention_heads", "hidden_reduction",
 )  # fmt: skip
 _LOGITS = ("T", "alpha", "prediction_weight", "soft_ce_reduction", "temperature_square", "regression_target")
 _TEACHER = ("teacher_mode", "teacher_head")
+DATA_DIR_WINS = "--data_dir is the folder of this task's files"
 
 
-def common_reasons(values: Mapping[str, object]) -> dict[str, str]:
-    """Name and reason of optimisation settings that have no effect beside the others."""
+def common_reasons(values: Mapping[str, object], arguments: TrainingRunArguments) -> dict[str, str]:
+    """Name and reason of options of every training script that have no effect beside the others."""
     found: dict[str, str] = {}
+    if arguments.amp is None:
+        found["amp_dtype"] = "without --amp everything is float32"
+    if arguments.checkpoint_steps is not None:
+        found["checkpoint_minutes"] = "--checkpoint_steps beats it"
+    if getattr(arguments, "data_dir", None) is not None:  # general distillation reads no task
+        found["glue_dir"] = DATA_DIR_WINS
     if values["max_steps"] > 0:
         found["num_train_epochs"] = "max_steps beats it"
     if values["lr_schedule"] == "constant":
@@ -92,6 +103,14 @@ def _prediction(values: Mapping[str, object], method: str, regression: bool) -> 
     if not values["use_pred"]:
         return {**found, **dict.fromkeys((*_LOGITS, *_TEACHER), "without use_pred the stage learns gold labels only")}
     return {**found, **_logits(values, regression)}
+
+
+def teacher_reasons(values: Mapping[str, object], stage: str, method: str) -> dict[str, str]:
+    """Name and reason of options about what the teacher is, in a stage that never asks it."""
+    if stage != "prediction" or method == "emd" or values["alpha"]:
+        return {}
+    reason = "--method none learns gold labels only" if method == "none" else "the stage does not read the teacher"
+    return dict.fromkeys(("teacher_labels", "allow_weak_teacher"), reason)
 
 
 def _logits(values: Mapping[str, object], regression: bool) -> dict[str, str]:

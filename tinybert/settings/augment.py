@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from tinybert.errors import UserError
+from tinybert.settings.applies import DATA_DIR_WINS
 from tinybert.settings.groups import PRESET as FROM_PRESET
 from tinybert.settings.groups import Actions, DeviceArguments, RowArguments, in_data, in_run
 from tinybert.settings.options import flag, options_of
@@ -189,6 +190,8 @@ def resolve_augment(arguments: AugmentArguments, given: set[str], task_name: str
     for name in reasons:
         values[name] = None
         sources.pop(name)
+    if arguments.data_dir is not None:
+        reasons["glue_dir"] = DATA_DIR_WINS
     unused = tuple(Unused(name, getattr(arguments, name), reason) for name, reason in reasons.items() if name in given)
     warnings = tuple(f"--{entry.name} {entry.value} is not used: {entry.reason}" for entry in unused)
     return Resolved(arguments.preset, {STAGE: AugmentSettings(sources=sources, **values)}, unused, warnings)

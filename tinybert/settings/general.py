@@ -10,7 +10,6 @@ from pathlib import Path
 
 from tinybert.errors import UserError
 from tinybert.settings import dialects
-from tinybert.settings.applies import common_reasons
 from tinybert.settings.dialects import HUAWEI, PADDLENLP
 from tinybert.settings.distilling import ORDER, IntermediateArguments, ModelArguments, check_layer_map, in_losses, in_models
 from tinybert.settings.groups import PRESET as FROM_PRESET
@@ -130,7 +129,7 @@ def general_reasons(values: Mapping[str, object], method: str, pregenerated: boo
     Raises:
         UserError: nothing is left to learn.
     """
-    found = common_reasons(values)
+    found: dict[str, str] = {}
     if values["sequences"] and pregenerated:
         found["sequences"] = "pregenerated_data has its rows already"
     if method == "relation":

@@ -160,7 +160,7 @@ class OptimisationArguments(Arguments):
     max_grad_norm: float | None = in_optimisation(None, help="clip gradients at this norm; 0: no clipping", unset=PRESET, at_least=0)
     grad_clip: str | None = in_optimisation(
         None,
-        help="the norm of all gradients together (global) or of each parameter alone (tensor)",
+        help="the norm of all gradients together (global) or of each parameter alone (tensor, as bertadam always does)",
         choices=("global", "tensor"),
         unset=PRESET,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from tinybert.settings.applies import common_reasons, distill_reasons, importance_reasons, schedule_reasons
+from tinybert.settings.applies import common_reasons, distill_reasons, importance_reasons, schedule_reasons, teacher_reasons
 from tinybert.settings.general import general_reasons
 from tinybert.settings.mud import CONFIG_3D, read_config_3d
 from tinybert.settings.options import options_of
@@ -47,8 +47,9 @@ def resolve(
     stages = STAGES if stage == "both" else (stage,)
     picked = {name: _Picked(arguments, given, name, task_name, student_depth) for name in stages}
     for name, values in picked.items():
-        values.drop(common_reasons(values.values))
+        values.drop(common_reasons(values.values, arguments))
         values.drop(distill_reasons(values.values, name, arguments.method, regression))
+        values.drop(teacher_reasons(values.values, name, arguments.method))
         values.drop(schedule_reasons(values.values, name, stages[0]))
         values.drop(stored_reasons(arguments, values.values, name))
         if arguments.method == "none" and arguments.student_model_name_or_path is not None:
@@ -74,7 +75,7 @@ def resolve(
 def resolve_finetune(arguments: FinetuneArguments, given: set[str], task_name: str) -> Resolved:
     """The settings of fine-tuning for one task, as `resolved["finetune"]`."""
     picked = _Picked(arguments, given, "finetune", task_name)
-    picked.drop(common_reasons(picked.values))
+    picked.drop(common_reasons(picked.values, arguments))
     if arguments.evaluate_during_training:
         if "save_steps" in given and arguments.save_steps > 0:
             picked.reasons["save_steps"] = "--evaluate_during_training evaluates every logging_steps"
@@ -100,6 +101,7 @@ def resolve_general(arguments: GeneralDistillArguments, given: set[str], data_le
     if picked.values["relation_weight"] is None:
         picked.values["relation_weight"] = 1.0 if arguments.method == "relation" else 0.0
         picked.sources["relation_weight"] = f"method {arguments.method}"
+    picked.drop(common_reasons(picked.values, arguments))
     picked.drop(general_reasons(picked.values, arguments.method, data_length is not None))
     unused = _unused(arguments, given, {"general": picked})
     warnings = [f"--{entry.name} {entry.value} is not used: {entry.reason}" for entry in unused]
@@ -172,6 +174,7 @@ class _Picked:
         if self.values.get("metric") is None:  # the task has its own
             self.sources.pop("metric", None)
         self._warm_up(given)
+        self._clip()
         self._ablate(ablation)
 
     def _warm_up(self, given: set[str]) -> None:
@@ -186,6 +189,12 @@ class _Picked:
         else:
             self.values["warmup_steps"] = 0
             self.sources.pop("warmup_steps")
+
+    def _clip(self) -> None:
+        """BertAdam clips each tensor on its own, whatever else is asked for."""
+        if self.values["optimizer"] == "bertadam" and self.values["grad_clip"] != "tensor":
+            self.reasons["grad_clip"] = "--optimizer bertadam clips each tensor alone"
+            self.values["grad_clip"], self.sources["grad_clip"] = "tensor", "optimizer bertadam"
 
     def _ablate(self, ablation: str | None) -> None:
         for name, value in ABLATIONS.get(ablation or "", {}).items():

@@ -80,6 +80,9 @@ def test_a_proportion_of_warm_up_loses_against_the_steps_of_a_preset():
         ("--use_att False --attention_heads average", "attention_heads"),
         ("--sequences lines", "sequences"),
         ("--lr_schedule constant --warmup_steps 5", "warmup_steps"),
+        ("--optimizer bertadam --grad_clip global", "grad_clip"),
+        ("--amp_dtype bfloat16", "amp_dtype"),
+        ("--checkpoint_steps 5 --checkpoint_minutes 3", "checkpoint_minutes"),
     ],
 )
 def test_an_option_without_effect_is_silent(more, name):

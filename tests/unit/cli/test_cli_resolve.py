@@ -226,6 +226,21 @@ def test_presets_name_only_real_options_with_allowed_values(preset):
         ("--max_grad_norm 0 --grad_clip tensor", "both", False, ["grad_clip"]),
         ("--preset paddlenlp --grad_clip tensor", "both", False, ["grad_clip"]),
         ("--max_steps 5 --num_train_epochs 2", "both", False, ["num_train_epochs"]),
+        ("--optimizer bertadam --grad_clip global", "both", False, ["grad_clip"]),
+        ("--preset huawei --grad_clip global", "both", False, ["grad_clip"]),
+        ("--optimizer bertadam --grad_clip tensor", "both", False, []),
+        ("--amp_dtype bfloat16", "both", False, ["amp_dtype"]),
+        ("--amp O1 --amp_dtype bfloat16", "both", False, []),
+        ("--checkpoint_steps 5 --checkpoint_minutes 3", "both", False, ["checkpoint_minutes"]),
+        ("--checkpoint_minutes 3", "both", False, []),
+        ("--data_dir D --glue_dir G", "both", False, ["glue_dir"]),
+        ("--glue_dir G", "both", False, []),
+        ("--method none --teacher_labels A,B", "prediction", False, ["teacher_labels", "teacher_path"]),
+        ("--method none --allow_weak_teacher", "prediction", False, ["allow_weak_teacher", "teacher_path"]),
+        ("--use_pred False --teacher_labels A,B --allow_weak_teacher", "prediction", False, ["teacher_labels", "allow_weak_teacher"]),
+        ("--alpha 0 --allow_weak_teacher", "prediction", False, ["allow_weak_teacher"]),
+        ("--alpha 0 --teacher_labels A,B --allow_weak_teacher", "both", False, []),
+        ("--method emd --preset emd --alpha 0 --allow_weak_teacher", "prediction", False, []),
         ("--use_att False --attention_weight 2", "intermediate", False, ["attention_weight"]),
         ("--use_att False --attention_weight 2", "prediction", False, ["use_att", "attention_weight"]),
         ("--intermediate_epochs 2", "prediction", False, ["intermediate_epochs"]),
@@ -244,6 +259,29 @@ def test_flags_that_cannot_be_honoured_are_reported(more, stage, regression, nam
     for name in names:
         assert any(line.startswith(f"--{name} ") and "not used" in line for line in result.warnings)
         assert any(row[0] == name and row[2].startswith("unused: ") for row in result.as_table())
+
+
+@pytest.mark.parametrize(
+    ("more", "name"),
+    [
+        ("--optimizer bertadam --grad_clip global", "grad_clip"),
+        ("--amp_dtype bfloat16", "amp_dtype"),
+        ("--checkpoint_steps 5 --checkpoint_minutes 3", "checkpoint_minutes"),
+        ("--data_dir D --glue_dir G", "glue_dir"),
+    ],
+)
+def test_fine_tuning_ignores_in_silence_what_distillation_reports(more, name):
+    result = finetune(more)
+    assert [entry.name for entry in result.unused] == [name] and result.warnings[0].startswith(f"--{name} ")
+
+
+@pytest.mark.parametrize("more", ["", " --grad_clip global", " --preset paper"])
+def test_the_table_says_global_where_bertadam_clips_tensor_by_tensor(more):
+    for result in (resolved("--optimizer bertadam" + more), finetune("--optimizer bertadam" + more)):
+        for stage, settings in result.stages.items():
+            assert (settings.grad_clip, source(result, stage, "grad_clip")) == ("tensor", "optimizer bertadam")
+    assert source(resolved("--optimizer bertadam --grad_clip tensor"), "prediction", "grad_clip") == "given"
+    assert resolved("--optimizer bertadam --max_grad_norm 0")["prediction"].grad_clip is None
 
 
 def test_what_a_preset_sets_and_a_stage_ignores_is_no_warning():

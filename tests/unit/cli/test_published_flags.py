@@ -140,3 +140,10 @@ def test_an_option_is_read_by_nobody(script, name):
     known = {field.name for field in dataclasses.fields(settings)} if settings else set()
     per_stage = {f"{stage}_{suffix}" for stage in STAGES for suffix in OVERRIDES.values()}
     assert name in known | per_stage or _is_read(name), f"{script} --{name}"
+
+
+@pytest.mark.parametrize("script", ["task_distill.py", "benchmark/glue/run_glue.py", "data_augmentation.py"])
+def test_of_two_folders_of_data_one_is_left_unread_in_silence(script):
+    base = next(published.base for published in PUBLISHED.values() if published.script == script)
+    line = _without(base, {"data_dir", "glue_dir"}) + " --data_dir D --glue_dir G"
+    assert [entry["name"] for entry in _outcome(script, line)[1]["unused"]] == ["glue_dir"]
