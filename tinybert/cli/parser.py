@@ -21,12 +21,11 @@ _EXPONENT = re.compile(r"-(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 @dataclasses.dataclass
 class Parsed(Generic[A]):
-    """Arguments, the canonical names given explicitly, the spelling used for each, and the lines that were printed."""
+    """Arguments, the canonical names given explicitly, and the spelling used for each."""
 
     arguments: A
     given: set[str]
     spelled: dict[str, str]
-    notes: list[str]
 
 
 class _Found(NamedTuple):
@@ -103,10 +102,9 @@ def parse(arguments_class: type[A], argv: Sequence[str] | None = None, prog: str
             raise UserError(f"--{option.name}{others} is missing\n{option.help}")
     arguments = arguments_class(**values)
     notes += arguments.check(set(values), spelled)
-    notes = list(dict.fromkeys(notes))
-    for note in notes:
+    for note in dict.fromkeys(notes):
         print(note, file=sys.stderr)
-    return Parsed(arguments, set(values), spelled, notes)
+    return Parsed(arguments, set(values), spelled)
 
 
 def _asks_for_nothing(value: object) -> bool:

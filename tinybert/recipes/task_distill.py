@@ -54,7 +54,7 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
     if not do.train:
         _score_only(arguments, given, do)
         return
-    choice = infer_stage(arguments, given, spelled)
+    choice = infer_stage(arguments, spelled)
     task = task_of(arguments)
     resolved = resolve(arguments, given, choice.stage, task.name, task.regression, student_depth(arguments))
     if "prediction" in resolved.stages:

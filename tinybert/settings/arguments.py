@@ -74,7 +74,7 @@ class FinetuneArguments(RunArguments, OptimisationArguments, DataArguments):
 
     def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
         """Refuse contradictions among the shared options."""
-        return [*super().check(given, spelled), *common_checks(self, given, spelled)]
+        return [*super().check(given, spelled), *common_checks(self, spelled)]
 
 
 @dataclass(kw_only=True)
@@ -178,7 +178,7 @@ class TaskDistillArguments(
 
     def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
         """Refuse a missing teacher or student, two kinds of student, a malformed map, and contradictory stages."""
-        notes = [*super().check(given, spelled), *common_checks(self, given, spelled)]
+        notes = [*super().check(given, spelled), *common_checks(self, spelled)]
         check_student(self)
         check_emd(self, given, spelled)
         check_mud(self, given, spelled)
@@ -188,7 +188,7 @@ class TaskDistillArguments(
             if self.teacher_path is None and (self.method != "none" or self.student_init):
                 reason = "--student_init copies its layers" if self.student_init else "give a fine-tuned teacher, or --method none"
                 raise UserError(f"--teacher_path (or --teacher_model) is missing\n{reason}")
-            stage = infer_stage(self, given, spelled).stage
+            stage = infer_stage(self, spelled).stage
             if actions(self).predict and stage == "intermediate":
                 raise UserError(
                     "--do_predict needs a classifier, which the intermediate stage does not train\n"

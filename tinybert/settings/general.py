@@ -104,7 +104,7 @@ class GeneralDistillArguments(TrainingRunArguments, OptimisationArguments, Inter
 
     def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
         """Refuse missing or contradictory sources, teachers and students, and a malformed map."""
-        notes = [*super().check(given, spelled), *common_checks(self, given, spelled)]
+        notes = [*super().check(given, spelled), *common_checks(self, spelled)]
         if self.pregenerated_data is None and self.input_dir is None:
             raise UserError(
                 "nothing to train on: --pregenerated_data is missing\n"

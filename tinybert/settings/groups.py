@@ -251,14 +251,14 @@ def actions(arguments: RunArguments) -> Actions:
     return Actions(train=True, evaluate=True, predict=False)
 
 
-def common_checks(arguments: TrainingRunArguments, given: set[str], spelled: dict[str, str]) -> list[str]:
+def common_checks(arguments: TrainingRunArguments, spelled: dict[str, str]) -> list[str]:
     """Contradictions among the shared options; returns lines to print."""
     notes = check_own_files(arguments, actions(arguments)) if isinstance(arguments, DataArguments) else []
     if arguments.resume and arguments.overwrite_output_dir:
         raise UserError("--resume and --overwrite_output_dir contradict each other\ngive one of them")
     if arguments.resume_changed and not arguments.resume:
         raise UserError("--resume_changed needs --resume auto or --resume PATH: there is nothing to go on from without it")
-    accumulation = getattr(arguments, "gradient_accumulation_steps", 1)
+    accumulation = arguments.gradient_accumulation_steps
     if spelled.get("batch_size") == "train_batch_size" and accumulation > 1:
         notes.append(
             "--train_batch_size counts rows per forward pass here, not per update as in the published scripts: "

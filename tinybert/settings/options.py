@@ -40,14 +40,12 @@ class Option:
     name: str
     kind: type
     many: bool
-    optional: bool
     required: bool
     default: object
     help: str
     group: str
     aliases: tuple[Alias, ...] = ()
     choices: tuple[str, ...] = ()
-    later: tuple[str, ...] = ()
     metavar: str | None = None
     unset: str | None = None
     at_least: float | None = None
@@ -97,8 +95,6 @@ class Option:
     def _checked(self, value: object, raw: object, spelling: str) -> object:
         if value is None:
             raise UserError(f"{spelling} got {raw!r}\nexpected {self.expected}")
-        if value in self.later:
-            raise UserError(f"{spelling} {value} is not available in this version\nexpected {self.expected}")
         if self.choices and value not in self.choices:
             raise UserError(f"{spelling} got {raw!r}\nexpected {self.expected}{did_you_mean(str(value), self.choices)}")
         if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -116,7 +112,6 @@ def flag(
     group: str,
     alias: tuple[Alias, ...] = (),
     choices: tuple[str, ...] = (),
-    later: tuple[str, ...] = (),
     metavar: str | None = None,
     unset: str | None = None,
     at_least: float | None = None,
@@ -126,11 +121,10 @@ def flag(
 ) -> typing.Any:
     """A dataclass field that is an option of the command line; without a default it is required.
 
-    `later` are values announced for a later version, `unset` says in words what None stands for; the last four bound
-    a number.
+    `unset` says in words what None stands for; the last four bound a number.
     """
     metadata = {
-        "help": help, "group": group, "aliases": tuple(alias), "choices": tuple(choices), "later": tuple(later),
+        "help": help, "group": group, "aliases": tuple(alias), "choices": tuple(choices),
         "metavar": metavar, "unset": unset, "at_least": at_least, "at_most": at_most, "above": above, "below": below,
     }  # fmt: skip
     if isinstance(default, list):
@@ -144,13 +138,13 @@ def options_of(arguments_class: type) -> Mapping[str, Option]:
     hints = typing.get_type_hints(arguments_class)
     found = {}
     for field in dataclasses.fields(arguments_class):
-        kind, many, optional = _kind(hints[field.name])
+        kind, many = _kind(hints[field.name])
         default = field.default
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
         required = default is dataclasses.MISSING
         found[field.name] = Option(
-            name=field.name, kind=kind, many=many, optional=optional, required=required,
+            name=field.name, kind=kind, many=many, required=required,
             default=None if required else default, **field.metadata,
         )  # fmt: skip
     return types.MappingProxyType(found)
@@ -162,20 +156,18 @@ def read_bool(text: str) -> bool | None:
     return True if lowered in TRUE else False if lowered in FALSE else None
 
 
-def _kind(hint: object) -> tuple[type, bool, bool]:
-    """(type, is a list, may be None) of a field's annotation."""
-    optional = False
+def _kind(hint: object) -> tuple[type, bool]:
+    """(type, is a list) of a field's annotation, which may allow None beside it."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         parts = [part for part in typing.get_args(hint) if part is not type(None)]
-        optional = len(parts) < len(typing.get_args(hint))
         if len(parts) != 1:
             raise TypeError(f"an option has one type, not {hint}")
         hint = parts[0]
     if typing.get_origin(hint) is list:
-        return typing.get_args(hint)[0], True, optional
+        return typing.get_args(hint)[0], True
     if hint not in WORDS:
         raise TypeError(f"an option is one of {', '.join(kind.__name__ for kind in WORDS)}, not {hint}")
-    return typing.cast(type, hint), False, optional
+    return typing.cast(type, hint), False
 
 
 def _converted(kind: type, raw: object) -> object:

@@ -33,7 +33,7 @@ class StageChoice:
         return ("intermediate", "prediction") if self.stage == "both" else (self.stage,)
 
 
-def infer_stage(arguments: TaskDistillArguments, given: set[str], spelled: dict[str, str]) -> StageChoice:
+def infer_stage(arguments: TaskDistillArguments, spelled: dict[str, str]) -> StageChoice:
     """The stage by --stage, else by its old spellings, else by the dialect in which teacher and student are named.
 
     Without a stage, PaddleNLP's script distils predictions and Huawei's intermediate layers: each keeps its meaning.

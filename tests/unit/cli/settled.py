@@ -18,7 +18,7 @@ def settled(arguments: Arguments, given: set[str], spelled: dict[str, str]) -> d
     """The settings as the recipe resolves them, for a task of pairs and a student of 4 layers; empty where there are none."""
     match arguments:
         case TaskDistillArguments():
-            stage = infer_stage(arguments, given, spelled).stage if actions(arguments).train else "prediction"
+            stage = infer_stage(arguments, spelled).stage if actions(arguments).train else "prediction"
             return resolve(arguments, given, stage, arguments.task_name, False, 4).as_dict() | {"stage": stage}
         case FinetuneArguments():
             return resolve_finetune(arguments, given, arguments.task_name).as_dict()

@@ -26,7 +26,7 @@ def finetune(line: str):
 
 def stage_of(line: str) -> str:
     parsed = distill(line)
-    return infer_stage(parsed.arguments, parsed.given, parsed.spelled).stage
+    return infer_stage(parsed.arguments, parsed.spelled).stage
 
 
 def refused(line: str, *pieces: str, kind=distill) -> None:
@@ -97,7 +97,7 @@ def test_bert_emds_published_line_is_refused_or_changes_its_meaning(capsys):
         "--eval_batch_size 64 --wd 1e-4 --T_emd 10 --reduce_T 1 --is_teacher True"
     )
     arguments = parsed.arguments
-    assert infer_stage(arguments, parsed.given, parsed.spelled).stages == ("prediction",)
+    assert infer_stage(arguments, parsed.spelled).stages == ("prediction",)
     assert (arguments.beta, arguments.alpha, arguments.T_emd, arguments.save_steps, arguments.share_param) == (0.001, 0.8, 10, 50, True)
     assert "--use_emd has no effect: --method emd asks for it" in capsys.readouterr().err
 
@@ -164,7 +164,7 @@ def test_the_stage_follows_the_line(line, stage):
 
 def test_both_runs_the_intermediate_stage_first():
     parsed = distill(PADDLE + " --stage both")
-    choice = infer_stage(parsed.arguments, parsed.given, parsed.spelled)
+    choice = infer_stage(parsed.arguments, parsed.spelled)
     assert choice.stages == ("intermediate", "prediction") and choice.reason == "--stage both"
 
 

@@ -80,7 +80,7 @@ def test_a_contradiction_or_too_much_is_accepted(more, message):
         from tinybert.settings.stages import infer_stage
 
         parsed = parse(TaskDistillArguments, shlex.split(BASE + more))
-        infer_stage(parsed.arguments, parsed.given, parsed.spelled)
+        infer_stage(parsed.arguments, parsed.spelled)
         assert result is None
 
 

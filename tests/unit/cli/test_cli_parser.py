@@ -31,7 +31,7 @@ class Toy(Arguments):
     share: float = flag(0.5, help="share in 100%", group="numbers", at_least=0, below=1)
     flip: bool = flag(False, help="switch", group="data", alias=(Alias("enable", "Huawei"),))
     place: Path | None = flag(None, help="a folder", group="data")
-    kind: str = flag("plain", help="kind", group="data", choices=("plain", "fancy"), later=("future",))
+    kind: str = flag("plain", help="kind", group="data", choices=("plain", "fancy"))
     layers: list[int] = flag([], help="layers", group="numbers")
     device: str = flag("auto", help="device", group="data", alias=(Alias("no_cuda", "Huawei", means="cpu"),))
 
@@ -122,7 +122,6 @@ def test_a_missing_required_option_is_named():
         (["--rate", "inf"], "--rate got 'inf'", "a number"),
         (["--share", "1"], "--share got 1", "at least 0 and below 1"),
         (["--kind", "fncy"], "--kind got 'fncy'", "did you mean fancy?"),
-        (["--kind", "future"], "not available in this version", "one of plain, fancy"),
         (["--task_name="], "--task_name got ''", "text"),
         (["--layers", "1", "x"], "--layers got 'x'", "several values"),
     ],
