@@ -7,7 +7,6 @@ masks one pass over `[CLS] sentence [SEP]` serves all its words, as in lexical s
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -59,11 +58,11 @@ class Candidates:
         self.tokenizer: WordPiece = model.tokenizer
         self._pieces = lru_cache(_WORDS)(lambda word: tuple(self.tokenizer.ids([word])[0]))
 
-    def find(self, texts: list[str], between: Callable[[], None] = lambda: None) -> np.ndarray:
+    def find(self, texts: list[str]) -> np.ndarray:
         """Candidates of the eligible words of these texts: int32 `[W, 3 + M]`.
 
         A row holds the text's position, the word's position, the route, and ids of word pieces or rows of the table, best first, -1
-        behind the last. `between` is called between forward passes.
+        behind the last.
         """
         found: list[np.ndarray] = []
         readings: dict[int, list[_Reading]] = {}  # by length
@@ -92,7 +91,6 @@ class Candidates:
         for length, group in sorted(readings.items()):
             size = max(1, BATCH_TOKENS // length)
             for begin in range(0, len(group), size):
-                between()
                 self._read(group[begin : begin + size], result)
         return result
 

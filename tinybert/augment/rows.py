@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-PAIR_MODES = ("original", "published")
-
 
 def augmented_rows(texts: tuple[str, ...], vary: Callable[[int, str], list[str]], pairs: str) -> Iterator[tuple[str, ...]]:
     """The row itself and its variants, as the texts that stand in them; `vary(side, text)` gives the variants of one text.

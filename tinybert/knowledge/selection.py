@@ -13,9 +13,6 @@ from paddle import Tensor
 
 from tinybert.models.trace import EncoderTrace, Inputs, Needs, Selected
 
-TOKEN_SCHEMES = ("none", "left_first", "attention", "attention_no_sep")
-HIDDEN_SCHEMES = ("none", "rand_mask", "uniform_mask", "importance_mask_dynamic")
-
 
 @dataclass(frozen=True)
 class Tokens:

@@ -19,7 +19,6 @@ from tinybert.models.saving import config_dict
 from tinybert.models.trace import Inputs, Needs, base_of, trace
 from tinybert.models.weights import write_pdparams
 
-LAYOUTS = ("huggingface", "paddlenlp")
 TOLERANCE = 1e-6
 _ROWS, _WIDTH = 4, 16
 # PaddleNLP's own keys, which Hugging Face's classes do not read
@@ -40,15 +39,15 @@ def has_head(loaded: LoadedModel) -> bool:
     return not any(name.startswith("classifier.") for name in loaded.report.fresh)
 
 
-def write_as(folder: Path, loaded: LoadedModel, source_config: dict, layout: str, replace: bool) -> Proof:
-    """Write a model folder in one of `LAYOUTS`, read it again and compare; complete or invisible.
+def write_as(folder: Path, loaded: LoadedModel, source_config: dict, layout: str) -> Proof:
+    """Write a model folder in the layout `huggingface` or `paddlenlp`, replacing an older one, read it and compare; complete or invisible.
 
     Raises:
         UserError: the layout cannot express the model, or the copy is not the same; nothing has been written then.
     """
     config = config_as(loaded, source_config, layout)
     arrays = arrays_as(loaded, layout)
-    with storage.new_folder(folder, replace=replace) as temporary:
+    with storage.new_folder(folder, replace=True) as temporary:
         (temporary / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         if layout == "huggingface":
             # save_file of safetensors 0.8.0 makes files that nobody else may read, whatever the umask

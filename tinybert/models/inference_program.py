@@ -47,8 +47,8 @@ class _Served(nn.Layer):
         return self.model.classifier(pooled)
 
 
-def write_program(folder: Path, loaded: LoadedModel, replace: bool) -> Proof:
-    """Write the program, run it and compare; complete or invisible.
+def write_program(folder: Path, loaded: LoadedModel) -> Proof:
+    """Write the program, in place of an older one, run it and compare; complete or invisible.
 
     Raises:
         UserError: the model has no head, or the program gives other logits; nothing has been written then.
@@ -58,7 +58,7 @@ def write_program(folder: Path, loaded: LoadedModel, replace: bool) -> Proof:
     served = _Served(loaded.model, loaded.family.model_type)
     served.eval()
     shape = [paddle.static.InputSpec([None, None], "int64", name) for name in ("input_ids", "token_type_ids")]
-    with storage.new_folder(folder, replace=replace) as temporary, warnings.catch_warnings():
+    with storage.new_folder(folder, replace=True) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Tensor do not have 'place' interface")
         paddle.jit.save(paddle.jit.to_static(served, input_spec=shape, full_graph=True), str(temporary / NAME))
         config = json.dumps(config_dict(loaded.model, loaded.family, loaded.output_names), indent=2, ensure_ascii=False)

@@ -8,8 +8,6 @@ from paddle import Tensor, nn
 
 from tinybert.errors import UserError
 
-MODES = ("shared", "per_layer", "none")
-
 
 class Projection(nn.Layer):
     """Student hidden states `[..., d]` to the teacher's width `[..., D]`, entry by entry.

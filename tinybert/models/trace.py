@@ -7,7 +7,7 @@ cannot use.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import paddle
@@ -106,10 +106,6 @@ class Inputs:
     labels: Tensor | None = None
     share: dict[str, float] = field(default_factory=lambda: {"rows": 1.0, "tokens": 1.0, "token_pairs": 1.0})
     rows: np.ndarray | None = None
-
-    def with_share(self, share: dict[str, float]) -> Inputs:
-        """The same tensors with another share."""
-        return replace(self, share=share)
 
 
 def base_of(model: nn.Layer) -> nn.Layer:

@@ -9,8 +9,6 @@ import numpy as np
 
 from tinybert.errors import UserError
 
-RULES = ("division", "softmax")
-
 
 def transport_flow(cost: np.ndarray, student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
     """The cheapest way to move the student's layer weights `[S]` onto the teacher's `[N]`, float64 `[S, N]`; rows sum to `student`.

@@ -8,8 +8,6 @@ from paddle import Tensor
 from tinybert.models.trace import EncoderTrace, Inputs, Needs
 from tinybert.objectives.objective import Loss
 
-REDUCTIONS = ("sum", "mean")
-
 
 class SoftCrossEntropyLoss(Loss):
     """Cross-entropy of the student's softened distribution under the teacher's: - softmax(z_T / T) . log softmax(z_S / T).

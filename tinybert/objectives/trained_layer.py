@@ -16,15 +16,14 @@ class TrainedLayer(nn.Layer):
     training goes through here alone. The teacher is never wrapped.
     """
 
-    def __init__(self, student: nn.Layer, objective: Objective, head: str | None = None) -> None:
+    def __init__(self, student: nn.Layer, objective: Objective) -> None:
         super().__init__()
         self.student = student
         self.objective = objective
-        self.head = head
 
     def forward(self, inputs: Inputs, teacher: EncoderTrace | None = None) -> dict[str, Tensor]:
         """The loss parts of one micro-batch and their weighted sum `loss`, scalars."""
-        student = trace(self.student, inputs, self.objective.needs_student, self.head)
+        student = trace(self.student, inputs, self.objective.needs_student)
         return self.objective(student, teacher, inputs)
 
     def freeze_unreached(self, inputs: Inputs, teacher: EncoderTrace | None) -> list[str]:

@@ -43,6 +43,22 @@ def squared_distances(students: list[Tensor], teachers: list[Tensor], chunk: int
 
 
 @dataclass(frozen=True)
+class _Compared:
+    """What is compared of a micro-batch: S vectors of the student and N of its teacher, one a layer, float32 `[M]` each.
+
+    count: how many of the M elements count, the others being 0 in all of them; distances are divided by it.
+    """
+
+    students: list[Tensor]
+    teachers: list[Tensor]
+    count: float
+
+    def costs(self) -> np.ndarray:
+        """The mean squared difference of each pair of layers, float64 `[S, N]`."""
+        return squared_distances(self.students, self.teachers) / self.count
+
+
+@dataclass(frozen=True)
 class _Plan:
     """A fixed flow between given teachers; `value` is the loss, `count` what the squares are divided by."""
 
@@ -96,23 +112,22 @@ class TransportLoss(Loss):
         self.layers = layers
         self.weights = weights
 
-    def _compared(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> tuple[list[Tensor], list[Tensor], float]:
-        """One float32 vector a layer, of student and of teacher, and the number of elements that count."""
+    def _compared(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> _Compared:
+        """The layers of both traces as vectors of what counts."""
         raise NotImplementedError
 
     def costs(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> np.ndarray:
         """D, float64 `[S, N]`: means over this micro-batch."""
-        ours, theirs, count = self._compared(student, teacher, inputs)
-        return squared_distances(ours, theirs) / count
+        return self._compared(student, teacher, inputs).costs()
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
         """The mean over this micro-batch, a scalar."""
-        ours, theirs, count = self._compared(student, teacher, inputs)
-        cost = squared_distances(ours, theirs) / count
+        compared = self._compared(student, teacher, inputs)
+        cost = compared.costs()
         flow = self.weights.flow(self.kind, cost, float(inputs.share[self.unit]), keep=self.training)
         value = float((flow * cost).sum())
-        if paddle.is_grad_enabled() and not all(each.stop_gradient for each in ours):
-            return _Transport.apply(_Plan(flow, theirs, count, value), *ours)
+        if paddle.is_grad_enabled() and not all(each.stop_gradient for each in compared.students):
+            return _Transport.apply(_Plan(flow, compared.teachers, compared.count, value), *compared.students)
         return paddle.to_tensor(value, dtype="float32")
 
 
@@ -138,7 +153,7 @@ class HiddenTransportLoss(TransportLoss):
         self.needs_student = Needs(hidden=frozenset(range(1, layers[0] + 1)))
         self.needs_teacher = Needs(hidden=frozenset(range(1, layers[1] + 1)))
 
-    def _compared(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> tuple[list[Tensor], list[Tensor], float]:
+    def _compared(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> _Compared:
         mask = inputs.attention_mask.numpy() > 0
         rows = paddle.to_tensor(np.nonzero(mask.ravel())[0]) if self.reduction == "masked" and not mask.all() else None
 
@@ -149,7 +164,7 @@ class HiddenTransportLoss(TransportLoss):
         student_layers, teacher_layers = self.layers
         ours = [self.projection(i, gathered(student.hidden[i])).reshape([-1]).astype("float32") for i in range(1, student_layers + 1)]
         theirs = [gathered(teacher.hidden[j]).reshape([-1]).astype("float32") for j in range(1, teacher_layers + 1)]
-        return ours, theirs, float(theirs[0].shape[0])
+        return _Compared(ours, theirs, float(theirs[0].shape[0]))
 
 
 class AttentionTransportLoss(TransportLoss):
@@ -176,7 +191,7 @@ class AttentionTransportLoss(TransportLoss):
         self.needs_student = Needs(scores=frozenset(range(layers[0])))
         self.needs_teacher = Needs(scores=frozenset(range(layers[1])))
 
-    def _compared(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> tuple[list[Tensor], list[Tensor], float]:
+    def _compared(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> _Compared:
         heads = 1 if self.heads == "average" else int(student.scores[0].shape[1])
         real = _RealPairs(inputs.attention_mask.numpy() > 0, heads) if self.reduction == "masked" else None
 
@@ -189,7 +204,7 @@ class AttentionTransportLoss(TransportLoss):
             return scores.reshape([-1]).astype("float32")
 
         ours, theirs = ([prepared(trace.scores[i]) for i in range(n)] for trace, n in zip((student, teacher), self.layers, strict=True))
-        return ours, theirs, real.count if real else float(theirs[0].shape[0])
+        return _Compared(ours, theirs, real.count if real else float(theirs[0].shape[0]))
 
 
 class _RealPairs:

@@ -32,10 +32,10 @@ def convert(arguments, given: set[str], spelled: dict[str, str]) -> None:
     for line in notes(loaded, arguments.to):
         print(line, flush=True)
     if arguments.to == "inference":
-        proof = write_program(output, loaded, replace=True)
+        proof = write_program(output, loaded)
         print("inputs: input_ids, token_type_ids, int64 [B, T]; output: logits [B, C], in the order of config.json's id2label")
     else:
-        proof = write_as(output, loaded, config, arguments.to, replace=True)
+        proof = write_as(output, loaded, config, arguments.to)
         print(f"proof: {proof.weights} weights equal to the bit")
     print(f"proof: largest absolute difference of {proof.output} on a fixed batch: {proof.difference}")
     print(f"written: {output}", flush=True)

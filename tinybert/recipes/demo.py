@@ -96,7 +96,7 @@ def demo(arguments, given: set[str], spelled: dict[str, str]) -> None:
         output_dir=folders["same student, no teacher"],
     )
     _title("4/4 compare")
-    table, figures = _compare(task, folders, arguments)
+    table, figures = _compare(task, folders)
     figures["minutes"] = round((time.monotonic() - started) / 60, 2)
     figures["seed"], figures["versions"], figures["task"] = arguments.seed, runtime.versions(), task.name
     record = RunFolder(folders["teacher"], "finetune").record()["finetune"]
@@ -126,7 +126,7 @@ def _title(text: str) -> None:
     print(f"\n=== {text} ===", flush=True)
 
 
-def _compare(task, folders: dict[str, Path], arguments) -> tuple[str, dict]:
+def _compare(task, folders: dict[str, Path]) -> tuple[str, dict]:
     models: dict[str, LoadedModel] = {
         # the last models, not the best on dev: choosing by dev favours the run that was scored most often
         name: load_classifier(str(folder / "final"), labels=task.labels, needs_head=True, role=name)

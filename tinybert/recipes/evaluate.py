@@ -34,7 +34,7 @@ def predict(model: nn.Layer, store: TokenStore, batch_size: int, head: str | Non
     return logits
 
 
-def score(model: nn.Layer, data: TaskData, stores: dict[str, TokenStore], batch_size: int, head: str | None = None) -> dict[str, float]:
+def score(model: nn.Layer, data: TaskData, stores: dict[str, TokenStore], batch_size: int) -> dict[str, float]:
     """The task's metrics on its evaluation splits.
 
     The first split's metrics stand under their own names; those of further splits (MNLI mismatched) carry the split's.
@@ -42,7 +42,7 @@ def score(model: nn.Layer, data: TaskData, stores: dict[str, TokenStore], batch_
     scores: dict[str, float] = {}
     for number, split in enumerate(data.task.eval_splits):
         store = stores[split]
-        values = metrics.score(data.task, predict(model, store, batch_size, head), store.labels)
+        values = metrics.score(data.task, predict(model, store, batch_size), store.labels)
         prefix = "" if number == 0 else f"{split.removeprefix('dev_')}_"
         scores |= {f"{prefix}{name}": float(value) for name, value in values.items()}
     return scores

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -81,7 +83,7 @@ def _step(shares: list[slice], ranks: int = 1, **options) -> tuple[dict, list[fl
         part = made_up.inputs(made_up.LENGTHS[rows], labels=np.array([0, 1, 2, 0])[rows])
         own = lengths[rows]
         share = {"rows": len(own) / 4, "tokens": own.sum() / lengths.sum(), "token_pairs": (own**2).sum() / (lengths**2).sum()}
-        return part.with_share(share)
+        return replace(part, share=share)
 
     for first in range(0, len(shares), ranks):
         group = shares[first : first + ranks]
