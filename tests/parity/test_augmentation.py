@@ -35,7 +35,9 @@ def published(tmp_path_factory) -> Candidates:
     save_file(part(arrays, "model/"), folder / "model.safetensors")
     rows = zip(arrays["glove_words"], arrays["glove_vectors"], strict=True)
     (folder / "glove.txt").write_text("".join(f"{word} {' '.join(repr(float(x)) for x in vector)}\n" for word, vector in rows))
-    table = open_table(folder / "glove.txt", cache=folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TINYBERT_CACHE", str(folder))
+        table = open_table(folder / "glove.txt")
     return Candidates(load_masked_lm(str(folder)), table, config["M"], match_case=False, words_only=False)
 
 

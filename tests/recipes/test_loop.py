@@ -7,7 +7,7 @@ import paddle
 import pytest
 from paddle import nn
 
-from tinybert.data.batches import Batches
+from tinybert.data.epochs import EpochBatches
 from tinybert.data.store import TokenStore
 from tinybert.engine import checkpoint
 from tinybert.engine.loop import Callbacks, Loop, LoopSettings
@@ -50,7 +50,7 @@ def _loop(folder, steps: int, participant=None, factor=lambda step: 1.0, batch_s
         layer,
         optimizer,
         schedule("constant", 0.01, steps, 0.0),
-        Batches(store, batch_size, seed=1, accumulation=accumulation),
+        EpochBatches([store], batch_size, seed=1, accumulation=accumulation),
         Callbacks(forward, lambda step: {"score": float(step)}, ("score", "max"), lambda step: None),
         RunFolder(folder, "toy"),
         {"steps": steps},

@@ -116,7 +116,7 @@ class _Found:
         return order, np.arange(len(order)) - np.searchsorted(ordered, ordered)
 
 
-def open_table(path: str | Path, most: int = 0, cache: Path | None = None) -> GloveTable:
+def open_table(path: str | Path, most: int = 0) -> GloveTable:
     """The table of a GloVe text file (a word and its numbers per line), its first `most` words, all for 0.
 
     Parsed now unless an earlier run has done it. Words with a space inside are left out and counted.
@@ -129,7 +129,7 @@ def open_table(path: str | Path, most: int = 0, cache: Path | None = None) -> Gl
         raise UserError(f"--glove_embs {path} is not a file; expected GloVe vectors as text, such as glove.6B.300d.txt")
     described = {"format": FORMAT, "source_sha256": storage.sha256_of(path), "most": most}
     key = hashlib.sha256(json.dumps(described).encode()).hexdigest()
-    target = (cache or cache_home()) / "glove" / key
+    target = cache_home() / "glove" / key
     try:
         with storage.lock(target):
             with contextlib.suppress(storage.DamagedError):

@@ -65,7 +65,7 @@ def read_metrics(epoch: Path) -> tuple[int, int]:
     return rows, longest
 
 
-def read_epoch(epoch: Path, tokenizer: WordPiece, cache: str | Path | None = None) -> TokenStore:
+def read_epoch(epoch: Path, tokenizer: WordPiece) -> TokenStore:
     """The rows of one published file as ids, converted now unless an earlier run has done it.
 
     Raises:
@@ -85,7 +85,7 @@ def read_epoch(epoch: Path, tokenizer: WordPiece, cache: str | Path | None = Non
                 writer.append(rows, first)
         storage.write_json(new / "meta.json", {**description, "source": str(epoch), **writer.counts()})
 
-    store = cached_store(description, build, cache)
+    store = cached_store(description, build)
     if len(store) != rows:
         raise UserError(
             f"{metrics_path(epoch)} says {rows} rows, {epoch.name} has {len(store)}.\n"

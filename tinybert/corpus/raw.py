@@ -27,12 +27,11 @@ def tokenised(
     *,
     sequences: str = "packed",
     processes: int = 1,
-    cache: str | Path | None = None,
 ) -> TokenStore:
     """The single sequences of a corpus, at most `max_seq_len` tokens each: packed, as many sentences of a document as fit, or lines, one
     a row and cut there, as PaddleNLP's general_distill.py.
 
-    `cache` takes the place of `cache_home()`. Of several processes that ask at once, one builds and the others wait.
+    They are kept below `cache_home()`. Of several processes that ask at once, one builds and the others wait.
 
     Raises:
         UserError: a length without room for text, no text, a damaged file, or a cache that cannot be written.
@@ -58,7 +57,7 @@ def tokenised(
             raise UserError(f"{corpus.path} holds no word that becomes a word piece.")
         storage.write_json(new / "meta.json", {**description, "source": corpus.path, **writer.counts()})
 
-    return cached_store(description, build, cache)
+    return cached_store(description, build)
 
 
 def _as_tokens(piece: TokenisedChunk) -> CorpusTokens:

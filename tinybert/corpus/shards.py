@@ -14,7 +14,7 @@ from pathlib import Path
 from tinybert import storage
 from tinybert.corpus.published import epoch_files, read_epoch
 from tinybert.data.concatenated import ConcatenatedStore
-from tinybert.data.store import TokenStore
+from tinybert.data.store import Rows, TokenStore
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
 
@@ -35,10 +35,10 @@ class Pregenerated:
     max_seq_len: int
     vocabulary_sha256: str
     meta: dict
-    read: Callable[[int], TokenStore | ConcatenatedStore] = field(repr=False)
-    _last: tuple[int, TokenStore | ConcatenatedStore] | None = field(default=None, repr=False)
+    read: Callable[[int], Rows] = field(repr=False)
+    _last: tuple[int, Rows] | None = field(default=None, repr=False)
 
-    def epoch(self, number: int) -> TokenStore | ConcatenatedStore:
+    def epoch(self, number: int) -> Rows:
         """The rows of epoch `number`; beyond the last one it starts over."""
         number %= self.epochs
         if self._last is None or self._last[0] != number:
@@ -74,10 +74,10 @@ class Pregenerated:
             )
 
 
-def open_pregenerated(folder: str | Path, tokenizer: WordPiece | None = None, cache: str | Path | None = None) -> Pregenerated:
+def open_pregenerated(folder: str | Path, tokenizer: WordPiece | None = None) -> Pregenerated:
     """Open a folder of shards after checking every one of them, or of published JSON lines, turned into ids once and kept in the cache.
 
-    tokenizer: the model's; needed for JSON lines, which hold word pieces. `cache` takes the place of `cache_home()`.
+    tokenizer: the model's; needed for JSON lines, which hold word pieces.
 
     Raises:
         UserError: nothing there, an unfinished run, a shard that is missing, truncated, changed or of another length, or a metrics file
@@ -98,7 +98,7 @@ def open_pregenerated(folder: str | Path, tokenizer: WordPiece | None = None, ca
         )
     if tokenizer is None:
         raise UserError(f"{folder} holds word pieces as JSON lines: a model's vocabulary is needed to read them")
-    stores = [read_epoch(path, tokenizer, cache) for path in files]
+    stores = [read_epoch(path, tokenizer) for path in files]
     lengths = {store.meta["max_seq_len"] for store in stores}
     if len(lengths) > 1:
         raise UserError(f"{folder}: the metrics files name different lengths ({', '.join(map(str, sorted(lengths)))}); one was expected")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from tinybert.data.concatenated import ConcatenatedStore
-from tinybert.data.store import TokenStore
+from tinybert.data.store import Rows
 from tinybert.errors import UserError
 
-Store = TokenStore | ConcatenatedStore
 CHUNK_STEPS = 64  # steps whose rows are sorted by length together
 
 
@@ -42,7 +39,7 @@ def _sums(lengths: np.ndarray) -> dict[str, int]:
     return {"rows": len(wide), "tokens": int(wide.sum()), "token_pairs": int((wide * wide).sum())}
 
 
-def assemble(store: Store, rows: np.ndarray, width: int, share: dict[str, float]) -> Batch:
+def assemble(store: Rows, rows: np.ndarray, width: int, share: dict[str, float]) -> Batch:
     """Gather rows `[B]` of a store and pad them to `[B, width]`."""
     lengths = store.lengths[rows].astype(np.int64)
     columns = np.arange(width)
@@ -61,7 +58,7 @@ def assemble(store: Store, rows: np.ndarray, width: int, share: dict[str, float]
 
 
 class Batches:
-    """The batches of a training run, any of them at hand by epoch and step.
+    """The batches of one store, any of them at hand by epoch and step.
 
     `batch_size` is per device and micro-batch: one step takes batch_size x `accumulation` x `world` rows. The order
     depends on `seed` and epoch alone, so a resumed run needs no replay. With `bucket`, rows of similar length share a
@@ -76,7 +73,7 @@ class Batches:
 
     def __init__(
         self,
-        store: Store,
+        store: Rows,
         batch_size: int,
         *,
         seed: int,
@@ -125,18 +122,6 @@ class Batches:
             batches.append(assemble(self.store, rows[mine] if part["rows"] else rows[:1], width, share))
         return batches
 
-    def position(self, step: int) -> tuple[int, int]:
-        """The epoch and the index in it of a step of the whole run."""
-        return divmod(step, self.steps_per_epoch)
-
-    def epochs_at(self, step: int) -> float:
-        """Passes over the rows that are done when `step` steps are."""
-        return step / self.steps_per_epoch
-
-    def steps_in(self, epochs: float) -> int:
-        """Steps of so many passes over the rows, at least one."""
-        return max(1, math.ceil(epochs * self.steps_per_epoch))
-
     def _planned(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         if self._plan is None or self._plan[0] != epoch:
             self._plan = (epoch, *self._make_plan(epoch))
@@ -168,7 +153,7 @@ def _sorted_in_chunks(order: np.ndarray, lengths: np.ndarray, chunk: int) -> np.
     return np.concatenate([np.take_along_axis(o, np.argsort(k, axis=1, kind="stable"), 1).ravel() for o, k in pieces])
 
 
-def sequential(store: Store, batch_size: int, rank: int = 0, world: int = 1, pad_to: int | None = None) -> Iterator[Batch]:
+def sequential(store: Rows, batch_size: int, rank: int = 0, world: int = 1, pad_to: int | None = None) -> Iterator[Batch]:
     """The batches of an evaluation, each row once over all ranks, the longest first (a lack of memory shows at once).
 
     Each batch is padded to its own longest row, or to `pad_to`; `rows` says where results belong; shares refer to the
@@ -184,7 +169,7 @@ def sequential(store: Store, batch_size: int, rank: int = 0, world: int = 1, pad
         yield assemble(store, rows, pad_to or int(store.lengths[rows[0]]), share)
 
 
-def _check(store: Store, batch_size: int, rank: int, world: int, pad_to: int | None) -> None:
+def _check(store: Rows, batch_size: int, rank: int, world: int, pad_to: int | None) -> None:
     if not len(store):
         raise UserError("there are no rows to make batches of")
     if batch_size < 1:

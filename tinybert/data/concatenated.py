@@ -29,11 +29,6 @@ class ConcatenatedStore:
         at = int(np.searchsorted(self.begins, row, "right")) - 1
         return self.stores[at], row - int(self.begins[at])
 
-    def row(self, index: int) -> np.ndarray:
-        """The ids of one row, `[length]`."""
-        store, row = self._place(index)
-        return store.row(row)
-
     def tokens(self, rows: np.ndarray) -> np.ndarray:
         """The ids of several rows `[B]` one after another, `[tokens]`."""
         places = [self._place(int(row)) for row in rows]

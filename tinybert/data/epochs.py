@@ -1,4 +1,4 @@
-"""Batches of a run whose rows change from epoch to epoch, as pre-generated data does."""
+"""Batches of a run, whose rows may change from epoch to epoch, as pre-generated data does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from tinybert.data.batches import Batch, Batches
-from tinybert.data.store import TokenStore
+from tinybert.data.store import Rows
 
 
 class EpochBatches:
@@ -17,14 +17,9 @@ class EpochBatches:
     `how` is what `Batches` takes, with its errors. Each store may have its own number of steps.
     """
 
-    def __init__(self, stores: Sequence[TokenStore], batch_size: int, **how) -> None:
+    def __init__(self, stores: Sequence[Rows], batch_size: int, **how) -> None:
         self.each = [Batches(store, batch_size, **how) for store in stores]
         self._begins = list(itertools.accumulate((batches.steps_per_epoch for batches in self.each), initial=0))
-
-    @property
-    def steps_per_epoch(self) -> float:
-        """Steps of an epoch, the mean over the stores."""
-        return self._begins[-1] / len(self.each)
 
     def step(self, epoch: int, index: int) -> list[Batch]:
         """This rank's micro-batches of one step of an epoch."""

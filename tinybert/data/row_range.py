@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinybert.data.concatenated import ConcatenatedStore
-from tinybert.data.store import TokenStore
+from tinybert.data.store import Rows
 from tinybert.errors import UserError
 
 
 class RowRange:
     """The rows `begin` to `end` of a store, for `Batches`; nothing is copied but what `lengths` and `first` view."""
 
-    def __init__(self, store: TokenStore | ConcatenatedStore, begin: int, end: int) -> None:
+    def __init__(self, store: Rows, begin: int, end: int) -> None:
         self.store, self.begin = store, begin
         self.pad_id, self.meta = store.pad_id, store.meta
         self.lengths, self.first = store.lengths[begin:end], store.first[begin:end]
@@ -21,16 +20,12 @@ class RowRange:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def row(self, index: int) -> np.ndarray:
-        """The ids of one row, `[length]`."""
-        return self.store.row(self.begin + index)
-
     def tokens(self, rows: np.ndarray) -> np.ndarray:
         """The ids of several rows `[B]` one after another, `[tokens]`."""
         return self.store.tokens(np.asarray(rows) + self.begin)
 
 
-def without_last(store: TokenStore | ConcatenatedStore, count: int) -> tuple[RowRange, RowRange]:
+def without_last(store: Rows, count: int) -> tuple[RowRange, RowRange]:
     """A store cut into the rows to train on and the last `count`, but no more than a tenth, which are held out.
 
     Raises:

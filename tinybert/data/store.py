@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -26,6 +27,21 @@ from tinybert.errors import UserError
 
 FORMAT = 1
 CHUNK_ROWS = 16384  # rows in memory while a store is built
+
+
+class Rows(Protocol):
+    """What batches are made of: a `TokenStore`, several read as one, or a range of rows; its arrays are as in `TokenStore`."""
+
+    lengths: np.ndarray
+    first: np.ndarray
+    labels: np.ndarray | None
+    pad_id: int
+    meta: dict
+
+    def __len__(self) -> int: ...
+
+    def tokens(self, rows: np.ndarray) -> np.ndarray:
+        """The ids of several rows `[B]` one after another, `[tokens]`."""
 
 
 class TokenStore:
@@ -55,27 +71,19 @@ class TokenStore:
     @classmethod
     def from_arrays(
         cls,
-        sequences: list[list[int]] | None = None,
+        sequences: list[list[int]],
         *,
-        ids: np.ndarray | None = None,
-        offsets: np.ndarray | None = None,
         first: np.ndarray | None = None,
         labels: np.ndarray | None = None,
         pad_id: int = 0,
     ) -> TokenStore:
-        """A store in memory, from rows of ids or from the flat arrays; without `first` every row is a single
-        sentence.
-        """
-        if sequences is not None:
-            flat = Flat.of(sequences)
-            ids, offsets = flat.values, np.concatenate([[0], np.cumsum(flat.lengths)])
-        elif ids is None or offsets is None:
-            raise ValueError("give either sequences, or ids and offsets")
-        lengths = np.diff(offsets)
+        """A store in memory, from rows of ids; without `first` every row is a single sentence."""
+        flat = Flat.of(sequences)
+        lengths, offsets = flat.lengths, np.concatenate([[0], np.cumsum(flat.lengths)])
         first = lengths if first is None else np.asarray(first)
         if len(first) != len(lengths) or (labels is not None and len(labels) != len(lengths)):
             raise ValueError(f"{len(lengths)} rows, but {len(first)} first segments or another number of labels")
-        return cls(ids, offsets, first, labels, {"rows": len(lengths), "tokens": int(offsets[-1]), "pad_id": pad_id})
+        return cls(flat.values, offsets, first, labels, {"rows": len(lengths), "tokens": int(offsets[-1]), "pad_id": pad_id})
 
     @classmethod
     def open(cls, folder: str | Path) -> TokenStore:
@@ -106,7 +114,7 @@ class TokenStore:
     def is_stored(task: Task, folder: str | Path, split: str, tokenizer: WordPiece, max_seq_length: int) -> bool:
         """Whether an earlier run has tokenised this split (a quick look, see `storage.is_complete`)."""
         description = _describe(task, split, split_path(task, folder, split), tokenizer, max_seq_length)
-        return storage.is_complete(_folder_of(description, None))
+        return storage.is_complete(_folder_of(description))
 
     @classmethod
     def build_or_open(
@@ -116,12 +124,10 @@ class TokenStore:
         split: str,
         tokenizer: WordPiece,
         max_seq_length: int,
-        cache: str | Path | None = None,
     ) -> TokenStore:
         """The store of a split; tokenised now unless an earlier run, or another process just now, has done it.
 
-        `cache` takes the place of `cache_home()`. Of several processes that ask at once, one builds and the others
-        wait.
+        Of several processes that ask at once, one builds and the others wait.
 
         Raises:
             UserError: the file does not fit the task (see `readers.iter_rows`), or the cache cannot be written.
@@ -138,19 +144,19 @@ class TokenStore:
             if (source.stat().st_size, source.stat().st_mtime_ns) != (before.st_size, before.st_mtime_ns):
                 raise UserError(f"{source} was changed while it was read. Start again when it is finished.")
 
-        return cached_store(description, build, cache)
+        return cached_store(description, build)
 
 
-def cached_store(description: dict, build: Callable[[Path], None], cache: str | Path | None = None) -> TokenStore:
+def cached_store(description: dict, build: Callable[[Path], None]) -> TokenStore:
     """The stored tokens of what `description` describes; `build` fills a new folder unless an earlier run, or another process just
     now, has done it.
 
-    `cache` takes the place of `cache_home()`. Of several processes that ask at once, one builds and the others wait.
+    It lies below `cache_home()`. Of several processes that ask at once, one builds and the others wait.
 
     Raises:
         UserError: the cache cannot be written, or what `build` raises.
     """
-    target = _folder_of(description, cache)
+    target = _folder_of(description)
     opened = _open_whole(target)
     if opened is not None:
         return opened
@@ -179,9 +185,9 @@ def _open_whole(target: Path) -> TokenStore | None:
         return None
 
 
-def _folder_of(description: dict, cache: str | Path | None) -> Path:
+def _folder_of(description: dict) -> Path:
     key = hashlib.sha256(json.dumps(description, sort_keys=True).encode("utf-8")).hexdigest()
-    return (Path(cache) if cache is not None else cache_home()) / "tokens" / key
+    return cache_home() / "tokens" / key
 
 
 def _describe(task: Task, split: str, source: Path, tokenizer: WordPiece, max_seq_length: int) -> dict:

@@ -19,7 +19,8 @@ import paddle
 from paddle import nn
 
 from tinybert import runtime, storage
-from tinybert.data.batches import Batch, Batches
+from tinybert.data.batches import Batch
+from tinybert.data.epochs import EpochBatches
 from tinybert.engine import checkpoint as checkpoints
 from tinybert.engine.checkpoint import Checkpoint
 from tinybert.engine.optimizers import load_optimizer_arrays, optimizer_arrays
@@ -96,7 +97,7 @@ class Loop:
         layer: nn.Layer,
         optimizer: paddle.optimizer.Optimizer,
         rate: Callable[[int], float],
-        batches: Batches,
+        batches: EpochBatches,
         callbacks: Callbacks,
         run: RunFolder,
         fingerprint: dict,

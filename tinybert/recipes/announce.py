@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tinybert import runtime, storage
-from tinybert.data.store import TokenStore
+from tinybert.data.store import Rows
 from tinybert.engine.run_folder import RunFolder
 from tinybert.models.cut import shape_words
 from tinybert.models.loading import LoadedModel
@@ -75,7 +75,7 @@ def weights_hash(source: str) -> str | None:
     return storage.sha256_of(path) if path.is_file() else None
 
 
-def record_start(run: RunFolder, resolved, stage: str, device: str, models: dict[str, dict], stores: dict[str, TokenStore]) -> None:
+def record_start(run: RunFolder, resolved, stage: str, device: str, models: dict[str, dict], stores: dict[str, Rows]) -> None:
     """Write arguments, versions, models and data hashes into run.json."""
     run.update_record(
         started=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

@@ -12,7 +12,7 @@ from tinybert import runtime
 from tinybert.data import metrics
 from tinybert.data.batches import sequential
 from tinybert.data.readers import read_split
-from tinybert.data.store import TokenStore
+from tinybert.data.store import Rows
 from tinybert.engine.processes import sum_dict, sum_over_ranks
 from tinybert.models.trace import Needs, base_of, trace
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
@@ -20,7 +20,7 @@ from tinybert.recipes.task_data import TaskData, tensors
 from tinybert.report.submission import write_submission
 
 
-def predict(model: nn.Layer, store: TokenStore, batch_size: int, head: str | None = None) -> np.ndarray:
+def predict(model: nn.Layer, store: Rows, batch_size: int, head: str | None = None) -> np.ndarray:
     """The logits of every row, `[N, C]`, in the order of the store; several processes share the rows. The model keeps its mode."""
     training = model.training
     model.eval()
@@ -34,7 +34,7 @@ def predict(model: nn.Layer, store: TokenStore, batch_size: int, head: str | Non
     return logits
 
 
-def score(model: nn.Layer, data: TaskData, stores: dict[str, TokenStore], batch_size: int) -> dict[str, float]:
+def score(model: nn.Layer, data: TaskData, stores: dict[str, Rows], batch_size: int) -> dict[str, float]:
     """The task's metrics on its evaluation splits.
 
     The first split's metrics stand under their own names; those of further splits (MNLI mismatched) carry the split's.
@@ -48,7 +48,7 @@ def score(model: nn.Layer, data: TaskData, stores: dict[str, TokenStore], batch_
     return scores
 
 
-def held_out_loss(layer: TrainedLayer, teacher: Teacher, store: TokenStore, batch_size: int) -> dict[str, float]:
+def held_out_loss(layer: TrainedLayer, teacher: Teacher, store: Rows, batch_size: int) -> dict[str, float]:
     """The objective's parts on held-out rows, dropout off, as the mean over all of them whatever the batches."""
     names = [*(part.name for part in layer.objective.parts), "loss"]
     sums = dict.fromkeys(names, 0.0)

@@ -12,8 +12,8 @@ from tinybert import runtime
 from tinybert.corpus.documents import TextCorpus, refuse_output_inside
 from tinybert.corpus.raw import tokenised
 from tinybert.corpus.shards import open_pregenerated
-from tinybert.data.batches import Store
 from tinybert.data.row_range import RowRange, without_last
+from tinybert.data.store import Rows
 from tinybert.models.loading import LoadedModel
 from tinybert.models.students import positions_of
 from tinybert.settings.resolved import GeneralSettings
@@ -28,7 +28,7 @@ class GeneralData:
 
     source: str
     length: int | None
-    read: Callable[[GeneralSettings], list[Store]]
+    read: Callable[[GeneralSettings], list[Rows]]
     identity: str = ""
 
     @classmethod
@@ -44,7 +44,7 @@ class GeneralData:
             text = TextCorpus(arguments.input_dir)
             processes = max(1, runtime.available_cores() // runtime.local_processes())
 
-            def read(settings) -> list[Store]:
+            def read(settings) -> list[Rows]:
                 corpus = TextCorpus(arguments.input_dir, split=False) if settings.sequences == "lines" else text
                 store = tokenised(corpus, tokenizer, settings.max_seq_length, sequences=settings.sequences, processes=processes)
                 if runtime.rank() == 0:

@@ -12,7 +12,7 @@ import paddle
 from tinybert import runtime
 from tinybert.data.batches import Batch
 from tinybert.data.epochs import EpochBatches
-from tinybert.data.store import TokenStore
+from tinybert.data.store import Rows, TokenStore
 from tinybert.engine import checkpoint
 from tinybert.engine.loop import Best, Callbacks, Loop, LoopSettings
 from tinybert.engine.optimizers import create_optimizer
@@ -32,7 +32,7 @@ def train_stage(
     run: RunFolder,
     layer: TrainedLayer,
     teacher: Teacher | None,
-    stores: TokenStore | Sequence[TokenStore],
+    stores: TokenStore | Sequence[Rows],
     *,
     evaluate: Callable[[int], dict[str, float]],
     better: tuple[str, str],

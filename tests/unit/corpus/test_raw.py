@@ -12,6 +12,11 @@ from tinybert.errors import UserError
 LENGTH = 32
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def corpus(tmp_path):
     write_corpus(tmp_path / "text")
@@ -23,9 +28,9 @@ def inner(store):
     return [i for row in range(len(store)) for i in store.row(row)[1:-1].tolist()]
 
 
-def test_packed_rows_hold_the_corpus_and_keep_to_one_document(corpus, tmp_path):
+def test_packed_rows_hold_the_corpus_and_keep_to_one_document(corpus):
     tokenizer = word_pieces()
-    store = tokenised(corpus, tokenizer, LENGTH, cache=tmp_path / "cache")
+    store = tokenised(corpus, tokenizer, LENGTH)
     expected = tokenizer.ids([sentence for document in corpus.documents() for sentence in document])
     assert inner(store) == [i for ids in expected for i in ids]
     assert store.lengths.max() <= LENGTH and (store.first == store.lengths).all()
@@ -36,16 +41,19 @@ def test_packed_rows_hold_the_corpus_and_keep_to_one_document(corpus, tmp_path):
     assert len(store) < 0.6 * sentences and store.lengths.mean() > 0.7 * LENGTH  # really packed
 
 
-def test_lines_are_rows_of_their_own_and_cut(corpus, tmp_path):
+def test_lines_are_rows_of_their_own_and_cut(corpus):
     tokenizer = word_pieces()
-    store = tokenised(corpus, tokenizer, 10, sequences="lines", cache=tmp_path / "cache")
+    store = tokenised(corpus, tokenizer, 10, sequences="lines")
     lines = tokenizer.ids([sentence for document in corpus.documents() for sentence in document])
     assert [store.row(i)[1:-1].tolist() for i in range(len(store))] == [ids[:8] for ids in lines]
 
 
 def test_processes_do_not_change_the_rows(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(documents, "CHUNK_CHARACTERS", 500)
-    stores = [tokenised(corpus, word_pieces(), LENGTH, processes=p, cache=tmp_path / f"cache{p}") for p in (1, 2)]
+    stores = []
+    for processes in (1, 2):
+        monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / f"cache{processes}"))
+        stores.append(tokenised(corpus, word_pieces(), LENGTH, processes=processes))
     for name in ("ids", "offsets", "first"):
         np.testing.assert_array_equal(getattr(stores[0], name), getattr(stores[1], name))
 
@@ -53,5 +61,5 @@ def test_processes_do_not_change_the_rows(corpus, tmp_path, monkeypatch):
 def test_text_without_a_word_piece_is_refused(tmp_path):
     (tmp_path / "text").write_text("\u200b\n\u200b\n")
     with pytest.raises(UserError, match="no word that becomes a word piece"):
-        tokenised(TextCorpus(tmp_path / "text"), word_pieces(), LENGTH, cache=tmp_path / "cache")
+        tokenised(TextCorpus(tmp_path / "text"), word_pieces(), LENGTH)
     assert not list((tmp_path / "cache" / "tokens").glob("[!.]*[!k]"))

@@ -17,6 +17,11 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(
 LENGTH = 12
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def word_pieces():
     return WordPiece(list(WORDS))
@@ -72,7 +77,7 @@ def test_shards_read_as_one_store_whatever_their_cut(tmp_path):
     assert (opened.epochs, opened.max_seq_len) == (2, LENGTH)
     store = opened.epoch(1)
     assert len(store) == 15 and store.labels is None
-    assert [store.row(i)[1] for i in range(15)] == [5 + i % 20 for i in range(15, 30)]
+    assert [store.tokens(np.array([i]))[1] for i in range(15)] == [5 + i % 20 for i in range(15, 30)]
     assert opened.epoch(3) is store  # epoch 3 of two is the second again
 
 
@@ -85,7 +90,7 @@ def test_batches_take_shards_as_they_take_a_store(tmp_path):
         (batch,) = batches.step(0, step)
         for place, row in enumerate(batch.rows):
             length = store.lengths[row]
-            assert batch.input_ids[place, :length].tolist() == store.row(row).tolist()
+            assert batch.input_ids[place, :length].tolist() == store.tokens(np.array([row])).tolist()
             assert not batch.input_ids[place, length:].any()
             assert batch.token_type_ids[place].sum() == length - 3
         seen += batch.rows.tolist()
@@ -162,7 +167,7 @@ def test_nothing_there_and_nothing_finished_are_told_apart(tmp_path):
 def test_published_files_become_the_same_rows(tmp_path, word_pieces):
     for number in range(2):
         write_json_epoch(tmp_path, number)
-    opened = open_pregenerated(tmp_path, word_pieces, tmp_path / "cache")
+    opened = open_pregenerated(tmp_path, word_pieces)
     assert (opened.epochs, opened.max_seq_len, opened.vocabulary_sha256) == (2, LENGTH, word_pieces.vocabulary_sha256)
     store = opened.epoch(0)
     assert store.row(3).tolist() == [2, 8, 3, 12, 3] and store.first[3] == 3
@@ -182,7 +187,7 @@ def test_published_files_become_the_same_rows(tmp_path, word_pieces):
 def test_metrics_that_lie_are_refused(tmp_path, word_pieces, metrics, message):
     write_json_epoch(tmp_path, metrics=metrics)
     with pytest.raises(UserError, match=message):
-        open_pregenerated(tmp_path, word_pieces, tmp_path / "cache")
+        open_pregenerated(tmp_path, word_pieces)
 
 
 def test_published_files_that_are_no_rows_are_refused_with_their_line(tmp_path, word_pieces):
@@ -196,7 +201,7 @@ def test_published_files_that_are_no_rows_are_refused_with_their_line(tmp_path, 
     ):
         (tmp_path / "epoch_0.json").write_text(text)
         with pytest.raises(UserError, match=message):
-            open_pregenerated(tmp_path, word_pieces, tmp_path / "cache")
+            open_pregenerated(tmp_path, word_pieces)
     (tmp_path / "epoch_0_metrics.json").unlink()
     with pytest.raises(UserError, match="num_training_examples and max_seq_len as pregenerate writes"):
-        open_pregenerated(tmp_path, word_pieces, tmp_path / "cache")
+        open_pregenerated(tmp_path, word_pieces)

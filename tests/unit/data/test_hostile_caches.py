@@ -33,10 +33,11 @@ class Payload:
 
 
 @pytest.mark.parametrize("name", ["ids.npy", "labels.npy", "offsets.npy"])
-def test_a_hostile_pickle_in_the_token_cache_is_executed(folder, word_pieces, name, tmp_path):
+def test_a_hostile_pickle_in_the_token_cache_is_executed(folder, word_pieces, name, tmp_path, monkeypatch):
     (folder / "train.tsv").write_text("sentence\tlabel\ngood film\t1\nbad film\t0\n")
     task, cache, mark = get_task("sst-2"), tmp_path / "cache", tmp_path / "executed"
-    TokenStore.build_or_open(task, folder, "train", word_pieces, 8, cache=cache)
+    monkeypatch.setenv("TINYBERT_CACHE", str(cache))
+    TokenStore.build_or_open(task, folder, "train", word_pieces, 8)
     (stored,) = (cache / "tokens").glob("[0-9a-f]*[0-9a-f]")
     np.save(stored / name, np.array([Payload(mark)], dtype=object), allow_pickle=True)
     # an attacker would also make the manifest agree
@@ -45,7 +46,7 @@ def test_a_hostile_pickle_in_the_token_cache_is_executed(folder, word_pieces, na
     (stored / storage.MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(storage.DamagedError, match="plain arrays"):
         TokenStore.open(stored)
-    rebuilt = TokenStore.build_or_open(task, folder, "train", word_pieces, 8, cache=cache)
+    rebuilt = TokenStore.build_or_open(task, folder, "train", word_pieces, 8)
     assert len(rebuilt) == 2 and not mark.exists()
 
 

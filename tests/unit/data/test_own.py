@@ -164,10 +164,11 @@ def test_ones_own_files_are_never_looked_for_elsewhere(folder, monkeypatch):
         locate(task, splits=["train"])
 
 
-def test_tokens_are_made_anew_for_other_columns_or_labels(folder, word_pieces, tmp_path):
+def test_tokens_are_made_anew_for_other_columns_or_labels(folder, word_pieces, tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
     files = {"train_csv": "text,other,label\na,b,0\nb,c,1\n"}
     built = [
-        TokenStore.build_or_open(own(folder, files, **more), "", "train", word_pieces, 16, tmp_path / "cache")
+        TokenStore.build_or_open(own(folder, files, **more), "", "train", word_pieces, 16)
         for more in ({}, {"text_a_column": "other"}, {"text_b_column": "other"}, {"labels": "1,0"}, {"quoting": "none"}, {})
     ]
     assert sum(path.is_dir() for path in (tmp_path / "cache" / "tokens").iterdir()) == 5

@@ -17,6 +17,11 @@ SST, RTE, STS = get_task("sst-2"), get_task("rte"), get_task("sts-b")
 ROWS = "sentence\tlabel\n" + "".join(f"{'good ' * (i % 7)}film\t{i % 2}\n" for i in range(50))
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def builds(monkeypatch):
     """Counts how often a store is really built."""
@@ -32,7 +37,7 @@ def builds(monkeypatch):
 
 
 def build(folder, word_pieces, task=SST, split="train", length=8):
-    return TokenStore.build_or_open(task, folder, split, word_pieces, length, cache=folder.parent / "cache")
+    return TokenStore.build_or_open(task, folder, split, word_pieces, length)
 
 
 def test_rows_labels_and_counts_are_those_of_the_file(folder, word_pieces):
@@ -55,7 +60,8 @@ def test_chunks_join_without_a_seam(folder, word_pieces, monkeypatch):
     whole = build(folder, word_pieces)
     expected = [np.array(x) for x in (whole.ids, whole.offsets, whole.first, whole.labels)]
     monkeypatch.setattr(store_module, "CHUNK_ROWS", 7)
-    pieces = TokenStore.build_or_open(SST, folder, "train", word_pieces, 8, cache=folder.parent / "other")
+    monkeypatch.setenv("TINYBERT_CACHE", str(folder.parent / "other"))
+    pieces = build(folder, word_pieces)
     for one, other in zip(expected, (pieces.ids, pieces.offsets, pieces.first, pieces.labels), strict=True):
         assert np.array_equal(one, other)
 
@@ -162,7 +168,7 @@ store._build = slow
 Path(sys.argv[1]).touch()
 while not (Path("one").exists() and Path("two").exists()):
     time.sleep(0.01)
-made = store.TokenStore.build_or_open(get_task("sst-2"), "data", "train", WordPiece.from_folder("model"), 8, cache="cache")
+made = store.TokenStore.build_or_open(get_task("sst-2"), "data", "train", WordPiece.from_folder("model"), 8)
 print(len(made), int(made.ids.sum()))
 """
 
@@ -171,7 +177,8 @@ def test_two_processes_at_once_build_once(folder, word_pieces):
     (folder / "train.tsv").write_text(ROWS)
     word_pieces.save(folder.parent / "model")
     command = [sys.executable, "-c", RACE]
-    where = {"cwd": folder.parent, "stdout": subprocess.PIPE, "text": True, "env": {"PYTHONPATH": ":".join(sys.path)}}
+    environment = {"PYTHONPATH": ":".join(sys.path), "TINYBERT_CACHE": "cache"}
+    where = {"cwd": folder.parent, "stdout": subprocess.PIPE, "text": True, "env": environment}
     processes = [subprocess.Popen([*command, name], **where) for name in ("one", "two")]
     outputs = [process.communicate(timeout=60)[0] for process in processes]
     assert outputs[0] == outputs[1] and outputs[0].startswith("50 ")

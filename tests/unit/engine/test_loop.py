@@ -12,7 +12,7 @@ import paddle
 import pytest
 from paddle import nn
 
-from tinybert.data.batches import Batches
+from tinybert.data.epochs import EpochBatches
 from tinybert.data.store import TokenStore
 from tinybert.engine import checkpoint
 from tinybert.engine.loop import Callbacks, Loop, LoopSettings
@@ -47,7 +47,7 @@ def loop(folder, *, labels=None, scores=None, accumulation=1, fingerprint=None, 
         better=("accuracy", "max"),
         save_best=kept.append,
     )
-    batches = Batches(store, 2, seed=1, accumulation=accumulation)
+    batches = EpochBatches([store], 2, seed=1, accumulation=accumulation)
     whole = LoopSettings(**{"total_steps": 8, "logging_steps": 2, "checkpoint_minutes": 1e9, **settings})
     run = RunFolder(folder, "prediction")
     made = Loop(whole, layer, optimizer, lambda step: 0.1, batches, callbacks, run, fingerprint or {"seed": 1})
@@ -94,7 +94,7 @@ def lines(folder) -> list[dict]:
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_weights_are_changed_by_a_loss_that_is_not_finite(tmp_path, bad):
     labels = np.arange(ROWS, dtype="float32")
-    batches = Batches(TokenStore.from_arrays([[2, 5, 3]] * ROWS, labels=labels), 2, seed=1)
+    batches = EpochBatches([TokenStore.from_arrays([[2, 5, 3]] * ROWS, labels=labels)], 2, seed=1)
     poisoned = int(batches.step(0, 2)[0].rows[1])  # a row of the third step
     labels[poisoned] = bad
     made, layer, _ = loop(tmp_path, labels=labels, checkpoint_steps=1)
@@ -146,7 +146,7 @@ def test_accumulated_micro_batches_differ_from_one_batch(tmp_path):
     for name, accumulation in (("one", 1), ("four", 4)):
         made, layer, _ = loop(tmp_path / name, accumulation=accumulation, total_steps=2)
         if name == "one":
-            made.batches = Batches(made.batches.store, 8, seed=1)
+            made.batches = EpochBatches([made.batches.each[0].store], 8, seed=1)
         made.run()
         weights.append(float(layer.weight))
     assert weights[0] == pytest.approx(weights[1], rel=1e-6)
