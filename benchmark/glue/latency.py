@@ -1,7 +1,7 @@
 """Size and latency of finished models, side by side in one process, as lines of `results.jsonl`.
 
-Protocol: every so-manieth row of the task's dev set (100 of them), one at a time at its own length; the models take turns on every row;
-three rounds after one that is not counted; the median.
+Protocol: 100 rows of the task's dev set, evenly from the longest to the shortest, one at a time at its own length; the models take turns on
+every row; three rounds after one that is not counted; the median.
 
     RUNS=runs/glue/CoLA
     python benchmark/glue/latency.py --task CoLA --data ~/data teacher=$RUNS/teacher/42/final student=$RUNS/two_stages/42/final
@@ -15,10 +15,9 @@ import json
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-ROWS = 100
+from benchmark.glue.results import RESULTS  # noqa: E402
 
 
 def main() -> None:
@@ -28,17 +27,16 @@ def main() -> None:
     parser.add_argument("--task", required=True)
     parser.add_argument("--data", required=True, help="folder with Glue/<TASK>/")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--results", type=Path, default=HERE / "results.jsonl")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     from tinybert import runtime
 
     runtime.prepare(threads=options.threads)
-    from tinybert.data.batches import sequential
     from tinybert.data.store import TokenStore
     from tinybert.data.tasks import get_task
     from tinybert.models.loading import load_as_it_is
     from tinybert.recipes.task_data import tensors
-    from tinybert.report.latency import side_by_side
+    from tinybert.report.latency import sampled, side_by_side
 
     task = get_task(options.task)
     loaded = {name: load_as_it_is(folder, name)[0] for name, folder in (pair.split("=", 1) for pair in options.models)}
@@ -46,7 +44,7 @@ def main() -> None:
     dev = TokenStore.build_or_open(
         task, Path(options.data) / "Glue" / task.name, task.eval_splits[0], tokenizer, 128 if task.is_pair else 64
     )
-    rows = [tensors(batch) for batch in sequential(dev, 1)][:: max(1, len(dev) // ROWS)]
+    rows = [tensors(batch) for batch in sampled(dev)]
     milliseconds = side_by_side({name: each.model for name, each in loaded.items()}, rows)
     with open(options.results, "a", encoding="utf-8") as file:
         for name, each in loaded.items():

@@ -34,7 +34,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmark.glue.results import RESULTS  # noqa: E402
+from benchmark.glue.results import RESULTS, read  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,7 @@ def expand(path: Path, runs: Path) -> Iterator[Run]:
 
 def finished(results: Path) -> set[tuple]:
     """The keys of all runs that have a line."""
-    if not results.exists():
-        return set()
-    lines = (json.loads(line) for line in results.read_text(encoding="utf-8").splitlines())
+    lines = read(results) if results.exists() else []
     return {(line["plan"], line["row"], line["task"], line["seed"]) for line in lines}
 
 

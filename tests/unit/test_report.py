@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tinybert.data.store import TokenStore
 from tinybert.data.tasks import get_task
 from tinybert.engine.run_folder import RunFolder
+from tinybert.report.latency import sampled
 from tinybert.report.plots import plot_run
 from tinybert.report.submission import write_submission
 
@@ -40,3 +42,11 @@ def test_stage_without_evaluation_cannot_be_plotted(tmp_path):
     (path,) = plot_run(tmp_path)
     assert path == tmp_path / "plots/prediction.png" and path.read_bytes().startswith(b"\x89PNG")
     assert plot_run(tmp_path / "empty") == []
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(1, 1), (7, 7), (100, 100), (101, 100), (277, 100)])
+def test_latency_is_taken_from_another_number_of_rows_or_from_short_ones_alone(rows, expected):
+    found = sampled(TokenStore.from_arrays([[1] * (1 + row) for row in range(rows)]))
+    lengths = [batch.input_ids.shape[1] for batch in found]
+    assert len({int(batch.rows[0]) for batch in found}) == len(found) == expected
+    assert lengths == sorted(lengths, reverse=True) and (lengths[0], lengths[-1]) == (rows, 1 if rows > 1 else rows)

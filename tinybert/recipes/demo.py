@@ -6,14 +6,12 @@ Its limits: one seed and few updates; it shows that everything works, `benchmark
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinybert import runtime, storage
-from tinybert.data.batches import sequential
 from tinybert.data.tasks import get_task
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
@@ -22,11 +20,9 @@ from tinybert.recipes.evaluate import score
 from tinybert.recipes.finetune import finetune
 from tinybert.recipes.task_data import TaskData, tensors
 from tinybert.recipes.task_distill import task_distill
-from tinybert.report.latency import side_by_side
+from tinybert.report.latency import sampled, side_by_side
 from tinybert.report.table import markdown_table
 from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
-
-LATENCY_SENTENCES = 100
 
 
 @dataclass(frozen=True)
@@ -103,7 +99,7 @@ def demo(arguments, given: set[str], spelled: dict[str, str]) -> None:
     figures["data"] = record["data"]
     storage.write_json(output / "report.json", figures)
     note = (
-        f"{task.name}, dev {task.metric} of the last models, seed {arguments.seed}; latency: median of {LATENCY_SENTENCES} dev rows "
+        f"{task.name}, dev {task.metric} of the last models, seed {arguments.seed}; latency: median of {figures['latency_rows']} dev rows "
         f"one at a time, models in turn, {runtime.threads()} threads. One seed and a small dev set: a difference of a few points is noise."
     )
     storage.write_file(output / "report.md", f"{table}\n\n{note}\n\nTook {figures['minutes']} minutes.\n")
@@ -137,10 +133,9 @@ def _compare(task, folders: dict[str, Path]) -> tuple[str, dict]:
     data = TaskData.find(task, _Places(), list(task.eval_splits), first.tokenizer, length)
     stores = {split: data.store(split) for split in task.eval_splits}
     dev = stores[task.eval_splits[0]]
-    step = max(1, math.ceil(len(dev) / LATENCY_SENTENCES))
-    rows = [tensors(batch) for batch in sequential(dev, 1)][::step]
+    rows = [tensors(batch) for batch in sampled(dev)]
     latency = side_by_side({name: loaded.model for name, loaded in models.items()}, rows)
-    figures: dict = {"rows": {}}
+    figures: dict = {"rows": {}, "latency_rows": len(rows)}
     lines = []
     slowest = latency["teacher"]
     for name, loaded in models.items():

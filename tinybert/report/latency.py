@@ -5,10 +5,21 @@ from __future__ import annotations
 import statistics
 import time
 
+import numpy as np
 import paddle
 from paddle import nn
 
+from tinybert.data.batches import Batch, sequential
+from tinybert.data.store import Rows
 from tinybert.models.trace import Inputs, Needs, trace
+
+SENTENCES = 100
+
+
+def sampled(store: Rows) -> list[Batch]:
+    """`SENTENCES` rows of a store, or all where it has fewer, evenly from the longest to the shortest, each a batch of its own."""
+    batches = list(sequential(store, 1))
+    return [batches[i] for i in np.linspace(0, len(batches) - 1, min(SENTENCES, len(batches))).astype(int)]
 
 
 def side_by_side(models: dict[str, nn.Layer], sentences: list[Inputs], rounds: int = 3) -> dict[str, float]:
