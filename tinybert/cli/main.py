@@ -27,7 +27,7 @@ _VERBS = {
         "turn raw text into the sequences that general distillation learns from",
         "pregenerate:PregenerateArguments", "pregenerate:pregenerate",
     ),
-    "demo": ("both of them in small, on the data that comes with the package", "DemoArguments", "demo:demo"),
+    "demo": ("fine-tune and distil in small, on the data that comes with the package", "DemoArguments", "demo:demo"),
     "augment": ("write variants of training rows (data_augmentation.py)", "augment:AugmentArguments", "augment:augment"),
     "prune": ("cut a fine-tuned model down to a student", "prune:PruneArguments", "prune:prune"),
     "convert": ("write a model in another layout, or as a program for serving", "ConvertArguments", "convert:convert"),

@@ -106,14 +106,20 @@ class Width:
 
 
 def random_dims(width: int, keep: float, seed: int) -> tuple[int, ...]:
-    """Each of `width` dimensions with probability `keep`, at least one."""
+    """Each of `width` dimensions with probability `keep`, at least one.
+
+    Source: "Marginal Utility Diminishes" (Liu et al. 2021), width compression; `rand_mask` of its code, which may draw none.
+    """
     drawn = np.random.default_rng(seed).random(width)
     chosen = np.flatnonzero(drawn < keep)
     return tuple(map(int, chosen)) if len(chosen) else (int(drawn.argmin()),)
 
 
 def uniform_dims(width: int, keep: float) -> tuple[int, ...]:
-    """Dimensions round(i / keep) for i < int(width * keep), half to even."""
+    """Dimensions round(i / keep) for i < int(width * keep), half to even.
+
+    Source: "Marginal Utility Diminishes" (Liu et al. 2021), width compression; `uniform_mask` of its code.
+    """
     return tuple(round(i / keep) for i in range(int(width * keep)))
 
 

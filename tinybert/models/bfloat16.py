@@ -6,5 +6,5 @@ import numpy as np
 
 
 def bfloat16_to_float32(array: np.ndarray) -> np.ndarray:
-    """The float32 numbers that uint16 halves stand for, exactly."""
+    """The float32 numbers that the uint16 halves of an array of any shape stand for, exactly and in that shape."""
     return (array.astype(np.uint32) << 16).view(np.float32)

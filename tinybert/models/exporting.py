@@ -40,7 +40,7 @@ def has_head(loaded: LoadedModel) -> bool:
 
 
 def write_as(folder: Path, loaded: LoadedModel, source_config: dict, layout: str) -> Proof:
-    """Write a model folder in the layout `huggingface` or `paddlenlp`, replacing an older one, read it and compare; complete or invisible.
+    """Write a model folder in the layout `huggingface` or `paddlenlp`, read it again and compare; replaces a whole folder or nothing.
 
     Raises:
         UserError: the layout cannot express the model, or the copy is not the same; nothing has been written then.

@@ -48,7 +48,7 @@ class _Served(nn.Layer):
 
 
 def write_program(folder: Path, loaded: LoadedModel) -> Proof:
-    """Write the program, in place of an older one, run it and compare; complete or invisible.
+    """Write the program, run it and compare; replaces a whole folder or nothing.
 
     Raises:
         UserError: the model has no head, or the program gives other logits; nothing has been written then.

@@ -43,6 +43,8 @@ def emd_objective(
 
     Raises:
         UserError: every part is switched off.
+
+    Source: BERT-EMD (Li et al. 2020); lxk00/BERT-EMD, bert_emd/emd_task_distill.py, for beta, theta and the older prediction loss.
     """
     parts = [Part("attn", AttentionTransportLoss(layers, weights, attention_reduction, attention_heads), beta * theta * attention)]
     if projection is not None:

@@ -18,6 +18,8 @@ class GoldLabelLoss(Loss):
     | logits `[B, 1]` of the student | float32 `[B]` scores |
 
     Relations: fine-tuning is this loss alone; with a weight 1 - alpha beside a teacher's loss it is hard-label mixing.
+
+    Source: BERT (Devlin et al. 2019), fine-tuning; beside a teacher's loss Hinton et al. 2015, section 2.
     """
 
     needs_student = Needs(logits=True)

@@ -17,6 +17,8 @@ def transport_flow(cost: np.ndarray, student: np.ndarray, teacher: np.ndarray) -
 
     Raises:
         UserError: POT is not installed.
+
+    Source: BERT-EMD (Li et al. 2020), the transport problem between layers; the solver is POT's (Flamary et al. 2021).
     """
     if not np.isfinite(cost).all():
         return np.outer(student, teacher)
@@ -47,6 +49,8 @@ def updated(weights: np.ndarray, paid: np.ndarray, rule: str = "division", tempe
     u = paid / weights is the cost of a unit; v = sum(u) / u; then v / sum(v) (`division`) or softmax(v / temperature). Cheap layers gain.
     A layer through which nothing flows, or which costs nothing, has no u: it keeps its weight and the others share the rest. (The
     published code gives it 0, and NaN a step later.)
+
+    Source: BERT-EMD (Li et al. 2020); lxk00/BERT-EMD, bert_emd/emd_task_distill.py, both rules: see `LayerWeights`.
     """
     alive = (weights > 0) & (paid > 0) & np.isfinite(paid)
     if not alive.any():

@@ -28,6 +28,8 @@ def intermediate_objective(
 
     Raises:
         UserError: every part is switched off.
+
+    Source: TinyBERT (Jiao et al. 2020), equations 7 (attention), 8 (hidden states) and 9 (embedding).
     """
     embedding = tuple(pair for pair in layer_map.hidden if pair[0] == 0)
     hidden = tuple(pair for pair in layer_map.hidden if pair[0] > 0)
@@ -65,6 +67,8 @@ def prediction_objective(
 
     Raises:
         UserError: the weight is 0, so nothing would be learnt.
+
+    Source: TinyBERT (Jiao et al. 2020), equation 10, alpha 1; mixing with gold labels as in Hinton et al. 2015, section 2.
     """
     if weight == 0:
         raise UserError("the prediction stage has nothing to learn: --prediction_weight is 0.\nGive another weight, or leave it out.")

@@ -12,6 +12,8 @@ def truncated(table: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray, flo
 
     The right singular vectors are the eigenvectors of table^T table, which is only d x d: seconds for a vocabulary, where a full
     decomposition needs a V x V matrix. Each vector's largest entry is made positive, so that signs are settled.
+
+    Source: ROSITA (Liu et al. 2021), its factorised embedding; that no other factors of rank r come closer: Eckart and Young 1936.
     """
     gram = np.zeros((table.shape[1],) * 2)
     for begin in range(0, len(table), _CHUNK):

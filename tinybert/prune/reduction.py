@@ -96,6 +96,8 @@ def pruned(loaded: LoadedModel, wanted: Shape, kept: Kept) -> tuple[LoadedModel,
     """The smaller model, and the share of the squares of the word embedding that its rank keeps (1.0 where it is not touched).
 
     Everything else (positions, token types, norms, pooler, classifier) stays; so does the order of labels.
+
+    Source: ROSITA (Liu et al. 2021); llyx97/Rosita, its pruning script.
     """
     outputs = int(loaded.config.num_labels)
     arrays = arrays_of_layers(loaded, wanted.layers)

@@ -1,4 +1,7 @@
-"""The arguments of every script and verb."""
+"""The arguments of fine-tuning and task distillation, and of the verbs with few options.
+
+Those of `augment`, `pregenerate` and `prune` stand in the modules of those names, those of `general` are defined in `general`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from tinybert.settings.distilling import (
     in_models,
 )
 from tinybert.settings.emd import EmdArguments, check_emd
-from tinybert.settings.general import GeneralDistillArguments  # noqa: F401  every script finds its arguments here
+from tinybert.settings.general import GeneralDistillArguments  # noqa: F401  scripts and verbs look for it here
 from tinybert.settings.groups import PRESET as FROM_PRESET
 from tinybert.settings.groups import (
     DataArguments,
