@@ -1,8 +1,8 @@
 """Reading a pickle as plain data: names stay names, calls become records, nothing is imported and nothing is called.
 
 Python's own unpickler is not used, not even with `find_class` closed: a few bytes make it reserve gigabytes (a memo index far beyond
-the file; CPython 3.11) or hash nested tuples for hours. Here a memo is a dictionary, keys of dictionaries are text, and whatever the
-stream asks for that data does not need is refused.
+the file; CPython 3.11) or hash nested tuples for hours. Here a memo is a dictionary, keys of dictionaries are text or numbers, and whatever
+the stream asks for that data does not need is refused.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 
 class ForbiddenError(Exception):
-    """A pickle asks for something that a file of tensors does not need."""
+    """A pickle asks for something that a file of weights does not need."""
 
 
 @dataclass(frozen=True)
@@ -31,23 +31,39 @@ class Name:
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _VALUES = {
     "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "INT", "LONG", "BINFLOAT",
-    "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING",
+    "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING",
+    "SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8",
 }  # fmt: skip
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _PUT, _GET = {"PUT", "BINPUT", "LONG_BINPUT"}, {"GET", "BINGET", "LONG_BINGET"}
 _NOTHING = {"PROTO", "FRAME"}
 
 
-class InertUnpickler:
-    """One pickle stream as lists, tuples, dictionaries, numbers, text and what `call` and `persistent` make of the rest.
+def _no_persistent(identity: object) -> object:
+    raise ForbiddenError("it names an outside object")
 
+
+def _no_build(record: object, state: object) -> None:
+    raise ForbiddenError("it sets attributes of something that is no dictionary")
+
+
+class InertUnpickler:
+    """One pickle stream as lists, tuples, dictionaries, numbers, text, bytes and what the three functions make of the rest.
+
+    names: the references that may occur at all.
     call: gets a `Name` and the tuple of arguments where the stream wants a call; returns a record, or raises ForbiddenError.
     persistent: gets a persistent id; returns a record, or raises ForbiddenError.
-    names: the references that may occur at all.
+    build: gets a record and the state that the stream gives it; changes the record, or raises ForbiddenError.
     """
 
-    def __init__(self, names: set[Name], call: Callable[[Name, tuple], object], persistent: Callable[[object], object]) -> None:
-        self.names, self.call, self.persistent = names, call, persistent
+    def __init__(
+        self,
+        names: set[Name],
+        call: Callable[[Name, tuple], object],
+        persistent: Callable[[object], object] = _no_persistent,
+        build: Callable[[object, object], None] = _no_build,
+    ) -> None:
+        self.names, self.call, self.persistent, self.build = names, call, persistent, build
 
     def load(self, stream: BinaryIO) -> object:
         """Read up to the end of one pickle.
@@ -87,9 +103,9 @@ class InertUnpickler:
         elif name == "BINPERSID":
             stack.append(self.persistent(stack.pop()))
         elif name == "BUILD":
-            stack.pop()  # attributes of a dictionary (`_metadata` of a state dict): of no use here
-            if not isinstance(stack[-1], dict):
-                raise ForbiddenError("it sets attributes of something that is no dictionary")
+            state = stack.pop()
+            if not isinstance(stack[-1], dict):  # attributes of a dictionary (`_metadata` of a state dict) are of no use here
+                self.build(stack[-1], state)
         elif name not in _NOTHING:
             self._container(name)
 
@@ -98,7 +114,9 @@ class InertUnpickler:
             module, _, name = str(argument).partition(" ")
         else:
             name, module = self.stack.pop(), self.stack.pop()
-        reference = Name(str(module), str(name))
+            if not isinstance(name, str) or not isinstance(module, str):  # the text of a nested tuple is as long as its hash
+                raise ForbiddenError("it refers to something that has no name")
+        reference = Name(module, name)
         if reference not in self.names:
             raise ForbiddenError(f"it refers to {reference}")
         self.stack.append(reference)
@@ -145,6 +163,16 @@ def fill(target: dict, pairs: list) -> dict:
             raise ForbiddenError(f"a dictionary in it has a key of type {type(key).__name__}")
         target[key] = value
     return target
+
+
+def ordered(arguments: tuple) -> dict:
+    """The dictionary that a call of `OrderedDict` stands for; its list of pairs is used up: a few bytes could ask for it ever again."""
+    if not arguments:
+        return {}
+    pairs = _expect(arguments[0], list)
+    made = fill({}, pairs)
+    pairs.clear()
+    return made
 
 
 def _pairs(items: list) -> list:

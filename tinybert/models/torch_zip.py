@@ -20,7 +20,7 @@ import numpy as np
 
 from tinybert.errors import UserError
 from tinybert.models.bfloat16 import bfloat16_to_float32
-from tinybert.models.inert_pickle import ForbiddenError, InertUnpickler, Name, fill
+from tinybert.models.inert_pickle import ForbiddenError, InertUnpickler, Name, ordered
 
 _STORAGES = {
     "DoubleStorage": np.dtype("<f8"),
@@ -110,7 +110,7 @@ def _unpickler() -> InertUnpickler:
 
 def _call(function: Name, arguments: tuple) -> object:
     if function == _ORDERED:
-        return fill({}, arguments[0] if arguments else [])
+        return ordered(arguments)
     if function == _PARAMETER:
         tensor = arguments[0]
     elif function == _TENSOR:

@@ -1,53 +1,26 @@
 """Reading weight files as NumPy arrays without executing anything that is inside them.
 
-`.pdparams` files are pickles. They are read by an unpickler that knows NumPy's array reconstruction and nothing else, so a hostile
-file is refused instead of run. Safetensors files hold no code. `pytorch_model.bin` has a reader of its own, `torch_zip`.
+`.pdparams` files are pickles. `array_pickle` takes them as plain data and makes the arrays itself, so a hostile file is refused instead of
+run. Safetensors files hold no code. `pytorch_model.bin` has a reader of its own, `torch_zip`.
 """
 
 from __future__ import annotations
 
 import json
 import pickle
-import pickletools
 import struct
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from tinybert.errors import UserError
+from tinybert.models.array_pickle import read_arrays
 from tinybert.models.bfloat16 import bfloat16_to_float32
+from tinybert.models.inert_pickle import ForbiddenError
 from tinybert.models.torch_zip import read_torch
 
-# what an ordinary .pdparams refers to; everything else is refused
-_ALLOWED = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "scalar"),
-    ("numpy.core.numeric", "_frombuffer"),
-    ("numpy._core.numeric", "_frombuffer"),
-    ("collections", "OrderedDict"),
-    ("_codecs", "encode"),
-    ("builtins", "tuple"),
-    ("__builtin__", "tuple"),
-}
 _NAME_TABLE = "StructuredToParameterName@@"
 _SLICES = "UnpackBigParamInfor@@"  # Paddle's own spelling: which entries are pieces of an array of more than a gigabyte
-_PUT = {"PUT", "BINPUT", "LONG_BINPUT"}
-
-
-class _ForbiddenError(Exception):
-    """A pickle refers to something that a file of arrays does not need."""
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> object:
-        if (module, name) not in _ALLOWED:
-            raise _ForbiddenError(f"it refers to {module}.{name}")
-        return super().find_class(module, name)
 
 
 def read_pdparams(path: str | Path) -> dict[str, np.ndarray]:
@@ -58,9 +31,8 @@ def read_pdparams(path: str | Path) -> dict[str, np.ndarray]:
     """
     try:
         with open(path, "rb") as file:
-            _check_memo(file, Path(path).stat().st_size)
-            content = _ArrayUnpickler(file, encoding="latin1").load()
-    except _ForbiddenError as error:
+            content = read_arrays(file, Path(path).stat().st_size)
+    except ForbiddenError as error:
         raise UserError(
             f"{path} is refused: {error}, which a file of weights does not need and which could execute code.\n"
             "Expected a dictionary of arrays, as paddle.save(model.state_dict(), ...) writes it."
@@ -76,20 +48,10 @@ def read_pdparams(path: str | Path) -> dict[str, np.ndarray]:
     for name, value in _joined(content, path).items():
         if name == _NAME_TABLE:
             continue
-        if isinstance(value, tuple) and len(value) == 2:  # how Paddle pickles a tensor outside a state dict: (name, array)
-            value = value[1]
         if not isinstance(value, np.ndarray):
             raise UserError(f"{path}: the entry '{name}' is a {type(value).__name__}; expected an array.")
         arrays[str(name)] = bfloat16_to_float32(value) if value.dtype == np.uint16 else value
     return arrays
-
-
-def _check_memo(file: BinaryIO, size: int) -> None:
-    # CPython 3.11 makes room for any memo index, 64 GB for six bytes; an honest index never passes the number of bytes
-    for opcode, argument, _ in pickletools.genops(file):
-        if opcode.name in _PUT and argument > size:
-            raise _ForbiddenError(f"it numbers its parts up to {argument} in {size} bytes")
-    file.seek(0)
 
 
 def _joined(content: dict, path: str | Path) -> dict:
@@ -97,12 +59,19 @@ def _joined(content: dict, path: str | Path) -> dict:
     content = dict(content)
     try:
         for name, entry in content.pop(_SLICES, {}).items():
-            pieces = [content.pop(piece) for piece in entry["slices"]]
+            pieces = [_piece(content, piece) for piece in entry["slices"]]
             content[name] = np.concatenate(pieces).reshape(entry["OriginShape"])
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"{path}: the pieces of a large array do not fit together ({reason}). Fetch the file again.") from None
     return content
+
+
+def _piece(content: dict, name: object) -> np.ndarray:
+    piece = content.pop(name) if isinstance(name, str) else name  # looking up a nested tuple may take longer than anyone waits
+    if not isinstance(piece, np.ndarray):
+        raise TypeError(f"a piece is a {type(piece).__name__}")
+    return piece
 
 
 def write_pdparams(path: str | Path, arrays: dict[str, np.ndarray]) -> None:

@@ -143,13 +143,14 @@ def test_tar_file_of_the_first_torch_is_called_damaged(tmp_path):
     [
         b"\x80\x02]r\xff\xff\xff\x7f.",  # a memo index: CPython 3.11's unpickler makes room for it
         b"\x80\x02}" + b"(" + b"K\x01K\x01\x86" + b"q\x01h\x01\x86" * 60 + b"K\x01u.",  # a nested tuple as a key: 2^60 hashes
+        b"\x80\x04" + b"K\x01K\x01\x86" + b"q\x01h\x01\x86" * 60 + b"\x8c\x01a\x93.",  # a nested tuple as a name: 2^60 letters
         b"\x80\x02ccollections\nOrderedDict\n.",
         b"\x80\x02ctorch\nFloatStorage\n)R.",
         b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}b.",
         b"\x80\x02X\x01\x00\x00\x00aQ.",
         b"\x80\x02]q\x00h\x00a.",
     ],
-    ids=["memo", "hash", "class", "storage class", "state", "persistent id", "loop"],
+    ids=["memo", "hash", "name", "class", "storage class", "state", "persistent id", "loop"],
 )
 def test_pickle_that_exhausts_the_unpickler_is_followed(tmp_path, description):
     write_zip(tmp_path / "w.bin", description)

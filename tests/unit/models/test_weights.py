@@ -9,6 +9,7 @@ import os
 import pickle
 import shutil
 import textwrap
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,45 @@ def test_bfloat16_of_paddle_comes_back_as_integers(tmp_path):
     assert_equal(read_pdparams(tmp_path / "w.pdparams"), {"w": expected})
     write_pdparams(tmp_path / "raw.pdparams", {"w": halves})
     assert_equal(read_pdparams(tmp_path / "raw.pdparams"), {"w": expected})
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+def test_array_of_another_kind_shape_or_order_is_read_wrongly(tmp_path, protocol):
+    random = np.random.default_rng(0)
+    kinds = ["bool", "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64", "float16", "float32", "float64", ">f4", ">i8"]
+    arrays = {kind: (100 * random.standard_normal((3, 5))).astype(kind) for kind in kinds}
+    square = random.standard_normal((4, 6, 2)).astype("float32")
+    arrays |= {
+        "fortran": np.asfortranarray(square),
+        "transposed": square.T,
+        "part": square[1:3, ::2],
+        "empty": square[:0],
+        "number": square[0, 0, 0],
+    }
+    (tmp_path / "w.pdparams").write_bytes(pickle.dumps(arrays, protocol=protocol))
+    assert_equal(read_pdparams(tmp_path / "w.pdparams"), arrays)
+
+
+def test_array_of_python_2_is_refused(tmp_path):
+    # as pickle.dumps({"w": numpy.array([1, 2], "<f4")}, 2) wrote it there: text in place of bytes
+    stream = (
+        b"\x80\x02}q\x00U\x01wq\x01cnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\nq\x03K\x00\x85U\x01b\x87Rq\x04"
+        b"(K\x01K\x02\x85cnumpy\ndtype\nq\x05U\x02f4K\x00K\x01\x87Rq\x06(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        b"\x89U\x08\x00\x00\x80\x3f\x00\x00\x00\x40tbs."
+    )
+    (tmp_path / "w.pdparams").write_bytes(stream)
+    assert_equal(read_pdparams(tmp_path / "w.pdparams"), {"w": np.array([1, 2], "float32")})
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.array(["a", "b"]), np.zeros(2, "i4,f4"), np.array([1, None]), np.array(["2020-01-01"], "M8[D]")],
+    ids=lambda a: str(a.dtype),
+)
+def test_array_of_something_else_than_numbers_is_taken_for_weights(tmp_path, array):
+    (tmp_path / "w.pdparams").write_bytes(pickle.dumps({"w": array}))
+    with pytest.raises(UserError, match="is refused: it holds an array of something else than numbers"):
+        read_pdparams(tmp_path / "w.pdparams")
 
 
 def test_ordered_dictionary_or_tensor_tuple_is_refused(tmp_path):
@@ -141,7 +181,52 @@ def test_pieces_that_do_not_fit_end_in_a_traceback(tmp_path, entry):
 @pytest.mark.parametrize("index", [0x7FFFFFFF, 100_000_000])
 def test_memo_index_of_a_few_bytes_fills_the_memory(tmp_path, index):
     (tmp_path / "w.pdparams").write_bytes(b"\x80\x02}r" + index.to_bytes(4, "little") + b".")
-    with pytest.raises(UserError, match="it numbers its parts up to"):
+    tracemalloc.start()
+    try:
+        assert read_pdparams(tmp_path / "w.pdparams") == {}
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+NESTED = b"K\x01K\x01\x86" + b"q\x01h\x01\x86" * 60  # ((1, 1), (1, 1)), ...: 2^60 hashes
+LARGE = b"}X\x15\0\0\0UnpackBigParamInfor@@}X\x01\0\0\0w}X\x06\0\0\0slices"
+PIECE = b"]X\x01\0\0\0a"
+
+
+@pytest.mark.parametrize(
+    ("stream", "message"),
+    [
+        (b"}(" + NESTED + b"K\x01u", "key of type tuple"),
+        (b"}" + NESTED + b"K\x01s", "key of type tuple"),
+        (b"(" + NESTED + b"K\x01d", "key of type tuple"),
+        (b"ccollections\nOrderedDict\n]]" + NESTED + b"aK\x01aa\x85R", "key of type tuple"),
+        (NESTED + b"X\x01\0\0\0a\x93", "refers to something that has no name"),
+        (LARGE + b"]" + NESTED + b"asss", "a piece is a tuple"),
+        (LARGE + PIECE + b"asssX\x01\0\0\0a" + NESTED + b"s", "a piece is a tuple"),
+        (b"}X\x01\0\0\0wcnumpy\ndtype\n" + NESTED + b"\x85Rs", "the entry 'w' is a"),
+    ],
+    ids=["key of several", "key", "key of a whole", "key of a call", "reference", "piece", "pieces", "type"],
+)
+def test_nested_tuple_of_a_few_bytes_takes_hours(tmp_path, stream, message):
+    (tmp_path / "w.pdparams").write_bytes(b"\x80\x02" + stream + b".")
+    with pytest.raises(UserError, match=message):
+        read_pdparams(tmp_path / "w.pdparams")
+
+
+def test_dictionary_that_is_asked_for_again_and_again_takes_hours(tmp_path):
+    pairs = b"(" + b"K\x01K\x02\x86" * 100_000 + b"e"
+    calls = b"(ccollections\nOrderedDict\nq\x01" + b"h\x01h\x00\x85R" * 50_000 + b"e"
+    (tmp_path / "w.pdparams").write_bytes(b"\x80\x02]]q\x00" + pairs + b"a]" + calls + b"a.")
+    with pytest.raises(UserError, match="holds a list"):
+        read_pdparams(tmp_path / "w.pdparams")
+
+
+def test_array_that_stands_under_a_thousand_names_fills_the_memory(tmp_path):
+    array = np.ones(1 << 20, "uint16")  # bfloat16 is widened, each time
+    content = {str(number): array for number in range(1000)}
+    (tmp_path / "w.pdparams").write_bytes(pickle.dumps(content, protocol=4))
+    with pytest.raises(UserError, match=r"would take 2097152000 bytes, the file has 2\d{6}\)"):
         read_pdparams(tmp_path / "w.pdparams")
 
 
