@@ -177,13 +177,25 @@ def _held_here(temporary: Path) -> bool:
     return time.time() - temporary.stat().st_mtime < 3600
 
 
+def _read_manifest(folder: Path) -> dict[str, tuple[int, str]]:
+    """The bytes and the sha256 of each file of a folder, by name.
+
+    Raises:
+        DamagedError: there is no manifest, or it says something else.
+    """
+    try:
+        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        return {name: (entry["bytes"], entry["sha256"]) for name, entry in files.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedError(f"{folder} has no readable {MANIFEST} ({type(error).__name__}: {error})") from error
+
+
 def is_complete(folder: str | Path) -> bool:
     """Whether a folder has a manifest and every file of it with the recorded size (a quick look, without hashing)."""
     folder = Path(folder)
     try:
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        return all((folder / name).stat().st_size == entry["bytes"] for name, entry in files.items())
-    except (OSError, ValueError, KeyError, TypeError):
+        return all((folder / name).stat().st_size == size for name, (size, _) in _read_manifest(folder).items())
+    except (DamagedError, OSError, ValueError):  # ValueError: a name that no file can have
         return False
 
 
@@ -194,17 +206,13 @@ def verify(folder: str | Path) -> None:
         DamagedError: the manifest or a file is missing, a size or a sha256 differs; the message names the file.
     """
     folder = Path(folder)
-    try:
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-    except (OSError, ValueError, KeyError) as error:
-        raise DamagedError(f"{folder} has no readable {MANIFEST}: {error}") from error
-    for name, entry in files.items():
+    for name, (size, sha256) in _read_manifest(folder).items():
         path = folder / name
         if not path.is_file():
             raise DamagedError(f"{folder}: the file {name} is missing")
-        if path.stat().st_size != entry["bytes"]:
-            raise DamagedError(f"{path}: {path.stat().st_size} bytes found, {entry['bytes']} expected")
-        if sha256_of(path) != entry["sha256"]:
+        if path.stat().st_size != size:
+            raise DamagedError(f"{path}: {path.stat().st_size} bytes found, {size} expected")
+        if sha256_of(path) != sha256:
             raise DamagedError(f"{path}: its sha256 differs from the manifest's")
 
 

@@ -170,7 +170,10 @@ def test_a_file_system_without_exchange_loses_both_folders(tmp_path, monkeypatch
     storage.verify(target)
 
 
-@pytest.mark.parametrize("harm", ["cut", "flip", "delete", "manifest"])
+MANIFESTS = ["{", "[]", '{"files": []}', '{"files": {"a": {"sha256": ""}}}', '{"files": {"a": {"bytes": 10}}}']
+
+
+@pytest.mark.parametrize("harm", ["cut", "flip", "delete", *MANIFESTS, pytest.param("[" * 10**5, id="deep")])
 def test_a_damaged_folder_is_taken_for_whole(tmp_path, harm):
     target = tmp_path / "state"
     with storage.new_folder(target) as temporary:
@@ -184,7 +187,7 @@ def test_a_damaged_folder_is_taken_for_whole(tmp_path, harm):
     elif harm == "delete":
         (target / "a").unlink()
     else:
-        (target / "manifest.json").write_text("{")
+        (target / "manifest.json").write_text(harm)
     with pytest.raises(storage.DamagedError, match="state"):
         storage.verify(target)
     assert storage.is_complete(target) == (harm == "flip")  # the quick look does not hash
