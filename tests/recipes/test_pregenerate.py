@@ -207,12 +207,15 @@ def test_refused_text_leaves_nothing_behind(corpus, tmp_path, content, message, 
     assert not (tmp_path / "out").exists()
 
 
-def test_rows_that_their_model_cannot_read_are_refused_before_they_are_made(corpus, tmp_path, capsys):
+@pytest.mark.parametrize(("model_type", "positions"), [("bert", 20), ("roberta", 19)])
+@pytest.mark.parametrize("name", ["config.json", "bert_config.json"])
+def test_rows_that_their_model_cannot_read_are_refused_before_they_are_made(corpus, tmp_path, capsys, model_type, positions, name):
     folder = tmp_path / "model"
-    tiny.model_folder(folder)
-    words = line(corpus, tmp_path / "out", "--bert_model", str(folder), "--max_seq_len", "21")
+    tiny.model_folder(folder, model_type)
+    (folder / "config.json").rename(folder / name)
+    words = line(corpus, tmp_path / "out", "--bert_model", str(folder), "--max_seq_len", str(positions + 1))
     assert main(words) == 2
-    assert "more than the 20 positions" in capsys.readouterr().err
+    assert f"--max_seq_len {positions + 1} is more than the {positions} positions of {folder}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

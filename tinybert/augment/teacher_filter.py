@@ -9,6 +9,7 @@ import paddle
 
 from tinybert.data.tasks import Task
 from tinybert.errors import UserError
+from tinybert.models.limits import check_positions
 from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.trace import Inputs, Needs, trace
 from tinybert.settings.augment import AugmentSettings
@@ -37,9 +38,7 @@ class TeacherFilter:
         teacher = load_classifier(
             settings.teacher_path, labels=task.labels, needs_head=True, do_lower_case=settings.do_lower_case, role="teacher"
         )
-        positions = int(teacher.config.max_position_embeddings)
-        if settings.filter_length > positions:
-            raise UserError(f"--filter_length {settings.filter_length}: the teacher has {positions} positions. Give at most so many.")
+        check_positions("teacher", teacher, settings.filter_length, "--filter_length")
         teacher.model.eval()
         return cls(teacher, settings.filter_keep, settings.filter_length, task.bounds)
 

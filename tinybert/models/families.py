@@ -50,12 +50,7 @@ def family(model_type: str) -> Family:
     Raises:
         UserError: a type that is not among `MODEL_TYPES`.
     """
-    name = _ALIASES.get(model_type.lower(), model_type.lower())
-    if name not in _CLASSES:
-        raise UserError(
-            f"model type '{model_type}' is not supported.\nExpected one of {', '.join(MODEL_TYPES)} (BERT-like encoders; MacBERT and "
-            "Chinese RoBERTa-wwm are of type bert)."
-        )
+    name = _known(model_type)
     module, config, encoder, classifier, tokenizer = _CLASSES[name]
     import importlib
 
@@ -67,9 +62,28 @@ def family(model_type: str) -> Family:
     return Family(name, getattr(configuration, config), getattr(modeling, encoder), getattr(modeling, classifier), tokenizer)
 
 
+def _known(model_type: str) -> str:
+    name = _ALIASES.get(model_type.lower(), model_type.lower())
+    if name not in _CLASSES:
+        raise UserError(
+            f"model type '{model_type}' is not supported.\nExpected one of {', '.join(MODEL_TYPES)} (BERT-like encoders; MacBERT and "
+            "Chinese RoBERTa-wwm are of type bert)."
+        )
+    return name
+
+
+def model_type_of(config: dict, source: str) -> str:
+    """The model type that a configuration file describes; imports no Paddle.
+
+    Raises:
+        UserError: none among `MODEL_TYPES`.
+    """
+    return _stated(config, source)[0]
+
+
 def family_of_config(config: dict, source: str) -> Family:
     """The family that a configuration file describes: by model_type, else by its architecture, else BERT by its keys."""
-    return _stated(config, source)[0]
+    return family(_stated(config, source)[0])
 
 
 def family_of_folder(config: dict, weights: Iterable[str], source: str) -> tuple[Family, str]:
@@ -78,8 +92,9 @@ def family_of_folder(config: dict, weights: Iterable[str], source: str) -> tuple
     Huawei's TinyBERT is published as a BERT. It is one with a ReLU before the classifier, and is told apart by its projections, which
     no BERT class has, by an architecture of that name, or by `classifier_activation`, which our own Hugging Face folders carry.
     """
-    kind, reason = _stated(config, source)
-    if kind.model_type != "bert":
+    stated, reason = _stated(config, source)
+    kind = family(stated)
+    if stated != "bert":
         return kind, reason
     projection = next((name for name in sorted(weights) if _PROJECTION.search(name)), None)
     architecture = next((name for name in _architectures(config) if "tinybert" in name.lower()), None)
@@ -100,14 +115,14 @@ def _architectures(config: dict) -> list[str]:
     return [str(name) for name in [*(names if isinstance(names, list) else []), config.get("init_class") or ""]]
 
 
-def _stated(config: dict, source: str) -> tuple[Family, str]:
+def _stated(config: dict, source: str) -> tuple[str, str]:
     if config.get("model_type"):
-        return family(str(config["model_type"])), f"model_type is {config['model_type']}"
+        return _known(str(config["model_type"])), f"model_type is {config['model_type']}"
     for architecture in _architectures(config):
         for name, (_, _, encoder, _, _) in _CLASSES.items():
             # BertModel, BertForMaskedLM, BertLMHeadModel; but ErnieGramModel is no ERNIE
             if re.match(encoder.removesuffix("Model") + r"(Model|For|LM|PreTrain|Pretrain)", architecture, re.IGNORECASE):
-                return family(name), f"its configuration names {architecture}"
+                return name, f"its configuration names {architecture}"
     if "hidden_size" in config and "num_hidden_layers" in config:
-        return family("bert"), "its configuration has no model_type and the keys of a BERT"
+        return "bert", "its configuration has no model_type and the keys of a BERT"
     raise UserError(f"{source} does not describe a BERT-like encoder: it has no model_type, hidden_size or num_hidden_layers.")

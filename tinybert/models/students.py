@@ -13,9 +13,9 @@ from tinybert.errors import UserError
 from tinybert.models.configuration import config_file, read_config
 from tinybert.models.families import family
 from tinybert.models.hub import resolve
+from tinybert.models.limits import check_positions, heads_of
 from tinybert.models.loading import LoadedModel, LoadReport, build, check_vocabulary
 from tinybert.models.outline import Outline
-from tinybert.models.trace import base_of, layers_of
 from tinybert.models.weights import has_weights
 
 
@@ -152,33 +152,3 @@ def check_fit(teacher: LoadedModel | Outline, student: LoadedModel, max_seq_leng
             "Use --attention_heads average, switch the attention loss off with --use_att False, or choose a student with "
             f"{counts[0]} heads."
         )
-
-
-def check_positions(role: str, loaded: LoadedModel | Outline, max_seq_length: int) -> None:
-    """Refuse a sequence length above what a model has position embeddings for.
-
-    Raises:
-        UserError: too few positions.
-    """
-    positions = positions_of(loaded)
-    if max_seq_length > positions:
-        raise UserError(f"--max_seq_length {max_seq_length} is more than the {positions} positions of the {role}. Use at most that.")
-
-
-def heads_of(loaded: LoadedModel | Outline) -> int:
-    """The attention heads of a model's first layer."""
-    if isinstance(loaded, Outline):
-        return int(loaded.config.num_attention_heads)
-    return int(layers_of(loaded.model)[0].self_attn.num_heads)
-
-
-def positions_of(loaded: LoadedModel | Outline) -> int:
-    """The longest sequence, in word pieces, that a model has position embeddings for."""
-    if isinstance(loaded, Outline):
-        padding = int(loaded.config.pad_token_id) + 1 if loaded.family.model_type == "roberta" else 0
-        return int(loaded.config.max_position_embeddings) - padding
-    embeddings = base_of(loaded.model).embeddings
-    positions = int(embeddings.position_embeddings.weight.shape[0])
-    if loaded.family.model_type == "roberta":
-        positions -= int(embeddings.padding_idx) + 1  # its positions are counted from behind the padding index
-    return positions

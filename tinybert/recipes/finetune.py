@@ -19,9 +19,9 @@ from tinybert.engine.precision import require
 from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
 from tinybert.models.hub import resolve as resolve_folder
+from tinybert.models.limits import check_positions
 from tinybert.models.loading import check_vocabulary, load_classifier
 from tinybert.models.saving import save_model
-from tinybert.models.students import check_positions
 from tinybert.objectives.tinybert import gold_objective
 from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start

@@ -14,8 +14,8 @@ from tinybert.corpus.raw import tokenised
 from tinybert.corpus.shards import open_pregenerated
 from tinybert.data.row_range import RowRange, without_last
 from tinybert.data.store import Rows
+from tinybert.models.limits import positions_of
 from tinybert.models.loading import LoadedModel
-from tinybert.models.students import positions_of
 from tinybert.settings.resolved import GeneralSettings
 
 

@@ -18,8 +18,8 @@ from tinybert.engine.progress import Progress
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.signals import listening
 from tinybert.errors import Interrupted, UserError
+from tinybert.models.limits import check_positions
 from tinybert.models.loading import LoadedModel, load_classifier
-from tinybert.models.students import check_positions
 from tinybert.prune.importance import FACTS, FOLDER, GradientSums, read_importance, task_loss_gradients, write_importance
 from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
 from tinybert.recipes.continuing import FREE

@@ -35,8 +35,9 @@ from tinybert.engine import run_lock
 from tinybert.engine.checkpoint import differences
 from tinybert.engine.signals import StopRequest, listening
 from tinybert.errors import Interrupted, UserError
-from tinybert.models.configuration import read_config
+from tinybert.models.configuration import config_file, read_config
 from tinybert.models.hub import resolve
+from tinybert.models.limits import check_length, positions_in
 from tinybert.report.table import markdown_table
 from tinybert.settings.pregenerate import resolve_pregenerate
 
@@ -124,9 +125,9 @@ def _tokenizer(arguments) -> WordPiece:
 def _check_positions(model: str, max_seq_len: int) -> None:
     """Refuse rows that this model could not read; a vocabulary alone says nothing about it."""
     folder = Path(model).expanduser()
-    positions = read_config(folder).get("max_position_embeddings") if (folder / "config.json").is_file() else None
-    if isinstance(positions, int) and max_seq_len > positions:
-        raise UserError(f"--max_seq_len {max_seq_len} is more than the {positions} positions of {model}. Use at most that.")
+    positions = positions_in(read_config(folder)) if config_file(folder) is not None else None
+    if positions is not None:
+        check_length("--max_seq_len", max_seq_len, positions, model)
 
 
 # === The output folder ===

@@ -21,9 +21,10 @@ from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
 from tinybert.knowledge.selection import Selection
 from tinybert.models.cut import shape_words
+from tinybert.models.limits import check_positions
 from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.saving import save_model
-from tinybert.models.students import check_fit, check_positions
+from tinybert.models.students import check_fit
 from tinybert.models.trace import Needs
 from tinybert.objectives.layer_weights import check_solver
 from tinybert.objectives.trained_layer import TrainedLayer

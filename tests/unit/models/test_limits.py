@@ -1,0 +1,47 @@
+"""How long a row a model can read, whoever asks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.tiny import SHAPE, loaded, model_folder
+from tinybert.models.configuration import read_config
+from tinybert.models.limits import positions_in, positions_of
+from tinybert.models.masked_lm import MaskedLM
+from tinybert.models.outline import outline_of
+
+
+@pytest.mark.parametrize(("model_type", "positions"), [("bert", 20), ("tinybert", 20), ("ernie", 20), ("roberta", 19)])
+def test_one_way_of_asking_gives_more_positions_than_another(tmp_path, model_type, positions):
+    model_folder(tmp_path / "model", model_type)
+    known = loaded(model_type)
+    found = [
+        positions_of(known),
+        positions_of(outline_of(str(tmp_path / "model"), None, "model")),
+        positions_in(read_config(tmp_path / "model")),
+        MaskedLM(known, {}, "").positions,
+    ]
+    assert found == [positions] * 4
+
+
+@pytest.mark.parametrize(
+    ("config", "positions"),
+    [
+        ({**SHAPE, "architectures": ["RobertaForMaskedLM"], "pad_token_id": 1}, 18),
+        ({**SHAPE, "model_type": "roberta", "pad_token_id": None}, 19),
+        ({**SHAPE, "model_type": "electra"}, 20),
+        ({"max_position_embeddings": 20}, 20),
+        ({"max_position_embeddings": "20"}, None),
+        ({}, None),
+    ],
+)
+def test_a_configuration_that_says_little_ends_in_a_traceback(config, positions):
+    assert positions_in(config) == positions
+
+
+def test_pregeneration_loads_paddle():
+    code = "import sys, tinybert.recipes.pregenerate; sys.exit('paddle' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

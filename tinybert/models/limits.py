@@ -1,0 +1,68 @@
+"""How much a model can take: positions of a row, attention heads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tinybert.errors import UserError
+from tinybert.models.families import model_type_of
+from tinybert.models.outline import Outline
+
+if TYPE_CHECKING:
+    from tinybert.models.loading import LoadedModel
+
+
+def positions_of(loaded: LoadedModel | Outline) -> int:
+    """The longest sequence, in word pieces, that a model has position embeddings for."""
+    if isinstance(loaded, Outline):
+        rows = loaded.config.max_position_embeddings
+    else:
+        from tinybert.models.trace import base_of  # imports Paddle, which pregeneration does without
+
+        rows = base_of(loaded.model).embeddings.position_embeddings.weight.shape[0]
+    return _without_padding(loaded.family.model_type, int(rows), loaded.config.pad_token_id)
+
+
+def positions_in(config: dict) -> int | None:
+    """The same by what a configuration file says, `read_config`; None where it does not tell. Imports no Paddle."""
+    positions = config.get("max_position_embeddings")
+    if not isinstance(positions, int):
+        return None
+    try:
+        kind = model_type_of(config, "config.json")
+    except UserError:  # of a model of another kind the vocabulary may still be of use
+        return positions
+    return _without_padding(kind, positions, config.get("pad_token_id"))
+
+
+def _without_padding(model_type: str, positions: int, padding: object) -> int:
+    # RoBERTa's positions are counted from behind the padding index
+    return positions - (padding if isinstance(padding, int) else 0) - 1 if model_type == "roberta" else positions
+
+
+def check_positions(role: str, loaded: LoadedModel | Outline, length: int, option: str = "--max_seq_length") -> None:
+    """Refuse a sequence length, which `option` gives, above what a model has position embeddings for.
+
+    Raises:
+        UserError: too few positions.
+    """
+    check_length(option, length, positions_of(loaded), f"the {role}")
+
+
+def check_length(option: str, length: int, positions: int, owner: str) -> None:
+    """Refuse a sequence length above the positions of its owner.
+
+    Raises:
+        UserError: names the option and the positions.
+    """
+    if length > positions:
+        raise UserError(f"{option} {length} is more than the {positions} positions of {owner}. Use at most that.")
+
+
+def heads_of(loaded: LoadedModel | Outline) -> int:
+    """The attention heads of a model's first layer."""
+    if isinstance(loaded, Outline):
+        return int(loaded.config.num_attention_heads)
+    from tinybert.models.trace import layers_of
+
+    return int(layers_of(loaded.model)[0].self_attn.num_heads)
