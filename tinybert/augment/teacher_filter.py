@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import paddle
 
+from tinybert.data.batches import sequential
+from tinybert.data.layout import Flat, bert_rows
+from tinybert.data.store import TokenStore
 from tinybert.data.tasks import Task
 from tinybert.errors import UserError
 from tinybert.models.limits import check_positions
@@ -62,33 +65,15 @@ class TeacherFilter:
         return own >= self.keep * own[0]
 
     def _outputs(self, rows: list[tuple[str, ...]]) -> np.ndarray:
+        """What the teacher says of rows of texts, `[N, C]`; they are cut, laid out and batched as for training and evaluation."""
         tokenizer = self.teacher.tokenizer
-        encoded = []
-        sides = [tokenizer.ids([row[i] for row in rows]) for i in range(len(rows[0]))]
-        for texts in zip(*sides, strict=True):
-            room = self.length - 1 - len(texts)
-            parts = [list(ids) for ids in texts]
-            while sum(map(len, parts)) > room:  # the longer one loses its last piece
-                max(parts, key=len).pop()
-            ids, segments = [tokenizer.cls_id], [0]
-            for side, part in enumerate(parts):
-                ids += [*part, tokenizer.sep_id]
-                segments += [side] * (len(part) + 1)
-            encoded.append((ids, segments))
-        outputs: list[np.ndarray] = [None] * len(rows)
-        order = sorted(range(len(rows)), key=lambda i: len(encoded[i][0]))
-        for begin in range(0, len(order), BATCH):
-            part = order[begin : begin + BATCH]
-            width = len(encoded[part[-1]][0])
-            ids, segments = np.full((len(part), width), tokenizer.pad_id, np.int64), np.zeros((len(part), width), np.int64)
-            mask = np.zeros((len(part), width), np.float32)
-            for line, i in enumerate(part):
-                size = len(encoded[i][0])
-                ids[line, :size], segments[line, :size] = encoded[i]
-                mask[line, :size] = 1
-            with paddle.no_grad():
-                inputs = Inputs(paddle.to_tensor(ids), paddle.to_tensor(segments), paddle.to_tensor(mask))
-                logits = trace(self.teacher.model, inputs, Needs(logits=True)).logits.astype("float32").numpy()
-            for i, values in zip(part, logits, strict=True):
-                outputs[i] = values
-        return np.stack(outputs)
+        sides = [Flat.of(tokenizer.ids(list(texts))) for texts in zip(*rows, strict=True)]
+        flat, first, _ = bert_rows(sides[0], sides[1] if len(sides) > 1 else None, self.length, tokenizer.cls_id, tokenizer.sep_id)
+        offsets = np.append(flat.starts, len(flat.values))
+        store = TokenStore.from_arrays(ids=flat.values, offsets=offsets, first=first, pad_id=tokenizer.pad_id)
+        outputs = np.zeros((len(store), self.teacher.config.num_labels), np.float32)
+        with paddle.no_grad():
+            for batch in sequential(store, BATCH):
+                inputs = Inputs(*map(paddle.to_tensor, (batch.input_ids, batch.token_type_ids, batch.attention_mask)))
+                outputs[batch.rows] = trace(self.teacher.model, inputs, Needs(logits=True)).logits.astype("float32").numpy()
+        return outputs

@@ -4,11 +4,38 @@ from __future__ import annotations
 
 import types
 
+import numpy as np
 import pytest
 
-from tests.tiny import WORDS, model_folder
+from tests.tiny import WORDS, loaded, model_folder
 from tinybert.augment.teacher_filter import TeacherFilter
+from tinybert.data.store import TokenStore
+from tinybert.data.tasks import get_task
 from tinybert.errors import UserError
+from tinybert.recipes.evaluate import predict
+
+LENGTH = 12
+PIECES = WORDS[5:]
+
+
+def text(count: int, begin: int) -> str:
+    return " ".join(PIECES[(begin + i) % len(PIECES)] for i in range(count))
+
+
+@pytest.mark.parametrize("task", ["RTE", "SST-2"])
+def test_rows_are_cut_or_laid_out_as_the_teacher_never_saw_them(tmp_path, task):
+    lengths = [(3, 2), (6, 6), (5, 5), (7, 4), (4, 9), (12, 12), (0, 14), (1, 1)]  # equal long texts lose from the second
+    rows = [(text(a, i), text(b, 3 * i + 1)) for i, (a, b) in enumerate(lengths)]
+    if task == "RTE":
+        lines = ["index\tsentence1\tsentence2\tlabel", *(f"{i}\t{a}\t{b}\tentailment" for i, (a, b) in enumerate(rows))]
+    else:
+        rows = [(f"{a} {b}".strip(),) for a, b in rows]
+        lines = ["sentence\tlabel", *(f"{a}\t1" for (a,) in rows)]
+    (tmp_path / "dev.tsv").write_text("\n".join(lines) + "\n")
+    teacher = loaded()
+    store = TokenStore.build_or_open(get_task(task), tmp_path, "dev", teacher.tokenizer, LENGTH, cache=tmp_path / "cache")
+    found = TeacherFilter(teacher, 0.5, LENGTH, None)._outputs(rows)
+    np.testing.assert_allclose(found, predict(teacher.model, store, 4), rtol=1e-4, atol=1e-5)
 
 
 def test_rows_beyond_the_positions_of_a_roberta_are_given_to_it(tmp_path):
@@ -19,4 +46,4 @@ def test_rows_beyond_the_positions_of_a_roberta_are_given_to_it(tmp_path):
         TeacherFilter.load(settings, task)
     settings.filter_length = 19
     teacher = TeacherFilter.load(settings, task)
-    assert teacher._outputs([(" ".join(WORDS[5:]),)]).shape == (1, 2)
+    assert teacher._outputs([(text(40, 0),)]).shape == (1, 2)
