@@ -11,7 +11,7 @@ from pathlib import Path
 from tinybert.errors import UserError
 from tinybert.settings.applies import DATA_DIR_WINS
 from tinybert.settings.groups import PRESET as FROM_PRESET
-from tinybert.settings.groups import Actions, DeviceArguments, RowArguments, in_data, in_run
+from tinybert.settings.groups import Actions, DeviceArguments, RowArguments, in_data, in_run, threads_option
 from tinybert.settings.options import flag, options_of
 from tinybert.settings.own_files import check_own_files
 from tinybert.settings.preset import PerTask, Preset
@@ -23,6 +23,7 @@ in_filter = partial(flag, group="filter")
 # behaviours of the published scripts that are not the sound choice
 in_conventions = partial(flag, group="published differences", unset=FROM_PRESET)
 STAGE = "augmentation"
+THREADS = 1  # of each process; float32 sums depend on them, so they are not left to the machine
 MOST_WORKERS = 4  # a process holds a model: more are started on demand only
 
 
@@ -91,6 +92,7 @@ class AugmentArguments(DeviceArguments, RowArguments):
     output_dir: Path | None = in_run(None, help="the folder of the run's record, summary and state", unset="runs/augmentation/<TASK>")
     overwrite_output_dir: bool = in_run(False, help="start afresh: replace the output file and an earlier run's state")
     resume: bool = in_run(False, help="go on where a stopped run was")
+    threads: int | None = threads_option(f"{THREADS}; candidates depend on it", "each process")
     num_workers: int | None = in_run(
         None,
         help="processes that share the work; the result does not depend on it",
@@ -183,7 +185,7 @@ def resolve_augment(arguments: AugmentArguments, given: set[str], task_name: str
         else:
             values[name], sources[name] = options[name].default, "default"
     if values["threads"] is None:
-        values["threads"] = 1  # of each process; sums depend on it, so it is not left to the machine
+        values["threads"] = THREADS
     reasons = dict.fromkeys(_FILTER, "--filter none asks no teacher") if arguments.filter == "none" else {}
     if single_sentence:
         reasons["pairs"] = "the rows hold one text"
@@ -201,4 +203,4 @@ def workers(arguments: AugmentArguments, cores: int, on_cpu: bool, processes: in
     """How many processes this one starts; `processes` are those that the launcher started."""
     if arguments.num_workers is not None:
         return arguments.num_workers
-    return max(1, min(MOST_WORKERS, cores // (arguments.threads or 1))) if on_cpu and processes == 1 else 1
+    return max(1, min(MOST_WORKERS, cores // (arguments.threads or THREADS))) if on_cpu and processes == 1 else 1

@@ -171,6 +171,11 @@ class OptimisationArguments(Arguments):
     seed: int = in_optimisation(42, help="seed of sampling, dropout and fresh weights", at_least=0)
 
 
+def threads_option(unset: str = "all available cores", owner: str = "this process") -> int | None:
+    """`--threads` of every script; they differ in what stands for None."""
+    return in_run(None, help=f"CPU threads of {owner}", unset=unset, at_least=1, at_most=1024)
+
+
 @dataclass(kw_only=True)
 class DeviceArguments(Arguments):
     """What computes."""
@@ -181,7 +186,7 @@ class DeviceArguments(Arguments):
         alias=(Alias("no_cuda", f"{THREE}, {HF}", means="cpu"),),
         metavar="auto|cpu|gpu[:i]|xpu[:i]",
     )
-    threads: int | None = in_run(None, help="CPU threads of this process", unset="all available cores", at_least=1, at_most=1024)
+    threads: int | None = threads_option()
 
     def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
         """Refuse a device that cannot exist."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tinybert.errors import UserError
 from tinybert.settings.dialects import MUD
-from tinybert.settings.groups import in_run
+from tinybert.settings.groups import in_run, threads_option
 from tinybert.settings.options import Alias, Arguments, flag
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class PruneArguments(KeptArguments):
         False, help="write into a sub-folder of output_dir named by the shape, such as a2_l6_f768_e128, as ROSITA's script does"
     )
     overwrite_output_dir: bool = in_run(False, help="replace an earlier model in output_dir")
-    threads: int | None = in_run(None, help="CPU threads of this process", unset="all available cores", at_least=1)
+    threads: int | None = threads_option()
 
     def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
         """Refuse a malformed choice of layers."""

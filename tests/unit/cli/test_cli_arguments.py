@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import pytest
 
+from tinybert.cli.flags_page import SCRIPTS
 from tinybert.cli.parser import parse
 from tinybert.errors import UserError
 from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
+from tinybert.settings.augment import AugmentArguments, resolve_augment
 from tinybert.settings.groups import Actions, actions
+from tinybert.settings.options import options_of
 from tinybert.settings.stages import infer_stage
 
 PADDLE = "--task_name SST-2 --output_dir out --teacher_path T --student_model_name_or_path S"
@@ -287,3 +291,14 @@ def test_devices(device):
 
 def test_no_cuda_means_cpu():
     assert distill(f"{HUAWEI} --no_cuda").arguments.device == "cpu"
+
+
+def test_threads_of_one_script_have_other_bounds_or_another_default_than_it_says():
+    found = {script: options_of(arguments_class).get("threads") for script, arguments_class in SCRIPTS.items()}
+    options = {script: option for script, option in found.items() if option is not None}
+    assert {option.expected for option in options.values()} == {"a whole number at least 1 and at most 1024"}
+    said = {script: option.default_words for script, option in options.items()}
+    augmenting = said.pop("data_augmentation.py")
+    assert set(said.values()) == {"all available cores"} and len(said) >= 5
+    arguments = AugmentArguments(pretrained_bert_model="b", glove_embs=Path("g"), task_name="SST-2")
+    assert augmenting.split(";")[0] == str(resolve_augment(arguments, set(), "sst2", True)["augmentation"].threads) == "1"
