@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,8 @@ from tinybert.models.configuration import read_config
 from tinybert.models.limits import positions_in, positions_of
 from tinybert.models.masked_lm import MaskedLM
 from tinybert.models.outline import outline_of
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize(("model_type", "positions"), [("bert", 20), ("tinybert", 20), ("ernie", 20), ("roberta", 19)])
@@ -44,4 +47,4 @@ def test_a_configuration_that_says_little_ends_in_a_traceback(config, positions)
 
 def test_pregeneration_loads_paddle():
     code = "import sys, tinybert.recipes.pregenerate; sys.exit('paddle' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
