@@ -17,7 +17,7 @@ import os
 import platform
 import sys
 import warnings
-import zlib  # noqa: F401  Paddle 2.6 exports its own zlib: Python's must be loaded first, or later C extensions crash
+import zlib  # Paddle 2.6 exports its own zlib: Python's must be loaded first, or later C extensions crash
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
