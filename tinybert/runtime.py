@@ -4,6 +4,7 @@
 
 * threads: Paddle's CPU kernels use one thread unless told otherwise; matrix products gain 1.6x with two.
 * `FLAGS_use_stride_kernel=0`: with strided views on (the default), every transposed tensor costs a copy later; 1.3x on a training step.
+  `FLAGS_use_stride_kernel=1` in the environment leaves them on.
 * glibc's allocator hands large blocks back to the system at every free and faults them in again at every step; keeping them gains
   1.05x to 1.2x for some resident memory. `TINYBERT_KEEP_MEMORY=0` switches it off.
 * the MKL inside Paddle's wheel takes its slowest code path on processors that are not Intel's: telling it what the processor can do made
@@ -19,7 +20,9 @@ import sys
 import warnings
 import zlib  # Paddle 2.6 exports its own zlib: Python's must be loaded first, or later C extensions crash
 
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -2, -3, -4
+_STRIDED_VIEWS = "FLAGS_use_stride_kernel"
+_TRUE = ("1", "t", "true", "y", "yes")  # as Paddle reads a flag
 
 
 def local_processes() -> int:
@@ -48,7 +51,7 @@ def prepare(threads: int | None = None, as_installed: bool = False) -> int:
     """
     if not as_installed:
         os.environ["OMP_NUM_THREADS"] = "1"  # Paddle warns about any other value when it loads; the threads are set below
-        os.environ.setdefault("FLAGS_use_stride_kernel", "0")
+        os.environ.setdefault(_STRIDED_VIEWS, "0")
         if os.environ.get("TINYBERT_KEEP_MEMORY", "1") != "0":
             _keep_memory()
         _choose_mkl_path()
@@ -58,7 +61,7 @@ def prepare(threads: int | None = None, as_installed: bool = False) -> int:
     import paddle
 
     if not as_installed:
-        paddle.set_flags({"FLAGS_use_stride_kernel": False})
+        paddle.set_flags({_STRIDED_VIEWS: os.environ[_STRIDED_VIEWS].lower() in _TRUE})  # again, for a Paddle that was loaded before
         set_threads(threads or max(1, available_cores() // local_processes()))
     return _threads
 
@@ -68,7 +71,9 @@ def _keep_memory() -> None:
     if platform.libc_ver()[0] != "glibc":
         return
     mallopt = ctypes.CDLL(None).mallopt
-    mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+    # older versions refuse a threshold above 32 MB; the other two calls alone would fix it at 128 KB, so nothing is mapped there at all
+    if not mallopt(_M_MMAP_THRESHOLD, 1 << 30):
+        mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     mallopt(_M_TOP_PAD, 256 << 20)
 
