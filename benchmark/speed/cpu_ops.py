@@ -60,9 +60,9 @@ def main() -> None:
     x, scores = paddle.randn([rows, width, hidden]), paddle.randn([rows, HEADS, width, width])
     pull, pull_scores = paddle.randn(x.shape), paddle.randn(scores.shape)
     mask = paddle.zeros([rows, 1, 1, width])
-    written_out = cpu_ops.expanded_mask(mask, HEADS)
+    written_out = cpu_ops.written_out(mask, scores.shape)
     x.stop_gradient = scores.stop_gradient = False
-    norm = nn.LayerNorm(hidden)
+    norm, dense, pull_wide = nn.LayerNorm(hidden), nn.Linear(hidden, 4 * hidden), paddle.randn([rows, width, 4 * hidden])
     pairs = {
         "dropout of the attention weights": (
             lambda: cpu_ops.dropout(scores, 0.1, True).backward(pull_scores),
@@ -73,6 +73,10 @@ def main() -> None:
             lambda: F.dropout(x, 0.1, training=True).backward(pull),
         ),
         "layer normalisation": (lambda: cpu_ops.normalise(norm, x).backward(pull), lambda: norm(x).backward(pull)),
+        "linear layer to four times the width": (
+            lambda: cpu_ops.linear(dense, x).backward(pull_wide),
+            lambda: dense(x).backward(pull_wide),
+        ),
         "adding the mask": (lambda: (scores + written_out).backward(pull_scores), lambda: (scores + mask).backward(pull_scores)),
     }
     shape = {"hidden_size": hidden, "num_hidden_layers": 3, "num_attention_heads": HEADS, "intermediate_size": 4 * hidden}

@@ -83,7 +83,9 @@ def create_optimizer(
         return BertAdam(0.0, parameters, decayed, weight_decay=weight_decay, epsilon=epsilon, max_norm=max_grad_norm)
     clip = None
     if max_grad_norm:
-        clip = nn.ClipGradByGlobalNorm(max_grad_norm) if grad_clip == "global" else nn.ClipGradByNorm(max_grad_norm)
+        # auto_skip_clip: below the limit nothing is multiplied by one
+        whole = nn.ClipGradByGlobalNorm(max_grad_norm, auto_skip_clip=True)
+        clip = whole if grad_clip == "global" else nn.ClipGradByNorm(max_grad_norm)
     common = {"learning_rate": 0.0, "parameters": parameters, "weight_decay": weight_decay, "epsilon": epsilon, "grad_clip": clip}
     if name == "adam":
         return paddle.optimizer.Adam(**common)

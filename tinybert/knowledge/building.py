@@ -193,4 +193,4 @@ def _build_shards(
 def _tensors(store: TokenStore, rows: np.ndarray) -> Inputs:
     batch = assemble(store, rows, int(store.lengths[rows].max()), {})
     arrays = (batch.input_ids, batch.token_type_ids, batch.attention_mask)
-    return Inputs(*(paddle.to_tensor(array) for array in arrays), share=batch.share, rows=rows)
+    return Inputs(*(paddle.to_tensor(array) for array in arrays), share=batch.share, rows=rows, padded=not batch.attention_mask.all())

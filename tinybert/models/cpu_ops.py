@@ -1,8 +1,8 @@
-"""Dropout, layer normalisation and the attention mask for the CPU, where Paddle's own kernels cost as much as the products around them.
+"""Dropout, layer normalisation, biases and broadcasting for the CPU, where Paddle's own kernels cost as much as the products around them.
 
 Same mathematics, same gradients; used for float32 tensors on the CPU alone, Paddle's kernels are used everywhere else. Paddle's dropout
-draws one Mersenne twister number an element; the gradient of its layer normalisation and its broadcast addition run element by element.
-`benchmark/speed/cpu_ops.py` measures each against ours. `TINYBERT_CPU_OPS=0` switches them off.
+draws one Mersenne twister number an element; the gradients of its layer normalisation and of a bias, and what it broadcasts, run element
+by element. `benchmark/speed/cpu_ops.py` measures each against ours. `TINYBERT_CPU_OPS=0` switches them off.
 """
 
 from __future__ import annotations
@@ -107,9 +107,29 @@ def _unfrozen(parameter: Tensor) -> Tensor:
     return twin
 
 
-def expanded_mask(mask: Tensor, heads: int) -> Tensor:
-    """An additive mask `[B, 1, 1, T]` as it is, or on the CPU written out to `[B, h, T, T]`, once for all layers."""
-    if not applies(mask):
-        return mask
-    rows, width = mask.shape[0], mask.shape[-1]
-    return mask.expand([rows, heads, width, width]).contiguous()
+class _AddBias(PyLayer):
+    """x + bias; the bias's gradient, a sum over rows, is a matrix product with a vector of ones."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, bias: Tensor) -> Tensor:
+        return x + bias
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        rows = gradient.reshape([-1, gradient.shape[-1]])
+        return gradient, paddle.matmul(paddle.ones([1, rows.shape[0]]), rows).reshape([-1])
+
+
+def linear(module: nn.Linear, x: Tensor) -> Tensor:
+    """`[..., d]` through a linear layer with or without bias, `[..., D]`."""
+    bias = module.bias
+    learns = bias is not None and not bias.stop_gradient and paddle.is_grad_enabled()
+    plain = type(module) is nn.Linear and not module._forward_pre_hooks and not module._forward_post_hooks
+    if learns and plain and applies(x):
+        return _AddBias.apply(paddle.matmul(x, module.weight), bias)
+    return module(x)
+
+
+def written_out(x: Tensor, shape: list[int]) -> Tensor:
+    """What broadcasts to `shape` as it is, or on the CPU written out in full: there broadcasting walks element by element."""
+    return x.expand(shape).contiguous() if applies(x) else x

@@ -7,6 +7,7 @@ import paddle
 from paddle import Tensor, nn
 
 from tinybert.errors import UserError
+from tinybert.models import cpu_ops
 
 
 class Projection(nn.Layer):
@@ -42,9 +43,9 @@ class Projection(nn.Layer):
     def forward(self, entry: int, hidden: Tensor) -> Tensor:
         """Project the hidden states of one entry, `[..., d] -> [..., D]`."""
         if self.mode == "shared":
-            return self.fit_dense(hidden)
+            return cpu_ops.linear(self.fit_dense, hidden)
         if self.mode == "per_layer":
-            return self.fit_denses[entry](hidden)
+            return cpu_ops.linear(self.fit_denses[entry], hidden)
         return hidden
 
     def arrays(self) -> dict[str, np.ndarray]:

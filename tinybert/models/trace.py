@@ -97,7 +97,7 @@ class Inputs:
 
     labels: int64 `[B]`, float32 `[B]` (regression) or None. share: this micro-batch's part of the whole optimizer step, counted in
     rows, real tokens and token pairs; objectives multiply their local means by it. rows: int64 `[B]`, where the rows stand in their token
-    store; None where they are from none.
+    store; None where they are from none. padded: whether any position is padding; nothing is masked where none is.
     """
 
     input_ids: Tensor
@@ -106,6 +106,7 @@ class Inputs:
     labels: Tensor | None = None
     share: dict[str, float] = field(default_factory=lambda: {"rows": 1.0, "tokens": 1.0, "token_pairs": 1.0})
     rows: np.ndarray | None = None
+    padded: bool = True
 
 
 def base_of(model: nn.Layer) -> nn.Layer:
@@ -136,8 +137,7 @@ def trace(model: nn.Layer, inputs: Inputs, needs: Needs, head: str | None = None
     x = _embed(embeddings, input_ids=inputs.input_ids, token_type_ids=segments)
     if 0 in needs.hidden:
         result.hidden[0] = x
-    mask = ((1.0 - inputs.attention_mask) * MASK_VALUE).unsqueeze([1, 2]).astype(x.dtype)
-    mask = cpu_ops.expanded_mask(mask, max(layer.self_attn.num_heads for layer in layers))
+    mask = _additive_mask(inputs, max(layer.self_attn.num_heads for layer in layers), x.dtype) if inputs.padded else None
     full = needs.full_layers(len(layers))
     for i, layer in enumerate(layers):
         finish = i < full
@@ -163,6 +163,13 @@ def _embed(embeddings: nn.Layer, **inputs: Tensor | None) -> Tensor:
     return cpu_ops.dropout(x, last.p, training)
 
 
+def _additive_mask(inputs: Inputs, heads: int, dtype: paddle.dtype) -> Tensor:
+    """`[B, 1, 1, T]` or on the CPU `[B, h, T, T]`, once for all layers: 0 for a real key, `MASK_VALUE` for a padded one."""
+    mask = ((1.0 - inputs.attention_mask) * MASK_VALUE).unsqueeze([1, 2]).astype(dtype)
+    rows, width = inputs.attention_mask.shape
+    return cpu_ops.written_out(mask, [rows, heads, width, width])
+
+
 def _at(x: Tensor, positions: Tensor) -> Tensor:
     """`[B, T, D]` at one position a row, `[B, 1, D]`."""
     batch, width, hidden = x.shape
@@ -170,7 +177,7 @@ def _at(x: Tensor, positions: Tensor) -> Tensor:
 
 
 def _run_layer(
-    layer: nn.Layer, x: Tensor, mask: Tensor, index: int, needs: Needs, result: EncoderTrace, finish: bool, rows: Tensor | None
+    layer: nn.Layer, x: Tensor, mask: Tensor | None, index: int, needs: Needs, result: EncoderTrace, finish: bool, rows: Tensor | None
 ) -> Tensor | None:
     """One post-norm encoder layer `[B, T, D] -> [B, T, D]`, in the order of operations of `paddle.nn.TransformerEncoderLayer`.
 
@@ -179,19 +186,17 @@ def _run_layer(
     """
     attention = layer.self_attn
     rows = x if rows is None else rows
-    query = _split_heads(attention.q_proj(rows), attention)
-    key = _split_heads(attention.k_proj(x), attention)
+    query = _split_heads(cpu_ops.linear(attention.q_proj, rows), attention)
+    key = _split_heads(cpu_ops.linear(attention.k_proj, x), attention)
     if index in needs.qkv:
         result.query[index], result.key[index] = query, key
     if finish or index in needs.scores:
-        heads = attention.num_heads  # a pruned layer may have fewer than the mask was written out for
-        mask = mask if mask.shape[1] in (1, heads) else mask[:, :heads]
-        mask = mask if mask.shape[2] in (1, rows.shape[1]) else mask[:, :, : rows.shape[1]]  # its rows are all alike
-        scores = paddle.matmul(query * attention.head_dim**-0.5, key, transpose_y=True) + mask
+        scores = paddle.matmul(query * attention.head_dim**-0.5, key, transpose_y=True)
+        scores = scores if mask is None else scores + _cut(mask, attention.num_heads, rows.shape[1])
     if index in needs.scores:
         result.scores[index] = scores
     if finish or index in needs.qkv:
-        value = _split_heads(attention.v_proj(x), attention)
+        value = _split_heads(cpu_ops.linear(attention.v_proj, x), attention)
     if index in needs.qkv:
         result.value[index] = value
     if not finish:
@@ -199,9 +204,15 @@ def _run_layer(
     weights = cpu_ops.dropout(F.softmax(scores), attention.dropout, attention.training)
     context = paddle.matmul(weights, value).transpose([0, 2, 1, 3])
     context = context.reshape([0, 0, attention.num_heads * attention.head_dim])
-    x = cpu_ops.normalise(layer.norm1, rows + _drop(layer.dropout1, attention.out_proj(context)))
-    expanded = _drop(layer.dropout, layer.activation(layer.linear1(x)))
-    return cpu_ops.normalise(layer.norm2, x + _drop(layer.dropout2, layer.linear2(expanded)))
+    x = cpu_ops.normalise(layer.norm1, rows + _drop(layer.dropout1, cpu_ops.linear(attention.out_proj, context)))
+    expanded = _drop(layer.dropout, layer.activation(cpu_ops.linear(layer.linear1, x)))
+    return cpu_ops.normalise(layer.norm2, x + _drop(layer.dropout2, cpu_ops.linear(layer.linear2, expanded)))
+
+
+def _cut(mask: Tensor, heads: int, rows: int) -> Tensor:
+    """The mask for so many heads and queries, where it was written out for more: all of them are alike."""
+    mask = mask if mask.shape[1] in (1, heads) else mask[:, :heads]
+    return mask if mask.shape[2] in (1, rows) else mask[:, :, :rows]
 
 
 def _drop(module: nn.Dropout, x: Tensor) -> Tensor:

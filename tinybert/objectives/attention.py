@@ -5,10 +5,11 @@ from __future__ import annotations
 import paddle
 from paddle import Tensor
 
+from tinybert.models import cpu_ops
 from tinybert.models.trace import EncoderTrace, Inputs, Needs
 from tinybert.objectives.objective import Loss
+from tinybert.objectives.squared_error import sum_of_squares
 
-REDUCTIONS = ("masked", "zeroed", "raw")
 _PADDED = -100.0  # the published rule: a score at or below this is taken for a masked one
 
 
@@ -43,19 +44,19 @@ class AttentionScoreLoss(Loss):
 
     def per_pair(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> list[Tensor]:
         """The loss of each pair of layers, scalars in the order of `pairs`."""
-        return [self._compare(student.scores[s], teacher.scores[t], inputs.attention_mask) for s, t in self.pairs]
+        real = None
+        if self.reduction == "masked" and inputs.padded:
+            real = paddle.matmul(inputs.attention_mask.unsqueeze(2), inputs.attention_mask.unsqueeze(1)).unsqueeze(1)  # [B, 1, T, T]
+        return [self._compare(student.scores[s], teacher.scores[t], real) for s, t in self.pairs]
 
-    def _compare(self, student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    def _compare(self, student: Tensor, teacher: Tensor, real: Tensor | None) -> Tensor:
         if self.reduction == "zeroed":
             student, teacher = zero_masked(student), zero_masked(teacher)
         if self.heads == "average":
             student, teacher = student.mean(1, keepdim=True), teacher.mean(1, keepdim=True)
-        difference = student.astype("float32") - teacher.astype("float32")  # half precision would lose small differences
-        if self.reduction != "masked":
-            return (difference * difference).mean()
-        real = mask.unsqueeze([1, 3]) * mask.unsqueeze([1, 2])  # [B, 1, T, T]
-        difference = difference * real
-        return (difference * difference).sum() / (real.sum() * difference.shape[1])
+        if real is None:
+            return sum_of_squares(student, teacher) / student.size
+        return sum_of_squares(student, teacher, cpu_ops.written_out(real, student.shape)) / (real.sum() * student.shape[1])
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
         """The sum over the pairs, a scalar."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from paddle import Tensor
 
+from tinybert.models import cpu_ops
 from tinybert.models.projections import Projection
 from tinybert.models.trace import EncoderTrace, Inputs, Needs
 from tinybert.objectives.objective import Loss
-
-REDUCTIONS = ("masked", "mean")
+from tinybert.objectives.squared_error import sum_of_squares
 
 
 class HiddenStateLoss(Loss):
@@ -41,18 +41,13 @@ class HiddenStateLoss(Loss):
 
     def per_pair(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> list[Tensor]:
         """The loss of each pair, scalars in the order of `pairs`."""
-        losses = []
-        for s, t in self.pairs:
-            projected = self.projection(s, student.hidden[s]).astype("float32")  # half precision would lose small differences
-            difference = projected - teacher.hidden[t].astype("float32")
-            losses.append(self._reduce(difference, inputs.attention_mask))
-        return losses
+        real = inputs.attention_mask.unsqueeze(-1) if self.reduction == "masked" and inputs.padded else None
+        return [self._compare(self.projection(s, student.hidden[s]), teacher.hidden[t], real) for s, t in self.pairs]
 
-    def _reduce(self, difference: Tensor, mask: Tensor) -> Tensor:
-        if self.reduction == "mean":
-            return (difference * difference).mean()
-        difference = difference * mask.unsqueeze(-1)
-        return (difference * difference).sum() / (mask.sum() * difference.shape[-1])
+    def _compare(self, student: Tensor, teacher: Tensor, real: Tensor | None) -> Tensor:
+        if real is None:
+            return sum_of_squares(student, teacher) / student.size
+        return sum_of_squares(student, teacher, cpu_ops.written_out(real, student.shape)) / (real.sum() * student.shape[-1])
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
         """The sum over the pairs, a scalar."""

@@ -140,6 +140,7 @@ def tensors(batch: Batch) -> Inputs:
         labels,
         batch.share,
         batch.rows,
+        padded=not batch.attention_mask.all(),
     )
 
 

@@ -94,6 +94,47 @@ def test_a_frozen_layer_norm_that_changes_the_gradient_of_what_lies_before_it(fr
         assert not getattr(norm, name).grad.numpy().any()  # as it was left: zeros
 
 
+@pytest.mark.parametrize("shape", [[5, 6], [4, 7, 6]])
+def test_a_linear_layer_with_other_values_or_gradients(shape):
+    paddle.seed(4)
+    module = nn.Linear(6, 9)
+    module.bias.set_value(paddle.randn([9]))
+    x, pull = paddle.randn(shape), paddle.randn([*shape[:-1], 9])
+
+    def values(function) -> list[np.ndarray]:
+        leaf = x.clone().detach()
+        leaf.stop_gradient = False
+        module.clear_gradients()
+        y = function(leaf)
+        y.backward(pull)
+        return [each.numpy() for each in (y, leaf.grad, module.weight.grad, module.bias.grad)]
+
+    ours, theirs = values(lambda leaf: cpu_ops.linear(module, leaf)), values(module)
+    assert all(np.array_equal(mine, other) for mine, other in zip(ours[:3], theirs[:3], strict=True))
+    assert np.allclose(ours[3], theirs[3], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("frozen", [("bias",), ("weight",), ("weight", "bias")])
+def test_a_frozen_linear_layer_that_is_trained_or_lets_no_gradient_through(frozen):
+    module = nn.Linear(6, 9)
+    for name in frozen:
+        getattr(module, name).stop_gradient = True
+    x = paddle.randn([5, 6])
+    x.stop_gradient = False
+    cpu_ops.linear(module, x).sum().backward()
+    assert np.allclose(x.grad.numpy(), np.tile(module.weight.numpy().sum(1), (5, 1)), atol=1e-5)
+    assert {name for name, parameter in module.named_parameters() if parameter.grad is None} == set(frozen)
+
+
+def test_a_layer_that_is_more_than_linear_reduced_to_one():
+    class Doubled(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    module, x = Doubled(6, 9), paddle.randn([5, 6])
+    assert np.array_equal(cpu_ops.linear(module, x).numpy(), module(x).numpy())
+
+
 @pytest.fixture
 def inputs() -> Inputs:
     mask = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]], np.float32)
@@ -111,6 +152,18 @@ def test_scores_that_depend_on_the_operations(inputs, monkeypatch):
     for layer in theirs.scores:
         assert np.array_equal(ours.scores[layer].numpy(), theirs.scores[layer].numpy())
     assert np.array_equal(ours.logits.numpy(), theirs.logits.numpy())
+
+
+def test_full_rows_that_are_told_from_masked_ones(inputs):
+    model = classifier()
+    model.eval()
+    inputs.attention_mask = paddle.ones_like(inputs.attention_mask)
+    needs = Needs.everything(3)
+    masked = trace(model, inputs, needs)
+    inputs.padded = False
+    plain = trace(model, inputs, needs)
+    assert all(np.array_equal(masked.scores[layer].numpy(), plain.scores[layer].numpy()) for layer in masked.scores)
+    assert np.array_equal(masked.logits.numpy(), plain.logits.numpy())
 
 
 def test_embeddings_dropped_twice_or_not_at_all(inputs):
