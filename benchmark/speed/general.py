@@ -2,15 +2,14 @@
 
 Protocol: a 6 x 384 teacher and a 4 x 312 student, 12 heads each, both with random weights (speed does not depend on their values); rows
 that `python -m tinybert pregenerate` made of real text, in the order of a run, 32 a step; embedding, hidden states and attention under the
-uniform map of 4 of 6 layers; whole training steps, the optimizer's included. The modes are the rungs of `ladder.py`, which says how they
-are timed: processes of their own, in turn, medians.
+uniform map of 4 of 6 layers; whole training steps, the optimizer's included. The modes are those of `ladder.py`, timed as `clock.py` says.
 
 Memory: several folders, made of texts of different sizes, with one mode and the same number of steps. Reported are the peak resident set
 of each, which depends on the widest batch that came, and what opening the data and reading a thousand of its steps, from its beginning to
 its end, added to the resident set before there was a model (mapped pages of the files count too: the system may drop them at any time).
 
     python benchmark/speed/general.py --pregenerated runs/pregenerated
-    python benchmark/speed/general.py --pregenerated runs/1mb runs/10mb runs/45mb --modes threads
+    python benchmark/speed/general.py --pregenerated runs/1mb runs/10mb runs/45mb --modes all
 """
 
 from __future__ import annotations
@@ -25,15 +24,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmark.speed.ladder import LADDER, in_turn, prepare, table, train  # noqa: E402
+from benchmark.speed.clock import chosen_steps, in_turn, table, train  # noqa: E402
+from benchmark.speed.encoders import SMALL_TEACHER, STUDENTS, encoder, projection  # noqa: E402
+from benchmark.speed.ladder import BEST, LADDER, prepare  # noqa: E402
 
-TEACHER = {"num_hidden_layers": 6, "hidden_size": 384, "num_attention_heads": 12, "intermediate_size": 1536}
-STUDENT = {"num_hidden_layers": 4, "hidden_size": 312, "num_attention_heads": 12, "intermediate_size": 1200}
+STUDENT = STUDENTS["4x312"]
 
 
 def measure(options) -> dict:
     """In a process of its own: prepare Paddle as the mode says, train some steps, report."""
-    rung = prepare(options.mode)
+    features = prepare(options.mode)
     import paddle
 
     from tinybert.corpus.shards import open_pregenerated
@@ -41,9 +41,6 @@ def measure(options) -> dict:
     from tinybert.data.tokenizer import WordPiece
     from tinybert.mapping import LayerMap
     from tinybert.models import hub
-    from tinybert.models.families import family
-    from tinybert.models.loading import build
-    from tinybert.models.projections import Projection
     from tinybert.objectives.tinybert import intermediate_objective
 
     paddle.seed(options.seed)
@@ -52,17 +49,16 @@ def measure(options) -> dict:
     data = open_pregenerated(options.folder, tokenizer)
     data.check(tokenizer)
     store = data.epoch(0)
-    pad_to = None if rung >= LADDER.index("batches by length") else data.max_seq_len
-    batches = Batches(store, options.batch_size, seed=options.seed, pad_to=pad_to)
+    pad_to = None if "longest row" in features else data.max_seq_len
+    batches = Batches(store, options.batch_size, seed=options.seed, pad_to=pad_to, bucket="by length" in features)
     for index in range(0, batches.steps_per_epoch, max(1, batches.steps_per_epoch // 1000)):
         batches.step(0, index)
     data_mb = _resident() - before
-    shared = {"vocab_size": tokenizer.vocab_size, "max_position_embeddings": 512, "type_vocab_size": 2}
-    teacher = build(family("bert"), {**shared, **TEACHER}, 2, "benchmark")
-    student = build(family("tinybert"), {**shared, **STUDENT}, 2, "benchmark")
-    projection = Projection("shared", 4, STUDENT["hidden_size"], TEACHER["hidden_size"])
-    objective = intermediate_objective(LayerMap.create("uniform", 4, 6), projection)
-    figures = train(rung, batches, teacher, student, objective, options.steps)
+    teacher, student = encoder("bert", SMALL_TEACHER, 2), encoder("tinybert", STUDENT, 2)
+    linear = projection(STUDENT, SMALL_TEACHER)
+    objective = intermediate_objective(LayerMap.create("uniform", 4, 6), linear)
+    steps = chosen_steps(batches, options.steps) if pad_to is None else list(range(options.padded_steps))
+    figures = train(features, batches, teacher, student, objective, steps, linear)
     lengths = store.lengths
     words = {"rows": len(store), "word_pieces": int(lengths.sum()), "mean_length": float(lengths.mean())}
     return {**figures, **words, "data_mb": data_mb}
@@ -77,8 +73,9 @@ def main() -> None:
     """Run every folder in every mode, in turn, and print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pregenerated", nargs="+", required=True, help="folders that pregenerate has written")
-    parser.add_argument("--modes", default=f"{LADDER[0]},{LADDER[-1]}", help=f"of: {', '.join(LADDER)}")
-    parser.add_argument("--steps", type=int, default=6, help="counted steps of a process")
+    parser.add_argument("--modes", default=f"{LADDER[0]},{BEST}", help=f"of: {', '.join(LADDER)}")
+    parser.add_argument("--steps", type=int, default=12, help="counted steps of a process")
+    parser.add_argument("--padded_steps", type=int, default=2, help="counted steps in modes that pad to the maximum: all are alike")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--seed", type=int, default=42)

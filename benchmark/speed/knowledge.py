@@ -1,9 +1,10 @@
 """What stored knowledge saves: seconds per epoch and peak memory with the teacher beside the student and without it.
 
 Protocol: a 12 x 768 teacher (BERT-base's shape) and a student, random weights, rows of random words in the lengths of the real training
-set (`--data`, else quantiles of them that are written below); one epoch over `--rows` of them in batches of 32 by length, whole training
-steps, the optimizer's included; all figures per epoch are scaled to the set's number of rows. Every mode runs in a process of its own;
-modes take turns for `--repeats` rounds; a step before the first is not counted; figures are medians over rounds.
+set (`--data`, else quantiles of them that are written below); `--steps` batches of 32 by length that stand for an epoch, as `clock.py`
+chooses them, whole training steps, the optimizer's included; seconds are scaled to the set's number of rows. Every mode runs in a process
+of its own; modes take turns for `--repeats` rounds; the widest step is made once before the first and not counted; figures are medians
+over rounds.
 
 * online full: `--method mud` with everything kept, the teacher runs beside the student.
 * online selected: the teacher runs, the student learns `--keep` of it.
@@ -14,14 +15,13 @@ modes take turns for `--repeats` rounds; a step before the first is not counted;
 "pays after": epochs after which building has cost less than the teacher beside the student would have.
 
     python benchmark/speed/knowledge.py --data ~/data                                      # both sets, both students
-    python benchmark/speed/knowledge.py --tasks SST-2 --students 4x312 --rows 96 --repeats 1
+    python benchmark/speed/knowledge.py --tasks SST-2 --students 4x312 --modes "online logits,offline logits"
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import sys
 import tempfile
@@ -31,8 +31,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmark.speed.ladder import LADDER, in_turn, prepare  # noqa: E402
-from benchmark.speed.step import STUDENTS, TEACHER  # noqa: E402
+from benchmark.speed.clock import chosen_steps, in_turn, ratio  # noqa: E402
+from benchmark.speed.encoders import STUDENTS, TEACHER, encoder, optimizer_of, peak_mb, projection, training_rows, update  # noqa: E402
+from benchmark.speed.ladder import BEST, prepare  # noqa: E402
 
 MODES = ("online full", "online selected", "building", "offline selected", "online logits", "offline logits")
 # rows, longest row, and 16 quantiles of the lengths in word pieces of the uncased BERT vocabulary
@@ -43,42 +44,36 @@ LENGTHS = {
 VOCABULARY, CLS, SEP = 30522, 101, 102
 
 
-def rows_like(task: str, count: int, data: str | None, seed: int):
-    """A token store of `count` rows of random words in the lengths of a task."""
+def rows_like(task: str, steps: int, batch_size: int, data: str | None, seed: int):
+    """A token store of random words, `steps` batches of them, in lengths that stand for an epoch over a task's rows."""
     import numpy as np
 
+    from tinybert.data.batches import Batches
     from tinybert.data.store import TokenStore
 
     random = np.random.default_rng(seed)
-    _, longest, quantiles = LENGTHS[task]
-    lengths = np.resize(quantiles, count)
-    if data is not None:
-        from tinybert.data.tasks import get_task
-        from tinybert.data.tokenizer import WordPiece
-        from tinybert.models import hub
+    count, _, quantiles = LENGTHS[task]
+    lengths = np.resize(quantiles, count) if data is None else training_rows(task, data).lengths
 
-        tokenizer = WordPiece.from_folder(hub.resolve("all-minilm-l6-v2", "tokenizer"))
-        store = TokenStore.build_or_open(get_task(task), Path(data) / "Glue" / task, "train", tokenizer, longest)
-        lengths = random.choice(store.lengths, count, replace=False)
-    rows = [[CLS, *random.integers(1000, VOCABULARY, length - 2).tolist(), SEP] for length in lengths.tolist()]
-    return TokenStore.from_arrays(rows, labels=random.integers(0, 2, count))
+    def words(lengths):
+        rows = [[CLS, *random.integers(1000, VOCABULARY, length - 2).tolist(), SEP] for length in lengths]
+        return TokenStore.from_arrays(rows, labels=random.integers(0, 2, len(rows)))
+
+    batches = Batches(words(lengths.tolist()), batch_size, seed=seed)
+    return words([int(length) for step in chosen_steps(batches, steps) for length in lengths[batches.step(0, step)[0].rows]])
 
 
 def measure(options) -> dict:
     """In a process of its own: build the encoders that the mode needs, train an epoch (or store it), report."""
-    prepare(LADDER[-1])
+    prepare(BEST)
     import paddle
 
     from tinybert import runtime
     from tinybert.data.batches import Batches
-    from tinybert.engine.optimizers import create_optimizer
     from tinybert.knowledge.building import Wanted, build, open_stored
     from tinybert.knowledge.layout import Layout
     from tinybert.knowledge.selection import Selection, Tokens, Width, deciding_layers
     from tinybert.mapping import LayerMap
-    from tinybert.models.families import family
-    from tinybert.models.loading import build as model_of
-    from tinybert.models.projections import Projection
     from tinybert.objectives.mud import SelectedHiddenLoss, selected_objective
     from tinybert.objectives.tinybert import prediction_objective
     from tinybert.objectives.trained_layer import Teacher, TrainedLayer
@@ -86,7 +81,7 @@ def measure(options) -> dict:
     from tinybert.settings.mud import read_config_3d
 
     task, student_name, mode = options.task, options.student, options.mode
-    store = rows_like(task, options.rows, options.data, options.seed)
+    store = rows_like(task, options.steps, options.batch_size, options.data, options.seed)
     depths = STUDENTS[student_name]["num_hidden_layers"], TEACHER["num_hidden_layers"]
     if mode.endswith("full"):
         pairs = LayerMap.grid(*depths).hidden
@@ -99,12 +94,11 @@ def measure(options) -> dict:
         selection = Selection(pairs, deciding, *chosen)
     folder = Path(options.folder) / f"{task}-{student_name}"
     layout = Layout(selection, TEACHER["hidden_size"], 2, LENGTHS[task][1])
-    wanted = Wanted(folder, {"seed": options.seed, "rows": options.rows}, {}, depths[1], layout)
-    shape = {"vocab_size": VOCABULARY, "max_position_embeddings": 512, "type_vocab_size": 2}
+    wanted = Wanted(folder, {"seed": options.seed, "rows": len(store)}, {}, depths[1], layout)
 
     def live(needs) -> Teacher:
         paddle.seed(options.seed + 1)
-        return Teacher(model_of(family("bert"), {**shape, **TEACHER}, 2, "benchmark"), needs)
+        return Teacher(encoder("bert", TEACHER, 2), needs)
 
     result = {"threads": runtime.threads(), "versions": runtime.versions()}
     if mode == "building":
@@ -121,73 +115,67 @@ def measure(options) -> dict:
         build(wanted, store, given, batch_size=64)
         record = json.loads((folder / "knowledge.json").read_text())
         return {**result, "seconds": time.perf_counter() - started, "of_full": record["of_full"], "bytes_per_row": record["bytes_per_row"],
-                **_peak()}  # fmt: skip
+                "rows": len(store), "peak_mb": peak_mb()}  # fmt: skip
     paddle.seed(options.seed)
-    student = model_of(family("tinybert"), {**shape, **STUDENTS[student_name]}, 2, "benchmark")
+    student = encoder("tinybert", STUDENTS[student_name], 2)
     if mode.endswith("logits"):
         objective = prediction_objective(2)
     else:
-        projection = Projection("shared", depths[0], STUDENTS[student_name]["hidden_size"], TEACHER["hidden_size"])
-        objective = selected_objective(SelectedHiddenLoss(selection, projection))
+        objective = selected_objective(SelectedHiddenLoss(selection, projection(STUDENTS[student_name], TEACHER)))
     layer = TrainedLayer(student, objective)
     source = open_stored(wanted, store, objective.needs_teacher) if mode.startswith("offline") else live(objective.needs_teacher)
     batches = Batches(store, options.batch_size, seed=options.seed)
-    first = tensors(batches.step(0, 0)[0])
+    steps = range(batches.steps_per_epoch)
+    widest = max((batches.step(0, step)[0] for step in steps), key=lambda batch: batch.input_ids.shape[1])
+    first = tensors(widest)
     layer.eval()
     with paddle.no_grad():
         result["first_loss"] = float(layer(first, source(first))["loss"])
     layer.freeze_unreached(first, source(first))
-    optimizer = create_optimizer(layer, "adamw", weight_decay=0.01, epsilon=1e-6, max_grad_norm=1.0, grad_clip="global")
+    optimizer = optimizer_of(layer)
     layer.train()
+    update(layer(first, source(first))["loss"], optimizer)
     seconds = 0.0
-    for epoch, step in ((1, 0), *((0, step) for step in range(batches.steps_per_epoch))):
+    for step in steps:
         started = time.perf_counter()
-        inputs = tensors(batches.step(epoch, step)[0])
-        parts = layer(inputs, source(inputs))
-        parts["loss"].backward()
-        float(parts["loss"])
-        optimizer.set_lr(1e-5)
-        optimizer.step()
-        optimizer.clear_grad()
-        seconds += (time.perf_counter() - started) * (epoch == 0)
-    return {**result, "seconds": seconds, **_peak()}
-
-
-def _peak() -> dict:
-    return {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+        inputs = tensors(batches.step(0, step)[0])
+        update(layer(inputs, source(inputs))["loss"], optimizer)
+        seconds += time.perf_counter() - started
+    return {**result, "seconds": seconds, "rows": len(store), "peak_mb": peak_mb()}
 
 
 def compare(options, task: str, student: str) -> None:
     """Run every mode in turn for one set and one student, and print a table."""
     from tinybert.report.table import markdown_table
 
-    runs = {mode: ["--mode", mode, "--task", task, "--student", student, "--folder", options.folder] for mode in MODES}
+    modes = [mode for mode in MODES if mode in options.modes.split(",")]
+    runs = {mode: ["--mode", mode, "--task", task, "--student", student, "--folder", options.folder] for mode in modes}
     found = in_turn(__file__, runs, options.repeats)
     for live, stored in (("online selected", "offline selected"), ("online logits", "offline logits")):
-        losses = [found[mode][0]["first_loss"] for mode in (live, stored)]
-        if abs(losses[0] - losses[1]) > 5e-3 * abs(losses[0]):
+        losses = [found[mode][0]["first_loss"] for mode in (live, stored) if mode in found]
+        if len(losses) == 2 and abs(losses[0] - losses[1]) > 5e-3 * abs(losses[0]):
             raise SystemExit(f"{live} has the loss {losses[0]}, {stored} {losses[1]}: nothing is compared")
-    scale = LENGTHS[task][0] / options.rows
-    seconds = {mode: scale * statistics.median(result["seconds"] for result in results) for mode, results in found.items()}
-    peak = {mode: statistics.median(result["peak_mb"] for result in results) for mode, results in found.items()}
+    times = {mode: [LENGTHS[task][0] / result["rows"] * result["seconds"] for result in results] for mode, results in found.items()}
+    seconds = {mode: statistics.median(each) for mode, each in times.items()}
     lines = []
-    for mode in MODES:
+    for mode in modes:
         base = "online logits" if mode.endswith("logits") else "online full"
-        faster = "" if mode == "building" else f"{statistics.median(_ratios(found[base], found[mode])):.2f} x"
-        lines.append([mode, f"{seconds[mode]:.0f} s", faster, f"{peak[mode]:.0f} MB"])
-    built = found["building"][0]
-    print(f"\n{task} lengths, student {student}, {options.keep}: {built['bytes_per_row']:,.0f} bytes a row, "
-          f"{100 * built['of_full']:.2f} % of all hidden states in float16")  # fmt: skip
+        faster = "" if mode == "building" or base not in times else f"{ratio(times[base], times[mode]):.2f} x"
+        peak = statistics.median(result["peak_mb"] for result in found[mode])
+        lines.append([mode, f"{seconds[mode]:.0f} s", faster, f"{peak:.0f} MB"])
+    print(f"\n{task} lengths, student {student}, {options.keep}")
+    for built in found.get("building", [])[:1]:
+        print(f"{built['bytes_per_row']:,.0f} bytes a row, {100 * built['of_full']:.2f} % of all hidden states in float16")
     print(markdown_table(["mode", "an epoch", "against online", "peak memory"], lines))
     for live, stored in (("online full", "offline selected"), ("online selected", "offline selected"), ("online logits", "offline logits")):
-        saved = seconds[live] - seconds[stored]
-        print(f"against {live}, building pays after {seconds['building'] / saved:.2f} epochs" if saved > 0 else f"{live}: nothing is saved")
+        if {live, stored, "building"} <= set(modes):
+            saved = seconds[live] - seconds[stored]
+            print(
+                f"against {live}, building pays after {seconds['building'] / saved:.2f} epochs"
+                if saved > 0
+                else f"{live}: nothing is saved"
+            )
     sys.stdout.flush()
-
-
-def _ratios(base: list[dict], other: list[dict]) -> list[float]:
-    """Round by round, how much longer the base took."""
-    return [one["seconds"] / another["seconds"] for one, another in zip(base, other, strict=True)]
 
 
 def main() -> None:
@@ -197,8 +185,9 @@ def main() -> None:
     parser.add_argument("--tasks", default="SST-2,MRPC", help=f"of: {', '.join(LENGTHS)}")
     parser.add_argument("--students", default="4x312,6x768", help=f"of: {', '.join(STUDENTS)}")
     parser.add_argument("--keep", default="1l_10t_0.1h", help="entries, positions and share of hidden entries, as --config_3d")
-    parser.add_argument("--rows", type=int, default=96, help="rows of an epoch that is timed")
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--modes", default=",".join(MODES), help=f"of: {', '.join(MODES)}; offline ones need building before them")
+    parser.add_argument("--steps", type=int, default=12, help="batches that are timed")
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--seed", type=int, default=42)
     for hidden in ("--mode", "--task", "--student", "--folder"):
@@ -209,7 +198,9 @@ def main() -> None:
         return
     from tinybert import runtime
 
-    print(f"seed {options.seed}, {options.rows} rows, {options.repeats} rounds, {runtime.available_cores()} threads, {runtime.versions()}")
+    print(
+        f"seed {options.seed}, {options.steps} steps, {options.repeats} rounds, {runtime.available_cores()} threads, {runtime.versions()}"
+    )
     for task in options.tasks.split(","):
         for student in options.students.split(","):
             with tempfile.TemporaryDirectory() as folder:

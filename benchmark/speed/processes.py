@@ -1,9 +1,10 @@
 """One process with all threads against as many data-parallel processes as there are cores, a thread each: task distillation's first stage.
 
-Protocol: models, rows and steps of `step.py` in its best mode; the global batch is `--batch_size` in both modes, so the same updates are
-made. The processes are started by `paddle.distributed.launch` and exchange gradients through gloo. Modes take turns for `--repeats`
-rounds; a step counts from its batch to the updated weights, in the slowest process; the first two steps are not counted; the figure is the
-median over rounds. Memory is the sum over processes.
+Protocol: models and rows of `step.py` in its best mode, steps as `clock.py` chooses them; the global batch is `--batch_size` in both modes,
+so the same updates are made. The processes are started by `paddle.distributed.launch` and exchange gradients through gloo. Modes take turns
+for `--repeats` rounds; a step counts from its batch to the updated weights, in the slowest process; two steps before the first are not
+counted, both the widest one; the figure is the median over rounds. Memory is the sum over processes of their proportional shares (PSS)
+when the steps are done: pages that both map count once.
 
     python benchmark/speed/processes.py --data ~/data --task MRPC --student 4x312
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,8 +23,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from benchmark.speed import encoders  # noqa: E402
+from benchmark.speed.clock import chosen_steps, ratio  # noqa: E402
 from benchmark.speed.ladder import environment  # noqa: E402
-from benchmark.speed.step import STUDENTS, TEACHER  # noqa: E402
 
 UNCOUNTED = 2
 
@@ -38,58 +39,51 @@ def measure(options) -> None:
     import paddle
 
     from tinybert.data.batches import Batches
-    from tinybert.data.store import TokenStore
     from tinybert.data.tasks import get_task
-    from tinybert.data.tokenizer import WordPiece
-    from tinybert.engine.optimizers import create_optimizer
     from tinybert.engine.processes import wait_for_all
     from tinybert.mapping import LayerMap
-    from tinybert.models import hub
-    from tinybert.models.families import family
-    from tinybert.models.loading import build
-    from tinybert.models.projections import Projection
     from tinybert.objectives.tinybert import intermediate_objective
     from tinybert.objectives.trained_layer import Teacher, TrainedLayer
     from tinybert.recipes.task_data import tensors
 
     paddle.seed(options.seed)
-    task, world = get_task(options.task), runtime.world_size()
-    tokenizer = WordPiece.from_folder(hub.resolve("all-minilm-l6-v2", "tokenizer"))
-    store = TokenStore.build_or_open(task, Path(options.data) / "Glue" / task.name, "train", tokenizer, 128 if task.is_pair else 64)
+    world, shape = runtime.world_size(), encoders.STUDENTS[options.student]
+    store, outputs = encoders.training_rows(options.task, options.data), max(1, len(get_task(options.task).labels))
     batches = Batches(store, options.batch_size // world, seed=options.seed, rank=runtime.rank(), world=world)
-    shape = STUDENTS[options.student]
-    shared = {"vocab_size": tokenizer.vocab_size, "max_position_embeddings": 512, "type_vocab_size": 2}
-    teacher_model = build(family("bert"), {**shared, **TEACHER}, 2, "benchmark")
-    student = build(family("tinybert"), {**shared, **shape}, 2, "benchmark")
-    layers = shape["num_hidden_layers"]
-    projection = Projection("shared", layers, shape["hidden_size"], TEACHER["hidden_size"])
-    layer = TrainedLayer(student, intermediate_objective(LayerMap.create("uniform", layers, TEACHER["num_hidden_layers"]), projection))
+    steps = chosen_steps(batches, options.steps)
+    widest = max(steps, key=lambda step: batches.step(0, step)[0].input_ids.shape[1])
+    teacher_model, student = encoders.encoder("bert", encoders.TEACHER, outputs), encoders.encoder("tinybert", shape, outputs)
+    depths = shape["num_hidden_layers"], encoders.TEACHER["num_hidden_layers"]
+    projection = encoders.projection(shape, encoders.TEACHER)
+    layer = TrainedLayer(student, intermediate_objective(LayerMap.create("uniform", *depths), projection))
     teacher = Teacher(teacher_model, layer.objective.needs_teacher)
-    first = tensors(batches.step(0, 0)[0])
+    first = tensors(batches.step(0, widest)[0])
     layer.freeze_unreached(first, teacher(first))
     layer.train()
-    optimizer = create_optimizer(layer, "adamw", weight_decay=0.01, epsilon=1e-6, max_grad_norm=1.0, grad_clip="global")
+    optimizer = encoders.optimizer_of(layer)
     parallel = paddle.DataParallel(layer) if world > 1 else layer
     seconds = []
-    for step in range(options.steps + UNCOUNTED):
+    for step in (*UNCOUNTED * (widest,), *steps):
         wait_for_all()
         started = time.perf_counter()
         inputs = tensors(batches.step(0, step)[0])
-        loss = parallel(inputs, teacher(inputs))["loss"] * float(world)
-        loss.backward()
-        float(loss)
-        optimizer.set_lr(1e-5)
-        optimizer.step()
-        optimizer.clear_grad()
+        encoders.update(parallel(inputs, teacher(inputs))["loss"] * float(world), optimizer)
         seconds.append(time.perf_counter() - started)
+    wait_for_all()
     found = {
         "seconds": seconds[UNCOUNTED:],
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "mb": _proportional_mb(),
         "threads": runtime.threads(),
         "data_sha256": store.meta["source_sha256"],
         "versions": runtime.versions(),
     }
     Path(f"{options.result}.{runtime.rank()}").write_text(json.dumps(found))
+
+
+def _proportional_mb() -> float:
+    """This process's share of the memory that it has mapped."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
 def run(processes: int, options) -> list[dict]:
@@ -107,8 +101,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder with Glue/<TASK>/")
     parser.add_argument("--task", default="SST-2")
-    parser.add_argument("--student", choices=STUDENTS, default="4x312")
-    parser.add_argument("--steps", type=int, default=8, help="counted steps of a process")
+    parser.add_argument("--student", choices=encoders.STUDENTS, default="4x312")
+    parser.add_argument("--steps", type=int, default=12, help="counted steps of a process")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch_size", type=int, default=32, help="rows a step, over all processes")
     parser.add_argument("--seed", type=int, default=42)
@@ -125,18 +119,21 @@ def main() -> None:
     for _ in range(options.repeats):
         for processes, seen in rounds.items():
             seen.append(run(processes, options))
-    lines, base = [], 0.0
+    lines = []
+    rates = {
+        processes: [options.batch_size * options.steps / max(sum(rank["seconds"]) for rank in ranks) for ranks in seen]
+        for processes, seen in rounds.items()
+    }
     for processes, seen in rounds.items():
-        rates = [options.batch_size * options.steps / max(sum(rank["seconds"]) for rank in ranks) for ranks in seen]
-        base = base or statistics.median(rates)
-        memory = statistics.median(sum(rank["peak_mb"] for rank in ranks) for ranks in seen)
+        mine = rates[processes]
+        memory = statistics.median(sum(rank["mb"] for rank in ranks) for ranks in seen)
         name = f"processes: {processes}, threads of each: {seen[0][0]['threads']}"
-        middle = statistics.median(rates)
-        lines.append([name, f"{middle:.1f}", f"{min(rates):.1f} to {max(rates):.1f}", f"{middle / base:.2f} x", f"{memory:.0f} MB"])
+        faster = ratio(mine, rates[1])
+        lines.append([name, f"{statistics.median(mine):.1f}", f"{min(mine):.1f} to {max(mine):.1f}", f"{faster:.2f} x", f"{memory:.0f} MB"])
     one = rounds[1][0][0]
     what = f"{options.task}, student {options.student}, {options.batch_size} rows a step"
     print(f"{what}; train.tsv {one['data_sha256'][:16]}, seed {options.seed}, {one['versions']}")
-    print(markdown_table(["mode", "samples/s", "range", "against the first", "peak memory"], lines))
+    print(markdown_table(["mode", "samples/s", "range", "against the first", "memory"], lines))
 
 
 if __name__ == "__main__":

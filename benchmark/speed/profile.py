@@ -1,0 +1,201 @@
+"""What a training step's time goes to, by kind of operation, and whether a static graph would save any of it.
+
+Protocol: encoders, rows and losses of `step.py`'s first stage with all features, on one thread and on all. `--steps` representative steps
+(`clock.py`) run under Paddle's profiler after the widest of them has run once without it; the time of every kernel is added up by kind.
+What is left of the steps is Python, NumPy's random bits and Paddle's own dispatching. The profiler itself costs a little of each step.
+
+Static graphs: one batch of the steps' middle width through encoders without dropout: the teacher forward, the student forward and
+backward, as PaddleNLP has them, through `paddle.jit.to_static`, and as they are traced here; in turn, `--repeats` times, medians. Results
+and gradients are compared first (in evaluation mode a static graph has no gradients at all, and looks fast).
+
+    python benchmark/speed/profile.py --data ~/data --task SST-2 --student 4x312
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from benchmark.speed import encoders  # noqa: E402
+from benchmark.speed.clock import chosen_steps  # noqa: E402
+from benchmark.speed.ladder import BEST, environment, prepare  # noqa: E402
+
+KINDS = {
+    "matrix products": ("matmul", "addmm", "bmm", "linear"),
+    "gelu, tanh, relu": ("gelu", "tanh", "relu"),
+    "softmax": ("softmax",),
+    "layer normalisation": ("layer_norm",),
+    "embedding": ("embedding",),
+    "optimizer": ("adam", "squared_l2_norm"),
+    "copies: transpose, reshape, expand, cast, gather": (
+        "transpose", "reshape", "contiguous", "expand", "cast", "gather", "concat", "slice", "split", "stack", "assign", "unsqueeze",
+    ),
+    "sums": ("sum", "mean", "reduce", "add_n"),
+    "element by element": ("add", "subtract", "multiply", "divide", "scale", "where", "rsqrt", "sqrt", "full", "pow", "square", "maximum"),
+}  # fmt: skip
+
+
+def kind_of(kernel: str) -> str:
+    """The kind of a kernel by the beginning of its name; `other` for one that none of them has."""
+    return next((kind for kind, names in KINDS.items() if kernel.startswith(names)), "other")
+
+
+def by_kind(events: list[dict]) -> dict[str, float]:
+    """Milliseconds by kind of the kernels among a profiler's events."""
+    found: collections.Counter = collections.Counter()
+    for event in events:
+        if event.get("cat") == "DygraphKernelLaunch":
+            found[kind_of(event["name"].split(" kernel launch")[0])] += event["dur"] / 1000
+    return dict(found)
+
+
+def measure(options) -> dict:
+    """In a process of its own: profile some steps, time static graphs, report milliseconds a step."""
+    prepare("+ own operations" if options.mode == "one thread" else BEST)
+    import paddle
+    from paddle import profiler
+
+    from tinybert import runtime
+    from tinybert.data.batches import Batches
+    from tinybert.data.tasks import get_task
+    from tinybert.mapping import LayerMap
+    from tinybert.objectives.tinybert import intermediate_objective
+    from tinybert.objectives.trained_layer import Teacher, TrainedLayer
+    from tinybert.recipes.task_data import tensors
+
+    paddle.seed(options.seed)
+    task, shape = get_task(options.task), encoders.STUDENTS[options.student]
+    store, outputs = encoders.training_rows(options.task, options.data), max(1, len(task.labels))
+    batches = Batches(store, options.batch_size, seed=options.seed)
+    teacher_model, student = encoders.encoder("bert", encoders.TEACHER, outputs), encoders.encoder("tinybert", shape, outputs)
+    depths = shape["num_hidden_layers"], encoders.TEACHER["num_hidden_layers"]
+    objective = intermediate_objective(LayerMap.create("uniform", *depths), encoders.projection(shape, encoders.TEACHER))
+    layer, teacher = TrainedLayer(student, objective), Teacher(teacher_model, objective.needs_teacher)
+    steps = sorted(chosen_steps(batches, options.steps), key=lambda step: batches.step(0, step)[0].input_ids.shape[1])
+    widest, middle = (tensors(batches.step(0, step)[0]) for step in (steps[-1], steps[len(steps) // 2]))
+    layer.freeze_unreached(middle, teacher(middle))
+    layer.train()
+    optimizer = encoders.optimizer_of(layer)
+    encoders.update(layer(widest, teacher(widest))["loss"], optimizer)
+    with tempfile.TemporaryDirectory() as folder:
+        trace = f"{folder}/trace.json"
+        with profiler.Profiler(targets=[profiler.ProfilerTarget.CPU], on_trace_ready=lambda p: p.export(trace, "json")):
+            started = time.perf_counter()
+            for step in steps:
+                inputs = tensors(batches.step(0, step)[0])
+                encoders.update(layer(inputs, teacher(inputs))["loss"], optimizer)
+            whole = 1000 * (time.perf_counter() - started)
+        kinds = by_kind(json.loads(Path(trace).read_text())["traceEvents"])
+    kinds["Python, random bits and dispatching"] = whole - sum(kinds.values())
+    return {
+        "kinds": {kind: value / len(steps) for kind, value in kinds.items()},
+        "static": static(shape, middle, options.repeats),
+        "width": middle.input_ids.shape[1],
+        "threads": runtime.threads(),
+        "versions": runtime.versions(),
+    }
+
+
+def static(student: dict, inputs, repeats: int) -> dict[str, list[float]]:
+    """Median milliseconds of the teacher's forward pass and the student's with backward: PaddleNLP's, through `to_static`, traced here."""
+    import paddle
+    import paddle.jit
+
+    from tinybert.models.trace import Needs, base_of, trace
+
+    found, plain = {}, {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    ways_to_run = ("teacher, forward", "bert", encoders.TEACHER, False), ("student, forward and backward", "tinybert", student, True)
+    for name, kind, shape, learns in ways_to_run:
+        model = encoders.encoder(kind, {**shape, **plain}, 2)
+        model.train()
+        base, last = base_of(model), model.config["num_hidden_layers"]
+        eager = type(base).forward.__get__(base)
+        graph = paddle.jit.to_static(base, full_graph=True)
+        ways = (
+            lambda eager=eager: eager(inputs.input_ids, inputs.token_type_ids)[0],
+            lambda graph=graph: graph(inputs.input_ids, inputs.token_type_ids)[0],
+            lambda model=model, last=last: trace(model, inputs, Needs(hidden=frozenset({last}))).hidden[last],
+        )
+        real = inputs.attention_mask.unsqueeze(-1)
+        pull = paddle.randn([*inputs.input_ids.shape, base.config.hidden_size]) * real
+        weight = base.encoder.layers[0].linear1.weight
+
+        def run(way, learns=learns, base=base, pull=pull, weight=weight, real=real):
+            with paddle.set_grad_enabled(learns):
+                hidden = way()
+                if not learns:
+                    return [hidden * real]
+                hidden.backward(pull)
+                gradient = weight.grad.clone()
+                base.clear_gradients()
+            return [hidden * real, gradient]
+
+        first, *others = (run(way) for way in ways)
+        difference = max(float((one - other).abs().max()) for each in others for one, other in zip(first, each, strict=True))
+        if difference > 1e-3:
+            raise SystemExit(f"{name}: results differ by {difference}: nothing is timed")
+        times: list[list[float]] = [[] for _ in ways]
+        for _ in range(repeats):
+            for way, seconds in zip(ways, times, strict=True):
+                started = time.perf_counter()
+                run(way)
+                seconds.append(time.perf_counter() - started)
+        found[name] = [1000 * statistics.median(seconds) for seconds in times]
+    return found
+
+
+def main() -> None:
+    """Profile on one thread and on all, and print two tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="folder with Glue/<TASK>/")
+    parser.add_argument("--task", default="SST-2")
+    parser.add_argument("--student", choices=encoders.STUDENTS, default="4x312")
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--repeats", type=int, default=9, help="of the static graphs")
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--mode", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.mode:
+        print(json.dumps(measure(options)))
+        return
+    from tinybert.report.table import markdown_table
+
+    encoders.training_rows(options.task, options.data)  # tokenised before the clock starts
+    found = {}
+    for mode in ("one thread", "all threads"):
+        command = [sys.executable, __file__, *sys.argv[1:], "--mode", mode]
+        found[mode] = json.loads(
+            subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment()).stdout.splitlines()[-1]
+        )
+    one, several = found.values()
+    print(
+        f"{options.task}, student {options.student}, {options.steps} steps of {options.batch_size}, seed {options.seed}, {one['versions']}"
+    )
+    totals = [sum(each["kinds"].values()) for each in (one, several)]
+    lines = []
+    for kind in sorted(one["kinds"], key=one["kinds"].get, reverse=True):
+        values = [each["kinds"].get(kind, 0.0) for each in (one, several)]
+        lines.append([kind, *(f"{value:.1f} ms ({value / total:.0%})" for value, total in zip(values, totals, strict=True))])
+    lines.append(["whole step", *(f"{total:.1f} ms" for total in totals)])
+    print(markdown_table(["a step", "one thread", f"{several['threads']} threads"], lines))
+    lines = [
+        [name, mode, *(f"{milliseconds:.1f} ms" for milliseconds in result["static"][name])]
+        for mode, result in found.items()
+        for name in result["static"]
+    ]
+    print(markdown_table([f"{options.batch_size} x {one['width']} tokens", "", "PaddleNLP's", "to_static", "traced here"], lines))
+
+
+if __name__ == "__main__":
+    main()
