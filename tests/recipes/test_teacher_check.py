@@ -26,7 +26,28 @@ def test_a_teacher_with_labels_in_another_order_teaches_the_wrong_ones():
     finding = examine(task, swapped, labels)
     assert finding.better_order == ("entailment", "neutral", "contradiction") and finding.better_accuracy > 0.8
     with pytest.raises(UserError, match="--teacher_labels entailment,neutral,contradiction"):
-        judge(task, finding, allowed=True)
+        judge(task, finding, allowed=True, named=False)
+
+
+def test_a_teacher_with_named_labels_is_refused_for_naming_none():
+    task, labels = get_task("MNLI"), _labels(3)
+    finding = examine(task, _logits(labels, 3, 0.8)[:, [1, 2, 0]], labels)
+    (order, weak) = judge(task, finding, allowed=True, named=True)
+    assert "if its outputs stand for entailment, neutral, contradiction" in order and order.endswith("are taken as named")
+    assert "majority class" in weak
+    with pytest.raises(UserError, match="(?s)are taken as named.*--allow_weak_teacher") as refused:
+        judge(task, finding, allowed=False, named=True)
+    assert "names no labels" not in str(refused.value)
+
+
+def test_a_good_teacher_with_named_labels_is_refused_for_another_order():
+    task, random = get_task("MNLI"), np.random.default_rng(6)
+    labels = np.array([0] * 200 + [1] * 200 + [2] * 200)
+    # label 2 is told well, labels 0 and 1 are mostly mistaken for each other: above guessing, and better still if exchanged
+    told = np.where(labels == 2, 2, np.where(random.random(600) < 0.7, 1 - labels, labels))
+    finding = examine(task, np.eye(3)[told], labels)
+    assert not finding.weak and finding.better_order == ("entailment", "contradiction", "neutral")
+    assert len(judge(task, finding, allowed=False, named=True)) == 1
 
 
 def test_an_order_that_is_a_guess_is_not_told():
@@ -42,7 +63,7 @@ def test_a_good_teacher_is_refused():
     for name, classes in (("MNLI", 3), ("SST-2", 2), ("CoLA", 2)):
         labels = _labels(classes)
         finding = examine(get_task(name), _logits(labels, classes, 0.6), labels)
-        assert not finding.weak and finding.better_order is None and judge(get_task(name), finding, False) is None
+        assert not finding.weak and finding.better_order is None and judge(get_task(name), finding, False, named=False) == []
 
 
 def test_a_teacher_of_the_majority_class_is_let_through():
@@ -52,14 +73,22 @@ def test_a_teacher_of_the_majority_class_is_let_through():
     finding = examine(task, constant, labels)
     assert finding.weak and finding.better_order is None
     with pytest.raises(UserError, match="majority class(.|\n)*--allow_weak_teacher"):
-        judge(task, finding, allowed=False)
-    assert "majority class" in judge(task, finding, allowed=True)
+        judge(task, finding, allowed=False, named=True)
+    assert "majority class" in judge(task, finding, allowed=True, named=True)[0]
 
 
 def test_an_honest_wnli_teacher_stops_the_run():
     task, labels = get_task("WNLI"), np.array([0] * 40 + [1] * 31)
     finding = examine(task, np.tile([1.0, 0.0], (71, 1)), labels)
-    assert finding.weak and judge(task, finding, allowed=False).startswith("warning")
+    assert finding.weak and judge(task, finding, allowed=False, named=False)[0].startswith("warning")
+
+
+def test_the_adversarial_dev_rows_of_wnli_are_taken_for_another_order():
+    task, labels = get_task("WNLI"), np.array([0] * 40 + [1] * 31)
+    finding = examine(task, np.eye(2)[1 - labels], labels)  # dev says the opposite of what training taught
+    assert finding.better_order == task.labels[::-1]
+    assert "have no names and are taken as 0, 1" in judge(task, finding, allowed=False, named=False)[0]
+    assert "no other order" not in described(task, finding, named=False)
 
 
 def test_a_small_dev_set_makes_chance_look_like_another_order():

@@ -172,12 +172,12 @@ class _Stage:
             name = task.eval_splits[0]
             dev = kept[name]
             finding = examine(task, source.logits(name, dev), dev.labels)
-            warning = judge(task, finding, self.arguments.allow_weak_teacher)
+            named = self.teacher.known.labels is not None or self.arguments.teacher_labels is not None
+            warnings = judge(task, finding, self.arguments.allow_weak_teacher, named)
             record["teacher_scores"] = finding.scores
             if self.run_folder.writes:
-                named = self.teacher.known.labels is not None or self.arguments.teacher_labels is not None
                 print(described(task, finding, named), flush=True)
-                print(*([warning] if warning else []), file=sys.stderr, sep="\n", end="\n" if warning else "")
+                print(*warnings, file=sys.stderr, sep="\n", end="\n" if warnings else "")
             traced = source.of(split, train), source.of(name, dev)
             record |= source.facts()
 

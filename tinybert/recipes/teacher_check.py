@@ -61,33 +61,44 @@ def _majority(task: Task, labels: np.ndarray) -> float:
 def described(task: Task, finding: Finding, named: bool) -> str:
     """The teacher's scores as a line; without names of its labels (`named`), what the other orders of its outputs came to."""
     line = "teacher on dev: " + ", ".join(f"{name} {value:.4f}" for name, value in finding.scores.items())
-    if named or task.regression:
+    if named or task.regression or finding.better_order is not None:
         return line
     order = ", ".join(task.labels[:10]) + (", ..." if len(task.labels) > 10 else "")
     return f"{line}; its config.json names no labels: taken as {order}, and no other order scores clearly better"
 
 
-def judge(task: Task, finding: Finding, allowed: bool) -> str | None:
-    """Refuse a teacher that knows no more than the majority class; returns a line to print where it is let through.
+def judge(task: Task, finding: Finding, allowed: bool, named: bool) -> list[str]:
+    """Refuse a teacher that knows no more than the majority class; returns lines to print where it is let through.
+
+    named: its config.json or --teacher_labels says what its outputs stand for, so that another order is no way to read it.
 
     Raises:
-        UserError: the outputs stand in another order, or the teacher is weak and `allowed` is False.
+        UserError: the outputs have no names and stand in another order, or the teacher is weak and `allowed` is False.
     """
+    warnings = []
     reached = ", ".join(f"{name} {value:.4f}" for name, value in finding.scores.items())
     if finding.better_order is not None:
-        raise UserError(
-            f"the teacher scores {reached} on dev in the task's label order {', '.join(task.labels)}, but accuracy "
-            f"{finding.better_accuracy:.4f} if its outputs stand for {', '.join(finding.better_order)}.\n"
-            "Its config.json (id2label) names no labels, so the order is a guess: it was most likely fine-tuned with that other order.\n"
-            f"Say so with --teacher_labels {','.join(finding.better_order)}, or name the labels in its config.json."
+        own, better = ", ".join(task.labels), ", ".join(finding.better_order)
+        found = (
+            f"the teacher scores {reached} on dev in the task's label order {own}, but accuracy {finding.better_accuracy:.4f} "
+            f"if its outputs stand for {better}"
         )
+        if not named and task.name not in WARNS_ONLY:
+            raise UserError(
+                f"{found}.\nIts config.json (id2label) names no labels, so the order is a guess: it was most likely fine-tuned "
+                f"with that other order.\nSay so with --teacher_labels {','.join(finding.better_order)}, or name the labels in its "
+                "config.json."
+            )
+        taken = "its outputs have names and are taken as named" if named else f"its outputs have no names and are taken as {own}"
+        warnings.append(f"warning: {found}; {taken}")
     if not finding.weak:
-        return None
+        return warnings
     guess = "no correlation" if task.regression else f"the majority class ({finding.baseline:.4f})"
     message = f"the teacher scores {reached} on dev: not above {guess} by two standard errors ({finding.margin:.4f})"
     if allowed or task.name in WARNS_ONLY:
-        return f"warning: {message}"
+        return [*warnings, f"warning: {message}"]
     raise UserError(
-        f"{message}.\nA student would learn guessing from it. Fine-tune the teacher first (benchmark/glue/run_glue.py), check that it "
+        "\n".join([*warnings, message])
+        + ".\nA student would learn guessing from it. Fine-tune the teacher first (benchmark/glue/run_glue.py), check that it "
         "belongs to this task, or go on with --allow_weak_teacher."
     )
