@@ -103,3 +103,38 @@ def test_an_uncorrelated_regression_teacher_is_let_through(noise, weak):
     labels = random.random(300).astype("float32") * 5
     logits = (labels + noise * random.standard_normal(300))[:, None]
     assert examine(get_task("STS-B"), logits, labels).weak == weak
+
+
+@pytest.mark.parametrize(
+    ("counts", "wrong", "refused"),
+    [
+        ((3, 5), 1, False),  # 0.875 against 0.625 + 0.342
+        ((3, 5), 3, False),
+        ((4, 4), 3, True),  # 0.625 against 0.5 + 0.354, which 7 of 8 would pass
+        ((0, 200), 0, False),  # always right, and so is guessing
+        ((5, 995), 1, False),
+        ((100, 900), 100, True),
+    ],
+)
+def test_dev_rows_that_cannot_tell_stop_the_run_or_those_that_can_do_not(counts, wrong, refused):
+    task, labels = get_task("SST-2"), np.repeat([0, 1], counts)
+    told = labels.copy()
+    told[:wrong] = 1 - told[:wrong]
+    finding = examine(task, np.eye(2)[told], labels)
+    assert finding.weak
+    if refused:
+        with pytest.raises(UserError, match="--allow_weak_teacher"):
+            judge(task, finding, allowed=False, named=True)
+    else:
+        (warning,) = judge(task, finding, allowed=False, named=True)
+        assert warning.startswith("warning: the teacher scores") and "to tell a teacher from guessing" in warning
+
+
+@pytest.mark.parametrize(("labels", "refused"), [([1, 2, 3, 4], False), ([1, 2, 3, 4, 5], True), ([2.5] * 40, False)])
+def test_scores_that_cannot_tell_stop_the_run_or_those_that_can_do_not(labels, refused):
+    task = get_task("STS-B")
+    labels = np.array(labels, "float32")
+    finding = examine(task, -labels[:, None], labels)
+    assert finding.weak and finding.tells == refused
+    if not refused:
+        assert len(judge(task, finding, allowed=False, named=True)) == 1

@@ -16,12 +16,16 @@ WARNS_ONLY = ("WNLI",)  # on WNLI the majority class is what honest models reach
 
 @dataclass(frozen=True)
 class Finding:
-    """What the dev rows say of a teacher: its scores, the scores of guessing, and its best label order where that is not the task's."""
+    """What the dev rows say of a teacher: its scores, those of guessing, and its best label order where that is not the task's.
+
+    weak: not better than guessing by two standard errors. tells: whether the dev rows can tell a teacher from guessing at all.
+    """
 
     scores: dict[str, float]
     baseline: float
     margin: float
     weak: bool
+    tells: bool
     better_order: tuple[str, ...] | None
     better_accuracy: float
 
@@ -30,13 +34,16 @@ def examine(task: Task, logits: np.ndarray, labels: np.ndarray) -> Finding:
     """Score a teacher's logits `[N, C]` on labelled rows `[N]` and under every other order of its outputs.
 
     Weak: accuracy at or below the majority class plus two standard errors; for a regression, a correlation at or below 2 / sqrt(N).
+    The rows can tell a teacher from guessing where one with a single wrong row is not weak: 1 - 1 / N is above the majority class plus
+    two standard errors. Eight rows with five of one label cannot (0.625 + 0.342), nor can rows with the same label, nor a thousand of
+    which 995 have one label. For a regression the margin must lie below 1, the best correlation: five rows at least, and two scores.
     Orders: the assignment of outputs to labels with the most hits (Hungarian algorithm on the confusion matrix), which stands for all
     C! orders.
     """
     scores = score(task, logits, labels)
     if task.regression:
         reached, baseline, margin = scores[task.metric], 0.0, 2 / math.sqrt(len(labels))
-        return Finding(scores, baseline, margin, reached <= margin, None, reached)
+        return Finding(scores, baseline, margin, reached <= margin, margin < 1 and bool(np.ptp(labels)), None, reached)
     from scipy.optimize import linear_sum_assignment
 
     predicted = logits.argmax(1)
@@ -49,7 +56,8 @@ def examine(task: Task, logits: np.ndarray, labels: np.ndarray) -> Finding:
     best = float(confusion[outputs, means].sum() / len(labels))
     better = best > accuracy + margin and best > baseline + margin
     order = tuple(task.labels[i] for i in means) if better else None
-    return Finding(scores, baseline, margin, accuracy <= baseline + margin, order, best)
+    tells = 1 - 1 / len(labels) > baseline + margin
+    return Finding(scores, baseline, margin, accuracy <= baseline + margin, tells, order, best)
 
 
 def _majority(task: Task, labels: np.ndarray) -> float:
@@ -70,10 +78,11 @@ def described(task: Task, finding: Finding, named: bool) -> str:
 def judge(task: Task, finding: Finding, allowed: bool, named: bool) -> list[str]:
     """Refuse a teacher that knows no more than the majority class; returns lines to print where it is let through.
 
+    A weak teacher on rows that cannot tell it from guessing is let through.
     named: its config.json or --teacher_labels says what its outputs stand for, so that another order is no way to read it.
 
     Raises:
-        UserError: the outputs have no names and stand in another order, or the teacher is weak and `allowed` is False.
+        UserError: the outputs have no names and stand in another order, or the rows tell that the teacher is weak and `allowed` is False.
     """
     warnings = []
     reached = ", ".join(f"{name} {value:.4f}" for name, value in finding.scores.items())
@@ -95,7 +104,9 @@ def judge(task: Task, finding: Finding, allowed: bool, named: bool) -> list[str]
         return warnings
     guess = "no correlation" if task.regression else f"the majority class ({finding.baseline:.4f})"
     message = f"the teacher scores {reached} on dev: not above {guess} by two standard errors ({finding.margin:.4f})"
-    if allowed or task.name in WARNS_ONLY:
+    if not finding.tells:
+        message += "; dev is too small, or too much of one label or score, to tell a teacher from guessing"
+    if allowed or not finding.tells or task.name in WARNS_ONLY:
         return [*warnings, f"warning: {message}"]
     raise UserError(
         "\n".join([*warnings, message])
