@@ -14,11 +14,15 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import platform
+import signal
 import sys
+import threading
 import warnings
 import zlib  # Paddle 2.6 exports its own zlib: Python's must be loaded first, or later C extensions crash
+from types import ModuleType
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -2, -3, -4
 _STRIDED_VIEWS = "FLAGS_use_stride_kernel"
@@ -64,6 +68,26 @@ def prepare(threads: int | None = None, as_installed: bool = False) -> int:
         paddle.set_flags({_STRIDED_VIEWS: os.environ[_STRIDED_VIEWS].lower() in _TRUE})  # again, for a Paddle that was loaded before
         set_threads(threads or max(1, available_cores() // local_processes()))
     return _threads
+
+
+def paddlenlp(module: str) -> ModuleType:
+    """A module of PaddleNLP by its path below the package: `transformers.bert.modeling`.
+
+    PaddleNLP 3.0 calls `paddle.disable_signal_handler()` when it is imported. That puts SIGTERM back to ending the process, without
+    message and without `finally`, while Python still believes in its handler. So what Python knows is installed once more; signals
+    that come meanwhile wait.
+    """
+    name = f"paddlenlp.{module}"
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may have handlers
+        return importlib.import_module(name)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    try:
+        return importlib.import_module(name)
+    finally:
+        answer = signal.getsignal(signal.SIGTERM)
+        if answer is not None:  # None: somebody's handler in C
+            signal.signal(signal.SIGTERM, answer)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _keep_memory() -> None:

@@ -116,6 +116,19 @@ def test_a_signal_during_imports_ends_in_a_traceback(world, tmp_path, number, la
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_after_the_model_is_loaded_ends_without_a_word(world, tmp_path, number, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    process = _start(world, tmp_path / "run", "--max_steps=100000")
+    for line in process.stdout:
+        if line.startswith("model:"):  # PaddleNLP is imported by then
+            break
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, err
+    assert "Traceback" not in err and f"interrupted: {signal.Signals(number).name}" in err
+
+
 def test_a_full_disk_ends_in_a_traceback_or_loses_the_run(world, tmp_path):
     import resource
 

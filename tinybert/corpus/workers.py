@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -44,7 +45,8 @@ class Workers:
         waiting: deque = deque()
         try:
             for item in items:
-                waiting.append(self._pool.submit(_call, number, item))
+                with _blocked():  # a process starts here, and keeps the mask in all of its threads, whatever Paddle does to handlers
+                    waiting.append(self._pool.submit(_call, number, item))
                 if len(waiting) > 2 * self.processes:
                     yield waiting.popleft().result()
             while waiting:
@@ -60,12 +62,20 @@ class Workers:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextlib.contextmanager
+def _blocked() -> Iterator[None]:
+    """Hold back the signals on which the first process decides; work that has begun in the others is finished."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(works: Sequence[Callable]) -> None:
     global _works
     _works = works
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # a process has one core
-    for number in (signal.SIGINT, signal.SIGTERM):  # the first process decides; work that has begun is finished
-        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import urlsplit, urlunsplit
 
-from tinybert import storage
+from tinybert import runtime, storage
 from tinybert.data.tasks import Task
 from tinybert.errors import UserError
 
@@ -161,13 +161,12 @@ def refuse_unwritable(folder: Path) -> None:
 
 def _published_table() -> dict[str, dict]:
     try:
-        from paddlenlp.datasets.chnsenticorp import ChnSentiCorp
-        from paddlenlp.datasets.clue import Clue
-        from paddlenlp.datasets.glue import Glue
+        glue, clue = runtime.paddlenlp("datasets.glue").Glue, runtime.paddlenlp("datasets.clue").Clue
+        chn = runtime.paddlenlp("datasets.chnsenticorp").ChnSentiCorp
     except Exception as error:  # PaddleNLP's import fails in many ways, depending on what is installed beside it
         raise DownloadError(f"the addresses come from PaddleNLP, which cannot be imported: {error}") from error
-    chn = {"url": ChnSentiCorp.URL, "md5": ChnSentiCorp.MD5, "splits": {name: list(meta) for name, meta in ChnSentiCorp.SPLITS.items()}}
-    return {**Glue.BUILDER_CONFIGS, **Clue.BUILDER_CONFIGS, "chnsenticorp": chn}
+    chinese = {"url": chn.URL, "md5": chn.MD5, "splits": {name: list(meta) for name, meta in chn.SPLITS.items()}}
+    return {**glue.BUILDER_CONFIGS, **clue.BUILDER_CONFIGS, "chnsenticorp": chinese}
 
 
 def _write_from_zip(entry: dict, folder: Path, missing: list[str]) -> None:

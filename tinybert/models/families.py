@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tinybert import runtime
 from tinybert.errors import UserError
 
 
@@ -52,13 +53,9 @@ def family(model_type: str) -> Family:
     """
     name = _known(model_type)
     module, config, encoder, classifier, tokenizer = _CLASSES[name]
-    import importlib
-
-    import paddlenlp.utils.log  # its logger prints each file that PaddleNLP touches
-
-    paddlenlp.utils.log.logger.set_level("ERROR")
-    configuration = importlib.import_module(f"paddlenlp.transformers.{module}.configuration")
-    modeling = importlib.import_module(f"paddlenlp.transformers.{module}.modeling")
+    runtime.paddlenlp("utils.log").logger.set_level("ERROR")  # it prints each file that PaddleNLP touches
+    configuration = runtime.paddlenlp(f"transformers.{module}.configuration")
+    modeling = runtime.paddlenlp(f"transformers.{module}.modeling")
     return Family(name, getattr(configuration, config), getattr(modeling, encoder), getattr(modeling, classifier), tokenizer)
 
 

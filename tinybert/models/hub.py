@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from tinybert import storage
+from tinybert import runtime, storage
 from tinybert.errors import UserError
 from tinybert.models.configuration import config_file
 
@@ -78,15 +78,13 @@ def embedded() -> Path:
 
 def paddlenlp_models() -> dict[str, dict]:
     """PaddleNLP's named encoders: name -> configuration, weights address and vocabulary address."""
-    from importlib import import_module
-
     from tinybert.models.families import MODEL_TYPES, family
 
     models: dict[str, dict] = {}
     for model_type in MODEL_TYPES:
         kind = family(model_type)
         weights = kind.encoder.pretrained_resource_files_map.get("model_state", {})
-        tokenizers = import_module(f"paddlenlp.transformers.{model_type}.tokenizer")
+        tokenizers = runtime.paddlenlp(f"transformers.{model_type}.tokenizer")
         vocabularies = getattr(getattr(tokenizers, kind.tokenizer), "pretrained_resource_files_map", {}).get("vocab_file", {})
         for name, url in weights.items():
             config = kind.encoder.pretrained_init_configuration.get(name)
