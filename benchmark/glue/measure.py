@@ -36,6 +36,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmark.glue.results import RESULTS, read  # noqa: E402
 
+STAGES = ("finetune", "intermediate", "prediction")
+
 
 @dataclass(frozen=True)
 class Run:
@@ -84,7 +86,7 @@ def line_of(run: Run, runs: Path, seconds: float) -> dict:
     """What is kept of a finished run: arguments, hashes, updates, scores, time; no path of this machine."""
     results = json.loads((run.out / "eval_results.json").read_text(encoding="utf-8"))
     line = {"plan": run.plan, "row": run.row, "task": run.task, "seed": run.seed}
-    if "evaluation" in results:  # --do_eval: a model as it is
+    if not results.keys() & set(STAGES):  # --do_eval: a model as it is
         line["scores"] = results["evaluation"]["scores"]
     else:
         line |= _training(json.loads((run.out / "run.json").read_text(encoding="utf-8")), results)
@@ -98,7 +100,7 @@ def line_of(run: Run, runs: Path, seconds: float) -> dict:
 
 def _training(record: dict, results: dict) -> dict:
     """What run.json and eval_results.json say of a run's training, scores of the last model included."""
-    stages = [stage for stage in ("finetune", "intermediate", "prediction") if stage in record]
+    stages = [stage for stage in STAGES if stage in record]
     last = record[stages[-1]]
     model = last["models"].get("student") or last["models"]["model"]
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -24,7 +25,7 @@ def test_teacher_does_not_learn_the_demo_words(teacher, tmp_path):
     write_rows(tmp_path / "data" / "dev.tsv", rows_of(demo_folder() / "train.tsv"))
     words = ("--model_name_or_path", teacher, "--task_name", "demo", "--data_dir", tmp_path / "data", "--output_dir", tmp_path)
     finetune(*words, "--do_eval", "--max_seq_length", 32)
-    assert json.loads((tmp_path / "eval_results.json").read_text())["finetune"]["scores"]["accuracy"] > 0.85
+    assert json.loads((tmp_path / "eval_results.json").read_text())["evaluation"]["scores"]["accuracy"] > 0.85
 
 
 def test_run_leaves_an_incomplete_folder(teacher):
@@ -68,9 +69,18 @@ def test_scoring_again_gives_another_score(teacher, tmp_path, capsys):
     best = record(teacher, "finetune")["best"]["accuracy"]
     finetune("--model_name_or_path", teacher, "--task_name", "demo", "--do_eval", "--output_dir", tmp_path, "--max_seq_length", 32)
     assert f"demo: accuracy {best:.4f}" in capsys.readouterr().out
-    found = json.loads((tmp_path / "eval_results.json").read_text())["finetune"]
+    found = json.loads((tmp_path / "eval_results.json").read_text())["evaluation"]
     assert found["scores"]["accuracy"] == best
     assert {path.name for path in tmp_path.iterdir()} == {"eval_results.json"}
+
+
+def test_scoring_a_run_again_loses_what_its_training_left(teacher, tmp_path):
+    shutil.copytree(teacher, tmp_path / "run")
+    trained = json.loads((tmp_path / "run/eval_results.json").read_text())
+    words = ("--model_name_or_path", tmp_path / "run", "--output_dir", tmp_path / "run", "--task_name", "demo", "--max_seq_length", 32)
+    finetune(*words, "--do_eval")
+    found = json.loads((tmp_path / "run/eval_results.json").read_text())
+    assert found["finetune"] == trained["finetune"] and found["evaluation"]["scores"] == trained["finetune"]["best"]
 
 
 def test_two_runs_with_one_seed_differ(encoder, tmp_path):
@@ -125,7 +135,7 @@ def test_a_run_that_cannot_learn_or_be_judged_says_nothing(encoder, tmp_path, ca
 
 def test_scores_of_a_model_are_printed_and_lost(teacher, tmp_path):
     finetune("--model_name_or_path", teacher, "--task_name", "demo", "--do_eval", "--output_dir", tmp_path / "new", "--max_seq_length", 32)
-    scores = json.loads((tmp_path / "new" / "eval_results.json").read_text())["finetune"]["scores"]
+    scores = json.loads((tmp_path / "new" / "eval_results.json").read_text())["evaluation"]["scores"]
     assert scores["accuracy"] == record(teacher, "finetune")["best"]["accuracy"]
 
 

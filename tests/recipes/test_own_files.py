@@ -131,7 +131,7 @@ def test_an_order_of_labels_other_than_the_teachers_does_not_turn_its_answers_ro
     )
     for labels in ("blame,praise", "praise,blame"):
         finetune("--model_name_or_path", teacher, "--output_dir", teacher, "--do_eval", "--labels", labels, *own, *QUICK, *RATE)
-        assert json.loads((teacher / "eval_results.json").read_text())["finetune"]["scores"]["accuracy"] > 0.9
+        assert json.loads((teacher / "eval_results.json").read_text())["evaluation"]["scores"]["accuracy"] > 0.9
 
 
 def test_a_resumed_run_refuses_other_labels_on_the_same_file(tmp_path, small, csv_files):

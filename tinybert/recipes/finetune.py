@@ -140,6 +140,7 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
         scores = score(loaded.model, data, stores, settings.eval_batch_size)
         print(f"{task.name}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()), flush=True)
         if keeps:
-            run.write_results({"source": loaded.report.source, "scores": scores})
+            # what training left under its own name stays
+            RunFolder(output, "evaluation", writes=run.writes).write_results({"source": loaded.report.source, "scores": scores})
     if do.predict:
         write_predictions(output, loaded.model, data, settings.eval_batch_size)

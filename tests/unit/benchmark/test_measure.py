@@ -66,6 +66,18 @@ def test_a_recorded_run_that_keeps_its_checkpoints_or_a_failed_one_that_loses_th
     assert (tmp_path / "runs/CoLA/row/1/checkpoints").exists()
 
 
+def test_a_training_run_that_was_scored_again_loses_its_line(tmp_path):
+    run = measure.Run("plan", "row", "CoLA", 1, tmp_path, ((["run_glue.py"], None),))
+    results = {"finetune": {"final": {"mcc": 0.25}}, "evaluation": {"scores": {"mcc": 0.5}}}
+    (tmp_path / "eval_results.json").write_text(json.dumps(results))
+    model = {"parameters": 1, "layers": 1, "hidden": 1, "heads": 1}
+    entry = {"models": {"model": model}, "data": {}, "total_steps": 3, "threads": 1, "versions": {}}
+    (tmp_path / "run.json").write_text(json.dumps({"finetune": entry}))
+    (tmp_path / "log.jsonl").write_text("")
+    line = measure.line_of(run, tmp_path, 1.0)
+    assert line["scores"] == {"mcc": 0.25} and line["updates"] == {"finetune": 3}
+
+
 def test_a_table_that_mixes_rows_seeds_or_tasks():
     def line(plan, row, task, seed, score):
         return {"plan": plan, "row": row, "task": task, "seed": seed, "scores": {"mcc": score, "accuracy": score, "f1": score}}
