@@ -26,6 +26,8 @@ OVERRIDES = {
     "max_steps": "max_steps",
     "use_aug": "aug",
 }
+# options of one stage alone: stage and the setting that each stands for
+_OF_STAGE = {f"{stage}_{suffix}": (stage, name) for stage in STAGES for name, suffix in OVERRIDES.items()}
 # what a setting becomes where it does not apply but the training still reads it; None for the others
 _NEUTRAL = {"warmup_steps": 0, "warmup_proportion": 0.0}
 _NEUTRAL_PREDICTION = {**_NEUTRAL, "alpha": 0.0, "prediction_weight": 1.0}  # gold labels alone
@@ -57,7 +59,7 @@ def resolve(
     settings = {name: values.settings(StageSettings, method=arguments.method) for name, values in picked.items()}
     unused = _unused(arguments, given, picked)
     for other in set(STAGES) - set(stages):
-        names = [f"{other}_{suffix}" for suffix in OVERRIDES.values() if f"{other}_{suffix}" in given]
+        names = [name for name, (stage_of, _) in _OF_STAGE.items() if stage_of == other and name in given]
         unused += [Unused(name, getattr(arguments, name), f"this run has no {other} stage") for name in names]
     warnings = [f"--{entry.name} {entry.value} is not used: {entry.reason}" for entry in unused]
     if len(stages) > 1:  # honoured in one stage only, so it is not among the unused ones
@@ -217,6 +219,9 @@ class _Picked:
                 self.values[name] = neutral.get(name)
             self.sources.pop(name, None)
             self.reasons.setdefault(name, reason)
+        for own, (stage, name) in _OF_STAGE.items():
+            if stage == self.stage and name in reasons:
+                self.reasons.setdefault(own, reasons[name])
 
     def settings(self, settings_class: type[TrainingSettings], **more: object) -> TrainingSettings:
         """The finished settings."""
@@ -230,7 +235,8 @@ def _unused(arguments: TrainingRunArguments, given: set[str], picked: dict[str, 
     """Explicit options that no stage of this run honours."""
     found = []
     for name in options_of(type(arguments)):
-        reasons = [values.reasons.get(name) for values in picked.values()]
-        if name in given and all(reasons):
+        concerned = [_OF_STAGE[name][0]] if name in _OF_STAGE else picked
+        reasons = [picked[stage].reasons.get(name) for stage in concerned if stage in picked]
+        if name in given and reasons and all(reasons):
             found.append(Unused(name, getattr(arguments, name), "; ".join(dict.fromkeys(filter(None, reasons)))))
     return found
