@@ -56,6 +56,7 @@ def resolve(
         values.drop(stored_reasons(arguments, values.values, name))
         if arguments.method == "none" and arguments.student_model_name_or_path is not None:
             values.drop(dict.fromkeys(("teacher_path", "teacher_model_type"), "--method none learns gold labels only"))
+        values.judge_ablation(arguments.ablation)
     settings = {name: values.settings(StageSettings, method=arguments.method) for name, values in picked.items()}
     unused = _unused(arguments, given, picked)
     for other in set(STAGES) - set(stages):
@@ -201,8 +202,6 @@ class _Picked:
     def _ablate(self, ablation: str | None) -> None:
         for name, value in ABLATIONS.get(ablation or "", {}).items():
             self.values[name], self.sources[name] = value, f"given (ablation {ablation})"
-            if (name == "use_pred") != (self.stage == "prediction"):
-                self.reasons["ablation"] = f"the {self.stage} stage does not learn that part anyway"
 
     def original_rows_line(self) -> str:
         """Why --use_aug does not reach this stage."""
@@ -222,6 +221,12 @@ class _Picked:
         for own, (stage, name) in _OF_STAGE.items():
             if stage == self.stage and name in reasons:
                 self.reasons.setdefault(own, reasons[name])
+
+    def judge_ablation(self, ablation: str | None) -> None:
+        """An ablation has no effect where none of the switches that it stands for has one; to be called when all reasons are known."""
+        reasons = [self.reasons.get(name) for name in ABLATIONS.get(ablation or "", ())]
+        if reasons and all(reasons):
+            self.reasons.setdefault("ablation", "; ".join(dict.fromkeys(filter(None, reasons))))
 
     def settings(self, settings_class: type[TrainingSettings], **more: object) -> TrainingSettings:
         """The finished settings."""

@@ -308,6 +308,26 @@ def test_ablations_switch_off_what_the_paper_does(ablation, off):
     assert result["prediction"].use_pred is (ablation != "pred")
 
 
+@pytest.mark.parametrize(
+    ("more", "stage", "reason"),
+    [
+        ("--method emd --ablation attn", "prediction", None),
+        ("--method emd --ablation embd", "prediction", None),
+        ("--method emd --ablation pred", "prediction", None),
+        ("--method mud --ablation attn", "intermediate", "--method mud learns no attention"),
+        ("--method mud --ablation embd", "intermediate", "the embedding is one of the entries that keep_layers counts"),
+        ("--method mud --ablation pred", "both", None),
+        ("--ablation trm", "both", None),
+        ("--ablation pred", "intermediate", "the intermediate stage learns hidden states and attention, not logits"),
+        ("--ablation trm", "prediction", "the prediction stage learns logits only"),
+        ("--method none --ablation attn", "prediction", "--method none learns gold labels only"),
+    ],
+)
+def test_an_ablation_without_effect_is_not_told_or_one_with_effect_is(more, stage, reason):
+    found = {entry.name: entry.reason for entry in resolved(more, stage).unused}
+    assert found.get("ablation") is None if reason is None else reason in found["ablation"]
+
+
 def test_without_logits_the_prediction_stage_learns_gold_labels_on_the_original_rows():
     result = resolved("--ablation pred --use_aug")
     assert (result["prediction"].alpha, result["prediction"].T, result["prediction"].use_aug) == (0.0, None, False)
