@@ -11,13 +11,18 @@ import pytest
 
 from tests.recipes.conftest import DEMO, LABELS, SHORT, distill, logged, record, rows_of, write_rows
 from tests.tiny import arrays_of
+from tinybert.cli.parser import parse
 from tinybert.data.places import demo_folder
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import get_task
 from tinybert.errors import UserError
 from tinybert.models.loading import load_classifier
 from tinybert.models.projections import layout_of
-from tinybert.recipes.evaluate import predict
+from tinybert.objectives.trained_layer import Teacher, TrainedLayer
+from tinybert.recipes.evaluate import held_out_loss, predict
+from tinybert.recipes.stage_objective import stage_objective
+from tinybert.settings.arguments import TaskDistillArguments
+from tinybert.settings.resolve import resolve
 from tinybert.storage import sha256_of, verify
 
 
@@ -114,6 +119,21 @@ def test_results_of_the_same_stage_are_overwritten(fresh_run, teacher):
 
 
 # === Methods and presets ===
+
+
+def test_the_teachers_dropout_decides_which_model_is_the_best(teacher, tinybert_folder):
+    words = ("--task_name", "demo", "--teacher_path", teacher, "--student_model_name_or_path", tinybert_folder, "--output_dir", "o")
+    parsed = parse(TaskDistillArguments, [*map(str, words), "--preset", "huawei"])
+    settings = resolve(parsed.arguments, parsed.given, "intermediate", "demo", False)["intermediate"]
+    student = load_classifier(str(tinybert_folder), labels=LABELS, needs_head=False)
+    live = load_classifier(str(teacher), labels=LABELS, needs_head=True)
+    layer = TrainedLayer(student.model, stage_objective(settings, 2, student, live).objective)
+    layer.train()
+    frozen = Teacher(live.model, layer.objective.needs_teacher, settings.teacher_mode)
+    store = TokenStore.build_or_open(get_task("demo"), demo_folder(), "dev", student.tokenizer, 32)
+    first, second = (held_out_loss(layer, frozen, store, 64) for _ in range(2))
+    assert settings.teacher_mode == "train" and first == second
+    assert live.model.training and layer.training  # and training goes on as it was
 
 
 def test_logits_alone_need_an_intermediate_stage(teacher, tinybert_folder, tmp_path):

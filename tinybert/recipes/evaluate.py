@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,24 +16,33 @@ from tinybert.data.batches import sequential
 from tinybert.data.readers import read_split
 from tinybert.data.store import Rows
 from tinybert.engine.processes import sum_dict, sum_over_ranks
+from tinybert.knowledge.store import StoredKnowledge
 from tinybert.models.trace import Needs, base_of, trace
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.recipes.task_data import TaskData, tensors
 from tinybert.report.submission import write_submission
 
 
+@contextlib.contextmanager
+def _evaluating(*models: nn.Layer) -> Iterator[None]:
+    """Dropout off inside, and afterwards the mode that each of them had."""
+    training = [model for model in models if model.training]
+    for model in models:
+        model.eval()
+    try:
+        yield
+    finally:
+        for model in training:
+            model.train()
+
+
 def predict(model: nn.Layer, store: Rows, batch_size: int, head: str | None = None) -> np.ndarray:
     """The logits of every row, `[N, C]`, in the order of the store; several processes share the rows. The model keeps its mode."""
-    training = model.training
-    model.eval()
     logits = np.zeros((len(store), base_of(model).config.num_labels))
-    with paddle.no_grad():
+    with _evaluating(model), paddle.no_grad():
         for batch in sequential(store, batch_size, runtime.rank(), runtime.world_size()):
             logits[batch.rows] = trace(model, tensors(batch), Needs(logits=True), head).logits.astype("float32").numpy()
-    logits = sum_over_ranks(logits)  # each row was filled by one rank, the others hold 0 there
-    if training:
-        model.train()
-    return logits
+    return sum_over_ranks(logits)  # each row was filled by one rank, the others hold 0 there
 
 
 def score(model: nn.Layer, data: TaskData, stores: dict[str, Rows], batch_size: int) -> dict[str, float]:
@@ -48,11 +59,12 @@ def score(model: nn.Layer, data: TaskData, stores: dict[str, Rows], batch_size: 
     return scores
 
 
-def held_out_loss(layer: TrainedLayer, teacher: Teacher, store: Rows, batch_size: int) -> dict[str, float]:
-    """The objective's parts on held-out rows, dropout off, as the mean over all of them whatever the batches."""
+def held_out_loss(layer: TrainedLayer, teacher: Teacher | StoredKnowledge, store: Rows, batch_size: int) -> dict[str, float]:
+    """The objective's parts on held-out rows, dropout off in student and teacher, as the mean over all rows whatever the batches."""
     names = [*(part.name for part in layer.objective.parts), "loss"]
     sums = dict.fromkeys(names, 0.0)
-    with paddle.no_grad():
+    live = (teacher.model,) if isinstance(teacher, Teacher) else ()  # what is stored has no dropout
+    with _evaluating(layer, *live), paddle.no_grad():
         for batch in sequential(store, batch_size, runtime.rank(), runtime.world_size()):
             inputs = tensors(batch)  # its shares refer to the whole store
             for name, value in layer(inputs, teacher(inputs)).items():
