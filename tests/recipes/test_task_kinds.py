@@ -8,6 +8,7 @@ import pytest
 
 from tests.recipes.conftest import DEMO, QUICK, SHORT, demo_sentences, distill, finetune, logged, record, rows_of, write_rows
 from tinybert.data.places import demo_folder
+from tinybert.errors import UserError
 from tinybert.models.loading import load_classifier
 from tinybert.storage import sha256_of
 
@@ -25,6 +26,16 @@ def test_augmented_rows_are_not_trained_on(teacher, tinybert_folder, tmp_path):
     assert first["data"]["train_aug"] == {"rows": 48, "sha256": sha256_of(folder / "train_aug.tsv")}
     assert (first["steps_per_epoch"], second["steps_per_epoch"]) == (6, 88)
     assert second["data"]["train"]["rows"] == 700
+
+
+@pytest.mark.parametrize(("recipe", "model"), [(finetune, "--model_name_or_path"), (distill, "--student_model_name_or_path")])
+def test_rows_to_predict_need_rows_with_labels_beside_them(teacher, tmp_path, recipe, model):
+    write_rows(tmp_path / "data/test.tsv", [["index", "sentence"], *[[i, text] for i, text in enumerate(demo_sentences()[:5])]])
+    words = (model, teacher, "--task_name", "SST-2", "--data_dir", tmp_path / "data", "--output_dir", tmp_path / "out", *QUICK)
+    recipe(*words, "--do_predict")
+    assert len(rows_of(tmp_path / "out/SST-2.tsv")) == 6
+    with pytest.raises(UserError, match="dev.tsv"):
+        recipe(*words, "--do_predict", "--do_eval")
 
 
 def test_regression_does_not_learn_the_teachers_scores(encoder, sts_folder, tmp_path):

@@ -79,11 +79,11 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     check_type("model", "model_type", arguments, given, loaded)
     check_positions("model", loaded, settings.max_seq_length)
     model = describe_model("model", loaded)
-    splits = splits_for(task, settings.use_aug, do.train, do.predict)
+    splits = splits_for(task, augmented=settings.use_aug, train=do.train, evaluate=do.evaluate, predict=do.predict)
     data = TaskData.find(task, arguments, splits, loaded.tokenizer, settings.max_seq_length)
     if do.train:
         refuse_full_disk(run, MODELS, loaded.parameters(), arguments.keep_checkpoints, data.bytes_to_store(splits))
-    stores = {split: data.store(split) for split in task.eval_splits}
+    stores = {split: data.store(split) for split in task.eval_splits if split in splits}
 
     # === Train ===
     rows = "train_aug" if settings.use_aug else "train"

@@ -144,11 +144,11 @@ def tensors(batch: Batch) -> Inputs:
     )
 
 
-def splits_for(task: Task, augmented: bool, train: bool, predict: bool) -> list[str]:
-    """The splits that a run reads."""
-    names = list(task.eval_splits)
-    if train:
-        names.insert(0, "train_aug" if augmented else "train")
+def splits_for(task: Task, *, augmented: bool = False, train: bool = False, evaluate: bool = False, predict: bool = False) -> list[str]:
+    """The splits that a run reads; training scores on the evaluation splits too."""
+    names = ["train_aug" if augmented else "train"] if train else []
+    if train or evaluate:
+        names += task.eval_splits
     if predict:
         names += task.test_splits
     return names

@@ -158,7 +158,7 @@ class _Stage:
             check_positions("student", self.student, settings.max_seq_length)
         layer = self._trained_layer(settings)
         split = "train_aug" if settings.use_aug else "train"
-        splits = splits_for(task, settings.use_aug, train=True, predict=False)
+        splits = splits_for(task, augmented=settings.use_aug, train=True)
         data = TaskData.find(task, self.arguments, splits, self.student.tokenizer, settings.max_seq_length)
         left = len(self.resolved.stages) if stage == "intermediate" else 1
         keep = self.arguments.keep_checkpoints
@@ -291,7 +291,7 @@ def _score_only(arguments, given: set[str], do) -> None:
     )
     describe_model("student", student)
     check_positions("student", student, settings.max_seq_length)
-    splits = splits_for(task, False, train=False, predict=do.predict)
+    splits = splits_for(task, evaluate=do.evaluate, predict=do.predict)
     data = TaskData.find(task, arguments, splits, student.tokenizer, settings.max_seq_length)
     if do.evaluate:
         stores = {split: data.store(split) for split in task.eval_splits}
