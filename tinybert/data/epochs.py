@@ -40,5 +40,6 @@ class EpochBatches:
         """Steps of so many epochs, the last of which may be a fraction; at least one."""
         whole = int(epochs)
         rounds, which = divmod(whole, len(self.each))
-        last = math.ceil((epochs - whole) * self.each[which].steps_per_epoch)
+        part = epochs - whole - 1e-9  # 1.3 - 1 is a little more than 0.3, and no step is made of that
+        last = math.ceil(part * self.each[which].steps_per_epoch)
         return max(1, rounds * self._begins[-1] + self._begins[which] + last)

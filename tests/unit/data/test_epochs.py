@@ -35,6 +35,13 @@ def test_a_step_of_the_run_lands_in_another_epoch():
     assert batches.epochs_at(4) == pytest.approx(1 + 2 / 3) and batches.epochs_at(5) == 2
 
 
+@pytest.mark.parametrize("size", [1, 3, 10, 1234])
+def test_a_fraction_of_an_epoch_has_a_step_too_many(size):
+    batches = EpochBatches([store(size)], 1, seed=1)
+    for tenths in range(1, 601):
+        assert batches.steps_in(tenths / 10) == max(1, -(-tenths * size // 10))
+
+
 def test_held_out_rows_are_trained_on():
     whole = store(40)
     train, held_out = without_last(whole, 3)
