@@ -102,6 +102,7 @@ class TaskDistillArguments(
         None,
         help="what the teacher's outputs stand for, in their order, where its config.json does not name them",
         metavar="LABEL,LABEL,...",
+        listed=True,
         unset="from its config.json, else the task's order",
     )
     allow_weak_teacher: bool = in_models(False, help="go on with a teacher that is no better on dev than the majority class")

@@ -64,6 +64,7 @@ class RowArguments(Arguments):
         None,
         help="the labels in the order of the model's outputs",
         metavar="A,B,C",
+        listed=True,
         unset="the distinct labels of train_file in sorted order, numbers by size",
     )
     regression: bool = in_data(False, help="the labels are scores: learn and predict a number")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import math
 import types
 import typing
@@ -35,7 +37,10 @@ class Alias:
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """One option of a command line, as a dataclass field describes it."""
+    """One option of a command line, as a dataclass field describes it.
+
+    `listed`: a text of pieces between commas, which in a file may be a list.
+    """
 
     name: str
     kind: type
@@ -52,6 +57,7 @@ class Option:
     at_most: float | None = None
     above: float | None = None
     below: float | None = None
+    listed: bool = False
 
     @property
     def expected(self) -> str:
@@ -69,6 +75,7 @@ class Option:
             )
             if bound is not None
         ]
+        words += ", in a file also a list" if self.listed else ""
         return ("several values, each " if self.many else "") + " ".join([words, *([" and ".join(bounds)] if bounds else [])])
 
     @property
@@ -90,11 +97,16 @@ class Option:
             items = raw if isinstance(raw, list) else [raw]
             pieces = [piece for item in items for piece in (item.replace(",", " ").split() if isinstance(item, str) else [item])]
             return [self._checked(_converted(self.kind, piece), piece, spelling) for piece in pieces]
+        if self.listed and isinstance(raw, list):
+            return self._checked(_joined(raw), raw, spelling)
         return self._checked(_converted(self.kind, raw), raw, spelling)
 
     def _checked(self, value: object, raw: object, spelling: str) -> object:
         if value is None:
-            raise UserError(f"{spelling} got {raw!r}\nexpected {self.expected}")
+            pieces = raw if isinstance(raw, list) else [raw]
+            quoted = self.kind is str and any(isinstance(piece, (bool, float)) for piece in pieces)
+            hint = "; put it in quotes: YAML takes yes, no, on and off for True and False, and changes numbers" if quoted else ""
+            raise UserError(f"{spelling} got {raw!r}\nexpected {self.expected}{hint}")
         if self.choices and value not in self.choices:
             raise UserError(f"{spelling} got {raw!r}\nexpected {self.expected}{did_you_mean(str(value), self.choices)}")
         if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -118,14 +130,15 @@ def flag(
     at_most: float | None = None,
     above: float | None = None,
     below: float | None = None,
+    listed: bool = False,
 ) -> typing.Any:
     """A dataclass field that is an option of the command line; without a default it is required.
 
-    `unset` says in words what None stands for; the last four bound a number.
+    `unset` says in words what None stands for, `listed` that a file may hold a list of texts; the other four bound a number.
     """
     metadata = {
         "help": help, "group": group, "aliases": tuple(alias), "choices": tuple(choices),
-        "metavar": metavar, "unset": unset, "at_least": at_least, "at_most": at_most, "above": above, "below": below,
+        "metavar": metavar, "unset": unset, "at_least": at_least, "at_most": at_most, "above": above, "below": below, "listed": listed,
     }  # fmt: skip
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
@@ -171,7 +184,7 @@ def _kind(hint: object) -> tuple[type, bool]:
 
 
 def _converted(kind: type, raw: object) -> object:
-    """The value as `kind`, or None where it is not one; a file's 1e-5 arrives as text, its 20 as a whole number."""
+    """The value as `kind`, or None where it is not one; a file's 1e-5 arrives as text, its 20 as a whole number, as a text too."""
     if kind is bool:
         return raw if isinstance(raw, bool) else read_bool(str(raw)) if isinstance(raw, (str, int)) else None
     if isinstance(raw, bool) or not isinstance(raw, (str, int, float)):
@@ -181,11 +194,23 @@ def _converted(kind: type, raw: object) -> object:
             return None if isinstance(raw, float) else int(raw)
         if kind is float:
             return float(raw) if math.isfinite(float(raw)) else None
+        if kind is str and isinstance(raw, int):
+            return str(raw)
     except ValueError:
         return None
     if not isinstance(raw, str) or not raw.strip():
         return None
     return Path(raw).expanduser() if kind is Path else raw
+
+
+def _joined(pieces: list) -> str | None:
+    """Pieces of a text option as the command line takes them, in double quotes where one holds a comma; None where one is no text."""
+    texts = [_converted(str, piece) for piece in pieces]
+    if not texts or None in texts:
+        return None
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(texts)
+    return line.getvalue()
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -33,6 +33,8 @@ class Toy(Arguments):
     place: Path | None = flag(None, help="a folder", group="data")
     kind: str = flag("plain", help="kind", group="data", choices=("plain", "fancy"))
     layers: list[int] = flag([], help="layers", group="numbers")
+    column: str | None = flag(None, help="a column", group="data")
+    labels: str | None = flag(None, help="labels", group="data", listed=True)
     device: str = flag("auto", help="device", group="data", alias=(Alias("no_cuda", "Huawei", means="cpu"),))
 
 
@@ -221,6 +223,21 @@ def test_a_yaml_file_gives_options_with_their_types(tmp_path):
     assert parsed.given == {"task_name", "rate", "flip", "layers", "share", "device"} and parsed.spelled["rate"] == "lr"
 
 
+@pytest.mark.parametrize(
+    ("text", "column", "labels"),
+    [
+        ("column: 0", "0", None),
+        ("column: '0'\nlabels: neg, pos", "0", "neg, pos"),
+        ("labels: [neg, pos]", None, "neg,pos"),
+        ("labels: [0, 1]", None, "0,1"),
+        ("labels: ['bad, very', good]", None, '"bad, very",good'),
+    ],
+)
+def test_a_file_writes_numbers_and_lists_where_text_is_wanted(tmp_path, text, column, labels):
+    arguments = read(*config(tmp_path, text)).arguments
+    assert (arguments.column, arguments.labels) == (column, labels)
+
+
 def test_a_json_file_gives_the_same(tmp_path):
     words = config(tmp_path, json.dumps({"task_name": "CoLA", "size": 9}), "run.json")
     assert read(*words, task=False).arguments.size == 9
@@ -247,6 +264,11 @@ def test_the_command_line_beats_the_file_whatever_the_spelling(tmp_path):
         ("beta: 1", ["belongs to --method emd"]),
         ("config: x", ["unknown option config"]),
         ("size:\n  deep: 1", ["size got {'deep': 1}"]),
+        ("column: [0]", ["column got [0]", "expected text"]),
+        ("column: 1.0", ["column got 1.0", "expected text", "put it in quotes"]),
+        ("labels: [yes, no]", ["labels got [True, False]", "in a file also a list", "put it in quotes"]),
+        ("labels: [a, [b]]", ["labels got ['a', ['b']]", "in a file also a list"]),
+        ("labels: []", ["labels got []"]),
     ],
 )
 def test_a_wrong_file_names_key_value_and_expectation(tmp_path, text, pieces):
