@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from tests.tiny import model_folder
+from tinybert.cli.parser import parse
+from tinybert.data.own import listed_labels
 from tinybert.data.tasks import get_task
 from tinybert.errors import UserError
 from tinybert.recipes.teacher_check import described, examine, judge
+from tinybert.recipes.teacher_source import RunTeacher
+from tinybert.settings.arguments import TaskDistillArguments
 
 
 def _logits(labels: np.ndarray, classes: int, right: float, seed: int = 0) -> np.ndarray:
@@ -33,7 +42,7 @@ def test_a_teacher_with_named_labels_is_refused_for_naming_none():
     task, labels = get_task("MNLI"), _labels(3)
     finding = examine(task, _logits(labels, 3, 0.8)[:, [1, 2, 0]], labels)
     (order, weak) = judge(task, finding, allowed=True, named=True)
-    assert "if its outputs stand for entailment, neutral, contradiction" in order and order.endswith("are taken as named")
+    assert "if its outputs stand for entailment, neutral, contradiction" in order and "are taken as named" in order
     assert "majority class" in weak
     with pytest.raises(UserError, match="(?s)are taken as named.*--allow_weak_teacher") as refused:
         judge(task, finding, allowed=False, named=True)
@@ -48,6 +57,38 @@ def test_a_good_teacher_with_named_labels_is_refused_for_another_order():
     finding = examine(task, np.eye(3)[told], labels)
     assert not finding.weak and finding.better_order == ("entailment", "contradiction", "neutral")
     assert len(judge(task, finding, allowed=False, named=True)) == 1
+
+
+def test_the_labels_that_a_refusal_names_are_no_labels_of_the_option():
+    task = replace(get_task("MNLI"), labels=("bad, very", 'so "so"', "good"))
+    labels = _labels(3)
+    with pytest.raises(UserError) as refused:
+        judge(task, examine(task, _logits(labels, 3, 0.8)[:, [1, 2, 0]], labels), allowed=False, named=False)
+    words = shlex.split(re.search("(--teacher_labels .*), or name", str(refused.value))[1])
+    assert listed_labels(words[1], words[0]) == ('so "so"', "good", "bad, very")
+
+
+@pytest.mark.parametrize(
+    ("given", "labels"), [("0, 1", ("0", "1")), ("1, 0", ("0", "1")), ('good,"bad, very"', ("bad, very", "good")), ("anything", ())]
+)
+def test_blanks_or_commas_in_labels_make_them_those_of_another_task(tmp_path, given, labels):
+    outputs = labels or ("",)
+    kept = model_folder(tmp_path / "teacher", labels=tuple(f"LABEL_{i}" for i in range(len(outputs))))
+    loaded = RunTeacher(_arguments(tmp_path, given), labels).load()
+    turned = given in ("1, 0", 'good,"bad, very"')
+    bias = kept.classifier.bias.numpy()
+    assert loaded.model.classifier.bias.numpy().tolist() == (bias[::-1] if turned else bias).tolist()
+
+
+def test_labels_of_a_teacher_that_cannot_be_read_are_blamed_on_another_option(tmp_path):
+    model_folder(tmp_path / "teacher", labels=("LABEL_0", "LABEL_1"))
+    with pytest.raises(UserError, match="--teacher_labels 0,0"):
+        RunTeacher(_arguments(tmp_path, "0,0"), ("0", "1")).load()
+
+
+def _arguments(folder, teacher_labels):
+    words = ["--task_name", "demo", "--teacher_path", str(folder / "teacher"), "--student_layers", "1", "--output_dir", "o"]
+    return parse(TaskDistillArguments, [*words, "--teacher_labels", teacher_labels]).arguments
 
 
 def test_an_order_that_is_a_guess_is_not_told():

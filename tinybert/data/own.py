@@ -149,8 +149,8 @@ def _there(path: Path, split: Split, names: list[str]) -> str:
 # === Labels ===
 
 
-def listed_labels(text: str) -> tuple[str, ...]:
-    """The labels of `--labels a,b,c`.
+def listed_labels(text: str, option: str = "--labels") -> tuple[str, ...]:
+    """The labels of `--labels a,b,c`, or of another option.
 
     Raises:
         UserError: fewer than two, an empty one, or one that stands twice.
@@ -158,9 +158,9 @@ def listed_labels(text: str) -> tuple[str, ...]:
     try:
         rows = list(csv.reader([text], skipinitialspace=True, strict=True))
     except csv.Error as error:
-        raise UserError(f"--labels got {text!r} ({error})\nexpected labels separated by commas") from None
+        raise UserError(f"{option} got {text!r} ({error})\nexpected labels separated by commas") from None
     labels = tuple(label.strip() for row in rows for label in row)
-    return _checked(labels, f"--labels {text}")
+    return _checked(labels, f"{option} {text}")
 
 
 def joined_labels(labels: tuple[str, ...]) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import shlex
 from dataclasses import dataclass
 
 import numpy as np
 
 from tinybert.data.metrics import majority_baseline, score
+from tinybert.data.own import joined_labels
 from tinybert.data.tasks import Task
 from tinybert.errors import UserError
 
@@ -75,6 +77,11 @@ def described(task: Task, finding: Finding, named: bool) -> str:
     return f"{line}; its config.json names no labels: taken as {order}, and no other order scores clearly better"
 
 
+def _as_option(labels: tuple[str, ...]) -> str:
+    quoted = any(character in label for label in labels for character in ',"')
+    return shlex.quote(joined_labels(labels) if quoted else ",".join(labels))
+
+
 def judge(task: Task, finding: Finding, allowed: bool, named: bool) -> list[str]:
     """Refuse a teacher that knows no more than the majority class; returns lines to print where it is let through.
 
@@ -95,10 +102,12 @@ def judge(task: Task, finding: Finding, allowed: bool, named: bool) -> list[str]
         if not named and task.name not in WARNS_ONLY:
             raise UserError(
                 f"{found}.\nIts config.json (id2label) names no labels, so the order is a guess: it was most likely fine-tuned "
-                f"with that other order.\nSay so with --teacher_labels {','.join(finding.better_order)}, or name the labels in its "
+                f"with that other order.\nSay so with --teacher_labels {_as_option(finding.better_order)}, or name the labels in its "
                 "config.json."
             )
-        taken = "its outputs have names and are taken as named" if named else f"its outputs have no names and are taken as {own}"
+        taken = f"its outputs have no names and are taken as {own}"
+        if named:
+            taken = "its outputs have names and are taken as named; --teacher_labels would give them others"
         warnings.append(f"warning: {found}; {taken}")
     if not finding.weak:
         return warnings

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tinybert.data.own import listed_labels
 from tinybert.data.places import cache_home
 from tinybert.data.store import TokenStore
 from tinybert.knowledge.building import Wanted, build, is_complete, open_stored
@@ -42,7 +43,7 @@ class RunTeacher:
                 needs_head=self.arguments.method != "none",
                 do_lower_case=self.arguments.do_lower_case,
                 role="teacher",
-                own_labels=tuple(own.split(",")) if own else None,
+                own_labels=listed_labels(own, "--teacher_labels") if own and self.task_labels else None,
             )
         return self._loaded
 
