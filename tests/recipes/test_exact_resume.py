@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +231,31 @@ def test_a_damaged_newest_checkpoint_ends_the_run(world, tmp_path, monkeypatch):
     _run(world, tmp_path / "run", "finetune", max_steps=10, resume="auto")
     _run(world, tmp_path / "whole", "finetune", max_steps=10)
     _assert_equal(_everything(tmp_path / "whole", "finetune"), _everything(tmp_path / "run", "finetune"))
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["its own", "a copy"])
+def test_going_on_from_an_older_checkpoint_loses_the_state_or_goes_on_with_the_course_that_was_left(
+    world, tmp_path, monkeypatch, elsewhere
+):
+    output = tmp_path / "run"
+    folder = output / "checkpoints" / "finetune"
+    _run(world, output, "finetune", max_steps=12, keep_checkpoints=9)
+    older = folder / "step_00000004"
+    if elsewhere:
+        older = shutil.copytree(older, tmp_path / "copy")
+    again = {"max_steps": 12, "learning_rate": 1e-4, "keep_checkpoints": 1, "resume_changed": True}
+    for step, newest in ((5, 4), (7, 6)):  # cut before the first checkpoint of the new course, and behind it
+        with monkeypatch.context() as patch:
+            _cut_after(patch, "finetune", step)
+            with pytest.raises(Cut):
+                _run(world, output, "finetune", resume=str(older), **again)
+        assert checkpoint.newest(folder).name == f"step_{newest:08d}"
+    assert [path.name for path in folder.iterdir()] == ["step_00000006"]
+    _run(world, output, "finetune", resume="auto", **again)
+    log = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    steps = [line["step"] for line in log if "loss" in line]
+    assert steps == sorted(set(steps)) and steps[-1] == 12
+    assert log[-2]["lr"] < 1e-4
 
 
 class _Counter:

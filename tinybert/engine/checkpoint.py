@@ -22,6 +22,7 @@ from tinybert import storage
 from tinybert.errors import UserError
 
 _ARRAYS = ("weights", "optimizer", "participants")
+_LEFT = "left_"  # checkpoints of a course that was left
 
 
 @dataclass
@@ -35,16 +36,48 @@ class Checkpoint:
 
 
 def write(folder: Path, step: int, checkpoint: Checkpoint, keep: int = 2) -> Path:
-    """Write a checkpoint beside the others and delete all but the newest `keep`."""
+    """Write a checkpoint beside the others; delete all but the newest `keep`, and what is left of another course.
+
+    A course writes its steps in rising order, so a later one than this step belongs to a course that was left, see `go_on_from`.
+    """
     path = folder / f"step_{step:08d}"
     with storage.new_folder(path, replace=True) as temporary:
         for name in _ARRAYS:
             arrays = {key: np.asarray(array, order="C") for key, array in getattr(checkpoint, name).items()}
             _save(arrays, temporary / f"{name}.safetensors")
         (temporary / "state.json").write_text(json.dumps(checkpoint.state, indent=1), encoding="utf-8")
-    for old in _listed(folder)[keep:]:
+    others = [other for other in _listed(folder) if other != path]
+    left = [other for other in others if _step_of(other) > step]
+    for old in (*left, *others[len(left) + keep - 1 :], *folder.glob(f"{_LEFT}*")):
         shutil.rmtree(old, ignore_errors=True)
     return path
+
+
+def go_on_from(folder: Path, path: Path) -> Path:
+    """Make a checkpoint the newest of `folder`, from which a run goes on; returns its place there.
+
+    Later ones belong to the course that the run leaves. They are set aside as `left_<n>` until the next checkpoint is written: were they
+    still listed, it would be taken for an older one than they are. A checkpoint of another folder is copied first, and takes the place of
+    all that are here; a whole checkpoint is in the folder at every moment that had one before.
+    """
+    state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    own = folder / f"step_{state['step']:08d}"
+    foreign = own.resolve() != path.resolve()
+    if foreign:
+        with storage.new_folder(own, replace=True) as temporary:
+            for name in _ARRAYS:
+                shutil.copyfile(path / f"{name}.safetensors", temporary / f"{name}.safetensors")
+            # the place in another folder's log says nothing here, where no line of this course is written yet
+            (temporary / "state.json").write_text(json.dumps({**state, "log_position": 0}, indent=1), encoding="utf-8")
+    left = [other for other in _listed(folder) if other != own and (foreign or _step_of(other) > state["step"])]
+    for other in left:
+        aside = folder / f"{_LEFT}{_step_of(other):08d}"
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(other, aside)
+    if left:
+        names = ", ".join(other.name for other in left)
+        print(f"{folder}: {names} belong to the course that is left, and go when the next checkpoint is written", flush=True)
+    return own
 
 
 def _save(arrays: dict[str, np.ndarray], path: Path) -> None:
@@ -62,7 +95,11 @@ def _listed(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     steps = [entry for entry in folder.iterdir() if re.fullmatch(r"step_\d+", entry.name)]
-    return sorted(steps, key=lambda entry: int(entry.name[5:]), reverse=True)
+    return sorted(steps, key=_step_of, reverse=True)
+
+
+def _step_of(path: Path) -> int:
+    return int(path.name[5:])
 
 
 def newest(folder: Path) -> Path | None:

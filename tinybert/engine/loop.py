@@ -133,6 +133,9 @@ class Loop:
         """
         position = self._restore(resume) if resume else None
         storage.recover(self.run_folder.path)
+        if resume and self.run_folder.writes:
+            self.last_checkpoint = checkpoints.go_on_from(self.run_folder.checkpoints, resume)
+            position = position if self.last_checkpoint.resolve() == resume.resolve() else 0
         self.run_folder.open_logs(position)
         shown = self.run_folder.writes
         progress = Progress(self.run_folder.stage, self.settings.total_steps, self.step, shown)

@@ -126,6 +126,7 @@ def _accumulate(
     if resume:
         saved = checkpoint.read(resume)
         sums.load_arrays(saved.participants)
+        checkpoint.go_on_from(run.checkpoints, resume)
         step, losses = saved.state["step"], saved.state["losses"]
         runtime.set_threads(saved.state["threads"])
         print(f"resuming from {resume} at batch {step}", flush=True)

@@ -31,10 +31,42 @@ def test_checkpoint_is_read_back_differently(tmp_path):
 
 @pytest.mark.parametrize("keep", [1, 2, 3])
 def test_old_checkpoints_fill_the_disk_or_new_ones_are_deleted(tmp_path, keep):
-    for step in (5, 10, 100, 95):  # 95 after 100: steps are compared as numbers, not by age or name
+    for step in (5, 10, 95, 100):  # steps are compared as numbers, not by name
         saved(tmp_path, step, keep)
     assert steps(tmp_path) == {1: [100], 2: [95, 100], 3: [10, 95, 100]}[keep]
     assert checkpoint.newest(tmp_path).name == "step_00000100"
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_the_checkpoint_just_written_is_deleted_or_hidden_by_those_of_a_course_that_was_left(tmp_path, keep):
+    for step in (500, 600, 1200):
+        saved(tmp_path, step, 9)
+    path = saved(tmp_path, 700, keep)
+    assert checkpoint.newest(tmp_path) == path
+    assert steps(tmp_path) == {1: [700], 2: [600, 700], 3: [500, 600, 700]}[keep]
+
+
+def test_a_run_that_goes_on_from_an_older_checkpoint_resumes_the_course_that_it_left(tmp_path):
+    for step in (500, 600, 1200):
+        saved(tmp_path, step, 9)
+    assert checkpoint.go_on_from(tmp_path, tmp_path / "step_00000600") == tmp_path / "step_00000600"
+    assert checkpoint.newest(tmp_path).name == "step_00000600"  # as after a kill before the next one is written
+    assert (tmp_path / "left_00001200" / "state.json").is_file()  # what was left is not lost before there is something in its place
+    saved(tmp_path, 1300, 3)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["step_00000500", "step_00000600", "step_00001300"]
+
+
+def test_a_checkpoint_of_another_folder_loses_to_those_that_were_here(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    for step in (400, 600, 1200):
+        saved(here, step, 9)
+    path = saved(there, 600)
+    (path / "state.json").write_text(json.dumps({"step": 600, "log_position": 77}))
+    own = checkpoint.go_on_from(here, path)
+    assert checkpoint.newest(here) == own and checkpoint.read(own).state == {"step": 600, "log_position": 0}
+    assert steps(there) == [600] and (path / "state.json").read_text().endswith("77}")
+    saved(here, 601, 3)
+    assert steps(here) == [600, 601]
 
 
 def test_same_step_twice_fails(tmp_path):
