@@ -258,6 +258,36 @@ def test_going_on_from_an_older_checkpoint_loses_the_state_or_goes_on_with_the_c
     assert log[-2]["lr"] < 1e-4
 
 
+def test_a_path_is_taken_for_a_checkpoint_of_every_stage(world, tmp_path, monkeypatch):
+    output, more = tmp_path / "run", {"max_steps": 6}
+    with monkeypatch.context() as patch:
+        _cut_after(patch, "prediction", 5)
+        with pytest.raises(Cut):
+            _run(world, output, "both", **more)
+    first, second = (output / "checkpoints" / stage / "step_00000004" for stage in ("intermediate", "prediction"))
+    with pytest.raises(UserError, match="is a checkpoint of the intermediate stage, this run has prediction"):
+        _run(world, output, "prediction", resume=str(first), resume_changed=True, **more)
+    with pytest.raises(UserError, match="is a checkpoint of the prediction stage, but the intermediate stage in .* is not finished"):
+        _run(world, tmp_path / "other", "both", resume=str(second), resume_changed=True, **more)
+    log = (output / "log.jsonl").read_text().splitlines()
+    _run(world, output, "both", resume=str(second), **more)  # the first stage is finished, the second goes on
+    now = (output / "log.jsonl").read_text().splitlines()
+    assert now[: len(log) - 1] == log[:-1]
+    _run(world, tmp_path / "whole", "both", **more)
+    whole = _everything(tmp_path / "whole", "prediction")
+    _assert_equal(whole, _everything(output, "prediction"))
+    _run(world, output, "both", resume=str(first), **more)  # the first goes on, the second starts afresh
+    _assert_equal(whole, _everything(output, "prediction"))
+    assert len({path.name for path in (output / "checkpoints" / "prediction").iterdir()}) == 3
+
+
+def test_a_checkpoint_of_another_stage_is_trained_on(world, tmp_path):
+    output = tmp_path / "run"
+    _run(world, output, "prediction", max_steps=2)
+    with pytest.raises(UserError, match="is one of the prediction stage, expected one of the finetune stage"):
+        _run(world, tmp_path / "other", "finetune", resume=str(output / "checkpoints" / "prediction"), resume_changed=True)
+
+
 class _Counter:
     """State of another recipe: it counts steps in an array."""
 

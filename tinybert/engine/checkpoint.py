@@ -141,13 +141,27 @@ def read(path: Path) -> Checkpoint:
     return Checkpoint(state=state, **{name: load_file(path / f"{name}.safetensors") for name in _ARRAYS})
 
 
+def stage_of(path: Path) -> str | None:
+    """The stage that a checkpoint belongs to, as its fingerprint names it; None where that names none."""
+    return _fingerprint(path).get("stage")
+
+
+def _fingerprint(path: Path) -> dict:
+    return json.loads((path / "state.json").read_text(encoding="utf-8"))["fingerprint"]
+
+
 def check(path: Path, fingerprint: dict, allow_changes: bool) -> None:
-    """Refuse a checkpoint of a run with other data or arguments, before anything is changed.
+    """Refuse a checkpoint of another stage, or of a run with other data or arguments, before anything is changed.
 
     Raises:
-        UserError: lists the differences.
+        UserError: names the stages, or lists the differences.
     """
-    saved = json.loads((path / "state.json").read_text(encoding="utf-8"))["fingerprint"]
+    saved = _fingerprint(path)
+    if saved.get("stage") != fingerprint.get("stage"):
+        found, wanted = (f"the {entry['stage']} stage" if entry.get("stage") else "no stage" for entry in (saved, fingerprint))
+        raise UserError(
+            f"the checkpoint {path} is one of {found}, expected one of {wanted}.\nGive a checkpoint of this stage, or --resume auto."
+        )
     changed = differences(saved, json.loads(json.dumps(fingerprint)))
     if changed and not allow_changes:
         raise UserError(

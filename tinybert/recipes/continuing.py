@@ -5,12 +5,32 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tinybert.engine import checkpoint
 from tinybert.engine.checkpoint import differences
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
 
 # settings that may change between a run and its resumption without changing what is learnt
 FREE = ("logging_steps", "save_steps", "eval_batch_size", "preset")
+
+
+def resumed_stage(resume: str | None, runs: dict[str, RunFolder]) -> str | None:
+    """The stage whose checkpoint `--resume PATH` names; None without a path. Whatever is to be resumed is looked for.
+
+    Raises:
+        UserError: no whole checkpoint, or one of a stage that is not among these.
+    """
+    named = None
+    for run in runs.values() if resume else ():
+        path = checkpoint.find(run.checkpoints, resume)
+        if resume != "auto":
+            named = checkpoint.stage_of(path)
+    if resume not in (None, "auto") and named not in runs:
+        raise UserError(
+            f"--resume {resume} is a checkpoint of {f'the {named} stage' if named else 'no stage'}, this run has {' and '.join(runs)}.\n"
+            "Give a checkpoint of this run's stage, or name the stage with --stage."
+        )
+    return named
 
 
 def finished_before(run: RunFolder, resolved, allow_changes: bool, identity: dict[str, str] | None = None) -> bool:

@@ -120,6 +120,7 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
             better=(task.metric, "max"),
             save_best=save_best,
             start=start,
+            resume=arguments.resume,
             identity=data.identity(train) | {"model": str(model["sha256"])},
         )
         if run.writes:

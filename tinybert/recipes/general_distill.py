@@ -113,6 +113,7 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
         better=("held_out_loss", "min"),
         save_best=lambda step: save(output / FOLDERS[0]),
         start=start,
+        resume=arguments.resume,
         identity=identity,
     )
     if run.writes:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from tinybert import runtime
 from tinybert.data.store import TokenStore
-from tinybert.engine import checkpoint
 from tinybert.engine.precision import require
 from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
@@ -29,7 +28,7 @@ from tinybert.models.trace import Needs
 from tinybert.objectives.layer_weights import check_solver
 from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start, weights_hash
-from tinybert.recipes.continuing import finished_before, refuse_inputs_inside
+from tinybert.recipes.continuing import finished_before, refuse_inputs_inside, resumed_stage
 from tinybert.recipes.evaluate import held_out_loss, score, write_predictions
 from tinybert.recipes.pruning_on_the_way import PruningOnTheWay, pruning_of, refuse_processes
 from tinybert.recipes.run_student import make_student, student_depth
@@ -67,8 +66,7 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
     runs = {stage: RunFolder(output, stage, writes=runtime.rank() == 0) for stage in choice.stages}
     for run in runs.values():
         run.refuse(bool(arguments.resume), arguments.overwrite_output_dir, FOLDERS[run.stage])
-        if arguments.resume:
-            checkpoint.find(run.checkpoints, arguments.resume)
+    named = resumed_stage(arguments.resume, runs)
     if arguments.prune_schedule:
         refuse_processes()
     if arguments.method == "emd":
@@ -87,22 +85,28 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
     if teacher is not None:
         needed = not all(stores(arguments, stage) for stage in choice.stages)
         check_type("teacher", "teacher_model_type", arguments, given, teacher.load() if needed else teacher.known)
-    for stage in choice.stages:
+    for number, stage in enumerate(choice.stages):
         done = (output / FOLDERS[stage][0] / "config.json").is_file()
-        if (
-            arguments.resume == "auto"
-            and done
-            and finished_before(runs[stage], resolved, arguments.resume_changed, _inputs(arguments, resolved[stage], task, teacher))
-        ):
-            print(f"the {stage} stage is finished: {output / FOLDERS[stage][0]}", flush=True)
-            continue
+        passed = named in choice.stages[number + 1 :]  # a later stage goes on: this one must be finished
+        if passed and not (done and runs[stage].record().get(stage, {}).get("finished")):
+            raise UserError(
+                f"--resume {arguments.resume} is a checkpoint of the {named} stage, but the {stage} stage in {output} is not finished.\n"
+                "Finish it with --resume auto, or train the later stage alone with --stage."
+            )
+        if (passed or arguments.resume == "auto") and done:
+            inputs = _inputs(arguments, resolved[stage], task, teacher)
+            if finished_before(runs[stage], resolved, arguments.resume_changed, inputs) or passed:
+                print(f"the {stage} stage is finished: {output / FOLDERS[stage][0]}", flush=True)
+                continue
         if stage == "prediction" and len(choice.stages) > 1:
             student = load_classifier(str(output / FOLDERS["intermediate"][0]), labels=task.labels, needs_head=False, role="student")
         else:
             student = make_student(arguments, teacher, task.labels)
         if not arguments.student_init:
             check_type("student", "model_type", arguments, given, student)
-        _Stage(arguments, resolved, runs[stage], task, teacher, student, device).run()
+        resume = arguments.resume if named in (None, stage) else None
+        behind = [runs[later] for later in choice.stages[number + 1 :]] if stage == named else []
+        _Stage(arguments, resolved, runs[stage], task, teacher, student, device, resume, behind).run()
         wait_for_all()
     if do.predict:
         settings = resolved[choice.stages[-1]]
@@ -133,6 +137,8 @@ class _Stage:
     teacher: RunTeacher | None
     student: LoadedModel
     device: str
+    resume: str | None
+    behind: list[RunFolder]  # later stages, which start afresh: what is there belongs to the course that is left
     facts: dict = field(default_factory=dict)  # what was decided on the way, for run.json
     learned: Learned | None = None
     selection: Selection = Selection()
@@ -184,6 +190,10 @@ class _Stage:
         def start() -> None:
             if self.arguments.overwrite_output_dir:
                 self.run_folder.clear(FOLDERS[stage])
+            for later in self.behind:
+                if later.writes and later.done_before():
+                    print(f"the {later.stage} stage starts afresh: what it left in {later.path} is removed", flush=True)
+                later.clear(FOLDERS[later.stage])
             record_start(self.run_folder, self.resolved, stage, self.device, models, {split: train, **kept})
             self.run_folder.update_record(**record, **self.facts)
 
@@ -250,6 +260,7 @@ class _Stage:
             better=("held_out_loss", "min") if intermediate else (task.metric, "max"),
             save_best=lambda step: save(best_folder),
             start=start,
+            resume=self.resume,
             learned=self.learned,
             pruning=(lambda total: self._pruning(layer, traced, settings, total)) if settings.prune_schedule else None,
             identity=identity,

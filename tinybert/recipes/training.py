@@ -39,14 +39,15 @@ def train_stage(
     save_best: Callable[[int], None],
     identity: dict[str, str],
     start: Callable[[], None],
+    resume: str | None,
     learned: Learned | None = None,
     pruning: Callable[[int], PruningOnTheWay] | None = None,
 ) -> Best:
     """Train `layer` on a store, or on one of several in each epoch, as the settings say, and return the best evaluation.
 
     identity: hashes of data, tokenizer and models, which a resumed run must share. start: called once everything has been checked, before
-    anything is written. learned: state that is told of every update, joins the checkpoints and gives the log its arrays.
-    pruning: from the number of updates to a schedule of pruning.
+    anything is written. resume: `auto`, the path of a checkpoint, or None for a fresh start. learned: state that is told of every update,
+    joins the checkpoints and gives the log its arrays. pruning: from the number of updates to a schedule of pruning.
     """
     stores = [stores] if isinstance(stores, TokenStore) else stores
     batches = EpochBatches(
@@ -106,9 +107,9 @@ def train_stage(
     values: dict = {"amp": arguments.amp, "amp_dtype": arguments.amp_dtype if arguments.amp else None}
     values |= {name: value for name, value in settings.as_dict().items() if name not in FREE}
     fingerprint = {**values, **identity, "processes": runtime.world_size(), "total_steps": total}
-    resume: Path | None = checkpoint.find(run.checkpoints, arguments.resume) if arguments.resume else None
-    if resume:
-        checkpoint.check(resume, fingerprint, arguments.resume_changed)
+    found: Path | None = checkpoint.find(run.checkpoints, resume) if resume else None
+    if found:
+        checkpoint.check(found, fingerprint, arguments.resume_changed)
     start()
     run.update_record(
         objective=layer.objective.describe(),
@@ -130,7 +131,7 @@ def train_stage(
         rows = " and ".join(f"{len(store):,}" for store in stores)
         steps = batches.steps_in(1)
         print(f"{run.stage}: {layer.objective.describe()}; {total} steps of {steps} an epoch, {rows} rows", flush=True)
-    if arguments.resume and resume is None:
+    if resume and found is None:
         run.clear_logs()
     callbacks = Callbacks(forward, evaluate, better, save_best, parallel.no_sync if parallel else contextlib.nullcontext)
     if learned is not None:
@@ -140,6 +141,6 @@ def train_stage(
         callbacks.before_update, callbacks.reshaped = schedule_of_pruning.before_update, reshaped
         participants[schedule_of_pruning.name] = schedule_of_pruning
     loop = Loop(loop_settings, layer, optimizer, rate, batches, callbacks, run, fingerprint, precision, participants)
-    best = loop.run(resume)
+    best = loop.run(found)
     run.update_record(seconds=round(loop.seconds, 1), best={"step": best.step, **best.scores}, last=loop.last_scores)
     return best
