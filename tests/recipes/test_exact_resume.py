@@ -58,7 +58,8 @@ def _run(world, output: Path, kind: str, **more) -> None:
         arguments = FinetuneArguments(model_name_or_path=str(world["teacher"]), **values)
         finetune(arguments, {*values, "model_name_or_path"}, {})
     else:
-        values |= {"teacher_path": str(world["teacher"]), "student_layers": 2, "student_hidden": 12, "student_heads": 2, "stage": kind}
+        values = {"student_layers": 2, "student_hidden": 12, "student_heads": 2, **values, "stage": kind}
+        values["teacher_path"] = str(world["teacher"])
         values["allow_weak_teacher"] = True
         task_distill(TaskDistillArguments(**values), set(values), {"teacher_path": "teacher_path"})
 
@@ -185,6 +186,59 @@ def test_a_finished_run_takes_other_rows_or_another_model_for_its_own(world, tmp
     tiny.model_folder(tmp_path / "other", labels=("0", "1"), num_hidden_layers=4, seed=11)
     with pytest.raises(UserError, match="(model|teacher)_weights: was"):
         _run(other, tmp_path / "run", stage, max_steps=2, resume="auto")
+
+
+def _with_swapped_words(folder: Path) -> None:
+    """Give two word pieces of a model each other's place; the weights stay."""
+    words = (folder / "vocab.txt").read_text().split("\n")
+    words[7], words[8] = words[8], words[7]
+    (folder / "vocab.txt").write_text("\n".join(words))
+
+
+OWN = {"task_name": "own", "text_a_column": "sentence", "label_column": "label"}
+OTHER_INPUTS = {
+    "another width": ("both", {}, {"student_hidden": 16}, "student: was 'tinybert 2 x 12, 2 heads"),
+    "other layers of the teacher": (
+        "prediction",
+        {"student_init": "teacher:1,2"},
+        {"student_init": "teacher:3,4"},
+        "student: was .*layers 1, 2 of",
+    ),
+    "another folder": ("both", {"student_model_name_or_path": "a"}, {"student_model_name_or_path": "b"}, "student_weights: was"),
+    "other labels": ("both", {**OWN, "labels": "0,1"}, {"labels": "1,0"}, "labels: was '0, 1', is '1, 0'"),
+    "another column": ("finetune", OWN, {"label_column": "1"}, "columns: was"),
+    "other word pieces": ("both", {}, {}, "tokenizer: was"),
+    "other word pieces of a model": ("finetune", {}, {}, "tokenizer: was"),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_INPUTS)
+def test_a_finished_run_takes_another_student_or_other_words_or_labels_for_its_own(world, tmp_path, monkeypatch, capsys, case):
+    kind, more, changed, message = OTHER_INPUTS[case]
+    monkeypatch.chdir(tmp_path)
+    world = {**world, "teacher": Path(shutil.copytree(world["teacher"], tmp_path / "teacher"))}
+    for name, seed in (("a", 1), ("b", 2)):
+        tiny.model_folder(tmp_path / name, "tinybert", ("0", "1"), seed, num_hidden_layers=2)
+    if "task_name" in more:
+        more = {**more, **{f"{split}_file": world["data"] / f"{split}.tsv" for split in ("train", "dev")}, "data_dir": None}
+    if "student_init" in more or "student_model_name_or_path" in more:
+        more = {**more, **dict.fromkeys(("student_layers", "student_hidden", "student_heads"))}
+    more = {"max_steps": 2, **more}
+    _run(world, tmp_path / "run", kind, **more)
+    _run(world, tmp_path / "run", kind, resume="auto", **more)
+    assert "is finished" in capsys.readouterr().out
+    if "word pieces" in case:
+        _with_swapped_words(world["teacher"])
+    with pytest.raises(UserError, match=rf"is finished, with other settings or inputs:\n(.*\n)*  {message}"):
+        _run(world, tmp_path / "run", kind, resume="auto", **{**more, **changed})
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    for entry in record.values():
+        del entry["identity"]  # as older versions left it
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    if "word pieces" in case:
+        _with_swapped_words(world["teacher"])
+    _run(world, tmp_path / "run", kind, resume="auto", **more)
+    assert "is finished" in capsys.readouterr().out
 
 
 def test_a_finished_run_cannot_be_made_longer(world, tmp_path, capsys):

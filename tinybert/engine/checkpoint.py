@@ -150,13 +150,15 @@ def _fingerprint(path: Path) -> dict:
     return json.loads((path / "state.json").read_text(encoding="utf-8"))["fingerprint"]
 
 
-def check(path: Path, fingerprint: dict, allow_changes: bool) -> None:
+def check(path: Path, fingerprint: dict, allow_changes: bool, assumed: dict | None = None) -> None:
     """Refuse a checkpoint of another stage, or of a run with other data or arguments, before anything is changed.
+
+    assumed: what a checkpoint that lacks these entries is taken to have had.
 
     Raises:
         UserError: names the stages, or lists the differences.
     """
-    saved = _fingerprint(path)
+    saved = {**(assumed or {}), **_fingerprint(path)}
     if saved.get("stage") != fingerprint.get("stage"):
         found, wanted = (f"the {entry['stage']} stage" if entry.get("stage") else "no stage" for entry in (saved, fingerprint))
         raise UserError(

@@ -36,7 +36,8 @@ def resumed_stage(resume: str | None, runs: dict[str, RunFolder]) -> str | None:
 def finished_before(run: RunFolder, resolved, allow_changes: bool, identity: dict[str, str] | None = None) -> bool:
     """Whether this stage was finished with these settings; other ones are a reason to go on where `allow_changes` says so.
 
-    identity: hashes of models and data, named as in `inputs_of`, compared where the run's record has them too.
+    identity: what models and data are, named as in `inputs_of`, compared where the run's record has them too: records of older versions
+    have less.
 
     Raises:
         UserError: it was finished with other settings, data or models, which are listed.
@@ -56,6 +57,14 @@ def finished_before(run: RunFolder, resolved, allow_changes: bool, identity: dic
             + "\nGo on from its last checkpoint with --resume_changed, replace it with --overwrite_output_dir, or choose another folder."
         )
     return not changed
+
+
+def noted(identity: dict[str, str]) -> dict[str, str]:
+    """What of a run's identity goes into its record, for `finished_before`; hashes of files stand there beside their models and rows.
+
+    Whether the teacher was live or stored decides about single bits, not about what a finished student is.
+    """
+    return {name: value for name, value in identity.items() if name not in ("train_data", "teacher_traces")}
 
 
 def inputs_of(record: dict) -> dict[str, str]:

@@ -25,11 +25,20 @@ from tinybert.models.saving import save_model
 from tinybert.objectives.tinybert import gold_objective
 from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
-from tinybert.recipes.continuing import finished_before
+from tinybert.recipes.continuing import finished_before, noted
 from tinybert.recipes.evaluate import score, write_predictions
 from tinybert.recipes.importance import importance
 from tinybert.recipes.space import refuse_full_disk
-from tinybert.recipes.task_data import TaskData, announce_outputs, check_predictable, preset_metric, rows_hash, splits_for, task_of
+from tinybert.recipes.task_data import (
+    TaskData,
+    announce_outputs,
+    check_predictable,
+    preset_metric,
+    rows_hash,
+    rows_identity,
+    splits_for,
+    task_of,
+)
 from tinybert.recipes.training import train_stage
 from tinybert.report.plots import plot_run
 from tinybert.settings.groups import actions
@@ -87,18 +96,22 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
 
     # === Train ===
     rows = "train_aug" if settings.use_aug else "train"
-    inputs = (
-        {"model_weights": str(model["sha256"]), f"{rows}_rows": rows_hash(task, arguments, rows)} if do.train and arguments.resume else {}
-    )
+    inputs: dict[str, str] = {}
+    if do.train and arguments.resume == "auto":
+        sha256 = rows_hash(task, arguments, rows)
+        inputs = {"model_weights": str(model["sha256"]), f"{rows}_rows": sha256}
+        inputs |= rows_identity(task, sha256, task.split(rows).key, loaded.tokenizer)
     if do.train and arguments.resume == "auto" and finished_before(run, resolved, arguments.resume_changed, inputs):
         print(f"fine-tuning is finished: {output}", flush=True)
     elif do.train:
         train = data.store(rows)
+        identity = data.identity(train) | {"model": str(model["sha256"])}
 
         def start() -> None:
             if arguments.overwrite_output_dir:
                 run.clear(MODELS)
             record_start(run, resolved, "finetune", device, {"model": model}, {"train": train, **stores})
+            run.update_record(identity=noted(identity))
 
         layer = TrainedLayer(loaded.model, gold_objective())
 
@@ -121,7 +134,7 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
             save_best=save_best,
             start=start,
             resume=arguments.resume,
-            identity=data.identity(train) | {"model": str(model["sha256"])},
+            identity=identity,
         )
         if run.writes:
             save_model(output / "final", loaded.model, loaded.family, loaded.tokenizer, task.labels)

@@ -24,6 +24,7 @@ from tinybert.recipes.announce import announce, check_type, describe_model, reco
 from tinybert.recipes.continuing import finished_before, refuse_inputs_inside
 from tinybert.recipes.evaluate import held_out_loss
 from tinybert.recipes.general_data import GeneralData
+from tinybert.recipes.identity import student_words
 from tinybert.recipes.space import refuse_full_disk
 from tinybert.recipes.stage_objective import compares_scores, general_objective
 from tinybert.recipes.training import train_stage
@@ -61,12 +62,10 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
     heads = settings.attention_heads or "match"
     check_fit(teacher, student, settings.max_seq_length, compares_scores=compares_scores(settings), heads=heads)
     train, held_out = data.split(settings)
-    config = student.config
-    shape = f"{student.family.model_type} {config.num_hidden_layers} x {config.hidden_size}, {config.num_attention_heads} heads"
     identity = {
         "data": data.identity,
         "tokenizer": teacher.tokenizer.fingerprint,
-        "student": f"{shape}, feed-forward {config.intermediate_size}",
+        "student": student_words(student),
         **{f"{role}_weights": str(entry["sha256"]) for role, entry in models.items()},
     }
     done = arguments.resume == "auto" and (output / FOLDERS[0]).is_dir()

@@ -119,10 +119,15 @@ class TaskData:
 
     def identity(self, train: TokenStore) -> dict[str, str]:
         """What a resumed run must share: the training rows, how they are read, and the tokens."""
-        known = {"train_data": train.meta["source_sha256"], "tokenizer": self.tokenizer.fingerprint}
-        if self.task.own:
-            known |= {"columns": str(train.meta["columns"]), "labels": ", ".join(self.task.labels)}
-        return known
+        return rows_identity(self.task, train.meta["source_sha256"], train.meta["columns"], self.tokenizer)
+
+
+def rows_identity(task: Task, sha256: str, columns: list, tokenizer: WordPiece) -> dict[str, str]:
+    """The same without the stored tokens: of the hash of the rows' file, see `rows_hash`, and how it is read."""
+    known = {"train_data": sha256, "tokenizer": tokenizer.fingerprint}
+    if task.own:
+        known |= {"columns": str(columns), "labels": ", ".join(task.labels)}
+    return known
 
 
 def rows_hash(task: Task, arguments, split: str) -> str:

@@ -27,14 +27,22 @@ from tinybert.models.students import check_fit
 from tinybert.models.trace import Needs
 from tinybert.objectives.layer_weights import check_solver
 from tinybert.objectives.trained_layer import TrainedLayer
-from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start, weights_hash
-from tinybert.recipes.continuing import finished_before, refuse_inputs_inside, resumed_stage
+from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
+from tinybert.recipes.continuing import finished_before, noted, refuse_inputs_inside, resumed_stage
 from tinybert.recipes.evaluate import held_out_loss, score, write_predictions
+from tinybert.recipes.identity import inputs_of_task, models_identity
 from tinybert.recipes.pruning_on_the_way import PruningOnTheWay, pruning_of, refuse_processes
 from tinybert.recipes.run_student import make_student, student_depth
 from tinybert.recipes.space import refuse_full_disk
 from tinybert.recipes.stage_objective import Learned, compares_scores, prediction_of, stage_objective
-from tinybert.recipes.task_data import TaskData, announce_outputs, check_predictable, preset_metric, rows_hash, splits_for, task_of
+from tinybert.recipes.task_data import (
+    TaskData,
+    announce_outputs,
+    check_predictable,
+    preset_metric,
+    splits_for,
+    task_of,
+)
 from tinybert.recipes.teacher_check import described, examine, judge
 from tinybert.recipes.teacher_source import LiveTeacher, RunTeacher, StoredTeacher, stores
 from tinybert.recipes.training import train_stage
@@ -93,15 +101,15 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
                 f"--resume {arguments.resume} is a checkpoint of the {named} stage, but the {stage} stage in {output} is not finished.\n"
                 "Finish it with --resume auto, or train the later stage alone with --stage."
             )
-        if (passed or arguments.resume == "auto") and done:
-            inputs = _inputs(arguments, resolved[stage], task, teacher)
-            if finished_before(runs[stage], resolved, arguments.resume_changed, inputs) or passed:
-                print(f"the {stage} stage is finished: {output / FOLDERS[stage][0]}", flush=True)
-                continue
         if stage == "prediction" and len(choice.stages) > 1:
             student = load_classifier(str(output / FOLDERS["intermediate"][0]), labels=task.labels, needs_head=False, role="student")
         else:
             student = make_student(arguments, teacher, task.labels)
+        if (passed or arguments.resume == "auto") and done:
+            inputs = inputs_of_task(arguments, resolved[stage], task, teacher, student)
+            if finished_before(runs[stage], resolved, arguments.resume_changed, inputs) or passed:
+                print(f"the {stage} stage is finished: {output / FOLDERS[stage][0]}", flush=True)
+                continue
         if not arguments.student_init:
             check_type("student", "model_type", arguments, given, student)
         resume = arguments.resume if named in (None, stage) else None
@@ -113,17 +121,6 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         best = load_classifier(str(output / FOLDERS["prediction"][0]), labels=task.labels, needs_head=True)
         data = TaskData.find(task, arguments, list(task.test_splits), best.tokenizer, settings.max_seq_length)
         write_predictions(output, best.model, data, settings.eval_batch_size)
-
-
-def _inputs(arguments, settings, task, teacher: RunTeacher | None) -> dict[str, str]:
-    """Hashes of the teacher and of the training rows, for a stage that may be finished."""
-    rows = "train_aug" if settings.use_aug else "train"
-    found = {f"{rows}_rows": rows_hash(task, arguments, rows)}
-    if teacher is not None:
-        known = teacher.known
-        source = known.report.source if isinstance(known, LoadedModel) else str(known.weights)
-        found["teacher_weights"] = str(weights_hash(source))
-    return found
 
 
 @dataclass
@@ -187,6 +184,8 @@ class _Stage:
             traced = source.of(split, train), source.of(name, dev)
             record |= source.facts()
 
+        identity = data.identity(train) | models_identity(self.student, {role: entry["sha256"] for role, entry in models.items()})
+
         def start() -> None:
             if self.arguments.overwrite_output_dir:
                 self.run_folder.clear(FOLDERS[stage])
@@ -195,9 +194,9 @@ class _Stage:
                     print(f"the {later.stage} stage starts afresh: what it left in {later.path} is removed", flush=True)
                 later.clear(FOLDERS[later.stage])
             record_start(self.run_folder, self.resolved, stage, self.device, models, {split: train, **kept})
-            self.run_folder.update_record(**record, **self.facts)
+            self.run_folder.update_record(**record, **self.facts, identity=noted(identity))
 
-        self._train(layer, traced, settings, data, train, kept, models, start)
+        self._train(layer, traced, settings, data, train, kept, identity, start)
 
     def _trained_layer(self, settings) -> TrainedLayer:
         known = self.teacher.known if self.teacher is not None else None
@@ -231,7 +230,9 @@ class _Stage:
         print(f"pruning on the way, {len(pruning.events)} times:", *self.facts["pruning"], sep="\n  ", flush=True)
         return pruning
 
-    def _train(self, layer, traced, settings, data: TaskData, train: TokenStore, kept: dict[str, TokenStore], models: dict, start) -> None:
+    def _train(
+        self, layer, traced, settings, data: TaskData, train: TokenStore, kept: dict[str, TokenStore], identity: dict, start
+    ) -> None:
         """`traced`: what gives the teacher's traces of the training rows and of dev, None where nothing reads the teacher."""
         run, task, student = self.run_folder, self.task, self.student
         intermediate = run.stage == "intermediate"
@@ -246,9 +247,6 @@ class _Stage:
                 return held_out_loss(layer, traced[1], kept[task.eval_splits[0]], settings.eval_batch_size)
             return score(student.model, data, kept, settings.eval_batch_size)
 
-        identity = data.identity(train) | {f"{role}_weights": str(entry["sha256"]) for role, entry in models.items()}
-        if traced and stores(self.arguments, run.stage):
-            identity["teacher_traces"] = "stored"
         best = train_stage(
             self.arguments,
             settings,
@@ -263,7 +261,8 @@ class _Stage:
             resume=self.resume,
             learned=self.learned,
             pruning=(lambda total: self._pruning(layer, traced, settings, total)) if settings.prune_schedule else None,
-            identity=identity,
+            identity=identity | ({"teacher_traces": "stored"} if traced and stores(self.arguments, run.stage) else {}),
+            assumed={"student": identity["student"]},
         )
         if run.writes:
             save(final_folder)

@@ -40,14 +40,16 @@ def train_stage(
     identity: dict[str, str],
     start: Callable[[], None],
     resume: str | None,
+    assumed: dict[str, str] | None = None,
     learned: Learned | None = None,
     pruning: Callable[[int], PruningOnTheWay] | None = None,
 ) -> Best:
     """Train `layer` on a store, or on one of several in each epoch, as the settings say, and return the best evaluation.
 
     identity: hashes of data, tokenizer and models, which a resumed run must share. start: called once everything has been checked, before
-    anything is written. resume: `auto`, the path of a checkpoint, or None for a fresh start. learned: state that is told of every update,
-    joins the checkpoints and gives the log its arrays. pruning: from the number of updates to a schedule of pruning.
+    anything is written. resume: `auto`, the path of a checkpoint, or None for a fresh start. assumed: what a checkpoint of an older version
+    that lacks these entries of the identity is taken to have had. learned: state that is told of every update, joins the checkpoints and
+    gives the log its arrays. pruning: from the number of updates to a schedule of pruning.
     """
     stores = [stores] if isinstance(stores, TokenStore) else stores
     batches = EpochBatches(
@@ -109,7 +111,7 @@ def train_stage(
     fingerprint = {**values, **identity, "processes": runtime.world_size(), "total_steps": total}
     found: Path | None = checkpoint.find(run.checkpoints, resume) if resume else None
     if found:
-        checkpoint.check(found, fingerprint, arguments.resume_changed)
+        checkpoint.check(found, fingerprint, arguments.resume_changed, assumed)
     start()
     run.update_record(
         objective=layer.objective.describe(),

@@ -1,0 +1,35 @@
+"""What a run's models and rows are, in words and hashes: what it must share with the run that it goes on from."""
+
+from __future__ import annotations
+
+from tinybert.models.loading import LoadedModel
+from tinybert.recipes.announce import weights_hash
+from tinybert.recipes.task_data import rows_hash, rows_identity
+from tinybert.recipes.teacher_source import RunTeacher
+
+
+def student_words(student: LoadedModel) -> str:
+    """The whole shape of a student."""
+    config = student.config
+    size, rank = getattr(config, "attention_head_size", None), getattr(config, "embedding_rank", None)
+    words = f"{student.family.model_type} {config.num_hidden_layers} x {config.hidden_size}, {config.num_attention_heads} heads"
+    words += f" of {size}" if size else ""
+    return f"{words}, feed-forward {config.intermediate_size}" + (f", embedding of rank {rank}" if rank else "")
+
+
+def models_identity(student: LoadedModel, hashes: dict[str, str | None]) -> dict[str, str]:
+    """What a resumed run of task distillation must share of its models; hashes: of their files, by role."""
+    origin = "" if hashes["student"] else f", {student.report.source}"  # random weights, or layers of the teacher
+    return {"student": student_words(student) + origin, **{f"{role}_weights": str(sha256) for role, sha256 in hashes.items()}}
+
+
+def inputs_of_task(arguments, settings, task, teacher: RunTeacher | None, student: LoadedModel) -> dict[str, str]:
+    """What a stage that may be finished would begin with: rows and how they are read, student, teacher."""
+    split = "train_aug" if settings.use_aug else "train"
+    rows = rows_hash(task, arguments, split)
+    hashes = {"student": weights_hash(student.report.source)}
+    if teacher is not None:
+        known = teacher.known
+        hashes["teacher"] = weights_hash(known.report.source if isinstance(known, LoadedModel) else str(known.weights))
+    found = rows_identity(task, rows, task.split(split).key, student.tokenizer)
+    return {f"{split}_rows": rows, **found, **models_identity(student, hashes)}
