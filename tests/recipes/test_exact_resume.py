@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
+from tinybert import storage
 from tinybert.engine import checkpoint
 from tinybert.engine.loop import Loop
 from tinybert.errors import UserError
@@ -285,6 +286,28 @@ def test_a_damaged_newest_checkpoint_ends_the_run(world, tmp_path, monkeypatch):
     _run(world, tmp_path / "run", "finetune", max_steps=10, resume="auto")
     _run(world, tmp_path / "whole", "finetune", max_steps=10)
     _assert_equal(_everything(tmp_path / "whole", "finetune"), _everything(tmp_path / "run", "finetune"))
+
+
+def test_a_run_is_resumed_with_a_teacher_whose_outputs_are_named_in_another_order(world, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        _cut_after(patch, "prediction", 5)
+        with pytest.raises(Cut):
+            _run(world, tmp_path / "run", "prediction", max_steps=6)
+    saved = checkpoint.newest(tmp_path / "run" / "checkpoints" / "prediction")
+    swapped = {"max_steps": 6, "resume": "auto", "teacher_labels": "1,0"}
+    with pytest.raises(UserError, match="teacher_labels: was '0, 1', is '1, 0'"):
+        _run(world, tmp_path / "run", "prediction", **swapped)
+    state = json.loads((saved / "state.json").read_text())
+    del state["fingerprint"]["teacher_labels"], state["fingerprint"]["student"]  # as older versions left it
+    with storage.new_folder(saved, replace=True) as new:
+        for file in saved.glob("*.safetensors"):
+            shutil.copy(file, new)
+        (new / "state.json").write_text(json.dumps(state))
+    with pytest.raises(UserError, match="teacher_labels: was '0, 1', is '1, 0'"):
+        _run(world, tmp_path / "run", "prediction", **swapped)
+    _run(world, tmp_path / "run", "prediction", max_steps=6, resume="auto", teacher_labels="0,1")  # what the teacher's folder says
+    with pytest.raises(UserError, match="is finished, with other .*\n  teacher_labels: was '0, 1', is '1, 0'"):
+        _run(world, tmp_path / "run", "prediction", **swapped)
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["its own", "a copy"])

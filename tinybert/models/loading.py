@@ -258,6 +258,15 @@ def _check_head(arrays: dict[str, np.ndarray], outputs: int, needed: bool, label
             del arrays[name]
 
 
+def output_order(own: tuple[str, ...], wanted: tuple[str, ...]) -> list[int] | None:
+    """Where each of a task's labels stands among a model's own; None where they are not the same labels."""
+    same = str if set(own) == set(wanted) else str.lower  # labels that differ in their case alone stay apart
+    known = {same(name): i for i, name in enumerate(own)}
+    if set(known) != {same(name) for name in wanted} or len(known) < len(own):
+        return None
+    return [known[same(name)] for name in wanted]
+
+
 def _align_labels(
     arrays: dict[str, np.ndarray],
     own: tuple[str, ...] | None,
@@ -273,9 +282,8 @@ def _align_labels(
     """
     if own is None or not wanted:
         return
-    same = str if set(own) == set(wanted) else str.lower  # labels that differ in their case alone stay apart
-    known = {same(name): i for i, name in enumerate(own)}
-    if set(known) != {same(name) for name in wanted} or len(known) < len(own):
+    order = output_order(own, wanted)
+    if order is None:
         counted = list(own) == [str(i) for i in range(len(own))]
         if not told and len(own) == len(wanted) and _numbers(wanted) and (counted or not _numbers(own)):
             print(f"{role}: its labels are {', '.join(own)}, the task's are {', '.join(wanted)}: its outputs are taken in this order")
@@ -284,7 +292,6 @@ def _align_labels(
             f"the {role} {folder} was trained with the labels {', '.join(own)}, but the task has {', '.join(wanted)}.\n"
             "It belongs to another task, or its config.json (id2label) should name them as the task does."
         )
-    order = [known[same(name)] for name in wanted]
     if order == list(range(len(order))):
         return
     for name in ("classifier.weight", "classifier.bias", "classifier.out_proj.weight", "classifier.out_proj.bias"):

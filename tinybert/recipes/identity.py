@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tinybert.models.loading import LoadedModel
+from tinybert.data.tasks import Task
+from tinybert.models.loading import LoadedModel, output_order
 from tinybert.recipes.announce import weights_hash
 from tinybert.recipes.task_data import rows_hash, rows_identity
 from tinybert.recipes.teacher_source import RunTeacher
@@ -23,13 +24,22 @@ def models_identity(student: LoadedModel, hashes: dict[str, str | None]) -> dict
     return {"student": student_words(student) + origin, **{f"{role}_weights": str(sha256) for role, sha256 in hashes.items()}}
 
 
+def order_taught(own: tuple[str, ...] | None, task: Task) -> dict[str, str]:
+    """The task's labels in the order of a teacher's outputs, which are its `own` labels; nothing for a regression."""
+    order = output_order(own, task.labels) if own else None
+    if order is None:  # no names to compare: the outputs are taken as they come
+        return {"teacher_labels": ", ".join(task.labels)} if task.labels else {}
+    return {"teacher_labels": ", ".join(task.labels[order.index(place)] for place in range(len(order)))}
+
+
 def inputs_of_task(arguments, settings, task, teacher: RunTeacher | None, student: LoadedModel) -> dict[str, str]:
     """What a stage that may be finished would begin with: rows and how they are read, student, teacher."""
     split = "train_aug" if settings.use_aug else "train"
     rows = rows_hash(task, arguments, split)
+    found = rows_identity(task, rows, task.split(split).key, student.tokenizer)
     hashes = {"student": weights_hash(student.report.source)}
     if teacher is not None:
         known = teacher.known
+        found |= order_taught(teacher.own_labels, task)
         hashes["teacher"] = weights_hash(known.report.source if isinstance(known, LoadedModel) else str(known.weights))
-    found = rows_identity(task, rows, task.split(split).key, student.tokenizer)
     return {f"{split}_rows": rows, **found, **models_identity(student, hashes)}

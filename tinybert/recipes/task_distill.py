@@ -30,7 +30,7 @@ from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
 from tinybert.recipes.continuing import finished_before, noted, refuse_inputs_inside, resumed_stage
 from tinybert.recipes.evaluate import held_out_loss, score, write_predictions
-from tinybert.recipes.identity import inputs_of_task, models_identity
+from tinybert.recipes.identity import inputs_of_task, models_identity, order_taught
 from tinybert.recipes.pruning_on_the_way import PruningOnTheWay, pruning_of, refuse_processes
 from tinybert.recipes.run_student import make_student, student_depth
 from tinybert.recipes.space import refuse_full_disk
@@ -185,6 +185,8 @@ class _Stage:
             record |= source.facts()
 
         identity = data.identity(train) | models_identity(self.student, {role: entry["sha256"] for role, entry in models.items()})
+        if self.teacher is not None:
+            identity |= order_taught(self.teacher.own_labels, task)
 
         def start() -> None:
             if self.arguments.overwrite_output_dir:
@@ -262,7 +264,7 @@ class _Stage:
             learned=self.learned,
             pruning=(lambda total: self._pruning(layer, traced, settings, total)) if settings.prune_schedule else None,
             identity=identity | ({"teacher_traces": "stored"} if traced and stores(self.arguments, run.stage) else {}),
-            assumed={"student": identity["student"]},
+            assumed={"student": identity["student"], **(order_taught(self.teacher.known.labels, task) if self.teacher else {})},
         )
         if run.writes:
             save(final_folder)

@@ -33,6 +33,12 @@ class RunTeacher:
         self._loaded: LoadedModel | None = None
         self._outline: Outline | None = None
 
+    @property
+    def own_labels(self) -> tuple[str, ...] | None:
+        """The labels that its outputs stand for, in their order: those of `--teacher_labels`, else of its configuration."""
+        told = self.arguments.teacher_labels
+        return tuple(told.split(",")) if told else self.known.labels
+
     def load(self) -> LoadedModel:
         """The teacher with its weights."""
         if self._loaded is None:
