@@ -310,6 +310,18 @@ def test_a_run_is_resumed_with_a_teacher_whose_outputs_are_named_in_another_orde
         _run(world, tmp_path / "run", "prediction", **swapped)
 
 
+def test_a_run_is_resumed_with_a_student_of_another_shape(world, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        _cut_after(patch, "intermediate", 3)
+        with pytest.raises(Cut):
+            _run(world, tmp_path / "run", "intermediate", max_steps=4)
+    wider = {"max_steps": 4, "resume": "auto", "student_hidden": 18}
+    with pytest.raises(UserError, match="student: was 'tinybert 2 x 12, 2 heads, .*, is 'tinybert 2 x 18, 2 heads, "):
+        _run(world, tmp_path / "run", "intermediate", **wider)
+    with pytest.raises(UserError, match=r"of shape \[40, 12\], this model has \[40, 18\]"):
+        _run(world, tmp_path / "run", "intermediate", resume_changed=True, **wider)
+
+
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["its own", "a copy"])
 def test_going_on_from_an_older_checkpoint_loses_the_state_or_goes_on_with_the_course_that_was_left(
     world, tmp_path, monkeypatch, elsewhere

@@ -325,6 +325,13 @@ class Loop:
         if set(parameters) != set(saved.weights):
             raise UserError(f"the checkpoint {path} holds other parameters than this model: the student or the objective changed.")
         for name, parameter in parameters.items():
+            then, here = list(saved.weights[name].shape), list(parameter.shape)
+            if then != here:
+                raise UserError(
+                    f"the checkpoint {path} holds '{name}' of shape {then}, this model has {here}: the student or the objective changed.\n"
+                    "Give what it was trained with, or start over with --overwrite_output_dir."
+                )
+        for name, parameter in parameters.items():
             parameter.set_value(saved.weights[name])
         load_optimizer_arrays(self.optimizer, self.layer, saved.optimizer)
         state = saved.state

@@ -184,6 +184,15 @@ def test_checkpoint_of_another_layer_is_loaded_in_part(tmp_path):
         again.run(checkpoint.find(again.run_folder.checkpoints, "auto"))
 
 
+def test_a_checkpoint_of_a_wider_layer_ends_in_a_traceback(tmp_path):
+    made, _, _ = loop(tmp_path, checkpoint_steps=4)
+    made.run()
+    again, layer, _ = loop(tmp_path)
+    layer.weight = layer.create_parameter([3])
+    with pytest.raises(UserError, match=r"holds 'weight' of shape \[1\], this model has \[3\]"):
+        again.run(checkpoint.find(again.run_folder.checkpoints, "auto"))
+
+
 def test_too_many_checkpoints_are_kept(tmp_path):
     made, _, _ = loop(tmp_path, checkpoint_steps=1, keep_checkpoints=3)
     made.run()
