@@ -92,6 +92,31 @@ def test_the_folder_of_another_teacher_or_selection_is_learnt_from(teacher, tmp_
     assert not (tmp_path / "refused").exists()
 
 
+CONFIGURATIONS = [
+    ({"classifier_activation": "relu"}, "family bert, .* wanted family tinybert"),  # the same weights, with a ReLU before the classifier
+    ({"model_type": "tinybert"}, "family bert, .* wanted family tinybert"),
+    ({"model_type": "ernie"}, "family bert, .* wanted family ernie"),
+    ({"use_task_id": True, "task_id": 1}, "wanted .*task_id 1, .*use_task_id True"),
+    ({"layer_norm_eps": 1e-5}, "layer_norm_eps 1e-12, .* wanted .*layer_norm_eps 1e-05"),
+]
+
+
+def test_knowledge_of_a_teacher_whose_configuration_has_changed_is_learnt_from(teacher, tmp_path, no_teacher, capsys):
+    other = shutil.copytree(next(teacher.glob("best_model_*")), tmp_path / "teacher")
+    config = other / "config.json"
+    plain = json.loads(config.read_text())
+    stored = ("--method", "logits", "--cache_knowledge", tmp_path / "knowledge")
+    run(other, tmp_path / "built", *stored, stage="prediction")
+    no_teacher()
+    for changes, message in CONFIGURATIONS:
+        config.write_text(json.dumps(plain | changes))
+        with pytest.raises(UserError, match=f"teacher_architecture: stored .*{message}"):
+            run(other, tmp_path / "refused", *stored, stage="prediction")
+    config.write_text(json.dumps(plain | {"hidden_dropout_prob": 0.3}))  # a teacher in eval mode drops nothing
+    run(other, tmp_path / "taken", *stored, stage="prediction")
+    assert not (tmp_path / "refused").exists()
+
+
 def test_a_student_may_start_from_layers_of_a_teacher_that_is_then_let_go(teacher, tmp_path, capsys):
     stored = ("--method", "mud", *SCHEMES, "--cache_knowledge", tmp_path / "knowledge")
     student = ("--student_init", "teacher:2,4", "--max_seq_length", "32")

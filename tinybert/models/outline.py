@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pickletools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from tinybert.data.tokenizer import WordPiece
 from tinybert.models.configuration import architecture, check_tokenizer, config_file, labels_of, read_config
-from tinybert.models.families import Family, family_of_config
+from tinybert.models.families import Family, family_of_folder
 from tinybert.models.hub import resolve
-from tinybert.models.weights import weights_file
+from tinybert.models.weights import read_weights, weights_file
 
 
 @dataclass
@@ -32,7 +36,35 @@ def outline_of(path: str, do_lower_case: bool | None, role: str) -> Outline:
     folder = resolve(path, role)
     config = read_config(folder)
     source = str(config_file(folder))
-    kind = family_of_config(config, source)
     check_tokenizer(folder, role)
+    kind, _ = family_of_folder(config, _names(folder), source)
     known = kind.config(**architecture(config, source))
     return Outline(known, kind, WordPiece.from_folder(folder, do_lower_case), labels_of(config), weights_file(folder))
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """The names of a folder's weights, as far as the family needs them; of a pickle all words, among which the names are."""
+    path = weights_file(folder)
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "np") as file:
+                yield from file.keys()
+            return
+        if path.suffix == ".pdparams":
+            with open(path, "rb") as file:
+                yield from (word for _, word, _ in pickletools.genops(file) if isinstance(word, str))
+            return
+    except (ValueError, SafetensorError):
+        pass  # damaged: the reader says in words how
+    yield from read_weights(folder)[0]
+
+
+# what a configuration says that does not change what a model that is not trained computes
+_TRAINED_ONLY = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "initializer_range", "fit_size")
+
+
+def function_words(path: str, kind: Family, role: str) -> str:
+    """What a model in eval mode computes by beside its weights: the architecture, and the family, which has the head's activation."""
+    folder = resolve(path, role)
+    known = architecture(read_config(folder), str(config_file(folder)))
+    return ", ".join([f"family {kind.model_type}", *(f"{name} {known[name]}" for name in sorted(known) if name not in _TRAINED_ONLY)])

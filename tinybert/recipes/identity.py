@@ -40,6 +40,6 @@ def inputs_of_task(arguments, settings, task, teacher: RunTeacher | None, studen
     hashes = {"student": weights_hash(student.report.source)}
     if teacher is not None:
         known = teacher.known
-        found |= order_taught(teacher.own_labels, task)
+        found |= {"teacher": teacher.function, **order_taught(teacher.own_labels, task)}
         hashes["teacher"] = weights_hash(known.report.source if isinstance(known, LoadedModel) else str(known.weights))
     return {f"{split}_rows": rows, **found, **models_identity(student, hashes)}

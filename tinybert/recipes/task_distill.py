@@ -186,7 +186,7 @@ class _Stage:
 
         identity = data.identity(train) | models_identity(self.student, {role: entry["sha256"] for role, entry in models.items()})
         if self.teacher is not None:
-            identity |= order_taught(self.teacher.own_labels, task)
+            identity |= {"teacher": self.teacher.function, **order_taught(self.teacher.own_labels, task)}
 
         def start() -> None:
             if self.arguments.overwrite_output_dir:
@@ -249,6 +249,7 @@ class _Stage:
                 return held_out_loss(layer, traced[1], kept[task.eval_splits[0]], settings.eval_batch_size)
             return score(student.model, data, kept, settings.eval_batch_size)
 
+        assumed = {name: identity[name] for name in ("student", "teacher") if name in identity}
         best = train_stage(
             self.arguments,
             settings,
@@ -264,7 +265,7 @@ class _Stage:
             learned=self.learned,
             pruning=(lambda total: self._pruning(layer, traced, settings, total)) if settings.prune_schedule else None,
             identity=identity | ({"teacher_traces": "stored"} if traced and stores(self.arguments, run.stage) else {}),
-            assumed={"student": identity["student"], **(order_taught(self.teacher.known.labels, task) if self.teacher else {})},
+            assumed=assumed | (order_taught(self.teacher.known.labels, task) if self.teacher else {}),
         )
         if run.writes:
             save(final_folder)

@@ -17,7 +17,7 @@ from tinybert.knowledge.layout import Layout
 from tinybert.knowledge.selection import Selection
 from tinybert.knowledge.store import StoredKnowledge
 from tinybert.models.loading import LoadedModel, load_classifier
-from tinybert.models.outline import Outline, outline_of
+from tinybert.models.outline import Outline, function_words, outline_of
 from tinybert.models.trace import Needs
 from tinybert.objectives.trained_layer import Teacher
 from tinybert.recipes.announce import describe_model, describe_outline
@@ -38,6 +38,11 @@ class RunTeacher:
         """The labels that its outputs stand for, in their order: those of `--teacher_labels`, else of its configuration."""
         told = self.arguments.teacher_labels
         return tuple(told.split(",")) if told else self.known.labels
+
+    @property
+    def function(self) -> str:
+        """What the same weights may compute differently by, in words; the same whether they are loaded or not."""
+        return function_words(self.arguments.teacher_path, self.known.family, "teacher")
 
     def load(self) -> LoadedModel:
         """The teacher with its weights."""
@@ -109,7 +114,7 @@ class StoredTeacher:
         self.entry = entry
         self.identity = {
             "teacher": entry["sha256"],
-            "teacher_architecture": _architecture(known.config),
+            "teacher_architecture": teacher.function,
             "teacher_head": settings.teacher_head,
             "teacher_labels": arguments.teacher_labels or ", ".join(known.labels or ()) or None,
             "labels": ", ".join(data.task.labels),
@@ -158,12 +163,3 @@ class StoredTeacher:
 
 def _head(settings) -> str | None:
     return "relu" if settings.teacher_head == "relu" else None
-
-
-# what a configuration says of the function beyond the shapes of its weights
-_FUNCTION = ("num_attention_heads", "hidden_act", "pool_act", "layer_norm_eps", "pad_token_id")
-
-
-def _architecture(config) -> str:
-    """What the same weights may compute differently by, in words."""
-    return ", ".join(f"{name} {getattr(config, name)}" for name in _FUNCTION if getattr(config, name, None) is not None)
