@@ -219,6 +219,29 @@ def test_scores_of_two_processes_differ_from_one(one_and_two, world):
             assert together[name] == pytest.approx(alone[name], rel=1e-4, abs=1e-7), name
 
 
+def test_two_processes_cannot_score_a_student_or_both_write_its_scores(world):
+    data = world / "predicted" / "SST-2"
+    data.parent.mkdir()
+    tiny.learnable_rows(data, {"dev": 23}, seed=5)
+    (data / "test.tsv").write_text("index\tsentence\n" + "".join(f"{i}\tword{i} word{2 * i}\n" for i in range(9)))
+
+    def arguments(name: str) -> list[str]:
+        return [
+            "--task_name=SST-2", f"--data_dir={data}", f"--student_model_name_or_path={world / 'student'}", "--do_eval", "--do_predict",
+            "--max_seq_length=16", "--eval_batch_size=4", "--device=cpu", f"--output_dir={world / name}",
+        ]  # fmt: skip
+
+    process = _launch(world, world / "scored_two", arguments("out_scored_two"))
+    _alone(world, world / "scored_one", arguments("out_scored_one"))
+    _finish(process)
+    one, two = (world / name for name in ("out_scored_one", "out_scored_two"))
+    alone, together = (json.loads((path / "eval_results.json").read_text())["evaluation"] for path in (one, two))
+    assert together["scores"] == alone["scores"]
+    assert (two / "SST-2.tsv").read_text() == (one / "SST-2.tsv").read_text()
+    said = [next((world / "scored_two").rglob(f"workerlog.{rank}")).read_text() for rank in (0, 1)]
+    assert [text.count("SST-2: accuracy") + text.count("predictions for") for text in said] == [2, 0]
+
+
 def test_two_processes_take_all_cores_each(one_and_two):
     from tinybert import runtime
 

@@ -295,6 +295,7 @@ def _score_only(arguments, given: set[str], do) -> None:
     announce(f"scoring {arguments.student_model_name_or_path} on {task.name}", resolved)
     announce_outputs(task, arguments)
     runtime.set_device(arguments.device)
+    runtime.start_processes()
     student = load_classifier(
         arguments.student_model_name_or_path,
         labels=task.labels,
@@ -309,7 +310,8 @@ def _score_only(arguments, given: set[str], do) -> None:
     if do.evaluate:
         stores = {split: data.store(split) for split in task.eval_splits}
         scores = score(student.model, data, stores, settings.eval_batch_size)
-        print(f"{task.name}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()), flush=True)
+        if results.writes:
+            print(f"{task.name}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()), flush=True)
         results.write_results({"source": student.report.source, "scores": scores})
     if do.predict:
         write_predictions(Path(arguments.output_dir), student.model, data, settings.eval_batch_size)
