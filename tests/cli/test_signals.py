@@ -157,6 +157,16 @@ def test_a_loss_that_is_no_number_is_trained_on(world, tmp_path):
     assert report["rows"] and report["seed"] == 42 and report["last_good_checkpoint"] is None
 
 
+def test_weights_that_are_no_numbers_leave_no_reproducer(world, tmp_path):
+    nonsense = ("--learning_rate=1e38", "--warmup_proportion=0", "--save_steps=1", "--max_steps=4")
+    process = _start(world, tmp_path / "run", *nonsense)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 3, err
+    assert "the evaluation after step 1 gives numbers that are none" in err and "Traceback" not in err
+    report = json.loads((tmp_path / "run" / "nonfinite_finetune_step_1.json").read_text())
+    assert len(report["rows"][0]) == 4 and report["seed"] == 42
+
+
 def test_mixed_precision_on_the_cpu_is_accepted_in_silence(world, tmp_path):
     process = _start(world, tmp_path / "run", "--max_steps=5", "--amp=O1", "--amp_dtype=bfloat16")
     _, err = process.communicate(timeout=60)

@@ -127,7 +127,7 @@ class Loop:
         """Train to the last step and return the best evaluation.
 
         Raises:
-            NumericalError: NaN or infinite loss, before it reaches the weights; a reproducer is saved.
+            NumericalError: NaN or infinite loss, before it reaches the weights, or scores that are; a reproducer is saved.
             Interrupted: a signal asked to stop; a checkpoint has been written.
             UserError: the checkpoint holds other parameters.
         """
@@ -242,11 +242,26 @@ class Loop:
         self.window, self.window_steps, self.window_rows, self.window_tokens, self.window_seconds = {}, 0, 0, 0, 0.0
 
     def _stop_on_nonsense(self, sums: dict[str, float], micro_batches: list[Batch], epoch: int) -> None:
+        path = self._write_reproducer(sums, micro_batches, epoch)
+        raise NumericalError(
+            f"the loss is not finite at step {self.step} ({', '.join(f'{k} {v}' for k, v in sums.items())}); no weight was changed by it.\n"
+            f"Rows, seed and the last good checkpoint are in {path}. {_cure(self.step)}"
+        )
+
+    def _stop_on_nonsense_in_scores(self, what: str, scores: dict[str, float]) -> None:
+        position = self.batches.position(max(self.step - 1, 0))  # the last update came from these rows
+        path = self._write_reproducer(scores, self.batches.step(*position), position[0])
+        raise NumericalError(
+            f"the evaluation after step {self.step} gives numbers that are none: {what}.\n"
+            f"Rows of the last step, seed and the last good checkpoint are in {path}. {_cure(self.step)}"
+        )
+
+    def _write_reproducer(self, values: dict[str, float], micro_batches: list[Batch], epoch: int) -> Path:
         report = {
             "stage": self.run_folder.stage,
             "step": self.step,
             "epoch": epoch,
-            "parts": {name: str(value) for name, value in sums.items()},
+            "parts": {name: str(value) for name, value in values.items()},
             "rows": [batch.rows.tolist() for batch in micro_batches],
             "seed": self.settings.seed,
             "last_good_checkpoint": str(self.last_checkpoint) if self.last_checkpoint else None,
@@ -254,10 +269,7 @@ class Loop:
         path = self.run_folder.path / f"nonfinite_{self.run_folder.stage}_step_{self.step}.json"
         if self.run_folder.writes:
             storage.write_json(path, report)
-        raise NumericalError(
-            f"the loss is not finite at step {self.step} ({', '.join(f'{k} {v}' for k, v in sums.items())}); no weight was changed by it.\n"
-            f"Rows, seed and the last good checkpoint are in {path}. {_cure(self.step)}"
-        )
+        return path
 
     # === Evaluation ===
 
@@ -268,9 +280,14 @@ class Loop:
 
     def _evaluate(self, progress: Progress) -> None:
         self.layer.eval()
-        scores = self.callbacks.evaluate(self.step)
+        try:
+            scores = self.callbacks.evaluate(self.step)
+        except NumericalError as error:
+            self._stop_on_nonsense_in_scores(str(error), {})
         self.layer.train()
         name, direction = self.callbacks.better
+        if not math.isfinite(scores[name]):  # it would be the best for ever: no number is better than one that is none
+            self._stop_on_nonsense_in_scores(f"{name} {scores[name]}", scores)
         self.last_scores = scores
         best = self.best.scores.get(name)
         improved = best is None or (scores[name] > best if direction == "max" else scores[name] < best)

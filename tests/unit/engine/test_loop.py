@@ -116,6 +116,24 @@ def test_weights_are_changed_by_a_loss_that_is_not_finite(tmp_path, bad):
     assert set(report["parts"]) == {"part", "loss"}
 
 
+@pytest.mark.parametrize("raised", [True, False])
+def test_an_evaluation_that_is_not_finite_leaves_no_reproducer(tmp_path, raised):
+    def evaluate(step: int) -> dict[str, float]:
+        if raised and step == 4:
+            raise NumericalError("2 of 8 predictions are NaN or infinite")
+        return {"accuracy": 0.5 if step < 4 else np.nan}
+
+    made, _, kept = loop(tmp_path, evaluate_every=2, checkpoint_steps=3)
+    made.callbacks.evaluate = evaluate
+    what = "2 of 8 predictions" if raised else "accuracy nan"
+    with pytest.raises(NumericalError, match=rf"the evaluation after step 4 .*{what}(.|\n)*nonfinite_prediction_step_4.json(.|\n)*lower"):
+        made.run()
+    report = json.loads((tmp_path / "nonfinite_prediction_step_4.json").read_text())
+    assert report["rows"] == [batch.rows.tolist() for batch in made.batches.step(0, 3)]
+    assert (report["step"], report["epoch"], report["seed"]) == (4, 0, 42)
+    assert report["last_good_checkpoint"].endswith("step_00000003") and kept == [2]
+
+
 def test_evaluations_or_best_models_are_missed(tmp_path):
     made, _, kept = loop(tmp_path, scores={3: 0.5, 6: 0.5, 8: 0.6}, evaluate_every=3)
     best = made.run()
