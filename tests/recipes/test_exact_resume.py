@@ -189,6 +189,23 @@ def test_a_finished_run_takes_other_rows_or_another_model_for_its_own(world, tmp
         _run(other, tmp_path / "run", stage, max_steps=2, resume="auto")
 
 
+def test_a_student_named_by_the_output_folder_starts_from_the_model_that_it_is_to_become(world, tmp_path, capsys):
+    output = tmp_path / "run"
+    _run(world, output, "intermediate", max_steps=3)
+    named = {"student_model_name_or_path": str(output), **dict.fromkeys(("student_layers", "student_hidden", "student_heads"))}
+    for more in ({}, {"overwrite_output_dir": True}):
+        _run(world, output, "prediction", max_steps=2, **named, **more)
+        record = json.loads((output / "run.json").read_text())["prediction"]
+        assert Path(record["models"]["student"]["source"]).parent.name == "best_inter_model"
+    _run(world, output, "prediction", max_steps=2, resume="auto", **named)
+    assert "the prediction stage is finished" in capsys.readouterr().out
+    with pytest.raises(UserError, match="final are this run's own"):
+        _run(world, output, "both", max_steps=2, overwrite_output_dir=True, **named)
+    named["student_model_name_or_path"] = str(output / "best_inter_model")
+    with pytest.raises(UserError, match="would be deleted by --overwrite_output_dir before it is trained"):
+        _run(world, output, "both", max_steps=2, overwrite_output_dir=True, **named)
+
+
 def _with_swapped_words(folder: Path) -> None:
     """Give two word pieces of a model each other's place; the weights stay."""
     words = (folder / "vocab.txt").read_text().split("\n")

@@ -15,18 +15,19 @@ EMBEDDED = "all-minilm-l6-v2"
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
-def resolve(name: str, role: str = "model") -> Path:
+def resolve(name: str, role: str = "model", without: tuple[str, ...] = ()) -> Path:
     """The folder of a model.
 
     In this order: a folder with config.json (or bert_config.json, model_config.json); the output folder of a run (its best model);
     `all-minilm-l6-v2`, which installs as a package; a PaddleNLP name such as `bert-base-uncased`, downloaded once to MODEL_HOME.
+    without: folders in an output folder that do not count, such as those that the run is going to write.
 
     Raises:
         UserError: none of these, with the nearest name; or the download failed.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return _in_folder(folder, role)
+        return _in_folder(folder, role, without)
     if name.lower() in (EMBEDDED, f"sentence-transformers/{EMBEDDED}", f"gt-{EMBEDDED}"):
         return embedded()
     if folder.is_absolute() or name.startswith((".", "~")) or name.endswith("/"):
@@ -34,19 +35,19 @@ def resolve(name: str, role: str = "model") -> Path:
     return _from_paddlenlp(name, role)
 
 
-def _in_folder(folder: Path, role: str) -> Path:
+def _in_folder(folder: Path, role: str, without: tuple[str, ...] = ()) -> Path:
     if config_file(folder):
         return folder
-    best = [entry for entry in folder.glob("best_model*") if config_file(entry) and not entry.name.startswith(".")]
+    best = [entry for entry in folder.glob("best_model*") if config_file(entry) and entry.name not in without]
     if best:
         return max(best, key=_step_of)
     for name in ("final", "best_inter_model", "final_inter_model", "best_general_model", "final_general_model"):
-        if config_file(folder / name):
+        if name not in without and config_file(folder / name):
             return folder / name
     found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:12]) or "nothing"
     raise UserError(
         f"the {role} {folder} is no model folder.\nExpected config.json, weights and vocab.txt, or the output folder of a run with "
-        f"best_model* inside; found {found}."
+        f"best_model* inside; found {found}" + (f" ({' and '.join(without)} are this run's own)." if without else ".")
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import paddle
 
@@ -46,6 +47,17 @@ def make_student(arguments, teacher: RunTeacher | None, labels: tuple[str, ...])
         ffn=arguments.student_ffn,
         seed=arguments.seed,
     )
+
+
+def named_student(arguments, output: Path, written: tuple[str, ...]) -> str | None:
+    """The student's path; of the run's own output folder, what an earlier stage left there.
+
+    Such a folder stands for its best model, which would be the one that this run makes as soon as it has made one.
+    """
+    path = arguments.student_model_name_or_path
+    if path is None or not output.is_dir() or Path(path).expanduser().resolve() != output.resolve():
+        return path
+    return str(hub.resolve(path, "student", written))
 
 
 def student_depth(arguments) -> int | None:

@@ -9,7 +9,7 @@ Its limits: teacher and student share a vocabulary; sequence classification and 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tinybert import runtime
@@ -32,7 +32,7 @@ from tinybert.recipes.continuing import finished_before, noted, refuse_inputs_in
 from tinybert.recipes.evaluate import held_out_loss, score, write_predictions
 from tinybert.recipes.identity import inputs_of_task, models_identity, order_taught
 from tinybert.recipes.pruning_on_the_way import PruningOnTheWay, pruning_of, refuse_processes
-from tinybert.recipes.run_student import make_student, student_depth
+from tinybert.recipes.run_student import make_student, named_student, student_depth
 from tinybert.recipes.space import refuse_full_disk
 from tinybert.recipes.stage_objective import Learned, compares_scores, prediction_of, stage_objective
 from tinybert.recipes.task_data import (
@@ -63,13 +63,15 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         _score_only(arguments, given, do)
         return
     choice = infer_stage(arguments, spelled)
+    output = Path(arguments.output_dir)
+    written = tuple(name for stage in choice.stages for name in FOLDERS[stage])
+    arguments = replace(arguments, student_model_name_or_path=named_student(arguments, output, written))
     task = task_of(arguments)
     resolved = resolve(arguments, given, choice.stage, task.name, task.regression, student_depth(arguments))
     if "prediction" in resolved.stages:
         task = preset_metric(task, resolved["prediction"])
     if do.predict:
         check_predictable(task)
-    output = Path(arguments.output_dir)
     headline = f"distilling {task.name}: method {arguments.method}, stage {choice.stage} ({choice.reason}), results in {output}"
     runs = {stage: RunFolder(output, stage, writes=runtime.rank() == 0) for stage in choice.stages}
     for run in runs.values():
@@ -81,7 +83,7 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         check_solver()
     elif "prediction" in runs:
         prediction_of(resolved["prediction"], task.num_outputs)  # what stage two cannot do is refused before stage one starts
-    refuse_inputs_inside(output, arguments, FOLDERS["prediction"])
+    refuse_inputs_inside(output, arguments, written)
     announce(headline, resolved)
     announce_outputs(task, arguments)
     device = runtime.set_device(arguments.device)
