@@ -280,6 +280,29 @@ def test_how_often_is_scored_or_logged_forbids_resuming(world, tmp_path, monkeyp
     assert "fine-tuning is finished" in capsys.readouterr().out
 
 
+SCORES = {2: 0.5, 4: 0.6}  # step 4 lies behind the checkpoint that is resumed from, step 2 before it
+
+
+@pytest.mark.parametrize("kind", ["finetune", "prediction"])
+def test_the_best_step_is_one_whose_model_is_not_on_disk(world, tmp_path, monkeypatch, capsys, kind):
+    output, recipe = tmp_path / "run", "finetune" if kind == "finetune" else "task_distill"
+    steps: list[int] = []
+    original = Loop._evaluate
+    monkeypatch.setattr(Loop, "_evaluate", lambda self, progress: (steps.append(self.step), original(self, progress))[1])
+    monkeypatch.setattr(f"tinybert.recipes.{recipe}.score", lambda *words: {"accuracy": SCORES.get(steps[-1], 0.1)})
+    with monkeypatch.context() as patch:
+        _cut_after(patch, kind, 5)
+        with pytest.raises(Cut):
+            _run(world, output, kind, max_steps=8, save_steps=2, checkpoint_steps=3)
+    _run(world, output, kind, max_steps=8, save_steps=7, checkpoint_steps=3, resume="auto")
+    assert steps == [2, 4, 7, 8]
+    results = json.loads((output / "eval_results.json").read_text())[kind]
+    assert (results["best_step"], results["best"]["accuracy"]) == (7, 0.1)
+    assert "the model of step 2, the best, was replaced" in capsys.readouterr().out
+    best = next(output.glob("best_model*"))
+    assert best.name == ("best_model_7" if kind == "finetune" else "best_model") and len(list(output.glob("best_model*"))) == 1
+
+
 def test_a_checkpoint_behind_the_new_last_step_ends_in_a_traceback(world, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         _cut_after(patch, "finetune", 5)

@@ -10,7 +10,7 @@ import math
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -49,28 +49,29 @@ class LoopSettings:
 
 @dataclass
 class Best:
-    """The best evaluation so far: its step and its scores."""
+    """The best evaluation so far: its step and its scores, and the folder of its model with the sha256 of the folder's manifest."""
 
     step: int | None = None
     scores: dict[str, float] = field(default_factory=dict)
+    model: list[str] | None = None
 
 
 @dataclass
 class Callbacks:
     """What a recipe does for the loop.
 
-    forward: a micro-batch in, loss parts with `loss` out (scalar tensors, already multiplied by the batch's share).
-    evaluate: the step in, scores out. better: the score that is compared, and `max` or `min`. save_best: called with the step when the
-    score is strictly better than before. no_sync: the context of all micro-batches of a step but the last, in which data parallelism
-    leaves gradients unsynchronised. before_update: called when the gradients of a step are whole. after_step: called once the weights
-    have been updated. reshaped: the number of updates made in; out, where the layer has got other parameters, the optimizer that trains
-    them from now on, else None. observe: arrays for the log, asked for whenever a line is written.
+    forward: a micro-batch in, loss parts with `loss` out (scalar tensors, already multiplied by the batch's share). evaluate: the step
+    in, scores out. better: the score that is compared, and `max` or `min`. save_best: called with the step when the score is strictly
+    better than before, gives the folder of the model. no_sync: the context of all micro-batches of a step but the last, in which data
+    parallelism leaves gradients unsynchronised. before_update: called when the gradients of a step are whole. after_step: called once the
+    weights have been updated. reshaped: the number of updates made in; out, where the layer has got other parameters, the optimizer that
+    trains them from now on, else None. observe: arrays for the log, asked for whenever a line is written.
     """
 
     forward: Callable[[Batch], dict[str, paddle.Tensor]]
     evaluate: Callable[[int], dict[str, float]]
     better: tuple[str, str]
-    save_best: Callable[[int], None]
+    save_best: Callable[[int], Path | None]
     no_sync: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
     before_update: Callable[[], None] = lambda: None
     after_step: Callable[[], None] = lambda: None
@@ -110,6 +111,7 @@ class Loop:
         self.participants = participants or {}
         self.step = 0
         self.best = Best()
+        self.kept = Best()  # the best of those whose model is on disk; after a resumption it may be another
         self.last_scores: dict[str, float] = {}
         self.window: dict[str, float] = {}  # sums of the loss parts since the last log line
         self.window_steps = 0
@@ -124,7 +126,7 @@ class Loop:
     # === Running ===
 
     def run(self, resume: Path | None = None) -> Best:
-        """Train to the last step and return the best evaluation.
+        """Train to the last step and return the best evaluation whose model is on disk.
 
         Raises:
             NumericalError: NaN or infinite loss, before it reaches the weights, or scores that are; a reproducer is saved.
@@ -145,7 +147,13 @@ class Loop:
         finally:
             progress.close()
             self.run_folder.close_logs()
-        return self.best
+        if self.kept.step != self.best.step and shown:
+            print(
+                f"the model of step {self.best.step}, the best, was replaced before the run was resumed: "
+                f"the best that is left is that of step {self.kept.step}",
+                flush=True,
+            )
+        return self.kept
 
     def _train(self, progress: Progress, stop: StopRequest) -> None:
         self.layer.train()
@@ -155,7 +163,7 @@ class Loop:
             parts, size, stopping = self._one_step(stop)
             self.step += 1
             if optimizer := self.callbacks.reshaped(self.step):
-                self.optimizer, self.best = optimizer, Best()  # a model of another shape is not what the run is for
+                self.optimizer, self.best, self.kept = optimizer, Best(), Best()  # a model of another shape is not what the run is for
             self._account(parts, size, time.monotonic() - started, progress)
             progress.advance()
             finished = self.step == self.settings.total_steps
@@ -168,7 +176,7 @@ class Loop:
                 last_saved = time.monotonic()
             if stopping and not finished:
                 raise Interrupted(stopping, f"stopped after step {self.step}; continue with --resume auto")
-        if self.best.step is None:  # resumed behind a last step that was moved forward, before anything was scored
+        if self.kept.step is None:  # resumed behind a last step that was moved forward, before anything was scored
             self._evaluate(progress)
         # whatever happens while the last model is written, no step has to be made again
         self.save_checkpoint()
@@ -289,15 +297,19 @@ class Loop:
         if not math.isfinite(scores[name]):  # it would be the best for ever: no number is better than one that is none
             self._stop_on_nonsense_in_scores(f"{name} {scores[name]}", scores)
         self.last_scores = scores
-        best = self.best.scores.get(name)
-        improved = best is None or (scores[name] > best if direction == "max" else scores[name] < best)
+
+        def better_than(best: float | None) -> bool:
+            return best is None or (scores[name] > best if direction == "max" else scores[name] < best)
+
+        improved = better_than(self.best.scores.get(name))
         self.run_folder.log({"event": "evaluation", "step": self.step, **scores, "best": improved, "time": now()})
         shown = ", ".join(f"{key} {value:.4f}" for key, value in scores.items())
         progress.say(f"  step {self.step}: {shown}{' (best so far)' if improved else ''}")
+        if better_than(self.kept.scores.get(name)):
+            folder = self.callbacks.save_best(self.step) if self.run_folder.writes else None
+            self.kept = Best(self.step, scores, folder and [folder.name, storage.sha256_of(folder / storage.MANIFEST)])
         if improved:
-            self.best = Best(self.step, scores)
-            if self.run_folder.writes:
-                self.callbacks.save_best(self.step)
+            self.best = self.kept
 
     # === Checkpoints ===
 
@@ -313,7 +325,8 @@ class Loop:
         weights = {name: parameter.numpy() for name, parameter in self.layer.named_parameters()}
         state = {
             "step": self.step,
-            "best": {"step": self.best.step, "scores": self.best.scores},
+            "best": asdict(self.best),
+            "kept": asdict(self.kept),
             "last_scores": self.last_scores,
             "window": self.window,
             "window_steps": self.window_steps,
@@ -355,7 +368,9 @@ class Loop:
         runtime.set_threads(state["threads"])  # float32 sums depend on how many threads share them
         self.precision.load_state(state["precision"])
         self.step = state["step"]
-        self.best = Best(state["best"]["step"], state["best"]["scores"])
+        self.best, self.kept = Best(**state["best"]), Best(**state.get("kept", state["best"]))
+        if not self._is_there(self.kept):
+            self.kept = Best()
         self.last_scores = state["last_scores"]
         self.window, self.window_steps, self.window_rows = state["window"], state["window_steps"], state["window_rows"]
         self.window_tokens, self.window_seconds = state["window_tokens"], state["window_seconds"]
@@ -368,6 +383,14 @@ class Loop:
         if self.run_folder.writes:
             print(f"resuming the {self.run_folder.stage} stage from {path} at step {self.step}", flush=True)
         return state["log_position"]
+
+    def _is_there(self, best: Best) -> bool:
+        """Whether the model of an evaluation is on disk, and not one that a course beyond the checkpoint has put in its place."""
+        if best.model is None:
+            return True
+        folder, manifest = best.model
+        path = self.run_folder.path / folder / storage.MANIFEST
+        return path.is_file() and storage.sha256_of(path) == manifest
 
 
 def _cure(step: int) -> str:

@@ -115,12 +115,13 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
 
         layer = TrainedLayer(loaded.model, gold_objective())
 
-        def save_best(step: int) -> None:
+        def save_best(step: int) -> Path:
             folder = output / f"best_model_{step}"
             save_model(folder, loaded.model, loaded.family, loaded.tokenizer, task.labels)
             for other in output.glob("best_model_[0-9]*"):
                 if other != folder and (other / storage.MANIFEST).is_file():  # ours; a folder that somebody put there stays
                     shutil.rmtree(other, ignore_errors=True)
+            return folder
 
         best = train_stage(
             arguments,

@@ -89,9 +89,10 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
         layer.freeze_padding_row()
     traced = Teacher(teacher.model, layer.objective.needs_teacher, settings.teacher_mode)
 
-    def save(folder: Path) -> None:
+    def save(folder: Path) -> Path:
         projection = layer.objective.projection if student.family.model_type == "tinybert" else None
         save_model(folder, student.model, student.family, student.tokenizer, None, projection)
+        return folder
 
     def start() -> None:
         if arguments.overwrite_output_dir:

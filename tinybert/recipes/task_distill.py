@@ -242,9 +242,10 @@ class _Stage:
         intermediate = run.stage == "intermediate"
         best_folder, final_folder = (run.path / name for name in FOLDERS[run.stage])
 
-        def save(folder: Path) -> None:
+        def save(folder: Path) -> Path:
             projection = layer.objective.projection if intermediate and student.family.model_type == "tinybert" else None
             save_model(folder, student.model, student.family, student.tokenizer, task.labels, projection)
+            return folder
 
         def evaluate(step: int) -> dict[str, float]:
             if intermediate:

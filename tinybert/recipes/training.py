@@ -36,7 +36,7 @@ def train_stage(
     *,
     evaluate: Callable[[int], dict[str, float]],
     better: tuple[str, str],
-    save_best: Callable[[int], None],
+    save_best: Callable[[int], Path],
     identity: dict[str, str],
     start: Callable[[], None],
     resume: str | None,
