@@ -52,7 +52,13 @@ class Workers:
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool:
+            self._end_others()
             raise UserError("a worker process was killed, most often for lack of memory. Try fewer --num_workers.") from None
+
+    def _end_others(self) -> None:
+        """Kill every process: the pool would send SIGTERM, which they hold back, and one may wait for a lock that died with its owner."""
+        for process in list(self._pool._processes.values()):
+            process.kill()
 
     def __enter__(self) -> Workers:
         return self

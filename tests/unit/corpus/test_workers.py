@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,28 @@ def killed(number: int) -> int:
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.05)
     return number
+
+
+def sleep_or_tell(path: Path | None) -> None:
+    """Without a path a minute's work; with one the process says who it is, and then waits for more."""
+    if path is None:
+        time.sleep(60)
+    else:
+        path.write_text(str(os.getpid()))
+
+
+def test_a_process_killed_while_it_waits_leaves_the_others_without_the_lock_it_held(tmp_path):
+    def items():
+        yield from (None, tmp_path / "waiting")
+        while not (tmp_path / "waiting").exists():
+            time.sleep(0.05)
+        time.sleep(0.5)
+        os.kill(int((tmp_path / "waiting").read_text()), signal.SIGKILL)
+
+    started = time.monotonic()
+    with Workers((sleep_or_tell,), 2) as workers, pytest.raises(UserError, match="lack of memory"):
+        list(workers.ordered(sleep_or_tell, items()))
+    assert time.monotonic() - started < 50  # the other one's minute is not waited for
 
 
 def test_a_signal_to_all_processes_ends_those_that_imported_paddle():
