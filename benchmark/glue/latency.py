@@ -35,7 +35,7 @@ def main() -> None:
     from tinybert.data.store import TokenStore
     from tinybert.data.tasks import get_task
     from tinybert.models.loading import load_as_it_is
-    from tinybert.recipes.task_data import tensors
+    from tinybert.models.trace import Inputs
     from tinybert.report.latency import sampled, side_by_side
 
     task = get_task(options.task)
@@ -44,7 +44,7 @@ def main() -> None:
     dev = TokenStore.build_or_open(
         task, Path(options.data) / "Glue" / task.name, task.eval_splits[0], tokenizer, 128 if task.is_pair else 64
     )
-    rows = [tensors(batch) for batch in sampled(dev)]
+    rows = [Inputs.of(batch) for batch in sampled(dev)]
     milliseconds = side_by_side({name: each.model for name, each in loaded.items()}, rows)
     with open(options.results, "a", encoding="utf-8") as file:
         for name, each in loaded.items():

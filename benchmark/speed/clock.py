@@ -56,14 +56,13 @@ def train(
     import paddle
 
     from tinybert import runtime
-    from tinybert.models.trace import Needs, layers_of, trace
+    from tinybert.models.trace import Inputs, Needs, layers_of, trace
     from tinybert.objectives.trained_layer import Teacher, TrainedLayer
-    from tinybert.recipes.task_data import tensors
 
     layer = TrainedLayer(student, objective)
     teacher = Teacher(teacher_model, objective.needs_teacher, "eval" if "teacher without dropout" in features else "train")
     widest = max((batches.step(0, step)[0] for step in steps), key=lambda batch: batch.input_ids.shape[1])
-    two = _first_rows(tensors(widest), 2)
+    two = _first_rows(Inputs.of(widest), 2)
     layer.freeze_unreached(two, teacher(two))
     needs = objective.needs_student
     if "only what is needed" not in features:  # everything the published models return: hidden states, scores, logits
@@ -78,12 +77,12 @@ def train(
         update(objective(trace(student, inputs, needs), teacher(inputs), inputs)["loss"], optimizer, end_step)
 
     products = product_seconds(paddle)
-    step(tensors(widest) if "longest row" in features else _first_rows(tensors(widest), UNCOUNTED_ROWS))
+    step(Inputs.of(widest) if "longest row" in features else _first_rows(Inputs.of(widest), UNCOUNTED_ROWS))
     rows, tokens, seconds, made = 0, 0, 0.0, 0.0
     for index in steps:
         started = time.perf_counter()
         batch = batches.step(0, index)[0]
-        step(tensors(batch))
+        step(Inputs.of(batch))
         seconds += time.perf_counter() - started
         rows, tokens = rows + len(batch.rows), tokens + int(batch.attention_mask.sum())
         made += operations(teacher_model, *batch.input_ids.shape) + 3 * operations(student, *batch.input_ids.shape)

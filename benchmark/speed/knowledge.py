@@ -74,10 +74,10 @@ def measure(options) -> dict:
     from tinybert.knowledge.layout import Layout
     from tinybert.knowledge.selection import Selection, Tokens, Width, deciding_layers
     from tinybert.mapping import LayerMap
+    from tinybert.models.trace import Inputs
     from tinybert.objectives.mud import SelectedHiddenLoss, selected_objective
     from tinybert.objectives.tinybert import prediction_objective
     from tinybert.objectives.trained_layer import Teacher, TrainedLayer
-    from tinybert.recipes.task_data import tensors
     from tinybert.settings.mud import read_config_3d
 
     task, student_name, mode = options.task, options.student, options.mode
@@ -127,7 +127,7 @@ def measure(options) -> dict:
     batches = Batches(store, options.batch_size, seed=options.seed)
     steps = range(batches.steps_per_epoch)
     widest = max((batches.step(0, step)[0] for step in steps), key=lambda batch: batch.input_ids.shape[1])
-    first = tensors(widest)
+    first = Inputs.of(widest)
     layer.eval()
     with paddle.no_grad():
         result["first_loss"] = float(layer(first, source(first))["loss"])
@@ -138,7 +138,7 @@ def measure(options) -> dict:
     seconds = 0.0
     for step in steps:
         started = time.perf_counter()
-        inputs = tensors(batches.step(0, step)[0])
+        inputs = Inputs.of(batches.step(0, step)[0])
         update(layer(inputs, source(inputs))["loss"], optimizer)
         seconds += time.perf_counter() - started
     return {**result, "seconds": seconds, "rows": len(store), "peak_mb": peak_mb()}

@@ -42,9 +42,9 @@ def measure(options) -> None:
     from tinybert.data.tasks import get_task
     from tinybert.engine.processes import wait_for_all
     from tinybert.mapping import LayerMap
+    from tinybert.models.trace import Inputs
     from tinybert.objectives.tinybert import intermediate_objective
     from tinybert.objectives.trained_layer import Teacher, TrainedLayer
-    from tinybert.recipes.task_data import tensors
 
     paddle.seed(options.seed)
     world, shape = runtime.world_size(), encoders.STUDENTS[options.student]
@@ -57,7 +57,7 @@ def measure(options) -> None:
     projection = encoders.projection(shape, encoders.TEACHER)
     layer = TrainedLayer(student, intermediate_objective(LayerMap.create("uniform", *depths), projection))
     teacher = Teacher(teacher_model, layer.objective.needs_teacher)
-    first = tensors(batches.step(0, widest)[0])
+    first = Inputs.of(batches.step(0, widest)[0])
     layer.freeze_unreached(first, teacher(first))
     layer.train()
     optimizer = encoders.optimizer_of(layer)
@@ -66,7 +66,7 @@ def measure(options) -> None:
     for step in (*UNCOUNTED * (widest,), *steps):
         wait_for_all()
         started = time.perf_counter()
-        inputs = tensors(batches.step(0, step)[0])
+        inputs = Inputs.of(batches.step(0, step)[0])
         encoders.update(parallel(inputs, teacher(inputs))["loss"] * float(world), optimizer)
         seconds.append(time.perf_counter() - started)
     wait_for_all()

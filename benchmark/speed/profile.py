@@ -69,9 +69,9 @@ def measure(options) -> dict:
     from tinybert.data.batches import Batches
     from tinybert.data.tasks import get_task
     from tinybert.mapping import LayerMap
+    from tinybert.models.trace import Inputs
     from tinybert.objectives.tinybert import intermediate_objective
     from tinybert.objectives.trained_layer import Teacher, TrainedLayer
-    from tinybert.recipes.task_data import tensors
 
     paddle.seed(options.seed)
     task, shape = get_task(options.task), encoders.STUDENTS[options.student]
@@ -82,7 +82,7 @@ def measure(options) -> dict:
     objective = intermediate_objective(LayerMap.create("uniform", *depths), encoders.projection(shape, encoders.TEACHER))
     layer, teacher = TrainedLayer(student, objective), Teacher(teacher_model, objective.needs_teacher)
     steps = sorted(chosen_steps(batches, options.steps), key=lambda step: batches.step(0, step)[0].input_ids.shape[1])
-    widest, middle = (tensors(batches.step(0, step)[0]) for step in (steps[-1], steps[len(steps) // 2]))
+    widest, middle = (Inputs.of(batches.step(0, step)[0]) for step in (steps[-1], steps[len(steps) // 2]))
     layer.freeze_unreached(middle, teacher(middle))
     layer.train()
     optimizer = encoders.optimizer_of(layer)
@@ -92,7 +92,7 @@ def measure(options) -> dict:
         with profiler.Profiler(targets=[profiler.ProfilerTarget.CPU], on_trace_ready=lambda p: p.export(trace, "json")):
             started = time.perf_counter()
             for step in steps:
-                inputs = tensors(batches.step(0, step)[0])
+                inputs = Inputs.of(batches.step(0, step)[0])
                 encoders.update(layer(inputs, teacher(inputs))["loss"], optimizer)
             whole = 1000 * (time.perf_counter() - started)
         kinds = by_kind(json.loads(Path(trace).read_text())["traceEvents"])

@@ -69,11 +69,9 @@ class TeacherFilter:
         tokenizer = self.teacher.tokenizer
         sides = [Flat.of(tokenizer.ids(list(texts))) for texts in zip(*rows, strict=True)]
         flat, first, _ = bert_rows(sides[0], sides[1] if len(sides) > 1 else None, self.length, tokenizer.cls_id, tokenizer.sep_id)
-        offsets = np.append(flat.starts, len(flat.values))
-        store = TokenStore.from_arrays(ids=flat.values, offsets=offsets, first=first, pad_id=tokenizer.pad_id)
+        store = TokenStore.from_arrays(flat, first=first, pad_id=tokenizer.pad_id)
         outputs = np.zeros((len(store), self.teacher.config.num_labels), np.float32)
         with paddle.no_grad():
             for batch in sequential(store, BATCH):
-                inputs = Inputs(*map(paddle.to_tensor, (batch.input_ids, batch.token_type_ids, batch.attention_mask)))
-                outputs[batch.rows] = trace(self.teacher.model, inputs, Needs(logits=True)).logits.astype("float32").numpy()
+                outputs[batch.rows] = trace(self.teacher.model, Inputs.of(batch), Needs(logits=True)).logits.astype("float32").numpy()
         return outputs

@@ -71,14 +71,14 @@ class TokenStore:
     @classmethod
     def from_arrays(
         cls,
-        sequences: list[list[int]],
+        sequences: Flat | list[list[int]],
         *,
         first: np.ndarray | None = None,
         labels: np.ndarray | None = None,
         pad_id: int = 0,
     ) -> TokenStore:
         """A store in memory, from rows of ids; without `first` every row is a single sentence."""
-        flat = Flat.of(sequences)
+        flat = sequences if isinstance(sequences, Flat) else Flat.of(sequences)
         lengths, offsets = flat.lengths, np.concatenate([[0], np.cumsum(flat.lengths)])
         first = lengths if first is None else np.asarray(first)
         if len(first) != len(lengths) or (labels is not None and len(labels) != len(lengths)):

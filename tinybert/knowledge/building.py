@@ -171,7 +171,7 @@ def _build_shards(
             order = begin + np.argsort(-store.lengths[begin:end], kind="stable")
             for at in range(0, len(order), batch_size):
                 some = order[at : at + batch_size]
-                inputs = _tensors(store, some)
+                inputs = Inputs.of(assemble(store, some, int(store.lengths[some].max()), {}))
                 trace = teacher(inputs)
                 writer.add(some - begin, trace, layout.selection.of(trace, inputs))
                 done += len(some)
@@ -188,9 +188,3 @@ def _build_shards(
             with storage.new_folder(target, replace=True) as folder:
                 writer.write(folder)
     progress.close()
-
-
-def _tensors(store: TokenStore, rows: np.ndarray) -> Inputs:
-    batch = assemble(store, rows, int(store.lengths[rows].max()), {})
-    arrays = (batch.input_ids, batch.token_type_ids, batch.attention_mask)
-    return Inputs(*(paddle.to_tensor(array) for array in arrays), share=batch.share, rows=rows, padded=not batch.attention_mask.all())

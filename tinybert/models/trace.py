@@ -8,6 +8,7 @@ cannot use.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import paddle
@@ -15,6 +16,9 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from tinybert.models import cpu_ops
+
+if TYPE_CHECKING:
+    from tinybert.data.batches import Batch
 
 MASK_VALUE = -1e4  # added to the scores of padded keys: BERT's constant, and safe in float16
 
@@ -107,6 +111,13 @@ class Inputs:
     share: dict[str, float] = field(default_factory=lambda: {"rows": 1.0, "tokens": 1.0, "token_pairs": 1.0})
     rows: np.ndarray | None = None
     padded: bool = True
+
+    @classmethod
+    def of(cls, batch: Batch) -> Inputs:
+        """The arrays of a padded micro-batch as tensors on the current device."""
+        labels = None if batch.labels is None else paddle.to_tensor(batch.labels)
+        arrays = (paddle.to_tensor(array) for array in (batch.input_ids, batch.token_type_ids, batch.attention_mask))
+        return cls(*arrays, labels, batch.share, batch.rows, padded=not batch.attention_mask.all())
 
 
 def base_of(model: nn.Layer) -> nn.Layer:

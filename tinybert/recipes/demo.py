@@ -16,9 +16,10 @@ from tinybert.data.tasks import get_task
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
 from tinybert.models.loading import LoadedModel, load_classifier
+from tinybert.models.trace import Inputs
 from tinybert.recipes.evaluate import score
 from tinybert.recipes.finetune import finetune
-from tinybert.recipes.task_data import TaskData, tensors
+from tinybert.recipes.task_data import TaskData
 from tinybert.recipes.task_distill import task_distill
 from tinybert.report.latency import sampled, side_by_side
 from tinybert.report.table import markdown_table
@@ -133,7 +134,7 @@ def _compare(task, folders: dict[str, Path]) -> tuple[str, dict]:
     data = TaskData.find(task, _Places(), list(task.eval_splits), first.tokenizer, length)
     stores = {split: data.store(split) for split in task.eval_splits}
     dev = stores[task.eval_splits[0]]
-    rows = [tensors(batch) for batch in sampled(dev)]
+    rows = [Inputs.of(batch) for batch in sampled(dev)]
     latency = side_by_side({name: loaded.model for name, loaded in models.items()}, rows)
     figures: dict = {"rows": {}, "latency_rows": len(rows)}
     lines = []

@@ -17,9 +17,9 @@ from tinybert.data.readers import read_split
 from tinybert.data.store import Rows
 from tinybert.engine.processes import sum_dict, sum_over_ranks
 from tinybert.knowledge.store import StoredKnowledge
-from tinybert.models.trace import Needs, base_of, trace
+from tinybert.models.trace import Inputs, Needs, base_of, trace
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
-from tinybert.recipes.task_data import TaskData, tensors
+from tinybert.recipes.task_data import TaskData
 from tinybert.report.submission import write_submission
 
 
@@ -41,7 +41,7 @@ def predict(model: nn.Layer, store: Rows, batch_size: int, head: str | None = No
     logits = np.zeros((len(store), base_of(model).config.num_labels))
     with _evaluating(model), paddle.no_grad():
         for batch in sequential(store, batch_size, runtime.rank(), runtime.world_size()):
-            logits[batch.rows] = trace(model, tensors(batch), Needs(logits=True), head).logits.astype("float32").numpy()
+            logits[batch.rows] = trace(model, Inputs.of(batch), Needs(logits=True), head).logits.astype("float32").numpy()
     return sum_over_ranks(logits)  # each row was filled by one rank, the others hold 0 there
 
 
@@ -66,7 +66,7 @@ def held_out_loss(layer: TrainedLayer, teacher: Teacher | StoredKnowledge, store
     live = (teacher.model,) if isinstance(teacher, Teacher) else ()  # what is stored has no dropout
     with _evaluating(layer, *live), paddle.no_grad():
         for batch in sequential(store, batch_size, runtime.rank(), runtime.world_size()):
-            inputs = tensors(batch)  # its shares refer to the whole store
+            inputs = Inputs.of(batch)  # its shares refer to the whole store
             for name, value in layer(inputs, teacher(inputs)).items():
                 sums[name] += float(value)
     return {f"held_out_{name}": value for name, value in sum_dict(sums).items()}

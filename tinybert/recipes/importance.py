@@ -20,10 +20,11 @@ from tinybert.engine.signals import listening
 from tinybert.errors import Interrupted, UserError
 from tinybert.models.limits import check_positions
 from tinybert.models.loading import LoadedModel, load_classifier
+from tinybert.models.trace import Inputs
 from tinybert.prune.importance import FACTS, FOLDER, GradientSums, read_importance, task_loss_gradients, write_importance
 from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
 from tinybert.recipes.continuing import FREE
-from tinybert.recipes.task_data import TaskData, announce_outputs, task_of, tensors
+from tinybert.recipes.task_data import TaskData, announce_outputs, task_of
 from tinybert.settings.resolve import resolve_finetune
 
 STAGE = "importance"
@@ -148,7 +149,7 @@ def _accumulate(
             while step < total:
                 for batch in batches.step(0, step):
                     runtime.seed_step(settings.seed, STAGE, step, 0, 0)
-                    losses += task_loss_gradients(model, tensors(batch))
+                    losses += task_loss_gradients(model, Inputs.of(batch))
                     sums.add()
                     model.clear_gradients()
                     rows, tokens = rows + len(batch.rows), tokens + float(batch.attention_mask.sum())

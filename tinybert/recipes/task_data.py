@@ -7,10 +7,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
-import paddle
 
 from tinybert import runtime, storage
-from tinybert.data.batches import Batch
 from tinybert.data.own import OwnFiles, joined_labels, own_task, with_metric, with_own_test
 from tinybert.data.places import locate
 from tinybert.data.readers import split_path
@@ -20,7 +18,6 @@ from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
 from tinybert.models.configuration import labels_of, read_config
 from tinybert.models.hub import resolve
-from tinybert.models.trace import Inputs
 from tinybert.settings.own_files import is_own
 
 
@@ -133,20 +130,6 @@ def rows_identity(task: Task, sha256: str, columns: list, tokenizer: WordPiece) 
 def rows_hash(task: Task, arguments, split: str) -> str:
     """sha256 of the file of a split, as stores and run.json have it."""
     return storage.sha256_of(split_path(task, locate(task, arguments.data_dir, arguments.glue_dir, [split]), split))
-
-
-def tensors(batch: Batch) -> Inputs:
-    """A micro-batch as tensors on the current device."""
-    labels = None if batch.labels is None else paddle.to_tensor(batch.labels)
-    return Inputs(
-        paddle.to_tensor(batch.input_ids),
-        paddle.to_tensor(batch.token_type_ids),
-        paddle.to_tensor(batch.attention_mask),
-        labels,
-        batch.share,
-        batch.rows,
-        padded=not batch.attention_mask.all(),
-    )
 
 
 def splits_for(task: Task, *, augmented: bool = False, train: bool = False, evaluate: bool = False, predict: bool = False) -> list[str]:

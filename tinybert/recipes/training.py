@@ -19,11 +19,11 @@ from tinybert.engine.optimizers import create_optimizer
 from tinybert.engine.precision import Precision
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.schedules import schedule
+from tinybert.models.trace import Inputs
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.recipes.continuing import FREE
 from tinybert.recipes.pruning_on_the_way import PruningOnTheWay
 from tinybert.recipes.stage_objective import Learned
-from tinybert.recipes.task_data import tensors
 
 
 def train_stage(
@@ -68,7 +68,7 @@ def train_stage(
         print(f"warning: {total} steps end within the warm-up of {warmup:g}: the learning rate never reaches its peak", file=sys.stderr)
     rate = schedule(settings.lr_schedule, settings.learning_rate, total, warmup)
 
-    first = tensors(batches.step(0, 0)[0])
+    first = Inputs.of(batches.step(0, 0)[0])
     unreached = layer.freeze_unreached(first, teacher(first) if teacher else None)
     precision = Precision(arguments.amp or "O0", arguments.amp_dtype, paddle.get_device())
 
@@ -94,7 +94,7 @@ def train_stage(
     parallel = paddle.DataParallel(layer) if runtime.world_size() > 1 else None
 
     def forward(batch: Batch) -> dict[str, paddle.Tensor]:
-        inputs = tensors(batch)
+        inputs = Inputs.of(batch)
         return (parallel or layer)(inputs, teacher(inputs) if teacher else None)
 
     loop_settings = LoopSettings(

@@ -23,7 +23,8 @@ def text(count: int, begin: int) -> str:
 
 
 @pytest.mark.parametrize("task", ["RTE", "SST-2"])
-def test_rows_are_cut_or_laid_out_as_the_teacher_never_saw_them(tmp_path, task):
+def test_rows_are_cut_or_laid_out_as_the_teacher_never_saw_them(tmp_path, task, monkeypatch):
+    monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
     lengths = [(3, 2), (6, 6), (5, 5), (7, 4), (4, 9), (12, 12), (0, 14), (1, 1)]  # equal long texts lose from the second
     rows = [(text(a, i), text(b, 3 * i + 1)) for i, (a, b) in enumerate(lengths)]
     if task == "RTE":
@@ -33,7 +34,7 @@ def test_rows_are_cut_or_laid_out_as_the_teacher_never_saw_them(tmp_path, task):
         lines = ["sentence\tlabel", *(f"{a}\t1" for (a,) in rows)]
     (tmp_path / "dev.tsv").write_text("\n".join(lines) + "\n")
     teacher = loaded()
-    store = TokenStore.build_or_open(get_task(task), tmp_path, "dev", teacher.tokenizer, LENGTH, cache=tmp_path / "cache")
+    store = TokenStore.build_or_open(get_task(task), tmp_path, "dev", teacher.tokenizer, LENGTH)
     found = TeacherFilter(teacher, 0.5, LENGTH, None)._outputs(rows)
     np.testing.assert_allclose(found, predict(teacher.model, store, 4), rtol=1e-4, atol=1e-5)
 

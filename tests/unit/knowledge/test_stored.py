@@ -20,11 +20,10 @@ from tinybert.knowledge.building import Wanted, build, is_complete, open_stored
 from tinybert.knowledge.layout import Layout
 from tinybert.knowledge.selection import Selection, Tokens, Width
 from tinybert.models.projections import Projection
-from tinybert.models.trace import Needs
+from tinybert.models.trace import Inputs, Needs
 from tinybert.objectives.hidden import HiddenStateLoss
 from tinybert.objectives.mud import SelectedHiddenLoss, selected_objective
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
-from tinybert.recipes.task_data import tensors
 
 SEP, LENGTH, ROWS = 3, 18, 23
 PAIRS, LAYERS = ((0, 0), (2, 4)), (0, 3)
@@ -68,7 +67,7 @@ def test_stored_knowledge_gives_another_loss_than_the_teacher(world, tmp_path, n
     needs = layer.objective.needs_teacher
     stored, online = open_stored(want, store, needs), Teacher(teacher, needs)
     for batch in (Batches(store, 6, seed=1).step(epoch, step)[0] for epoch in (0, 1) for step in range(3)):
-        inputs = tensors(batch)
+        inputs = Inputs.of(batch)
         with paddle.no_grad():
             expected, found = (float(layer(inputs, source(inputs))["loss"]) for source in (online, stored))
         assert found == pytest.approx(expected, rel=2e-3)
@@ -83,7 +82,7 @@ def test_hidden_states_of_the_first_stage_and_logits_come_from_one_folder(world,
     store, teacher, student = world
     build(wanted(tmp_path / "train", Selection(PAIRS, LAYERS)), store, live(teacher), batch_size=4)
     loss = HiddenStateLoss(PAIRS, Projection("none", 2, 16, 16))
-    inputs = tensors(Batches(store, 6, seed=1).step(0, 0)[0])
+    inputs = Inputs.of(Batches(store, 6, seed=1).step(0, 0)[0])
     from tinybert.models.trace import trace
 
     with paddle.no_grad():
