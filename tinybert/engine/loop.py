@@ -22,6 +22,7 @@ from tinybert import runtime, storage
 from tinybert.data.batches import Batch
 from tinybert.data.epochs import EpochBatches
 from tinybert.engine import checkpoint as checkpoints
+from tinybert.engine import nonfinite
 from tinybert.engine.checkpoint import Checkpoint
 from tinybert.engine.optimizers import load_optimizer_arrays, optimizer_arrays
 from tinybert.engine.precision import Precision
@@ -29,6 +30,7 @@ from tinybert.engine.processes import sum_dict
 from tinybert.engine.progress import Progress
 from tinybert.engine.run_folder import RunFolder, now
 from tinybert.engine.signals import StopRequest, listening
+from tinybert.engine.window import Window
 from tinybert.errors import Interrupted, NumericalError, UserError
 
 SPIKE = 10.0  # a loss this many times its running mean is worth a warning
@@ -113,11 +115,7 @@ class Loop:
         self.best = Best()
         self.kept = Best()  # the best of those whose model is on disk; after a resumption it may be another
         self.last_scores: dict[str, float] = {}
-        self.window: dict[str, float] = {}  # sums of the loss parts since the last log line
-        self.window_steps = 0
-        self.window_rows = 0
-        self.window_tokens = 0
-        self.window_seconds = 0.0
+        self.window = Window()
         self.running_loss: float | None = None
         self.seconds = 0.0
         self.data_seconds = 0.0
@@ -207,7 +205,7 @@ class Loop:
         sums = sum_dict(sums)  # every rank sees the same loss and the same wish to stop
         size, stopping = (int(sums.pop("rows")), int(sums.pop("real_tokens"))), int(sums.pop("stop"))
         if not math.isfinite(sums["loss"]):
-            self._stop_on_nonsense(sums, micro_batches, epoch)
+            nonfinite.stop_on_loss(sums, self.step, self._reproducer(sums, micro_batches, epoch))
         self.callbacks.before_update()
         self.optimizer.set_lr(self.rate(self.step))
         self.precision.update(self.optimizer)
@@ -219,20 +217,14 @@ class Loop:
 
     def _account(self, parts: dict[str, float], size: tuple[int, int], seconds: float, progress: Progress) -> None:
         self.seconds += seconds
-        self.window_seconds += seconds
-        for name, value in parts.items():
-            self.window[name] = self.window.get(name, 0.0) + value
-        self.window_steps += 1
-        self.window_rows += size[0]
-        self.window_tokens += size[1]
+        self.window.add(parts, *size, seconds)
         loss = parts["loss"]
         if self.running_loss is not None and loss > SPIKE * self.running_loss and self.step > 20:
             progress.say(f"warning: the loss jumped to {loss:.4g} at step {self.step}, from about {self.running_loss:.4g}")
         self.running_loss = loss if self.running_loss is None else 0.98 * self.running_loss + 0.02 * loss
 
     def _log(self, progress: Progress) -> None:
-        means = {name: value / self.window_steps for name, value in self.window.items()}
-        rates = [count / max(self.window_seconds, 1e-9) for count in (self.window_rows, self.window_tokens)]
+        means, rates = self.window.means(), self.window.rates()
         values = {
             "step": self.step,
             "epoch": round(self.batches.epochs_at(self.step), 4),
@@ -247,37 +239,12 @@ class Loop:
         self.run_folder.log(values)
         self.run_folder.log_arrays(self.step, self.callbacks.observe())
         progress.report(self.step, {"loss": means["loss"], **{k: v for k, v in means.items() if k != "loss"}}, *rates)
-        self.window, self.window_steps, self.window_rows, self.window_tokens, self.window_seconds = {}, 0, 0, 0, 0.0
+        self.window = Window()
 
-    def _stop_on_nonsense(self, sums: dict[str, float], micro_batches: list[Batch], epoch: int) -> None:
-        path = self._write_reproducer(sums, micro_batches, epoch)
-        raise NumericalError(
-            f"the loss is not finite at step {self.step} ({', '.join(f'{k} {v}' for k, v in sums.items())}); no weight was changed by it.\n"
-            f"Rows, seed and the last good checkpoint are in {path}. {_cure(self.step)}"
+    def _reproducer(self, values: dict[str, float], micro_batches: list[Batch], epoch: int) -> Path:
+        return nonfinite.write_reproducer(
+            self.run_folder, self.step, epoch, values, micro_batches, self.settings.seed, self.last_checkpoint
         )
-
-    def _stop_on_nonsense_in_scores(self, what: str, scores: dict[str, float]) -> None:
-        position = self.batches.position(max(self.step - 1, 0))  # the last update came from these rows
-        path = self._write_reproducer(scores, self.batches.step(*position), position[0])
-        raise NumericalError(
-            f"the evaluation after step {self.step} gives numbers that are none: {what}.\n"
-            f"Rows of the last step, seed and the last good checkpoint are in {path}. {_cure(self.step)}"
-        )
-
-    def _write_reproducer(self, values: dict[str, float], micro_batches: list[Batch], epoch: int) -> Path:
-        report = {
-            "stage": self.run_folder.stage,
-            "step": self.step,
-            "epoch": epoch,
-            "parts": {name: str(value) for name, value in values.items()},
-            "rows": [batch.rows.tolist() for batch in micro_batches],
-            "seed": self.settings.seed,
-            "last_good_checkpoint": str(self.last_checkpoint) if self.last_checkpoint else None,
-        }
-        path = self.run_folder.path / f"nonfinite_{self.run_folder.stage}_step_{self.step}.json"
-        if self.run_folder.writes:
-            storage.write_json(path, report)
-        return path
 
     # === Evaluation ===
 
@@ -291,11 +258,11 @@ class Loop:
         try:
             scores = self.callbacks.evaluate(self.step)
         except NumericalError as error:
-            self._stop_on_nonsense_in_scores(str(error), {})
+            self._stop_on_scores(str(error), {})
         self.layer.train()
         name, direction = self.callbacks.better
         if not math.isfinite(scores[name]):  # it would be the best for ever: no number is better than one that is none
-            self._stop_on_nonsense_in_scores(f"{name} {scores[name]}", scores)
+            self._stop_on_scores(f"{name} {scores[name]}", scores)
         self.last_scores = scores
 
         def better_than(best: float | None) -> bool:
@@ -310,6 +277,10 @@ class Loop:
             self.kept = Best(self.step, scores, folder and [folder.name, storage.sha256_of(folder / storage.MANIFEST)])
         if improved:
             self.best = self.kept
+
+    def _stop_on_scores(self, what: str, scores: dict[str, float]) -> None:
+        epoch, index = self.batches.position(max(self.step - 1, 0))  # the last update came from these rows
+        nonfinite.stop_on_scores(what, self.step, self._reproducer(scores, self.batches.step(epoch, index), epoch))
 
     # === Checkpoints ===
 
@@ -328,11 +299,7 @@ class Loop:
             "best": asdict(self.best),
             "kept": asdict(self.kept),
             "last_scores": self.last_scores,
-            "window": self.window,
-            "window_steps": self.window_steps,
-            "window_rows": self.window_rows,
-            "window_tokens": self.window_tokens,
-            "window_seconds": self.window_seconds,
+            **self.window.state(),
             "running_loss": self.running_loss,
             "seconds": self.seconds,
             "data_seconds": self.data_seconds,
@@ -372,13 +339,8 @@ class Loop:
         if not self._is_there(self.kept):
             self.kept = Best()
         self.last_scores = state["last_scores"]
-        self.window, self.window_steps, self.window_rows = state["window"], state["window_steps"], state["window_rows"]
-        self.window_tokens, self.window_seconds = state["window_tokens"], state["window_seconds"]
-        self.running_loss, self.seconds, self.data_seconds = (
-            state["running_loss"],
-            state["seconds"],
-            state["data_seconds"],
-        )
+        self.window = Window.of(state)
+        self.running_loss, self.seconds, self.data_seconds = (state[name] for name in ("running_loss", "seconds", "data_seconds"))
         self.last_checkpoint = path
         if self.run_folder.writes:
             print(f"resuming the {self.run_folder.stage} stage from {path} at step {self.step}", flush=True)
@@ -391,9 +353,3 @@ class Loop:
         folder, manifest = best.model
         path = self.run_folder.path / folder / storage.MANIFEST
         return path.is_file() and storage.sha256_of(path) == manifest
-
-
-def _cure(step: int) -> str:
-    if step:
-        return "Try a lower --learning_rate."
-    return "No update came before it, so it is not the learning rate: look at the weights of the models, --T and the weights of the losses."

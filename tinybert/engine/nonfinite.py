@@ -1,0 +1,60 @@
+"""A loss or a score that is no number: what is kept for finding out why, and how the run ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tinybert import storage
+from tinybert.data.batches import Batch
+from tinybert.engine.run_folder import RunFolder
+from tinybert.errors import NumericalError
+
+
+def stop_on_loss(sums: dict[str, float], step: int, reproducer: Path) -> None:
+    """End a run whose loss parts `sums` are not all finite after `step` updates.
+
+    Raises:
+        NumericalError: always.
+    """
+    parts = ", ".join(f"{name} {value}" for name, value in sums.items())
+    raise NumericalError(
+        f"the loss is not finite at step {step} ({parts}); no weight was changed by it.\n"
+        f"Rows, seed and the last good checkpoint are in {reproducer}. {_cure(step)}"
+    )
+
+
+def stop_on_scores(what: str, step: int, reproducer: Path) -> None:
+    """End a run whose evaluation after `step` updates gave `what` in place of numbers.
+
+    Raises:
+        NumericalError: always.
+    """
+    raise NumericalError(
+        f"the evaluation after step {step} gives numbers that are none: {what}.\n"
+        f"Rows of the last step, seed and the last good checkpoint are in {reproducer}. {_cure(step)}"
+    )
+
+
+def write_reproducer(
+    run: RunFolder, step: int, epoch: int, values: dict[str, float], micro_batches: list[Batch], seed: int, checkpoint: Path | None
+) -> Path:
+    """Write what the step can be made again from; returns the file, which one rank alone writes."""
+    report = {
+        "stage": run.stage,
+        "step": step,
+        "epoch": epoch,
+        "parts": {name: str(value) for name, value in values.items()},
+        "rows": [batch.rows.tolist() for batch in micro_batches],
+        "seed": seed,
+        "last_good_checkpoint": str(checkpoint) if checkpoint else None,
+    }
+    path = run.path / f"nonfinite_{run.stage}_step_{step}.json"
+    if run.writes:
+        storage.write_json(path, report)
+    return path
+
+
+def _cure(step: int) -> str:
+    if step:
+        return "Try a lower --learning_rate."
+    return "No update came before it, so it is not the learning rate: look at the weights of the models, --T and the weights of the losses."
