@@ -106,14 +106,14 @@ def pruning_of(
             "Use --attention_heads average, or switch the attention loss off with --use_att False."
         )
     events = planned(settings.prune_schedule, start, end, student.config.hidden_size, total, settings.prune_period_proportion)
-    if settings.stage == "intermediate":
+    if settings.learns_layers:
         for depth in {len(event.shape.layers) for event in events}:
             LayerMap.create(settings.layer_map, depth, teacher.config.num_hidden_layers)
 
     def put(smaller: LoadedModel) -> None:
         shallower = len(layers_of(layer.student)) > smaller.config.num_hidden_layers
         layer.student = smaller.model
-        if shallower and settings.stage == "intermediate":
+        if shallower and settings.learns_layers:
             _fit_objective(layer, settings, outputs, smaller, teacher)
             traced.needs = layer.objective.needs_teacher
         if settings.pad_embedding == "frozen":

@@ -58,7 +58,7 @@ def compares_scores(settings) -> bool:
         return bool(settings.use_att and settings.attention_weight)
     if settings.method == "emd" and settings.stage == "prediction" and not (settings.beta and settings.theta):
         return False
-    return bool((settings.stage == "intermediate" or settings.method == "emd") and settings.use_att and settings.attention_weight)
+    return bool((settings.learns_layers or settings.method == "emd") and settings.use_att and settings.attention_weight)
 
 
 def stage_objective(settings, outputs: int, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
@@ -67,13 +67,15 @@ def stage_objective(settings, outputs: int, student: LoadedModel, teacher: Loade
     Raises:
         UserError: nothing is left to learn, or layer map or projection do not fit the models.
     """
-    if settings.stage == "intermediate" and settings.method == "mud":
-        return _selected(settings, student, teacher)
-    if settings.stage == "intermediate":
-        return _intermediate(settings, student, teacher)
     if settings.method == "emd":
         return _emd(settings, outputs, student, teacher)
-    return StageObjective(prediction_of(settings, outputs))
+    if not settings.learns_layers:
+        return StageObjective(prediction_of(settings, outputs))
+    chosen = (_selected if settings.method == "mud" else _intermediate)(settings, student, teacher)
+    if settings.joint:
+        parts = [*chosen.objective.parts, *prediction_of(settings, outputs).parts]
+        chosen.objective = Objective(parts, chosen.objective.projection)
+    return chosen
 
 
 def general_objective(settings, student: LoadedModel, teacher: LoadedModel) -> StageObjective:

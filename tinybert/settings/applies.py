@@ -66,15 +66,20 @@ def schedule_reasons(values: Mapping[str, object], stage: str, first_stage: str)
     return {name: "it is not asked for" for name in SCHEDULE_OPTIONS if values[name] is None}
 
 
-def distill_reasons(values: Mapping[str, object], stage: str, method: str, regression: bool) -> dict[str, str]:
+def distill_reasons(values: Mapping[str, object], stage: str, method: str, regression: bool, joint: bool = False) -> dict[str, str]:
     """Name and reason of distillation settings that have no effect in this stage with this method.
 
+    joint: hidden states and scores are learnt in the prediction stage.
+
     Raises:
-        UserError: nothing is left to learn from in the intermediate stage.
+        UserError: nothing of the layers is left to learn from where they are learnt.
     """
     if stage == "prediction" and method == "emd":
         return {**_emd_logits(values, regression), **emd_reasons(values), **_without_mud(method)}
-    found = _intermediate(values, method) if stage == "intermediate" else _prediction(values, method, regression)
+    if joint:
+        found = {**_layers(values, method, joint), **_joint_logits(values, regression)}
+    else:
+        found = _intermediate(values, method) if stage == "intermediate" else _prediction(values, method, regression)
     return {**found, **dict.fromkeys(EMD_OPTIONS, "it belongs to --method emd"), **_without_mud(method)}
 
 
@@ -85,15 +90,25 @@ def _without_mud(method: str) -> dict[str, str]:
 def _intermediate(values: Mapping[str, object], method: str) -> dict[str, str]:
     found = dict.fromkeys(("use_pred", *_LOGITS), "the intermediate stage learns hidden states and attention, not logits")
     found["metric"] = "the best model of the intermediate stage is the one with the lowest loss on held-out rows"
+    return {**found, **_layers(values, method)}
+
+
+def _layers(values: Mapping[str, object], method: str, joint: bool = False) -> dict[str, str]:
     if method == "mud":
-        return {**found, **mud_reasons(values)}
+        return mud_reasons(values)
     off = [why_off(values, part) for part in ("embedding", "hidden", "attention")]
     if all(off):
         raise UserError(
-            f"nothing is left to learn in the intermediate stage: {', '.join(map(str, off))}\n"
+            f"nothing is left to learn {'of the layers' if joint else 'in the intermediate stage'}: {', '.join(map(str, off))}\n"
             "leave one of the three on, or choose --stage prediction"
         )
-    return {**found, **part_reasons(values)}
+    return part_reasons(values)
+
+
+def _joint_logits(values: Mapping[str, object], regression: bool) -> dict[str, str]:
+    if not values["use_pred"]:
+        return dict.fromkeys(_LOGITS, "without use_pred the stage learns gold labels beside the layers")
+    return _logits(values, regression)
 
 
 def _prediction(values: Mapping[str, object], method: str, regression: bool) -> dict[str, str]:

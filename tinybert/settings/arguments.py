@@ -109,13 +109,13 @@ class TaskDistillArguments(
     output_dir: Path = in_run(help="the folder of this run's results; both stages of a task may share it")
     stage: str | None = in_stage(
         None,
-        help="what to learn: hidden states and attention, then logits, or both one after the other",
-        choices=("intermediate", "prediction", "both"),
+        help="what to learn: hidden states and attention, then logits, both one after the other, or all in one step (joint)",
+        choices=("intermediate", "prediction", "both", "joint"),
         unset="from the spelling: teacher_path prediction, teacher_model intermediate",
     )
     intermediate_distill: bool = in_stage(False, help="old spelling of --stage intermediate")
     pred_distill: bool = in_stage(False, help="old spelling of --stage prediction")
-    repr_distill: bool = in_stage(False, help="MUD's spelling of --stage intermediate")
+    repr_distill: bool = in_stage(False, help="MUD's spelling of --stage intermediate; with --pred_distill: --stage joint")
     method: str = in_stage(
         "tinybert",
         help="tinybert: both stages; mud: both, a chosen part of the hidden states; emd: one stage, layers matched by transport; "

@@ -84,8 +84,8 @@ OBSOLETE_FINETUNE = (
 
 _EMD_INSTEAD = {  # switches of its script to another procedure
     "tinybert": "write --method tinybert --preset huawei for TinyBERT's two stages",
-    "tb_onestep": "write --method tinybert; its two losses in one step are not there",
-    "pkd": "write --method tinybert with a --layer_map; its two lists of layers are not there",
+    "tb_onestep": "write --method tinybert --stage joint, and its --beta as --hidden_weight and --attention_weight",
+    "pkd": "write --method tinybert --stage joint --layer_map 1:2,2:4,3:6,4:8,5:10, and its --beta as the weights of both",
     "no_pretrain": "write --student_layers N for a student without pre-trained weights",
 }
 

@@ -42,22 +42,23 @@ def resolve(
     regression: bool,
     student_depth: int | None = None,
 ) -> Resolved:
-    """The settings of `stage` (`intermediate`, `prediction`, or `both`) of task distillation for one task.
+    """The settings of `stage` (`intermediate`, `prediction`, `both` or `joint`) of task distillation for one task.
 
     student_depth: layers of the student, for presets that have a table for each depth.
     """
-    stages = STAGES if stage == "both" else (stage,)
+    joint = stage == "joint"
+    stages = STAGES if stage == "both" else ("prediction",) if joint else (stage,)
     picked = {name: _Picked(arguments, given, name, task_name, student_depth) for name in stages}
     for name, values in picked.items():
         values.drop(common_reasons(values.values, arguments))
-        values.drop(distill_reasons(values.values, name, arguments.method, regression))
+        values.drop(distill_reasons(values.values, name, arguments.method, regression, joint))
         values.drop(teacher_reasons(values.values, name, arguments.method))
         values.drop(schedule_reasons(values.values, name, stages[0]))
-        values.drop(stored_reasons(arguments, values.values, name))
+        values.drop(stored_reasons(arguments, values.values, name, joint))
         if arguments.method == "none" and arguments.student_model_name_or_path is not None:
             values.drop(dict.fromkeys(("teacher_path", "teacher_model_type"), "--method none learns gold labels only"))
         values.judge_ablation(arguments.ablation)
-    settings = {name: values.settings(StageSettings, method=arguments.method) for name, values in picked.items()}
+    settings = {name: values.settings(StageSettings, method=arguments.method, joint=joint or None) for name, values in picked.items()}
     unused = _unused(arguments, given, picked)
     for other in set(STAGES) - set(stages):
         names = [name for name, (stage_of, _) in _OF_STAGE.items() if stage_of == other and name in given]

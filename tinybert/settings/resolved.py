@@ -94,6 +94,7 @@ class LayerSettings(TrainingSettings):
 class StageSettings(LayerSettings, TaskSettings):
     """Settings of one distillation stage; None where something does not apply to the stage or the method."""
 
+    joint: bool | None = None  # True: hidden states and scores are learnt in the prediction stage
     teacher_head: str | None
 
     use_pred: bool | None
@@ -134,6 +135,11 @@ class StageSettings(LayerSettings, TaskSettings):
     num_layers: int | None
     emb_hidden_dim: int | None
     prune_period_proportion: float | None
+
+    @property
+    def learns_layers(self) -> bool:
+        """Whether layers of the student learn from layers that a layer map gives them."""
+        return self.stage == "intermediate" or bool(self.joint)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -22,15 +22,15 @@ ABLATIONS: dict[str, dict[str, bool]] = {
 
 @dataclass(frozen=True)
 class StageChoice:
-    """The stage, `intermediate`, `prediction` or `both`, and what decided it."""
+    """The stage, `intermediate`, `prediction`, `both` or `joint`, and what decided it."""
 
     stage: str
     reason: str
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The stages in the order in which they run."""
-        return ("intermediate", "prediction") if self.stage == "both" else (self.stage,)
+        """The stages in the order in which they run; `joint` is a prediction stage that learns hidden states and scores too."""
+        return {"both": ("intermediate", "prediction"), "joint": ("prediction",)}.get(self.stage, (self.stage,))
 
 
 def infer_stage(arguments: TaskDistillArguments, spelled: dict[str, str]) -> StageChoice:
@@ -59,11 +59,15 @@ def _asked(arguments: TaskDistillArguments) -> StageChoice | None:
         for old, stage in (("intermediate_distill", "intermediate"), ("repr_distill", "intermediate"), ("pred_distill", "prediction"))
         if getattr(arguments, old)
     ]
+    if arguments.repr_distill and arguments.pred_distill and not arguments.intermediate_distill:  # MUD's and ROSITA's scripts add both up
+        named = [StageChoice("joint", "--repr_distill and --pred_distill")]
     if arguments.stage:
         named.insert(0, StageChoice(arguments.stage, f"--stage {arguments.stage}"))
     if len({choice.stage for choice in named}) > 1:
         found = " and ".join(choice.reason for choice in named)
-        raise UserError(f"{found} ask for different stages\ngive one of them; --stage both runs one after the other")
+        raise UserError(
+            f"{found} ask for different stages\ngive one of them; --stage both: one after the other, --stage joint: in one step"
+        )
     return named[0] if named else None
 
 

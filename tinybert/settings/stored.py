@@ -47,12 +47,17 @@ def check_stored(arguments: TaskDistillArguments) -> None:
         )
 
 
-def stored_reasons(arguments: TaskDistillArguments, values: Mapping[str, object], stage: str) -> dict[str, str]:
+def stored_reasons(arguments: TaskDistillArguments, values: Mapping[str, object], stage: str, joint: bool = False) -> dict[str, str]:
     """Name and reason of an option about stored knowledge that has no effect in this stage.
 
     Raises:
         UserError: the stage needs what cannot be stored.
     """
+    if joint:
+        name = "cache_knowledge" if arguments.cache_knowledge is not None else "cache_teacher" if arguments.cache_teacher else None
+        if name is not None:
+            raise UserError(f"--{name} stores what each of two stages learns, --stage joint has one\nuse --stage both, or leave it out")
+        return {}
     if stage == "prediction":
         if values["alpha"] == 0:
             return dict.fromkeys(("cache_knowledge", "cache_teacher"), "the stage does not read the teacher")

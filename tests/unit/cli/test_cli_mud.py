@@ -71,7 +71,7 @@ def test_a_malformed_configuration_runs(text):
         ("--is_rosita --projection shared", "--is_rosita is --projection none"),
         ("--use_rep False", "use_rep is off"),
         ("--layer_scheme t_top0", "expected none, or t_topX"),
-        ("--repr_distill --pred_distill", "different stages"),
+        ("--stage both --repr_distill --pred_distill", "different stages"),
     ],
 )
 def test_a_contradiction_or_too_much_is_accepted(more, message):
