@@ -18,7 +18,7 @@ from tinybert.models.torch_zip import read_torch
 
 FIXTURES = Path(__file__).parent / "fixtures"
 WHOLE = [("types", "zip"), ("types", "legacy"), ("module", "zip"), ("module", "legacy"), ("module", "protocol4")]
-REFUSED = r"is refused: .*\. Only a dictionary of Inputs.of(.|\n)*safetensors"
+REFUSED = r"is refused: .*\. Only a dictionary of tensors(.|\n)*safetensors"
 DAMAGED = "cannot be read as PyTorch weights .* truncated or damaged"
 
 
@@ -125,7 +125,7 @@ def test_hostile_pickle_is_executed(tmp_path, kind, where, protocol):
 
 
 def test_whole_pickled_module_is_read_or_refused_without_a_way_out():
-    with pytest.raises(UserError, match=r"it refers to torch.nn.modules.linear.Linear\. Only a dictionary of Inputs.of(.|\n)*save_model"):
+    with pytest.raises(UserError, match=r"it refers to torch.nn.modules.linear.Linear\. Only a dictionary of tensors(.|\n)*save_model"):
         read_torch(FIXTURES / "torch_whole_zip.bin")
 
 
