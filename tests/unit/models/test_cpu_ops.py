@@ -50,6 +50,16 @@ def test_dropout_outside_training():
     assert not cpu_ops.dropout(x, 1.0, training=True).numpy().any()
 
 
+def values_and_gradients(function, module: nn.Layer, x: paddle.Tensor, pull: paddle.Tensor) -> list[np.ndarray]:
+    """What `function(module, x)` gives, and the gradients of x, weight and bias when its values are pulled at."""
+    leaf = x.clone().detach()
+    leaf.stop_gradient = False
+    module.clear_gradients()
+    y = function(module, leaf)
+    y.backward(pull)
+    return [each.numpy() for each in (y, leaf.grad, module.weight.grad, module.bias.grad)]
+
+
 def test_layer_normalisation_with_other_values_or_gradients():
     paddle.seed(1)
     norm = nn.LayerNorm(24, epsilon=1e-12)
@@ -57,15 +67,8 @@ def test_layer_normalisation_with_other_values_or_gradients():
     norm.bias.set_value(paddle.randn([24]))
     x, pull = 3 * paddle.randn([4, 7, 24]) + 2, paddle.randn([4, 7, 24])
 
-    def values(function):
-        leaf = x.clone().detach()
-        leaf.stop_gradient = False
-        norm.clear_gradients()
-        y = function(leaf)
-        y.backward(pull)
-        return [each.numpy() for each in (y, leaf.grad, norm.weight.grad, norm.bias.grad)]
-
-    for ours, theirs in zip(values(lambda leaf: cpu_ops.normalise(norm, leaf)), values(norm), strict=True):
+    found = values_and_gradients(cpu_ops.normalise, norm, x, pull), values_and_gradients(nn.LayerNorm.__call__, norm, x, pull)
+    for ours, theirs in zip(*found, strict=True):
         assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
@@ -101,15 +104,8 @@ def test_a_linear_layer_with_other_values_or_gradients(shape):
     module.bias.set_value(paddle.randn([9]))
     x, pull = paddle.randn(shape), paddle.randn([*shape[:-1], 9])
 
-    def values(function) -> list[np.ndarray]:
-        leaf = x.clone().detach()
-        leaf.stop_gradient = False
-        module.clear_gradients()
-        y = function(leaf)
-        y.backward(pull)
-        return [each.numpy() for each in (y, leaf.grad, module.weight.grad, module.bias.grad)]
-
-    ours, theirs = values(lambda leaf: cpu_ops.linear(module, leaf)), values(module)
+    ours = values_and_gradients(cpu_ops.linear, module, x, pull)
+    theirs = values_and_gradients(nn.Linear.__call__, module, x, pull)
     assert all(np.array_equal(mine, other) for mine, other in zip(ours[:3], theirs[:3], strict=True))
     assert np.allclose(ours[3], theirs[3], rtol=1e-5, atol=1e-6)
 
