@@ -74,8 +74,10 @@ def test_the_labels_that_a_refusal_names_are_no_labels_of_the_option():
 def test_blanks_or_commas_in_labels_make_them_those_of_another_task(tmp_path, given, labels):
     outputs = labels or ("",)
     kept = model_folder(tmp_path / "teacher", labels=tuple(f"LABEL_{i}" for i in range(len(outputs))))
-    loaded = RunTeacher(_arguments(tmp_path, given), labels).load()
+    teacher = RunTeacher(_arguments(tmp_path, given), labels)
+    loaded = teacher.load()
     turned = given in ("1, 0", 'good,"bad, very"')
+    assert not labels or teacher.own_labels == (labels[::-1] if turned else labels)  # what a resumed run must share
     bias = kept.classifier.bias.numpy()
     assert loaded.model.classifier.bias.numpy().tolist() == (bias[::-1] if turned else bias).tolist()
 

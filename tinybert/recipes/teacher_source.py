@@ -36,8 +36,11 @@ class RunTeacher:
     @property
     def own_labels(self) -> tuple[str, ...] | None:
         """The labels that its outputs stand for, in their order: those of `--teacher_labels`, else of its configuration."""
+        return self._told_labels() or self.known.labels
+
+    def _told_labels(self) -> tuple[str, ...] | None:
         told = self.arguments.teacher_labels
-        return tuple(told.split(",")) if told else self.known.labels
+        return listed_labels(told, "--teacher_labels") if told and self.task_labels else None
 
     @property
     def function(self) -> str:
@@ -47,14 +50,13 @@ class RunTeacher:
     def load(self) -> LoadedModel:
         """The teacher with its weights."""
         if self._loaded is None:
-            own = self.arguments.teacher_labels
             self._loaded = load_classifier(
                 self.arguments.teacher_path,
                 labels=self.task_labels,
                 needs_head=self.arguments.method != "none",
                 do_lower_case=self.arguments.do_lower_case,
                 role="teacher",
-                own_labels=listed_labels(own, "--teacher_labels") if own and self.task_labels else None,
+                own_labels=self._told_labels(),
             )
         return self._loaded
 
