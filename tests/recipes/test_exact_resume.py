@@ -202,7 +202,7 @@ def test_a_student_named_by_the_output_folder_starts_from_the_model_that_it_is_t
     with pytest.raises(UserError, match="final are this run's own"):
         _run(world, output, "both", max_steps=2, overwrite_output_dir=True, **named)
     named["student_model_name_or_path"] = str(output / "best_inter_model")
-    with pytest.raises(UserError, match="would be deleted by --overwrite_output_dir before it is trained"):
+    with pytest.raises(UserError, match="best_inter_model lies in .*, where this run puts its own results"):
         _run(world, output, "both", max_steps=2, overwrite_output_dir=True, **named)
 
 

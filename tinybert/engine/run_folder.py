@@ -94,15 +94,17 @@ class RunFolder:
         """Whether this stage has left checkpoints or a record here."""
         return self.stage in self.record() or self.checkpoints.exists()
 
+    def replaced(self, models: tuple[str, ...]) -> list[Path]:
+        """What belongs to this stage alone and goes when it starts afresh: checkpoints, curves, model folders that fit these patterns."""
+        return [self.checkpoints, self.path / "vdl" / self.stage, *(folder for pattern in models for folder in self.path.glob(pattern))]
+
     def clear(self, models: tuple[str, ...]) -> None:
         """Delete what an earlier run of this stage left: checkpoints, record, logs, and the model folders that fit these patterns."""
         if not self.writes:
             return
         self._hold()
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
-        for pattern in models:
-            for folder in self.path.glob(pattern):
-                shutil.rmtree(folder, ignore_errors=True)
+        for folder in self.replaced(models):
+            shutil.rmtree(folder, ignore_errors=True)
         record = self.record()
         if record.pop(self.stage, None) is not None:
             storage.write_json(self.path / "run.json", record)

@@ -32,6 +32,7 @@ from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.signals import listening
 from tinybert.errors import Interrupted, UserError
 from tinybert.recipes.announce import announce, weights_hash
+from tinybert.recipes.inputs import refuse_lost_inputs
 from tinybert.recipes.task_data import task_of
 from tinybert.report.table import markdown_table
 from tinybert.settings.augment import STAGE, resolve_augment, workers
@@ -52,6 +53,7 @@ def augment(arguments, given: set[str], spelled: dict[str, str]) -> None:
     RunFolder(output, STAGE).refuse_unwritable()
     run_lock.refuse_held(output)
     _refuse_target(target, folder / split.file, output.absolute())
+    refuse_lost_inputs(arguments, [target, output / PARTS])
 
     used = UsedRows(task, folder, "train")
     first, count = "", 0

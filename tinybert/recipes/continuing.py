@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from tinybert.engine import checkpoint
 from tinybert.engine.checkpoint import differences
@@ -84,24 +83,3 @@ def _settings(record: dict) -> dict:
     if not isinstance(entries, dict):
         return {}
     return {name: entry["value"] for name, entry in entries.items() if name not in FREE and isinstance(entry, dict) and "value" in entry}
-
-
-def refuse_inputs_inside(output: Path, arguments, folders: tuple[str, ...]) -> None:
-    """Refuse models in the output folder whose place this run's models, in `folders`, would take.
-
-    Raises:
-        UserError: the teacher lies there, or the student is about to be deleted.
-    """
-    if arguments.teacher_path and Path(arguments.teacher_path).is_dir():
-        teacher, target = Path(arguments.teacher_path).resolve(), output.resolve()
-        if teacher == target or target in teacher.parents:
-            raise UserError(
-                f"the teacher {arguments.teacher_path} lies in --output_dir {output}, where this run writes models of the same names.\n"
-                "Choose another --output_dir."
-            )
-    student = arguments.student_model_name_or_path
-    inside = student and Path(student).resolve().parent == output.resolve() and Path(student).name in folders
-    if arguments.overwrite_output_dir and inside:
-        raise UserError(
-            f"the student {student} would be deleted by --overwrite_output_dir before it is trained.\nChoose another --output_dir."
-        )

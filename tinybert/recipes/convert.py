@@ -7,6 +7,7 @@ Its limits: masked-LM heads and other heads are left out, by name; numbers are w
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from tinybert.errors import UserError
@@ -17,6 +18,7 @@ from tinybert.models.hub import resolve
 from tinybert.models.inference_program import write_program
 from tinybert.models.loading import LoadedModel, load_as_it_is
 from tinybert.models.projections import layouts_of
+from tinybert.recipes.inputs import refuse_lost_inputs
 
 # what a model folder of either layout may hold; anything else beside it is somebody's
 _MODEL_FILE = re.compile(r".*\.(json|txt|pdparams|pdiparams|pdmodel|safetensors|bin|md)|\..*")
@@ -26,7 +28,7 @@ def convert(arguments, given: set[str], spelled: dict[str, str]) -> None:
     """Read `--model_path`, write it to `--output_dir` in the layout `--to`, print what was kept, left out and compared."""
     output = Path(arguments.output_dir).expanduser()
     source = resolve(arguments.model_path)
-    check_output(source, output, arguments.overwrite_output_dir)
+    check_output(arguments, source, output)
     print(f"converting {source} to {arguments.to}, result in {output}", flush=True)
     loaded, config = load_as_it_is(str(source))
     for line in notes(loaded, arguments.to):
@@ -41,8 +43,8 @@ def convert(arguments, given: set[str], spelled: dict[str, str]) -> None:
     print(f"written: {output}", flush=True)
 
 
-def check_output(source: Path, output: Path, overwrite: bool) -> None:
-    """Refuse to replace a folder unless it is asked for, and then anything but a model folder other than the source.
+def check_output(arguments, source: Path, output: Path) -> None:
+    """Refuse to replace a folder unless it is asked for, and then anything but a model folder of which nothing is read.
 
     Raises:
         UserError: the output exists and may not be replaced.
@@ -51,11 +53,10 @@ def check_output(source: Path, output: Path, overwrite: bool) -> None:
         return
     if not output.is_dir():
         raise UserError(f"--output_dir {output} is a file. Name a folder.")
-    if source.resolve().is_relative_to(output.resolve()):
-        raise UserError(f"--output_dir {output} holds the model that is read. Name another folder.")
+    refuse_lost_inputs(replace(arguments, model_path=str(source)), [output])
     if not any(output.iterdir()):
         return
-    if not overwrite:
+    if not arguments.overwrite_output_dir:
         raise UserError(f"--output_dir {output} is not empty. Name another folder, or replace it with --overwrite_output_dir.")
     if config_file(output) is None:
         raise UserError(

@@ -19,6 +19,7 @@ from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.trace import Inputs
 from tinybert.recipes.evaluate import score
 from tinybert.recipes.finetune import finetune
+from tinybert.recipes.inputs import refuse_lost_inputs
 from tinybert.recipes.task_data import TaskData
 from tinybert.recipes.task_distill import task_distill
 from tinybert.report.latency import sampled, side_by_side
@@ -49,6 +50,7 @@ def demo(arguments, given: set[str], spelled: dict[str, str]) -> None:
     budget = BUDGETS["quick" if arguments.quick else "demo" if task.name == "demo" else "glue"]
     runtime.set_device(arguments.device)
     folders = {"teacher": output / "teacher", "distilled student": output / "student", "same student, no teacher": output / "no_teacher"}
+    refuse_lost_inputs(arguments, folders.values())
     common = {
         "task_name": task.name,
         "overwrite_output_dir": True,

@@ -15,12 +15,13 @@ from tinybert.data import metrics
 from tinybert.data.batches import sequential
 from tinybert.data.readers import read_split
 from tinybert.data.store import Rows
+from tinybert.data.tasks import Task
 from tinybert.engine.processes import sum_dict, sum_over_ranks
 from tinybert.knowledge.store import StoredKnowledge
 from tinybert.models.trace import Inputs, Needs, base_of, trace
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.recipes.task_data import TaskData
-from tinybert.report.submission import write_submission
+from tinybert.report.submission import submission_path, write_submission
 
 
 @contextlib.contextmanager
@@ -70,6 +71,11 @@ def held_out_loss(layer: TrainedLayer, teacher: Teacher | StoredKnowledge, store
             for name, value in layer(inputs, teacher(inputs)).items():
                 sums[name] += float(value)
     return {f"held_out_{name}": value for name, value in sum_dict(sums).items()}
+
+
+def prediction_files(folder: Path, task: Task) -> list[Path]:
+    """The files that `write_predictions` writes."""
+    return [submission_path(folder, task, split) for split in task.test_splits]
 
 
 def write_predictions(folder: Path, model: nn.Layer, data: TaskData, batch_size: int) -> None:

@@ -26,8 +26,9 @@ from tinybert.objectives.tinybert import gold_objective
 from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
 from tinybert.recipes.continuing import finished_before, noted
-from tinybert.recipes.evaluate import score, write_predictions
+from tinybert.recipes.evaluate import prediction_files, score, write_predictions
 from tinybert.recipes.importance import importance
+from tinybert.recipes.inputs import OTHERS, refuse_lost_inputs
 from tinybert.recipes.space import refuse_full_disk
 from tinybert.recipes.task_data import (
     TaskData,
@@ -58,9 +59,10 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     resolved = resolve_finetune(arguments, given, task.name)
     settings = resolved["finetune"]
     task = preset_metric(task, settings)
+    output = Path(arguments.output_dir or Path("pretrained_models") / task.folder)
     if do.predict:
         check_predictable(task)
-    output = Path(arguments.output_dir or Path("pretrained_models") / task.folder)
+        refuse_lost_inputs(arguments, prediction_files(output, task), OTHERS)
     run = RunFolder(output, "finetune", writes=runtime.rank() == 0)
     # scores of a model alone are kept where somebody asks for it, or where there are results already
     keeps = do.train or do.predict or arguments.output_dir is not None or output.exists()
@@ -68,6 +70,7 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
         run.refuse_unwritable()
     if do.train:
         run.refuse(bool(arguments.resume), arguments.overwrite_output_dir, MODELS)
+        refuse_lost_inputs(arguments, run.replaced(MODELS))
         if arguments.resume:
             checkpoint.find(run.checkpoints, arguments.resume)
     what = "fine-tuning" if do.train else "scoring"

@@ -21,10 +21,11 @@ from tinybert.models.saving import save_model
 from tinybert.models.students import check_fit, fresh_like, fresh_student, parse_init, student_from_teacher
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
-from tinybert.recipes.continuing import finished_before, refuse_inputs_inside
+from tinybert.recipes.continuing import finished_before
 from tinybert.recipes.evaluate import held_out_loss
 from tinybert.recipes.general_data import GeneralData
 from tinybert.recipes.identity import student_words
+from tinybert.recipes.inputs import refuse_lost_inputs
 from tinybert.recipes.space import refuse_full_disk
 from tinybert.recipes.stage_objective import compares_scores, general_objective
 from tinybert.recipes.training import train_stage
@@ -42,7 +43,8 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
     run.refuse(bool(arguments.resume), arguments.overwrite_output_dir, FOLDERS)
     if arguments.resume:
         checkpoint.find(run.checkpoints, arguments.resume)
-    refuse_inputs_inside(output, arguments, FOLDERS)
+    refuse_lost_inputs(arguments, [output], ("teacher_path",))  # what lies there is the student's
+    refuse_lost_inputs(arguments, run.replaced(FOLDERS))
     device = runtime.set_device(arguments.device)
     if arguments.amp:
         require(arguments.amp_dtype, device)

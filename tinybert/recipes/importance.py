@@ -24,6 +24,7 @@ from tinybert.models.trace import Inputs
 from tinybert.prune.importance import FACTS, FOLDER, GradientSums, read_importance, task_loss_gradients, write_importance
 from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
 from tinybert.recipes.continuing import FREE
+from tinybert.recipes.inputs import refuse_lost_inputs
 from tinybert.recipes.task_data import TaskData, announce_outputs, task_of
 from tinybert.settings.resolve import resolve_finetune
 
@@ -41,6 +42,7 @@ def importance(arguments, given: set[str]) -> None:
     output = _output(arguments, task.folder)
     run = RunFolder(output, STAGE)
     run.refuse(bool(arguments.resume), arguments.overwrite_output_dir, (FOLDER,))
+    refuse_lost_inputs(arguments, run.replaced((FOLDER,)))
     resume = checkpoint.find(run.checkpoints, arguments.resume) if arguments.resume else None
     announce(f"importance of the weights of {arguments.model_name_or_path} on {task.name}, result in {output / FOLDER}", resolved)
     announce_outputs(task, arguments)

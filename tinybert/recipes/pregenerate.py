@@ -38,6 +38,7 @@ from tinybert.errors import Interrupted, UserError
 from tinybert.models.configuration import config_file, read_config
 from tinybert.models.hub import resolve
 from tinybert.models.limits import check_length, positions_in
+from tinybert.recipes.inputs import refuse_lost_inputs
 from tinybert.report.table import markdown_table
 from tinybert.settings.pregenerate import resolve_pregenerate
 
@@ -63,6 +64,7 @@ def pregenerate(arguments, given: set[str], spelled: dict[str, str]) -> None:
     if masking.active and tokenizer.mask_id is None:
         raise UserError(f"the vocabulary of {arguments.bert_model} has no [MASK]. Leave masks out, or name another model.")
     refuse_output_inside(arguments.train_corpus, output, "--train_corpus")
+    refuse_lost_inputs(arguments, [output])
     corpus = TextCorpus(arguments.train_corpus, False if settings.sequences == "lines" else settings.split_sentences)
     random_next = settings.sequences == "pairs" and not settings.one_seq
     if random_next:

@@ -34,7 +34,7 @@ def prune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     source = resolve(arguments.model_path)
     output = Path(arguments.output_dir)
     if not arguments.name_by_shape:
-        check_output(source, output, arguments.overwrite_output_dir)
+        check_output(arguments, source, output)
     print(f"pruning {source}", settings.as_text(), sep="\n", flush=True)
     loaded, _ = load_as_it_is(str(source))
     model = describe_model("model", loaded)
@@ -44,7 +44,7 @@ def prune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     wanted = _wanted(settings, loaded)
     if arguments.name_by_shape:
         output = output / _name(wanted)
-        check_output(source, output, arguments.overwrite_output_dir)
+        check_output(arguments, source, output)
     importance, facts = None, {}
     if needs_importance(loaded, wanted):
         folder = _importance_folder(arguments, source)

@@ -28,9 +28,10 @@ from tinybert.models.trace import Needs
 from tinybert.objectives.layer_weights import check_solver
 from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
-from tinybert.recipes.continuing import finished_before, noted, refuse_inputs_inside, resumed_stage
-from tinybert.recipes.evaluate import held_out_loss, score, write_predictions
+from tinybert.recipes.continuing import finished_before, noted, resumed_stage
+from tinybert.recipes.evaluate import held_out_loss, prediction_files, score, write_predictions
 from tinybert.recipes.identity import inputs_of_task, models_identity, order_taught
+from tinybert.recipes.inputs import OTHERS, refuse_lost_inputs
 from tinybert.recipes.pruning_on_the_way import PruningOnTheWay, pruning_of, refuse_processes
 from tinybert.recipes.run_student import make_student, named_student, student_depth
 from tinybert.recipes.space import refuse_full_disk
@@ -72,6 +73,7 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         task = preset_metric(task, resolved["prediction"])
     if do.predict:
         check_predictable(task)
+        refuse_lost_inputs(arguments, prediction_files(output, task), OTHERS)
     headline = f"distilling {task.name}: method {arguments.method}, stage {choice.stage} ({choice.reason}), results in {output}"
     runs = {stage: RunFolder(output, stage, writes=runtime.rank() == 0) for stage in choice.stages}
     for run in runs.values():
@@ -83,7 +85,8 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         check_solver()
     elif "prediction" in runs:
         prediction_of(resolved["prediction"], task.num_outputs)  # what stage two cannot do is refused before stage one starts
-    refuse_inputs_inside(output, arguments, written)
+    refuse_lost_inputs(arguments, [output], ("teacher_path",))  # what lies there is the student's
+    refuse_lost_inputs(arguments, [place for stage, run in runs.items() for place in run.replaced(FOLDERS[stage])])
     announce(headline, resolved)
     announce_outputs(task, arguments)
     device = runtime.set_device(arguments.device)
@@ -291,6 +294,7 @@ def _score_only(arguments, given: set[str], do) -> None:
     task = preset_metric(task, settings)
     if do.predict:
         check_predictable(task)
+        refuse_lost_inputs(arguments, prediction_files(arguments.output_dir, task), OTHERS)
     results = RunFolder(arguments.output_dir, "evaluation", writes=runtime.rank() == 0)
     results.refuse_unwritable()
     if arguments.student_model_name_or_path is None:

@@ -12,11 +12,13 @@ from tinybert.data.tasks import Task
 _NAMES = {"test": "", "test_matched": "-m", "test_mismatched": "-mm"}
 
 
-def write_submission(folder: Path, task: Task, split: str, ids: list[str] | None, logits: np.ndarray) -> Path:
-    """Write the predictions of one test split, `logits [N, C]`: label names, or scores to three decimals within the task's bounds.
+def submission_path(folder: Path, task: Task, split: str) -> Path:
+    """Where the predictions of one test split go: `<TASK>.tsv`, for MNLI `MNLI-m.tsv` or `MNLI-mm.tsv`."""
+    return folder / f"{task.name}{_NAMES.get(split, '-' + split)}.tsv"
 
-    The file is `<TASK>.tsv`, for MNLI `MNLI-m.tsv` or `MNLI-mm.tsv`.
-    """
+
+def write_submission(folder: Path, task: Task, split: str, ids: list[str] | None, logits: np.ndarray) -> Path:
+    """Write the predictions of one test split, `logits [N, C]`: label names, or scores to three decimals within the task's bounds."""
     if task.regression:
         scores = logits[:, 0] if task.bounds is None else np.clip(logits[:, 0], *task.bounds)
         answers = [f"{value:.3f}" for value in scores]
@@ -25,6 +27,6 @@ def write_submission(folder: Path, task: Task, split: str, ids: list[str] | None
     names = ids or [str(i) for i in range(len(answers))]
     lines = ["index\tprediction", *(f"{index}\t{answer}" for index, answer in zip(names, answers, strict=True))]
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{task.name}{_NAMES.get(split, '-' + split)}.tsv"
+    path = submission_path(folder, task, split)
     storage.write_file(path, "\n".join(lines) + "\n")
     return path

@@ -8,8 +8,6 @@ import pytest
 
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
-from tinybert.recipes.continuing import refuse_inputs_inside
-from tinybert.settings.arguments import TaskDistillArguments
 
 
 def test_a_model_folder_without_a_record_is_replaced(tmp_path):
@@ -37,12 +35,3 @@ def test_resuming_one_stage_drops_the_lines_of_another(tmp_path):
     first.close_logs()
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [(line["stage"], line["loss"]) for line in lines] == [("intermediate", 2.0), ("prediction", 0.5), ("intermediate", 1.5)]
-
-
-def test_a_teacher_inside_the_output_folder_is_overwritten(tmp_path):
-    (tmp_path / "out" / "best_model_3").mkdir(parents=True)
-    for teacher in (tmp_path / "out", tmp_path / "out" / "best_model_3"):
-        arguments = TaskDistillArguments(task_name="demo", teacher_path=str(teacher), student_layers=2, output_dir=tmp_path / "out")
-        with pytest.raises(UserError, match="lies in --output_dir"):
-            refuse_inputs_inside(tmp_path / "out", arguments, ("best_model",))
-    refuse_inputs_inside(tmp_path / "other", arguments, ("best_model",))

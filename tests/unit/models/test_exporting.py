@@ -214,7 +214,12 @@ def test_folder_of_someone_else_is_replaced(tmp_path, capsys):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "text").write_text("mine")
     (tmp_path / "file").write_text("mine")
-    for output, words in (("notes", "is not empty"), ("file", "is a file"), ("a", "holds the model"), (".", "holds the model")):
+    for output, words in (
+        ("notes", "is not empty"),
+        ("file", "is a file"),
+        ("a", "where this run puts its own results"),
+        (".", "where this run puts"),
+    ):
         assert convert(tmp_path / "a", tmp_path / output, "huggingface") == 2
         assert words in capsys.readouterr().err
     assert convert(tmp_path / "a", tmp_path / "notes", "huggingface", "--overwrite_output_dir") == 2

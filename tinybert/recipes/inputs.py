@@ -1,0 +1,54 @@
+"""What a run reads must not lie in what it deletes or replaces."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable
+from pathlib import Path
+
+from tinybert.errors import UserError
+from tinybert.models import hub
+
+# the options of all recipes that name something to read; a model may also be named by the output folder of the run that made it
+MODELS = (
+    "model_name_or_path", "tokenizer_name_or_path", "teacher_path", "student_model_name_or_path", "model_path", "model", "bert_model",
+    "pretrained_bert_model",
+)  # fmt: skip
+OTHERS = (
+    "data_dir", "glue_dir", "train_file", "dev_file", "test_file", "aug_file", "input_dir", "pregenerated_data", "train_corpus",
+    "glove_embs", "importance", "cache_knowledge",
+)  # fmt: skip
+
+
+def refuse_lost_inputs(arguments, replaced: Iterable[Path], options: tuple[str, ...] = (*MODELS, *OTHERS)) -> None:
+    """Refuse a command line one of whose inputs lies in what the run deletes or replaces. Nothing is changed.
+
+    replaced: files and folders, of which some may not exist. options: the inputs that are looked at.
+
+    Raises:
+        UserError: names the input and where it lies.
+    """
+    targets = [(target, target.expanduser().resolve()) for target in replaced]
+    for option in options:
+        value = getattr(arguments, option, None)
+        for place in _places(str(value), option in MODELS) if value is not None else ():
+            lost = next((target for target, whole in targets if place.resolve().is_relative_to(whole)), None)
+            if lost is not None:
+                meant = "" if str(place) == str(value) else f", that is {place},"
+                raise UserError(
+                    f"--{option} {value}{meant} lies in {lost}, where this run puts its own results in place of what is there.\n"
+                    "Name another place for the results, or read a copy that lies elsewhere."
+                )
+
+
+def _places(value: str, model: bool) -> list[Path]:
+    """The files and folders that an option's value stands for; none for a model's name."""
+    path = Path(value).expanduser()
+    if not model:  # what is not there yet may be made on the way, such as stored knowledge
+        return [path] if path.exists() else [Path(file) for file in glob.glob(str(path), recursive=True)] or [path]
+    if not path.is_dir():
+        return [path] if path.exists() else []
+    try:
+        return [hub.resolve(value)]
+    except UserError:
+        return [path]  # no model: refused in the words of whoever reads it
