@@ -7,10 +7,18 @@ import paddle
 import pytest
 
 from tests.unit.objectives import made_up
+from tinybert.objectives.layer_distances import LayerDistances
 from tinybert.objectives.layer_weights import LayerWeights
-from tinybert.objectives.transport import AttentionTransportLoss, HiddenTransportLoss, squared_distances
+from tinybert.objectives.transport import AttentionTransportLoss, HiddenTransportLoss
 
 LAYERS = (2, 4)
+
+
+@pytest.fixture(params=["our pieces", "Paddle's operations"])
+def way(request, monkeypatch):
+    """Each of the two ways in which distances are computed."""
+    monkeypatch.setenv("TINYBERT_CPU_OPS", "1" if request.param == "our pieces" else "0")
+    return request.param
 
 
 def losses(weights: LayerWeights | None = None, mode: str = "shared", **attention):
@@ -31,17 +39,18 @@ def arrays(students: int, teachers: int, size: int, seed: int = 0) -> tuple[np.n
 
 
 def distances(a: np.ndarray, b: np.ndarray, **more) -> np.ndarray:
-    return squared_distances([paddle.to_tensor(x) for x in a], [paddle.to_tensor(x) for x in b], **more)
+    ours, theirs = ([paddle.to_tensor(x).reshape([1, -1, 1]) for x in each] for each in (a, b))
+    return LayerDistances(ours, theirs, None, **more).means() * a.shape[1]
 
 
 @pytest.mark.parametrize("chunk", [7, 64, 1000, 1 << 16])
-def test_chunks_lose_or_repeat_elements(chunk):
+def test_chunks_lose_or_repeat_elements(chunk, way):
     a, b = arrays(3, 5, 1000)
     np.testing.assert_allclose(distances(a, b, chunk=chunk), direct(a, b), rtol=1e-12)
 
 
 @pytest.mark.parametrize("noise", [1e-1, 1e-3, 1e-5, 1e-6, 1e-7])
-def test_nearly_equal_layers_drown_in_cancellation(noise):
+def test_nearly_equal_layers_drown_in_cancellation(noise, way):
     a, b = arrays(3, 5, 3000)
     b += 5.0
     a = (b[[0, 2, 4]] + noise * a).astype("float32")
@@ -50,14 +59,14 @@ def test_nearly_equal_layers_drown_in_cancellation(noise):
     np.testing.assert_allclose(distances(a, b), expected, rtol=1e-6)
 
 
-def test_a_shift_common_to_all_layers_swallows_the_differences():
+def test_a_shift_common_to_all_layers_swallows_the_differences(way):
     # raw scores of padded keys stand near -10000
     a, b = (each * 1e-2 - 10000 for each in arrays(3, 5, 3000))
     a, b = a.astype("float32"), b.astype("float32")
     np.testing.assert_allclose(distances(a, b), direct(a, b), rtol=1e-9)
 
 
-def test_equal_layers_have_a_distance_above_zero():
+def test_equal_layers_have_a_distance_above_zero(way):
     a, b = arrays(2, 3, 500)
     b[1] = a[0]
     assert distances(a, b)[0, 1] == 0.0
@@ -66,7 +75,7 @@ def test_equal_layers_have_a_distance_above_zero():
 @pytest.mark.parametrize("reduction", ["masked", "zeroed", "raw"])
 @pytest.mark.parametrize("heads", ["match", "average"])
 @pytest.mark.parametrize("mode", ["shared", "per_layer"])
-def test_the_gradient_differs_from_that_of_the_written_out_sum(reduction, heads, mode):
+def test_the_gradient_differs_from_that_of_the_written_out_sum(reduction, heads, mode, way):
     # the same flow, the loss as S x N mean squared errors on padded tensors, differentiated by Paddle
     teacher = made_up.teacher(heads=3 if heads == "average" else 2).trace()
     inputs = made_up.inputs()
@@ -116,7 +125,29 @@ def test_the_gradient_differs_from_that_of_the_written_out_sum(reduction, heads,
             np.testing.assert_allclose(projected[name], parameter.grad.numpy(), atol=1e-5)
 
 
-def test_masked_costs_depend_on_padding():
+@pytest.mark.parametrize("shape", [(3, 6, 4), (3, 2, 6, 6)], ids=["hidden", "scores"])
+@pytest.mark.parametrize("ends", ["in padding", "anywhere"])
+def test_pieces_of_padded_rows_lose_or_repeat_tokens(shape, ends):
+    random = np.random.default_rng(5)
+    real = np.arange(6) < np.array([[6], [1], [4]])
+    real = real if ends == "in padding" else real[:, [0, 5, 1, 2, 3, 4]]
+    a, b = (random.standard_normal((n, *shape)).astype("float32") for n in (2, 3))
+    flow = random.random((2, 3))
+    counts = real[:, None, :, None] & real[:, None, None, :] if len(shape) == 4 else real[:, :, None]
+    counts = np.broadcast_to(counts, shape)
+    expected = np.array([[((x.astype("f8") - y.astype("f8"))[counts] ** 2).mean() for y in b] for x in a])
+    pulls = [sum(f * 2 * (x - y) * counts / counts.sum() for f, y in zip(row, b, strict=True)) for x, row in zip(a, flow, strict=True)]
+    for chunk in (1, 9, 1 << 15):
+        ours, theirs = ([paddle.to_tensor(x, stop_gradient=False) for x in each] for each in (a, b))
+        found = LayerDistances(ours, theirs, real, chunk)
+        assert (found.pieces is None) == (ends == "anywhere")
+        np.testing.assert_allclose(found.means(), expected, rtol=1e-12)
+        (3 * found.transported(flow, 1.0)).backward()
+        for x, pull in zip(ours, pulls, strict=True):
+            np.testing.assert_allclose(x.grad.numpy(), 3 * pull, atol=1e-6)
+
+
+def test_masked_costs_depend_on_padding(way):
     student, teacher = made_up.student(), made_up.teacher()
     for name, loss in losses().items():
         near = loss.costs(student.trace(), teacher.trace(), made_up.inputs())
@@ -134,7 +165,7 @@ def test_evaluation_counts_towards_the_layer_weights():
     assert all((weights.by_name()[name] == array).all() for name, array in before.items()) and not weights.flows
 
 
-def test_the_teacher_gets_a_gradient_or_the_student_none():
+def test_the_teacher_gets_a_gradient_or_the_student_none(way):
     student, teacher = made_up.student().trace(trained=True), made_up.teacher().trace()
     losses()["attn"](student, teacher, made_up.inputs()).backward()
     assert all(each.grad is not None and float(each.grad.abs().sum()) > 0 for each in student.scores.values())
