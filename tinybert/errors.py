@@ -11,7 +11,7 @@ class UserError(Exception):
 
 
 class NumericalError(Exception):
-    """The loss is NaN or infinite; a reproducer has been saved in the run folder.
+    """A loss or a score is NaN or infinite; a reproducer has been saved in the run folder.
 
     Exit code 3.
     """

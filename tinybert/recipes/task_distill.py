@@ -1,7 +1,8 @@
 """Distilling a fine-tuned teacher into a small student on one task.
 
-It can: TinyBERT's two stages (hidden states and attention scores, then logits), BERT-EMD's one stage (all layers matched by transport),
-logits alone, or no teacher at all for comparison; students from a checkpoint, from layers of the teacher, or fresh by shape; known tasks
+It can: TinyBERT's two stages (hidden states and attention scores, then logits), one after the other or both in one step, MUD's chosen part
+of the hidden states, BERT-EMD's one stage (all layers matched by transport), logits alone, or no teacher at all for comparison; stored
+knowledge in the teacher's place; students from a checkpoint, from layers of the teacher, or fresh by shape, pruned on the way; known tasks
 and files of your own; resume.
 Its limits: teacher and student share a vocabulary; sequence classification and regression.
 """

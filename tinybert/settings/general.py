@@ -41,7 +41,7 @@ class GeneralDistillArguments(TrainingRunArguments, OptimisationArguments, Inter
     )
     student_model_name_or_path: str | None = in_models(
         None,
-        help="a folder whose config.json gives the student's shape; its weights are read with continue_train only",
+        help="a folder whose config.json gives the student's shape, its weights too with continue_train; or a name: that model's weights",
         alias=(Alias("student_model", HUAWEI),),
         unset="required unless student_init or student_layers is given",
     )

@@ -204,7 +204,7 @@ class TrainingRunArguments(DeviceArguments):
     overwrite_output_dir: bool = in_run(False, help="replace the results of the same stage in output_dir")
     resume: str | None = in_run(
         None,
-        help="go on from a checkpoint: auto takes the newest in output_dir",
+        help="go on from a checkpoint: auto takes the newest in output_dir; from the one at PATH, later ones are left",
         metavar="auto|PATH",
         unset="start afresh",
     )

@@ -1,4 +1,4 @@
-"""The commands on the pages: every one is understood by the script that it calls."""
+"""The commands, options and links on the pages: every command is understood by the script that it calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from tinybert.cli.flags_page import SCRIPTS
 from tinybert.cli.parser import parse, spellings_of
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGES = [ROOT / "README.md", ROOT / "README.zh.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmark" / "glue" / "README.md"]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "README.zh.md", "benchmark/glue/README.md", "pretrained_models/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -46,6 +49,40 @@ def test_a_page_shows_a_command_that_is_refused(page):
             assert not unknown, f"{words}: {unknown}"
         else:
             parse(arguments_class, options)
+
+
+OF_OTHERS = {"config", "help", "version", "no-deps"}  # of every script, and of pip
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "flags.md"], ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_names_an_option_that_does_not_exist(page):
+    known = OF_OTHERS.union(*(spellings_of(kind) for kind in SCRIPTS.values()))
+    known |= {entry.name for kind in SCRIPTS.values() for entry in (*kind.OBSOLETE, *kind.FOREIGN)}
+    named = re.findall(r"`--([\w-]+)", page.read_text(encoding="utf-8"))
+    tools = {"data", "list", "only"} if page.parent.name == "glue" else set()  # of measure.py
+    assert not set(named) - known - tools
+
+
+# === Links ===
+
+LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "benchmark" / "speed" / "README.md", ROOT / "tests" / "README.md"]
+
+
+def anchors(page: Path) -> set[str]:
+    """What the headings of a page are called in links."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_link_leads_nowhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if link.startswith("http"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
 
 
 def test_commands_are_not_found():
