@@ -139,6 +139,30 @@ def test_scores_of_a_model_are_printed_and_lost(teacher, tmp_path):
     assert scores["accuracy"] == record(teacher, "finetune")["best"]["accuracy"]
 
 
+def test_a_rank_that_does_not_write_prints_scores_too(teacher, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tinybert.runtime.rank", lambda: 1)
+    monkeypatch.setattr("tinybert.recipes.finetune.score", lambda *words: {"accuracy": 0.5})
+    words = ("--model_name_or_path", teacher, "--task_name", "demo", "--max_seq_length", 32)
+    finetune(*words, "--do_eval", "--output_dir", tmp_path / "out")
+    same = ("--model_name_or_path", record(teacher, "finetune")["models"]["model"]["source"].removesuffix("model_state.pdparams"))
+    again = (
+        "--task_name",
+        "demo",
+        "--max_steps",
+        264,
+        "--batch_size",
+        32,
+        "--learning_rate",
+        1e-3,
+        "--max_seq_length",
+        32,
+        "--device",
+        "cpu",
+    )
+    finetune(*same, *again, "--output_dir", teacher, "--resume", "auto")
+    assert capsys.readouterr().out == "" and not (tmp_path / "out").exists()
+
+
 def test_augmented_rows_are_not_trained_on(encoder, tmp_path):
     folder = tmp_path / "demo"
     rows = rows_of(demo_folder() / "train.tsv")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from paddle import nn
 
+from tinybert import runtime
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
 from tinybert.models.configuration import architecture, check_tokenizer, config_file, labels_of, read_config
@@ -286,7 +287,8 @@ def _align_labels(
     if order is None:
         counted = list(own) == [str(i) for i in range(len(own))]
         if not told and len(own) == len(wanted) and _numbers(wanted) and (counted or not _numbers(own)):
-            print(f"{role}: its labels are {', '.join(own)}, the task's are {', '.join(wanted)}: its outputs are taken in this order")
+            if runtime.rank() == 0:
+                print(f"{role}: its labels are {', '.join(own)}, the task's are {', '.join(wanted)}: its outputs are taken in this order")
             return
         raise UserError(
             f"the {role} {folder} was trained with the labels {', '.join(own)}, but the task has {', '.join(wanted)}.\n"
@@ -297,7 +299,8 @@ def _align_labels(
     for name in ("classifier.weight", "classifier.bias", "classifier.out_proj.weight", "classifier.out_proj.bias"):
         if name in arrays:
             arrays[name] = arrays[name][..., order]
-    print(f"{role}: its labels stand as {', '.join(own)}; its outputs were put into the task's order {', '.join(wanted)}")
+    if runtime.rank() == 0:
+        print(f"{role}: its labels stand as {', '.join(own)}; its outputs were put into the task's order {', '.join(wanted)}")
 
 
 def _numbers(labels: tuple[str, ...]) -> bool:

@@ -14,6 +14,12 @@ from tinybert.models.loading import LoadedModel
 from tinybert.models.outline import Outline
 
 
+def say(line: str) -> None:
+    """Print a line once, however many processes share the run."""
+    if runtime.rank() == 0:
+        print(line, flush=True)
+
+
 def announce(headline: str, resolved) -> None:
     """Print what was chosen (the first line), every resolved setting with its source, and warnings."""
     if runtime.rank() != 0:
@@ -27,11 +33,7 @@ def announce(headline: str, resolved) -> None:
 def describe_model(role: str, loaded: LoadedModel) -> dict:
     """Print a model's load report; returns its entry for run.json."""
     config = loaded.config
-    if runtime.rank() == 0:
-        print(
-            f"{role}: {loaded.family.model_type} {shape_words(config)}, {loaded.parameters():,} parameters; {loaded.report}",
-            flush=True,
-        )
+    say(f"{role}: {loaded.family.model_type} {shape_words(config)}, {loaded.parameters():,} parameters; {loaded.report}")
     report = loaded.report
     return {
         "source": report.source,
@@ -49,9 +51,8 @@ def describe_model(role: str, loaded: LoadedModel) -> dict:
 def describe_outline(role: str, outline: Outline) -> dict:
     """Print that a model is known by its folder alone; returns its entry for run.json."""
     config = outline.config
-    if runtime.rank() == 0:
-        shape = f"{config.num_hidden_layers} x {config.hidden_size}, {config.num_attention_heads} heads"
-        print(f"{role}: {outline.family.model_type} {shape}; {outline.weights}, not loaded unless its knowledge is missing", flush=True)
+    shape = f"{config.num_hidden_layers} x {config.hidden_size}, {config.num_attention_heads} heads"
+    say(f"{role}: {outline.family.model_type} {shape}; {outline.weights}, not loaded unless its knowledge is missing")
     return {
         "source": str(outline.weights),
         "sha256": weights_hash(str(outline.weights)),

@@ -31,7 +31,7 @@ from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.signals import listening
 from tinybert.errors import Interrupted, UserError
-from tinybert.recipes.announce import announce, weights_hash
+from tinybert.recipes.announce import announce, say, weights_hash
 from tinybert.recipes.inputs import refuse_lost_inputs
 from tinybert.recipes.task_data import task_of
 from tinybert.report.table import markdown_table
@@ -70,7 +70,7 @@ def augment(arguments, given: set[str], spelled: dict[str, str]) -> None:
     runtime.start_processes()
     wait_for_all()  # every rank has judged the folder as it was
     if finished:
-        print(f"finished before: {target}", flush=True)
+        say(f"finished before: {target}")
         return
     writes = runtime.rank() == 0
     if writes:

@@ -20,6 +20,7 @@ from tinybert.engine.processes import sum_dict, sum_over_ranks
 from tinybert.knowledge.store import StoredKnowledge
 from tinybert.models.trace import Inputs, Needs, base_of, trace
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
+from tinybert.recipes.announce import say
 from tinybert.recipes.task_data import TaskData
 from tinybert.report.submission import submission_path, write_submission
 
@@ -71,6 +72,11 @@ def held_out_loss(layer: TrainedLayer, teacher: Teacher | StoredKnowledge, store
             for name, value in layer(inputs, teacher(inputs)).items():
                 sums[name] += float(value)
     return {f"held_out_{name}": value for name, value in sum_dict(sums).items()}
+
+
+def tell_scores(task: Task, scores: dict[str, float]) -> None:
+    """Print the scores of a model on a task, in one line."""
+    say(f"{task.name}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
 
 
 def prediction_files(folder: Path, task: Task) -> list[Path]:

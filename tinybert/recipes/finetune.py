@@ -24,9 +24,9 @@ from tinybert.models.loading import check_vocabulary, load_classifier
 from tinybert.models.saving import save_model
 from tinybert.objectives.tinybert import gold_objective
 from tinybert.objectives.trained_layer import TrainedLayer
-from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
+from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start, say
 from tinybert.recipes.continuing import finished_before, noted
-from tinybert.recipes.evaluate import prediction_files, score, write_predictions
+from tinybert.recipes.evaluate import prediction_files, score, tell_scores, write_predictions
 from tinybert.recipes.importance import importance
 from tinybert.recipes.inputs import OTHERS, refuse_lost_inputs
 from tinybert.recipes.space import refuse_full_disk
@@ -105,7 +105,7 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
         inputs = {"model_weights": str(model["sha256"]), f"{rows}_rows": sha256}
         inputs |= rows_identity(task, sha256, task.split(rows).key, loaded.tokenizer)
     if do.train and arguments.resume == "auto" and finished_before(run, resolved, arguments.resume_changed, inputs):
-        print(f"fine-tuning is finished: {output}", flush=True)
+        say(f"fine-tuning is finished: {output}")
     elif do.train:
         train = data.store(rows)
         identity = data.identity(train) | {"model": str(model["sha256"])}
@@ -156,7 +156,7 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     # === Score and predict ===
     elif do.evaluate:
         scores = score(loaded.model, data, stores, settings.eval_batch_size)
-        print(f"{task.name}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()), flush=True)
+        tell_scores(task, scores)
         if keeps:
             # what training left under its own name stays
             RunFolder(output, "evaluation", writes=run.writes).write_results({"source": loaded.report.source, "scores": scores})

@@ -20,7 +20,7 @@ from tinybert.models.loading import LoadedModel, load_encoder
 from tinybert.models.saving import save_model
 from tinybert.models.students import check_fit, fresh_like, fresh_student, parse_init, student_from_teacher
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
-from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
+from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start, say
 from tinybert.recipes.continuing import finished_before
 from tinybert.recipes.evaluate import held_out_loss
 from tinybert.recipes.general_data import GeneralData
@@ -72,7 +72,7 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
     }
     done = arguments.resume == "auto" and (output / FOLDERS[0]).is_dir()
     if done and finished_before(run, resolved, arguments.resume_changed, identity):
-        print(f"general distillation is finished: {output / FOLDERS[0]}", flush=True)
+        say(f"general distillation is finished: {output / FOLDERS[0]}")
         return
     refuse_full_disk(run, FOLDERS, student.parameters(), arguments.keep_checkpoints)
 

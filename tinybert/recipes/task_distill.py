@@ -28,9 +28,9 @@ from tinybert.models.students import check_fit
 from tinybert.models.trace import Needs
 from tinybert.objectives.layer_weights import check_solver
 from tinybert.objectives.trained_layer import TrainedLayer
-from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
+from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start, say
 from tinybert.recipes.continuing import finished_before, noted, resumed_stage
-from tinybert.recipes.evaluate import held_out_loss, prediction_files, score, write_predictions
+from tinybert.recipes.evaluate import held_out_loss, prediction_files, score, tell_scores, write_predictions
 from tinybert.recipes.identity import inputs_of_task, models_identity, order_taught
 from tinybert.recipes.inputs import OTHERS, refuse_lost_inputs
 from tinybert.recipes.pruning_on_the_way import PruningOnTheWay, pruning_of, refuse_processes
@@ -114,7 +114,7 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         if (passed or arguments.resume == "auto") and done:
             inputs = inputs_of_task(arguments, resolved[stage], task, teacher, student)
             if finished_before(runs[stage], resolved, arguments.resume_changed, inputs) or passed:
-                print(f"the {stage} stage is finished: {output / FOLDERS[stage][0]}", flush=True)
+                say(f"the {stage} stage is finished: {output / FOLDERS[stage][0]}")
                 continue
         if not arguments.student_init:
             check_type("student", "model_type", arguments, given, student)
@@ -318,8 +318,7 @@ def _score_only(arguments, given: set[str], do) -> None:
     if do.evaluate:
         stores = {split: data.store(split) for split in task.eval_splits}
         scores = score(student.model, data, stores, settings.eval_batch_size)
-        if results.writes:
-            print(f"{task.name}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()), flush=True)
+        tell_scores(task, scores)
         results.write_results({"source": student.report.source, "scores": scores})
     if do.predict:
         write_predictions(Path(arguments.output_dir), student.model, data, settings.eval_batch_size)
