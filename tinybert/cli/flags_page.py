@@ -58,8 +58,8 @@ def flags_page() -> str:
         + "\n"
     )
     parts.append(
-        "## Options of other methods and tools\n\nRefused, with a line that says where they belong.\n\n"
-        + "\n".join(_table("option", "belongs to", rows=_foreign()))
+        "## Switches of other procedures\n\nRefused, unless they are off, with a line that says what to do.\n\n"
+        + "\n".join(_table("option", "of", "what to do", rows=_foreign()))
         + "\n"
     )
     return "\n".join(parts)
@@ -69,9 +69,14 @@ def _row(option: Option) -> list[str]:
     also = "<br>".join(f"`--{alias.name}` ({alias.dialect})" for alias in option.aliases)
     return [
         f"`--{option.name}`",
-        *(text.replace("<", "&lt;") for text in (option.expected, option.default_words, option.help)),
+        *(text.replace("<", "&lt;") for text in (_values(option), option.default_words, option.help)),
         also,
     ]
+
+
+def _values(option: Option) -> str:
+    """What may stand behind an option; the form of a text where it has one."""
+    return option.expected.replace("text", f"`{option.metavar}`", 1) if option.metavar and option.kind is str else option.expected
 
 
 def _obsolete() -> list[list[str]]:
@@ -83,11 +88,8 @@ def _obsolete() -> list[list[str]]:
 
 
 def _foreign() -> list[list[str]]:
-    owners: dict[str, list[str]] = {}
-    for arguments_class in SCRIPTS.values():
-        for entry in arguments_class.FOREIGN:
-            owners.setdefault(entry.owner, []).append(f"`--{entry.name}`")
-    return [[", ".join(names), f"{owner} (not available in this version)"] for owner, names in owners.items()]
+    entries = [entry for arguments_class in SCRIPTS.values() for entry in arguments_class.FOREIGN]
+    return [[f"`--{entry.name}`", entry.owner, entry.instead or "leave it out"] for entry in entries]
 
 
 def _table(*header: str, rows: list[list[str]]) -> list[str]:
