@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,10 +10,11 @@ from tinybert.errors import UserError
 from tinybert.settings.applies import DATA_DIR_WINS
 from tinybert.settings.groups import PRESET as FROM_PRESET
 from tinybert.settings.groups import Actions, DeviceArguments, RowArguments, in_data, in_run, threads_option
-from tinybert.settings.options import flag, options_of
+from tinybert.settings.options import flag
 from tinybert.settings.own_files import check_own_files
+from tinybert.settings.picked import Picked
 from tinybert.settings.preset import PerTask, Preset
-from tinybert.settings.resolved import Resolved, Unused
+from tinybert.settings.resolved import Resolved, Settings
 
 in_models = partial(flag, group="models")
 in_variants = partial(flag, group="variants")
@@ -135,12 +134,10 @@ PRESETS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class AugmentSettings:
+class AugmentSettings(Settings):
     """What rows are augmented with; None where something does not apply."""
 
-    stage: str
     task_name: str
-    preset: str
     N: int
     M: int
     p: float
@@ -160,43 +157,19 @@ class AugmentSettings:
     quotes: str
     threads: int
 
-    sources: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False, repr=False)
-
-    def as_dict(self) -> dict[str, object]:
-        """Name and value of everything."""
-        return {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self) if entry.name != "sources"}
-
-    def as_table(self) -> list[tuple[str, object, str]]:
-        """Rows (name, value, where it comes from), without what does not apply."""
-        return [(name, value, self.sources[name]) for name, value in self.as_dict().items() if name in self.sources]
-
 
 def resolve_augment(arguments: AugmentArguments, given: set[str], task_name: str, single_sentence: bool) -> Resolved:
     """The settings of data augmentation for one task, as `resolved["augmentation"]`."""
-    from_preset = PRESETS[arguments.preset].values("augment", task_name)
-    options = options_of(type(arguments))
-    values: dict[str, object] = {"stage": STAGE, "task_name": task_name, "preset": arguments.preset}
-    sources: dict[str, str] = {}
-    for name in (entry.name for entry in dataclasses.fields(AugmentSettings) if entry.name in options and entry.name not in values):
-        if name in given:
-            values[name], sources[name] = getattr(arguments, name), "given"
-        elif name in from_preset:
-            values[name], sources[name] = from_preset[name], f"preset {arguments.preset}"
-        else:
-            values[name], sources[name] = options[name].default, "default"
-    if values["threads"] is None:
-        values["threads"] = THREADS
-    reasons = dict.fromkeys(_FILTER, "--filter none asks no teacher") if arguments.filter == "none" else {}
+    picked = Picked(arguments, given, AugmentSettings, PRESETS[arguments.preset].values("augment", task_name))
+    picked.values["threads"] = picked.values["threads"] or THREADS
+    if arguments.filter == "none":
+        picked.drop(dict.fromkeys(_FILTER, "--filter none asks no teacher"))
     if single_sentence:
-        reasons["pairs"] = "the rows hold one text"
-    for name in reasons:
-        values[name] = None
-        sources.pop(name)
+        picked.drop({"pairs": "the rows hold one text"})
     if arguments.data_dir is not None:
-        reasons["glue_dir"] = DATA_DIR_WINS
-    unused = tuple(Unused(name, getattr(arguments, name), reason) for name, reason in reasons.items() if name in given)
-    warnings = tuple(f"--{entry.name} {entry.value} is not used: {entry.reason}" for entry in unused)
-    return Resolved(arguments.preset, {STAGE: AugmentSettings(sources=sources, **values)}, unused, warnings)
+        picked.drop({"glue_dir": DATA_DIR_WINS})
+    settings = AugmentSettings(stage=STAGE, task_name=task_name, preset=arguments.preset, sources=picked.sources, **picked.values)
+    return picked.resolved(settings)
 
 
 def workers(arguments: AugmentArguments, cores: int, on_cpu: bool, processes: int) -> int:

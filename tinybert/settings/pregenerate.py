@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,9 +10,10 @@ from tinybert.errors import UserError
 from tinybert.settings import dialects
 from tinybert.settings.groups import PRESET as FROM_PRESET
 from tinybert.settings.groups import in_data, in_run
-from tinybert.settings.options import Alias, Arguments, flag, options_of
+from tinybert.settings.options import Alias, Arguments, flag
+from tinybert.settings.picked import Picked
 from tinybert.settings.presets import PRESETS
-from tinybert.settings.resolved import Resolved, Settings, Unused
+from tinybert.settings.resolved import Resolved, Settings
 
 in_rows = partial(flag, group="sequences")
 in_masks = partial(flag, group="masks")
@@ -101,28 +101,16 @@ class PregenerateSettings(Settings):
 
 def resolve_pregenerate(arguments: PregenerateArguments, given: set[str]) -> Resolved:
     """The settings of pregeneration, as `resolved["pregenerate"]`."""
-    preset = PRESETS[arguments.preset].values("pregenerate", "")
-    values: dict[str, object] = {}
-    sources: dict[str, str] = {}
-    options = options_of(type(arguments))
-    for name in (field.name for field in dataclasses.fields(PregenerateSettings) if field.name in options and field.name != "preset"):
-        explicit = name in given or getattr(arguments, name) != options[name].default
-        from_preset = name in preset and not explicit
-        values[name] = preset[name] if from_preset else getattr(arguments, name)
-        sources[name] = "given" if explicit else f"preset {arguments.preset}" if from_preset else "default"
-    reasons = _reasons(values)
-    lines = values["sequences"] == "lines" and "max_predictions_per_seq" in reasons
-    if lines and values["epochs_to_generate"] > 1:
-        values["epochs_to_generate"], sources["epochs_to_generate"] = 1, "lines without masks are the same in every epoch"
-    for name in reasons:
-        values[name] = None
-        sources.pop(name)
-    unused = tuple(Unused(name, getattr(arguments, name), reason) for name, reason in reasons.items() if name in given)
-    warnings = tuple(f"--{entry.name} {entry.value} is not used: {entry.reason}" for entry in unused)
-    if lines and "epochs_to_generate" in given and arguments.epochs_to_generate > 1:
-        warnings += ("one epoch is made: lines without masks are the same in every epoch",)
-    settings = PregenerateSettings(stage="pregenerate", preset=arguments.preset, sources=sources, **values)
-    return Resolved(arguments.preset, {"pregenerate": settings}, unused, warnings)
+    picked = Picked(arguments, given, PregenerateSettings, PRESETS[arguments.preset].values("pregenerate", ""))
+    reasons = _reasons(picked.values)
+    lines = picked.values["sequences"] == "lines" and "max_predictions_per_seq" in reasons
+    if lines and picked.values["epochs_to_generate"] > 1:
+        picked.put("epochs_to_generate", 1, "lines without masks are the same in every epoch")
+    picked.drop(reasons)
+    several = lines and "epochs_to_generate" in given and arguments.epochs_to_generate > 1
+    more = ["one epoch is made: lines without masks are the same in every epoch"] if several else []
+    settings = PregenerateSettings(stage="pregenerate", preset=arguments.preset, sources=picked.sources, **picked.values)
+    return picked.resolved(settings, *more)
 
 
 def _reasons(values: dict[str, object]) -> dict[str, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tinybert.settings.applies import common_reasons, distill_reasons, importance_reasons, schedule_reasons, teacher_reasons
 from tinybert.settings.general import general_reasons
 from tinybert.settings.mud import CONFIG_3D, read_config_3d
 from tinybert.settings.options import options_of
+from tinybert.settings.picked import Picked
 from tinybert.settings.presets import PRESETS
 from tinybert.settings.resolved import FinetuneSettings, GeneralSettings, Resolved, StageSettings, TaskSettings, TrainingSettings, Unused
 from tinybert.settings.stages import ABLATIONS
@@ -63,7 +64,7 @@ def resolve(
     for other in set(STAGES) - set(stages):
         names = [name for name, (stage_of, _) in _OF_STAGE.items() if stage_of == other and name in given]
         unused += [Unused(name, getattr(arguments, name), f"this run has no {other} stage") for name in names]
-    warnings = [f"--{entry.name} {entry.value} is not used: {entry.reason}" for entry in unused]
+    warnings = [entry.line for entry in unused]
     if len(stages) > 1:  # honoured in one stage only, so it is not among the unused ones
         warnings += [values.original_rows_line() for values in picked.values() if values.original_rows]
     warnings += [line for values in picked.values() for line in values.depth_lines]
@@ -83,11 +84,11 @@ def resolve_finetune(arguments: FinetuneArguments, given: set[str], task_name: s
     if arguments.evaluate_during_training:
         if "save_steps" in given and arguments.save_steps > 0:
             picked.reasons["save_steps"] = "--evaluate_during_training evaluates every logging_steps"
-        picked.values["save_steps"] = arguments.logging_steps
-        picked.sources["save_steps"] = f"logging_steps ({picked.sources['logging_steps']}), with evaluate_during_training"
+        source = f"logging_steps ({picked.sources['logging_steps']}), with evaluate_during_training"
+        picked.put("save_steps", arguments.logging_steps, source)
     picked.drop(importance_reasons(arguments.compute_taylor))
     unused = _unused(arguments, given, {"finetune": picked})
-    warnings = [f"--{entry.name} {entry.value} is not used: {entry.reason}" for entry in unused]
+    warnings = [entry.line for entry in unused]
     return Resolved(arguments.preset, {"finetune": picked.settings(FinetuneSettings)}, tuple(unused), tuple(warnings))
 
 
@@ -101,22 +102,21 @@ def resolve_general(arguments: GeneralDistillArguments, given: set[str], data_le
     """
     picked = _Picked(arguments, given, "general")
     if data_length is not None:
-        picked.values["max_seq_length"], picked.sources["max_seq_length"] = data_length, "pregenerated_data"
+        picked.put("max_seq_length", data_length, "pregenerated_data")
     if picked.values["relation_weight"] is None:
-        picked.values["relation_weight"] = 1.0 if arguments.method == "relation" else 0.0
-        picked.sources["relation_weight"] = f"method {arguments.method}"
+        picked.put("relation_weight", 1.0 if arguments.method == "relation" else 0.0, f"method {arguments.method}")
     picked.drop(common_reasons(picked.values, arguments))
     picked.drop(general_reasons(picked.values, arguments.method, data_length is not None))
     unused = _unused(arguments, given, {"general": picked})
-    warnings = [f"--{entry.name} {entry.value} is not used: {entry.reason}" for entry in unused]
+    warnings = [entry.line for entry in unused]
     if arguments.preset == "paddlenlp" and arguments.max_steps <= 0:
         warnings.append("PaddleNLP's script stops after its first step unless max_steps is given; here num_train_epochs decides")
     settings = picked.settings(GeneralSettings, method=arguments.method)
     return Resolved(arguments.preset, {"general": settings}, tuple(unused), tuple(warnings))
 
 
-class _Picked:
-    """Values of one stage with their sources, and why some explicit options have no effect in it."""
+class _Picked(Picked):
+    """What is picked for one stage of training."""
 
     def __init__(
         self,
@@ -127,13 +127,8 @@ class _Picked:
         depth: int | None = None,
     ) -> None:
         self.stage, self.task_name, self.preset = stage, task_name, arguments.preset
-        self.values: dict[str, object] = {}
-        self.sources: dict[str, str] = {}
-        self.reasons: dict[str, str] = {}
         self.original_rows: str | None = None
-        defaults = {name: option.default for name, option in options_of(type(arguments)).items()}
         from_preset = PRESETS[arguments.preset].values(stage, task_name, depth)
-        from_preset = {name: value for name, value in from_preset.items() if value is not None}
         by_depth = PRESETS[arguments.preset].depths(stage, depth)
         self.depth_lines = [
             f"preset {self.preset} has no numbers for a student of {depth} layers: those of {taken} are taken"
@@ -146,45 +141,46 @@ class _Picked:
         if ablation == "pred" and stage == "prediction":
             original_rows = "ablation pred"
         settings_class = {"finetune": FinetuneSettings, "general": GeneralSettings}.get(stage, StageSettings)
-        for name in (entry.name for entry in dataclasses.fields(settings_class) if entry.name in defaults):
-            if name in ("task_name", "preset", "method", "stage"):
-                continue
-            own = f"{stage}_{OVERRIDES[name]}" if stage in STAGES and name in OVERRIDES else None
-            explicit = name in given or getattr(arguments, name) != defaults[name]
-            if own and getattr(arguments, own) is not None:
-                self.values[name], self.sources[name] = getattr(arguments, own), f"given ({own})"
-                if explicit:
-                    self.reasons[name] = f"--{own} beats it"
-            elif name == "use_aug" and original_rows and explicit:
-                self.values[name], self.sources[name] = False, original_rows
-                self.original_rows = original_rows
-                self.reasons[name] = self.original_rows_line()
-            elif explicit and getattr(arguments, name) is not None:
-                self.values[name], self.sources[name] = getattr(arguments, name), "given"
-            elif name in from_preset:
-                self.values[name], self.sources[name] = from_preset[name], f"preset {arguments.preset}"
-                if name in by_depth:
-                    self.sources[name] += f", {task_name} with {by_depth[name]} layers"
-            else:
-                self.values[name], self.sources[name] = defaults[name], "default"
-        shared = getattr(arguments, "share_param", None)
-        if shared is not None:
-            self.values["projection"], self.sources["projection"] = "shared" if shared else "per_layer", "given (share_param)"
-        if getattr(arguments, "is_rosita", False):
-            self.values["projection"], self.sources["projection"] = "none", "given (is_rosita)"
-        if getattr(arguments, "config_3d", None) is not None:
-            for name, value in zip(CONFIG_3D, read_config_3d(arguments.config_3d), strict=True):
-                self.values[name], self.sources[name] = value, "given (config_3d)"
+        super().__init__(arguments, given, settings_class, from_preset)
+        for name, layers in by_depth.items():
+            if self.sources.get(name, "").startswith("preset"):
+                self.sources[name] += f", {task_name} with {layers} layers"
+        self._of_this_stage()
+        if original_rows and self.sources.get("use_aug") == "given":
+            self.original_rows = original_rows
+            self.put("use_aug", False, original_rows)
+            self.reasons["use_aug"] = self.original_rows_line()
+        self._other_spellings()
         if self.values.get("metric") is None:  # the task has its own
             self.sources.pop("metric", None)
-        self._warm_up(given)
+        self._warm_up()
         self._clip()
-        self._ablate(ablation)
+        for name, value in ABLATIONS.get(ablation or "", {}).items():
+            self.put(name, value, f"given (ablation {ablation})")
 
-    def _warm_up(self, given: set[str]) -> None:
+    def _of_this_stage(self) -> None:
+        """Options of this stage alone beat those of both."""
+        for own, (stage, name) in _OF_STAGE.items():
+            if stage == self.stage and getattr(self.arguments, own) is not None:
+                self.put(name, getattr(self.arguments, own), f"given ({own})")
+                if self.is_explicit(name):
+                    self.reasons[name] = f"--{own} beats it"
+
+    def _other_spellings(self) -> None:
+        """Options that stand for others."""
+        shared, config_3d = (getattr(self.arguments, name, None) for name in ("share_param", "config_3d"))
+        if shared is not None:
+            self.put("projection", "shared" if shared else "per_layer", "given (share_param)")
+        if getattr(self.arguments, "is_rosita", False):
+            self.put("projection", "none", "given (is_rosita)")
+        if config_3d is not None:
+            for name, value in zip(CONFIG_3D, read_config_3d(config_3d), strict=True):
+                self.put(name, value, "given (config_3d)")
+
+    def _warm_up(self) -> None:
         """Steps or proportion, never both: what was given beats the preset, then steps above 0 win; 0 steps given alone: no warm-up."""
-        explicit_proportion = "warmup_proportion" in given
-        steps = None if explicit_proportion and "warmup_steps" not in given else self.values["warmup_steps"]
+        explicit_proportion = "warmup_proportion" in self.given
+        steps = None if explicit_proportion and "warmup_steps" not in self.given else self.values["warmup_steps"]
         if steps is not None and (steps > 0 or not explicit_proportion):
             if explicit_proportion:
                 self.reasons["warmup_proportion"] = "--warmup_steps beats it"
@@ -198,11 +194,7 @@ class _Picked:
         """BertAdam clips each tensor on its own, whatever else is asked for."""
         if self.values["optimizer"] == "bertadam" and self.values["grad_clip"] != "tensor":
             self.reasons["grad_clip"] = "--optimizer bertadam clips each tensor alone"
-            self.values["grad_clip"], self.sources["grad_clip"] = "tensor", "optimizer bertadam"
-
-    def _ablate(self, ablation: str | None) -> None:
-        for name, value in ABLATIONS.get(ablation or "", {}).items():
-            self.values[name], self.sources[name] = value, f"given (ablation {ablation})"
+            self.put("grad_clip", "tensor", "optimizer bertadam")
 
     def original_rows_line(self) -> str:
         """Why --use_aug does not reach this stage."""
@@ -211,14 +203,9 @@ class _Picked:
             f"--{self.stage}_aug asks for the augmented ones"
         )
 
-    def drop(self, reasons: dict[str, str]) -> None:
+    def drop(self, reasons: Mapping[str, str]) -> None:
         """Take out what does not apply, each with its reason."""
-        neutral = _NEUTRAL_PREDICTION if self.stage == "prediction" else _NEUTRAL
-        for name, reason in reasons.items():
-            if name in self.values and name not in _KEPT:
-                self.values[name] = neutral.get(name)
-            self.sources.pop(name, None)
-            self.reasons.setdefault(name, reason)
+        super().drop(reasons, _NEUTRAL_PREDICTION if self.stage == "prediction" else _NEUTRAL, _KEPT)
         for own, (stage, name) in _OF_STAGE.items():
             if stage == self.stage and name in reasons:
                 self.reasons.setdefault(own, reasons[name])

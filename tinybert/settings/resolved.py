@@ -162,6 +162,11 @@ class Unused:
     value: object
     reason: str
 
+    @property
+    def line(self) -> str:
+        """The same as a warning."""
+        return f"--{self.name} {self.value} is not used: {self.reason}"
+
 
 @dataclasses.dataclass(frozen=True)
 class Resolved:
