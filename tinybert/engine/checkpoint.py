@@ -45,7 +45,7 @@ def write(folder: Path, step: int, checkpoint: Checkpoint, keep: int = 2) -> Pat
         for name in _ARRAYS:
             arrays = {key: np.asarray(array, order="C") for key, array in getattr(checkpoint, name).items()}
             _save(arrays, temporary / f"{name}.safetensors")
-        (temporary / "state.json").write_text(json.dumps(checkpoint.state, indent=1), encoding="utf-8")
+        storage.write_json(temporary / "state.json", checkpoint.state)
     others = [other for other in _listed(folder) if other != path]
     left = [other for other in others if _step_of(other) > step]
     for old in (*left, *others[len(left) + keep - 1 :], *folder.glob(f"{_LEFT}*")):
@@ -68,7 +68,7 @@ def go_on_from(folder: Path, path: Path) -> Path:
             for name in _ARRAYS:
                 shutil.copyfile(path / f"{name}.safetensors", temporary / f"{name}.safetensors")
             # the place in another folder's log says nothing here, where no line of this course is written yet
-            (temporary / "state.json").write_text(json.dumps({**state, "log_position": 0}, indent=1), encoding="utf-8")
+            storage.write_json(temporary / "state.json", {**state, "log_position": 0})
     left = [other for other in _listed(folder) if other != own and (foreign or _step_of(other) > state["step"])]
     for other in left:
         aside = folder / f"{_LEFT}{_step_of(other):08d}"
@@ -150,8 +150,10 @@ def _fingerprint(path: Path) -> dict:
     return json.loads((path / "state.json").read_text(encoding="utf-8"))["fingerprint"]
 
 
-def check(path: Path, fingerprint: dict, allow_changes: bool, assumed: dict | None = None) -> None:
+def check(path: Path, fingerprint: dict, allow_changes: bool, assumed: dict | None = None) -> set[str]:
     """Refuse a checkpoint of another stage, or of a run with other data or arguments, before anything is changed.
+
+    Returns the names of what differs, where that is allowed.
 
     assumed: what a checkpoint that lacks these entries is taken to have had.
 
@@ -164,15 +166,31 @@ def check(path: Path, fingerprint: dict, allow_changes: bool, assumed: dict | No
         raise UserError(
             f"the checkpoint {path} is one of {found}, expected one of {wanted}.\nGive a checkpoint of this stage, or --resume auto."
         )
-    changed = differences(saved, json.loads(json.dumps(fingerprint)))
-    if changed and not allow_changes:
-        raise UserError(
-            f"the checkpoint {path} belongs to a run with other data or arguments:\n  "
-            + "\n  ".join(changed)
-            + "\nRepeat the command as it was, start over with --overwrite_output_dir, or allow it with --resume_changed."
+    changed = differences(saved, fingerprint)
+    if not allow_changes:
+        refuse_differences(
+            changed,
+            f"the checkpoint {path} belongs to a run with other data or arguments",
+            "Repeat the command as it was, start over with --overwrite_output_dir, or allow it with --resume_changed.",
         )
+    return set(changed)
 
 
-def differences(saved: dict, now: dict) -> list[str]:
-    """What differs between the fingerprints of two runs, a line each: name, then, now."""
-    return [f"{name}: was {saved.get(name)!r}, is {now.get(name)!r}" for name in sorted({*saved, *now}) if saved.get(name) != now.get(name)]
+def differences(saved: dict, now: dict) -> dict[str, str]:
+    """What differs between the fingerprint of an earlier run, as it was read, and this one's: by name a line with both values."""
+    now = json.loads(json.dumps(now))
+    return {
+        name: f"{name}: was {saved.get(name)!r}, is {now.get(name)!r}"
+        for name in sorted({*saved, *now})
+        if saved.get(name) != now.get(name)
+    }
+
+
+def refuse_differences(changed: dict[str, str], found: str, advice: str) -> None:
+    """Refuse what differs from an earlier run.
+
+    Raises:
+        UserError: what was found, the differences a line each, and what to do.
+    """
+    if changed:
+        raise UserError("\n  ".join([f"{found}:", *changed.values()]) + f"\n{advice}")

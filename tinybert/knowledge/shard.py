@@ -72,7 +72,7 @@ class ShardWriter:
                 file.write(array.tobytes())
                 end = begin + array.nbytes
                 places[name] = {"offset": begin, "dtype": array.dtype.str, "count": int(array.size)}
-        (folder / "layout.json").write_text(json.dumps(places), encoding="utf-8")
+        storage.write_json(folder / "layout.json", places)
 
 
 @dataclass

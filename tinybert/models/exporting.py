@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +47,7 @@ def write_as(folder: Path, loaded: LoadedModel, source_config: dict, layout: str
     config = config_as(loaded, source_config, layout)
     arrays = arrays_as(loaded, layout)
     with storage.new_folder(folder, replace=True) as temporary:
-        (temporary / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        storage.write_json(temporary / "config.json", config)
         if layout == "huggingface":
             # save_file of safetensors 0.8.0 makes files that nobody else may read, whatever the umask
             (temporary / "model.safetensors").write_bytes(save(arrays, metadata={"format": "pt"}))

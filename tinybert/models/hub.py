@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import sys
 from pathlib import Path
 
@@ -122,7 +121,7 @@ def _from_paddlenlp(name: str, role: str) -> Path:
         with storage.new_folder(folder, replace=True) as temporary:
             fetch(entry["weights"], temporary / "model_state.pdparams")
             fetch(entry["vocabulary"], temporary / "vocab.txt")
-            (temporary / "config.json").write_text(json.dumps(entry["config"], indent=2), encoding="utf-8")
+            storage.write_json(temporary / "config.json", entry["config"])
             tokenizer = {"do_lower_case": bool(entry["config"].get("do_lower_case", "cased" not in name or "uncased" in name))}
-            (temporary / "tokenizer_config.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+            storage.write_json(temporary / "tokenizer_config.json", tokenizer)
     return folder

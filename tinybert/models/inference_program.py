@@ -7,7 +7,6 @@ tokenizer's padding, and gives logits `[B, C]`.
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 
@@ -61,8 +60,7 @@ def write_program(folder: Path, loaded: LoadedModel) -> Proof:
     with storage.new_folder(folder, replace=True) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Tensor do not have 'place' interface")
         paddle.jit.save(paddle.jit.to_static(served, input_spec=shape, full_graph=True), str(temporary / NAME))
-        config = json.dumps(config_dict(loaded.model, loaded.family, loaded.output_names), indent=2, ensure_ascii=False)
-        (temporary / "config.json").write_text(config + "\n", encoding="utf-8")
+        storage.write_json(temporary / "config.json", config_dict(loaded.model, loaded.family, loaded.output_names))
         loaded.tokenizer.save(temporary, tokenizer_class=loaded.family.tokenizer)
         return _proof(temporary, loaded)
 

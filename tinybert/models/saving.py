@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from paddle import nn
@@ -37,11 +36,11 @@ def save_model(
         arrays |= {f"{kind.base}.{name}": array for name, array in projection.arrays().items()}
         config["fit_size"] = projection.width[1]
     with storage.new_folder(folder, replace=True) as temporary:
-        (temporary / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        storage.write_json(temporary / "config.json", config)
         write_pdparams(temporary / "model_state.pdparams", arrays)
         tokenizer.save(temporary, tokenizer_class=kind.tokenizer)
         if record is not None:
-            (temporary / record[0]).write_text(json.dumps(record[1], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            storage.write_json(temporary / record[0], record[1])
 
 
 def config_dict(model: nn.Layer, kind: Family, labels: tuple[str, ...] | None) -> dict:

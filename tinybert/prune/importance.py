@@ -68,7 +68,7 @@ def write_importance(folder: Path, scores: dict[str, np.ndarray], facts: dict) -
     """Write the scores and what they were computed from into `folder`/importance_score, whole or not at all."""
     with storage.new_folder(folder / FOLDER, replace=True) as temporary:
         (temporary / SCORES).write_bytes(save(scores))
-        (temporary / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        storage.write_json(temporary / FACTS, facts)
 
 
 def read_importance(folder: Path) -> tuple[dict[str, np.ndarray], dict]:

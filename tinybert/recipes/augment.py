@@ -26,7 +26,7 @@ from tinybert.data.readers import UsedRows
 from tinybert.data.rewriting import Rewriter
 from tinybert.data.tasks import augmented
 from tinybert.engine import run_lock
-from tinybert.engine.checkpoint import differences
+from tinybert.engine.checkpoint import differences, refuse_differences
 from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.signals import listening
@@ -115,7 +115,7 @@ def _refuse_target(target: Path, source: Path, output: Path) -> None:
 
 def _identity(maker: PartMaker, source: Path) -> dict:
     candidates, teacher = maker.load()
-    found = {
+    return {
         "settings": maker.settings.as_dict(),
         "train_sha256": storage.sha256_of(source),
         "model_sha256": weights_hash(candidates.model.loaded.report.source),
@@ -124,7 +124,6 @@ def _identity(maker: PartMaker, source: Path) -> dict:
         "teacher_sha256": None if teacher is None else weights_hash(teacher.teacher.report.source),
         "preview": maker.preview,
     }
-    return json.loads(json.dumps(found))
 
 
 def _judge_folder(output: Path, target: Path, identity: dict, arguments) -> bool:
@@ -138,14 +137,12 @@ def _judge_folder(output: Path, target: Path, identity: dict, arguments) -> bool
     if arguments.overwrite_output_dir:
         return False
     if arguments.resume and before is not None:
-        changed = differences({name: before.get(name) for name in identity if name != "settings"} | before["settings"],
-                              {name: value for name, value in identity.items() if name != "settings"} | identity["settings"])  # fmt: skip
-        if changed:
-            raise UserError(
-                f"--resume: {output} was begun with other options or data:\n  "
-                + "\n  ".join(changed)
-                + "\nRepeat the command as it was, or start afresh with --overwrite_output_dir."
-            )
+        now = {name: value for name, value in identity.items() if name != "settings"}
+        refuse_differences(
+            differences({name: before.get(name) for name in now} | before["settings"], now | identity["settings"]),
+            f"--resume: {output} was begun with other options or data",
+            "Repeat the command as it was, or start afresh with --overwrite_output_dir.",
+        )
         if before["finished"]:
             if target.is_file() and storage.sha256_of(target) == before["output_sha256"]:
                 return True

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 from tinybert.engine import checkpoint
-from tinybert.engine.checkpoint import differences
+from tinybert.engine.checkpoint import differences, refuse_differences
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
 
@@ -45,15 +43,15 @@ def finished_before(run: RunFolder, resolved, allow_changes: bool, identity: dic
     if not record.get("finished"):
         return False
     now = {name: value for name, value, _ in resolved[run.stage].as_table() if name not in FREE}
-    changed = differences(_settings(record), json.loads(json.dumps(now)))
+    changed = differences(_settings(record), now)
     recorded = inputs_of(record)
     now = {name: value for name, value in (identity or {}).items() if name in recorded}
-    changed += differences({name: recorded[name] for name in now}, now)
-    if changed and not allow_changes:
-        raise UserError(
-            f"the {run.stage} stage in {run.path} is finished, with other settings or inputs:\n  "
-            + "\n  ".join(changed)
-            + "\nGo on from its last checkpoint with --resume_changed, replace it with --overwrite_output_dir, or choose another folder."
+    changed |= differences({name: recorded[name] for name in now}, now)
+    if not allow_changes:
+        refuse_differences(
+            changed,
+            f"the {run.stage} stage in {run.path} is finished, with other settings or inputs",
+            "Go on from its last checkpoint with --resume_changed, replace it with --overwrite_output_dir, or choose another folder.",
         )
     return not changed
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from tinybert import runtime
 from tinybert.data.batches import Batches
 from tinybert.engine import checkpoint
-from tinybert.engine.checkpoint import Checkpoint, differences
+from tinybert.engine.checkpoint import Checkpoint, differences, refuse_differences
 from tinybert.engine.progress import Progress
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.signals import listening
@@ -103,13 +103,11 @@ def _output(arguments, task_folder: str) -> Path:
 def _finished(run: RunFolder, fingerprint: dict) -> bool:
     if not (run.path / FOLDER / FACTS).is_file():
         return False
-    changed = differences(read_importance(run.path / FOLDER)[1]["fingerprint"], fingerprint)
-    if changed:
-        raise UserError(
-            f"{run.path / FOLDER} is finished, with other data or arguments:\n  "
-            + "\n  ".join(changed)
-            + "\nReplace it with --overwrite_output_dir, or choose another --output_dir."
-        )
+    refuse_differences(
+        differences(read_importance(run.path / FOLDER)[1]["fingerprint"], fingerprint),
+        f"{run.path / FOLDER} is finished, with other data or arguments",
+        "Replace it with --overwrite_output_dir, or choose another --output_dir.",
+    )
     return True
 
 

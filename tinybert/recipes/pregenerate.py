@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import re
 import shutil
 import sys
@@ -32,7 +31,7 @@ from tinybert.corpus.writing import ROWS, Shard, ShardMaker, plan
 from tinybert.data.progress import TextProgress
 from tinybert.data.tokenizer import WordPiece
 from tinybert.engine import run_lock
-from tinybert.engine.checkpoint import differences
+from tinybert.engine.checkpoint import differences, refuse_differences
 from tinybert.engine.signals import StopRequest, listening
 from tinybert.errors import Interrupted, UserError
 from tinybert.models.configuration import config_file, read_config
@@ -165,14 +164,12 @@ def _finished_before(output: Path, identity: dict, overwrite: bool) -> bool:
         shutil.rmtree(output / TOKENS, ignore_errors=True)  # without a record nobody knows of which corpus they are
         return False
     record = read_record(output)
-    now = json.loads(json.dumps(identity))
-    changed = differences(record["settings"], now.pop("settings")) + differences({name: record[name] for name in now}, now)
-    if changed:
-        raise UserError(
-            f"--output_dir {output} was begun with other options or text:\n  "
-            + "\n  ".join(changed)
-            + "\nName another folder, or replace it with --overwrite_output_dir."
-        )
+    now = {name: value for name, value in identity.items() if name != "settings"}
+    refuse_differences(
+        differences(record["settings"], identity["settings"]) | differences({name: record[name] for name in now}, now),
+        f"--output_dir {output} was begun with other options or text",
+        "Name another folder, or replace it with --overwrite_output_dir.",
+    )
     if not (record["finished"] and _is_whole(output, record)):
         return False
     _drop_scaffolding(output, record["settings"]["format"] == "json", len(record["shards"]))  # a run that was killed at its end kept it

@@ -118,5 +118,5 @@ def test_path_to_a_checkpoint_or_its_parent_is_not_understood(tmp_path):
 def test_changed_argument_is_not_named():
     then = {"seed": 1, "learning_rate": 5e-5, "gone": "x"}
     now = {"seed": 1, "learning_rate": 3e-5, "new": None}
-    assert checkpoint.differences(then, then) == []
-    assert checkpoint.differences(then, now) == ["gone: was 'x', is None", "learning_rate: was 5e-05, is 3e-05"]
+    assert checkpoint.differences(then, then) == {}
+    assert list(checkpoint.differences(then, now).values()) == ["gone: was 'x', is None", "learning_rate: was 5e-05, is 3e-05"]
