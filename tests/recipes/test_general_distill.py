@@ -9,7 +9,7 @@ import pytest
 
 from tests import tiny
 from tests.recipes.conftest import distill, logged, record
-from tests.recipes.test_exact_resume import Cut, _assert_equal, _cut_after, _everything
+from tests.recipes.resume.cutting import Cut, assert_equal, cut_after, everything
 from tinybert.cli.main import main
 from tinybert.cli.parser import parse
 from tinybert.errors import UserError
@@ -122,13 +122,13 @@ def test_a_resumed_run_differs_from_an_uninterrupted_one(world, tmp_path, monkey
     more = {"max_steps": 14, **more}  # beyond the first epoch of 10 steps
     run(world, tmp_path / "whole", **more)
     with monkeypatch.context() as patch:
-        _cut_after(patch, "general", 11)
+        cut_after(patch, "general", 11)
         with pytest.raises(Cut):
             run(world, tmp_path / "resumed", **more)
     run(world, tmp_path / "resumed", resume="auto", **more)
-    _assert_equal(*(_everything(tmp_path / name, "general") for name in ("whole", "resumed")))
+    assert_equal(*(everything(tmp_path / name, "general") for name in ("whole", "resumed")))
     run(world, tmp_path / "resumed", resume="auto", **more)  # finished: nothing is trained again
-    _assert_equal(*(_everything(tmp_path / name, "general") for name in ("whole", "resumed")))
+    assert_equal(*(everything(tmp_path / name, "general") for name in ("whole", "resumed")))
 
 
 def test_a_run_is_resumed_with_other_text(world, tmp_path, monkeypatch):
@@ -137,7 +137,7 @@ def test_a_run_is_resumed_with_other_text(world, tmp_path, monkeypatch):
     tiny.pregenerated_epoch(other, 0, 44)
     tiny.pregenerated_epoch(other, 1, 59)
     with monkeypatch.context() as patch:
-        _cut_after(patch, "general", 5)
+        cut_after(patch, "general", 5)
         with pytest.raises(Cut):
             run(world, tmp_path / "run")
     with pytest.raises(UserError, match="data: was"):
@@ -168,13 +168,13 @@ def test_a_resumed_run_on_shards_differs_or_takes_masked_ones_for_the_others(wor
     plain, masked = shards(tmp_path, world, "plain"), shards(tmp_path, world, "masked", "--masked_lm_prob", 0.3)
     run(world, tmp_path / "whole", pregenerated_data=plain, max_steps=14)
     with monkeypatch.context() as patch:
-        _cut_after(patch, "general", 11)
+        cut_after(patch, "general", 11)
         with pytest.raises(Cut):
             run(world, tmp_path / "resumed", pregenerated_data=plain, max_steps=14)
     with pytest.raises(UserError, match="data: was"):
         run(world, tmp_path / "resumed", pregenerated_data=masked, max_steps=14, resume="auto")
     run(world, tmp_path / "resumed", pregenerated_data=plain, max_steps=14, resume="auto")
-    _assert_equal(*(_everything(tmp_path / name, "general") for name in ("whole", "resumed")))
+    assert_equal(*(everything(tmp_path / name, "general") for name in ("whole", "resumed")))
 
 
 # === What is learnt ===
@@ -214,11 +214,11 @@ def test_an_interrupted_run_on_raw_text_ends_elsewhere(world, tmp_path, monkeypa
     source = {"pregenerated_data": None, "input_dir": tmp_path / "text", "max_seq_length": LENGTH, "max_steps": 14}
     run(world, tmp_path / "whole", **source)
     with monkeypatch.context() as patch:
-        _cut_after(patch, "general", 11)
+        cut_after(patch, "general", 11)
         with pytest.raises(Cut):
             run(world, tmp_path / "resumed", **source)
     run(world, tmp_path / "resumed", **source, resume="auto")
-    _assert_equal(*(_everything(tmp_path / name, "general") for name in ("whole", "resumed")))
+    assert_equal(*(everything(tmp_path / name, "general") for name in ("whole", "resumed")))
 
 
 def test_lines_of_several_sentences_are_more_than_a_row_each(world, tmp_path):

@@ -123,8 +123,10 @@ class Loop:
 
     # === Running ===
 
-    def run(self, resume: Path | None = None) -> Best:
+    def run(self, resume: Path | None = None, other_scores: bool = False) -> Best:
         """Train to the last step and return the best evaluation whose model is on disk.
+
+        other_scores: evaluations before the resumption were of other rows, so none of them is the best.
 
         Raises:
             NumericalError: NaN or infinite loss, before it reaches the weights, or scores that are; a reproducer is saved.
@@ -132,6 +134,10 @@ class Loop:
             UserError: the checkpoint holds other parameters.
         """
         position = self._restore(resume) if resume else None
+        if other_scores:
+            self.best, self.kept = Best(), Best()
+            if self.run_folder.writes:
+                print("the rows that choose the best model are others than before: earlier scores do not count", flush=True)
         storage.recover(self.run_folder.path)
         if resume and self.run_folder.writes:
             self.last_checkpoint = checkpoints.go_on_from(self.run_folder.checkpoints, resume)

@@ -24,7 +24,7 @@ from tinybert.models.loading import check_vocabulary, load_classifier
 from tinybert.models.saving import save_model
 from tinybert.objectives.tinybert import gold_objective
 from tinybert.objectives.trained_layer import TrainedLayer
-from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start, say
+from tinybert.recipes.announce import announce, check_type, describe_model, record_start, say
 from tinybert.recipes.continuing import finished_before, noted
 from tinybert.recipes.evaluate import prediction_files, score, tell_scores, write_predictions
 from tinybert.recipes.importance import importance
@@ -37,11 +37,11 @@ from tinybert.recipes.task_data import (
     preset_metric,
     rows_hash,
     rows_identity,
+    scored_rows,
     splits_for,
     task_of,
 )
-from tinybert.recipes.training import train_stage
-from tinybert.report.plots import plot_run
+from tinybert.recipes.training import finish_stage, train_stage
 from tinybert.settings.groups import actions
 from tinybert.settings.resolve import resolve_finetune
 
@@ -103,7 +103,7 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     if do.train and arguments.resume == "auto":
         sha256 = rows_hash(task, arguments, rows)
         inputs = {"model_weights": str(model["sha256"]), f"{rows}_rows": sha256}
-        inputs |= rows_identity(task, sha256, task.split(rows).key, loaded.tokenizer)
+        inputs |= scored_rows(stores) | rows_identity(task, sha256, task.split(rows).key, loaded.tokenizer)
     if do.train and arguments.resume == "auto" and finished_before(run, resolved, arguments.resume_changed, inputs):
         say(f"fine-tuning is finished: {output}")
     elif do.train:
@@ -139,16 +139,11 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
             start=start,
             resume=arguments.resume,
             identity=identity,
+            scored=scored_rows(stores),
         )
         if run.writes:
             save_model(output / "final", loaded.model, loaded.family, loaded.tokenizer, task.labels)
-            run.write_results({"best_step": best.step, "best": best.scores, "final": run.record()["finetune"]["last"]})
-            record_end(run)
-            plot_run(output)
-            print(
-                f"best {task.metric} {best.scores[task.metric]:.4f} at step {best.step}: {output / f'best_model_{best.step}'}",
-                flush=True,
-            )
+            finish_stage(run, best, task.metric, output / f"best_model_{best.step}", "best")
         wait_for_all()
         if do.predict:
             loaded = load_classifier(str(output), labels=task.labels, needs_head=True)

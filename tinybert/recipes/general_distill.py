@@ -20,7 +20,7 @@ from tinybert.models.loading import LoadedModel, load_encoder
 from tinybert.models.saving import save_model
 from tinybert.models.students import check_fit, fresh_like, fresh_student, parse_init, student_from_teacher
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
-from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start, say
+from tinybert.recipes.announce import announce, check_type, describe_model, record_start, say
 from tinybert.recipes.continuing import finished_before
 from tinybert.recipes.evaluate import held_out_loss
 from tinybert.recipes.general_data import GeneralData
@@ -28,8 +28,7 @@ from tinybert.recipes.identity import student_words
 from tinybert.recipes.inputs import refuse_lost_inputs
 from tinybert.recipes.space import refuse_full_disk
 from tinybert.recipes.stage_objective import compares_scores, general_objective
-from tinybert.recipes.training import train_stage
-from tinybert.report.plots import plot_run
+from tinybert.recipes.training import finish_stage, train_stage
 from tinybert.settings.resolve import resolve_general
 
 STAGE = "general"
@@ -117,13 +116,11 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
         start=start,
         resume=arguments.resume,
         identity=identity,
+        scored={"data": data.identity},
     )
     if run.writes:
         save(output / FOLDERS[1])
-        run.write_results({"best_step": best.step, "best": best.scores, "final": run.record()[STAGE]["last"]})
-        record_end(run)
-        plot_run(run.path)
-        print(f"general: best held_out_loss {best.scores['held_out_loss']:.4f} at step {best.step}: {output / FOLDERS[0]}", flush=True)
+        finish_stage(run, best, "held_out_loss", output / FOLDERS[0], "general: best")
 
 
 def _make_student(arguments, spelled: dict[str, str], teacher: LoadedModel) -> LoadedModel:

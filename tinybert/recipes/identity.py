@@ -42,4 +42,5 @@ def inputs_of_task(arguments, settings, task, teacher: RunTeacher | None, studen
         known = teacher.known
         found |= {"teacher": teacher.function, **order_taught(teacher.own_labels, task)}
         hashes["teacher"] = weights_hash(known.report.source if isinstance(known, LoadedModel) else str(known.weights))
-    return {f"{split}_rows": rows, **found, **models_identity(student, hashes)}
+    scored = {f"{name}_rows": rows_hash(task, arguments, name) for name in task.eval_splits}
+    return {f"{split}_rows": rows, **scored, **found, **models_identity(student, hashes)}

@@ -12,7 +12,7 @@ from tinybert import runtime, storage
 from tinybert.data.own import OwnFiles, joined_labels, own_task, with_metric, with_own_test
 from tinybert.data.places import locate
 from tinybert.data.readers import split_path
-from tinybert.data.store import TokenStore
+from tinybert.data.store import Rows, TokenStore
 from tinybert.data.tasks import Task, get_task, is_task
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
@@ -117,6 +117,11 @@ class TaskData:
     def identity(self, train: TokenStore) -> dict[str, str]:
         """What a resumed run must share: the training rows, how they are read, and the tokens."""
         return rows_identity(self.task, train.meta["source_sha256"], train.meta["columns"], self.tokenizer)
+
+
+def scored_rows(stores: dict[str, Rows]) -> dict[str, str]:
+    """What a resumed run must share of the rows that it is scored on: their hashes, named as the data of run.json is."""
+    return {f"{split}_rows": store.meta["source_sha256"] for split, store in stores.items()}
 
 
 def rows_identity(task: Task, sha256: str, columns: list, tokenizer: WordPiece) -> dict[str, str]:

@@ -28,7 +28,7 @@ from tinybert.models.students import check_fit
 from tinybert.models.trace import Needs
 from tinybert.objectives.layer_weights import check_solver
 from tinybert.objectives.trained_layer import TrainedLayer
-from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start, say
+from tinybert.recipes.announce import announce, check_type, describe_model, record_start, say
 from tinybert.recipes.continuing import finished_before, noted, resumed_stage
 from tinybert.recipes.evaluate import held_out_loss, prediction_files, score, tell_scores, write_predictions
 from tinybert.recipes.identity import inputs_of_task, models_identity, order_taught
@@ -42,13 +42,13 @@ from tinybert.recipes.task_data import (
     announce_outputs,
     check_predictable,
     preset_metric,
+    scored_rows,
     splits_for,
     task_of,
 )
 from tinybert.recipes.teacher_check import described, examine, judge
 from tinybert.recipes.teacher_source import LiveTeacher, RunTeacher, StoredTeacher, stores
-from tinybert.recipes.training import train_stage
-from tinybert.report.plots import plot_run
+from tinybert.recipes.training import finish_stage, train_stage
 from tinybert.report.transport_plots import plot_transport
 from tinybert.settings.groups import actions
 from tinybert.settings.resolve import resolve
@@ -256,6 +256,7 @@ class _Stage:
                 return held_out_loss(layer, traced[1], kept[task.eval_splits[0]], settings.eval_batch_size)
             return score(student.model, data, kept, settings.eval_batch_size)
 
+        better = ("held_out_loss", "min") if intermediate else (task.metric, "max")
         assumed = {name: identity[name] for name in ("student", "teacher") if name in identity}
         best = train_stage(
             self.arguments,
@@ -265,12 +266,13 @@ class _Stage:
             traced[0] if traced else None,
             train,
             evaluate=evaluate,
-            better=("held_out_loss", "min") if intermediate else (task.metric, "max"),
+            better=better,
             save_best=lambda step: save(best_folder),
             start=start,
             resume=self.resume,
             learned=self.learned,
             pruning=(lambda total: self._pruning(layer, traced, settings, total)) if settings.prune_schedule else None,
+            scored=scored_rows(kept),
             identity=identity | ({"teacher_traces": "stored"} if traced and stores(self.arguments, run.stage) else {}),
             assumed=assumed | (order_taught(self.teacher.known.labels, task) if self.teacher else {}),
         )
@@ -278,13 +280,9 @@ class _Stage:
             save(final_folder)
             if settings.prune_schedule:
                 run.update_record(pruned={"shape": shape_words(student.config), "parameters": student.parameters()})
-            run.write_results({"best_step": best.step, "best": best.scores, "final": run.record()[run.stage]["last"]})
-            record_end(run)
-            plot_run(run.path)
             if self.learned is not None:
                 plot_transport(run.path, run.stage)
-            name = "held_out_loss" if intermediate else task.metric
-            print(f"{run.stage}: best {name} {best.scores[name]:.4f} at step {best.step}: {best_folder}", flush=True)
+            finish_stage(run, best, better[0], best_folder, f"{run.stage}: best")
 
 
 def _score_only(arguments, given: set[str], do) -> None:

@@ -21,9 +21,11 @@ from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.schedules import schedule
 from tinybert.models.trace import Inputs
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
-from tinybert.recipes.continuing import FREE
+from tinybert.recipes.announce import record_end, say
+from tinybert.recipes.continuing import FREE, inputs_of
 from tinybert.recipes.pruning_on_the_way import PruningOnTheWay
 from tinybert.recipes.stage_objective import Learned
+from tinybert.report.plots import plot_run
 
 
 def train_stage(
@@ -38,6 +40,7 @@ def train_stage(
     better: tuple[str, str],
     save_best: Callable[[int], Path],
     identity: dict[str, str],
+    scored: dict[str, str],
     start: Callable[[], None],
     resume: str | None,
     assumed: dict[str, str] | None = None,
@@ -46,10 +49,11 @@ def train_stage(
 ) -> Best:
     """Train `layer` on a store, or on one of several in each epoch, as the settings say, and return the best evaluation.
 
-    identity: hashes of data, tokenizer and models, which a resumed run must share. start: called once everything has been checked, before
-    anything is written. resume: `auto`, the path of a checkpoint, or None for a fresh start. assumed: what a checkpoint of an older version
-    that lacks these entries of the identity is taken to have had. learned: state that is told of every update, joins the checkpoints and
-    gives the log its arrays. pruning: from the number of updates to a schedule of pruning.
+    identity: hashes of data, tokenizer and models, which a resumed run must share. scored: the same of the rows that are scored; where they
+    are others, no earlier score is the best, and a checkpoint that lacks them had those of the record. start: called once everything has
+    been checked, before anything is written. resume: `auto`, the path of a checkpoint, or None for a fresh start. assumed: what a
+    checkpoint of an older version that lacks these entries of the identity is taken to have had. learned: state that is told of every
+    update, joins the checkpoints and gives the log its arrays. pruning: from the number of updates to a schedule of pruning.
     """
     stores = [stores] if isinstance(stores, TokenStore) else stores
     batches = EpochBatches(
@@ -63,24 +67,11 @@ def train_stage(
         drop_last=settings.drop_last,
     )
     total = settings.max_steps if settings.max_steps > 0 else batches.steps_in(settings.num_train_epochs)
-    warmup = float(settings.warmup_steps or settings.warmup_proportion * total)
-    if warmup > total and run.writes:
-        print(f"warning: {total} steps end within the warm-up of {warmup:g}: the learning rate never reaches its peak", file=sys.stderr)
-    rate = schedule(settings.lr_schedule, settings.learning_rate, total, warmup)
+    rate = _learning_rate(settings, total, run)
 
     first = Inputs.of(batches.step(0, 0)[0])
     unreached = layer.freeze_unreached(first, teacher(first) if teacher else None)
     precision = Precision(arguments.amp or "O0", arguments.amp_dtype, paddle.get_device())
-
-    def new_optimizer() -> paddle.optimizer.Optimizer:
-        return create_optimizer(
-            layer,
-            settings.optimizer,
-            weight_decay=settings.weight_decay,
-            epsilon=settings.adam_epsilon,
-            max_grad_norm=settings.max_grad_norm,
-            grad_clip=settings.grad_clip or "global",
-        )
 
     schedule_of_pruning = pruning(total) if pruning else None
 
@@ -88,30 +79,22 @@ def train_stage(
         if schedule_of_pruning is None or not schedule_of_pruning.changed(step):
             return None
         layer.freeze_unreached(first, teacher(first) if teacher else None)
-        return new_optimizer()
+        return _optimizer(layer, settings)
 
-    _, optimizer = precision.prepare(layer, new_optimizer())
+    _, optimizer = precision.prepare(layer, _optimizer(layer, settings))
     parallel = paddle.DataParallel(layer) if runtime.world_size() > 1 else None
 
     def forward(batch: Batch) -> dict[str, paddle.Tensor]:
         inputs = Inputs.of(batch)
         return (parallel or layer)(inputs, teacher(inputs) if teacher else None)
 
-    loop_settings = LoopSettings(
-        total_steps=total,
-        seed=settings.seed,
-        logging_steps=settings.logging_steps,
-        evaluate_every=settings.save_steps,
-        checkpoint_steps=arguments.checkpoint_steps,
-        checkpoint_minutes=arguments.checkpoint_minutes,
-        keep_checkpoints=arguments.keep_checkpoints,
-    )
-    values: dict = {"amp": arguments.amp, "amp_dtype": arguments.amp_dtype if arguments.amp else None}
-    values |= {name: value for name, value in settings.as_dict().items() if name not in FREE}
-    fingerprint = {**values, **identity, "processes": runtime.world_size(), "total_steps": total}
+    fingerprint = {**_values(arguments, settings), **identity, **scored, "processes": runtime.world_size(), "total_steps": total}
     found: Path | None = checkpoint.find(run.checkpoints, resume) if resume else None
+    changed: set[str] = set()
     if found:
-        checkpoint.check(found, fingerprint, arguments.resume_changed, assumed)
+        recorded = inputs_of(run.record().get(run.stage, {}))
+        assumed = {**(assumed or {}), **{name: recorded.get(name, value) for name, value in scored.items()}}
+        changed = checkpoint.check(found, fingerprint, arguments.resume_changed, assumed)
     start()
     run.update_record(
         objective=layer.objective.describe(),
@@ -123,16 +106,8 @@ def train_stage(
         threads=runtime.threads(),
         precision=f"{precision.level} {precision.dtype}" if precision.enabled else "float32",
     )
-    if run.writes:
-        if not any(map(rate, range(min(total, 2)))):
-            print(
-                f"warning: the learning rate is 0 in all of {total} steps, as the first step of a warm-up has it: nothing is learnt\n"
-                "give --warmup_proportion 0, or more steps",
-                file=sys.stderr,
-            )
-        rows = " and ".join(f"{len(store):,}" for store in stores)
-        steps = batches.steps_in(1)
-        print(f"{run.stage}: {layer.objective.describe()}; {total} steps of {steps} an epoch, {rows} rows", flush=True)
+    rows = " and ".join(f"{len(store):,}" for store in stores)
+    say(f"{run.stage}: {layer.objective.describe()}; {total} steps of {batches.steps_in(1)} an epoch, {rows} rows")
     if resume and found is None:
         run.clear_logs()
     callbacks = Callbacks(forward, evaluate, better, save_best, parallel.no_sync if parallel else contextlib.nullcontext)
@@ -142,7 +117,64 @@ def train_stage(
     if schedule_of_pruning is not None:
         callbacks.before_update, callbacks.reshaped = schedule_of_pruning.before_update, reshaped
         participants[schedule_of_pruning.name] = schedule_of_pruning
-    loop = Loop(loop_settings, layer, optimizer, rate, batches, callbacks, run, fingerprint, precision, participants)
-    best = loop.run(found)
+    loop = Loop(
+        _loop_settings(arguments, settings, total), layer, optimizer, rate, batches, callbacks, run, fingerprint, precision, participants
+    )
+    best = loop.run(found, other_scores=not changed.isdisjoint(scored))
     run.update_record(seconds=round(loop.seconds, 1), best={"step": best.step, **best.scores}, last=loop.last_scores)
     return best
+
+
+def finish_stage(run: RunFolder, best: Best, metric: str, folder: Path, headline: str) -> None:
+    """Write the scores of a trained stage, close its record, draw its curves, and say in which folder its best model is."""
+    run.write_results({"best_step": best.step, "best": best.scores, "final": run.record()[run.stage]["last"]})
+    record_end(run)
+    plot_run(run.path)
+    say(f"{headline} {metric} {best.scores[metric]:.4f} at step {best.step}: {folder}")
+
+
+# === What the settings say ===
+
+
+def _learning_rate(settings, total: int, run: RunFolder) -> Callable[[int], float]:
+    """The learning rate by step; says where it never rises, or never to its peak."""
+    warmup = float(settings.warmup_steps or settings.warmup_proportion * total)
+    if warmup > total and run.writes:
+        print(f"warning: {total} steps end within the warm-up of {warmup:g}: the learning rate never reaches its peak", file=sys.stderr)
+    rate = schedule(settings.lr_schedule, settings.learning_rate, total, warmup)
+    if run.writes and not any(map(rate, range(min(total, 2)))):
+        print(
+            f"warning: the learning rate is 0 in all of {total} steps, as the first step of a warm-up has it: nothing is learnt\n"
+            "give --warmup_proportion 0, or more steps",
+            file=sys.stderr,
+        )
+    return rate
+
+
+def _optimizer(layer: TrainedLayer, settings) -> paddle.optimizer.Optimizer:
+    return create_optimizer(
+        layer,
+        settings.optimizer,
+        weight_decay=settings.weight_decay,
+        epsilon=settings.adam_epsilon,
+        max_grad_norm=settings.max_grad_norm,
+        grad_clip=settings.grad_clip or "global",
+    )
+
+
+def _loop_settings(arguments, settings, total: int) -> LoopSettings:
+    return LoopSettings(
+        total_steps=total,
+        seed=settings.seed,
+        logging_steps=settings.logging_steps,
+        evaluate_every=settings.save_steps,
+        checkpoint_steps=arguments.checkpoint_steps,
+        checkpoint_minutes=arguments.checkpoint_minutes,
+        keep_checkpoints=arguments.keep_checkpoints,
+    )
+
+
+def _values(arguments, settings) -> dict[str, object]:
+    """The values that a resumed run must share."""
+    precision = {"amp": arguments.amp, "amp_dtype": arguments.amp_dtype if arguments.amp else None}
+    return precision | {name: value for name, value in settings.as_dict().items() if name not in FREE}

@@ -1,0 +1,90 @@
+"""Which checkpoint a run goes on from, and what becomes of the others and of the best model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from tests.recipes.resume.cutting import Cut, assert_equal, cut_after, everything, run
+from tinybert.engine import checkpoint
+from tinybert.engine.loop import Loop
+from tinybert.errors import UserError
+
+SCORES = {2: 0.5, 4: 0.6}  # step 4 lies behind the checkpoint that is resumed from, step 2 before it
+
+
+@pytest.mark.parametrize("kind", ["finetune", "prediction"])
+def test_the_best_step_is_one_whose_model_is_not_on_disk(world, tmp_path, monkeypatch, capsys, kind):
+    output, recipe = tmp_path / "run", "finetune" if kind == "finetune" else "task_distill"
+    steps: list[int] = []
+    original = Loop._evaluate
+    monkeypatch.setattr(Loop, "_evaluate", lambda self, progress: (steps.append(self.step), original(self, progress))[1])
+    monkeypatch.setattr(f"tinybert.recipes.{recipe}.score", lambda *words: {"accuracy": SCORES.get(steps[-1], 0.1)})
+    with monkeypatch.context() as patch:
+        cut_after(patch, kind, 5)
+        with pytest.raises(Cut):
+            run(world, output, kind, max_steps=8, save_steps=2, checkpoint_steps=3)
+    run(world, output, kind, max_steps=8, save_steps=7, checkpoint_steps=3, resume="auto")
+    assert steps == [2, 4, 7, 8]
+    results = json.loads((output / "eval_results.json").read_text())[kind]
+    assert (results["best_step"], results["best"]["accuracy"]) == (7, 0.1)
+    assert "the model of step 2, the best, was replaced" in capsys.readouterr().out
+    best = next(output.glob("best_model*"))
+    assert best.name == ("best_model_7" if kind == "finetune" else "best_model") and len(list(output.glob("best_model*"))) == 1
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["its own", "a copy"])
+def test_going_on_from_an_older_checkpoint_loses_the_state_or_goes_on_with_the_course_that_was_left(
+    world, tmp_path, monkeypatch, elsewhere
+):
+    output = tmp_path / "run"
+    folder = output / "checkpoints" / "finetune"
+    run(world, output, "finetune", max_steps=12, keep_checkpoints=9)
+    older = folder / "step_00000004"
+    if elsewhere:
+        older = shutil.copytree(older, tmp_path / "copy")
+    again = {"max_steps": 12, "learning_rate": 1e-4, "keep_checkpoints": 1, "resume_changed": True}
+    for step, newest in ((5, 4), (7, 6)):  # cut before the first checkpoint of the new course, and behind it
+        with monkeypatch.context() as patch:
+            cut_after(patch, "finetune", step)
+            with pytest.raises(Cut):
+                run(world, output, "finetune", resume=str(older), **again)
+        assert checkpoint.newest(folder).name == f"step_{newest:08d}"
+    assert [path.name for path in folder.iterdir()] == ["step_00000006"]
+    run(world, output, "finetune", resume="auto", **again)
+    log = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    steps = [line["step"] for line in log if "loss" in line]
+    assert steps == sorted(set(steps)) and steps[-1] == 12
+    assert log[-2]["lr"] < 1e-4
+
+
+def test_a_path_is_taken_for_a_checkpoint_of_every_stage(world, tmp_path, monkeypatch):
+    output, more = tmp_path / "run", {"max_steps": 6}
+    with monkeypatch.context() as patch:
+        cut_after(patch, "prediction", 5)
+        with pytest.raises(Cut):
+            run(world, output, "both", **more)
+    first, second = (output / "checkpoints" / stage / "step_00000004" for stage in ("intermediate", "prediction"))
+    with pytest.raises(UserError, match="is a checkpoint of the intermediate stage, this run has prediction"):
+        run(world, output, "prediction", resume=str(first), resume_changed=True, **more)
+    with pytest.raises(UserError, match="is a checkpoint of the prediction stage, but the intermediate stage in .* is not finished"):
+        run(world, tmp_path / "other", "both", resume=str(second), resume_changed=True, **more)
+    log = (output / "log.jsonl").read_text().splitlines()
+    run(world, output, "both", resume=str(second), **more)  # the first stage is finished, the second goes on
+    now = (output / "log.jsonl").read_text().splitlines()
+    assert now[: len(log) - 1] == log[:-1]
+    run(world, tmp_path / "whole", "both", **more)
+    whole = everything(tmp_path / "whole", "prediction")
+    assert_equal(whole, everything(output, "prediction"))
+    run(world, output, "both", resume=str(first), **more)  # the first goes on, the second starts afresh
+    assert_equal(whole, everything(output, "prediction"))
+    assert len({path.name for path in (output / "checkpoints" / "prediction").iterdir()}) == 3
+
+
+def test_a_checkpoint_of_another_stage_is_trained_on(world, tmp_path):
+    output = tmp_path / "run"
+    run(world, output, "prediction", max_steps=2)
+    with pytest.raises(UserError, match="is one of the prediction stage, expected one of the finetune stage"):
+        run(world, tmp_path / "other", "finetune", resume=str(output / "checkpoints" / "prediction"), resume_changed=True)

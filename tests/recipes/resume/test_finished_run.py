@@ -1,0 +1,121 @@
+"""A run that is finished is not trained again, and never taken for another one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests import tiny
+from tests.recipes.resume.cutting import run
+from tinybert.engine import checkpoint
+from tinybert.errors import UserError
+
+
+def test_a_finished_stage_is_trained_again_by_resume(world, tmp_path, capsys):
+    run(world, tmp_path / "run", "both", max_steps=3)
+    before = (tmp_path / "run" / "log.jsonl").read_bytes()
+    run(world, tmp_path / "run", "both", max_steps=3, resume="auto")
+    assert (tmp_path / "run" / "log.jsonl").read_bytes() == before
+    assert "the prediction stage is finished" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("stage", ["finetune", "both"])
+def test_a_finished_run_takes_other_rows_or_another_model_for_its_own(world, tmp_path, stage):
+    run(world, tmp_path / "run", stage, max_steps=2)
+    for split in ("train", "dev"):
+        rows = (world["data"] / f"{split}.tsv").read_text()
+        (world["data"] / f"{split}.tsv").write_text(rows + "word1 word2\t0\n")
+        try:
+            with pytest.raises(UserError, match=f"is finished, with other settings or inputs:\n  {split}_rows: was"):
+                run(world, tmp_path / "run", stage, max_steps=2, resume="auto")
+        finally:
+            (world["data"] / f"{split}.tsv").write_text(rows)
+    other = {**world, "teacher": tmp_path / "other"}
+    tiny.model_folder(tmp_path / "other", labels=("0", "1"), num_hidden_layers=4, seed=11)
+    with pytest.raises(UserError, match="(model|teacher)_weights: was"):
+        run(other, tmp_path / "run", stage, max_steps=2, resume="auto")
+
+
+def _with_swapped_words(folder: Path) -> None:
+    """Give two word pieces of a model each other's place; the weights stay."""
+    words = (folder / "vocab.txt").read_text().split("\n")
+    words[7], words[8] = words[8], words[7]
+    (folder / "vocab.txt").write_text("\n".join(words))
+
+
+OWN = {"task_name": "own", "text_a_column": "sentence", "label_column": "label"}
+
+
+OTHER_INPUTS = {
+    "another width": ("both", {}, {"student_hidden": 16}, "student: was 'tinybert 2 x 12, 2 heads"),
+    "other layers of the teacher": (
+        "prediction",
+        {"student_init": "teacher:1,2"},
+        {"student_init": "teacher:3,4"},
+        "student: was .*layers 1, 2 of",
+    ),
+    "another folder": ("both", {"student_model_name_or_path": "a"}, {"student_model_name_or_path": "b"}, "student_weights: was"),
+    "other labels": ("both", {**OWN, "labels": "0,1"}, {"labels": "1,0"}, "labels: was '0, 1', is '1, 0'"),
+    "another column": ("finetune", OWN, {"label_column": "1"}, "columns: was"),
+    "other word pieces": ("both", {}, {}, "tokenizer: was"),
+    "other word pieces of a model": ("finetune", {}, {}, "tokenizer: was"),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_INPUTS)
+def test_a_finished_run_takes_another_student_or_other_words_or_labels_for_its_own(world, tmp_path, monkeypatch, capsys, case):
+    kind, more, changed, message = OTHER_INPUTS[case]
+    monkeypatch.chdir(tmp_path)
+    world = {**world, "teacher": Path(shutil.copytree(world["teacher"], tmp_path / "teacher"))}
+    for name, seed in (("a", 1), ("b", 2)):
+        tiny.model_folder(tmp_path / name, "tinybert", ("0", "1"), seed, num_hidden_layers=2)
+    if "task_name" in more:
+        more = {**more, **{f"{split}_file": world["data"] / f"{split}.tsv" for split in ("train", "dev")}, "data_dir": None}
+    if "student_init" in more or "student_model_name_or_path" in more:
+        more = {**more, **dict.fromkeys(("student_layers", "student_hidden", "student_heads"))}
+    more = {"max_steps": 2, **more}
+    run(world, tmp_path / "run", kind, **more)
+    run(world, tmp_path / "run", kind, resume="auto", **more)
+    assert "is finished" in capsys.readouterr().out
+    if "word pieces" in case:
+        _with_swapped_words(world["teacher"])
+    with pytest.raises(UserError, match=rf"is finished, with other settings or inputs:\n(.*\n)*  {message}"):
+        run(world, tmp_path / "run", kind, resume="auto", **{**more, **changed})
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    for entry in record.values():
+        del entry["identity"]  # as older versions left it
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    if "word pieces" in case:
+        _with_swapped_words(world["teacher"])
+    run(world, tmp_path / "run", kind, resume="auto", **more)
+    assert "is finished" in capsys.readouterr().out
+
+
+def test_a_finished_run_cannot_be_made_longer(world, tmp_path, capsys):
+    output = tmp_path / "run"
+    run(world, output, "finetune", max_steps=3)
+    with pytest.raises(UserError, match=r"is finished, with other settings or inputs:\n  max_steps: was 3, is 5\n.*--resume_changed"):
+        run(world, output, "finetune", max_steps=5, resume="auto")
+    run(world, output, "finetune", max_steps=5, resume="auto", resume_changed=True)
+    assert "at step 3" in capsys.readouterr().out
+    assert checkpoint.newest(output / "checkpoints" / "finetune").name == "step_00000005"
+
+
+def test_a_student_named_by_the_output_folder_starts_from_the_model_that_it_is_to_become(world, tmp_path, capsys):
+    output = tmp_path / "run"
+    run(world, output, "intermediate", max_steps=3)
+    named = {"student_model_name_or_path": str(output), **dict.fromkeys(("student_layers", "student_hidden", "student_heads"))}
+    for more in ({}, {"overwrite_output_dir": True}):
+        run(world, output, "prediction", max_steps=2, **named, **more)
+        record = json.loads((output / "run.json").read_text())["prediction"]
+        assert Path(record["models"]["student"]["source"]).parent.name == "best_inter_model"
+    run(world, output, "prediction", max_steps=2, resume="auto", **named)
+    assert "the prediction stage is finished" in capsys.readouterr().out
+    with pytest.raises(UserError, match="final are this run's own"):
+        run(world, output, "both", max_steps=2, overwrite_output_dir=True, **named)
+    named["student_model_name_or_path"] = str(output / "best_inter_model")
+    with pytest.raises(UserError, match="best_inter_model lies in .*, where this run puts its own results"):
+        run(world, output, "both", max_steps=2, overwrite_output_dir=True, **named)
