@@ -228,6 +228,13 @@ def test_lines_of_several_sentences_are_more_than_a_row_each(world, tmp_path):
     assert sum(part["rows"] for part in record(output, "general")["data"].values()) == 60
 
 
+def test_a_small_text_waits_for_processes_to_start(world, tmp_path, monkeypatch):
+    monkeypatch.setattr("tinybert.corpus.workers.ProcessPoolExecutor", None)
+    monkeypatch.setattr("tinybert.runtime.available_cores", lambda: 8)
+    write_text(tmp_path / "text", sentences=2)
+    run(world, tmp_path / "run", pregenerated_data=None, input_dir=tmp_path / "text", max_seq_length=LENGTH, max_steps=1)
+
+
 def test_a_run_writes_into_the_text_that_it_reads(world, tmp_path):
     write_text(tmp_path / "text")
     source = {"pregenerated_data": None, "input_dir": tmp_path / "text", "max_seq_length": LENGTH}

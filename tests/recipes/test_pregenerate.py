@@ -139,6 +139,21 @@ def test_damaged_json_lines_are_finished_or_a_killed_finish_leaves_its_tools(cor
     assert contents(tmp_path / "rows") == whole
 
 
+def test_an_epoch_of_our_own_json_lines_is_missing_and_nobody_says_so(corpus, tmp_path):
+    assert main(line(corpus, tmp_path / "out", "--format", "json")) == 0
+    (tmp_path / "out/epoch_1.json").unlink()
+    with pytest.raises(UserError, match=r"lacks epoch_1\.json"):
+        open_pregenerated(tmp_path / "out", WordPiece.from_folder(tmp_path))
+
+
+@pytest.mark.parametrize(("more", "warned"), [((), True), (("--sequences", "lines"), True), (("--sequences", "packed"), False)])
+def test_text_without_sentence_ends_is_lost_in_silence(corpus, tmp_path, capsys, more, warned):
+    words = corpus.read_text().replace(".", "").split()
+    corpus.write_text("\n\n".join(" ".join(words[begin : begin + 300]) for begin in range(0, 1500, 300)))
+    assert main(line(corpus, tmp_path / "out", *more)) == 0
+    assert ("what is longer than a row is cut" in capsys.readouterr().err) == warned
+
+
 def test_published_files_behind_a_gap_are_left_out(corpus, tmp_path):
     assert main(line(corpus, tmp_path / "rows", "--format", "json", "--epochs_to_generate", "3")) == 0
     (tmp_path / "rows" / RECORD).unlink()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import gzip
 import hashlib
 import itertools
+import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -33,14 +35,27 @@ class Chunk:
 
 
 def refuse_output_inside(path: str | Path, output: Path, option: str) -> None:
-    """Refuse to write into the folder whose text is read: the next run would read it too.
+    """Refuse to write where text is read, into its folder or where its pattern reaches: the next run would read it too.
 
     Raises:
         UserError: the output lies there.
     """
-    folder = Path(path).expanduser()
-    if folder.is_dir() and output.expanduser().resolve().is_relative_to(folder.resolve()):
+    source, target = Path(path).expanduser(), output.expanduser()
+    if source.is_dir() and target.resolve().is_relative_to(source.resolve()):
         raise UserError(f"--output_dir {output} lies in {option} {path}, all of whose files are read as text.\nName a folder elsewhere.")
+    if glob.has_magic(str(source)) and not source.is_file():
+        pattern, folder = (Path(os.path.abspath(each)).parts for each in (source, target))
+        if _reaches(pattern, folder):
+            raise UserError(f"{option} {path} may fit files in --output_dir {output} too.\nName an output folder elsewhere.")
+
+
+def _reaches(pattern: tuple[str, ...], folder: tuple[str, ...]) -> bool:
+    """Whether a pattern, part by part, can fit something below a folder."""
+    if not pattern or not folder:
+        return bool(pattern)
+    if pattern[0] == "**":
+        return _reaches(pattern[1:], folder) or _reaches(pattern, folder[1:])
+    return fnmatch.fnmatchcase(folder[0], pattern[0]) and _reaches(pattern[1:], folder[1:])
 
 
 class TextCorpus:
@@ -70,6 +85,10 @@ class TextCorpus:
     def sha256(self) -> str:
         """sha256 over the contents of all files, in order."""
         return hashlib.sha256(" ".join(map(storage.sha256_of, self.files)).encode()).hexdigest()
+
+    def processes(self, most: int) -> int:
+        """How many processes are worth their start, at most so many: it takes a while, so a small text has one."""
+        return min(most, 1 + self.bytes // (2 * CHUNK_CHARACTERS))
 
     def check_documents(self) -> None:
         """Refuse a corpus of one document.

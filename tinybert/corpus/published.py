@@ -24,6 +24,7 @@ from tinybert.errors import UserError
 
 FORMAT = 1
 CHUNK_ROWS = 2048
+LONGEST = 1 << 16  # word pieces of a row; no encoder has so many positions
 
 
 def epoch_files(folder: Path) -> list[Path]:
@@ -50,7 +51,7 @@ def read_metrics(epoch: Path) -> tuple[int, int]:
     """Rows and longest length that the metrics file of an epoch names.
 
     Raises:
-        UserError: there is none, or it lacks one of them.
+        UserError: there is none, it lacks one of them, or names what cannot be.
     """
     path = metrics_path(epoch)
     try:
@@ -62,6 +63,8 @@ def read_metrics(epoch: Path) -> tuple[int, int]:
         ) from None
     if not all(isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in (rows, longest)):
         raise UserError(f"{path}: num_training_examples is {rows!r} and max_seq_len {longest!r}; two whole numbers above 0 were expected")
+    if longest > LONGEST:
+        raise UserError(f"{path}: max_seq_len is {longest}; at most {LONGEST} was expected. What did pregenerate run with?")
     return rows, longest
 
 
@@ -110,7 +113,7 @@ def _row(epoch: Path, number: int, line: str, index_of: dict[str, int], longest:
         tokens, segments = row["tokens"], row["segment_ids"]
         first = segments.index(1) if 1 in segments else len(segments)
         whole = len(tokens) == len(segments) > 0 and segments == [0] * first + [1] * (len(segments) - first)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{where}: found no row ({error!r}), expected an object with tokens and segment_ids. Was the file cut short?"
         ) from None

@@ -90,6 +90,9 @@ def open_pregenerated(folder: str | Path, tokenizer: WordPiece | None = None) ->
             raise UserError(f"{folder} is not finished: {AGAIN}.")
         if record["settings"]["format"] == "shards":
             return _open_shards(folder, record)
+        lacking = [name for name in record["files"] if not (folder / name).is_file()]
+        if lacking:
+            raise UserError(f"{folder} lacks {', '.join(lacking)}: {AGAIN}.")
     files = epoch_files(folder) if folder.is_dir() else []
     if not files:
         found = "is no folder" if not folder.is_dir() else "holds neither " + f"{RECORD} nor epoch_0.json"
@@ -116,9 +119,28 @@ def read_record(folder: Path) -> dict:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         if record["format"] != FORMAT:
             raise UserError(f"{folder / RECORD} has format {record['format']}, this version reads {FORMAT}. Update, or pregenerate again.")
+        _check_record(record)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / RECORD} is damaged ({error}): {AGAIN}, with --overwrite_output_dir.") from error
     return record
+
+
+def _check_record(record: dict) -> None:
+    """Whether everything is there that is read later.
+
+    Raises:
+        KeyError, TypeError, ValueError: says what is not.
+    """
+    as_json = record["settings"]["format"] == "json"
+    kinds = {"source_sha256": str, "vocabulary_sha256": str, "tokenizer": str, "max_seq_len": int}
+    if record["finished"]:
+        kinds |= {"shards": list, "files": dict}
+    wrong = [name for name, kind in kinds.items() if not isinstance(record[name], kind)]
+    if wrong:
+        raise ValueError(f"{wrong[0]} is {record[wrong[0]]!r}")
+    epochs = record["shards"] if record["finished"] else [{"": ""}]
+    if not epochs or not all(isinstance(epoch, dict) and (epoch or as_json) for epoch in epochs):
+        raise ValueError("an epoch without shards")
 
 
 def open_shard(folder: Path, max_seq_len: int, manifest_sha256: str | None = None) -> TokenStore:

@@ -42,10 +42,11 @@ class GeneralData:
         if arguments.input_dir is not None:
             refuse_output_inside(arguments.input_dir, Path(arguments.output_dir), "--input_dir")
             text = TextCorpus(arguments.input_dir)
-            processes = max(1, runtime.available_cores() // runtime.local_processes())
+            cores = max(1, runtime.available_cores() // runtime.local_processes())
 
             def read(settings) -> list[Rows]:
                 corpus = TextCorpus(arguments.input_dir, split=False) if settings.sequences == "lines" else text
+                processes = corpus.processes(cores)
                 store = tokenised(corpus, tokenizer, settings.max_seq_length, sequences=settings.sequences, processes=processes)
                 if runtime.rank() == 0:
                     print(f"{corpus.path}: {len(store):,} sequences, {int(store.lengths.sum()):,} word pieces", flush=True)

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from tinybert import runtime, storage
-from tinybert.corpus.documents import CHUNK_CHARACTERS, TextCorpus, refuse_output_inside
+from tinybert.corpus.documents import TextCorpus, refuse_output_inside
 from tinybert.corpus.masking import Masking
 from tinybert.corpus.published import metrics_path
 from tinybert.corpus.sequences import Cut
@@ -39,9 +39,10 @@ from tinybert.models.hub import resolve
 from tinybert.models.limits import check_length, positions_in
 from tinybert.recipes.inputs import refuse_lost_inputs
 from tinybert.report.table import markdown_table
-from tinybert.settings.pregenerate import resolve_pregenerate
+from tinybert.settings.pregenerate import PregenerateSettings, resolve_pregenerate
 
 TOKENS = "tokens"  # the tokenised corpus, below the output folder
+LEAST_KEPT = 0.75  # of the corpus' word pieces, or there is a warning
 _OURS = re.compile(rf"{re.escape(RECORD)}|{TOKENS}|\.?epoch_\d+(\.json|_metrics\.json)?(\.unfinished)?|\..*\.tmp-.*")
 
 
@@ -79,8 +80,7 @@ def pregenerate(arguments, given: set[str], spelled: dict[str, str]) -> None:
     cut = Cut(settings.sequences, settings.max_seq_len, settings.short_seq_prob or 0.0, random_next)
     maker = ShardMaker(output, output / TOKENS, tokenizer, cut, masking, settings.seed, settings.format == "json")
     tokenise = Tokenise(tokenizer, corpus.split)
-    # a process takes a while to start, so a small text has one
-    processes = min(arguments.num_workers or runtime.available_cores(), 1 + corpus.bytes // (2 * CHUNK_CHARACTERS))
+    processes = corpus.processes(arguments.num_workers or runtime.available_cores())
     begun = time.monotonic()
     output.mkdir(parents=True, exist_ok=True)
     run_lock.hold(output)
@@ -94,14 +94,18 @@ def pregenerate(arguments, given: set[str], spelled: dict[str, str]) -> None:
                 _leave_nothing(output)
                 raise
         tokens = CorpusTokens.map(output / TOKENS)
-        if len(tokens.documents) - 1 < (2 if random_next else 1):
+        documents, fewest = len(tokens.documents) - 1, 2 if random_next else 1
+        if documents < fewest:
             _leave_nothing(output)
-            raise UserError(f"{arguments.train_corpus} holds {len(tokens.documents) - 1} document(s) with word pieces: too few.")
+            raise UserError(
+                f"{arguments.train_corpus} holds {documents} document(s) with word pieces, {fewest} or more were expected.\n"
+                + ("Put a blank line between documents, or choose --sequences packed." if random_next else "Is it text of this vocabulary?")
+            )
         record = {
             "format": FORMAT, "finished": None, **identity, "vocabulary_sha256": tokenizer.vocabulary_sha256,
             "vocab_size": tokenizer.vocab_size, "max_seq_len": settings.max_seq_len,
             "corpus": {
-                "path": arguments.train_corpus, "files": len(corpus.files), "bytes": corpus.bytes, "documents": len(tokens.documents) - 1,
+                "path": arguments.train_corpus, "files": len(corpus.files), "bytes": corpus.bytes, "documents": documents,
                 "sentences": len(tokens.sentences) - 1, "tokens": len(tokens.ids), "split_sentences": corpus.split,
             },
             "versions": runtime.versions(),
@@ -111,7 +115,9 @@ def pregenerate(arguments, given: set[str], spelled: dict[str, str]) -> None:
         del tokens  # its pages count as this process's memory
         made, new = _make(maker, shards, workers, stop)
         _finish(output, record, shards, made, maker)
-    _report(output, _totals(shards, made), new, time.monotonic() - begun)
+    totals = _totals(shards, made)
+    _report(output, totals, new, time.monotonic() - begun)
+    _warn_of_lost_text(totals[0], record["corpus"]["tokens"], settings)
 
 
 def _tokenizer(arguments) -> WordPiece:
@@ -265,3 +271,15 @@ def _report(output: Path, totals: list[dict[str, int]], new: int, seconds: float
     print(markdown_table(["epoch", "sequences", "word pieces", "mean length", "random second part", "masked"], lines))
     print(f"written: {output}; {new:,} word pieces in {seconds:.1f} s, tokenising included: {new / seconds:,.0f} tokens/s")
     print(f"next: python general_distill.py --pregenerated_data {output} ...", flush=True)
+
+
+def _warn_of_lost_text(total: dict[str, int], corpus_tokens: int, settings: PregenerateSettings) -> None:
+    """Say so where sequences hold much less than the text: sentences, or lines, that are longer than a row lose their rest."""
+    special = 3 if settings.sequences == "pairs" else 2
+    share = (total["tokens"] - special * total["rows"]) / corpus_tokens
+    if share < LEAST_KEPT:
+        print(
+            f"warning: an epoch holds {100 * share:.0f} % as many word pieces as the text: what is longer than a row is cut\n"
+            "--sequences packed keeps all of it; --split_sentences True cuts lines where punctuation ends a sentence",
+            file=sys.stderr,
+        )

@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from tinybert.corpus import documents as module
-from tinybert.corpus.documents import TextCorpus
+from tinybert.corpus.documents import TextCorpus, refuse_output_inside
 from tinybert.corpus.sentences import are_paragraphs, split_sentences
 from tinybert.errors import UserError
 
@@ -69,6 +69,15 @@ def test_paths_that_lead_nowhere_are_refused(tmp_path):
     for path, message in ((tmp_path, "the folder holds no file"), (tmp_path / "no", "no such file"), (tmp_path / "*.txt", "no file fits")):
         with pytest.raises(UserError, match=message):
             TextCorpus(path)
+
+
+@pytest.mark.parametrize(("pattern", "inside"), [("**/*", True), ("*/*", True), ("**/*.txt", True), ("*.txt", False), ("other/**", False)])
+def test_a_pattern_reads_the_results_of_an_earlier_run(tmp_path, pattern, inside):
+    if not inside:
+        refuse_output_inside(str(tmp_path / pattern), tmp_path / "out", "--train_corpus")
+        return
+    with pytest.raises(UserError, match="may fit files in --output_dir"):
+        refuse_output_inside(str(tmp_path / pattern), tmp_path / "out", "--train_corpus")
 
 
 def test_one_document_is_refused_where_pairs_need_two(tmp_path):

@@ -48,6 +48,8 @@ def write_shards(folder, epochs=2, shards=3, rows=5, length=LENGTH):
         "vocab_size": len(WORDS),
         "source_sha256": "0" * 64,
         "settings": {"format": "shards"},
+        "tokenizer": WordPiece(list(WORDS)).fingerprint,
+        "files": {},
     }
     vocabulary = WordPiece(list(WORDS)).vocabulary_sha256
     storage.write_json(folder / RECORD, {**record, "vocabulary_sha256": vocabulary, "shards": listed})
@@ -159,6 +161,29 @@ def test_nothing_there_and_nothing_finished_are_told_apart(tmp_path):
     storage.write_json(tmp_path / RECORD, {**record, "finished": None})
     with pytest.raises(UserError, match="not finished"):
         open_pregenerated(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda record: [],
+        lambda record: {**record, "settings": None},
+        lambda record: {**record, "shards": []},
+        lambda record: {**record, "shards": [*record["shards"], {}]},
+        lambda record: {**record, "shards": ["epoch_0"]},
+        lambda record: {**record, "max_seq_len": "12"},
+        lambda record: {name: value for name, value in record.items() if name != "tokenizer"},
+    ],
+)
+def test_a_damaged_record_fails_somewhere_later(tmp_path, edit):
+    write_shards(tmp_path)
+    storage.write_json(tmp_path / RECORD, edit(json.loads((tmp_path / RECORD).read_text())))
+    with pytest.raises(UserError, match="damaged"):
+        open_pregenerated(tmp_path)
+
+
+def test_half_a_record_is_taken_for_one(tmp_path):
+    write_shards(tmp_path)
     (tmp_path / RECORD).write_text("{")
     with pytest.raises(UserError, match="damaged"):
         open_pregenerated(tmp_path)
@@ -182,6 +207,7 @@ def test_published_files_become_the_same_rows(tmp_path, word_pieces):
         ({"max_seq_len": 4}, "a row of 5 tokens, but epoch_0_metrics.json says max_seq_len 4"),
         ({"max_seq_len": "12"}, "whole numbers above 0"),
         ({"num_training_examples": None}, "whole numbers above 0"),
+        ({"max_seq_len": 10**12}, "at most 65536 was expected"),
     ],
 )
 def test_metrics_that_lie_are_refused(tmp_path, word_pieces, metrics, message):
@@ -198,6 +224,7 @@ def test_published_files_that_are_no_rows_are_refused_with_their_line(tmp_path, 
         (whole.replace("w4", "strange"), "line 5: the vocabulary has no word piece 'strange'"),
         (whole.replace("[0, 0, 0, 1, 1]", "[0, 1, 0, 1, 1]", 1), "line 1: 5 tokens and segments"),
         (whole + "[]\n", "line 6: found no row"),
+        (whole + "[" * 100_000 + "\n", "line 6: found no row"),
     ):
         (tmp_path / "epoch_0.json").write_text(text)
         with pytest.raises(UserError, match=message):
