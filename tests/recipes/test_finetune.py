@@ -141,7 +141,7 @@ def test_scores_of_a_model_are_printed_and_lost(teacher, tmp_path):
 
 def test_a_rank_that_does_not_write_prints_scores_too(teacher, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("tinybert.runtime.rank", lambda: 1)
-    monkeypatch.setattr("tinybert.recipes.finetune.score", lambda *words: {"accuracy": 0.5})
+    monkeypatch.setattr("tinybert.recipes.evaluate.score", lambda *words: {"accuracy": 0.5})
     words = ("--model_name_or_path", teacher, "--task_name", "demo", "--max_seq_length", 32)
     finetune(*words, "--do_eval", "--output_dir", tmp_path / "out")
     same = ("--model_name_or_path", record(teacher, "finetune")["models"]["model"]["source"].removesuffix("model_state.pdparams"))

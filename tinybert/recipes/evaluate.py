@@ -17,7 +17,9 @@ from tinybert.data.readers import read_split
 from tinybert.data.store import Rows
 from tinybert.data.tasks import Task
 from tinybert.engine.processes import sum_dict, sum_over_ranks
+from tinybert.engine.run_folder import RunFolder
 from tinybert.knowledge.store import StoredKnowledge
+from tinybert.models.loading import LoadedModel
 from tinybert.models.trace import Inputs, Needs, base_of, trace
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.recipes.announce import say
@@ -74,9 +76,11 @@ def held_out_loss(layer: TrainedLayer, teacher: Teacher | StoredKnowledge, store
     return {f"held_out_{name}": value for name, value in sum_dict(sums).items()}
 
 
-def tell_scores(task: Task, scores: dict[str, float]) -> None:
-    """Print the scores of a model on a task, in one line."""
-    say(f"{task.name}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+def score_alone(results: RunFolder, loaded: LoadedModel, data: TaskData, stores: dict[str, Rows], batch_size: int) -> None:
+    """Score a model that is not trained: a line for the user, and an entry among the results where the folder is written."""
+    scores = score(loaded.model, data, stores, batch_size)
+    say(f"{data.task.name}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+    results.write_results({"source": loaded.report.source, "scores": scores})
 
 
 def prediction_files(folder: Path, task: Task) -> list[Path]:

@@ -7,12 +7,13 @@ Its limits: sequence classification and regression; no question answering.
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import paddle
 
 from tinybert import runtime, storage
+from tinybert.data.store import TokenStore
 from tinybert.data.tokenizer import WordPiece
 from tinybert.engine import checkpoint
 from tinybert.engine.precision import require
@@ -20,13 +21,13 @@ from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
 from tinybert.models.hub import resolve as resolve_folder
 from tinybert.models.limits import check_positions
-from tinybert.models.loading import check_vocabulary, load_classifier
+from tinybert.models.loading import LoadedModel, check_vocabulary, load_classifier
 from tinybert.models.saving import save_model
 from tinybert.objectives.tinybert import gold_objective
 from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.announce import announce, check_type, describe_model, record_start, say
 from tinybert.recipes.continuing import finished_before, noted
-from tinybert.recipes.evaluate import prediction_files, score, tell_scores, write_predictions
+from tinybert.recipes.evaluate import prediction_files, score, score_alone, write_predictions
 from tinybert.recipes.importance import importance
 from tinybert.recipes.inputs import OTHERS, refuse_lost_inputs
 from tinybert.recipes.space import refuse_full_disk
@@ -80,16 +81,7 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     if arguments.amp:
         require(arguments.amp_dtype, device)
     runtime.start_processes()
-    paddle.seed(runtime.derive_seed(settings.seed, "model"))
-    loaded = load_classifier(
-        arguments.model_name_or_path, labels=task.labels, needs_head=not do.train, do_lower_case=settings.do_lower_case
-    )
-    if arguments.tokenizer_name_or_path:
-        tokenizer = WordPiece.from_folder(resolve_folder(arguments.tokenizer_name_or_path, "tokenizer"), settings.do_lower_case)
-        loaded = replace(loaded, tokenizer=tokenizer)
-        check_vocabulary("model", loaded)
-    check_type("model", "model_type", arguments, given, loaded)
-    check_positions("model", loaded, settings.max_seq_length)
+    loaded = _load(arguments, given, settings, task.labels, needs_head=not do.train)
     model = describe_model("model", loaded)
     splits = splits_for(task, augmented=settings.use_aug, train=do.train, evaluate=do.evaluate, predict=do.predict)
     data = TaskData.find(task, arguments, splits, loaded.tokenizer, settings.max_seq_length)
@@ -97,63 +89,100 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
         refuse_full_disk(run, MODELS, loaded.parameters(), arguments.keep_checkpoints, data.bytes_to_store(splits))
     stores = {split: data.store(split) for split in task.eval_splits if split in splits}
 
-    # === Train ===
-    rows = "train_aug" if settings.use_aug else "train"
-    inputs: dict[str, str] = {}
-    if do.train and arguments.resume == "auto":
-        sha256 = rows_hash(task, arguments, rows)
-        inputs = {"model_weights": str(model["sha256"]), f"{rows}_rows": sha256}
-        inputs |= scored_rows(stores) | rows_identity(task, sha256, task.split(rows).key, loaded.tokenizer)
-    if do.train and arguments.resume == "auto" and finished_before(run, resolved, arguments.resume_changed, inputs):
-        say(f"fine-tuning is finished: {output}")
-    elif do.train:
-        train = data.store(rows)
-        identity = data.identity(train) | {"model": str(model["sha256"])}
-
-        def start() -> None:
-            if arguments.overwrite_output_dir:
-                run.clear(MODELS)
-            record_start(run, resolved, "finetune", device, {"model": model}, {"train": train, **stores})
-            run.update_record(identity=noted(identity))
-
-        layer = TrainedLayer(loaded.model, gold_objective())
-
-        def save_best(step: int) -> Path:
-            folder = output / f"best_model_{step}"
-            save_model(folder, loaded.model, loaded.family, loaded.tokenizer, task.labels)
-            for other in output.glob("best_model_[0-9]*"):
-                if other != folder and (other / storage.MANIFEST).is_file():  # ours; a folder that somebody put there stays
-                    shutil.rmtree(other, ignore_errors=True)
-            return folder
-
-        best = train_stage(
-            arguments,
-            settings,
-            run,
-            layer,
-            None,
-            train,
-            evaluate=lambda step: score(loaded.model, data, stores, settings.eval_batch_size),
-            better=(task.metric, "max"),
-            save_best=save_best,
-            start=start,
-            resume=arguments.resume,
-            identity=identity,
-            scored=scored_rows(stores),
-        )
-        if run.writes:
-            save_model(output / "final", loaded.model, loaded.family, loaded.tokenizer, task.labels)
-            finish_stage(run, best, task.metric, output / f"best_model_{best.step}", "best")
-        wait_for_all()
+    # === Train, score, predict ===
+    if do.train:
+        training = _Training(arguments, resolved, run, loaded, model, data, stores, device)
+        if arguments.resume == "auto" and training.is_finished():
+            say(f"fine-tuning is finished: {output}")
+        else:
+            training.run()
         if do.predict:
             loaded = load_classifier(str(output), labels=task.labels, needs_head=True)
-
-    # === Score and predict ===
     elif do.evaluate:
-        scores = score(loaded.model, data, stores, settings.eval_batch_size)
-        tell_scores(task, scores)
-        if keeps:
-            # what training left under its own name stays
-            RunFolder(output, "evaluation", writes=run.writes).write_results({"source": loaded.report.source, "scores": scores})
+        # what training left under its own name stays
+        results = RunFolder(output, "evaluation", writes=run.writes and keeps)
+        score_alone(results, loaded, data, stores, settings.eval_batch_size)
     if do.predict:
         write_predictions(output, loaded.model, data, settings.eval_batch_size)
+
+
+def _load(arguments, given: set[str], settings, labels: tuple[str, ...], needs_head: bool) -> LoadedModel:
+    """The model that is fine-tuned or scored, with its own tokenizer or another one."""
+    paddle.seed(runtime.derive_seed(settings.seed, "model"))
+    loaded = load_classifier(arguments.model_name_or_path, labels=labels, needs_head=needs_head, do_lower_case=settings.do_lower_case)
+    if arguments.tokenizer_name_or_path:
+        tokenizer = WordPiece.from_folder(resolve_folder(arguments.tokenizer_name_or_path, "tokenizer"), settings.do_lower_case)
+        loaded = replace(loaded, tokenizer=tokenizer)
+        check_vocabulary("model", loaded)
+    check_type("model", "model_type", arguments, given, loaded)
+    check_positions("model", loaded, settings.max_seq_length)
+    return loaded
+
+
+@dataclass
+class _Training:
+    """What one run trains: what it is given, and the steps from there to a saved model."""
+
+    arguments: object
+    resolved: object
+    run_folder: RunFolder
+    loaded: LoadedModel
+    model: dict  # its entry of run.json
+    data: TaskData
+    stores: dict[str, TokenStore]  # the rows that are scored
+    device: str
+
+    @property
+    def _rows(self) -> str:
+        return "train_aug" if self.resolved["finetune"].use_aug else "train"
+
+    def is_finished(self) -> bool:
+        """Whether an earlier run has done the same to the end."""
+        task = self.data.task
+        sha256 = rows_hash(task, self.arguments, self._rows)
+        inputs = {"model_weights": str(self.model["sha256"]), f"{self._rows}_rows": sha256, **scored_rows(self.stores)}
+        inputs |= rows_identity(task, sha256, task.split(self._rows).key, self.loaded.tokenizer)
+        return finished_before(self.run_folder, self.resolved, self.arguments.resume_changed, inputs)
+
+    def run(self) -> None:
+        """Train, and keep the best and the last model."""
+        run, loaded, settings, task = self.run_folder, self.loaded, self.resolved["finetune"], self.data.task
+        train = self.data.store(self._rows)
+        identity = self.data.identity(train) | {"model": str(self.model["sha256"])}
+
+        def start() -> None:
+            if self.arguments.overwrite_output_dir:
+                run.clear(MODELS)
+            record_start(run, self.resolved, "finetune", self.device, {"model": self.model}, {"train": train, **self.stores})
+            run.update_record(identity=noted(identity))
+
+        best = train_stage(
+            self.arguments,
+            settings,
+            run,
+            TrainedLayer(loaded.model, gold_objective()),
+            None,
+            train,
+            evaluate=lambda step: score(loaded.model, self.data, self.stores, settings.eval_batch_size),
+            better=(task.metric, "max"),
+            save_best=self._save_best,
+            start=start,
+            resume=self.arguments.resume,
+            identity=identity,
+            scored=scored_rows(self.stores),
+        )
+        if run.writes:
+            self._save(run.path / "final")
+            finish_stage(run, best, task.metric, run.path / f"best_model_{best.step}", "best")
+        wait_for_all()
+
+    def _save(self, folder: Path) -> None:
+        save_model(folder, self.loaded.model, self.loaded.family, self.loaded.tokenizer, self.data.task.labels)
+
+    def _save_best(self, step: int) -> Path:
+        folder = self.run_folder.path / f"best_model_{step}"
+        self._save(folder)
+        for other in self.run_folder.path.glob("best_model_[0-9]*"):
+            if other != folder and (other / storage.MANIFEST).is_file():  # ours; a folder that somebody put there stays
+                shutil.rmtree(other, ignore_errors=True)
+        return folder

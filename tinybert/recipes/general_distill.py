@@ -10,25 +10,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import paddle
-
 from tinybert import runtime
 from tinybert.engine import checkpoint
 from tinybert.engine.precision import require
 from tinybert.engine.run_folder import RunFolder
-from tinybert.models.loading import LoadedModel, load_encoder
+from tinybert.models.loading import load_encoder
 from tinybert.models.saving import save_model
-from tinybert.models.students import check_fit, fresh_like, fresh_student, parse_init, student_from_teacher
-from tinybert.objectives.trained_layer import Teacher, TrainedLayer
+from tinybert.models.students import check_fit
+from tinybert.objectives.trained_layer import Teacher
 from tinybert.recipes.announce import announce, check_type, describe_model, record_start, say
 from tinybert.recipes.continuing import finished_before
 from tinybert.recipes.evaluate import held_out_loss
 from tinybert.recipes.general_data import GeneralData
 from tinybert.recipes.identity import student_words
 from tinybert.recipes.inputs import refuse_lost_inputs
+from tinybert.recipes.run_student import make_general_student
 from tinybert.recipes.space import refuse_full_disk
 from tinybert.recipes.stage_objective import compares_scores, general_objective
-from tinybert.recipes.training import finish_stage, train_stage
+from tinybert.recipes.training import finish_stage, train_stage, trained_layer
 from tinybert.settings.resolve import resolve_general
 
 STAGE = "general"
@@ -51,7 +50,7 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
 
     # === Models and data ===
     teacher = load_encoder(arguments.teacher_path, do_lower_case=arguments.do_lower_case, role="teacher")
-    student = _make_student(arguments, spelled, teacher)
+    student = make_general_student(arguments, spelled, teacher)
     data = GeneralData.open(arguments, teacher, student)
     resolved = resolve_general(arguments, given, data.length)
     settings = resolved[STAGE]
@@ -75,24 +74,17 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
         return
     refuse_full_disk(run, FOLDERS, student.parameters(), arguments.keep_checkpoints)
 
-    # === What is learnt ===
+    # === Train ===
     chosen = general_objective(settings, student, teacher)
-    if run.writes:
-        print(*chosen.lines, sep="\n", flush=True)
-        if (
-            student.family.model_type != "tinybert"
-            and chosen.objective.projection is not None
-            and chosen.objective.projection.mode != "none"
-        ):
-            print(f"note: a folder of a {student.family.model_type} has no place for the projection; its students start another one")
-    layer = TrainedLayer(student.model, chosen.objective)
-    if settings.pad_embedding == "frozen":
-        layer.freeze_padding_row()
+    layer = trained_layer(settings, student, chosen)
+    projection = layer.objective.projection
+    if student.family.model_type != "tinybert" and projection is not None and projection.mode != "none":
+        say(f"note: a folder of a {student.family.model_type} has no place for the projection; its students start another one")
     traced = Teacher(teacher.model, layer.objective.needs_teacher, settings.teacher_mode)
 
     def save(folder: Path) -> Path:
-        projection = layer.objective.projection if student.family.model_type == "tinybert" else None
-        save_model(folder, student.model, student.family, student.tokenizer, None, projection)
+        kept = projection if student.family.model_type == "tinybert" else None
+        save_model(folder, student.model, student.family, student.tokenizer, None, kept)
         return folder
 
     def start() -> None:
@@ -102,7 +94,6 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
         record_start(run, resolved, STAGE, device, models, stores)
         run.update_record(**chosen.facts, identity=identity)
 
-    # === Train ===
     best = train_stage(
         arguments,
         settings,
@@ -121,29 +112,3 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
     if run.writes:
         save(output / FOLDERS[1])
         finish_stage(run, best, "held_out_loss", output / FOLDERS[0], "general: best")
-
-
-def _make_student(arguments, spelled: dict[str, str], teacher: LoadedModel) -> LoadedModel:
-    """The student as the command line describes it: a folder's shape or weights, layers of the teacher, or a shape.
-
-    A name of PaddleNLP's in PaddleNLP's spelling means that model's weights, as in its script; Huawei's spelling means a shape.
-    """
-    paddle.seed(runtime.derive_seed(arguments.seed, "student"))
-    path = arguments.student_model_name_or_path
-    named = path is not None and not Path(path).expanduser().is_dir() and spelled.get("student_model_name_or_path") != "student_model"
-    if path is not None and (arguments.continue_train or named):
-        return load_encoder(path, do_lower_case=arguments.do_lower_case, role="student")
-    if path is not None:
-        return fresh_like(path, teacher, None, model_type=arguments.model_type, seed=arguments.seed, do_lower_case=arguments.do_lower_case)
-    if arguments.student_init is not None:
-        return student_from_teacher(teacher, parse_init(arguments.student_init, teacher.config.num_hidden_layers), None)
-    return fresh_student(
-        teacher,
-        None,
-        model_type=arguments.model_type,
-        layers=arguments.student_layers,
-        hidden=arguments.student_hidden,
-        heads=arguments.student_heads,
-        ffn=arguments.student_ffn,
-        seed=arguments.seed,
-    )

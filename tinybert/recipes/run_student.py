@@ -1,8 +1,9 @@
-"""The student of a task distillation run, as its command line describes it."""
+"""The student of a distillation run, as its command line describes it."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import paddle
@@ -11,8 +12,9 @@ from tinybert import runtime
 from tinybert.errors import UserError
 from tinybert.models import hub
 from tinybert.models.configuration import read_config
-from tinybert.models.loading import LoadedModel, load_classifier
-from tinybert.models.students import fresh_student, parse_init, student_from_teacher
+from tinybert.models.loading import LoadedModel, load_classifier, load_encoder
+from tinybert.models.outline import Outline
+from tinybert.models.students import fresh_like, fresh_student, parse_init, student_from_teacher
 from tinybert.recipes.teacher_source import RunTeacher
 
 
@@ -34,11 +36,31 @@ def make_student(arguments, teacher: RunTeacher | None, labels: tuple[str, ...])
         )
     if teacher is None:
         raise UserError("a fresh student takes its vocabulary from a teacher: give --teacher_path, or a student's folder.")
+    return _new_student(arguments, teacher.known, teacher.load, outputs)
+
+
+def make_general_student(arguments, spelled: dict[str, str], teacher: LoadedModel) -> LoadedModel:
+    """The student of general distillation: a folder's shape or weights, layers of the teacher, or a shape.
+
+    A name of PaddleNLP's in PaddleNLP's spelling means that model's weights, as in its script; Huawei's spelling means a shape.
+    """
+    paddle.seed(runtime.derive_seed(arguments.seed, "student"))
+    path = arguments.student_model_name_or_path
+    named = path is not None and not Path(path).expanduser().is_dir() and spelled.get("student_model_name_or_path") != "student_model"
+    if path is not None and (arguments.continue_train or named):
+        return load_encoder(path, do_lower_case=arguments.do_lower_case, role="student")
+    if path is not None:
+        return fresh_like(path, teacher, None, model_type=arguments.model_type, seed=arguments.seed, do_lower_case=arguments.do_lower_case)
+    return _new_student(arguments, teacher, lambda: teacher, None)
+
+
+def _new_student(arguments, known: LoadedModel | Outline, load: Callable[[], LoadedModel], outputs: int | None) -> LoadedModel:
+    """Layers of the teacher, which is loaded for them, or a shape."""
     if arguments.student_init is not None:
-        source = teacher.load()
+        source = load()
         return student_from_teacher(source, parse_init(arguments.student_init, source.config.num_hidden_layers), outputs)
     return fresh_student(
-        teacher.known,
+        known,
         outputs,
         model_type=arguments.model_type,
         layers=arguments.student_layers,

@@ -30,7 +30,7 @@ from tinybert.objectives.layer_weights import check_solver
 from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.announce import announce, check_type, describe_model, record_start, say
 from tinybert.recipes.continuing import finished_before, noted, resumed_stage
-from tinybert.recipes.evaluate import held_out_loss, prediction_files, score, tell_scores, write_predictions
+from tinybert.recipes.evaluate import held_out_loss, prediction_files, score, score_alone, write_predictions
 from tinybert.recipes.identity import inputs_of_task, models_identity, order_taught
 from tinybert.recipes.inputs import OTHERS, refuse_lost_inputs
 from tinybert.recipes.pruning_on_the_way import PruningOnTheWay, pruning_of, refuse_processes
@@ -48,7 +48,7 @@ from tinybert.recipes.task_data import (
 )
 from tinybert.recipes.teacher_check import described, examine, judge
 from tinybert.recipes.teacher_source import LiveTeacher, RunTeacher, StoredTeacher, stores
-from tinybert.recipes.training import finish_stage, train_stage
+from tinybert.recipes.training import finish_stage, train_stage, trained_layer
 from tinybert.report.transport_plots import plot_transport
 from tinybert.settings.groups import actions
 from tinybert.settings.resolve import resolve
@@ -210,12 +210,7 @@ class _Stage:
         known = self.teacher.known if self.teacher is not None else None
         chosen = stage_objective(settings, self.task.num_outputs, self.student, known)
         self.facts, self.learned, self.selection = chosen.facts, chosen.learned, chosen.selection
-        if self.run_folder.writes:
-            print(*chosen.lines, sep="\n", end="\n" if chosen.lines else "", flush=True)
-        layer = TrainedLayer(self.student.model, chosen.objective)
-        if settings.pad_embedding == "frozen":
-            layer.freeze_padding_row()
-        return layer
+        return trained_layer(settings, self.student, chosen)
 
     def _teacher_source(self, needs: Needs, settings, data: TaskData, models: dict) -> LiveTeacher | StoredTeacher | None:
         if self.teacher is None or not needs:
@@ -315,8 +310,6 @@ def _score_only(arguments, given: set[str], do) -> None:
     data = TaskData.find(task, arguments, splits, student.tokenizer, settings.max_seq_length)
     if do.evaluate:
         stores = {split: data.store(split) for split in task.eval_splits}
-        scores = score(student.model, data, stores, settings.eval_batch_size)
-        tell_scores(task, scores)
-        results.write_results({"source": student.report.source, "scores": scores})
+        score_alone(results, student, data, stores, settings.eval_batch_size)
     if do.predict:
         write_predictions(Path(arguments.output_dir), student.model, data, settings.eval_batch_size)

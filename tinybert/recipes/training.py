@@ -19,12 +19,13 @@ from tinybert.engine.optimizers import create_optimizer
 from tinybert.engine.precision import Precision
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.schedules import schedule
+from tinybert.models.loading import LoadedModel
 from tinybert.models.trace import Inputs
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.recipes.announce import record_end, say
 from tinybert.recipes.continuing import FREE, inputs_of
 from tinybert.recipes.pruning_on_the_way import PruningOnTheWay
-from tinybert.recipes.stage_objective import Learned
+from tinybert.recipes.stage_objective import Learned, StageObjective
 from tinybert.report.plots import plot_run
 
 
@@ -123,6 +124,16 @@ def train_stage(
     best = loop.run(found, other_scores=not changed.isdisjoint(scored))
     run.update_record(seconds=round(loop.seconds, 1), best={"step": best.step, **best.scores}, last=loop.last_scores)
     return best
+
+
+def trained_layer(settings, student: LoadedModel, chosen: StageObjective) -> TrainedLayer:
+    """Student and objective as one layer; prints what was chosen for them."""
+    for line in chosen.lines:
+        say(line)
+    layer = TrainedLayer(student.model, chosen.objective)
+    if settings.pad_embedding == "frozen":
+        layer.freeze_padding_row()
+    return layer
 
 
 def finish_stage(run: RunFolder, best: Best, metric: str, folder: Path, headline: str) -> None:

@@ -6,12 +6,17 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests import tiny
 from tests.recipes.resume.cutting import run
+from tinybert.data.store import TokenStore
+from tinybert.data.tasks import get_task
 from tinybert.engine import checkpoint
 from tinybert.errors import UserError
+from tinybert.models.loading import load_classifier
+from tinybert.recipes import evaluate
 
 
 def test_a_finished_stage_is_trained_again_by_resume(world, tmp_path, capsys):
@@ -20,6 +25,22 @@ def test_a_finished_stage_is_trained_again_by_resume(world, tmp_path, capsys):
     run(world, tmp_path / "run", "both", max_steps=3, resume="auto")
     assert (tmp_path / "run" / "log.jsonl").read_bytes() == before
     assert "the prediction stage is finished" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["finetune", "prediction"])
+def test_a_finished_run_predicts_with_the_model_that_it_started_from(world, tmp_path, kind):
+    shutil.copy(world["data"] / "dev.tsv", tmp_path / "rows.tsv")
+    more = {"max_steps": 2, "do_train": True, "do_predict": True, "test_file": tmp_path / "rows.tsv", "text_a_column": "sentence"}
+    run(world, tmp_path / "run", kind, **more)
+    logits: list[np.ndarray] = []
+    original = evaluate.predict
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate, "predict", lambda *words: logits.append(original(*words)) or logits[-1])
+        run(world, tmp_path / "run", kind, resume="auto", **more)
+        best = next((tmp_path / "run").glob("best_model*"))
+        loaded = load_classifier(str(best), labels=("0", "1"), needs_head=True)
+        store = TokenStore.build_or_open(get_task("SST-2"), world["data"], "dev", loaded.tokenizer, 16)
+    np.testing.assert_allclose(logits[-1], original(loaded.model, store, 4), atol=1e-6)
 
 
 @pytest.mark.parametrize("stage", ["finetune", "both"])
