@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinybert import runtime, storage
-from tinybert.data.tasks import get_task
+from tinybert.data.tasks import Task, get_task
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
 from tinybert.models.loading import LoadedModel, load_classifier
@@ -96,18 +96,7 @@ def demo(arguments, given: set[str], spelled: dict[str, str]) -> None:
     )
     _title("4/4 compare")
     table, figures = _compare(task, folders)
-    figures["minutes"] = round((time.monotonic() - started) / 60, 2)
-    figures["seed"], figures["versions"], figures["task"] = arguments.seed, runtime.versions(), task.name
-    record = RunFolder(folders["teacher"], "finetune").record()["finetune"]
-    figures["data"] = record["data"]
-    storage.write_json(output / "report.json", figures)
-    note = (
-        f"{task.name}, dev {task.metric} of the last models, seed {arguments.seed}; latency: median of {figures['latency_rows']} dev rows "
-        f"one at a time, models in turn, {runtime.threads()} threads. One seed and a small dev set: a difference of a few points is noise."
-    )
-    storage.write_file(output / "report.md", f"{table}\n\n{note}\n\nTook {figures['minutes']} minutes.\n")
-    print(f"{table}\n\n{note}\ncurves: {output}/*/plots/*.png, or `visualdl --logdir {output}`; report: {output / 'report.md'}", flush=True)
-    print(f"took {figures['minutes']} minutes", flush=True)
+    _report(task, output, arguments.seed, table, figures, round((time.monotonic() - started) / 60, 2))
 
 
 def every_second_layer(layers: int) -> str:
@@ -168,6 +157,20 @@ def _compare(task, folders: dict[str, Path]) -> tuple[str, dict]:
 
 def _encoder_parameters(loaded: LoadedModel) -> int:
     return sum(int(parameter.size) for name, parameter in loaded.model.named_parameters() if ".encoder." in name)
+
+
+def _report(task: Task, output: Path, seed: int, table: str, figures: dict, minutes: float) -> None:
+    """Write report.json and report.md, and print the table."""
+    data = RunFolder(output / "teacher", "finetune").record()["finetune"]["data"]
+    figures |= {"minutes": minutes, "seed": seed, "versions": runtime.versions(), "task": task.name, "data": data}
+    storage.write_json(output / "report.json", figures)
+    note = (
+        f"{task.name}, dev {task.metric} of the last models, seed {seed}; latency: median of {figures['latency_rows']} dev rows "
+        f"one at a time, models in turn, {runtime.threads()} threads. One seed and a small dev set: a difference of a few points is noise."
+    )
+    storage.write_file(output / "report.md", f"{table}\n\n{note}\n\nTook {minutes} minutes.\n")
+    print(f"{table}\n\n{note}\ncurves: {output}/*/plots/*.png, or `visualdl --logdir {output}`; report: {output / 'report.md'}", flush=True)
+    print(f"took {minutes} minutes", flush=True)
 
 
 class _Places:

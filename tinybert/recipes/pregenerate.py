@@ -58,11 +58,7 @@ def pregenerate(arguments, given: set[str], spelled: dict[str, str]) -> None:
     output = arguments.output_dir
     tokenizer = _tokenizer(arguments)
     _check_positions(arguments.bert_model, settings.max_seq_len)
-    masking = Masking(
-        settings.masked_lm_prob, settings.max_predictions_per_seq or 0, bool(settings.do_whole_word_mask), settings.mask_one_at_least
-    )
-    if masking.active and tokenizer.mask_id is None:
-        raise UserError(f"the vocabulary of {arguments.bert_model} has no [MASK]. Leave masks out, or name another model.")
+    masking = _masking(settings, tokenizer, arguments.bert_model)
     refuse_output_inside(arguments.train_corpus, output, "--train_corpus")
     refuse_lost_inputs(arguments, [output])
     corpus = TextCorpus(arguments.train_corpus, False if settings.sequences == "lines" else settings.split_sentences)
@@ -101,15 +97,7 @@ def pregenerate(arguments, given: set[str], spelled: dict[str, str]) -> None:
                 f"{arguments.train_corpus} holds {documents} document(s) with word pieces, {fewest} or more were expected.\n"
                 + ("Put a blank line between documents, or choose --sequences packed." if random_next else "Is it text of this vocabulary?")
             )
-        record = {
-            "format": FORMAT, "finished": None, **identity, "vocabulary_sha256": tokenizer.vocabulary_sha256,
-            "vocab_size": tokenizer.vocab_size, "max_seq_len": settings.max_seq_len,
-            "corpus": {
-                "path": arguments.train_corpus, "files": len(corpus.files), "bytes": corpus.bytes, "documents": documents,
-                "sentences": len(tokens.sentences) - 1, "tokens": len(tokens.ids), "split_sentences": corpus.split,
-            },
-            "versions": runtime.versions(),
-        }  # fmt: skip
+        record = {"format": FORMAT, "finished": None, **identity, **_described(tokenizer, settings, corpus, tokens)}
         storage.write_json(output / RECORD, record)
         shards = plan(tokens, settings.epochs_to_generate)
         del tokens  # its pages count as this process's memory
@@ -135,6 +123,15 @@ def _check_positions(model: str, max_seq_len: int) -> None:
     positions = positions_in(read_config(folder)) if config_file(folder) is not None else None
     if positions is not None:
         check_length("--max_seq_len", max_seq_len, positions, model)
+
+
+def _masking(settings: PregenerateSettings, tokenizer: WordPiece, model: str) -> Masking:
+    masking = Masking(
+        settings.masked_lm_prob, settings.max_predictions_per_seq or 0, bool(settings.do_whole_word_mask), settings.mask_one_at_least
+    )
+    if masking.active and tokenizer.mask_id is None:
+        raise UserError(f"the vocabulary of {model} has no [MASK]. Leave masks out, or name another model.")
+    return masking
 
 
 # === The output folder ===
@@ -201,6 +198,18 @@ def _leave_nothing(output: Path) -> None:
     shutil.rmtree(output / TOKENS, ignore_errors=True)
     if not any(output.iterdir()):
         output.rmdir()
+
+
+def _described(tokenizer: WordPiece, settings: PregenerateSettings, corpus: TextCorpus, tokens: CorpusTokens) -> dict:
+    """What the record says of vocabulary, text and versions."""
+    return {
+        "vocabulary_sha256": tokenizer.vocabulary_sha256, "vocab_size": tokenizer.vocab_size, "max_seq_len": settings.max_seq_len,
+        "corpus": {
+            "path": corpus.path, "files": len(corpus.files), "bytes": corpus.bytes, "documents": len(tokens.documents) - 1,
+            "sentences": len(tokens.sentences) - 1, "tokens": len(tokens.ids), "split_sentences": corpus.split,
+        },
+        "versions": runtime.versions(),
+    }  # fmt: skip
 
 
 # === The work ===
