@@ -41,18 +41,21 @@ def refuse_output_inside(path: str | Path, output: Path, option: str) -> None:
         UserError: the output lies there.
     """
     source, target = Path(path).expanduser(), output.expanduser()
-    if source.is_dir() and target.resolve().is_relative_to(source.resolve()):
-        raise UserError(f"--output_dir {output} lies in {option} {path}, all of whose files are read as text.\nName a folder elsewhere.")
-    if glob.has_magic(str(source)) and not source.is_file():
+    if source.is_dir():
+        if target.resolve().is_relative_to(source.resolve()):
+            raise UserError(
+                f"--output_dir {output} lies in {option} {path}, all of whose files are read as text.\nName a folder elsewhere."
+            )
+    elif not source.is_file():
         pattern, folder = (Path(os.path.abspath(each)).parts for each in (source, target))
         if _reaches(pattern, folder):
             raise UserError(f"{option} {path} may fit files in --output_dir {output} too.\nName an output folder elsewhere.")
 
 
 def _reaches(pattern: tuple[str, ...], folder: tuple[str, ...]) -> bool:
-    """Whether a pattern, part by part, can fit something below a folder."""
+    """Whether a pattern, part by part, can fit something below a folder; what is named there without a pattern is somebody else's."""
     if not pattern or not folder:
-        return bool(pattern)
+        return bool(pattern) and glob.has_magic(pattern[0])
     if pattern[0] == "**":
         return _reaches(pattern[1:], folder) or _reaches(pattern, folder[1:])
     return fnmatch.fnmatchcase(folder[0], pattern[0]) and _reaches(pattern[1:], folder[1:])
