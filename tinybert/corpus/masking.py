@@ -36,21 +36,22 @@ class Masked:
 
 
 class Pieces:
-    """What masking knows of a vocabulary: `mask_id`, `continuing` bool `[vocabulary]` (##), `ordinary` int64, ids that are not special."""
+    """What masking knows of a vocabulary: `mask_id`, `continuing` (##) and `bounding` ([CLS], [SEP]) bool `[vocabulary]`, `ordinary`
+    int64, ids that are not special.
+    """
 
     def __init__(self, tokenizer: WordPiece) -> None:
         special = set(tokenizer.special.values())
         self.mask_id = tokenizer.mask_id
         self.continuing = np.array([token.startswith("##") for token in tokenizer.vocabulary])
+        self.bounding = np.zeros(tokenizer.vocab_size, bool)
+        self.bounding[[tokenizer.cls_id, tokenizer.sep_id]] = True
         self.ordinary = np.array([i for i, token in enumerate(tokenizer.vocabulary) if token not in special])
 
 
-def mask(rows: Flat, first: np.ndarray, rule: Masking, pieces: Pieces, vector: np.random.RandomState) -> Masked:
-    """Change `rows` in place; [CLS] and [SEP] stay.
-
-    first: length of each row's first segment `[N]`.
-    """
-    groups = _groups(rows, first, rule.whole_word, pieces.continuing)
+def mask(rows: Flat, rule: Masking, pieces: Pieces, vector: np.random.RandomState) -> Masked:
+    """Change `rows` in place; [CLS] and [SEP] stay, where the text has them too."""
+    groups = _groups(rows, rule.whole_word, pieces)
     limit = np.minimum(rule.most, np.maximum(1, np.rint(rows.lengths * rule.probability)).astype(np.int64))
     row = np.repeat(np.arange(len(rows.lengths)), rows.lengths)
     inside = np.flatnonzero(groups >= 0)
@@ -65,14 +66,12 @@ def mask(rows: Flat, first: np.ndarray, rule: Masking, pieces: Pieces, vector: n
     return Masked(places, labels)
 
 
-def _groups(rows: Flat, first: np.ndarray, whole_word: bool, continuing: np.ndarray) -> np.ndarray:
+def _groups(rows: Flat, whole_word: bool, pieces: Pieces) -> np.ndarray:
     """The number of the group that every token belongs to, in order of appearance, -1 for [CLS] and [SEP], int64 `[tokens]`."""
-    special = np.zeros(len(rows.values), bool)
-    for place in (rows.starts, rows.starts + first - 1, rows.starts + rows.lengths - 1):
-        special[place] = True
+    special = pieces.bounding[rows.values]
     begins = ~special
     if whole_word:
-        goes_on = continuing[rows.values] & ~special
+        goes_on = pieces.continuing[rows.values] & ~special
         goes_on[1:] &= ~special[:-1]
         begins &= ~goes_on
     return np.where(special, -1, np.cumsum(begins) - 1)

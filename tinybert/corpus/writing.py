@@ -100,7 +100,7 @@ class ShardMaker:
             masked = None
             if pieces is not None:
                 vector = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([self.seed, shard.epoch, begin, 1])))
-                masked = mask(rows, first, self.masking, pieces, vector)
+                masked = mask(rows, self.masking, pieces, vector)
             yield Block(rows, first, picked, masked)
 
 

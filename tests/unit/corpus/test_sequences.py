@@ -81,11 +81,12 @@ def test_an_empty_second_part_becomes_a_full_stop(tokenizer):
 
 @pytest.mark.parametrize("whole_word", [False, True])
 def test_masking_touches_only_the_places_that_it_names(tokenizer, made, whole_word):
-    rows, first = made
+    rows, _ = made
+    rows.values[rows.starts + 4] = tokenizer.sep_id  # "[SEP]" in the text itself
     before = rows.values.copy()
     rule = Masking(0.3, 15, whole_word)
     changed = Flat(rows.values.copy(), rows.lengths)
-    masked = mask(changed, first, rule, Pieces(tokenizer), np.random.RandomState(1))
+    masked = mask(changed, rule, Pieces(tokenizer), np.random.RandomState(1))
     untouched = np.ones(len(before), bool)
     untouched[masked.places] = False
     np.testing.assert_array_equal(changed.values[untouched], before[untouched])
@@ -98,5 +99,5 @@ def test_masking_touches_only_the_places_that_it_names(tokenizer, made, whole_wo
 def test_probability_0_masks_nothing_unless_the_published_one_is_asked_for(tokenizer, made):
     assert not Masking(0.0).active and Masking(0.0, always=True).active and not Masking(0.5, most=0).active
     rows, first = made
-    masked = mask(rows, first, Masking(0.0, always=True), Pieces(tokenizer), np.random.RandomState(1))
+    masked = mask(rows, Masking(0.0, always=True), Pieces(tokenizer), np.random.RandomState(1))
     assert len(masked.places) == len(first)
