@@ -36,8 +36,8 @@ def main() -> int:
         rows.append([batch.rows.tolist() for batch in self.batches.step(epoch, index) if batch.share["rows"]])
         return one_step(self, stop)
 
-    def recorded_run(self, *arguments):
-        best = run(self, *arguments)
+    def recorded_run(self, *arguments, **named):
+        best = run(self, *arguments, **named)
         stage = self.run_folder.stage
         learned = {f"{who}|{name}": array for who, part in self.participants.items() for name, array in part.arrays().items()}
         np.savez(folder / f"{stage}_{rank}.npz", **{name: value.numpy() for name, value in self.layer.named_parameters()}, **learned)
