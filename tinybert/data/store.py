@@ -10,6 +10,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +28,7 @@ from tinybert.errors import UserError
 
 FORMAT = 1
 CHUNK_ROWS = 16384  # rows in memory while a store is built
+CHUNK_IDS = 1 << 22  # ids in memory while they are counted
 
 
 class Rows(Protocol):
@@ -67,6 +69,11 @@ class TokenStore:
     def tokens(self, rows: np.ndarray) -> np.ndarray:
         """The ids of several rows `[B]` one after another, `[tokens]`."""
         return self.ids[positions(self.offsets[rows], self.lengths[rows])]
+
+    def word_pieces(self) -> np.ndarray:
+        """The distinct ids of all rows in rising order, int64."""
+        parts = (self.ids[begin : begin + CHUNK_IDS] for begin in range(0, len(self.ids), CHUNK_IDS))
+        return reduce(np.union1d, (np.flatnonzero(np.bincount(part)) for part in parts), np.array([], np.int64))
 
     @classmethod
     def from_arrays(

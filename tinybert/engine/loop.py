@@ -67,7 +67,8 @@ class Callbacks:
     better than before, gives the folder of the model. no_sync: the context of all micro-batches of a step but the last, in which data
     parallelism leaves gradients unsynchronised. before_update: called when the gradients of a step are whole. after_step: called once the
     weights have been updated. reshaped: the number of updates made in; out, where the layer has got other parameters, the optimizer that
-    trains them from now on, else None. observe: arrays for the log, asked for whenever a line is written.
+    trains them from now on, else None. observe: arrays for the log, asked for whenever a line is written. written, read: weights or
+    optimizer states by name and the number of updates made in; out, the same as a checkpoint holds them, and back again.
     """
 
     forward: Callable[[Batch], dict[str, paddle.Tensor]]
@@ -79,6 +80,8 @@ class Callbacks:
     after_step: Callable[[], None] = lambda: None
     reshaped: Callable[[int], paddle.optimizer.Optimizer | None] = lambda step: None
     observe: Callable[[], dict[str, np.ndarray]] = dict
+    written: Callable[[dict[str, np.ndarray], int], dict[str, np.ndarray]] = lambda arrays, step: arrays
+    read: Callable[[dict[str, np.ndarray], int], dict[str, np.ndarray]] = lambda arrays, step: arrays
 
 
 class Participant(Protocol):
@@ -315,7 +318,9 @@ class Loop:
             "precision": self.precision.state(),
         }
         extra = {f"{who}|{name}": array for who, part in self.participants.items() for name, array in part.arrays().items()}
-        content = Checkpoint(weights, optimizer_arrays(self.optimizer, self.layer), state, extra)
+        states = optimizer_arrays(self.optimizer, self.layer)
+        weights, states = (self.callbacks.written(arrays, self.step) for arrays in (weights, states))
+        content = Checkpoint(weights, states, state, extra)
         keep = self.settings.keep_checkpoints
         self.last_checkpoint = checkpoints.write(self.run_folder.checkpoints, self.step, content, keep)
 
@@ -324,19 +329,20 @@ class Loop:
         for who, part in self.participants.items():
             part.load_arrays({name.removeprefix(f"{who}|"): a for name, a in saved.participants.items() if name.startswith(f"{who}|")})
         self.optimizer = self.callbacks.reshaped(saved.state["step"]) or self.optimizer
+        weights, states = (self.callbacks.read(arrays, saved.state["step"]) for arrays in (saved.weights, saved.optimizer))
         parameters = dict(self.layer.named_parameters())
         if set(parameters) != set(saved.weights):
             raise UserError(f"the checkpoint {path} holds other parameters than this model: the student or the objective changed.")
         for name, parameter in parameters.items():
-            then, here = list(saved.weights[name].shape), list(parameter.shape)
+            then, here = list(weights[name].shape), list(parameter.shape)
             if then != here:
                 raise UserError(
                     f"the checkpoint {path} holds '{name}' of shape {then}, this model has {here}: the student or the objective changed.\n"
                     "Give what it was trained with, or start over with --overwrite_output_dir."
                 )
         for name, parameter in parameters.items():
-            parameter.set_value(saved.weights[name])
-        load_optimizer_arrays(self.optimizer, self.layer, saved.optimizer)
+            parameter.set_value(weights[name])
+        load_optimizer_arrays(self.optimizer, self.layer, states)
         state = saved.state
         runtime.set_threads(state["threads"])  # float32 sums depend on how many threads share them
         self.precision.load_state(state["precision"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import paddle
 from paddle import Tensor, nn
 
@@ -44,10 +46,13 @@ class TrainedLayer(nn.Layer):
             parameter.stop_gradient = name in unreached
         return unreached
 
-    def freeze_padding_row(self) -> None:
-        """Keep the gradient of the [PAD] row of the word embeddings at zero, as PyTorch's padding_idx does; decay still acts on it."""
+    def freeze_padding_row(self, place: Callable[[int], int] = int) -> None:
+        """Keep the gradient of the [PAD] row of the word embeddings at zero, as PyTorch's padding_idx does; decay still acts on it.
+
+        place: where a word piece stands in the table, if not at its id.
+        """
         base = base_of(self.student)
-        row = int(base.config.pad_token_id)
+        row = place(int(base.config.pad_token_id))
         table = base.embeddings.word_embeddings.weight
         keep = paddle.ones([table.shape[0], 1], dtype=table.dtype)
         keep[row] = 0.0

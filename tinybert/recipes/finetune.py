@@ -163,6 +163,7 @@ class _Training:
             TrainedLayer(loaded.model, gold_objective()),
             None,
             train,
+            texts=(train, *self.stores.values()),
             evaluate=lambda step: score(loaded.model, self.data, self.stores, settings.eval_batch_size),
             better=(task.metric, "max"),
             save_best=self._save_best,

@@ -76,7 +76,7 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
 
     # === Train ===
     chosen = general_objective(settings, student, teacher)
-    layer = trained_layer(settings, student, chosen)
+    layer = trained_layer(student, chosen)
     projection = layer.objective.projection
     if student.family.model_type != "tinybert" and projection is not None and projection.mode != "none":
         say(f"note: a folder of a {student.family.model_type} has no place for the projection; its students start another one")

@@ -210,7 +210,7 @@ class _Stage:
         known = self.teacher.known if self.teacher is not None else None
         chosen = stage_objective(settings, self.task.num_outputs, self.student, known)
         self.facts, self.learned, self.selection = chosen.facts, chosen.learned, chosen.selection
-        return trained_layer(settings, self.student, chosen)
+        return trained_layer(self.student, chosen)
 
     def _teacher_source(self, needs: Needs, settings, data: TaskData, models: dict) -> LiveTeacher | StoredTeacher | None:
         if self.teacher is None or not needs:
@@ -260,6 +260,7 @@ class _Stage:
             layer,
             traced[0] if traced else None,
             train,
+            texts=(train, *kept.values()),
             evaluate=evaluate,
             better=better,
             save_best=lambda step: save(best_folder),

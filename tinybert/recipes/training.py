@@ -26,6 +26,7 @@ from tinybert.recipes.announce import record_end, say
 from tinybert.recipes.continuing import FREE, inputs_of
 from tinybert.recipes.pruning_on_the_way import PruningOnTheWay
 from tinybert.recipes.stage_objective import Learned, StageObjective
+from tinybert.recipes.trained_vocabulary import trained_vocabulary
 from tinybert.report.plots import plot_run
 
 
@@ -38,6 +39,7 @@ def train_stage(
     stores: TokenStore | Sequence[Rows],
     *,
     evaluate: Callable[[int], dict[str, float]],
+    texts: Sequence[TokenStore] = (),
     better: tuple[str, str],
     save_best: Callable[[int], Path],
     identity: dict[str, str],
@@ -55,6 +57,7 @@ def train_stage(
     been checked, before anything is written. resume: `auto`, the path of a checkpoint, or None for a fresh start. assumed: what a
     checkpoint of an older version that lacks these entries of the identity is taken to have had. learned: state that is told of every
     update, joins the checkpoints and gives the log its arrays. pruning: from the number of updates to a schedule of pruning.
+    texts: all rows that the student meets, for runs that may train what these hold of the vocabulary alone.
     """
     stores = [stores] if isinstance(stores, TokenStore) else stores
     batches = EpochBatches(
@@ -70,6 +73,9 @@ def train_stage(
     total = settings.max_steps if settings.max_steps > 0 else batches.steps_in(settings.num_train_epochs)
     rate = _learning_rate(settings, total, run)
 
+    vocabulary, vocabulary_line = trained_vocabulary(arguments, settings, layer, texts, rate)
+    if getattr(settings, "pad_embedding", None) == "frozen":  # fine-tuning leaves it free
+        layer.freeze_padding_row(vocabulary.row_of if vocabulary else int)
     first = Inputs.of(batches.step(0, 0)[0])
     unreached = layer.freeze_unreached(first, teacher(first) if teacher else None)
     precision = Precision(arguments.amp or "O0", arguments.amp_dtype, paddle.get_device())
@@ -109,11 +115,16 @@ def train_stage(
     )
     rows = " and ".join(f"{len(store):,}" for store in stores)
     say(f"{run.stage}: {layer.objective.describe()}; {total} steps of {batches.steps_in(1)} an epoch, {rows} rows")
+    if vocabulary_line:
+        say(vocabulary_line)
     if resume and found is None:
         run.clear_logs()
     callbacks = Callbacks(forward, evaluate, better, save_best, parallel.no_sync if parallel else contextlib.nullcontext)
     if learned is not None:
         callbacks.after_step, callbacks.observe = learned.end_step, learned.observe
+    if vocabulary is not None:
+        callbacks.written, callbacks.read = vocabulary.written, vocabulary.read
+        callbacks.save_best = vocabulary.whole_for(save_best)
     participants = {learned.name: learned} if learned is not None else {}
     if schedule_of_pruning is not None:
         callbacks.before_update, callbacks.reshaped = schedule_of_pruning.before_update, reshaped
@@ -122,18 +133,17 @@ def train_stage(
         _loop_settings(arguments, settings, total), layer, optimizer, rate, batches, callbacks, run, fingerprint, precision, participants
     )
     best = loop.run(found, other_scores=not changed.isdisjoint(scored))
+    if vocabulary is not None:
+        vocabulary.restore(total)
     run.update_record(seconds=round(loop.seconds, 1), best={"step": best.step, **best.scores}, last=loop.last_scores)
     return best
 
 
-def trained_layer(settings, student: LoadedModel, chosen: StageObjective) -> TrainedLayer:
+def trained_layer(student: LoadedModel, chosen: StageObjective) -> TrainedLayer:
     """Student and objective as one layer; prints what was chosen for them."""
     for line in chosen.lines:
         say(line)
-    layer = TrainedLayer(student.model, chosen.objective)
-    if settings.pad_embedding == "frozen":
-        layer.freeze_padding_row()
-    return layer
+    return TrainedLayer(student.model, chosen.objective)
 
 
 def finish_stage(run: RunFolder, best: Best, metric: str, folder: Path, headline: str) -> None:

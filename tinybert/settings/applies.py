@@ -12,7 +12,7 @@ from tinybert.settings.parts import part_reasons, why_off
 from tinybert.settings.prune import SCHEDULE_OPTIONS
 
 if TYPE_CHECKING:
-    from tinybert.settings.groups import TrainingRunArguments
+    from tinybert.settings.groups import RunArguments, TrainingRunArguments
 
 _INTERMEDIATE_ONLY = (
     "layer_map", "projection", "use_embedding", "use_rep", "use_att", "embedding_weight", "hidden_weight",
@@ -41,10 +41,27 @@ def common_reasons(values: Mapping[str, object], arguments: TrainingRunArguments
     return found
 
 
+def vocabulary_reason(optimizer: str, weight_decay: float, prunes: bool, arguments: RunArguments) -> str | None:
+    """Why all rows of the word embedding must be trained in a stage; None where those that its texts reach will do."""
+    if optimizer == "adam" and weight_decay:
+        return "the L2 penalty of --optimizer adam moves every row"
+    if prunes:
+        return "--prune_schedule changes the embedding on the way"
+    if arguments.amp is not None:
+        return "--amp keeps the weights in another form"
+    return "--resume_changed may go on from other texts" if arguments.resume_changed else None
+
+
+def vocabulary_reasons(values: Mapping[str, object], arguments: RunArguments) -> dict[str, str]:
+    """Name and reason of `compact_vocabulary` where it has no effect."""
+    reason = vocabulary_reason(values["optimizer"], values["weight_decay"], bool(values.get("prune_schedule")), arguments)
+    return {"compact_vocabulary": reason} if reason else {}
+
+
 # what the importance pass does without: it updates nothing and scores nothing
 _TRAINING = (
     "gradient_accumulation_steps", "learning_rate", "num_train_epochs", "optimizer", "weight_decay", "adam_epsilon", "lr_schedule",
-    "warmup_steps", "warmup_proportion", "max_grad_norm", "grad_clip", "amp", "amp_dtype", "keep_checkpoints",
+    "warmup_steps", "warmup_proportion", "max_grad_norm", "grad_clip", "amp", "amp_dtype", "keep_checkpoints", "compact_vocabulary",
 )  # fmt: skip
 _SCORING = ("eval_batch_size", "save_steps", "evaluate_during_training", "do_eval", "do_predict", "metric")
 

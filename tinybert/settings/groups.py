@@ -239,6 +239,12 @@ class RunArguments(TrainingRunArguments):
     do_train: bool = in_run(False, help="train; when none of the three is given, train and then score")
     do_eval: bool = in_run(False, help="score the dev set; without do_train nothing is trained")
     do_predict: bool = in_run(False, help="write the GLUE submission files; without do_train nothing is trained")
+    compact_vocabulary: str = in_optimisation(
+        "auto",
+        help="update the rows of the word embedding alone whose word pieces stand in the stage's texts, and decay the others when they are "
+        "written, with the same result; auto: on the CPU where no more than 70 % of the rows are left",
+        choices=("auto", "True", "False"),
+    )
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,8 @@ class Option:
             items = raw if isinstance(raw, list) else [raw]
             pieces = [piece for item in items for piece in (item.replace(",", " ").split() if isinstance(item, str) else [item])]
             return [self._checked(_converted(self.kind, piece), piece, spelling) for piece in pieces]
+        if "True" in self.choices and (switch := read_bool(str(raw))) is not None:  # auto|True|False: a switch, read as switches are
+            raw = str(switch)
         if self.listed and isinstance(raw, list):
             return self._checked(_joined(raw), raw, spelling)
         return self._checked(_converted(self.kind, raw), raw, spelling)

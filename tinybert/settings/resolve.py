@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tinybert.settings.applies import common_reasons, distill_reasons, importance_reasons, schedule_reasons, teacher_reasons
+from tinybert.settings.applies import (
+    common_reasons,
+    distill_reasons,
+    importance_reasons,
+    schedule_reasons,
+    teacher_reasons,
+    vocabulary_reasons,
+)
 from tinybert.settings.general import general_reasons
 from tinybert.settings.mud import CONFIG_3D, read_config_3d
 from tinybert.settings.options import options_of
@@ -55,6 +62,7 @@ def resolve(
         values.drop(distill_reasons(values.values, name, arguments.method, regression, joint))
         values.drop(teacher_reasons(values.values, name, arguments.method))
         values.drop(schedule_reasons(values.values, name, stages[0]))
+        values.drop(vocabulary_reasons(values.values, arguments))
         values.drop(stored_reasons(arguments, values.values, name, joint))
         if arguments.method == "none" and arguments.student_model_name_or_path is not None:
             values.drop(dict.fromkeys(("teacher_path", "teacher_model_type"), "--method none learns gold labels only"))
@@ -87,6 +95,7 @@ def resolve_finetune(arguments: FinetuneArguments, given: set[str], task_name: s
         source = f"logging_steps ({picked.sources['logging_steps']}), with evaluate_during_training"
         picked.put("save_steps", arguments.logging_steps, source)
     picked.drop(importance_reasons(arguments.compute_taylor))
+    picked.drop(vocabulary_reasons(picked.values, arguments))
     unused = _unused(arguments, given, {"finetune": picked})
     warnings = [entry.line for entry in unused]
     return Resolved(arguments.preset, {"finetune": picked.settings(FinetuneSettings)}, tuple(unused), tuple(warnings))

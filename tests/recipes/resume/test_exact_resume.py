@@ -24,6 +24,8 @@ CASES = {
         5,
         {"max_steps": 8, "method": "emd", "preset": "emd", "emd_rule": "softmax", "emd_update_steps": 3, "seperate": True},
     ),
+    "cut vocabulary": ("finetune", "finetune", 7, {"max_steps": 12, "compact_vocabulary": "True"}),
+    "cut vocabulary, both stages": ("both", "prediction", 5, {"max_steps": 8, "compact_vocabulary": "True", "preset": "huawei"}),
     "cut before the first checkpoint": ("finetune", "finetune", 1, {"max_steps": 6}),
 }
 

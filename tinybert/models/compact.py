@@ -1,0 +1,123 @@
+"""A word embedding of which only the rows that a run's texts reach are trained.
+
+Word pieces that stand in none of the rows of a run never have a gradient. An optimizer that walks over all of them reads and writes most of
+a small student's parameters for nothing; what it makes of them is known beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+
+from tinybert.models.trace import base_of
+
+
+class CompactVocabulary:
+    """The word embedding inside `layer`, its table `[V, D]` cut to `[U, D]` while it is trained.
+
+    Word pieces keep their ids, which are looked up on the way into the embedding. Whatever is written has the whole table again: a
+    checkpoint does not show how it was trained.
+
+    Args:
+        layer: what is trained; the word embedding of the student in it is cut at once.
+        student: the encoder in `layer`, with or without a head.
+        used: ids, sorted, int64 `[U]`; any other one is an error of Paddle's when it comes.
+        left: from a number of updates to what they leave of a row that never has a gradient, a factor.
+    """
+
+    def __init__(self, layer: nn.Layer, student: nn.Layer, used: np.ndarray, left: Callable[[int], float]) -> None:
+        self.embedding = base_of(student).embeddings.word_embeddings
+        whole = self.embedding.weight
+        self.name = next(name for name, parameter in layer.named_parameters() if parameter is whole)
+        self.used, self.left = used, left
+        self._before, self._since = whole.numpy(), 0  # the whole table, and after how many updates it stood so
+        self._rest = np.setdiff1d(np.arange(len(self._before)), used)
+        self._padding = self.embedding._padding_idx
+        places = np.full(len(self._before), len(used))  # one too far for words that are not there
+        places[used] = np.arange(len(used))
+        self._places = paddle.to_tensor(places)
+        self._cut(_parameter(self.embedding, self._before[used], whole))
+
+    def row_of(self, word_piece: int) -> int:
+        """Where a used word piece stands in the table that is trained."""
+        return int(self._places[word_piece])
+
+    # === The model ===
+
+    def _cut(self, weight: Tensor) -> None:
+        self.embedding.weight = weight
+        self.embedding._padding_idx = None if self._padding is None else self.row_of(self._padding)
+        self._hook = self.embedding.register_forward_pre_hook(lambda layer, given: (self._looked_up(given[0]),))
+
+    def _looked_up(self, ids: Tensor) -> Tensor:
+        return paddle.gather(self._places, ids.reshape([-1])).reshape(ids.shape)
+
+    def restore(self, step: int) -> None:
+        """Put the whole table into the model, as it is after so many updates."""
+        trained = self.embedding.weight
+        self._hook.remove()
+        self.embedding.weight = _parameter(self.embedding, self._whole(trained.numpy(), step), trained)
+        self.embedding._padding_idx = self._padding
+
+    def whole_for(self, save: Callable[[int], Path]) -> Callable[[int], Path]:
+        """`save`, called with a number of updates, while the model has its whole table; afterwards it is trained on as it was."""
+
+        def saved(step: int) -> Path:
+            trained = self.embedding.weight
+            self.restore(step)
+            try:
+                return save(step)
+            finally:
+                self._cut(trained)
+
+        return saved
+
+    def _whole(self, rows: np.ndarray, step: int) -> np.ndarray:
+        table = np.empty_like(self._before)
+        table[self.used], table[self._rest] = rows, self._untouched(step)
+        return table
+
+    def _untouched(self, step: int) -> np.ndarray:
+        return self._before[self._rest] * np.float32(self.left(step) / self.left(self._since))
+
+    # === Checkpoints ===
+
+    def written(self, arrays: dict[str, np.ndarray], step: int) -> dict[str, np.ndarray]:
+        """Weights or optimizer states by name as they are without this: the whole table, and 0 for what has had no gradient."""
+        found = dict(arrays)
+        for name, array in arrays.items():
+            if name == self.name:
+                found[name] = self._whole(array, step)
+            elif self._is_state(name, array, len(self.used)):
+                found[name] = np.zeros(self._before.shape, array.dtype)
+                found[name][self.used] = array
+        return found
+
+    def read(self, arrays: dict[str, np.ndarray], step: int) -> dict[str, np.ndarray]:
+        """What `written` gave, or a run without this, cut again; a table of another shape as it is.
+
+        Rows that the decay of this run has not led to, as those of an older version, are taken as they stand there.
+        """
+        found = dict(arrays)
+        for name, array in arrays.items():
+            if name == self.name and array.shape == self._before.shape:
+                if (self._untouched(step) != array[self._rest]).any():
+                    self._before, self._since = array, step
+                found[name] = array[self.used]
+            elif self._is_state(name, array, len(self._before)):
+                found[name] = array[self.used]
+        return found
+
+    def _is_state(self, name: str, array: np.ndarray, rows: int) -> bool:
+        return name.startswith(f"{self.name}|") and array.ndim == 2 and len(array) == rows
+
+
+def _parameter(owner: nn.Layer, values: np.ndarray, like: Tensor) -> Tensor:
+    """A new parameter of a layer with these values, frozen where `like` is."""
+    parameter = owner.create_parameter(list(values.shape), default_initializer=nn.initializer.Assign(values))
+    parameter.stop_gradient = like.stop_gradient
+    return parameter

@@ -1,0 +1,54 @@
+"""Whether a stage trains the whole word embedding of its student, or the rows alone that its texts reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+
+import numpy as np
+import paddle
+
+from tinybert.data.store import TokenStore
+from tinybert.engine.optimizers import without_gradient
+from tinybert.models.compact import CompactVocabulary
+from tinybert.models.trace import base_of
+from tinybert.objectives.trained_layer import TrainedLayer
+from tinybert.settings.applies import vocabulary_reason
+
+PAYS = 0.7  # with more of the rows than this, what is saved is not worth a table of places
+
+
+def trained_vocabulary(
+    arguments, settings, layer: TrainedLayer, texts: Sequence[TokenStore], rate: Callable[[int], float]
+) -> tuple[CompactVocabulary | None, str]:
+    """The word embedding of `layer` cut to what `texts` hold, where that is asked for and pays, else None; and a line that says which.
+
+    texts: everything that the student meets in this stage; without any the whole table is trained and the line is empty. rate: from an
+    update to its learning rate.
+    """
+    if not texts:
+        return None, ""
+    student = base_of(layer.student)
+    embedding = student.embeddings.word_embeddings
+    rows, asked = len(embedding.weight), arguments.compact_vocabulary
+    reason = vocabulary_reason(settings.optimizer, settings.weight_decay, bool(getattr(settings, "prune_schedule", None)), arguments)
+    if asked == "False":
+        reason = "--compact_vocabulary False"
+    elif asked == "auto" and not paddle.get_device().startswith("cpu"):
+        reason = reason or "it is little work beside the CPU"
+    if reason:
+        return None, f"vocabulary: all {rows:,} rows are trained: {reason}"
+    padding = {texts[0].pad_id, embedding._padding_idx, student.config.pad_token_id} - {None}
+    used = reduce(np.union1d, (text.word_pieces() for text in texts), np.array(sorted(padding), np.int64))
+    if len(used) == rows or (asked == "auto" and len(used) > PAYS * rows):
+        return None, f"vocabulary: all {rows:,} rows are trained, {len(used):,} of them stand in this stage's texts"
+
+    products = [1.0]
+
+    def left(step: int) -> float:
+        while len(products) <= step:
+            products.append(products[-1] * without_gradient(settings.optimizer, settings.weight_decay, rate(len(products) - 1)))
+        return products[step]
+
+    line = f"vocabulary: {len(used):,} of {rows:,} rows are trained, the others stand in no text of this stage and are decayed alone"
+    return CompactVocabulary(layer, layer.student, used, left), line
