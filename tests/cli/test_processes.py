@@ -123,7 +123,7 @@ def test_ranks_drift_apart_or_away_from_one_process(one_and_two, stage):
 
 
 def test_layer_weights_of_two_processes_drift_apart_or_away_from_one(world):
-    one, two, more = world / "emd_one", world / "emd_two", {"method": "emd", "stage": "prediction", "beta": 1.0}
+    one, two, more = world / "emd_one", world / "emd_two", {"method": "emd", "stage": "prediction", "beta": 1.0, "compact_vocabulary": True}
     process = _launch(world, two, _arguments(world, world / "out_emd_two", 4, **more))
     _alone(world, one, _arguments(world, world / "out_emd_one", 8, **more))
     _finish(process)

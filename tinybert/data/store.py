@@ -71,9 +71,9 @@ class TokenStore:
         return self.ids[positions(self.offsets[rows], self.lengths[rows])]
 
     def word_pieces(self) -> np.ndarray:
-        """The distinct ids of all rows in rising order, int64."""
+        """The distinct ids of all rows, and of what fills a batch, in rising order, int64."""
         parts = (self.ids[begin : begin + CHUNK_IDS] for begin in range(0, len(self.ids), CHUNK_IDS))
-        return reduce(np.union1d, (np.flatnonzero(np.bincount(part)) for part in parts), np.array([], np.int64))
+        return reduce(np.union1d, (np.flatnonzero(np.bincount(part)) for part in parts), np.array([self.pad_id]))
 
     @classmethod
     def from_arrays(

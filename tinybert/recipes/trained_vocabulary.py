@@ -38,7 +38,7 @@ def trained_vocabulary(
         reason = reason or "it is little work beside the CPU"
     if reason:
         return None, f"vocabulary: all {rows:,} rows are trained: {reason}"
-    padding = {texts[0].pad_id, embedding._padding_idx, student.config.pad_token_id} - {None}
+    padding = {embedding._padding_idx, student.config.pad_token_id} - {None}
     used = reduce(np.union1d, (text.word_pieces() for text in texts), np.array(sorted(padding), np.int64))
     if len(used) == rows or (asked == "auto" and len(used) > PAYS * rows):
         return None, f"vocabulary: all {rows:,} rows are trained, {len(used):,} of them stand in this stage's texts"

@@ -137,7 +137,7 @@ def test_a_word_piece_outside_the_cut_is_taken_for_another():
 def test_the_word_pieces_of_a_store_are_incomplete(monkeypatch):
     monkeypatch.setattr("tinybert.data.store.CHUNK_IDS", 3)
     store = TokenStore.from_arrays([[2, 7, 9, 3], [2, 30000, 3], [2, 7, 3]])
-    assert store.word_pieces().tolist() == [2, 3, 7, 9, 30000]
+    assert store.word_pieces().tolist() == [0, 2, 3, 7, 9, 30000]
 
 
 def test_adams_penalty_is_taken_for_a_decay():
