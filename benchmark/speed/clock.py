@@ -26,7 +26,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmark.speed.encoders import optimizer_of, peak_mb, update
+from benchmark.speed.encoders import optimizer_of, peak_mb, train_rows_of, update
 from benchmark.speed.ladder import environment
 
 UNCOUNTED_ROWS = 8
@@ -50,9 +50,12 @@ def chosen_steps(batches, count: int) -> list[int]:
 
 
 def train(
-    features: frozenset, batches, teacher_model, student, objective, steps: list[int], projection=None, end_step=lambda: None
+    features: frozenset, batches, teacher_model, student, objective, steps: list[int], projection=None, end_step=lambda: None, used=None
 ) -> dict:
-    """Time whole training steps, the optimizer's included; samples and real tokens a second, share of the product rate, peak memory."""
+    """Time whole training steps, the optimizer's included; samples and real tokens a second, share of the product rate, peak memory.
+
+    used: the word pieces of all texts, where the student's other rows are not trained in a mode that has "rows of the texts".
+    """
     import paddle
 
     from tinybert import runtime
@@ -60,6 +63,8 @@ def train(
     from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 
     layer = TrainedLayer(student, objective)
+    if used is not None and "rows of the texts" in features:
+        train_rows_of(layer, used)
     teacher = Teacher(teacher_model, objective.needs_teacher, "eval" if "teacher without dropout" in features else "train")
     widest = max((batches.step(0, step)[0] for step in steps), key=lambda batch: batch.input_ids.shape[1])
     two = _first_rows(Inputs.of(widest), 2)

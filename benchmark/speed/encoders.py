@@ -54,6 +54,13 @@ def optimizer_of(layer):
     return create_optimizer(layer, "adamw", weight_decay=0.01, epsilon=1e-6, max_grad_norm=1.0, grad_clip="global")
 
 
+def train_rows_of(layer, used) -> None:
+    """Cut the student's word embedding in `layer` to the word pieces `[U]` of its texts, as a run does; before there is an optimizer."""
+    from tinybert.models.compact import CompactVocabulary
+
+    CompactVocabulary(layer, layer.student, used, lambda step: 1.0)
+
+
 def update(loss, optimizer, end_step: Callable[[], None] = lambda: None) -> float:
     """What follows the forward pass of a step: backward, optimizer, the loss read as a run reads it."""
     loss.backward()

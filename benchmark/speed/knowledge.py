@@ -1,10 +1,10 @@
 """What stored knowledge saves: seconds per epoch and peak memory with the teacher beside the student and without it.
 
-Protocol: a 12 x 768 teacher (BERT-base's shape) and a student, random weights, rows of random words in the lengths of the real training
-set (`--data`, else quantiles of them that are written below); `--steps` batches of 32 by length that stand for an epoch, as `clock.py`
-chooses them, whole training steps, the optimizer's included; seconds are scaled to the set's number of rows. Every mode runs in a process
-of its own; modes take turns for `--repeats` rounds; the widest step is made once before the first and not counted; figures are medians
-over rounds.
+Protocol: a 12 x 768 teacher (BERT-base's shape) and a student, random weights, rows of random words out of the real training set's, which
+alone are trained, and in its lengths (`--data`, else any words, in quantiles of its lengths that are written below); `--steps` batches of
+32 by length that stand for an epoch, as `clock.py` chooses them, whole training steps, the optimizer's included; seconds are scaled to the
+set's number of rows. Every mode runs in a process of its own; modes take turns for `--repeats` rounds; the widest step is made once before
+the first and not counted; figures are medians over rounds.
 
 * online full: `--method mud` with everything kept, the teacher runs beside the student.
 * online selected: the teacher runs, the student learns `--keep` of it.
@@ -32,7 +32,17 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmark.speed.clock import chosen_steps, in_turn, ratio  # noqa: E402
-from benchmark.speed.encoders import STUDENTS, TEACHER, encoder, optimizer_of, peak_mb, projection, training_rows, update  # noqa: E402
+from benchmark.speed.encoders import (  # noqa: E402
+    STUDENTS,
+    TEACHER,
+    encoder,
+    optimizer_of,
+    peak_mb,
+    projection,
+    train_rows_of,
+    training_rows,
+    update,
+)
 from benchmark.speed.ladder import BEST, prepare  # noqa: E402
 
 MODES = ("online full", "online selected", "building", "offline selected", "online logits", "offline logits")
@@ -45,7 +55,8 @@ VOCABULARY, CLS, SEP = 30522, 101, 102
 
 
 def rows_like(task: str, steps: int, batch_size: int, data: str | None, seed: int):
-    """A token store of random words, `steps` batches of them, in lengths that stand for an epoch over a task's rows."""
+    """Random words, `steps` batches of them as a token store, in lengths that stand for an epoch over a task's rows; and all word pieces
+    that there could have been, None for any."""
     import numpy as np
 
     from tinybert.data.batches import Batches
@@ -53,14 +64,18 @@ def rows_like(task: str, steps: int, batch_size: int, data: str | None, seed: in
 
     random = np.random.default_rng(seed)
     count, _, quantiles = LENGTHS[task]
-    lengths = np.resize(quantiles, count) if data is None else training_rows(task, data).lengths
+    real = None if data is None else training_rows(task, data)
+    lengths = np.resize(quantiles, count) if real is None else real.lengths
+    used = None if real is None else real.word_pieces()
+    pieces = np.arange(1000, VOCABULARY) if used is None else used[used >= 1000]
 
     def words(lengths):
-        rows = [[CLS, *random.integers(1000, VOCABULARY, length - 2).tolist(), SEP] for length in lengths]
+        rows = [[CLS, *random.choice(pieces, length - 2).tolist(), SEP] for length in lengths]
         return TokenStore.from_arrays(rows, labels=random.integers(0, 2, len(rows)))
 
     batches = Batches(words(lengths.tolist()), batch_size, seed=seed)
-    return words([int(length) for step in chosen_steps(batches, steps) for length in lengths[batches.step(0, step)[0].rows]])
+    chosen = [int(length) for step in chosen_steps(batches, steps) for length in lengths[batches.step(0, step)[0].rows]]
+    return words(chosen), used
 
 
 def measure(options) -> dict:
@@ -81,7 +96,7 @@ def measure(options) -> dict:
     from tinybert.settings.mud import read_config_3d
 
     task, student_name, mode = options.task, options.student, options.mode
-    store = rows_like(task, options.steps, options.batch_size, options.data, options.seed)
+    store, used = rows_like(task, options.steps, options.batch_size, options.data, options.seed)
     depths = STUDENTS[student_name]["num_hidden_layers"], TEACHER["num_hidden_layers"]
     if mode.endswith("full"):
         pairs = LayerMap.grid(*depths).hidden
@@ -123,6 +138,8 @@ def measure(options) -> dict:
     else:
         objective = selected_objective(SelectedHiddenLoss(selection, projection(STUDENTS[student_name], TEACHER)))
     layer = TrainedLayer(student, objective)
+    if used is not None:
+        train_rows_of(layer, used)
     source = open_stored(wanted, store, objective.needs_teacher) if mode.startswith("offline") else live(objective.needs_teacher)
     batches = Batches(store, options.batch_size, seed=options.seed)
     steps = range(batches.steps_per_epoch)

@@ -7,6 +7,7 @@ beside the others.
 * teacher without dropout: the published scripts never call `eval()`.
 * only what is needed: hidden states and scores that the losses read, where the published scripts keep all of them.
 * by length: rows of like length share a step.
+* rows of the texts: `tinybert/models/compact.py`; nothing in `general.py`, because raw text holds nearly every word piece.
 * stride flag, allocator, MKL path: see `tinybert/runtime.py`; the last has an effect on processors that are not Intel's alone.
 * own operations: `tinybert/models/cpu_ops.py`.
 * threads: all cores in place of one.
@@ -21,6 +22,7 @@ FEATURES = (
     "teacher without dropout",
     "only what is needed",
     "by length",
+    "rows of the texts",
     "stride flag",
     "allocator",
     "MKL path",

@@ -56,6 +56,7 @@ def measure(options) -> None:
     depths = shape["num_hidden_layers"], encoders.TEACHER["num_hidden_layers"]
     projection = encoders.projection(shape, encoders.TEACHER)
     layer = TrainedLayer(student, intermediate_objective(LayerMap.create("uniform", *depths), projection))
+    encoders.train_rows_of(layer, store.word_pieces())
     teacher = Teacher(teacher_model, layer.objective.needs_teacher)
     first = Inputs.of(batches.step(0, widest)[0])
     layer.freeze_unreached(first, teacher(first))

@@ -81,6 +81,7 @@ def measure(options) -> dict:
     depths = shape["num_hidden_layers"], encoders.TEACHER["num_hidden_layers"]
     objective = intermediate_objective(LayerMap.create("uniform", *depths), encoders.projection(shape, encoders.TEACHER))
     layer, teacher = TrainedLayer(student, objective), Teacher(teacher_model, objective.needs_teacher)
+    encoders.train_rows_of(layer, store.word_pieces())
     steps = sorted(chosen_steps(batches, options.steps), key=lambda step: batches.step(0, step)[0].input_ids.shape[1])
     widest, middle = (Inputs.of(batches.step(0, step)[0]) for step in (steps[-1], steps[len(steps) // 2]))
     layer.freeze_unreached(middle, teacher(middle))

@@ -69,7 +69,7 @@ def measure(options) -> dict:
     else:
         objective, projection = prediction_objective(outputs), None
     end_step = weights.end_step if weights is not None else lambda: None
-    figures = train(features, batches, teacher, student, objective, steps, projection, end_step)
+    figures = train(features, batches, teacher, student, objective, steps, projection, end_step, store.word_pieces())
     solver = sum(solving) / (len(steps) + 1) / (options.batch_size / figures["samples"])
     return {**figures, "data_sha256": store.meta["source_sha256"], "solver": solver}
 

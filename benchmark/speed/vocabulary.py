@@ -38,7 +38,6 @@ def main() -> None:
 
     from tinybert.data.batches import Batches
     from tinybert.data.tasks import get_task
-    from tinybert.models.compact import CompactVocabulary
     from tinybert.models.trace import Inputs
     from tinybert.objectives.tinybert import gold_objective
     from tinybert.objectives.trained_layer import TrainedLayer
@@ -55,7 +54,7 @@ def main() -> None:
         widest = max(steps, key=lambda inputs: inputs.input_ids.shape[1])
         for name in options.students.split(","):
             layers = [trained(name, len(get_task(task).labels)) for _ in range(2)]
-            CompactVocabulary(layers[1], layers[1].student, used, lambda step: 1.0)
+            encoders.train_rows_of(layers[1], used)
             optimizers = [encoders.optimizer_of(layer) for layer in layers]
             seconds, losses = [0.0, 0.0], [0.0, 0.0]
             for number, inputs in enumerate([widest, *steps]):
