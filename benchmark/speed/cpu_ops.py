@@ -63,6 +63,11 @@ def main() -> None:
     written_out = cpu_ops.written_out(mask, scores.shape)
     x.stop_gradient = scores.stop_gradient = False
     norm, dense, pull_wide = nn.LayerNorm(hidden), nn.Linear(hidden, 4 * hidden), paddle.randn([rows, width, 4 * hidden])
+
+    def learns_nothing(function: Callable) -> None:
+        with paddle.no_grad():
+            function(dense, x)
+
     pairs = {
         "dropout of the attention weights": (
             lambda: cpu_ops.dropout(scores, 0.1, True).backward(pull_scores),
@@ -77,6 +82,7 @@ def main() -> None:
             lambda: cpu_ops.linear(dense, x).backward(pull_wide),
             lambda: dense(x).backward(pull_wide),
         ),
+        "the same forward, as in a teacher": (lambda: learns_nothing(cpu_ops.linear), lambda: learns_nothing(nn.Linear.__call__)),
         "adding the mask": (lambda: (scores + written_out).backward(pull_scores), lambda: (scores + mask).backward(pull_scores)),
     }
     shape = {"hidden_size": hidden, "num_hidden_layers": 3, "num_attention_heads": HEADS, "intermediate_size": 4 * hidden}

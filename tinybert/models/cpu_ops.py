@@ -112,7 +112,7 @@ class _AddBias(PyLayer):
 
     @staticmethod
     def forward(ctx, x: Tensor, bias: Tensor) -> Tensor:
-        return x + bias
+        return paddle.addmm(x.reshape([-1, x.shape[-1]]), *_as_product(bias, x)).reshape(x.shape)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,14 +120,21 @@ class _AddBias(PyLayer):
         return gradient, paddle.matmul(paddle.ones([1, rows.shape[0]]), rows).reshape([-1])
 
 
+def _as_product(bias: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """A column of ones and a row of biases, whose product has the bias for every row of `x`: exact, and quicker than broadcasting."""
+    return paddle.ones([int(np.prod(x.shape[:-1])), 1]), bias.unsqueeze(0)
+
+
 def linear(module: nn.Linear, x: Tensor) -> Tensor:
     """`[..., d]` through a linear layer with or without bias, `[..., D]`."""
-    bias = module.bias
-    learns = bias is not None and not bias.stop_gradient and paddle.is_grad_enabled()
+    weight, bias = module.weight, module.bias
     plain = type(module) is nn.Linear and not module._forward_pre_hooks and not module._forward_post_hooks
-    if learns and plain and applies(x):
-        return _AddBias.apply(paddle.matmul(x, module.weight), bias)
-    return module(x)
+    if bias is None or not plain or not applies(x):
+        return module(x)
+    if not paddle.is_grad_enabled() or (x.stop_gradient and weight.stop_gradient and bias.stop_gradient):
+        product = paddle.matmul(x.reshape([-1, x.shape[-1]]), weight)
+        return paddle.addmm_(product, *_as_product(bias, x)).reshape([*x.shape[:-1], -1])
+    return module(x) if bias.stop_gradient else _AddBias.apply(paddle.matmul(x, weight), bias)
 
 
 def written_out(x: Tensor, shape: list[int]) -> Tensor:

@@ -110,6 +110,20 @@ def test_a_linear_layer_with_other_values_or_gradients(shape):
     assert np.allclose(ours[3], theirs[3], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [[5, 6], [4, 7, 6], [1, 1, 6]])
+def test_a_linear_layer_that_gives_other_values_where_nothing_learns_or_writes_into_its_input(shape):
+    paddle.seed(5)
+    module, x = nn.Linear(6, 9), paddle.randn(shape)
+    module.bias.set_value(paddle.randn([9]))
+    expected, before = module(x).numpy(), x.numpy()
+    with paddle.no_grad():
+        assert np.array_equal(cpu_ops.linear(module, x).numpy(), expected)
+    for parameter in module.parameters():
+        parameter.stop_gradient = True
+    found = cpu_ops.linear(module, x)
+    assert found.stop_gradient and np.array_equal(found.numpy(), expected) and np.array_equal(x.numpy(), before)
+
+
 @pytest.mark.parametrize("frozen", [("bias",), ("weight",), ("weight", "bias")])
 def test_a_frozen_linear_layer_that_is_trained_or_lets_no_gradient_through(frozen):
     module = nn.Linear(6, 9)
