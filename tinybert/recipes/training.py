@@ -60,16 +60,7 @@ def train_stage(
     texts: all rows that the student meets, for runs that may train what these hold of the vocabulary alone.
     """
     stores = [stores] if isinstance(stores, TokenStore) else stores
-    batches = EpochBatches(
-        stores,
-        settings.batch_size,
-        seed=settings.seed,
-        accumulation=settings.gradient_accumulation_steps,
-        rank=runtime.rank(),
-        world=runtime.world_size(),
-        pad_to=settings.max_seq_length if settings.pad_to_max_length else None,
-        drop_last=settings.drop_last,
-    )
+    batches = _batches(settings, stores)
     total = settings.max_steps if settings.max_steps > 0 else batches.steps_in(settings.num_train_epochs)
     rate = _learning_rate(settings, total, run)
 
@@ -96,23 +87,9 @@ def train_stage(
         return (parallel or layer)(inputs, teacher(inputs) if teacher else None)
 
     fingerprint = {**_values(arguments, settings), **identity, **scored, "processes": runtime.world_size(), "total_steps": total}
-    found: Path | None = checkpoint.find(run.checkpoints, resume) if resume else None
-    changed: set[str] = set()
-    if found:
-        recorded = inputs_of(run.record().get(run.stage, {}))
-        assumed = {**(assumed or {}), **{name: recorded.get(name, value) for name, value in scored.items()}}
-        changed = checkpoint.check(found, fingerprint, arguments.resume_changed, assumed)
+    found, changed = _to_resume(arguments, run, resume, fingerprint, scored, assumed)
     start()
-    run.update_record(
-        objective=layer.objective.describe(),
-        total_steps=total,
-        steps_per_epoch=batches.steps_in(1),
-        trained_parameters=sum(int(p.size) for p in layer.parameters() if not p.stop_gradient),
-        not_reached=unreached,
-        processes=runtime.world_size(),
-        threads=runtime.threads(),
-        precision=f"{precision.level} {precision.dtype}" if precision.enabled else "float32",
-    )
+    _record_start(run, layer, unreached, precision, total, batches.steps_in(1))
     rows = " and ".join(f"{len(store):,}" for store in stores)
     say(f"{run.stage}: {layer.objective.describe()}; {total} steps of {batches.steps_in(1)} an epoch, {rows} rows")
     if vocabulary_line:
@@ -154,7 +131,48 @@ def finish_stage(run: RunFolder, best: Best, metric: str, folder: Path, headline
     say(f"{headline} {metric} {best.scores[metric]:.4f} at step {best.step}: {folder}")
 
 
+# === Before the first step ===
+
+
+def _to_resume(
+    arguments, run: RunFolder, resume: str | None, fingerprint: dict, scored: dict[str, str], assumed: dict[str, str] | None
+) -> tuple[Path | None, set[str]]:
+    """The checkpoint to go on from, None for a start, and the names of what may differ from its run and does."""
+    found = checkpoint.find(run.checkpoints, resume) if resume else None
+    if found is None:
+        return None, set()
+    recorded = inputs_of(run.record().get(run.stage, {}))
+    assumed = {**(assumed or {}), **{name: recorded.get(name, value) for name, value in scored.items()}}
+    return found, checkpoint.check(found, fingerprint, arguments.resume_changed, assumed)
+
+
+def _record_start(run: RunFolder, layer: TrainedLayer, unreached: list[str], precision: Precision, total: int, an_epoch: int) -> None:
+    run.update_record(
+        objective=layer.objective.describe(),
+        total_steps=total,
+        steps_per_epoch=an_epoch,
+        trained_parameters=sum(int(p.size) for p in layer.parameters() if not p.stop_gradient),
+        not_reached=unreached,
+        processes=runtime.world_size(),
+        threads=runtime.threads(),
+        precision=f"{precision.level} {precision.dtype}" if precision.enabled else "float32",
+    )
+
+
 # === What the settings say ===
+
+
+def _batches(settings, stores: Sequence[Rows]) -> EpochBatches:
+    return EpochBatches(
+        stores,
+        settings.batch_size,
+        seed=settings.seed,
+        accumulation=settings.gradient_accumulation_steps,
+        rank=runtime.rank(),
+        world=runtime.world_size(),
+        pad_to=settings.max_seq_length if settings.pad_to_max_length else None,
+        drop_last=settings.drop_last,
+    )
 
 
 def _learning_rate(settings, total: int, run: RunFolder) -> Callable[[int], float]:
