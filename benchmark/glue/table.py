@@ -40,11 +40,11 @@ TASKS = ("CoLA", "MRPC", "RTE", "STS-B", "SST-2")
 
 
 def table(name: str, lines: list[dict]) -> str:
-    """One table: a row for each row of its plans, a column for each task that any of them has."""
+    """One table: a row for each row of its plans, a column for each task that the last of them has."""
     shown = [line for line in lines if line["plan"] in TABLES[name] and line["row"] not in LEFT_OUT.get(name, ())]
     plans = TABLES[name]
     rows = sorted({(plans.index(line["plan"]), line["row"]): None for line in shown}, key=lambda key: key[0])
-    tasks = [task for task in TASKS if any(line["task"] == task for line in shown)]
+    tasks = [task for task in TASKS if any((line["plan"], line["task"]) == (plans[-1], task) for line in shown)]
     scores = {
         (row, task): [headline(line) for line in shown if (line["plan"], line["row"], line["task"]) == (plans[plan], row, task)]
         for plan, row in rows
@@ -54,7 +54,7 @@ def table(name: str, lines: list[dict]) -> str:
     body = []
     for _, row in rows:
         parts = [statistics.mean(scores[row, task]) / teacher[task] for task in tasks if scores[row, task] and teacher[task]]
-        kept = f"{100 * statistics.mean(parts):.1f} %" if len(parts) == len(tasks) and row != "teacher" else ""
+        kept = f"{100 * statistics.mean(parts):.1f} %" if parts and len(parts) == len(tasks) and row != "teacher" else ""
         body.append([row, *(cell(scores[row, task]) for task in tasks), kept])
     return markdown_table(["", *(f"{task} ({get_task(task).metric})" for task in tasks), "of the teacher"], body)
 

@@ -1,0 +1,46 @@
+"""The tables of results: a wrong number in them is believed."""
+
+from __future__ import annotations
+
+from benchmark.glue.table import rewrite, table
+
+
+def line(plan: str, row: str, task: str, seed: int, score: float) -> dict:
+    metric = "mcc" if task == "CoLA" else "accuracy"
+    return {"plan": plan, "row": row, "task": task, "seed": seed, "scores": {metric: score}}
+
+
+LINES = [
+    line("teachers", "teacher", "CoLA", 42, 0.40),
+    line("teachers", "teacher", "CoLA", 1, 0.90),  # teaches nobody
+    line("teachers", "teacher", "MRPC", 42, 0.80),
+    *(line("table", "two stages", "CoLA", seed, score) for seed, score in ((42, 0.18), (1, 0.20), (2, 0.22))),
+    line("table", "two stages", "MRPC", 42, 0.60),
+    line("table", "no teacher", "CoLA", 42, 0.10),
+    line("ablations", "no Embd", "CoLA", 42, 0.30),
+]
+
+
+def cells(text: str) -> dict[str, list[str]]:
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in text.splitlines() if not row.startswith("|--")]
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_scores_of_seeds_that_are_not_averaged_or_a_share_of_another_teacher_than_the_one_that_taught():
+    found = cells(table("main", LINES))
+    assert found["two stages"] == ["20.0 ± 2.0", "60.0", "62.5 %"]  # (20 / 40 + 60 / 80) / 2
+    assert found["no teacher"] == ["10.0", "", ""]  # a mean over other tasks than the rows above it would mislead
+    assert found["teacher"][-1] == ""
+
+
+def test_columns_of_tasks_that_a_plan_does_not_have():
+    found = cells(table("ablations", LINES))
+    assert found[""] == ["CoLA (mcc)", "of the teacher"]
+    assert found == {"": found[""], "two stages": ["20.0 ± 2.0", "50.0 %"], "no Embd": ["30.0", "75.0 %"]}
+    assert set(cells(table("emd", LINES))) == {"", "two stages"}  # nothing has been run yet
+
+
+def test_prose_that_is_lost_when_a_table_is_written_anew():
+    page = "before\n<!-- table: a -->\nold\n<!-- end -->\nbetween\n<!-- table: b -->\n<!-- end -->\nafter\n"
+    expected = "before\n<!-- table: a -->\nA\n<!-- end -->\nbetween\n<!-- table: b -->\nB\n<!-- end -->\nafter\n"
+    assert rewrite(page, {"a": "A", "b": "B"}) == expected
