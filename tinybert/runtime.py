@@ -1,14 +1,16 @@
 """Everything that depends on the Paddle version, the device, the threads and the allocator.
 
-`prepare` runs first and imports Paddle itself, because Paddle reads some of these settings when it loads:
+`prepare` runs first and imports Paddle itself, because Paddle reads some of these settings when it loads. What each is worth to a training
+step that has all the others was measured by `benchmark/speed/step.py --modes without` (SST-2, two cores; figures in its README):
 
-* threads: Paddle's CPU kernels use one thread unless told otherwise; matrix products gain 1.6x with two.
-* `FLAGS_use_stride_kernel=0`: with strided views on (the default), every transposed tensor costs a copy later; 1.3x on a training step.
+* threads: Paddle's CPU kernels use one thread unless told otherwise; two are worth 1.7x. `--threads 1` is one; `OMP_NUM_THREADS` is
+  ignored.
+* `FLAGS_use_stride_kernel=0`: with strided views on (the default), every transposed tensor costs a copy later; 1.6x.
   `FLAGS_use_stride_kernel=1` in the environment leaves them on.
-* glibc's allocator hands large blocks back to the system at every free and faults them in again at every step; keeping them gains
-  1.05x to 1.2x for some resident memory. `TINYBERT_KEEP_MEMORY=0` switches it off.
-* the MKL inside Paddle's wheel takes its slowest code path on processors that are not Intel's: telling it what the processor can do made
-  matrix products 4x faster on an AMD EPYC with AVX-512. A value of MKL_DEBUG_CPU_TYPE that is already set stays (0 = as it comes).
+* glibc's allocator hands large blocks back to the system at every free and faults them in again at every step; keeping them is worth 1.04x,
+  and no memory. `TINYBERT_KEEP_MEMORY=0` switches it off.
+* the MKL inside Paddle's wheel takes its slowest code path on processors that are not Intel's: telling it what the processor can do
+  is worth 3.8x on an AMD EPYC with AVX-512. A value of MKL_DEBUG_CPU_TYPE that is already set stays (0 = as it comes).
 """
 
 from __future__ import annotations
