@@ -7,7 +7,7 @@ step that has all the others was measured by `benchmark/speed/step.py --modes wi
   ignored.
 * `FLAGS_use_stride_kernel=0`: with strided views on (the default), every transposed tensor costs a copy later; 1.6x.
   `FLAGS_use_stride_kernel=1` in the environment leaves them on.
-* glibc's allocator hands large blocks back to the system at every free and faults them in again at every step; keeping them is worth 1.04x,
+* glibc's allocator hands large blocks back to the system at every free and faults them in again at every step; keeping them is worth 1.05x,
   and no memory. `TINYBERT_KEEP_MEMORY=0` switches it off.
 * the MKL inside Paddle's wheel takes its slowest code path on processors that are not Intel's: telling it what the processor can do
   is worth 3.8x on an AMD EPYC with AVX-512. A value of MKL_DEBUG_CPU_TYPE that is already set stays (0 = as it comes).
