@@ -1,9 +1,8 @@
 """Distil a pre-trained teacher into a general student on raw text; `--help` lists the options, docs/general.md shows the commands."""
 
-import sys
-
+from tinybert.cli.leaving import leave
 from tinybert.cli.main import run_script
 from tinybert.settings.arguments import GeneralDistillArguments
 
 if __name__ == "__main__":
-    sys.exit(run_script(GeneralDistillArguments, "tinybert.recipes.general_distill:general_distill"))
+    leave(run_script(GeneralDistillArguments, "tinybert.recipes.general_distill:general_distill"))

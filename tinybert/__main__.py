@@ -1,8 +1,7 @@
 """`python -m tinybert <verb>`."""
 
-import sys
-
+from tinybert.cli.leaving import leave
 from tinybert.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tinybert.cli.leaving import leave  # noqa: E402
 from tinybert.cli.main import run_script  # noqa: E402
 from tinybert.settings.arguments import GeneralDistillArguments, TaskDistillArguments  # noqa: E402
 
@@ -51,4 +52,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
