@@ -37,26 +37,54 @@ TABLES = {
 # rows of a table that stand for something else than a result of it
 LEFT_OUT = dict.fromkeys(("ablations", "emd", "rosita", "augmentation", "general"), ("no teacher", "logits only"))
 TASKS = ("CoLA", "MRPC", "RTE", "STS-B", "SST-2")
+# scores of TinyBERT4 and of its teacher BERT-base on the GLUE test sets (TinyBERT, arXiv 1909.10351v5, table 1)
+PUBLISHED = {"CoLA": (44.1, 52.8), "MRPC": (86.4, 87.5), "RTE": (66.6, 67.0), "STS-B": (80.4, 85.2), "SST-2": (92.6, 93.4)}
+
+
+def _scores(name: str, lines: list[dict]) -> tuple[list[str], dict[tuple[str, str], dict[str, list[float]]]]:
+    """The tasks of a table's last plan, and for each of its rows, by plan and name, the scores of all seeds by task."""
+    plans = TABLES[name]
+    shown = [line for line in lines if line["plan"] in plans and line["row"] not in LEFT_OUT.get(name, ())]
+    tasks = [task for task in TASKS if any((line["plan"], line["task"]) == (plans[-1], task) for line in shown)]
+    rows: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for line in sorted(shown, key=lambda line: plans.index(line["plan"])):
+        row = rows.setdefault((line["plan"], line["row"]), {task: [] for task in tasks})
+        if line["task"] in tasks:
+            row[line["task"]].append(headline(line))
+    return tasks, rows
+
+
+def _teachers(lines: list[dict]) -> dict[str, float]:
+    """The score of the teacher that taught, by task."""
+    return {line["task"]: headline(line) for line in lines if (line["plan"], line["row"], line["seed"]) == ("teachers", "teacher", 42)}
 
 
 def table(name: str, lines: list[dict]) -> str:
     """One table: a row for each row of its plans, a column for each task that the last of them has."""
-    shown = [line for line in lines if line["plan"] in TABLES[name] and line["row"] not in LEFT_OUT.get(name, ())]
-    plans = TABLES[name]
-    rows = sorted({(plans.index(line["plan"]), line["row"]): None for line in shown}, key=lambda key: key[0])
-    tasks = [task for task in TASKS if any((line["plan"], line["task"]) == (plans[-1], task) for line in shown)]
-    scores = {
-        (row, task): [headline(line) for line in shown if (line["plan"], line["row"], line["task"]) == (plans[plan], row, task)]
-        for plan, row in rows
-        for task in tasks
-    }
-    teacher = {task: next((headline(line) for line in lines if _teaches(line, task)), None) for task in tasks}
+    (tasks, rows), teacher = _scores(name, lines), _teachers(lines)
     body = []
-    for _, row in rows:
-        parts = [statistics.mean(scores[row, task]) / teacher[task] for task in tasks if scores[row, task] and teacher[task]]
-        kept = f"{100 * statistics.mean(parts):.1f} %" if parts and len(parts) == len(tasks) and row != "teacher" else ""
-        body.append([row, *(cell(scores[row, task]) for task in tasks), kept])
+    for (_, row), scores in rows.items():
+        whole = row != "teacher" and tasks and all(scores[task] and task in teacher for task in tasks)
+        kept = f"{100 * statistics.mean(statistics.mean(scores[task]) / teacher[task] for task in tasks):.1f} %" if whole else ""
+        body.append([row, *(cell(scores[task]) for task in tasks), kept])
     return markdown_table(["", *(f"{task} ({get_task(task).metric})" for task in tasks), "of the teacher"], body)
+
+
+def retention(lines: list[dict]) -> str:
+    """What each row of the main table keeps of its teacher's score, in percent, beside what the paper's student keeps of BERT-base's."""
+    (tasks, rows), teacher = _scores("main", lines), _teachers(lines)
+    pairs = {
+        row: {task: (statistics.mean(scores[task]), teacher[task]) for task in tasks}
+        for (_, row), scores in rows.items()
+        if row != "teacher" and all(scores.values())
+    }
+    pairs["TinyBERT4 in the paper"] = {task: PUBLISHED[task] for task in tasks}
+    body = []
+    for row, kept in pairs.items():
+        parts = [100 * student / own_teacher for student, own_teacher in kept.values()]
+        student, own_teacher = (sum(scores) for scores in zip(*kept.values(), strict=True))
+        body.append([row, *(f"{part:.0f}" for part in parts), f"{statistics.mean(parts):.1f}", f"{100 * student / own_teacher:.1f}"])
+    return markdown_table(["percent of the teacher", *tasks, "mean", "of the mean score"], body)
 
 
 def sizes(lines: list[dict]) -> str:
@@ -68,10 +96,6 @@ def sizes(lines: list[dict]) -> str:
             numbers = f"{line['parameters'] / 1e6:.1f} M", f"{line['megabytes']:.1f} MB", f"{line['milliseconds']:.2f} ms"
             body.append([line["row"], line["task"], *numbers, f"{base / line['milliseconds']:.1f} x"])
     return markdown_table(["model", "rows of", "parameters", "on disk", "a row", "speed"], body)
-
-
-def _teaches(line: dict, task: str) -> bool:
-    return (line["plan"], line["row"], line["task"], line["seed"]) == ("teachers", "teacher", task, 42)
 
 
 def rewrite(page: str, tables: dict[str, str]) -> str:
@@ -92,6 +116,7 @@ def main() -> None:
     lines = read(options.results)
     points, flows = utility.points_of(lines), maps.flows_of(lines)
     tables = {name: table(name, lines) for name in TABLES} | {
+        "retention": retention(lines),
         "sizes": sizes(lines),
         "utility": utility.table(points),
         "maps": maps.table(flows),

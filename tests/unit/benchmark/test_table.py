@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmark.glue.table import rewrite, table
+from benchmark.glue.table import retention, rewrite, table
 
 
 def line(plan: str, row: str, task: str, seed: int, score: float) -> dict:
@@ -38,6 +38,14 @@ def test_columns_of_tasks_that_a_plan_does_not_have():
     assert found[""] == ["CoLA (mcc)", "of the teacher"]
     assert found == {"": found[""], "two stages": ["20.0 ± 2.0", "50.0 %"], "no Embd": ["30.0", "75.0 %"]}
     assert set(cells(table("emd", LINES))) == {"", "two stages"}  # nothing has been run yet
+
+
+def test_a_share_of_the_teacher_that_is_averaged_the_other_way_or_over_tasks_that_a_row_lacks():
+    found = cells(retention(LINES))
+    assert found["percent of the teacher"] == ["CoLA", "MRPC", "mean", "of the mean score"]
+    assert found["two stages"] == ["50", "75", "62.5", "66.7"]  # (20 + 60) / (40 + 80)
+    assert found["TinyBERT4 in the paper"] == ["84", "99", "91.1", "93.0"]  # 44.1 / 52.8 and 86.4 / 87.5
+    assert set(found) == {"percent of the teacher", "two stages", "TinyBERT4 in the paper"}
 
 
 def test_prose_that_is_lost_when_a_table_is_written_anew():
