@@ -2,7 +2,7 @@
 
 from tinybert.cli.leaving import leave
 from tinybert.cli.main import run_script
-from tinybert.settings.augment import AugmentArguments
+from tinybert.config.augment import AugmentArguments
 
 if __name__ == "__main__":
     leave(run_script(AugmentArguments, "tinybert.recipes.augment:augment"))

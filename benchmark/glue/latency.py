@@ -34,12 +34,12 @@ def main() -> None:
     runtime.prepare(threads=options.threads)
     from tinybert.data.store import TokenStore
     from tinybert.data.tasks import get_task
-    from tinybert.models.loading import load_as_it_is
+    from tinybert.models.loading import load_pretrained
     from tinybert.models.trace import Inputs
     from tinybert.report.latency import sampled, side_by_side
 
     task = get_task(options.task)
-    loaded = {name: load_as_it_is(folder, name)[0] for name, folder in (pair.split("=", 1) for pair in options.models)}
+    loaded = {name: load_pretrained(folder, name)[0] for name, folder in (pair.split("=", 1) for pair in options.models)}
     tokenizer = next(iter(loaded.values())).tokenizer
     dev = TokenStore.build_or_open(
         task, Path(options.data) / "Glue" / task.name, task.eval_splits[0], tokenizer, 128 if task.is_pair else 64

@@ -60,7 +60,7 @@ def main() -> None:
     x, scores = paddle.randn([rows, width, hidden]), paddle.randn([rows, HEADS, width, width])
     pull, pull_scores = paddle.randn(x.shape), paddle.randn(scores.shape)
     mask = paddle.zeros([rows, 1, 1, width])
-    written_out = cpu_ops.written_out(mask, scores.shape)
+    expand_contiguous = cpu_ops.expand_contiguous(mask, scores.shape)
     x.stop_gradient = scores.stop_gradient = False
     norm, dense, pull_wide = nn.LayerNorm(hidden), nn.Linear(hidden, 4 * hidden), paddle.randn([rows, width, 4 * hidden])
 
@@ -83,7 +83,7 @@ def main() -> None:
             lambda: dense(x).backward(pull_wide),
         ),
         "the same forward, as in a teacher": (lambda: learns_nothing(cpu_ops.linear), lambda: learns_nothing(nn.Linear.__call__)),
-        "adding the mask": (lambda: (scores + written_out).backward(pull_scores), lambda: (scores + mask).backward(pull_scores)),
+        "adding the mask": (lambda: (scores + expand_contiguous).backward(pull_scores), lambda: (scores + mask).backward(pull_scores)),
     }
     shape = {"hidden_size": hidden, "num_hidden_layers": 3, "num_attention_heads": HEADS, "intermediate_size": 4 * hidden}
     model = build(family("bert"), {**shape, "vocab_size": 30522, "max_position_embeddings": 512, "type_vocab_size": 2}, 2, "benchmark")

@@ -84,8 +84,9 @@ def measure(options) -> dict:
     import paddle
 
     from tinybert import runtime
+    from tinybert.config.mud import read_config_3d
     from tinybert.data.batches import Batches
-    from tinybert.knowledge.building import Wanted, build, open_stored
+    from tinybert.knowledge.building import CacheSpec, build, open_stored
     from tinybert.knowledge.layout import Layout
     from tinybert.knowledge.selection import Selection, Tokens, Width, deciding_layers
     from tinybert.mapping import LayerMap
@@ -93,7 +94,6 @@ def measure(options) -> dict:
     from tinybert.objectives.mud import SelectedHiddenLoss, selected_objective
     from tinybert.objectives.tinybert import prediction_objective
     from tinybert.objectives.trained_layer import Teacher, TrainedLayer
-    from tinybert.settings.mud import read_config_3d
 
     task, student_name, mode = options.task, options.student, options.mode
     store, used = rows_like(task, options.steps, options.batch_size, options.data, options.seed)
@@ -109,7 +109,7 @@ def measure(options) -> dict:
         selection = Selection(pairs, deciding, *chosen)
     folder = Path(options.folder) / f"{task}-{student_name}"
     layout = Layout(selection, TEACHER["hidden_size"], 2, LENGTHS[task][1])
-    wanted = Wanted(folder, {"seed": options.seed, "rows": len(store)}, {}, depths[1], layout)
+    wanted = CacheSpec(folder, {"seed": options.seed, "rows": len(store)}, {}, depths[1], layout)
 
     def live(needs) -> Teacher:
         paddle.seed(options.seed + 1)

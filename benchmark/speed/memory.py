@@ -66,12 +66,12 @@ def train(folder: str, steps: int, queue) -> None:
     from tinybert import runtime
 
     runtime.prepare()
+    from tinybert.config.arguments import FinetuneArguments
     from tinybert.data.tokenizer import WordPiece
     from tinybert.models.families import family
     from tinybert.models.loading import build
     from tinybert.models.saving import save_model
     from tinybert.recipes.finetune import finetune
-    from tinybert.settings.arguments import FinetuneArguments
 
     tokenizer = WordPiece.from_folder(folder)
     shape = {"vocab_size": tokenizer.vocab_size, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}

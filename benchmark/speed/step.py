@@ -75,7 +75,7 @@ def measure(options) -> dict:
 
 
 def clocked(function: Callable, seconds: list[float]) -> Callable:
-    """The function, each call's seconds noted."""
+    """The function, each call's seconds fingerprint_for_record."""
 
     def timed(*arguments):
         started = time.perf_counter()

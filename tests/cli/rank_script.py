@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tinybert.cli.leaving import leave  # noqa: E402
 from tinybert.cli.main import run_script  # noqa: E402
-from tinybert.settings.arguments import GeneralDistillArguments, TaskDistillArguments  # noqa: E402
+from tinybert.config.arguments import GeneralDistillArguments, TaskDistillArguments  # noqa: E402
 
 
 def main() -> int:

@@ -10,8 +10,8 @@ import pytest
 
 from tests.tiny import model_folder
 from tinybert.cli.main import _VERBS, main
-from tinybert.recipes.inputs import MODELS, OTHERS
-from tinybert.settings.options import options_of
+from tinybert.config.options import options_of
+from tinybert.recipes.input_protection import MODELS, OTHERS
 
 SST = "--task_name SST-2 --max_seq_length 16 "
 FINETUNE = f"finetune {SST}--glue_dir {{world}}/glue --output_dir {{out}} --overwrite_output_dir "
@@ -102,7 +102,7 @@ def test_an_option_that_names_something_to_read_is_not_looked_at():
     words = {"model_type", "teacher_model_type", "file_format"}
     for _, class_name, _ in _VERBS.values():
         module, _, name = class_name.rpartition(":")
-        options = options_of(getattr(importlib.import_module(f"tinybert.settings.{module or 'arguments'}"), name))
+        options = options_of(getattr(importlib.import_module(f"tinybert.config.{module or 'arguments'}"), name))
         reads = {
             name
             for name, option in options.items()

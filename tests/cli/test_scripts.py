@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tinybert.cli.main import main, run_script
-from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
+from tinybert.config.arguments import FinetuneArguments, TaskDistillArguments
 from tinybert.storage import verify
 
 ROOT = Path(__file__).resolve().parents[2]

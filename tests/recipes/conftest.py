@@ -14,6 +14,7 @@ import pytest
 
 from tests.tiny import SPECIAL
 from tinybert.cli.parser import parse
+from tinybert.config.arguments import FinetuneArguments, TaskDistillArguments
 from tinybert.data.places import demo_folder
 from tinybert.data.tokenizer import WordPiece
 from tinybert.models.families import family
@@ -21,7 +22,6 @@ from tinybert.models.loading import build
 from tinybert.models.projections import Projection
 from tinybert.models.saving import save_model
 from tinybert.models.weights import read_pdparams, write_pdparams
-from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
 
 Run = Callable[..., Path]
 LABELS = ("0", "1")

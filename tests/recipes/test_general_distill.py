@@ -12,11 +12,11 @@ from tests.recipes.conftest import distill, logged, record
 from tests.recipes.resume.cutting import Cut, assert_equal, cut_after, everything
 from tinybert.cli.main import main
 from tinybert.cli.parser import parse
+from tinybert.config.arguments import GeneralDistillArguments
 from tinybert.errors import UserError
 from tinybert.models.loading import load_encoder
 from tinybert.models.weights import read_pdparams, write_pdparams
 from tinybert.recipes.general_distill import general_distill
-from tinybert.settings.arguments import GeneralDistillArguments
 
 LENGTH = 16
 

@@ -15,15 +15,15 @@ from tests import tiny
 from tests.recipes.conftest import QUICK, distill, finetune, record
 from tinybert.cli.main import main
 from tinybert.cli.parser import parse
+from tinybert.config.prune import PruneArguments
 from tinybert.engine import checkpoint
 from tinybert.errors import Interrupted, UserError
-from tinybert.models.cut import shape_words
+from tinybert.models.cut import describe_architecture
 from tinybert.models.hub import resolve
-from tinybert.models.loading import load_as_it_is, load_classifier
+from tinybert.models.loading import load_classifier, load_pretrained
 from tinybert.models.trace import base_of, layers_of
 from tinybert.prune.importance import FOLDER, SCORES, read_importance
 from tinybert.recipes.prune import prune as recipe
-from tinybert.settings.prune import PruneArguments
 
 PASS = ("--task_name", "demo", "--max_seq_length", "32", "--batch_size", "32", "--compute_taylor", "True", "--logging_steps", "10")
 
@@ -140,7 +140,7 @@ def test_a_regression_has_no_importance(encoder, sts_folder, tmp_path):
     finetune("--model_name_or_path", encoder, *task, *QUICK, "--max_steps", "2", "--output_dir", tmp_path / "teacher")
     finetune("--model_name_or_path", tmp_path / "teacher", *task, "--compute_taylor", "True")
     prune("--model_path", tmp_path / "teacher", "--output_dir", tmp_path / "student", "--task", "sts-b", "--keep_heads", 1)
-    assert load_as_it_is(str(tmp_path / "student"))[1]["problem_type"] == "regression"
+    assert load_pretrained(str(tmp_path / "student"))[1]["problem_type"] == "regression"
 
 
 def test_dropout_reaches_the_sound_pass_or_not_the_published_one(scored, tmp_path):
@@ -175,7 +175,7 @@ def test_what_the_pass_cannot_use_is_swallowed(scored, tmp_path, capsys):
 
 def test_the_student_keeps_something_else_than_it_says(scored, student):
     small, whole = load(student), load(scored)
-    assert shape_words(small.config) == "3 x 32, 2 heads of 8, feed-forward 24, embedding of rank 12"
+    assert describe_architecture(small.config) == "3 x 32, 2 heads of 8, feed-forward 24, embedding of rank 12"
     assert not small.report.fresh and not small.report.unused
     told = json.loads((student / "pruning.json").read_text())
     assert told["shape"] == {"layers": [1, 2, 3], "heads": 2, "neurons": 24, "embedding_rank": 12}
@@ -197,7 +197,7 @@ def test_the_student_keeps_something_else_than_it_says(scored, student):
 def test_other_layers_stay_than_were_named(teacher, tmp_path, more, layers):
     prune("--model_path", teacher, "--output_dir", tmp_path / "student", *more)  # needs no importance
     assert json.loads((tmp_path / "student" / "pruning.json").read_text())["shape"]["layers"] == layers
-    assert shape_words(load(tmp_path / "student").config) == f"{len(layers)} x 32, 4 heads"
+    assert describe_architecture(load(tmp_path / "student").config) == f"{len(layers)} x 32, 4 heads"
 
 
 def test_the_published_command_line_is_not_understood(scored, tmp_path, capsys):
@@ -214,7 +214,7 @@ def test_a_pruned_model_cannot_be_pruned_again(student, tmp_path):
         prune("--model_path", tmp_path / "first", "--output_dir", tmp_path / "second", "--keep_heads", 1)
     finetune("--model_name_or_path", tmp_path / "first", *PASS, "--max_steps", "2")
     prune("--model_path", tmp_path / "first", "--output_dir", tmp_path / "second", "--keep_heads", 1, "--emb_hidden_dim", 6)
-    assert shape_words(load(tmp_path / "second").config) == "3 x 32, 1 head of 8, feed-forward 24, embedding of rank 6"
+    assert describe_architecture(load(tmp_path / "second").config) == "3 x 32, 1 head of 8, feed-forward 24, embedding of rank 6"
     with pytest.raises(UserError, match="--emb_hidden_dim 20 is above what the word embedding has, rank 12, as an earlier pruning left it"):
         prune("--model_path", tmp_path / "first", "--output_dir", tmp_path / "third", "--emb_hidden_dim", 20)
 
@@ -275,7 +275,7 @@ def test_a_pruned_student_cannot_be_distilled_scored_or_trained(teacher, student
     distill(*line, "--teacher_path", teacher, *mud, "--max_steps", "3", "--output_dir", tmp_path / "mud")
     for run in ("both", "emd", "mud"):
         trained = load(tmp_path / run)
-        assert shape_words(trained.config) == "3 x 32, 2 heads of 8, feed-forward 24, embedding of rank 12"
+        assert describe_architecture(trained.config) == "3 x 32, 2 heads of 8, feed-forward 24, embedding of rank 12"
         if run == "mud":
             continue  # its classifier has not been trained
         distill("--task_name", "demo", "--max_seq_length", "32", "--do_eval", "--student_model_name_or_path",
@@ -301,5 +301,5 @@ def test_distilling_a_pruned_student_ends_elsewhere_after_a_stop(teacher, studen
 def test_outputs_without_names_become_a_regression(tmp_path):
     tiny.model_folder(tmp_path / "model", labels=("LABEL_0", "LABEL_1", "LABEL_2"))
     prune("--model_path", tmp_path / "model", "--output_dir", tmp_path / "student", "--emb_hidden_dim", 4)
-    model, config = load_as_it_is(str(tmp_path / "student"))
+    model, config = load_pretrained(str(tmp_path / "student"))
     assert model.config.num_labels == 3 and model.labels is None and "problem_type" not in config

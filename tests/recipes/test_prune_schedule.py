@@ -11,8 +11,8 @@ from tests.recipes.conftest import distill, finetune, logged, record
 from tinybert.engine import checkpoint
 from tinybert.engine.loop import Loop
 from tinybert.errors import UserError
-from tinybert.models.cut import shape_words
-from tinybert.models.loading import load_as_it_is
+from tinybert.models.cut import describe_architecture
+from tinybert.models.loading import load_pretrained
 
 WIDTH = ("--prune_schedule", "width", "--keep_heads", "2", "--ffn_hidden_dim", "24", "--emb_hidden_dim", "12")
 BOTH = ("--prune_schedule", "both", "--num_layers", "2", "--keep_heads", "2", "--emb_hidden_dim", "12")
@@ -28,7 +28,7 @@ def run(teacher, output, *more, steps=8, stage="intermediate") -> None:
 
 
 def shape(folder) -> str:
-    return shape_words(load_as_it_is(str(folder))[0].config)
+    return describe_architecture(load_pretrained(str(folder))[0].config)
 
 
 @pytest.mark.parametrize(
@@ -49,16 +49,16 @@ def test_the_student_has_another_shape_in_the_end(teacher, tmp_path, more, stage
     assert shape(tmp_path / best) == shape(tmp_path / final) == expected
     told = record(tmp_path, stage)
     assert [int(event.split("update ")[1].split(":")[0]) for event in told["pruning"]] == events
-    assert told["pruned"] == {"shape": expected, "parameters": load_as_it_is(str(tmp_path / final))[0].parameters()}
+    assert told["pruned"] == {"shape": expected, "parameters": load_pretrained(str(tmp_path / final))[0].parameters()}
     assert told["best"]["step"] > events[-1]
     losses = [line["loss"] for line in logged(tmp_path, stage)]
     assert len(losses) == 4 and np.isfinite(losses).all()
 
 
 def test_the_projection_forgets_what_it_has_learnt_when_a_layer_goes(teacher, tmp_path, monkeypatch):
-    from tinybert.recipes import pruning_on_the_way
+    from tinybert.recipes import gradual_pruning
 
-    real, kept = pruning_on_the_way._fit_objective, []
+    real, kept = gradual_pruning._fit_objective, []
 
     def fit(layer, *words):
         before = layer.objective.projection.arrays()
@@ -67,7 +67,7 @@ def test_the_projection_forgets_what_it_has_learnt_when_a_layer_goes(teacher, tm
         assert set(after) < set(before)
         kept.extend((before[name] == array).all() for name, array in after.items())
 
-    monkeypatch.setattr(pruning_on_the_way, "_fit_objective", fit)
+    monkeypatch.setattr(gradual_pruning, "_fit_objective", fit)
     run(teacher, tmp_path, *DEPTH, "--projection", "per_layer", "--warmup_proportion", "0")
     assert len(kept) == 2 * (4 + 3) and all(kept)
 

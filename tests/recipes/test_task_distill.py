@@ -12,6 +12,8 @@ import pytest
 from tests.recipes.conftest import DEMO, LABELS, SHORT, distill, logged, record, rows_of, write_rows
 from tests.tiny import arrays_of
 from tinybert.cli.parser import parse
+from tinybert.config.arguments import TaskDistillArguments
+from tinybert.config.resolve import resolve
 from tinybert.data.places import demo_folder
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import get_task
@@ -21,8 +23,6 @@ from tinybert.models.projections import layout_of
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.recipes.evaluate import held_out_loss, predict
 from tinybert.recipes.stage_objective import stage_objective
-from tinybert.settings.arguments import TaskDistillArguments
-from tinybert.settings.resolve import resolve
 from tinybert.storage import sha256_of, verify
 
 

@@ -11,12 +11,12 @@ import pytest
 
 from tests.tiny import model_folder
 from tinybert.cli.parser import parse
-from tinybert.data.own import listed_labels
+from tinybert.config.arguments import TaskDistillArguments
+from tinybert.data.custom_files import listed_labels
 from tinybert.data.tasks import get_task
 from tinybert.errors import UserError
 from tinybert.recipes.teacher_check import described, examine, judge
-from tinybert.recipes.teacher_source import RunTeacher
-from tinybert.settings.arguments import TaskDistillArguments
+from tinybert.recipes.teacher_source import LazyTeacher
 
 
 def _logits(labels: np.ndarray, classes: int, right: float, seed: int = 0) -> np.ndarray:
@@ -74,7 +74,7 @@ def test_the_labels_that_a_refusal_names_are_no_labels_of_the_option():
 def test_blanks_or_commas_in_labels_make_them_those_of_another_task(tmp_path, given, labels):
     outputs = labels or ("",)
     kept = model_folder(tmp_path / "teacher", labels=tuple(f"LABEL_{i}" for i in range(len(outputs))))
-    teacher = RunTeacher(_arguments(tmp_path, given), labels)
+    teacher = LazyTeacher(_arguments(tmp_path, given), labels)
     loaded = teacher.load()
     turned = given in ("1, 0", 'good,"bad, very"')
     assert not labels or teacher.own_labels == (labels[::-1] if turned else labels)  # what a resumed run must share
@@ -85,7 +85,7 @@ def test_blanks_or_commas_in_labels_make_them_those_of_another_task(tmp_path, gi
 def test_labels_of_a_teacher_that_cannot_be_read_are_blamed_on_another_option(tmp_path):
     model_folder(tmp_path / "teacher", labels=("LABEL_0", "LABEL_1"))
     with pytest.raises(UserError, match="--teacher_labels 0,0"):
-        RunTeacher(_arguments(tmp_path, "0,0"), ("0", "1")).load()
+        LazyTeacher(_arguments(tmp_path, "0,0"), ("0", "1")).load()
 
 
 def _arguments(folder, teacher_labels):

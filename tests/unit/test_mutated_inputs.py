@@ -21,14 +21,14 @@ from hypothesis import strategies as st
 from tests.unit.cli.settled import settled
 from tinybert.cli.flags_page import SCRIPTS
 from tinybert.cli.main import run_script
-from tinybert.data.own import OwnFiles, own_task
+from tinybert.config.options import options_of
+from tinybert.data.custom_files import CustomFiles, own_task
 from tinybert.data.readers import read_split
 from tinybert.data.tasks import get_task
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
 from tinybert.models.configuration import architecture, labels_of, read_config
-from tinybert.recipes.continuing import finished_before
-from tinybert.settings.options import options_of
+from tinybert.recipes.resume import finished_before
 
 FULL = 10_000
 SHARE = 1.0 if os.environ.get("FUZZ") else 0.06
@@ -113,7 +113,7 @@ def test_a_mutated_file_of_ones_own_ends_in_a_traceback(form, edits, regression,
         path = Path(folder) / f"rows.{form}"
         path.write_bytes(mutated(OWN[form], edits))
         columns = ("text", None, "label") if by_name or form.startswith("json") else ("1", None, "2")
-        files = OwnFiles(path, path, None, None, *columns, regression=regression)
+        files = CustomFiles(path, path, None, None, *columns, regression=regression)
 
         def read() -> None:
             task = own_task("own", files)

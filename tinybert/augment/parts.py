@@ -19,11 +19,11 @@ import numpy as np
 from tinybert import runtime, storage
 from tinybert.augment.eligible import is_chinese
 from tinybert.augment.rows import augmented_rows
+from tinybert.config.augment import AugmentSettings
 from tinybert.data.readers import UsedRows
 from tinybert.data.rewriting import Frame, Rewriter
 from tinybert.data.tasks import Task
 from tinybert.errors import UserError
-from tinybert.settings.augment import AugmentSettings
 
 if TYPE_CHECKING:
     from tinybert.augment.candidates import Candidates

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import paddle
 
+from tinybert.config.augment import AugmentSettings
 from tinybert.data.batches import sequential
 from tinybert.data.layout import Flat, bert_rows
 from tinybert.data.store import TokenStore
@@ -15,7 +16,6 @@ from tinybert.errors import UserError
 from tinybert.models.limits import check_positions
 from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.trace import Inputs, Needs, trace
-from tinybert.settings.augment import AugmentSettings
 
 BATCH = 64
 

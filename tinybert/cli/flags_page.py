@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinybert.settings.arguments import (
+from tinybert.config.arguments import (
     ConvertArguments,
     DemoArguments,
     DoctorArguments,
@@ -11,12 +11,12 @@ from tinybert.settings.arguments import (
     GeneralDistillArguments,
     TaskDistillArguments,
 )
-from tinybert.settings.augment import PRESETS as AUGMENT_PRESETS
-from tinybert.settings.augment import AugmentArguments
-from tinybert.settings.options import Arguments, Option, options_of
-from tinybert.settings.pregenerate import PregenerateArguments
-from tinybert.settings.presets import PRESETS
-from tinybert.settings.prune import PruneArguments
+from tinybert.config.augment import PRESETS as AUGMENT_PRESETS
+from tinybert.config.augment import AugmentArguments
+from tinybert.config.options import Arguments, Option, options_of
+from tinybert.config.pregenerate import PregenerateArguments
+from tinybert.config.presets import PRESETS
+from tinybert.config.prune import PruneArguments
 
 SCRIPTS: dict[str, type[Arguments]] = {
     "task_distill.py": TaskDistillArguments,

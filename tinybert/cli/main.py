@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 
 from tinybert import __version__
 from tinybert.cli.stopping import early
+from tinybert.config.suggestions import did_you_mean
 from tinybert.errors import Interrupted, NumericalError, UserError
-from tinybert.settings.nearest import did_you_mean
 
-# verb: what it does, its class in tinybert.settings (module arguments, or another one by name), its recipe in tinybert.recipes; names,
+# verb: what it does, its class in tinybert.config (module arguments, or another one by name), its recipe in tinybert.recipes; names,
 # so that --help is fast
 _VERBS = {
     "finetune": ("fine-tune a teacher or a baseline (run_glue.py)", "FinetuneArguments", "finetune:finetune"),
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _guarded(lambda: _refuse(f"unknown verb {verb!r}{did_you_mean(verb, names)}\nexpected one of {', '.join(names)}"))
     _, class_name, recipe_path = _VERBS[verb]
     module, _, class_name = class_name.rpartition(":")
-    arguments_class = getattr(importlib.import_module(f"tinybert.settings.{module or 'arguments'}"), class_name)
+    arguments_class = getattr(importlib.import_module(f"tinybert.config.{module or 'arguments'}"), class_name)
     return run_script(arguments_class, f"tinybert.recipes.{recipe_path}", rest, prog=f"python -m tinybert {verb}")
 
 

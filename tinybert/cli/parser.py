@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from tinybert import __version__
+from tinybert.config.options import Arguments, Option, options_of, read_bool
+from tinybert.config.suggestions import did_you_mean
 from tinybert.errors import UserError
-from tinybert.settings.nearest import did_you_mean
-from tinybert.settings.options import Arguments, Option, options_of, read_bool
 
 A = TypeVar("A", bound="Arguments")
 _EXPONENT = re.compile(r"-(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
@@ -61,7 +61,7 @@ class _Parser(argparse.ArgumentParser):
 def parse(arguments_class: type[A], argv: Sequence[str] | None = None, prog: str | None = None) -> Parsed[A]:
     """Read a command line (default: this process's) into `arguments_class`; its docstring heads `--help`.
 
-    Obsolete options print one line each on stderr. `--help` and `--version` print and raise SystemExit(0).
+    IgnoredOption options print one line each on stderr. `--help` and `--version` print and raise SystemExit(0).
 
     Raises:
         UserError: an unknown option, a wrong value, a contradiction, or something required that is missing.

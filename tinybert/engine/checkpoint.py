@@ -38,7 +38,7 @@ class Checkpoint:
 def write(folder: Path, step: int, checkpoint: Checkpoint, keep: int = 2) -> Path:
     """Write a checkpoint beside the others; delete all but the newest `keep`, and what is left of another course.
 
-    A course writes its steps in rising order, so a later one than this step belongs to a course that was left, see `go_on_from`.
+    A course writes its steps in rising order, so a later one than this step belongs to a course that was left, see `fork_from`.
     """
     path = folder / f"step_{step:08d}"
     with storage.new_folder(path, replace=True) as temporary:
@@ -53,7 +53,7 @@ def write(folder: Path, step: int, checkpoint: Checkpoint, keep: int = 2) -> Pat
     return path
 
 
-def go_on_from(folder: Path, path: Path) -> Path:
+def fork_from(folder: Path, path: Path) -> Path:
     """Make a checkpoint the newest of `folder`, from which a run goes on; returns its place there.
 
     Later ones belong to the course that the run leaves. They are set aside as `left_<n>` until the next checkpoint is written: were they

@@ -29,8 +29,8 @@ from tinybert.engine.precision import Precision
 from tinybert.engine.processes import sum_dict
 from tinybert.engine.progress import Progress
 from tinybert.engine.run_folder import RunFolder, now
-from tinybert.engine.signals import StopRequest, listening
-from tinybert.engine.window import Window
+from tinybert.engine.running_metrics import RunningMetrics
+from tinybert.engine.signals import StopRequest, graceful_shutdown
 from tinybert.errors import Interrupted, NumericalError, UserError
 
 SPIKE = 10.0  # a loss this many times its running mean is worth a warning
@@ -84,7 +84,7 @@ class Callbacks:
     read: Callable[[dict[str, np.ndarray], int], dict[str, np.ndarray]] = lambda arrays, step: arrays
 
 
-class Participant(Protocol):
+class Stateful(Protocol):
     """Learned state beside the layer's parameters that belongs into checkpoints, such as layer weights or a pruning schedule."""
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -108,7 +108,7 @@ class Loop:
         run: RunFolder,
         fingerprint: dict,
         precision: Precision | None = None,
-        participants: dict[str, Participant] | None = None,
+        participants: dict[str, Stateful] | None = None,
     ) -> None:
         self.settings, self.layer, self.optimizer, self.rate = settings, layer, optimizer, rate
         self.batches, self.callbacks, self.run_folder, self.fingerprint = batches, callbacks, run, fingerprint
@@ -118,7 +118,7 @@ class Loop:
         self.best = Best()
         self.kept = Best()  # the best of those whose model is on disk; after a resumption it may be another
         self.last_scores: dict[str, float] = {}
-        self.window = Window()
+        self.window = RunningMetrics()
         self.running_loss: float | None = None
         self.seconds = 0.0
         self.data_seconds = 0.0
@@ -143,13 +143,13 @@ class Loop:
                 print("the rows that choose the best model are others than before: earlier scores do not count", flush=True)
         storage.recover(self.run_folder.path)
         if resume and self.run_folder.writes:
-            self.last_checkpoint = checkpoints.go_on_from(self.run_folder.checkpoints, resume)
+            self.last_checkpoint = checkpoints.fork_from(self.run_folder.checkpoints, resume)
             position = position if self.last_checkpoint.resolve() == resume.resolve() else 0
         self.run_folder.open_logs(position)
         shown = self.run_folder.writes
         progress = Progress(self.run_folder.stage, self.settings.total_steps, self.step, shown)
         try:
-            with listening() as stop:
+            with graceful_shutdown() as stop:
                 self._train(progress, stop)
         finally:
             progress.close()
@@ -229,7 +229,7 @@ class Loop:
         self.window.add(parts, *size, seconds)
         loss = parts["loss"]
         if self.running_loss is not None and loss > SPIKE * self.running_loss and self.step > 20:
-            progress.say(f"warning: the loss jumped to {loss:.4g} at step {self.step}, from about {self.running_loss:.4g}")
+            progress.log_once(f"warning: the loss jumped to {loss:.4g} at step {self.step}, from about {self.running_loss:.4g}")
         self.running_loss = loss if self.running_loss is None else 0.98 * self.running_loss + 0.02 * loss
 
     def _log(self, progress: Progress) -> None:
@@ -248,7 +248,7 @@ class Loop:
         self.run_folder.log(values)
         self.run_folder.log_arrays(self.step, self.callbacks.observe())
         progress.report(self.step, {"loss": means["loss"], **{k: v for k, v in means.items() if k != "loss"}}, *rates)
-        self.window = Window()
+        self.window = RunningMetrics()
 
     def _reproducer(self, values: dict[str, float], micro_batches: list[Batch], epoch: int) -> Path:
         return nonfinite.write_reproducer(
@@ -280,7 +280,7 @@ class Loop:
         improved = better_than(self.best.scores.get(name))
         self.run_folder.log({"event": "evaluation", "step": self.step, **scores, "best": improved, "time": now()})
         shown = ", ".join(f"{key} {value:.4f}" for key, value in scores.items())
-        progress.say(f"  step {self.step}: {shown}{' (best so far)' if improved else ''}")
+        progress.log_once(f"  step {self.step}: {shown}{' (best so far)' if improved else ''}")
         if better_than(self.kept.scores.get(name)):
             folder = self.callbacks.save_best(self.step) if self.run_folder.writes else None
             self.kept = Best(self.step, scores, folder and [folder.name, storage.sha256_of(folder / storage.MANIFEST)])
@@ -351,7 +351,7 @@ class Loop:
         if not self._is_there(self.kept):
             self.kept = Best()
         self.last_scores = state["last_scores"]
-        self.window = Window.of(state)
+        self.window = RunningMetrics.of(state)
         self.running_loss, self.seconds, self.data_seconds = (state[name] for name in ("running_loss", "seconds", "data_seconds"))
         self.last_checkpoint = path
         if self.run_folder.writes:

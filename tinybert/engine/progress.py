@@ -36,7 +36,7 @@ class Progress:
             flush=True,
         )
 
-    def say(self, text: str) -> None:
+    def log_once(self, text: str) -> None:
         """Print a line without breaking the bar."""
         if not self.shown:
             return

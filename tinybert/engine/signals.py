@@ -25,7 +25,7 @@ class StopRequest:
 
 
 @contextlib.contextmanager
-def listening() -> Iterator[StopRequest]:
+def graceful_shutdown() -> Iterator[StopRequest]:
     """Listen for SIGTERM and SIGINT while the block runs."""
     request = StopRequest()
     before = {number: signal.signal(number, request._receive) for number in (signal.SIGTERM, signal.SIGINT)}

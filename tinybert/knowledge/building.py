@@ -16,7 +16,7 @@ from tinybert import storage
 from tinybert.data.batches import assemble
 from tinybert.data.store import TokenStore
 from tinybert.engine.progress import Progress
-from tinybert.engine.signals import listening
+from tinybert.engine.signals import graceful_shutdown
 from tinybert.errors import Interrupted, UserError
 from tinybert.knowledge.layout import Layout
 from tinybert.knowledge.shard import ShardWriter, is_whole
@@ -29,7 +29,7 @@ Trace = Callable[[Inputs], EncoderTrace]
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
+class CacheSpec:
     """Knowledge that a run needs.
 
     identity: what it depends on by name, the selection left out. teacher: the teacher's entry for run.json. layers: its depth.
@@ -41,7 +41,7 @@ class Wanted:
     layers: int
     layout: Layout
 
-    def whole_identity(self) -> dict:
+    def fingerprint(self) -> dict:
         """Everything the stored bytes depend on, by name."""
         return {"format": FORMAT, **self.identity, "selection": described(self.layout)}
 
@@ -61,7 +61,7 @@ def described(layout: Layout) -> object:
     }
 
 
-def is_complete(wanted: Wanted, store: TokenStore) -> bool:
+def is_complete(wanted: CacheSpec, store: TokenStore) -> bool:
     """Whether the knowledge is there, so that no teacher is needed; its checksums are verified.
 
     Raises:
@@ -71,13 +71,13 @@ def is_complete(wanted: Wanted, store: TokenStore) -> bool:
     return record is not None and not _missing(wanted.folder, record)
 
 
-def open_stored(wanted: Wanted, store: TokenStore, needs: Needs) -> StoredKnowledge:
+def open_stored(wanted: CacheSpec, store: TokenStore, needs: Needs) -> StoredKnowledge:
     """Complete knowledge, mapped into memory. A stage that needs logits alone reads them beside whatever else is stored."""
     record = _checked(wanted, store)
     return StoredKnowledge(wanted.folder, record, wanted.layout, needs)
 
 
-def build(wanted: Wanted, store: TokenStore, load: Callable[[Needs], Trace], batch_size: int) -> None:
+def build(wanted: CacheSpec, store: TokenStore, load: Callable[[Needs], Trace], batch_size: int) -> None:
     """Run the teacher over every row that is not stored yet. Of several processes one builds, the others wait for it.
 
     load: gives the teacher, asked for only where something is missing. A signal ends it after a batch; the next call goes on with the
@@ -105,10 +105,10 @@ def build(wanted: Wanted, store: TokenStore, load: Callable[[Needs], Trace], bat
         raise UserError(f"the knowledge folder {wanted.folder} cannot be written: {error}.\nMake room, or name another folder.") from error
 
 
-def _checked(wanted: Wanted, store: TokenStore) -> dict | None:
+def _checked(wanted: CacheSpec, store: TokenStore) -> dict | None:
     record = read_record(wanted.folder)
     if record is not None:
-        check_identity(wanted.folder, record, wanted.whole_identity())
+        check_identity(wanted.folder, record, wanted.fingerprint())
         if record["rows"] != len(store):
             raise UserError(
                 f"{wanted.folder} holds {record['rows']} rows, the data has {len(store)}.\nName another folder, or delete this one."
@@ -116,7 +116,7 @@ def _checked(wanted: Wanted, store: TokenStore) -> dict | None:
     return record
 
 
-def _new_record(wanted: Wanted, store: TokenStore) -> dict:
+def _new_record(wanted: CacheSpec, store: TokenStore) -> dict:
     size = sum(
         wanted.layout.bytes(wanted.layout.counts(store, begin, min(begin + SHARD_ROWS, len(store))))
         for begin in range(0, len(store), SHARD_ROWS)
@@ -125,7 +125,7 @@ def _new_record(wanted: Wanted, store: TokenStore) -> dict:
     full = wanted.layout.full_bytes(store, wanted.layers)
     rows = max(SHARD_ROWS if per_row * SHARD_ROWS <= SHARD_BYTES else max(64, int(SHARD_BYTES / per_row)), -(-len(store) // SHARDS))
     return {
-        "identity": wanted.whole_identity(),
+        "identity": wanted.fingerprint(),
         "teacher": wanted.teacher,
         "rows": len(store),
         "shard_rows": rows,
@@ -140,7 +140,7 @@ def _missing(folder: Path, record: dict) -> list[int]:
     return [number for number in range(-(-record["rows"] // record["shard_rows"])) if not is_whole(shard_folder(folder, number))]
 
 
-def _check_disk(wanted: Wanted, store: TokenStore, record: dict, missing: list[int]) -> None:
+def _check_disk(wanted: CacheSpec, store: TokenStore, record: dict, missing: list[int]) -> None:
     rows = record["shard_rows"]
     needed = sum(wanted.layout.bytes(wanted.layout.counts(store, n * rows, min((n + 1) * rows, len(store)))) for n in missing)
     free = shutil.disk_usage(wanted.folder).free
@@ -152,7 +152,7 @@ def _check_disk(wanted: Wanted, store: TokenStore, record: dict, missing: list[i
 
 
 def _build_shards(
-    wanted: Wanted, store: TokenStore, record: dict, missing: list[int], load: Callable[[Needs], Trace], batch_size: int
+    wanted: CacheSpec, store: TokenStore, record: dict, missing: list[int], load: Callable[[Needs], Trace], batch_size: int
 ) -> None:
     layout, rows = wanted.layout, record["shard_rows"]
     print(
@@ -164,7 +164,7 @@ def _build_shards(
     total = sum(min(rows, len(store) - number * rows) for number in missing)
     progress = Progress(f"knowledge of {wanted.folder.name}", total, 0, shown=True)
     done, told = 0, time.monotonic()
-    with listening() as stop, paddle.no_grad():
+    with graceful_shutdown() as stop, paddle.no_grad():
         for number in missing:
             begin, end = number * rows, min((number + 1) * rows, len(store))
             writer = ShardWriter(layout, end - begin)
@@ -179,7 +179,7 @@ def _build_shards(
                 if time.monotonic() - told > REPORT_SECONDS:
                     told = time.monotonic()
                     rate = done / (told - progress.started)
-                    progress.say(f"knowledge: {done}/{total} rows, {rate:.1f} rows/s, ETA {progress.eta(done)}")
+                    progress.log_once(f"knowledge: {done}/{total} rows, {rate:.1f} rows/s, ETA {progress.eta(done)}")
                 if stop.signal:
                     raise Interrupted(stop.signal, f"stopped while storing knowledge; the same command goes on with row {begin}")
             target = shard_folder(wanted.folder, number)

@@ -1,6 +1,6 @@
 """The NumPy arrays in a pickle: what the stream wants called for them becomes a record, and arrays are made of the records here.
 
-`inert_pickle` reads the stream, so nothing in it is imported or called. Known is what `paddle.save` and `pickle.dump` write of arrays of
+`safe_pickle` reads the stream, so nothing in it is imported or called. Known is what `paddle.save` and `pickle.dump` write of arrays of
 numbers, with protocols 0 to 5; text stands where Python 2, or a protocol below 3, has bytes.
 """
 
@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from tinybert.models.inert_pickle import ForbiddenError, InertUnpickler, Name, ordered
+from tinybert.models.safe_pickle import Name, SafeUnpickler, UnsafePickleError, ordered
 
 _CORES = ("numpy.core", "numpy._core")  # NumPy 1 and 2
 _BUILTINS = ("builtins", "__builtin__")  # Python 3 and 2
@@ -40,7 +40,7 @@ class _Type:
     def dtype(self) -> np.dtype:
         known = isinstance(self.code, str) and isinstance(self.order, str) and self.code in _NUMBERS and self.order in _BYTE_ORDERS
         if not known or not self.plain:
-            raise ForbiddenError("it holds an array of something else than numbers")
+            raise UnsafePickleError("it holds an array of something else than numbers")
         return np.dtype(self.order + self.code)
 
 
@@ -74,10 +74,10 @@ def read_arrays(stream: BinaryIO, size: int) -> object:
     stay text.
 
     Raises:
-        ForbiddenError: the stream asks for more than arrays of numbers.
+        UnsafePickleError: the stream asks for more than arrays of numbers.
         ValueError, IndexError, KeyError, TypeError: it is damaged.
     """
-    content = InertUnpickler(_NAMES, _call, build=_build).load(stream)
+    content = SafeUnpickler(_NAMES, _call, build=_build).load(stream)
     if not isinstance(content, dict):
         return content
     for name, value in content.items():
@@ -111,7 +111,7 @@ def _call(function: Name, arguments: tuple) -> object:
         return arguments[0]
     if function in _BYTES and not arguments:
         return b""
-    raise ForbiddenError(f"it calls {function} in a way that no array needs")
+    raise UnsafePickleError(f"it calls {function} in a way that no array needs")
 
 
 def _build(record: object, state: object) -> None:
@@ -121,4 +121,4 @@ def _build(record: object, state: object) -> None:
         record.shape, record.kind, fortran, record.data = state[-4:]  # before them a version
         record.fortran = fortran is True or fortran == 1
     else:
-        raise ForbiddenError(f"it sets attributes of a {type(record).__name__}")
+        raise UnsafePickleError(f"it sets attributes of a {type(record).__name__}")

@@ -137,6 +137,6 @@ def linear(module: nn.Linear, x: Tensor) -> Tensor:
     return module(x) if bias.stop_gradient else _AddBias.apply(paddle.matmul(x, weight), bias)
 
 
-def written_out(x: Tensor, shape: list[int]) -> Tensor:
+def expand_contiguous(x: Tensor, shape: list[int]) -> Tensor:
     """What broadcasts to `shape` as it is, or on the CPU written out in full: there broadcasting walks element by element."""
     return x.expand(shape).contiguous() if applies(x) else x

@@ -24,7 +24,7 @@ class FactorisedEmbedding(nn.Embedding):
         return self.up(super().forward(x))
 
 
-def uncut(known: dict) -> dict:
+def strip_pruned_shapes(known: dict) -> dict:
     """The architecture without what PaddleNLP's classes cannot build: heads fill the width, the embedding is whole."""
     plain = {name: value for name, value in known.items() if name not in ("attention_head_size", "embedding_rank")}
     return {**plain, "num_attention_heads": 1} if "attention_head_size" in known else plain
@@ -56,7 +56,7 @@ def head_size_of(config) -> int:
     return getattr(config, "attention_head_size", None) or config.hidden_size // config.num_attention_heads
 
 
-def shape_words(config) -> str:
+def describe_architecture(config) -> str:
     """The shape of an encoder in words: `6 x 384, 12 heads`, and what is cut in it."""
     heads = config.num_attention_heads
     words = f"{config.num_hidden_layers} x {config.hidden_size}, {heads} head{'s' if heads > 1 else ''}"

@@ -11,8 +11,8 @@ from safetensors.numpy import save
 
 from tinybert import storage
 from tinybert.errors import UserError
-from tinybert.models.cut import shape_words
-from tinybert.models.loading import LoadedModel, load_as_it_is
+from tinybert.models.cut import describe_architecture
+from tinybert.models.loading import LoadedModel, load_pretrained
 from tinybert.models.names import to_hugging_face
 from tinybert.models.saving import config_dict
 from tinybert.models.trace import Inputs, Needs, base_of, trace
@@ -55,7 +55,7 @@ def write_as(folder: Path, loaded: LoadedModel, source_config: dict, layout: str
         else:
             write_pdparams(temporary / "model_state.pdparams", arrays)
             loaded.tokenizer.save(temporary, tokenizer_class=loaded.family.tokenizer)
-        return prove(loaded, load_as_it_is(str(temporary))[0])
+        return prove(loaded, load_pretrained(str(temporary))[0])
 
 
 def arrays_as(loaded: LoadedModel, layout: str) -> dict[str, np.ndarray]:
@@ -92,8 +92,9 @@ def config_as(loaded: LoadedModel, source_config: dict, layout: str) -> dict:
         return config
     if getattr(encoder, "attention_head_size", None) or getattr(encoder, "embedding_rank", None):
         raise UserError(
-            f"this model is pruned ({shape_words(encoder)}); Hugging Face's classes have neither heads that do not fill the width nor a "
-            "factorised embedding.\nThey would not load it: keep it in PaddleNLP's layout (--to paddlenlp), which this project reads."
+            f"this model is pruned ({describe_architecture(encoder)}); Hugging Face's classes have neither heads "
+            "that do not fill the width nor a factorised embedding.\nThey would not load it: keep it in PaddleNLP's layout "
+            "(--to paddlenlp), which this project reads."
         )
     if getattr(encoder, "pool_act", "tanh") != "tanh" or getattr(encoder, "task_id", 0):
         raise UserError(

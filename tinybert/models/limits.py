@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from tinybert.errors import UserError
 from tinybert.models.families import model_type_of
-from tinybert.models.outline import Outline
+from tinybert.models.outline import ModelInfo
 
 if TYPE_CHECKING:
     from tinybert.models.loading import LoadedModel
 
 
-def positions_of(loaded: LoadedModel | Outline) -> int:
+def max_positions(loaded: LoadedModel | ModelInfo) -> int:
     """The longest sequence, in word pieces, that a model has position embeddings for."""
-    if isinstance(loaded, Outline):
+    if isinstance(loaded, ModelInfo):
         rows = loaded.config.max_position_embeddings
     else:
         from tinybert.models.trace import base_of  # imports Paddle, which pregeneration does without
@@ -40,13 +40,13 @@ def _without_padding(model_type: str, positions: int, padding: object) -> int:
     return positions - (padding if isinstance(padding, int) else 0) - 1 if model_type == "roberta" else positions
 
 
-def check_positions(role: str, loaded: LoadedModel | Outline, length: int, option: str = "--max_seq_length") -> None:
+def check_positions(role: str, loaded: LoadedModel | ModelInfo, length: int, option: str = "--max_seq_length") -> None:
     """Refuse a sequence length, which `option` gives, above what a model has position embeddings for.
 
     Raises:
         UserError: too few positions.
     """
-    check_length(option, length, positions_of(loaded), f"the {role}")
+    check_length(option, length, max_positions(loaded), f"the {role}")
 
 
 def check_length(option: str, length: int, positions: int, owner: str) -> None:
@@ -59,9 +59,9 @@ def check_length(option: str, length: int, positions: int, owner: str) -> None:
         raise UserError(f"{option} {length} is more than the {positions} positions of {owner}. Use at most that.")
 
 
-def heads_of(loaded: LoadedModel | Outline) -> int:
+def heads_of(loaded: LoadedModel | ModelInfo) -> int:
     """The attention heads of a model's first layer."""
-    if isinstance(loaded, Outline):
+    if isinstance(loaded, ModelInfo):
         return int(loaded.config.num_attention_heads)
     from tinybert.models.trace import layers_of
 

@@ -12,7 +12,7 @@ from tinybert import runtime
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
 from tinybert.models.configuration import architecture, check_tokenizer, config_file, labels_of, read_config
-from tinybert.models.cut import cut, uncut
+from tinybert.models.cut import cut, strip_pruned_shapes
 from tinybert.models.families import Family, family_of_config, family_of_folder
 from tinybert.models.hub import resolve
 from tinybert.models.names import is_hugging_face, to_paddle
@@ -104,7 +104,7 @@ def load_classifier(
     return loaded
 
 
-def load_as_it_is(path: str, role: str = "model") -> tuple[LoadedModel, dict]:
+def load_pretrained(path: str, role: str = "model") -> tuple[LoadedModel, dict]:
     """Load a model with whatever head it has, its outputs in their own order, and its configuration file.
 
     Without a trained head the model gets a fresh one; `report.fresh` names it.
@@ -207,7 +207,7 @@ def build(kind: Family, config: dict, outputs: int | None, source: str) -> nn.La
         known["fit_size"] = 1  # these layers are deleted below: keep them small
         known.setdefault("type_vocab_size", 2)  # the class's own default is 16, no checkpoint has that
     try:
-        model = kind.classifier(kind.config(**uncut(known), num_labels=outputs or 1))
+        model = kind.classifier(kind.config(**strip_pruned_shapes(known), num_labels=outputs or 1))
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise UserError(f"{source}: config.json does not describe a {kind.model_type} encoder: {error}") from None
     if outputs is None:

@@ -11,7 +11,7 @@ import paddle.nn.functional as F
 
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
-from tinybert.models.limits import positions_of
+from tinybert.models.limits import max_positions
 from tinybert.models.loading import LoadedModel, LoadReport, ModelFolder, read_folder
 from tinybert.models.trace import Inputs, Needs, base_of, trace
 
@@ -37,7 +37,7 @@ class MaskedLM:
     @property
     def positions(self) -> int:
         """The longest row the model can read."""
-        return positions_of(self.loaded)
+        return max_positions(self.loaded)
 
     def hidden(self, ids: np.ndarray, segments: np.ndarray, rows: np.ndarray, at: np.ndarray) -> paddle.Tensor:
         """The last layer's outputs at positions `at` of `rows` (both `[P]`) of `ids` `[B, T]`, which has no padding: `[P, D]`.

@@ -17,7 +17,7 @@ from tinybert.models.weights import read_weights, weights_file
 
 
 @dataclass
-class Outline:
+class ModelInfo:
     """What a model folder says of its model without its weights: configuration, tokenizer, label names, the file with the weights."""
 
     config: object
@@ -27,7 +27,7 @@ class Outline:
     weights: Path
 
 
-def outline_of(path: str, do_lower_case: bool | None, role: str) -> Outline:
+def read_model_info(path: str, do_lower_case: bool | None, role: str) -> ModelInfo:
     """Read a model folder but for its weights.
 
     Raises:
@@ -39,7 +39,7 @@ def outline_of(path: str, do_lower_case: bool | None, role: str) -> Outline:
     check_tokenizer(folder, role)
     kind, _ = family_of_folder(config, _names(folder), source)
     known = kind.config(**architecture(config, source))
-    return Outline(known, kind, WordPiece.from_folder(folder, do_lower_case), labels_of(config), weights_file(folder))
+    return ModelInfo(known, kind, WordPiece.from_folder(folder, do_lower_case), labels_of(config), weights_file(folder))
 
 
 def _names(folder: Path) -> Iterator[str]:

@@ -15,7 +15,7 @@ from tinybert.models.families import family
 from tinybert.models.hub import resolve
 from tinybert.models.limits import check_positions, heads_of
 from tinybert.models.loading import LoadedModel, LoadReport, build, check_vocabulary
-from tinybert.models.outline import Outline
+from tinybert.models.outline import ModelInfo
 from tinybert.models.weights import has_weights
 
 
@@ -63,7 +63,7 @@ def arrays_of_layers(loaded: LoadedModel, layers: tuple[int, ...]) -> dict[str, 
 
 
 def fresh_student(
-    teacher: LoadedModel | Outline,
+    teacher: LoadedModel | ModelInfo,
     outputs: int | None,
     *,
     model_type: str = "tinybert",
@@ -124,7 +124,7 @@ def fresh_like(
     return student
 
 
-def check_fit(teacher: LoadedModel | Outline, student: LoadedModel, max_seq_length: int, compares_scores: bool, heads: str) -> None:
+def check_fit(teacher: LoadedModel | ModelInfo, student: LoadedModel, max_seq_length: int, compares_scores: bool, heads: str) -> None:
     """Refuse a teacher and a student that cannot be trained together, in words, before training starts.
 
     heads: `match` refuses different head counts where attention scores are compared; `average` compares head averages.

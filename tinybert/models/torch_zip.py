@@ -2,7 +2,7 @@
 
 Two formats of `torch.save` are read. Since PyTorch 1.6 it writes a zip archive: `<root>/data.pkl` describes the tensors, and
 `<root>/data/<key>` holds the bytes of each storage. Before, it wrote five pickles in a row (magic number, version, system,
-description, keys), followed by the storages. The description is read by `inert_pickle`; a tensor in it is a view of a storage, by
+description, keys), followed by the storages. The description is read by `safe_pickle`; a tensor in it is a view of a storage, by
 offset, shape and strides.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from tinybert.errors import UserError
 from tinybert.models.bfloat16 import bfloat16_to_float32
-from tinybert.models.inert_pickle import ForbiddenError, InertUnpickler, Name, ordered
+from tinybert.models.safe_pickle import Name, SafeUnpickler, UnsafePickleError, ordered
 
 _STORAGES = {
     "DoubleStorage": np.dtype("<f8"),
@@ -87,11 +87,11 @@ def read_torch(path: str | Path) -> dict[str, np.ndarray]:
         if start[:4] == b"PK\x03\x04":
             content, storages = _read_archive(path)
         elif start[257:] == b"ustar":
-            raise ForbiddenError("it is a tar archive of PyTorch before 0.2")
+            raise UnsafePickleError("it is a tar archive of PyTorch before 0.2")
         else:
             content, storages = _read_pickles(path)
         return _arrays(_by_name(content), storages, path.stat().st_size)
-    except ForbiddenError as error:
+    except UnsafePickleError as error:
         raise UserError(
             f"{path} is refused: {error}. Only a dictionary of tensors, as torch.save(model.state_dict(), ...) writes it, can be read "
             f"without executing code.\n{_CONVERT}"
@@ -104,8 +104,8 @@ def read_torch(path: str | Path) -> dict[str, np.ndarray]:
 # === The description ===
 
 
-def _unpickler() -> InertUnpickler:
-    return InertUnpickler(_NAMES, _call, _persistent)
+def _unpickler() -> SafeUnpickler:
+    return SafeUnpickler(_NAMES, _call, _persistent)
 
 
 def _call(function: Name, arguments: tuple) -> object:
@@ -117,18 +117,18 @@ def _call(function: Name, arguments: tuple) -> object:
         storage, offset, shape, strides = arguments[:4]
         tensor = _Tensor(storage, offset, tuple(shape), tuple(strides))
     else:
-        raise ForbiddenError(f"it calls {function}")
+        raise UnsafePickleError(f"it calls {function}")
     if not isinstance(tensor, _Tensor) or not isinstance(tensor.storage, _Storage):
-        raise ForbiddenError(f"it calls {function} on something else than a storage")
+        raise UnsafePickleError(f"it calls {function} on something else than a storage")
     return tensor
 
 
 def _persistent(identity: object) -> _Storage:
     if not isinstance(identity, tuple) or len(identity) not in (5, 6) or identity[0] != "storage":
-        raise ForbiddenError("it names an outside object that is no storage")
+        raise UnsafePickleError("it names an outside object that is no storage")
     _, kind, key, _, count = identity[:5]
     if not isinstance(kind, Name) or kind.name not in _STORAGES:
-        raise ForbiddenError(f"it names a storage of type {kind if isinstance(kind, Name) else type(kind).__name__}")
+        raise UnsafePickleError(f"it names a storage of type {kind if isinstance(kind, Name) else type(kind).__name__}")
     if not isinstance(key, str) or not _is_count(count):
         raise ValueError("a storage has no key or no size")
     view = identity[5] if len(identity) == 6 else None
@@ -146,10 +146,10 @@ def _is_count(value: object) -> bool:
 
 def _by_name(content: object) -> dict[str, _Tensor]:
     if not isinstance(content, dict):
-        raise ForbiddenError(f"it holds a {type(content).__name__} instead of tensors by name")
+        raise UnsafePickleError(f"it holds a {type(content).__name__} instead of tensors by name")
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, _Tensor):
-            raise ForbiddenError(f"its entry '{name}' is a {type(value).__name__}, no tensor")
+            raise UnsafePickleError(f"its entry '{name}' is a {type(value).__name__}, no tensor")
     return content
 
 
@@ -160,7 +160,7 @@ def _arrays(tensors: dict[str, _Tensor], storages: dict[str, bytes], size: int) 
     # tied weights stand twice in a file and stride 0 repeats a number, but never without bound
     total = sum(math.prod(tensor.shape) * tensor.storage.dtype.itemsize for tensor in tensors.values() if _check(tensor))
     if total > 4 * size + _ROOM:
-        raise ForbiddenError(f"its tensors would take {total} bytes, the file has {size}")
+        raise UnsafePickleError(f"its tensors would take {total} bytes, the file has {size}")
     return {name: _array(tensor, storages[tensor.storage.key], name) for name, tensor in tensors.items()}
 
 
@@ -200,10 +200,10 @@ def _read_archive(path: Path) -> tuple[object, dict[str, bytes]]:
         members = _members(archive, path.stat().st_size)
         descriptions = [name for name in members if name == "data.pkl" or name.endswith("/data.pkl")]
         if len(descriptions) != 1 or descriptions[0].removesuffix("data.pkl") + "constants.pkl" in members:
-            raise ForbiddenError("it is no archive of tensors (a TorchScript model, or another kind of zip file)")
+            raise UnsafePickleError("it is no archive of tensors (a TorchScript model, or another kind of zip file)")
         root = descriptions[0].removesuffix("data.pkl")
         if f"{root}byteorder" in members and archive.read(f"{root}byteorder").strip() != b"little":
-            raise ForbiddenError("its numbers are big-endian")
+            raise UnsafePickleError("its numbers are big-endian")
         content = _unpickler().load(io.BytesIO(archive.read(descriptions[0])))
         storages = {}
         for tensor in _by_name(content).values():
@@ -221,23 +221,23 @@ def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     members: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         if entry.filename in members:
-            raise ForbiddenError(f"its member {entry.filename} is there twice")
+            raise UnsafePickleError(f"its member {entry.filename} is there twice")
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-            raise ForbiddenError(f"its member {entry.filename} is compressed, which PyTorch never does")
+            raise UnsafePickleError(f"its member {entry.filename} is compressed, which PyTorch never does")
         members[entry.filename] = entry
     total = sum(entry.file_size for entry in members.values())
     if total > size:
-        raise ForbiddenError(f"its members would take {total} bytes, the file has {size}")
+        raise UnsafePickleError(f"its members would take {total} bytes, the file has {size}")
     return members
 
 
 def _read_pickles(path: Path) -> tuple[object, dict[str, bytes]]:
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream:
         if _unpickler().load(stream) != _MAGIC or _unpickler().load(stream) != _VERSION:
-            raise ForbiddenError("it is a pickle, but none that torch.save wrote")
+            raise UnsafePickleError("it is a pickle, but none that torch.save wrote")
         system = _unpickler().load(stream)
         if not isinstance(system, dict) or system.get("little_endian") is not True:
-            raise ForbiddenError("its numbers are big-endian")
+            raise UnsafePickleError("its numbers are big-endian")
         content = _unpickler().load(stream)
         known = _storages_of(content)
         storages = {}

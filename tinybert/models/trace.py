@@ -178,7 +178,7 @@ def _additive_mask(inputs: Inputs, heads: int, dtype: paddle.dtype) -> Tensor:
     """`[B, 1, 1, T]` or on the CPU `[B, h, T, T]`, once for all layers: 0 for a real key, `MASK_VALUE` for a padded one."""
     mask = ((1.0 - inputs.attention_mask) * MASK_VALUE).unsqueeze([1, 2]).astype(dtype)
     rows, width = inputs.attention_mask.shape
-    return cpu_ops.written_out(mask, [rows, heads, width, width])
+    return cpu_ops.expand_contiguous(mask, [rows, heads, width, width])
 
 
 def _at(x: Tensor, positions: Tensor) -> Tensor:

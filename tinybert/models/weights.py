@@ -16,7 +16,7 @@ import numpy as np
 from tinybert.errors import UserError
 from tinybert.models.array_pickle import read_arrays
 from tinybert.models.bfloat16 import bfloat16_to_float32
-from tinybert.models.inert_pickle import ForbiddenError
+from tinybert.models.safe_pickle import UnsafePickleError
 from tinybert.models.torch_zip import read_torch
 
 _NAME_TABLE = "StructuredToParameterName@@"
@@ -32,7 +32,7 @@ def read_pdparams(path: str | Path) -> dict[str, np.ndarray]:
     try:
         with open(path, "rb") as file:
             content = read_arrays(file, Path(path).stat().st_size)
-    except ForbiddenError as error:
+    except UnsafePickleError as error:
         raise UserError(
             f"{path} is refused: {error}, which a file of weights does not need and which could execute code.\n"
             "Expected a dictionary of arrays, as paddle.save(model.state_dict(), ...) writes it."

@@ -56,7 +56,7 @@ class AttentionScoreLoss(Loss):
             student, teacher = student.mean(1, keepdim=True), teacher.mean(1, keepdim=True)
         if real is None:
             return sum_of_squares(student, teacher) / student.size
-        return sum_of_squares(student, teacher, cpu_ops.written_out(real, student.shape)) / (real.sum() * student.shape[1])
+        return sum_of_squares(student, teacher, cpu_ops.expand_contiguous(real, student.shape)) / (real.sum() * student.shape[1])
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
         """The sum over the pairs, a scalar."""

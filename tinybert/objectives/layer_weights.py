@@ -79,7 +79,7 @@ class _Seen:
 
 
 class LayerWeights:
-    """Layer weights of student and teacher for each kind of cost (`attn`, `hidn`), learnt state of the loop (a `Participant`).
+    """Layer weights of student and teacher for each kind of cost (`attn`, `hidn`), learnt state of the loop (a `Stateful`).
 
     All are uniform at the start. `end_step`, called once an optimizer step, updates them from the costs of the whole step: the sum over
     micro-batches and processes, each with its share. The flows of a step use the weights from before it.

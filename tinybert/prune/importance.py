@@ -27,7 +27,7 @@ def matrices_of(model: nn.Layer) -> dict[str, Tensor]:
 
 
 class GradientSums:
-    """Sums of |gradient| over backward passes, elementwise, for the matrices of `matrices_of`; a `Participant`.
+    """Sums of |gradient| over backward passes, elementwise, for the matrices of `matrices_of`; a `Stateful`.
 
     Source: ROSITA (Liu et al. 2021); llyx97/Rosita, its fine-tuning script with `--compute_taylor`: the sum of absolute gradients of
     single micro-batches, not the absolute value of their sum.

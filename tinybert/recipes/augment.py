@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tinybert import runtime, storage
 from tinybert.augment.parts import FILE, ROWS, PartMaker, parts_of
+from tinybert.config.augment import STAGE, resolve_augment, workers
 from tinybert.corpus.workers import Workers
 from tinybert.data.places import locate
 from tinybert.data.progress import TextProgress
@@ -29,13 +30,12 @@ from tinybert.engine import run_lock
 from tinybert.engine.checkpoint import differences, refuse_differences
 from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
-from tinybert.engine.signals import listening
+from tinybert.engine.signals import graceful_shutdown
 from tinybert.errors import Interrupted, UserError
-from tinybert.recipes.announce import announce, say, weights_hash
-from tinybert.recipes.inputs import refuse_lost_inputs
+from tinybert.recipes.input_protection import check_inputs_not_overwritten
+from tinybert.recipes.run_log import log_once, log_run_settings, weights_hash
 from tinybert.recipes.task_data import task_of
 from tinybert.report.table import markdown_table
-from tinybert.settings.augment import STAGE, resolve_augment, workers
 
 RECORD, SUMMARY, PARTS = "augmentation.json", "augmentation.md", "parts"
 
@@ -49,11 +49,11 @@ def augment(arguments, given: set[str], spelled: dict[str, str]) -> None:
     folder = locate(task, arguments.data_dir, arguments.glue_dir, ["train"])
     target = (arguments.output_file or folder / augmented(split).file).expanduser().absolute()
     output = (arguments.output_dir or Path("runs/augmentation") / task.name).expanduser()
-    announce(f"augmenting {task.name}: {folder / split.file} to {target}, record in {output}", resolved)
+    log_run_settings(f"augmenting {task.name}: {folder / split.file} to {target}, record in {output}", resolved)
     RunFolder(output, STAGE).refuse_unwritable()
     run_lock.refuse_held(output)
     _refuse_target(target, folder / split.file, output.absolute())
-    refuse_lost_inputs(arguments, [target, output / PARTS])
+    check_inputs_not_overwritten(arguments, [target, output / PARTS])
 
     used = UsedRows(task, folder, "train")
     first, count = "", 0
@@ -70,7 +70,7 @@ def augment(arguments, given: set[str], spelled: dict[str, str]) -> None:
     runtime.start_processes()
     wait_for_all()  # every rank has judged the folder as it was
     if finished:
-        say(f"finished before: {target}")
+        log_once(f"finished before: {target}")
         return
     writes = runtime.rank() == 0
     if writes:
@@ -176,7 +176,7 @@ def _make(maker: PartMaker, used: UsedRows, count: int, processes: int) -> int:
     size = sum(min(ROWS, count - ROWS * number) for number in numbers if number not in there)
     missing = (part for part in parts_of(used) if part.number % ranks == rank and part.number not in there)
     progress, done = TextProgress("Augmenting", size, "rows"), 0
-    with listening() as stop, Workers((maker,), processes) as pool:
+    with graceful_shutdown() as stop, Workers((maker,), processes) as pool:
         for meta in pool.ordered(maker, missing):
             done += meta["rows"]
             progress.show(done, done)

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from tinybert.errors import UserError
 from tinybert.models.configuration import config_file
-from tinybert.models.cut import shape_words
+from tinybert.models.cut import describe_architecture
 from tinybert.models.exporting import has_head, write_as
 from tinybert.models.hub import resolve
 from tinybert.models.inference_program import write_program
-from tinybert.models.loading import LoadedModel, load_as_it_is
+from tinybert.models.loading import LoadedModel, load_pretrained
 from tinybert.models.projections import layouts_of
-from tinybert.recipes.inputs import refuse_lost_inputs
+from tinybert.recipes.input_protection import check_inputs_not_overwritten
 
 # what a model folder of either layout may hold; anything else beside it is somebody's
 _MODEL_FILE = re.compile(r".*\.(json|txt|pdparams|pdiparams|pdmodel|safetensors|bin|md)|\..*")
@@ -30,7 +30,7 @@ def convert(arguments, given: set[str], spelled: dict[str, str]) -> None:
     source = resolve(arguments.model_path)
     check_output(arguments, source, output)
     print(f"converting {source} to {arguments.to}, result in {output}", flush=True)
-    loaded, config = load_as_it_is(str(source))
+    loaded, config = load_pretrained(str(source))
     for line in notes(loaded, arguments.to):
         print(line, flush=True)
     if arguments.to == "inference":
@@ -53,7 +53,7 @@ def check_output(arguments, source: Path, output: Path) -> None:
         return
     if not output.is_dir():
         raise UserError(f"--output_dir {output} is a file. Name a folder.")
-    refuse_lost_inputs(replace(arguments, model_path=str(source)), [output])
+    check_inputs_not_overwritten(replace(arguments, model_path=str(source)), [output])
     if not any(output.iterdir()):
         return
     if not arguments.overwrite_output_dir:
@@ -71,7 +71,9 @@ def check_output(arguments, source: Path, output: Path) -> None:
 
 def notes(loaded: LoadedModel, layout: str) -> list[str]:
     """What a reader of the result should know: what was read, what is left out, what the other side computes differently."""
-    lines = [f"model: {loaded.family.model_type} {shape_words(loaded.config)}, {loaded.parameters():,} parameters; {loaded.report}"]
+    lines = [
+        f"model: {loaded.family.model_type} {describe_architecture(loaded.config)}, {loaded.parameters():,} parameters; {loaded.report}"
+    ]
     if has_head(loaded):
         labels = ", ".join(loaded.labels) if loaded.labels else f"{loaded.config.num_labels} without names"
         lines.append(f"head: a classifier, outputs {labels}")

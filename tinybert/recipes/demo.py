@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinybert import runtime, storage
+from tinybert.config.arguments import FinetuneArguments, TaskDistillArguments
 from tinybert.data.tasks import Task, get_task
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
@@ -19,12 +20,11 @@ from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.trace import Inputs
 from tinybert.recipes.evaluate import score
 from tinybert.recipes.finetune import finetune
-from tinybert.recipes.inputs import refuse_lost_inputs
+from tinybert.recipes.input_protection import check_inputs_not_overwritten
 from tinybert.recipes.task_data import TaskData
 from tinybert.recipes.task_distill import task_distill
 from tinybert.report.latency import sampled, side_by_side
 from tinybert.report.table import markdown_table
-from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def demo(arguments, given: set[str], spelled: dict[str, str]) -> None:
     budget = BUDGETS["quick" if arguments.quick else "demo" if task.name == "demo" else "glue"]
     runtime.set_device(arguments.device)
     folders = {"teacher": output / "teacher", "distilled student": output / "student", "same student, no teacher": output / "no_teacher"}
-    refuse_lost_inputs(arguments, folders.values())
+    check_inputs_not_overwritten(arguments, folders.values())
     common = {
         "task_name": task.name,
         "overwrite_output_dir": True,

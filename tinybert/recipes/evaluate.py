@@ -22,7 +22,7 @@ from tinybert.knowledge.store import StoredKnowledge
 from tinybert.models.loading import LoadedModel
 from tinybert.models.trace import Inputs, Needs, base_of, trace
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
-from tinybert.recipes.announce import say
+from tinybert.recipes.run_log import log_once
 from tinybert.recipes.task_data import TaskData
 from tinybert.report.submission import submission_path, write_submission
 
@@ -79,7 +79,7 @@ def held_out_loss(layer: TrainedLayer, teacher: Teacher | StoredKnowledge, store
 def score_alone(results: RunFolder, loaded: LoadedModel, data: TaskData, stores: dict[str, Rows], batch_size: int) -> None:
     """Score a model that is not trained: a line for the user, and an entry among the results where the folder is written."""
     scores = score(loaded.model, data, stores, batch_size)
-    say(f"{data.task.name}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+    log_once(f"{data.task.name}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
     results.write_results({"source": loaded.report.source, "scores": scores})
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import paddle
 
 from tinybert import runtime, storage
+from tinybert.config.groups import actions
+from tinybert.config.resolve import resolve_finetune
 from tinybert.data.store import TokenStore
 from tinybert.data.tokenizer import WordPiece
 from tinybert.engine import checkpoint
@@ -25,16 +27,16 @@ from tinybert.models.loading import LoadedModel, check_vocabulary, load_classifi
 from tinybert.models.saving import save_model
 from tinybert.objectives.tinybert import gold_objective
 from tinybert.objectives.trained_layer import TrainedLayer
-from tinybert.recipes.announce import announce, check_type, describe_model, record_start, say
-from tinybert.recipes.continuing import finished_before, noted
+from tinybert.recipes.disk_space import check_disk_space
 from tinybert.recipes.evaluate import prediction_files, score, score_alone, write_predictions
 from tinybert.recipes.importance import importance
-from tinybert.recipes.inputs import OTHERS, refuse_lost_inputs
-from tinybert.recipes.space import refuse_full_disk
+from tinybert.recipes.input_protection import OTHERS, check_inputs_not_overwritten
+from tinybert.recipes.resume import fingerprint_for_record, finished_before
+from tinybert.recipes.run_log import check_type, describe_model, log_once, log_run_settings, record_start
 from tinybert.recipes.task_data import (
     TaskData,
-    announce_outputs,
     check_predictable,
+    log_outputs,
     preset_metric,
     rows_hash,
     rows_identity,
@@ -43,8 +45,6 @@ from tinybert.recipes.task_data import (
     task_of,
 )
 from tinybert.recipes.training import finish_stage, train_stage
-from tinybert.settings.groups import actions
-from tinybert.settings.resolve import resolve_finetune
 
 MODELS = ("best_model_*", "final")  # the folders of a run's best and last model
 
@@ -63,7 +63,7 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     output = Path(arguments.output_dir or Path("pretrained_models") / task.folder)
     if do.predict:
         check_predictable(task)
-        refuse_lost_inputs(arguments, prediction_files(output, task), OTHERS)
+        check_inputs_not_overwritten(arguments, prediction_files(output, task), OTHERS)
     run = RunFolder(output, "finetune", writes=runtime.rank() == 0)
     # scores of a model alone are kept where somebody asks for it, or where there are results already
     keeps = do.train or do.predict or arguments.output_dir is not None or output.exists()
@@ -71,12 +71,12 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
         run.refuse_unwritable()
     if do.train:
         run.refuse(bool(arguments.resume), arguments.overwrite_output_dir, MODELS)
-        refuse_lost_inputs(arguments, run.replaced(MODELS))
+        check_inputs_not_overwritten(arguments, run.replaced(MODELS))
         if arguments.resume:
             checkpoint.find(run.checkpoints, arguments.resume)
     what = "fine-tuning" if do.train else "scoring"
-    announce(f"{what} {arguments.model_name_or_path} on {task.name}, results in {output}", resolved)
-    announce_outputs(task, arguments)
+    log_run_settings(f"{what} {arguments.model_name_or_path} on {task.name}, results in {output}", resolved)
+    log_outputs(task, arguments)
     device = runtime.set_device(arguments.device)
     if arguments.amp:
         require(arguments.amp_dtype, device)
@@ -86,14 +86,14 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     splits = splits_for(task, augmented=settings.use_aug, train=do.train, evaluate=do.evaluate, predict=do.predict)
     data = TaskData.find(task, arguments, splits, loaded.tokenizer, settings.max_seq_length)
     if do.train:
-        refuse_full_disk(run, MODELS, loaded.parameters(), arguments.keep_checkpoints, data.bytes_to_store(splits))
+        check_disk_space(run, MODELS, loaded.parameters(), arguments.keep_checkpoints, data.bytes_to_store(splits))
     stores = {split: data.store(split) for split in task.eval_splits if split in splits}
 
     # === Train, score, predict ===
     if do.train:
         training = _Training(arguments, resolved, run, loaded, model, data, stores, device)
         if arguments.resume == "auto" and training.is_finished():
-            say(f"fine-tuning is finished: {output}")
+            log_once(f"fine-tuning is finished: {output}")
         else:
             training.run()
         if do.predict:
@@ -154,7 +154,7 @@ class _Training:
             if self.arguments.overwrite_output_dir:
                 run.clear(MODELS)
             record_start(run, self.resolved, "finetune", self.device, {"model": self.model}, {"train": train, **self.stores})
-            run.update_record(identity=noted(identity))
+            run.update_record(identity=fingerprint_for_record(identity))
 
         best = train_stage(
             self.arguments,

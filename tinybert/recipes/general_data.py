@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinybert import runtime
+from tinybert.config.resolved import GeneralSettings
 from tinybert.corpus.documents import TextCorpus, refuse_output_inside
 from tinybert.corpus.raw import tokenised
 from tinybert.corpus.shards import open_pregenerated
 from tinybert.data.row_range import RowRange, without_last
 from tinybert.data.store import Rows
-from tinybert.models.limits import positions_of
+from tinybert.models.limits import max_positions
 from tinybert.models.loading import LoadedModel
-from tinybert.settings.resolved import GeneralSettings
 
 
 @dataclass
@@ -54,7 +54,7 @@ class GeneralData:
 
             return cls(f"text in {len(text.files)} file(s) of {text.path}", None, read)
         pregenerated = open_pregenerated(arguments.pregenerated_data, tokenizer)
-        longest = min(positions_of(teacher), positions_of(student))
+        longest = min(max_positions(teacher), max_positions(student))
         pregenerated.check(tokenizer, longest, arguments.max_seq_length)
         stores = [pregenerated.epoch(number) for number in range(pregenerated.epochs)]
         source = f"{pregenerated.epochs} epochs of sequences of up to {pregenerated.max_seq_len} word pieces in {pregenerated.folder}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tinybert import runtime
+from tinybert.config.resolve import resolve_general
 from tinybert.engine import checkpoint
 from tinybert.engine.precision import require
 from tinybert.engine.run_folder import RunFolder
@@ -18,17 +19,16 @@ from tinybert.models.loading import load_encoder
 from tinybert.models.saving import save_model
 from tinybert.models.students import check_fit
 from tinybert.objectives.trained_layer import Teacher
-from tinybert.recipes.announce import announce, check_type, describe_model, record_start, say
-from tinybert.recipes.continuing import finished_before
+from tinybert.recipes.disk_space import check_disk_space
 from tinybert.recipes.evaluate import held_out_loss
+from tinybert.recipes.fingerprints import describe_student
 from tinybert.recipes.general_data import GeneralData
-from tinybert.recipes.identity import student_words
-from tinybert.recipes.inputs import refuse_lost_inputs
+from tinybert.recipes.input_protection import check_inputs_not_overwritten
+from tinybert.recipes.resume import finished_before
+from tinybert.recipes.run_log import check_type, describe_model, log_once, log_run_settings, record_start
 from tinybert.recipes.run_student import make_general_student
-from tinybert.recipes.space import refuse_full_disk
 from tinybert.recipes.stage_objective import compares_scores, general_objective
 from tinybert.recipes.training import finish_stage, train_stage, trained_layer
-from tinybert.settings.resolve import resolve_general
 
 STAGE = "general"
 FOLDERS = ("best_general_model", "final_general_model")
@@ -41,8 +41,8 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
     run.refuse(bool(arguments.resume), arguments.overwrite_output_dir, FOLDERS)
     if arguments.resume:
         checkpoint.find(run.checkpoints, arguments.resume)
-    refuse_lost_inputs(arguments, [output], ("teacher_path",))  # what lies there is the student's
-    refuse_lost_inputs(arguments, run.replaced(FOLDERS))
+    check_inputs_not_overwritten(arguments, [output], ("teacher_path",))  # what lies there is the student's
+    check_inputs_not_overwritten(arguments, run.replaced(FOLDERS))
     device = runtime.set_device(arguments.device)
     if arguments.amp:
         require(arguments.amp_dtype, device)
@@ -54,7 +54,7 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
     data = GeneralData.open(arguments, teacher, student)
     resolved = resolve_general(arguments, given, data.length)
     settings = resolved[STAGE]
-    announce(f"general distillation: method {arguments.method}, {data.source}, results in {output}", resolved)
+    log_run_settings(f"general distillation: method {arguments.method}, {data.source}, results in {output}", resolved)
     check_type("teacher", "teacher_model_type", arguments, given, teacher)
     if not arguments.student_init:
         check_type("student", "model_type", arguments, given, student)
@@ -65,21 +65,21 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
     identity = {
         "data": data.identity,
         "tokenizer": teacher.tokenizer.fingerprint,
-        "student": student_words(student),
+        "student": describe_student(student),
         **{f"{role}_weights": str(entry["sha256"]) for role, entry in models.items()},
     }
     done = arguments.resume == "auto" and (output / FOLDERS[0]).is_dir()
     if done and finished_before(run, resolved, arguments.resume_changed, identity):
-        say(f"general distillation is finished: {output / FOLDERS[0]}")
+        log_once(f"general distillation is finished: {output / FOLDERS[0]}")
         return
-    refuse_full_disk(run, FOLDERS, student.parameters(), arguments.keep_checkpoints)
+    check_disk_space(run, FOLDERS, student.parameters(), arguments.keep_checkpoints)
 
     # === Train ===
     chosen = general_objective(settings, student, teacher)
     layer = trained_layer(student, chosen)
     projection = layer.objective.projection
     if student.family.model_type != "tinybert" and projection is not None and projection.mode != "none":
-        say(f"note: a folder of a {student.family.model_type} has no place for the projection; its students start another one")
+        log_once(f"note: a folder of a {student.family.model_type} has no place for the projection; its students start another one")
     traced = Teacher(teacher.model, layer.objective.needs_teacher, settings.teacher_mode)
 
     def save(folder: Path) -> Path:

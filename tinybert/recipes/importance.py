@@ -11,22 +11,22 @@ import time
 from pathlib import Path
 
 from tinybert import runtime
+from tinybert.config.resolve import resolve_finetune
 from tinybert.data.batches import Batches
 from tinybert.engine import checkpoint
 from tinybert.engine.checkpoint import Checkpoint, differences, refuse_differences
 from tinybert.engine.progress import Progress
 from tinybert.engine.run_folder import RunFolder
-from tinybert.engine.signals import listening
+from tinybert.engine.signals import graceful_shutdown
 from tinybert.errors import Interrupted, UserError
 from tinybert.models.limits import check_positions
 from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.trace import Inputs
 from tinybert.prune.importance import FACTS, FOLDER, GradientSums, read_importance, task_loss_gradients, write_importance
-from tinybert.recipes.announce import announce, check_type, describe_model, record_end, record_start
-from tinybert.recipes.continuing import FREE
-from tinybert.recipes.inputs import refuse_lost_inputs
-from tinybert.recipes.task_data import TaskData, announce_outputs, task_of
-from tinybert.settings.resolve import resolve_finetune
+from tinybert.recipes.input_protection import check_inputs_not_overwritten
+from tinybert.recipes.resume import RESUME_IGNORED
+from tinybert.recipes.run_log import check_type, describe_model, log_run_settings, record_end, record_start
+from tinybert.recipes.task_data import TaskData, log_outputs, task_of
 
 STAGE = "importance"
 
@@ -42,10 +42,10 @@ def importance(arguments, given: set[str]) -> None:
     output = _output(arguments, task.folder)
     run = RunFolder(output, STAGE)
     run.refuse(bool(arguments.resume), arguments.overwrite_output_dir, (FOLDER,))
-    refuse_lost_inputs(arguments, run.replaced((FOLDER,)))
+    check_inputs_not_overwritten(arguments, run.replaced((FOLDER,)))
     resume = checkpoint.find(run.checkpoints, arguments.resume) if arguments.resume else None
-    announce(f"importance of the weights of {arguments.model_name_or_path} on {task.name}, result in {output / FOLDER}", resolved)
-    announce_outputs(task, arguments)
+    log_run_settings(f"importance of the weights of {arguments.model_name_or_path} on {task.name}, result in {output / FOLDER}", resolved)
+    log_outputs(task, arguments)
     device = runtime.set_device(arguments.device)
     loaded = load_classifier(arguments.model_name_or_path, labels=task.labels, needs_head=True, do_lower_case=settings.do_lower_case)
     check_type("model", "model_type", arguments, given, loaded)
@@ -62,7 +62,7 @@ def importance(arguments, given: set[str]) -> None:
         drop_last=settings.drop_last,
     )
     total = min(batches.steps_per_epoch, settings.max_steps if settings.max_steps > 0 else batches.steps_per_epoch)
-    used = {name: value for name, value, _ in settings.as_table() if name not in FREE}
+    used = {name: value for name, value, _ in settings.as_table() if name not in RESUME_IGNORED}
     fingerprint = {**used, **data.identity(store), "model": model["sha256"], "batches": total}
     if arguments.resume == "auto" and _finished(run, fingerprint):
         print(f"the importance is finished: {output / FOLDER}", flush=True)
@@ -127,7 +127,7 @@ def _accumulate(
     if resume:
         saved = checkpoint.read(resume)
         sums.load_arrays(saved.participants)
-        checkpoint.go_on_from(run.checkpoints, resume)
+        checkpoint.fork_from(run.checkpoints, resume)
         step, losses = saved.state["step"], saved.state["losses"]
         runtime.set_threads(saved.state["threads"])
         print(f"resuming from {resume} at batch {step}", flush=True)
@@ -145,7 +145,7 @@ def _accumulate(
     saved_at = started = time.monotonic()
     rows, tokens = 0, 0.0
     try:
-        with listening() as stop:
+        with graceful_shutdown() as stop:
             while step < total:
                 for batch in batches.step(0, step):
                     runtime.seed_step(settings.seed, STAGE, step, 0, 0)

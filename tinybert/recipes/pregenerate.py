@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 from tinybert import runtime, storage
+from tinybert.config.pregenerate import PregenerateSettings, resolve_pregenerate
 from tinybert.corpus.documents import TextCorpus, refuse_output_inside
 from tinybert.corpus.masking import Masking
 from tinybert.corpus.published import metrics_path
@@ -32,14 +33,13 @@ from tinybert.data.progress import TextProgress
 from tinybert.data.tokenizer import WordPiece
 from tinybert.engine import run_lock
 from tinybert.engine.checkpoint import differences, refuse_differences
-from tinybert.engine.signals import StopRequest, listening
+from tinybert.engine.signals import StopRequest, graceful_shutdown
 from tinybert.errors import Interrupted, UserError
 from tinybert.models.configuration import config_file, read_config
 from tinybert.models.hub import resolve
 from tinybert.models.limits import check_length, positions_in
-from tinybert.recipes.inputs import refuse_lost_inputs
+from tinybert.recipes.input_protection import check_inputs_not_overwritten
 from tinybert.report.table import markdown_table
-from tinybert.settings.pregenerate import PregenerateSettings, resolve_pregenerate
 
 TOKENS = "tokens"  # the tokenised corpus, below the output folder
 LEAST_KEPT = 0.75  # of the corpus' word pieces, or there is a warning
@@ -60,7 +60,7 @@ def pregenerate(arguments, given: set[str], spelled: dict[str, str]) -> None:
     _check_positions(arguments.bert_model, settings.max_seq_len)
     masking = _masking(settings, tokenizer, arguments.bert_model)
     refuse_output_inside(arguments.train_corpus, output, "--train_corpus")
-    refuse_lost_inputs(arguments, [output])
+    check_inputs_not_overwritten(arguments, [output])
     corpus = TextCorpus(arguments.train_corpus, False if settings.sequences == "lines" else settings.split_sentences)
     random_next = settings.sequences == "pairs" and not settings.one_seq
     if random_next:
@@ -80,7 +80,7 @@ def pregenerate(arguments, given: set[str], spelled: dict[str, str]) -> None:
     begun = time.monotonic()
     output.mkdir(parents=True, exist_ok=True)
     run_lock.hold(output)
-    with listening() as stop, contextlib.ExitStack() as at_end:
+    with graceful_shutdown() as stop, contextlib.ExitStack() as at_end:
         at_end.callback(run_lock.release, output)
         workers = at_end.enter_context(Workers((tokenise, maker), processes))
         if not storage.is_complete(output / TOKENS):

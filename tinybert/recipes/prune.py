@@ -12,17 +12,17 @@ import sys
 from pathlib import Path
 
 from tinybert import runtime
+from tinybert.config.prune import LAYER_RULES, PruneSettings, resolve_prune
 from tinybert.errors import UserError
 from tinybert.mapping import LayerMap
-from tinybert.models.cut import shape_words
+from tinybert.models.cut import describe_architecture
 from tinybert.models.hub import resolve
-from tinybert.models.loading import LoadedModel, load_as_it_is
+from tinybert.models.loading import LoadedModel, load_pretrained
 from tinybert.models.saving import save_model
 from tinybert.prune.importance import FACTS, FOLDER, read_importance
 from tinybert.prune.reduction import Kept, Shape, check_shape, choose, needs_importance, pruned
-from tinybert.recipes.announce import describe_model
 from tinybert.recipes.convert import check_output
-from tinybert.settings.prune import LAYER_RULES, PruneSettings, resolve_prune
+from tinybert.recipes.run_log import describe_model
 
 RECORD = "pruning.json"
 
@@ -36,7 +36,7 @@ def prune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     if not arguments.name_by_shape:
         check_output(arguments, source, output)
     print(f"pruning {source}", settings.as_text(), sep="\n", flush=True)
-    loaded, _ = load_as_it_is(str(source))
+    loaded, _ = load_pretrained(str(source))
     model = describe_model("model", loaded)
     _refuse_without_head(loaded)
     if loaded.projections:
@@ -76,7 +76,9 @@ def prune(arguments, given: set[str], spelled: dict[str, str]) -> None:
         print(f"warning: the student is not smaller: factors of rank {wanted.rank} hold more than the whole embedding", file=sys.stderr)
     save_model(output, student.model, student.family, student.tokenizer, loaded.output_names, record=(RECORD, record))
     share = student.parameters() / loaded.parameters()
-    print(f"student: {student.family.model_type} {shape_words(student.config)}, {student.parameters():,} parameters ({share:.1%})")
+    print(
+        f"student: {student.family.model_type} {describe_architecture(student.config)}, {student.parameters():,} parameters ({share:.1%})"
+    )
     print(f"written: {output}", flush=True)
 
 

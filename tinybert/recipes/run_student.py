@@ -13,12 +13,12 @@ from tinybert.errors import UserError
 from tinybert.models import hub
 from tinybert.models.configuration import read_config
 from tinybert.models.loading import LoadedModel, load_classifier, load_encoder
-from tinybert.models.outline import Outline
+from tinybert.models.outline import ModelInfo
 from tinybert.models.students import fresh_like, fresh_student, parse_init, student_from_teacher
-from tinybert.recipes.teacher_source import RunTeacher
+from tinybert.recipes.teacher_source import LazyTeacher
 
 
-def make_student(arguments, teacher: RunTeacher | None, labels: tuple[str, ...]) -> LoadedModel:
+def make_student(arguments, teacher: LazyTeacher | None, labels: tuple[str, ...]) -> LoadedModel:
     """A checkpoint, layers of the teacher, or a shape.
 
     Raises:
@@ -54,7 +54,7 @@ def make_general_student(arguments, spelled: dict[str, str], teacher: LoadedMode
     return _new_student(arguments, teacher, lambda: teacher, None)
 
 
-def _new_student(arguments, known: LoadedModel | Outline, load: Callable[[], LoadedModel], outputs: int | None) -> LoadedModel:
+def _new_student(arguments, known: LoadedModel | ModelInfo, load: Callable[[], LoadedModel], outputs: int | None) -> LoadedModel:
     """Layers of the teacher, which is loaded for them, or a shape."""
     if arguments.student_init is not None:
         source = load()

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from tinybert import runtime, storage
-from tinybert.data.own import OwnFiles, joined_labels, own_task, with_metric, with_own_test
+from tinybert.config.custom_files import is_own
+from tinybert.data.custom_files import CustomFiles, joined_labels, own_task, with_metric, with_own_test
 from tinybert.data.places import locate
 from tinybert.data.readers import split_path
 from tinybert.data.store import Rows, TokenStore
@@ -18,7 +19,6 @@ from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
 from tinybert.models.configuration import labels_of, read_config
 from tinybert.models.hub import resolve
-from tinybert.settings.own_files import is_own
 
 
 def task_of(arguments) -> Task:
@@ -27,7 +27,7 @@ def task_of(arguments) -> Task:
     Raises:
         UserError: no such task, or files that do not fit their description.
     """
-    files = OwnFiles(**{field.name: getattr(arguments, field.name, None) for field in fields(OwnFiles)})
+    files = CustomFiles(**{field.name: getattr(arguments, field.name, None) for field in fields(CustomFiles)})
     own = is_own(arguments) or (files.test_file is not None and not is_task(arguments.task_name))
     if own and files.train_file is None and files.labels is None and not files.regression:
         files = replace(files, labels=_labels_of_model(arguments))
@@ -50,7 +50,7 @@ def _labels_of_model(arguments) -> str | None:
     return None if labels is None else joined_labels(labels)
 
 
-def announce_outputs(task: Task, arguments) -> None:
+def log_outputs(task: Task, arguments) -> None:
     """Print what each output of the model stands for, where the user's files decide it."""
     if not task.own or runtime.rank() != 0:
         return

@@ -14,13 +14,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tinybert import runtime
+from tinybert.config.groups import actions
+from tinybert.config.resolve import resolve
+from tinybert.config.stages import infer_stage
 from tinybert.data.store import TokenStore
 from tinybert.engine.precision import require
 from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
 from tinybert.knowledge.selection import Selection
-from tinybert.models.cut import shape_words
+from tinybert.models.cut import describe_architecture
 from tinybert.models.limits import check_positions
 from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.saving import save_model
@@ -28,31 +31,28 @@ from tinybert.models.students import check_fit
 from tinybert.models.trace import Needs
 from tinybert.objectives.layer_weights import check_solver
 from tinybert.objectives.trained_layer import TrainedLayer
-from tinybert.recipes.announce import announce, check_type, describe_model, record_start, say
-from tinybert.recipes.continuing import finished_before, noted, resumed_stage
+from tinybert.recipes.disk_space import check_disk_space
 from tinybert.recipes.evaluate import held_out_loss, prediction_files, score, score_alone, write_predictions
-from tinybert.recipes.identity import inputs_of_task, models_identity, order_taught
-from tinybert.recipes.inputs import OTHERS, refuse_lost_inputs
-from tinybert.recipes.pruning_on_the_way import PruningOnTheWay, pruning_of, refuse_processes
+from tinybert.recipes.fingerprints import inputs_of_task, models_identity, teacher_label_order
+from tinybert.recipes.gradual_pruning import GradualPruning, pruning_of, refuse_processes
+from tinybert.recipes.input_protection import OTHERS, check_inputs_not_overwritten
+from tinybert.recipes.resume import fingerprint_for_record, finished_before, resumed_stage
+from tinybert.recipes.run_log import check_type, describe_model, log_once, log_run_settings, record_start
 from tinybert.recipes.run_student import make_student, named_student, student_depth
-from tinybert.recipes.space import refuse_full_disk
 from tinybert.recipes.stage_objective import Learned, compares_scores, prediction_of, stage_objective
 from tinybert.recipes.task_data import (
     TaskData,
-    announce_outputs,
     check_predictable,
+    log_outputs,
     preset_metric,
     scored_rows,
     splits_for,
     task_of,
 )
 from tinybert.recipes.teacher_check import described, examine, judge
-from tinybert.recipes.teacher_source import LiveTeacher, RunTeacher, StoredTeacher, stores
+from tinybert.recipes.teacher_source import LazyTeacher, LiveTeacher, StoredTeacher, stores
 from tinybert.recipes.training import finish_stage, train_stage, trained_layer
 from tinybert.report.transport_plots import plot_transport
-from tinybert.settings.groups import actions
-from tinybert.settings.resolve import resolve
-from tinybert.settings.stages import infer_stage
 
 # the folders of a stage's best and last model
 FOLDERS = {"intermediate": ("best_inter_model", "final_inter_model"), "prediction": ("best_model", "final")}
@@ -74,7 +74,7 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         task = preset_metric(task, resolved["prediction"])
     if do.predict:
         check_predictable(task)
-        refuse_lost_inputs(arguments, prediction_files(output, task), OTHERS)
+        check_inputs_not_overwritten(arguments, prediction_files(output, task), OTHERS)
     headline = f"distilling {task.name}: method {arguments.method}, stage {choice.stage} ({choice.reason}), results in {output}"
     runs = {stage: RunFolder(output, stage, writes=runtime.rank() == 0) for stage in choice.stages}
     for run in runs.values():
@@ -86,16 +86,16 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         check_solver()
     elif "prediction" in runs:
         prediction_of(resolved["prediction"], task.num_outputs)  # what stage two cannot do is refused before stage one starts
-    refuse_lost_inputs(arguments, [output], ("teacher_path",))  # what lies there is the student's
-    refuse_lost_inputs(arguments, [place for stage, run in runs.items() for place in run.replaced(FOLDERS[stage])])
-    announce(headline, resolved)
-    announce_outputs(task, arguments)
+    check_inputs_not_overwritten(arguments, [output], ("teacher_path",))  # what lies there is the student's
+    check_inputs_not_overwritten(arguments, [place for stage, run in runs.items() for place in run.replaced(FOLDERS[stage])])
+    log_run_settings(headline, resolved)
+    log_outputs(task, arguments)
     device = runtime.set_device(arguments.device)
     if arguments.amp:
         require(arguments.amp_dtype, device)
     runtime.start_processes()
 
-    teacher = RunTeacher(arguments, task.labels) if arguments.teacher_path is not None else None
+    teacher = LazyTeacher(arguments, task.labels) if arguments.teacher_path is not None else None
     if teacher is not None:
         needed = not all(stores(arguments, stage) for stage in choice.stages)
         check_type("teacher", "teacher_model_type", arguments, given, teacher.load() if needed else teacher.known)
@@ -114,7 +114,7 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
         if (passed or arguments.resume == "auto") and done:
             inputs = inputs_of_task(arguments, resolved[stage], task, teacher, student)
             if finished_before(runs[stage], resolved, arguments.resume_changed, inputs) or passed:
-                say(f"the {stage} stage is finished: {output / FOLDERS[stage][0]}")
+                log_once(f"the {stage} stage is finished: {output / FOLDERS[stage][0]}")
                 continue
         if not arguments.student_init:
             check_type("student", "model_type", arguments, given, student)
@@ -137,7 +137,7 @@ class _Stage:
     resolved: object
     run_folder: RunFolder
     task: object
-    teacher: RunTeacher | None
+    teacher: LazyTeacher | None
     student: LoadedModel
     device: str
     resume: str | None
@@ -171,7 +171,7 @@ class _Stage:
         data = TaskData.find(task, self.arguments, splits, self.student.tokenizer, settings.max_seq_length)
         left = len(self.resolved.stages) if stage == "intermediate" else 1
         keep = self.arguments.keep_checkpoints
-        refuse_full_disk(self.run_folder, FOLDERS[stage], self.student.parameters(), keep, data.bytes_to_store(splits), left)
+        check_disk_space(self.run_folder, FOLDERS[stage], self.student.parameters(), keep, data.bytes_to_store(splits), left)
         train = data.store(split)
         kept = {name: data.store(name) for name in task.eval_splits}
         source = self._teacher_source(layer.objective.needs_teacher, settings, data, models)
@@ -192,7 +192,7 @@ class _Stage:
 
         identity = data.identity(train) | models_identity(self.student, {role: entry["sha256"] for role, entry in models.items()})
         if self.teacher is not None:
-            identity |= {"teacher": self.teacher.function, **order_taught(self.teacher.own_labels, task)}
+            identity |= {"teacher": self.teacher.function, **teacher_label_order(self.teacher.own_labels, task)}
 
         def start() -> None:
             if self.arguments.overwrite_output_dir:
@@ -202,7 +202,7 @@ class _Stage:
                     print(f"the {later.stage} stage starts afresh: what it left in {later.path} is removed", flush=True)
                 later.clear(FOLDERS[later.stage])
             record_start(self.run_folder, self.resolved, stage, self.device, models, {split: train, **kept})
-            self.run_folder.update_record(**record, **self.facts, identity=noted(identity))
+            self.run_folder.update_record(**record, **self.facts, identity=fingerprint_for_record(identity))
 
         self._train(layer, traced, settings, data, train, kept, identity, start)
 
@@ -219,7 +219,7 @@ class _Stage:
             return StoredTeacher(self.arguments, self.teacher, settings, needs, self.selection, data, models["teacher"])
         return LiveTeacher(self.teacher, settings, needs)
 
-    def _pruning(self, layer: TrainedLayer, traced, settings, total: int) -> PruningOnTheWay:
+    def _pruning(self, layer: TrainedLayer, traced, settings, total: int) -> GradualPruning:
         pruning = pruning_of(
             settings,
             self.task.num_outputs,
@@ -270,12 +270,12 @@ class _Stage:
             pruning=(lambda total: self._pruning(layer, traced, settings, total)) if settings.prune_schedule else None,
             scored=scored_rows(kept),
             identity=identity | ({"teacher_traces": "stored"} if traced and stores(self.arguments, run.stage) else {}),
-            assumed=assumed | (order_taught(self.teacher.known.labels, task) if self.teacher else {}),
+            assumed=assumed | (teacher_label_order(self.teacher.known.labels, task) if self.teacher else {}),
         )
         if run.writes:
             save(final_folder)
             if settings.prune_schedule:
-                run.update_record(pruned={"shape": shape_words(student.config), "parameters": student.parameters()})
+                run.update_record(pruned={"shape": describe_architecture(student.config), "parameters": student.parameters()})
             if self.learned is not None:
                 plot_transport(run.path, run.stage)
             finish_stage(run, best, better[0], best_folder, f"{run.stage}: best")
@@ -289,13 +289,13 @@ def _score_only(arguments, given: set[str], do) -> None:
     task = preset_metric(task, settings)
     if do.predict:
         check_predictable(task)
-        refuse_lost_inputs(arguments, prediction_files(arguments.output_dir, task), OTHERS)
+        check_inputs_not_overwritten(arguments, prediction_files(arguments.output_dir, task), OTHERS)
     results = RunFolder(arguments.output_dir, "evaluation", writes=runtime.rank() == 0)
     results.refuse_unwritable()
     if arguments.student_model_name_or_path is None:
         raise UserError("--do_eval and --do_predict score a trained student: give its folder with --student_model_name_or_path.")
-    announce(f"scoring {arguments.student_model_name_or_path} on {task.name}", resolved)
-    announce_outputs(task, arguments)
+    log_run_settings(f"scoring {arguments.student_model_name_or_path} on {task.name}", resolved)
+    log_outputs(task, arguments)
     runtime.set_device(arguments.device)
     runtime.start_processes()
     student = load_classifier(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinybert.data.custom_files import joined_labels
 from tinybert.data.metrics import majority_baseline, score
-from tinybert.data.own import joined_labels
 from tinybert.data.tasks import Task
 from tinybert.errors import UserError
 

@@ -9,29 +9,29 @@ from pathlib import Path
 
 import numpy as np
 
-from tinybert.data.own import listed_labels
+from tinybert.data.custom_files import listed_labels
 from tinybert.data.places import cache_home
 from tinybert.data.store import TokenStore
-from tinybert.knowledge.building import Wanted, build, is_complete, open_stored
+from tinybert.knowledge.building import CacheSpec, build, is_complete, open_stored
 from tinybert.knowledge.layout import Layout
 from tinybert.knowledge.selection import Selection
 from tinybert.knowledge.store import StoredKnowledge
 from tinybert.models.loading import LoadedModel, load_classifier
-from tinybert.models.outline import Outline, function_words, outline_of
+from tinybert.models.outline import ModelInfo, function_words, read_model_info
 from tinybert.models.trace import Needs
 from tinybert.objectives.trained_layer import Teacher
-from tinybert.recipes.announce import describe_model, describe_outline
 from tinybert.recipes.evaluate import predict
+from tinybert.recipes.run_log import describe_model, describe_model_info
 from tinybert.recipes.task_data import TaskData
 
 
-class RunTeacher:
+class LazyTeacher:
     """The teacher of a run, whose weights are read when something first needs them."""
 
     def __init__(self, arguments, labels: tuple[str, ...]) -> None:
         self.arguments, self.task_labels = arguments, labels
         self._loaded: LoadedModel | None = None
-        self._outline: Outline | None = None
+        self._outline: ModelInfo | None = None
 
     @property
     def own_labels(self) -> tuple[str, ...] | None:
@@ -66,18 +66,18 @@ class RunTeacher:
         gc.collect()
 
     @property
-    def known(self) -> LoadedModel | Outline:
+    def known(self) -> LoadedModel | ModelInfo:
         """What is known of it: everything if it is loaded, else what its folder says without its weights."""
         if self._loaded is not None:
             return self._loaded
         if self._outline is None:
-            self._outline = outline_of(self.arguments.teacher_path, self.arguments.do_lower_case, "teacher")
+            self._outline = read_model_info(self.arguments.teacher_path, self.arguments.do_lower_case, "teacher")
         return self._outline
 
     def describe(self) -> dict:
         """Print what is known of it; returns its entry for run.json."""
         known = self.known
-        return describe_model("teacher", known) if isinstance(known, LoadedModel) else describe_outline("teacher", known)
+        return describe_model("teacher", known) if isinstance(known, LoadedModel) else describe_model_info("teacher", known)
 
 
 def stores(arguments, stage: str) -> bool:
@@ -88,7 +88,7 @@ def stores(arguments, stage: str) -> bool:
 class LiveTeacher:
     """The teacher runs beside the student."""
 
-    def __init__(self, teacher: RunTeacher, settings, needs: Needs) -> None:
+    def __init__(self, teacher: LazyTeacher, settings, needs: Needs) -> None:
         self.teacher = Teacher(teacher.load().model, needs, settings.teacher_mode or "eval", _head(settings))
         self.batch_size = settings.eval_batch_size
 
@@ -108,7 +108,7 @@ class LiveTeacher:
 class StoredTeacher:
     """The teacher runs once over every split, unless its knowledge is there already, and is then let go of."""
 
-    def __init__(self, arguments, teacher: RunTeacher, settings, needs: Needs, selection: Selection, data: TaskData, entry: dict) -> None:
+    def __init__(self, arguments, teacher: LazyTeacher, settings, needs: Needs, selection: Selection, data: TaskData, entry: dict) -> None:
         self.arguments, self.teacher, self.settings, self.needs = arguments, teacher, settings, needs
         known = teacher.known
         self.depth = known.config.num_hidden_layers
@@ -125,15 +125,15 @@ class StoredTeacher:
         }
         self._opened: dict[str, StoredKnowledge] = {}
 
-    def _wanted(self, split: str, store: TokenStore) -> Wanted:
+    def _wanted(self, split: str, store: TokenStore) -> CacheSpec:
         identity = {**self.identity, "data": store.meta["source_sha256"], "columns": str(store.meta["columns"])}
-        wanted = Wanted(Path(), identity, self.entry, self.depth, self.layout)
+        wanted = CacheSpec(Path(), identity, self.entry, self.depth, self.layout)
         if self.arguments.cache_knowledge is not None:
             root = Path(self.arguments.cache_knowledge)
         else:
-            key = hashlib.sha256(json.dumps(wanted.whole_identity(), sort_keys=True).encode()).hexdigest()
+            key = hashlib.sha256(json.dumps(wanted.fingerprint(), sort_keys=True).encode()).hexdigest()
             root = cache_home() / "knowledge" / key
-        return Wanted(root / split, identity, self.entry, self.depth, self.layout)
+        return CacheSpec(root / split, identity, self.entry, self.depth, self.layout)
 
     def of(self, split: str, store: TokenStore) -> StoredKnowledge:
         """What takes a batch of this split and returns what was stored of it."""

@@ -8,12 +8,12 @@ from functools import reduce
 import numpy as np
 import paddle
 
+from tinybert.config.applies import vocabulary_reason
 from tinybert.data.store import TokenStore
 from tinybert.engine.optimizers import without_gradient
 from tinybert.models.compact import CompactVocabulary
 from tinybert.models.trace import base_of
 from tinybert.objectives.trained_layer import TrainedLayer
-from tinybert.settings.applies import vocabulary_reason
 
 PAYS = 0.7  # with more of the rows than this, what is saved is not worth a table of places
 

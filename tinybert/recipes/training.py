@@ -22,9 +22,9 @@ from tinybert.engine.schedules import schedule
 from tinybert.models.loading import LoadedModel
 from tinybert.models.trace import Inputs
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
-from tinybert.recipes.announce import record_end, say
-from tinybert.recipes.continuing import FREE, inputs_of
-from tinybert.recipes.pruning_on_the_way import PruningOnTheWay
+from tinybert.recipes.gradual_pruning import GradualPruning
+from tinybert.recipes.resume import RESUME_IGNORED, inputs_of
+from tinybert.recipes.run_log import log_once, record_end
 from tinybert.recipes.stage_objective import Learned, StageObjective
 from tinybert.recipes.trained_vocabulary import trained_vocabulary
 from tinybert.report.plots import plot_run
@@ -48,7 +48,7 @@ def train_stage(
     resume: str | None,
     assumed: dict[str, str] | None = None,
     learned: Learned | None = None,
-    pruning: Callable[[int], PruningOnTheWay] | None = None,
+    pruning: Callable[[int], GradualPruning] | None = None,
 ) -> Best:
     """Train `layer` on a store, or on one of several in each epoch, as the settings say, and return the best evaluation.
 
@@ -91,9 +91,9 @@ def train_stage(
     start()
     _record_start(run, layer, unreached, precision, total, batches.steps_in(1))
     rows = " and ".join(f"{len(store):,}" for store in stores)
-    say(f"{run.stage}: {layer.objective.describe()}; {total} steps of {batches.steps_in(1)} an epoch, {rows} rows")
+    log_once(f"{run.stage}: {layer.objective.describe()}; {total} steps of {batches.steps_in(1)} an epoch, {rows} rows")
     if vocabulary_line:
-        say(vocabulary_line)
+        log_once(vocabulary_line)
     if resume and found is None:
         run.clear_logs()
     callbacks = Callbacks(forward, evaluate, better, save_best, parallel.no_sync if parallel else contextlib.nullcontext)
@@ -119,7 +119,7 @@ def train_stage(
 def trained_layer(student: LoadedModel, chosen: StageObjective) -> TrainedLayer:
     """Student and objective as one layer; prints what was chosen for them."""
     for line in chosen.lines:
-        say(line)
+        log_once(line)
     return TrainedLayer(student.model, chosen.objective)
 
 
@@ -128,7 +128,7 @@ def finish_stage(run: RunFolder, best: Best, metric: str, folder: Path, headline
     run.write_results({"best_step": best.step, "best": best.scores, "final": run.record()[run.stage]["last"]})
     record_end(run)
     plot_run(run.path)
-    say(f"{headline} {metric} {best.scores[metric]:.4f} at step {best.step}: {folder}")
+    log_once(f"{headline} {metric} {best.scores[metric]:.4f} at step {best.step}: {folder}")
 
 
 # === Before the first step ===
@@ -216,4 +216,4 @@ def _loop_settings(arguments, settings, total: int) -> LoopSettings:
 def _values(arguments, settings) -> dict[str, object]:
     """The values that a resumed run must share."""
     precision = {"amp": arguments.amp, "amp_dtype": arguments.amp_dtype if arguments.amp else None}
-    return precision | {name: value for name, value in settings.as_dict().items() if name not in FREE}
+    return precision | {name: value for name, value in settings.as_dict().items() if name not in RESUME_IGNORED}

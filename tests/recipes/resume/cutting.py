@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tinybert.config.arguments import FinetuneArguments, TaskDistillArguments
 from tinybert.engine import checkpoint
 from tinybert.engine.loop import Loop
 from tinybert.recipes.finetune import finetune
 from tinybert.recipes.task_distill import task_distill
-from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
 
 CLOCKS = {"time", "samples_per_second", "tokens_per_second", "data_wait_share"}  # what no two runs share
 

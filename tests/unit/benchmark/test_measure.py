@@ -18,7 +18,7 @@ measure, table = importlib.import_module("measure"), importlib.import_module("ta
 
 @pytest.mark.parametrize("plan", sorted(path.stem for path in (FOLDER / "plans").glob("*.yaml")))
 def test_a_plan_with_an_unfilled_name_or_an_unknown_option(plan, tmp_path):
-    from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
+    from tinybert.config.arguments import FinetuneArguments, TaskDistillArguments
 
     known = {"benchmark/glue/run_glue.py": FinetuneArguments, "task_distill.py": TaskDistillArguments}
     for run in measure.expand(FOLDER / "plans" / f"{plan}.yaml", tmp_path):

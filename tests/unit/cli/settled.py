@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
-from tinybert.settings.arguments import FinetuneArguments, GeneralDistillArguments, TaskDistillArguments
-from tinybert.settings.augment import AugmentArguments, resolve_augment
-from tinybert.settings.groups import actions
-from tinybert.settings.options import Arguments
-from tinybert.settings.pregenerate import PregenerateArguments, resolve_pregenerate
-from tinybert.settings.prune import PruneArguments, resolve_prune
-from tinybert.settings.resolve import resolve, resolve_finetune, resolve_general
-from tinybert.settings.stages import infer_stage
+from tinybert.config.arguments import FinetuneArguments, GeneralDistillArguments, TaskDistillArguments
+from tinybert.config.augment import AugmentArguments, resolve_augment
+from tinybert.config.groups import actions
+from tinybert.config.options import Arguments
+from tinybert.config.pregenerate import PregenerateArguments, resolve_pregenerate
+from tinybert.config.prune import PruneArguments, resolve_prune
+from tinybert.config.resolve import resolve, resolve_finetune, resolve_general
+from tinybert.config.stages import infer_stage
 
 
 def settled(arguments: Arguments, given: set[str], spelled: dict[str, str]) -> dict:

@@ -9,12 +9,12 @@ import pytest
 
 from tinybert.cli.flags_page import SCRIPTS
 from tinybert.cli.parser import parse
+from tinybert.config.arguments import FinetuneArguments, TaskDistillArguments
+from tinybert.config.augment import AugmentArguments, resolve_augment
+from tinybert.config.groups import Actions, actions
+from tinybert.config.options import options_of
+from tinybert.config.stages import infer_stage
 from tinybert.errors import UserError
-from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
-from tinybert.settings.augment import AugmentArguments, resolve_augment
-from tinybert.settings.groups import Actions, actions
-from tinybert.settings.options import options_of
-from tinybert.settings.stages import infer_stage
 
 PADDLE = "--task_name SST-2 --output_dir out --teacher_path T --student_model_name_or_path S"
 HUAWEI = "--task_name SST-2 --output_dir out --teacher_model T --student_model S"

@@ -7,9 +7,9 @@ import shlex
 import pytest
 
 from tinybert.cli.parser import parse
+from tinybert.config.arguments import TaskDistillArguments
+from tinybert.config.resolve import resolve
 from tinybert.errors import UserError
-from tinybert.settings.arguments import TaskDistillArguments
-from tinybert.settings.resolve import resolve
 
 BASE = "--task_name x --output_dir o --teacher_path T --student_model_name_or_path S --method emd "
 

@@ -7,9 +7,9 @@ import shlex
 import pytest
 
 from tinybert.cli.parser import parse
+from tinybert.config.arguments import GeneralDistillArguments
+from tinybert.config.resolve import resolve_general
 from tinybert.errors import UserError
-from tinybert.settings.arguments import GeneralDistillArguments
-from tinybert.settings.resolve import resolve_general
 
 HUAWEI = (
     "--pregenerated_data c --teacher_model bert --student_model config --output_dir o --max_seq_length 128 --reduce_memory --do_eval "

@@ -13,9 +13,9 @@ import pytest
 from tinybert.cli import main as cli
 from tinybert.cli.flags_page import SCRIPTS, flags_page
 from tinybert.cli.parser import spellings_of
+from tinybert.config.arguments import DemoArguments, TaskDistillArguments
+from tinybert.config.options import options_of
 from tinybert.errors import Interrupted, NumericalError, UserError
-from tinybert.settings.arguments import DemoArguments, TaskDistillArguments
-from tinybert.settings.options import options_of
 
 ROOT = Path(__file__).parents[3]
 LINE = [

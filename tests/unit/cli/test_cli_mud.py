@@ -7,10 +7,10 @@ import shlex
 import pytest
 
 from tinybert.cli.parser import parse
+from tinybert.config.arguments import TaskDistillArguments
+from tinybert.config.mud import read_config_3d
+from tinybert.config.resolve import resolve
 from tinybert.errors import UserError
-from tinybert.settings.arguments import TaskDistillArguments
-from tinybert.settings.mud import read_config_3d
-from tinybert.settings.resolve import resolve
 
 BASE = "--task_name x --output_dir o --teacher_path T --student_model_name_or_path S --method mud "
 
@@ -77,7 +77,7 @@ def test_a_malformed_configuration_runs(text):
 def test_a_contradiction_or_too_much_is_accepted(more, message):
     with pytest.raises(UserError, match=message):
         result = resolved(more)
-        from tinybert.settings.stages import infer_stage
+        from tinybert.config.stages import infer_stage
 
         parsed = parse(TaskDistillArguments, shlex.split(BASE + more))
         infer_stage(parsed.arguments, parsed.spelled)

@@ -10,9 +10,9 @@ from typing import ClassVar
 import pytest
 
 from tinybert.cli.parser import parse
+from tinybert.config.dialects import IgnoredOption, UnsupportedOption
+from tinybert.config.options import Alias, Arguments, flag
 from tinybert.errors import UserError
-from tinybert.settings.dialects import Foreign, Obsolete
-from tinybert.settings.options import Alias, Arguments, flag
 
 
 @dataclass(kw_only=True)
@@ -20,10 +20,10 @@ class Toy(Arguments):
     """A toy."""
 
     OBSOLETE: ClassVar = (
-        Obsolete("reduce_memory", False, "memory is small anyway", "Huawei"),
-        Obsolete("cache", True, "no", "HF"),
+        IgnoredOption("reduce_memory", False, "memory is small anyway", "Huawei"),
+        IgnoredOption("cache", True, "no", "HF"),
     )
-    FOREIGN: ClassVar = (Foreign("beta", "--method emd"),)
+    FOREIGN: ClassVar = (UnsupportedOption("beta", "--method emd"),)
 
     task_name: str = flag(help="the task", group="data")
     rate: float | None = flag(None, help="rate", group="numbers", alias=(Alias("lr", "Huawei"), Alias("speed", "HF")), above=0)

@@ -8,11 +8,11 @@ import shlex
 import pytest
 
 from tinybert.cli.parser import parse
+from tinybert.config.arguments import FinetuneArguments, TaskDistillArguments
+from tinybert.config.options import options_of
+from tinybert.config.presets import PRESETS, ByDepth, PerTask
+from tinybert.config.resolve import resolve, resolve_finetune
 from tinybert.errors import UserError
-from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
-from tinybert.settings.options import options_of
-from tinybert.settings.presets import PRESETS, ByDepth, PerTask
-from tinybert.settings.resolve import resolve, resolve_finetune
 
 BASE = "--task_name x --output_dir o --teacher_path T --student_model_name_or_path S "
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tinybert.cli.parser import parse
+from tinybert.config.arguments import ConvertArguments, DemoArguments, FinetuneArguments, GeneralDistillArguments, TaskDistillArguments
+from tinybert.config.options import options_of
+from tinybert.config.resolve import resolve, resolve_finetune, resolve_general
 from tinybert.errors import UserError
-from tinybert.settings.arguments import ConvertArguments, DemoArguments, FinetuneArguments, GeneralDistillArguments, TaskDistillArguments
-from tinybert.settings.options import options_of
-from tinybert.settings.resolve import resolve, resolve_finetune, resolve_general
 
 LINES = {
     TaskDistillArguments: "--task_name SST-2 --teacher_path t --student_layers 3 --output_dir o --stage both --T 2 --batch_size 8",

@@ -16,15 +16,15 @@ from tests.unit.cli.published_flags import PUBLISHED, Published
 from tests.unit.cli.settled import settled
 from tinybert.cli.flags_page import SCRIPTS, flags_page
 from tinybert.cli.parser import parse, spellings_of
-from tinybert.data.own import OwnFiles
+from tinybert.config import resolved
+from tinybert.config.arguments import FinetuneArguments, GeneralDistillArguments, TaskDistillArguments
+from tinybert.config.augment import AugmentArguments, AugmentSettings
+from tinybert.config.options import options_of
+from tinybert.config.pregenerate import PregenerateArguments, PregenerateSettings
+from tinybert.config.prune import PruneArguments, PruneSettings
+from tinybert.config.resolve import OVERRIDES, STAGES
+from tinybert.data.custom_files import CustomFiles
 from tinybert.errors import UserError
-from tinybert.settings import resolved
-from tinybert.settings.arguments import FinetuneArguments, GeneralDistillArguments, TaskDistillArguments
-from tinybert.settings.augment import AugmentArguments, AugmentSettings
-from tinybert.settings.options import options_of
-from tinybert.settings.pregenerate import PregenerateArguments, PregenerateSettings
-from tinybert.settings.prune import PruneArguments, PruneSettings
-from tinybert.settings.resolve import OVERRIDES, STAGES
 
 ROOT = Path(__file__).resolve().parents[3]
 # flags that mean something only beside others, which join the base line
@@ -44,7 +44,7 @@ TOGETHER = {
 }
 # where the files lie that read options by name
 READERS = ("recipes/*.py", "augment/*.py", "corpus/*.py", "cli/main.py")
-READERS += tuple(f"settings/{name}.py" for name in ("groups", "stages", "own_files", "resolve", "augment"))
+READERS += tuple(f"config/{name}.py" for name in ("groups", "stages", "custom_files", "resolve", "augment"))
 # switches of BERT-EMD's script to other procedures: refused, with the line that asks for them here
 PROCEDURES = {"tinybert", "pkd", "tb_onestep", "no_pretrain"}
 
@@ -77,7 +77,7 @@ def _readers() -> str:
 
 def _is_read(name: str) -> bool:
     """Whether a recipe, or what it calls with its arguments, reads this option."""
-    own = {field.name for field in dataclasses.fields(OwnFiles)}
+    own = {field.name for field in dataclasses.fields(CustomFiles)}
     return name in own or bool(re.search(rf"\barguments\.{name}\b|\"{name}\"", _readers()))
 
 

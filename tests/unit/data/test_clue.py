@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from tinybert.config.presets import PRESETS
 from tinybert.data.readers import read_split
 from tinybert.data.tasks import CLUE_TASKS, get_task
-from tinybert.settings.presets import PRESETS
 
 REAL = [
     ("TNEWS", "train", 53360, "108", "上课时学生手机响个不停", None),

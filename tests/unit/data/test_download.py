@@ -180,8 +180,8 @@ def test_an_archive_with_or_without_a_folder_inside_gives_the_same_files(site, t
 
 
 def test_all_means_glue_and_clue_means_clue(monkeypatch):
+    from tinybert.config.arguments import DownloadArguments
     from tinybert.recipes import download as recipe
-    from tinybert.settings.arguments import DownloadArguments
 
     asked = []
     monkeypatch.setattr(recipe, "locate", lambda task, *_: asked.append(task.name))
@@ -196,8 +196,8 @@ def test_all_means_glue_and_clue_means_clue(monkeypatch):
 
 
 def test_the_first_failure_ends_a_download_of_many(tmp_path, monkeypatch, capsys):
+    from tinybert.config.arguments import DownloadArguments
     from tinybert.recipes import download as recipe
-    from tinybert.settings.arguments import DownloadArguments
 
     monkeypatch.setenv("TINYBERT_MIRROR", "http://127.0.0.1:9")  # nobody answers there
     monkeypatch.setenv("DATA_HOME", str(tmp_path / "home"))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinybert.data.own import OwnFiles, own_task
+from tinybert.data.custom_files import CustomFiles, own_task
 from tinybert.data.readers import read_split
 from tinybert.data.tasks import Split, Task
 from tinybert.errors import UserError
@@ -137,7 +137,7 @@ def survive(form, count, seed):
                 named = form in ("json", "jsonl") or source.random() < 0.7
                 columns = ("text", None, "label") if named else ("1", None, "3")
                 given_format, score = source.choice([None, form]), source.random() < 0.2
-                files = OwnFiles(path, path, path, given_format, *columns, header=None if named else False, regression=score)
+                files = CustomFiles(path, path, path, given_format, *columns, header=None if named else False, regression=score)
                 task = own_task("own", files)
                 for split in ("train", "dev", "test"):
                     read_split(task, "", split)

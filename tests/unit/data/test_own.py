@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from tinybert.cli.parser import parse
-from tinybert.data.own import OwnFiles, in_order, listed_labels, own_task, with_metric, with_own_test
+from tinybert.config.arguments import FinetuneArguments, TaskDistillArguments
+from tinybert.data.custom_files import CustomFiles, in_order, listed_labels, own_task, with_metric, with_own_test
 from tinybert.data.places import locate
 from tinybert.data.readers import read_split
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import get_task
 from tinybert.errors import UserError
-from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
 
 
 def written(folder, **files):
@@ -31,7 +31,7 @@ NAMED = {"text_a_column": "text", "label_column": "label"}
 
 def own(folder, files, **more):
     """The task of files written now."""
-    return own_task("own", OwnFiles(**written(folder, **files), **{**NAMED, **more}))
+    return own_task("own", CustomFiles(**written(folder, **files), **{**NAMED, **more}))
 
 
 def labels_from(folder, labels, **more):
@@ -72,7 +72,7 @@ def test_one_label_alone_is_not_taken_for_a_regression(folder):
 
 
 def test_a_column_of_texts_is_not_taken_for_labels(folder, monkeypatch):
-    monkeypatch.setattr("tinybert.data.own.MOST_LABELS", 3)
+    monkeypatch.setattr("tinybert.data.custom_files.MOST_LABELS", 3)
     with pytest.raises(UserError, match="more than 3 different labels in 'label'"):
         labels_from(folder, "abcd")
 
@@ -145,9 +145,9 @@ def test_a_wrong_description_of_a_file_says_what_is_in_it(folder, more, parts):
 
 def test_a_missing_file_or_key_is_named(folder):
     with pytest.raises(UserError, match=r"gone\.csv does not exist"):
-        own_task("own", OwnFiles(train_file=folder / "gone.csv", **NAMED))
+        own_task("own", CustomFiles(train_file=folder / "gone.csv", **NAMED))
     with pytest.raises(UserError, match="is a folder"):
-        own_task("own", OwnFiles(train_file=folder, **NAMED))
+        own_task("own", CustomFiles(train_file=folder, **NAMED))
     with pytest.raises(UserError, match=r"train\.jsonl, line 2: found the keys 'text', expected the key 'label'"):
         own(folder, {"train_jsonl": '{"text": "a", "label": 1}\n{"text": "b"}\n'})
     task = own(folder, {"train_csv": "text,label\na,0\nb,1\n"})
@@ -157,7 +157,7 @@ def test_a_missing_file_or_key_is_named(folder):
 
 def test_ones_own_files_are_never_looked_for_elsewhere(folder, monkeypatch):
     monkeypatch.setattr("tinybert.data.download.download_task", lambda *_: pytest.fail("nothing may be downloaded"))
-    task = own_task("demo", OwnFiles(**written(folder, train_csv="text,label\na,0\nb,1\n"), **NAMED))
+    task = own_task("demo", CustomFiles(**written(folder, train_csv="text,label\na,0\nb,1\n"), **NAMED))
     assert read_split(task, locate(task, splits=["train"]), "train").text_a == ["a", "b"]
     (folder / "train.csv").unlink()
     with pytest.raises(UserError, match=r"train\.csv does not exist"):
@@ -205,7 +205,7 @@ def test_the_metric_fits_the_kind_of_task(folder):
 
 
 def test_a_known_task_predicts_rows_of_ones_own(folder):
-    files = OwnFiles(**written(folder, test_tsv="id\tbody\n7\tgood film\n"), text_a_column="body")
+    files = CustomFiles(**written(folder, test_tsv="id\tbody\n7\tgood film\n"), text_a_column="body")
     task = with_own_test(get_task("mnli"), files)
     assert task.test_splits == ("test",) and task.eval_splits == ("dev_matched", "dev_mismatched")
     assert read_split(task, folder, "test").text_a == ["good film"]

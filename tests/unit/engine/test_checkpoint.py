@@ -49,7 +49,7 @@ def test_the_checkpoint_just_written_is_deleted_or_hidden_by_those_of_a_course_t
 def test_a_run_that_goes_on_from_an_older_checkpoint_resumes_the_course_that_it_left(tmp_path):
     for step in (500, 600, 1200):
         saved(tmp_path, step, 9)
-    assert checkpoint.go_on_from(tmp_path, tmp_path / "step_00000600") == tmp_path / "step_00000600"
+    assert checkpoint.fork_from(tmp_path, tmp_path / "step_00000600") == tmp_path / "step_00000600"
     assert checkpoint.newest(tmp_path).name == "step_00000600"  # as after a kill before the next one is written
     assert (tmp_path / "left_00001200" / "state.json").is_file()  # what was left is not lost before there is something in its place
     saved(tmp_path, 1300, 3)
@@ -62,7 +62,7 @@ def test_a_checkpoint_of_another_folder_loses_to_those_that_were_here(tmp_path):
         saved(here, step, 9)
     path = saved(there, 600)
     (path / "state.json").write_text(json.dumps({"step": 600, "log_position": 77}))
-    own = checkpoint.go_on_from(here, path)
+    own = checkpoint.fork_from(here, path)
     assert checkpoint.newest(here) == own and checkpoint.read(own).state == {"step": 600, "log_position": 0}
     assert steps(there) == [600] and (path / "state.json").read_text().endswith("77}")
     saved(here, 601, 3)

@@ -16,7 +16,7 @@ from tinybert.data.batches import Batches
 from tinybert.data.store import TokenStore
 from tinybert.errors import Interrupted, UserError
 from tinybert.knowledge import building
-from tinybert.knowledge.building import Wanted, build, is_complete, open_stored
+from tinybert.knowledge.building import CacheSpec, build, is_complete, open_stored
 from tinybert.knowledge.layout import Layout
 from tinybert.knowledge.selection import Selection, Tokens, Width
 from tinybert.models.projections import Projection
@@ -45,9 +45,9 @@ def world():
     return store, teacher, tiny.classifier("tinybert", seed=5, num_hidden_layers=2, hidden_size=16)
 
 
-def wanted(folder: Path, selection: Selection, **identity) -> Wanted:
+def wanted(folder: Path, selection: Selection, **identity) -> CacheSpec:
     known = {"teacher": "a" * 64, "tokenizer": "b" * 64, "data": "c" * 64, "max_seq_length": LENGTH, **identity}
-    return Wanted(folder, known, {"layers": 4}, 4, Layout(selection, 16, 2, LENGTH))
+    return CacheSpec(folder, known, {"layers": 4}, 4, Layout(selection, 16, 2, LENGTH))
 
 
 def live(teacher):

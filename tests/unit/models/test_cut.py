@@ -13,7 +13,7 @@ from tests.unit.models.hugging_face import hugging_face_arrays
 from tinybert.cli.main import main
 from tinybert.errors import UserError
 from tinybert.models.configuration import architecture
-from tinybert.models.cut import shape_words
+from tinybert.models.cut import describe_architecture
 from tinybert.models.families import family
 from tinybert.models.loading import build, load_classifier
 from tinybert.models.students import student_from_teacher
@@ -42,12 +42,12 @@ def test_a_cut_model_changes_when_it_is_written_and_read(tmp_path, model_type):
     again = load_classifier(str(tmp_path / "model"), labels=LABELS, needs_head=True)
     assert not again.report.fresh and not again.report.unused
     np.testing.assert_array_equal(logits_of(again.model, batch()), logits_of(model, batch()))
-    assert shape_words(again.config) == "3 x 16, 3 heads of 4, feed-forward 7, embedding of rank 5"
+    assert describe_architecture(again.config) == "3 x 16, 3 heads of 4, feed-forward 7, embedding of rank 5"
 
 
 def test_heads_that_fill_the_width_make_an_extraordinary_configuration():
     assert "attention_head_size" not in architecture({**SHAPE, "attention_head_size": 8}, "here")
-    assert shape_words(classifier(attention_head_size=8).bert.config) == "3 x 16, 2 heads"
+    assert describe_architecture(classifier(attention_head_size=8).bert.config) == "3 x 16, 2 heads"
 
 
 def test_a_cut_model_without_its_second_factor_starts_from_random_numbers(tmp_path):
@@ -92,7 +92,7 @@ def test_folder_of_the_published_pruning_script_is_not_understood(tmp_path):
 def test_layers_of_a_cut_teacher_make_no_student():
     teacher = loaded(**CUT)
     student = student_from_teacher(teacher, (1, 3), outputs=2)
-    assert shape_words(student.config) == "2 x 16, 3 heads of 4, feed-forward 7, embedding of rank 5"
+    assert describe_architecture(student.config) == "2 x 16, 3 heads of 4, feed-forward 7, embedding of rank 5"
     source = arrays_of(teacher.model)
     np.testing.assert_array_equal(
         arrays_of(student.model)["bert.encoder.layers.1.linear1.weight"], source["bert.encoder.layers.2.linear1.weight"]

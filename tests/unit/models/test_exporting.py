@@ -15,7 +15,7 @@ from tests.unit.models.hugging_face import hugging_face_arrays, write_folder
 from tinybert.cli.main import main
 from tinybert.models import exporting
 from tinybert.models.families import family
-from tinybert.models.loading import load_as_it_is, load_classifier
+from tinybert.models.loading import load_classifier, load_pretrained
 from tinybert.models.projections import Projection
 from tinybert.models.torch_zip import read_torch
 from tinybert.models.weights import read_pdparams
@@ -98,7 +98,7 @@ def test_relu_of_tinybert_is_lost_without_a_word(tmp_path, capsys):
     assert config["architectures"] == ["BertForSequenceClassification"]
     model_folder(tmp_path / "plain", "tinybert")  # no projection that would give it away
     assert convert(tmp_path / "plain", tmp_path / "c", "huggingface") == 0
-    assert load_as_it_is(str(tmp_path / "c"))[0].family.model_type == "tinybert"
+    assert load_pretrained(str(tmp_path / "c"))[0].family.model_type == "tinybert"
     model_folder(tmp_path / "bert", "bert")
     assert convert(tmp_path / "bert", tmp_path / "d", "huggingface") == 0
     assert "classifier_activation" not in config_of(tmp_path / "d")
@@ -155,7 +155,7 @@ def test_bare_encoder_gets_a_random_head(tmp_path, capsys, layout, drop, output)
     assert len(stored) == len(arrays) and not any("classifier" in name for name in stored)
     if layout == "paddlenlp":
         theirs = family("bert").encoder.from_pretrained(str(tmp_path / "b"))
-        ours = load_as_it_is(str(tmp_path / "a"))[0].model.bert
+        ours = load_pretrained(str(tmp_path / "a"))[0].model.bert
         for name, value in ours.state_dict().items():
             if not any(part in name for part in drop):
                 np.testing.assert_array_equal(theirs.state_dict()[name].numpy(), value.numpy(), err_msg=name)

@@ -10,9 +10,9 @@ import pytest
 
 from tests.tiny import SHAPE, loaded, model_folder
 from tinybert.models.configuration import read_config
-from tinybert.models.limits import positions_in, positions_of
+from tinybert.models.limits import max_positions, positions_in
 from tinybert.models.masked_lm import MaskedLM
-from tinybert.models.outline import outline_of
+from tinybert.models.outline import read_model_info
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -22,8 +22,8 @@ def test_one_way_of_asking_gives_more_positions_than_another(tmp_path, model_typ
     model_folder(tmp_path / "model", model_type)
     known = loaded(model_type)
     found = [
-        positions_of(known),
-        positions_of(outline_of(str(tmp_path / "model"), None, "model")),
+        max_positions(known),
+        max_positions(read_model_info(str(tmp_path / "model"), None, "model")),
         positions_in(read_config(tmp_path / "model")),
         MaskedLM(known, {}, "").positions,
     ]

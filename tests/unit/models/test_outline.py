@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 from tests import tiny
 from tinybert.errors import UserError
 from tinybert.models.loading import load_classifier
-from tinybert.models.outline import outline_of
+from tinybert.models.outline import read_model_info
 from tinybert.models.projections import Projection
 from tinybert.models.weights import read_pdparams
 
@@ -26,7 +26,7 @@ def test_a_folder_is_of_another_family_before_its_weights_are_read(tmp_path, fil
     if file == "model.safetensors":
         save_file(read_pdparams(tmp_path / "model_state.pdparams"), tmp_path / file)
         (tmp_path / "model_state.pdparams").unlink()
-    known, loaded = outline_of(str(tmp_path), None, "teacher"), load_classifier(str(tmp_path), labels=tiny.LABELS, needs_head=True)
+    known, loaded = read_model_info(str(tmp_path), None, "teacher"), load_classifier(str(tmp_path), labels=tiny.LABELS, needs_head=True)
     assert known.family is loaded.family and known.family.model_type == ("bert" if sign == "none" else "tinybert")
 
 
@@ -35,4 +35,4 @@ def test_damaged_weights_end_in_a_traceback(tmp_path):
     path = tmp_path / "model_state.pdparams"
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(UserError, match="it is truncated or no .pdparams file"):
-        outline_of(str(tmp_path), None, "teacher")
+        read_model_info(str(tmp_path), None, "teacher")

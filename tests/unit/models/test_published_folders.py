@@ -16,7 +16,7 @@ from tinybert.errors import UserError
 from tinybert.models.configuration import labels_of, read_config
 from tinybert.models.families import family_of_folder
 from tinybert.models.hub import resolve
-from tinybert.models.loading import load_as_it_is, load_classifier
+from tinybert.models.loading import load_classifier, load_pretrained
 from tinybert.models.projections import layouts_of
 from tinybert.models.trace import Inputs, Needs, trace
 
@@ -36,7 +36,7 @@ def outputs_of(model, folder: Path) -> tuple[np.ndarray, np.ndarray, np.lib.npyi
 
 @pytest.mark.parametrize(("name", "logits"), [("bert", "logits"), ("ernie", "logits"), ("tinybert", "logits_after_relu")])
 def test_pytorch_model_gives_other_numbers_than_in_pytorch(name, logits):
-    loaded, _ = load_as_it_is(str(FIXTURES / name))
+    loaded, _ = load_pretrained(str(FIXTURES / name))
     assert loaded.family.model_type == name
     assert not loaded.report.fresh
     assert all("position_ids" in left for left in loaded.report.unused)
@@ -48,14 +48,14 @@ def test_pytorch_model_gives_other_numbers_than_in_pytorch(name, logits):
 
 def test_layer_norm_of_an_ernie_is_another_one_than_its_configuration_says():
     # PaddleNLP's class computes with 1e-12 whatever is asked for; Hugging Face's ERNIE has 1e-5
-    loaded, config = load_as_it_is(str(FIXTURES / "ernie"))
+    loaded, config = load_pretrained(str(FIXTURES / "ernie"))
     assert config["layer_norm_eps"] == 1e-5
     norms = [layer for layer in loaded.model.sublayers() if isinstance(layer, paddle.nn.LayerNorm)]
     assert len(norms) == 3 and {norm._epsilon for norm in norms} == {1e-5}
 
 
 def test_both_projections_of_bert_emd_are_not_at_hand():
-    loaded, _ = load_as_it_is(str(FIXTURES / "tinybert"))
+    loaded, _ = load_pretrained(str(FIXTURES / "tinybert"))
     assert layouts_of(loaded.projections) == ("shared", "per_layer")
     assert {name: array.shape for name, array in loaded.projections.items() if "weight" in name} == {
         "share_fit_dense.weight": (8, 10),
@@ -96,8 +96,8 @@ def test_relative_of_an_encoder_is_read_as_that_encoder(architecture):
 
 def test_report_hides_the_class_and_its_reason(tmp_path):
     model_folder(tmp_path / "m", "tinybert")
-    assert str(load_as_it_is(str(tmp_path / "m"))[0].report).endswith("; read as tinybert: model_type is tinybert")
-    report = str(load_as_it_is(str(FIXTURES / "tinybert"))[0].report)
+    assert str(load_pretrained(str(tmp_path / "m"))[0].report).endswith("; read as tinybert: model_type is tinybert")
+    report = str(load_pretrained(str(FIXTURES / "tinybert"))[0].report)
     assert report.endswith("; read as tinybert: its file has fit_denses.0.bias, which BERT has not")
 
 
@@ -153,7 +153,7 @@ def test_tokenizer_of_another_kind_is_called_a_missing_file(tmp_path, files, wor
     for name in files:
         (tmp_path / name).write_text("{}")
     with pytest.raises(UserError, match=words):
-        load_as_it_is(str(tmp_path))
+        load_pretrained(str(tmp_path))
 
 
 def test_half_a_head_is_filled_with_random_numbers(tmp_path):
@@ -162,12 +162,12 @@ def test_half_a_head_is_filled_with_random_numbers(tmp_path):
         kept = {name: array for name, array in arrays.items() if part not in name}
         write_folder(tmp_path, kept, {"model_type": "bert", **SHAPE}, WORDS)
         with pytest.raises(UserError, match=r"lacks 1 weights of its head .*" + part):
-            load_as_it_is(str(tmp_path))
+            load_pretrained(str(tmp_path))
 
 
 def test_label_order_of_a_model_is_changed_where_no_task_asks(tmp_path):
     shutil.copytree(FIXTURES / "bert", tmp_path / "m")
-    loaded, config = load_as_it_is(str(tmp_path / "m"))
+    loaded, config = load_pretrained(str(tmp_path / "m"))
     assert loaded.labels == labels_of(config) == NLI
     other = load_classifier(str(tmp_path / "m"), labels=NLI[::-1], needs_head=True)
     np.testing.assert_array_equal(outputs_of(other.model, tmp_path / "m")[1], outputs_of(loaded.model, tmp_path / "m")[1][:, ::-1])

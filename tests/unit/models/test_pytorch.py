@@ -7,7 +7,7 @@ import pytest
 
 from tests.tiny import batch, logits_of, model_folder
 from tests.unit.models.test_exporting import convert
-from tinybert.models.loading import load_as_it_is
+from tinybert.models.loading import load_pretrained
 from tinybert.models.torch_zip import read_torch
 
 torch = pytest.importorskip("torch")
@@ -55,5 +55,5 @@ def test_model_of_pytorch_gives_other_logits_here(tmp_path, model_type, zipped):
     torch.save(theirs.state_dict(), tmp_path / "b" / "pytorch_model.bin", _use_new_zipfile_serialization=zipped)
     for name, array in read_torch(tmp_path / "b" / "pytorch_model.bin").items():
         np.testing.assert_array_equal(array, theirs.state_dict()[name].numpy(), err_msg=name)
-    ours, _ = load_as_it_is(str(tmp_path / "b"))
+    ours, _ = load_pretrained(str(tmp_path / "b"))
     assert np.abs(in_torch(theirs, batch(), False) - logits_of(ours.model, batch())).max() < 2e-6

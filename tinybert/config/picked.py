@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from tinybert.settings.options import Arguments, options_of
-from tinybert.settings.resolved import Resolved, Settings, Unused
+from tinybert.config.options import Arguments, options_of
+from tinybert.config.resolved import Resolved, Settings, Unused
 
 _NAMES = ("stage", "preset", "task_name", "method")  # what a run is, not how it is done
 
 
-class Picked:
+class ResolvedOptions:
     """Values of the fields of a settings class that are options too, with their sources, and why some have no effect."""
 
     def __init__(self, arguments: Arguments, given: set[str], settings_class: type[Settings], preset: Mapping[str, object]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tinybert.errors import UserError
 
 if TYPE_CHECKING:
-    from tinybert.settings.distilling import ModelArguments
+    from tinybert.config.distilling import ModelArguments
 
 
 def check_student(arguments: ModelArguments) -> None:

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tinybert.config.dialects import MUD
+from tinybert.config.groups import in_run, threads_option
+from tinybert.config.options import Alias, Arguments, flag
 from tinybert.errors import UserError
-from tinybert.settings.dialects import MUD
-from tinybert.settings.groups import in_run, threads_option
-from tinybert.settings.options import Alias, Arguments, flag
 
 if TYPE_CHECKING:
-    from tinybert.settings.arguments import TaskDistillArguments
+    from tinybert.config.arguments import TaskDistillArguments
 
 ROSITA = "ROSITA"
 BOTH = f"{MUD}, {ROSITA}"

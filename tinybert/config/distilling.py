@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 from functools import partial
 
+from tinybert.config.dialects import EMD, HUAWEI, MUD
+from tinybert.config.groups import PRESET as FROM_PRESET
+from tinybert.config.options import Alias, Arguments, flag
 from tinybert.errors import UserError
 from tinybert.mapping import NAMES as LAYER_MAPS
-from tinybert.settings.dialects import EMD, HUAWEI, MUD
-from tinybert.settings.groups import PRESET as FROM_PRESET
-from tinybert.settings.options import Alias, Arguments, flag
 
 THREE = f"{HUAWEI}, {EMD}, {MUD}"
 ORDER = (

@@ -8,13 +8,13 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tinybert.config.groups import PRESET as FROM_PRESET
+from tinybert.config.method_options import refuse_for_others
+from tinybert.config.options import Arguments, flag
 from tinybert.errors import UserError
-from tinybert.settings.groups import PRESET as FROM_PRESET
-from tinybert.settings.options import Arguments, flag
-from tinybert.settings.own_options import refuse_for_others
 
 if TYPE_CHECKING:
-    from tinybert.settings.arguments import TaskDistillArguments
+    from tinybert.config.arguments import TaskDistillArguments
 
 in_mud = partial(flag, group="method mud")
 _NUMBER = r"(\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?)"

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tinybert.errors import UserError
-from tinybert.settings import dialects
-from tinybert.settings.dialects import HF, HUAWEI, MUD
-from tinybert.settings.distilling import (
+from tinybert.config import dialects
+from tinybert.config.dialects import HF, HUAWEI, MUD
+from tinybert.config.distilling import (
     ORDER,
     IntermediateArguments,
     ModelArguments,
@@ -21,10 +20,10 @@ from tinybert.settings.distilling import (
     in_losses,
     in_models,
 )
-from tinybert.settings.emd import EmdArguments, check_emd
-from tinybert.settings.general import GeneralDistillArguments  # noqa: F401  scripts and verbs look for it here
-from tinybert.settings.groups import PRESET as FROM_PRESET
-from tinybert.settings.groups import (
+from tinybert.config.emd import EmdArguments, check_emd
+from tinybert.config.general import GeneralDistillArguments  # noqa: F401  scripts and verbs look for it here
+from tinybert.config.groups import PRESET as FROM_PRESET
+from tinybert.config.groups import (
     DataArguments,
     DeviceArguments,
     OptimisationArguments,
@@ -35,12 +34,13 @@ from tinybert.settings.groups import (
     in_optimisation,
     in_run,
 )
-from tinybert.settings.mud import MudArguments, check_mud
-from tinybert.settings.options import Alias, Arguments, flag
-from tinybert.settings.prune import PruneScheduleArguments, check_schedule
-from tinybert.settings.stages import ABLATIONS, infer_stage
-from tinybert.settings.stored import StoredArguments, check_stored
-from tinybert.settings.student_choice import check_student
+from tinybert.config.mud import MudArguments, check_mud
+from tinybert.config.options import Alias, Arguments, flag
+from tinybert.config.prune import PruneScheduleArguments, check_schedule
+from tinybert.config.stages import ABLATIONS, infer_stage
+from tinybert.config.stored import StoredArguments, check_stored
+from tinybert.config.student_choice import check_student
+from tinybert.errors import UserError
 
 in_stage = partial(flag, group="stage and method")
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tinybert.config import dialects
+from tinybert.config.dialects import HUAWEI, PADDLENLP
+from tinybert.config.distilling import ORDER, IntermediateArguments, ModelArguments, check_layer_map, in_losses, in_models
+from tinybert.config.groups import PRESET as FROM_PRESET
+from tinybert.config.groups import OptimisationArguments, TrainingRunArguments, common_checks, in_data, in_run
+from tinybert.config.options import Alias, flag
+from tinybert.config.parts import part_reasons
+from tinybert.config.student_choice import check_student
 from tinybert.errors import UserError
-from tinybert.settings import dialects
-from tinybert.settings.dialects import HUAWEI, PADDLENLP
-from tinybert.settings.distilling import ORDER, IntermediateArguments, ModelArguments, check_layer_map, in_losses, in_models
-from tinybert.settings.groups import PRESET as FROM_PRESET
-from tinybert.settings.groups import OptimisationArguments, TrainingRunArguments, common_checks, in_data, in_run
-from tinybert.settings.options import Alias, flag
-from tinybert.settings.parts import part_reasons
-from tinybert.settings.student_choice import check_student
 
 in_stage = partial(flag, group="stage and method")
 RELATION = ("relation_heads", "relation_layers")

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tinybert.config import dialects
+from tinybert.config.groups import PRESET as FROM_PRESET
+from tinybert.config.groups import in_data, in_run
+from tinybert.config.options import Alias, Arguments, flag
+from tinybert.config.picked import ResolvedOptions
+from tinybert.config.presets import PRESETS
+from tinybert.config.resolved import Resolved, Settings
 from tinybert.errors import UserError
-from tinybert.settings import dialects
-from tinybert.settings.groups import PRESET as FROM_PRESET
-from tinybert.settings.groups import in_data, in_run
-from tinybert.settings.options import Alias, Arguments, flag
-from tinybert.settings.picked import Picked
-from tinybert.settings.presets import PRESETS
-from tinybert.settings.resolved import Resolved, Settings
 
 in_rows = partial(flag, group="sequences")
 in_masks = partial(flag, group="masks")
@@ -101,7 +101,7 @@ class PregenerateSettings(Settings):
 
 def resolve_pregenerate(arguments: PregenerateArguments, given: set[str]) -> Resolved:
     """The settings of pregeneration, as `resolved["pregenerate"]`."""
-    picked = Picked(arguments, given, PregenerateSettings, PRESETS[arguments.preset].values("pregenerate", ""))
+    picked = ResolvedOptions(arguments, given, PregenerateSettings, PRESETS[arguments.preset].values("pregenerate", ""))
     reasons = _reasons(picked.values)
     lines = picked.values["sequences"] == "lines" and "max_predictions_per_seq" in reasons
     if lines and picked.values["epochs_to_generate"] > 1:

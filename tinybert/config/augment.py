@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tinybert.config.applies import DATA_DIR_WINS
+from tinybert.config.custom_files import check_own_files
+from tinybert.config.groups import PRESET as FROM_PRESET
+from tinybert.config.groups import Actions, DeviceArguments, RowArguments, in_data, in_run, threads_option
+from tinybert.config.options import flag
+from tinybert.config.picked import ResolvedOptions
+from tinybert.config.preset import PerTask, Preset
+from tinybert.config.resolved import Resolved, Settings
 from tinybert.errors import UserError
-from tinybert.settings.applies import DATA_DIR_WINS
-from tinybert.settings.groups import PRESET as FROM_PRESET
-from tinybert.settings.groups import Actions, DeviceArguments, RowArguments, in_data, in_run, threads_option
-from tinybert.settings.options import flag
-from tinybert.settings.own_files import check_own_files
-from tinybert.settings.picked import Picked
-from tinybert.settings.preset import PerTask, Preset
-from tinybert.settings.resolved import Resolved, Settings
 
 in_models = partial(flag, group="models")
 in_variants = partial(flag, group="variants")
@@ -160,7 +160,7 @@ class AugmentSettings(Settings):
 
 def resolve_augment(arguments: AugmentArguments, given: set[str], task_name: str, single_sentence: bool) -> Resolved:
     """The settings of data augmentation for one task, as `resolved["augmentation"]`."""
-    picked = Picked(arguments, given, AugmentSettings, PRESETS[arguments.preset].values("augment", task_name))
+    picked = ResolvedOptions(arguments, given, AugmentSettings, PRESETS[arguments.preset].values("augment", task_name))
     picked.values["threads"] = picked.values["threads"] or THREADS
     if arguments.filter == "none":
         picked.drop(dict.fromkeys(_FILTER, "--filter none asks no teacher"))

@@ -11,7 +11,7 @@ _SWITCHES = {
 }
 
 
-def why_off(values: Mapping[str, object], part: str) -> str | None:
+def disabled_reason(values: Mapping[str, object], part: str) -> str | None:
     """The reason why `embedding`, `hidden` or `attention` is not learnt, or None where it is."""
     switch, weight = _SWITCHES[part]
     if not values[switch]:
@@ -22,7 +22,7 @@ def why_off(values: Mapping[str, object], part: str) -> str | None:
 def part_reasons(values: Mapping[str, object]) -> dict[str, str]:
     """Name and reason of settings of these parts that have no effect beside the others."""
     found = {weight: f"{switch} is off" for switch, weight in _SWITCHES.values() if not values[switch]}
-    embedding, hidden, attention = (why_off(values, part) for part in _SWITCHES)
+    embedding, hidden, attention = (disabled_reason(values, part) for part in _SWITCHES)
     if embedding and hidden:
         found.update(dict.fromkeys(("hidden_reduction", "projection"), f"{embedding} and {hidden}"))
     if attention:

@@ -14,7 +14,7 @@ _TRAINED = 3 * _WEIGHT  # a weight and the optimizer's two moments
 _MODELS = 2  # the best and the last
 
 
-def refuse_full_disk(run: RunFolder, models: tuple[str, ...], parameters: int, keep: int, tokens: int = 0, stages: int = 1) -> None:
+def check_disk_space(run: RunFolder, models: tuple[str, ...], parameters: int, keep: int, tokens: int = 0, stages: int = 1) -> None:
     """Refuse a run whose checkpoints, models and tokens will not fit; what it is going to replace counts as free.
 
     models: the folders of the stage's models. parameters: how many numbers the trained model holds. keep: how many checkpoints stay.

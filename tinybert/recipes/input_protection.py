@@ -20,7 +20,7 @@ OTHERS = (
 )  # fmt: skip
 
 
-def refuse_lost_inputs(arguments, replaced: Iterable[Path], options: tuple[str, ...] = (*MODELS, *OTHERS)) -> None:
+def check_inputs_not_overwritten(arguments, replaced: Iterable[Path], options: tuple[str, ...] = (*MODELS, *OTHERS)) -> None:
     """Refuse a command line one of whose inputs lies in what the run deletes or replaces. Nothing is changed.
 
     replaced: files and folders, of which some may not exist. options: the inputs that are looked at.

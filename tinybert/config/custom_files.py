@@ -11,7 +11,7 @@ from tinybert.errors import UserError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tinybert.settings.groups import Actions, RowArguments
+    from tinybert.config.groups import Actions, RowArguments
 
 FILES = ("train_file", "dev_file", "test_file")
 # what describes such files; None or False: not given

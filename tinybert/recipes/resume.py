@@ -8,7 +8,7 @@ from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
 
 # settings that may change between a run and its resumption without changing what is learnt
-FREE = ("logging_steps", "save_steps", "eval_batch_size", "preset")
+RESUME_IGNORED = ("logging_steps", "save_steps", "eval_batch_size", "preset")
 
 
 def resumed_stage(resume: str | None, runs: dict[str, RunFolder]) -> str | None:
@@ -42,7 +42,7 @@ def finished_before(run: RunFolder, resolved, allow_changes: bool, identity: dic
     record = run.record().get(run.stage, {})
     if not record.get("finished"):
         return False
-    now = {name: value for name, value, _ in resolved[run.stage].as_table() if name not in FREE}
+    now = {name: value for name, value, _ in resolved[run.stage].as_table() if name not in RESUME_IGNORED}
     changed = differences(_settings(record), now)
     recorded = inputs_of(record)
     now = {name: value for name, value in (identity or {}).items() if name in recorded}
@@ -56,7 +56,7 @@ def finished_before(run: RunFolder, resolved, allow_changes: bool, identity: dic
     return not changed
 
 
-def noted(identity: dict[str, str]) -> dict[str, str]:
+def fingerprint_for_record(identity: dict[str, str]) -> dict[str, str]:
     """What of a run's identity goes into its record, for `finished_before`; hashes of files stand there beside their models and rows.
 
     Whether the teacher was live or stored decides about single bits, not about what a finished student is.
@@ -65,14 +65,14 @@ def noted(identity: dict[str, str]) -> dict[str, str]:
 
 
 def inputs_of(record: dict) -> dict[str, str]:
-    """What a record of run.json says of its inputs: `<role>_weights` and `<split>_rows`, and what the stage has noted as its identity."""
+    """What a record of run.json says of its inputs: `<role>_weights` and `<split>_rows`, and the fingerprint that the stage recorded."""
     found = {}
     for entries, end in ((record.get("models"), "weights"), (record.get("data"), "rows")):
         for name, entry in entries.items() if isinstance(entries, dict) else ():
             if isinstance(entry, dict) and isinstance(entry.get("sha256"), str):
                 found[f"{name}_{end}"] = entry["sha256"]
-    noted = record.get("identity")
-    return found | (noted if isinstance(noted, dict) else {})
+    fingerprint_for_record = record.get("identity")
+    return found | (fingerprint_for_record if isinstance(fingerprint_for_record, dict) else {})
 
 
 def _settings(record: dict) -> dict:
@@ -80,4 +80,8 @@ def _settings(record: dict) -> dict:
     entries = record.get("settings")
     if not isinstance(entries, dict):
         return {}
-    return {name: entry["value"] for name, entry in entries.items() if name not in FREE and isinstance(entry, dict) and "value" in entry}
+    return {
+        name: entry["value"]
+        for name, entry in entries.items()
+        if name not in RESUME_IGNORED and isinstance(entry, dict) and "value" in entry
+    }

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tinybert.config.custom_files import check_own_files
+from tinybert.config.dialects import EMD, HF, HUAWEI, MUD
+from tinybert.config.options import Alias, Arguments, flag
 from tinybert.errors import UserError
-from tinybert.settings.dialects import EMD, HF, HUAWEI, MUD
-from tinybert.settings.options import Alias, Arguments, flag
-from tinybert.settings.own_files import check_own_files
 
 in_data = partial(flag, group="data")
 in_optimisation = partial(flag, group="optimisation")

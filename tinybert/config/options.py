@@ -13,9 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
+from tinybert.config.dialects import IgnoredOption, UnsupportedOption
+from tinybert.config.suggestions import did_you_mean
 from tinybert.errors import UserError
-from tinybert.settings.dialects import Foreign, Obsolete
-from tinybert.settings.nearest import did_you_mean
 
 TRUE = ("true", "1", "yes", "y", "on")
 FALSE = ("false", "0", "no", "n", "off")
@@ -219,8 +219,8 @@ def _joined(pieces: list) -> str | None:
 class Arguments:
     """Base of every argument dataclass."""
 
-    OBSOLETE: ClassVar[tuple[Obsolete, ...]] = ()
-    FOREIGN: ClassVar[tuple[Foreign, ...]] = ()
+    OBSOLETE: ClassVar[tuple[IgnoredOption, ...]] = ()
+    FOREIGN: ClassVar[tuple[UnsupportedOption, ...]] = ()
     GROUPS: ClassVar[tuple[str, ...]] = ()
     NEEDS_PADDLE: ClassVar[bool] = True
     SINGLE_DASH: ClassVar[bool] = False  # whether -name stands for --name, as in some published scripts

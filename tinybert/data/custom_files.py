@@ -22,7 +22,7 @@ _BINARY_ONLY = ("f1", "accuracy_and_f1")
 
 
 @dataclass(frozen=True)
-class OwnFiles:
+class CustomFiles:
     """What a user says about files; the names are those of the options.
 
     Columns are names or 0-based numbers as text; `labels` is a comma-separated list, in double quotes where a label holds a
@@ -42,7 +42,7 @@ class OwnFiles:
     regression: bool = False
 
 
-def own_task(name: str, files: OwnFiles) -> Task:
+def own_task(name: str, files: CustomFiles) -> Task:
     """The task that these files are. Reads headers, and the labels of the training file unless they are given.
 
     Raises:
@@ -71,7 +71,7 @@ def own_task(name: str, files: OwnFiles) -> Task:
     return Task(name, name, labels, splits, metrics, own=True)
 
 
-def with_own_test(task: Task, files: OwnFiles) -> Task:
+def with_own_test(task: Task, files: CustomFiles) -> Task:
     """A known task that predicts the rows of `test_file` and nothing else."""
     if files.test_file is None:
         return task
@@ -99,7 +99,7 @@ def with_metric(task: Task, metric: str | None) -> Task:
 # === Files and columns ===
 
 
-def own_split(path: Path, files: OwnFiles, labelled: bool = True) -> Split:
+def own_split(path: Path, files: CustomFiles, labelled: bool = True) -> Split:
     """One file with its columns found; `labelled`: its labels are read."""
     path = Path(path).expanduser().absolute()
     if not path.is_file():

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from tinybert.config.groups import actions
 from tinybert.errors import UserError
-from tinybert.settings.groups import actions
 
 if TYPE_CHECKING:
-    from tinybert.settings.arguments import TaskDistillArguments
+    from tinybert.config.arguments import TaskDistillArguments
 
 
 def refuse_for_others(method: str, names: Iterable[str], arguments: TaskDistillArguments, given: set[str], spelled: dict[str, str]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 
-class ForbiddenError(Exception):
+class UnsafePickleError(Exception):
     """A pickle asks for something that a file of weights does not need."""
 
 
@@ -40,20 +40,20 @@ _NOTHING = {"PROTO", "FRAME"}
 
 
 def _no_persistent(identity: object) -> object:
-    raise ForbiddenError("it names an outside object")
+    raise UnsafePickleError("it names an outside object")
 
 
 def _no_build(record: object, state: object) -> None:
-    raise ForbiddenError("it sets attributes of something that is no dictionary")
+    raise UnsafePickleError("it sets attributes of something that is no dictionary")
 
 
-class InertUnpickler:
+class SafeUnpickler:
     """One pickle stream as lists, tuples, dictionaries, numbers, text, bytes and what the three functions make of the rest.
 
     names: the references that may occur at all.
-    call: gets a `Name` and the tuple of arguments where the stream wants a call; returns a record, or raises ForbiddenError.
-    persistent: gets a persistent id; returns a record, or raises ForbiddenError.
-    build: gets a record and the state that the stream gives it; changes the record, or raises ForbiddenError.
+    call: gets a `Name` and the tuple of arguments where the stream wants a call; returns a record, or raises UnsafePickleError.
+    persistent: gets a persistent id; returns a record, or raises UnsafePickleError.
+    build: gets a record and the state that the stream gives it; changes the record, or raises UnsafePickleError.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class InertUnpickler:
         """Read up to the end of one pickle.
 
         Raises:
-            ForbiddenError: the stream asks for more than data.
+            UnsafePickleError: the stream asks for more than data.
             ValueError, IndexError, KeyError, TypeError: it is damaged.
         """
         self.stack: list = []
@@ -98,7 +98,7 @@ class InertUnpickler:
         elif name == "REDUCE":
             arguments, function = stack.pop(), stack.pop()
             if not isinstance(function, Name) or not isinstance(arguments, tuple):
-                raise ForbiddenError("it calls something that is no known function")
+                raise UnsafePickleError("it calls something that is no known function")
             stack.append(self.call(function, arguments))
         elif name == "BINPERSID":
             stack.append(self.persistent(stack.pop()))
@@ -115,10 +115,10 @@ class InertUnpickler:
         else:
             name, module = self.stack.pop(), self.stack.pop()
             if not isinstance(name, str) or not isinstance(module, str):  # the text of a nested tuple is as long as its hash
-                raise ForbiddenError("it refers to something that has no name")
+                raise UnsafePickleError("it refers to something that has no name")
         reference = Name(module, name)
         if reference not in self.names:
-            raise ForbiddenError(f"it refers to {reference}")
+            raise UnsafePickleError(f"it refers to {reference}")
         self.stack.append(reference)
 
     def _container(self, name: str) -> None:
@@ -149,7 +149,7 @@ class InertUnpickler:
             items = self._since_mark()
             _expect(self.stack[-1], list).extend(items)
         else:
-            raise ForbiddenError(f"it uses the pickle instruction {name}")
+            raise UnsafePickleError(f"it uses the pickle instruction {name}")
 
     def _since_mark(self) -> list:
         items, self.stack = self.stack, self.outer.pop()
@@ -160,7 +160,7 @@ def fill(target: dict, pairs: list) -> dict:
     """Put pairs into a dictionary whose keys are text or numbers: hashing a nested tuple may take longer than anyone waits."""
     for key, value in pairs:
         if not isinstance(key, (str, int)):
-            raise ForbiddenError(f"a dictionary in it has a key of type {type(key).__name__}")
+            raise UnsafePickleError(f"a dictionary in it has a key of type {type(key).__name__}")
         target[key] = value
     return target
 

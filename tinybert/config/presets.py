@@ -9,7 +9,7 @@ MUD and ROSITA.
 
 from __future__ import annotations
 
-from tinybert.settings.preset import ByDepth, PerTask, Preset
+from tinybert.config.preset import ByDepth, PerTask, Preset
 
 # paper, settings: 64 word pieces for GLUE's single sentences, 128 for pairs; Chinese texts have a word piece per character, and what
 # rows of a user's own are like is not known: short batches are padded to their own length only

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from tinybert.data.tasks import Task
 from tinybert.models.loading import LoadedModel, output_order
-from tinybert.recipes.announce import weights_hash
+from tinybert.recipes.run_log import weights_hash
 from tinybert.recipes.task_data import rows_hash, rows_identity
-from tinybert.recipes.teacher_source import RunTeacher
+from tinybert.recipes.teacher_source import LazyTeacher
 
 
-def student_words(student: LoadedModel) -> str:
+def describe_student(student: LoadedModel) -> str:
     """The whole shape of a student."""
     config = student.config
     size, rank = getattr(config, "attention_head_size", None), getattr(config, "embedding_rank", None)
@@ -21,10 +21,10 @@ def student_words(student: LoadedModel) -> str:
 def models_identity(student: LoadedModel, hashes: dict[str, str | None]) -> dict[str, str]:
     """What a resumed run of task distillation must share of its models; hashes: of their files, by role."""
     origin = "" if hashes["student"] else f", {student.report.source}"  # random weights, or layers of the teacher
-    return {"student": student_words(student) + origin, **{f"{role}_weights": str(sha256) for role, sha256 in hashes.items()}}
+    return {"student": describe_student(student) + origin, **{f"{role}_weights": str(sha256) for role, sha256 in hashes.items()}}
 
 
-def order_taught(own: tuple[str, ...] | None, task: Task) -> dict[str, str]:
+def teacher_label_order(own: tuple[str, ...] | None, task: Task) -> dict[str, str]:
     """The task's labels in the order of a teacher's outputs, which are its `own` labels; nothing for a regression."""
     order = output_order(own, task.labels) if own else None
     if order is None:  # no names to compare: the outputs are taken as they come
@@ -32,7 +32,7 @@ def order_taught(own: tuple[str, ...] | None, task: Task) -> dict[str, str]:
     return {"teacher_labels": ", ".join(task.labels[order.index(place)] for place in range(len(order)))}
 
 
-def inputs_of_task(arguments, settings, task, teacher: RunTeacher | None, student: LoadedModel) -> dict[str, str]:
+def inputs_of_task(arguments, settings, task, teacher: LazyTeacher | None, student: LoadedModel) -> dict[str, str]:
     """What a stage that may be finished would begin with: rows and how they are read, student, teacher."""
     split = "train_aug" if settings.use_aug else "train"
     rows = rows_hash(task, arguments, split)
@@ -40,7 +40,7 @@ def inputs_of_task(arguments, settings, task, teacher: RunTeacher | None, studen
     hashes = {"student": weights_hash(student.report.source)}
     if teacher is not None:
         known = teacher.known
-        found |= {"teacher": teacher.function, **order_taught(teacher.own_labels, task)}
+        found |= {"teacher": teacher.function, **teacher_label_order(teacher.own_labels, task)}
         hashes["teacher"] = weights_hash(known.report.source if isinstance(known, LoadedModel) else str(known.weights))
     scored = {f"{name}_rows": rows_hash(task, arguments, name) for name in task.eval_splits}
     return {f"{split}_rows": rows, **scored, **found, **models_identity(student, hashes)}

@@ -18,8 +18,8 @@ from tinybert.prune.schedule import Event, planned
 from tinybert.recipes.stage_objective import compares_scores, stage_objective
 
 
-class PruningOnTheWay:
-    """The schedule of one stage, a `Participant` of the loop.
+class GradualPruning:
+    """The schedule of one stage, a `Stateful` of the loop.
 
     Between two events the absolute gradients of whole steps are summed (of the distillation loss, not of the gold labels); an event
     chooses heads and neurons by their importance, puts the smaller student into `layer`, and starts the sums anew. Whoever trains the layer
@@ -88,7 +88,7 @@ def refuse_processes() -> None:
 
 def pruning_of(
     settings, outputs: int, student: LoadedModel, teacher: LoadedModel | None, layer: TrainedLayer, traced: Teacher | None, total: int
-) -> PruningOnTheWay:
+) -> GradualPruning:
     """The schedule that a stage's settings ask for, checked against student and teacher.
 
     Raises:
@@ -119,7 +119,7 @@ def pruning_of(
         if settings.pad_embedding == "frozen":
             layer.freeze_padding_row()
 
-    return PruningOnTheWay(student, events, put)
+    return GradualPruning(student, events, put)
 
 
 def _fit_objective(layer: TrainedLayer, settings, outputs: int, student: LoadedModel, teacher: LoadedModel) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tinybert.errors import UserError
 
 if TYPE_CHECKING:
-    from tinybert.settings.arguments import TaskDistillArguments
+    from tinybert.config.arguments import TaskDistillArguments
 
 # the paper's ablations : what each leaves out; trm is the whole Transformer-layer distillation
 ABLATIONS: dict[str, dict[str, bool]] = {

@@ -9,18 +9,18 @@ from pathlib import Path
 from tinybert import runtime, storage
 from tinybert.data.store import Rows
 from tinybert.engine.run_folder import RunFolder
-from tinybert.models.cut import shape_words
+from tinybert.models.cut import describe_architecture
 from tinybert.models.loading import LoadedModel
-from tinybert.models.outline import Outline
+from tinybert.models.outline import ModelInfo
 
 
-def say(line: str) -> None:
+def log_once(line: str) -> None:
     """Print a line once, however many processes share the run."""
     if runtime.rank() == 0:
         print(line, flush=True)
 
 
-def announce(headline: str, resolved) -> None:
+def log_run_settings(headline: str, resolved) -> None:
     """Print what was chosen (the first line), every resolved setting with its source, and warnings."""
     if runtime.rank() != 0:
         return
@@ -33,7 +33,7 @@ def announce(headline: str, resolved) -> None:
 def describe_model(role: str, loaded: LoadedModel) -> dict:
     """Print a model's load report; returns its entry for run.json."""
     config = loaded.config
-    say(f"{role}: {loaded.family.model_type} {shape_words(config)}, {loaded.parameters():,} parameters; {loaded.report}")
+    log_once(f"{role}: {loaded.family.model_type} {describe_architecture(config)}, {loaded.parameters():,} parameters; {loaded.report}")
     report = loaded.report
     return {
         "source": report.source,
@@ -48,11 +48,11 @@ def describe_model(role: str, loaded: LoadedModel) -> dict:
     }
 
 
-def describe_outline(role: str, outline: Outline) -> dict:
+def describe_model_info(role: str, outline: ModelInfo) -> dict:
     """Print that a model is known by its folder alone; returns its entry for run.json."""
     config = outline.config
     shape = f"{config.num_hidden_layers} x {config.hidden_size}, {config.num_attention_heads} heads"
-    say(f"{role}: {outline.family.model_type} {shape}; {outline.weights}, not loaded unless its knowledge is missing")
+    log_once(f"{role}: {outline.family.model_type} {shape}; {outline.weights}, not loaded unless its knowledge is missing")
     return {
         "source": str(outline.weights),
         "sha256": weights_hash(str(outline.weights)),

@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tinybert.config.options import Arguments, flag
 from tinybert.errors import UserError
-from tinybert.settings.options import Arguments, flag
 
 if TYPE_CHECKING:
-    from tinybert.settings.arguments import TaskDistillArguments
+    from tinybert.config.arguments import TaskDistillArguments
 
 in_stored = partial(flag, group="stored knowledge")
 

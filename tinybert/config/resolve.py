@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tinybert.settings.applies import (
+from tinybert.config.applies import (
     common_reasons,
     distill_reasons,
     importance_reasons,
@@ -13,19 +13,19 @@ from tinybert.settings.applies import (
     teacher_reasons,
     vocabulary_reasons,
 )
-from tinybert.settings.general import general_reasons
-from tinybert.settings.mud import CONFIG_3D, read_config_3d
-from tinybert.settings.options import options_of
-from tinybert.settings.picked import Picked
-from tinybert.settings.presets import PRESETS
-from tinybert.settings.resolved import FinetuneSettings, GeneralSettings, Resolved, StageSettings, TaskSettings, TrainingSettings, Unused
-from tinybert.settings.stages import ABLATIONS
-from tinybert.settings.stored import stored_reasons
+from tinybert.config.general import general_reasons
+from tinybert.config.mud import CONFIG_3D, read_config_3d
+from tinybert.config.options import options_of
+from tinybert.config.picked import ResolvedOptions
+from tinybert.config.presets import PRESETS
+from tinybert.config.resolved import FinetuneSettings, GeneralSettings, Resolved, StageSettings, TaskSettings, TrainingSettings, Unused
+from tinybert.config.stages import ABLATIONS
+from tinybert.config.stored import stored_reasons
 
 if TYPE_CHECKING:
-    from tinybert.settings.arguments import FinetuneArguments, TaskDistillArguments
-    from tinybert.settings.general import GeneralDistillArguments
-    from tinybert.settings.groups import TrainingRunArguments
+    from tinybert.config.arguments import FinetuneArguments, TaskDistillArguments
+    from tinybert.config.general import GeneralDistillArguments
+    from tinybert.config.groups import TrainingRunArguments
 
 STAGES = ("intermediate", "prediction")
 OVERRIDES = {
@@ -56,7 +56,7 @@ def resolve(
     """
     joint = stage == "joint"
     stages = STAGES if stage == "both" else ("prediction",) if joint else (stage,)
-    picked = {name: _Picked(arguments, given, name, task_name, student_depth) for name in stages}
+    picked = {name: _StageOptions(arguments, given, name, task_name, student_depth) for name in stages}
     for name, values in picked.items():
         values.drop(common_reasons(values.values, arguments))
         values.drop(distill_reasons(values.values, name, arguments.method, regression, joint))
@@ -87,7 +87,7 @@ def resolve(
 
 def resolve_finetune(arguments: FinetuneArguments, given: set[str], task_name: str) -> Resolved:
     """The settings of fine-tuning for one task, as `resolved["finetune"]`."""
-    picked = _Picked(arguments, given, "finetune", task_name)
+    picked = _StageOptions(arguments, given, "finetune", task_name)
     picked.drop(common_reasons(picked.values, arguments))
     if arguments.evaluate_during_training:
         if "save_steps" in given and arguments.save_steps > 0:
@@ -109,7 +109,7 @@ def resolve_general(arguments: GeneralDistillArguments, given: set[str], data_le
     Raises:
         UserError: nothing is left to learn.
     """
-    picked = _Picked(arguments, given, "general")
+    picked = _StageOptions(arguments, given, "general")
     if data_length is not None:
         picked.put("max_seq_length", data_length, "pregenerated_data")
     if picked.values["relation_weight"] is None:
@@ -124,7 +124,7 @@ def resolve_general(arguments: GeneralDistillArguments, given: set[str], data_le
     return Resolved(arguments.preset, {"general": settings}, tuple(unused), tuple(warnings))
 
 
-class _Picked(Picked):
+class _StageOptions(ResolvedOptions):
     """What is picked for one stage of training."""
 
     def __init__(
@@ -233,7 +233,7 @@ class _Picked(Picked):
         return settings_class(**known, **self.values, **more)
 
 
-def _unused(arguments: TrainingRunArguments, given: set[str], picked: dict[str, _Picked]) -> list[Unused]:
+def _unused(arguments: TrainingRunArguments, given: set[str], picked: dict[str, _StageOptions]) -> list[Unused]:
     """Explicit options that no stage of this run honours."""
     found = []
     for name in options_of(type(arguments)):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Window:
+class RunningMetrics:
     """Sums over steps: loss parts by name, rows, real tokens, seconds."""
 
     parts: dict[str, float] = field(default_factory=dict)
@@ -38,6 +38,6 @@ class Window:
         return {"window": self.parts, **rest}
 
     @classmethod
-    def of(cls, state: Mapping) -> Window:
+    def of(cls, state: Mapping) -> RunningMetrics:
         """From a checkpoint's state."""
         return cls(dict(state["window"]), *(state[f"window_{name}"] for name in ("steps", "rows", "tokens", "seconds")))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from tinybert.config.emd import EMD_OPTIONS, emd_reasons
+from tinybert.config.mud import MUD_OPTIONS, mud_reasons
+from tinybert.config.parts import disabled_reason, part_reasons
+from tinybert.config.prune import SCHEDULE_OPTIONS
 from tinybert.errors import UserError
-from tinybert.settings.emd import EMD_OPTIONS, emd_reasons
-from tinybert.settings.mud import MUD_OPTIONS, mud_reasons
-from tinybert.settings.parts import part_reasons, why_off
-from tinybert.settings.prune import SCHEDULE_OPTIONS
 
 if TYPE_CHECKING:
-    from tinybert.settings.groups import RunArguments, TrainingRunArguments
+    from tinybert.config.groups import RunArguments, TrainingRunArguments
 
 _INTERMEDIATE_ONLY = (
     "layer_map", "projection", "use_embedding", "use_rep", "use_att", "embedding_weight", "hidden_weight",
@@ -113,7 +113,7 @@ def _intermediate(values: Mapping[str, object], method: str) -> dict[str, str]:
 def _layers(values: Mapping[str, object], method: str, joint: bool = False) -> dict[str, str]:
     if method == "mud":
         return mud_reasons(values)
-    off = [why_off(values, part) for part in ("embedding", "hidden", "attention")]
+    off = [disabled_reason(values, part) for part in ("embedding", "hidden", "attention")]
     if all(off):
         raise UserError(
             f"nothing is left to learn {'of the layers' if joint else 'in the intermediate stage'}: {', '.join(map(str, off))}\n"

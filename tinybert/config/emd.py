@@ -7,14 +7,14 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tinybert.config.groups import PRESET as FROM_PRESET
+from tinybert.config.method_options import refuse_for_others
+from tinybert.config.options import Alias, Arguments, flag
+from tinybert.config.parts import disabled_reason, part_reasons
 from tinybert.errors import UserError
-from tinybert.settings.groups import PRESET as FROM_PRESET
-from tinybert.settings.options import Alias, Arguments, flag
-from tinybert.settings.own_options import refuse_for_others
-from tinybert.settings.parts import part_reasons, why_off
 
 if TYPE_CHECKING:
-    from tinybert.settings.arguments import TaskDistillArguments
+    from tinybert.config.arguments import TaskDistillArguments
 
 in_emd = partial(flag, group="method emd")
 
@@ -76,7 +76,7 @@ def emd_reasons(values: Mapping[str, object]) -> dict[str, str]:
     found = {"layer_map": "every student layer is compared with every teacher layer", **part_reasons(values)}
     if "projection" in found:
         found["share_param"] = found["projection"]
-    attention, hidden = (not why_off(values, part) for part in ("attention", "hidden"))
+    attention, hidden = (not disabled_reason(values, part) for part in ("attention", "hidden"))
     if not attention and not hidden:
         raise UserError(
             "--method emd has nothing to transport: attention scores and hidden states are both off\n"
@@ -94,7 +94,7 @@ def emd_reasons(values: Mapping[str, object]) -> dict[str, str]:
         found.update(dict.fromkeys(names, "beta 0 leaves the prediction loss alone"))
     elif values["theta"] == 0:
         found.update(dict.fromkeys(_TRANSPORT, "theta 0 leaves nothing to transport"))
-        if embedding := why_off(values, "embedding"):
+        if embedding := disabled_reason(values, "embedding"):
             names = ("hidden_reduction", "projection", "share_param")
             found.update(dict.fromkeys(names, f"theta is 0 and {embedding}"))
     return found

@@ -1,0 +1,92 @@
+"""Options of the published scripts that do nothing here any more, and those that belong to another method or tool."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+HUAWEI, EMD, MUD, HF, PADDLENLP = "Huawei", "BERT-EMD", "MUD", "Hugging Face", "PaddleNLP"
+
+
+@dataclass(frozen=True)
+class IgnoredOption:
+    """An option that is accepted and says on stderr that it has no effect, and why."""
+
+    name: str
+    takes_value: bool
+    reason: str
+    dialects: str
+
+
+@dataclass(frozen=True)
+class UnsupportedOption:
+    """An option that belongs to `owner`, which is not here; the command line is refused, with what to write `instead` if there is."""
+
+    name: str
+    owner: str
+    instead: str | None = None
+
+
+OBSOLETE = (
+    IgnoredOption("reduce_memory", False, "rows are always read from memory-mapped files", HUAWEI),
+    IgnoredOption(
+        "cache_dir",
+        True,
+        "models are read from the folder that you name, or from MODEL_HOME",
+        f"{HUAWEI}, {EMD}, {MUD}, {HF}",
+    ),
+    IgnoredOption("data_url", True, "data is read from the folders that you name", f"{HUAWEI}, {EMD}, {MUD}"),
+    IgnoredOption("local_rank", True, "start several processes with python -m paddle.distributed.launch", f"{HUAWEI}, {HF}"),
+    IgnoredOption(
+        "overwrite_cache",
+        False,
+        "stored token ids are keyed by the contents of the file, the tokenizer and the length",
+        HF,
+    ),
+    IgnoredOption("multi_gpu", False, "start several processes with python -m paddle.distributed.launch", MUD),
+    IgnoredOption("fp16", False, "mixed precision is --amp O1 here, on a GPU", f"{HUAWEI}, {HF}"),
+    IgnoredOption("fp16_opt_level", True, "mixed precision is --amp O1 or O2 here, on a GPU", HF),
+    IgnoredOption("server_ip", True, "there is no remote debugger", HF),
+    IgnoredOption("server_port", True, "there is no remote debugger", HF),
+)
+
+OBSOLETE_DISTILL = (
+    *OBSOLETE,
+    IgnoredOption("use_emd", True, "--method emd asks for it", EMD),
+    IgnoredOption("one_step", True, "--method emd has one stage", EMD),
+    IgnoredOption("emb_linear", True, "the published script never reads it", EMD),
+    IgnoredOption("use_init_weight", False, "the published script never reads it", EMD),
+    IgnoredOption("is_teacher", True, "the published script never reads it", EMD),
+    IgnoredOption("is_conv", False, "the code behind it is commented out in the published script", EMD),
+)
+
+OBSOLETE_GENERAL = (
+    *OBSOLETE,
+    IgnoredOption("do_eval", False, "the published script never reads it; the held-out loss is always measured", HUAWEI),
+    IgnoredOption("T", True, "general distillation has no logits, and the published script never reads it", PADDLENLP),
+    IgnoredOption("glue_dir", True, "no task is read, and the published script never reads it", PADDLENLP),
+)
+
+OBSOLETE_PREGENERATE = (
+    IgnoredOption("reduce_memory", False, "the corpus is never in memory, and several processes work all the same", HUAWEI),
+    IgnoredOption("data_url", True, "text is read from --train_corpus", HUAWEI),
+)
+
+OBSOLETE_FINETUNE = (
+    *OBSOLETE,
+    IgnoredOption("config_name", True, "config.json is read from the folder of --model_name_or_path", HF),
+    IgnoredOption("eval_all_checkpoints", False, "every evaluation of the run is in log.jsonl, and the best model is kept", HF),
+    IgnoredOption("logging_dir", True, "logs and curves are written to the output folder", HF),
+    IgnoredOption("logging_first_step", False, "the log follows --logging_steps", HF),
+    IgnoredOption("tpu_num_cores", True, "TPUs are not supported", HF),
+    IgnoredOption("tpu_metrics_debug", False, "TPUs are not supported", HF),
+    IgnoredOption("structured", True, "the published script never reads it", MUD),
+)
+
+_EMD_INSTEAD = {  # switches of its script to another procedure
+    "tinybert": "write --method tinybert --preset huawei for TinyBERT's two stages",
+    "tb_onestep": "write --method tinybert --stage joint, and its --beta as --hidden_weight and --attention_weight",
+    "pkd": "write --method tinybert --stage joint --layer_map 1:2,2:4,3:6,4:8,5:10, and its --beta as the weights of both",
+    "no_pretrain": "write --student_layers N for a student without pre-trained weights",
+}
+
+FOREIGN_DISTILL = tuple(UnsupportedOption(name, "BERT-EMD's own script", instead) for name, instead in _EMD_INSTEAD.items())
