@@ -65,7 +65,7 @@ def arrays_as(loaded: LoadedModel, layout: str) -> dict[str, np.ndarray]:
     arrays = {name: value.numpy() for name, value in loaded.model.state_dict().items() if name not in fresh}
     arrays |= {f"{base}.{name}": np.asarray(array, np.float32) for name, array in loaded.projections.items()}
     if layout == "huggingface":
-        return to_hugging_face(arrays, f"{_hugging_face_type(loaded)}." if has_head(loaded) else "")
+        return to_hugging_face(arrays, f"{loaded.family.hugging_face_type}." if has_head(loaded) else "")
     if f"{base}.fit_dense.weight" not in arrays:  # PaddleNLP's class knows BERT-EMD's `share_fit_dense` by this name
         arrays = {name.replace(f"{base}.share_fit_dense.", f"{base}.fit_dense."): array for name, array in arrays.items()}
     return arrays if has_head(loaded) else {name.removeprefix(f"{base}."): array for name, array in arrays.items()}
@@ -103,16 +103,12 @@ def config_as(loaded: LoadedModel, source_config: dict, layout: str) -> dict:
         )
     for key in _PADDLE_ONLY:
         config.pop(key, None)
-    config["model_type"] = _hugging_face_type(loaded)
-    config["architectures"] = [name.replace("TinyBert", "Bert") for name in config["architectures"]]
+    config["model_type"] = loaded.family.hugging_face_type
+    config["architectures"] = [name.replace(loaded.family.stem, loaded.family.hugging_face_stem) for name in config["architectures"]]
     config["torch_dtype"] = "float32"
-    if loaded.family.model_type == "tinybert":
+    if loaded.family.relu_head:
         config["classifier_activation"] = "relu"
     return config
-
-
-def _hugging_face_type(loaded: LoadedModel) -> str:
-    return {"tinybert": "bert"}.get(loaded.family.model_type, loaded.family.model_type)
 
 
 def prove(source: LoadedModel, copy: LoadedModel) -> Proof:

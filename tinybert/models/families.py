@@ -1,11 +1,11 @@
-"""The encoder classes of PaddleNLP that this project reads, trains and writes."""
+"""The encoder families that this project reads, trains and writes: one row each, and nothing else knows a family by its name."""
 
 from __future__ import annotations
 
 import functools
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tinybert import runtime
 from tinybert.errors import UserError
@@ -13,74 +13,119 @@ from tinybert.errors import UserError
 
 @dataclass(frozen=True)
 class Family:
-    """One kind of encoder: its configuration, its classifier and the name PaddleNLP's tokenizer goes by."""
+    """One kind of encoder.
+
+    model_type: its name in config.json and on the command line; `aliases` are other names of the same classes.
+    stem: what the names of PaddleNLP's classes begin with (`BertModel`, `BertConfig`, ...). base: the attribute under which a model with
+    a head keeps its encoder, the prefix of its weights, and PaddleNLP's module.
+    relu_head: a ReLU stands between pooled output and classifier. keeps_projections: a folder has a place for the distillation's linear
+    maps. published_as: Hugging Face's model_type, where that is another family's. positions_follow_padding: positions are
+    counted from behind the padding id. defaults: values of configurations that leave them out, where the class's own are no checkpoint's.
+    """
 
     model_type: str
-    config: type
-    encoder: type
-    classifier: type
-    tokenizer: str
+    stem: str
+    base: str
+    aliases: tuple[str, ...] = ()
+    relu_head: bool = False
+    keeps_projections: bool = False
+    published_as: str | None = None
+    positions_follow_padding: bool = False
+    defaults: dict[str, object] = field(default_factory=dict, hash=False)
+
+    @functools.cached_property
+    def config(self) -> type:
+        """PaddleNLP's configuration class."""
+        return getattr(_module(self.base, "configuration"), f"{self.stem}Config")
+
+    @functools.cached_property
+    def encoder(self) -> type:
+        """PaddleNLP's encoder without a head."""
+        return getattr(_module(self.base, "modeling"), f"{self.stem}Model")
+
+    @functools.cached_property
+    def classifier(self) -> type:
+        """PaddleNLP's encoder with a head for whole rows."""
+        return getattr(_module(self.base, "modeling"), f"{self.stem}ForSequenceClassification")
 
     @property
-    def base(self) -> str:
-        """The attribute under which a model with a head keeps its encoder."""
-        return self.classifier.base_model_prefix
+    def tokenizer(self) -> str:
+        """The name of PaddleNLP's tokenizer class."""
+        return f"{self.stem}Tokenizer"
+
+    @property
+    def hugging_face_type(self) -> str:
+        """The model_type of its folders in Hugging Face's layout."""
+        return self.published_as or self.model_type
+
+    @property
+    def hugging_face_stem(self) -> str:
+        """What the names of Hugging Face's classes begin with."""
+        return _ROWS[self.hugging_face_type].stem
+
+    def max_positions(self, rows: int, padding: object) -> int:
+        """The longest sequence that a table of so many position embeddings allows."""
+        return rows - (padding if isinstance(padding, int) else 0) - 1 if self.positions_follow_padding else rows
 
 
-_CLASSES = {
-    "bert": ("bert", "BertConfig", "BertModel", "BertForSequenceClassification", "BertTokenizer"),
-    "tinybert": (
-        "tinybert",
-        "TinyBertConfig",
-        "TinyBertModel",
-        "TinyBertForSequenceClassification",
-        "TinyBertTokenizer",
-    ),
-    "ernie": ("ernie", "ErnieConfig", "ErnieModel", "ErnieForSequenceClassification", "ErnieTokenizer"),
-    "roberta": ("roberta", "RobertaConfig", "RobertaModel", "RobertaForSequenceClassification", "RobertaTokenizer"),
+_ROWS = {
+    row.model_type: row
+    for row in (
+        Family("bert", "Bert", "bert", aliases=("macbert", "chinese-roberta")),
+        Family(
+            "tinybert",
+            "TinyBert",
+            "tinybert",
+            aliases=("tiny_bert",),
+            relu_head=True,
+            keeps_projections=True,
+            published_as="bert",
+            defaults={"type_vocab_size": 2},  # the class's own default is 16, no checkpoint has that
+        ),
+        Family("ernie", "Ernie", "ernie"),
+        Family("roberta", "Roberta", "roberta", positions_follow_padding=True),
+    )
 }
-# names that people and configuration files use for the same classes
-_ALIASES = {"macbert": "bert", "tiny_bert": "tinybert", "chinese-roberta": "bert"}
-MODEL_TYPES = tuple(_CLASSES)
+_BY_ALIAS = {alias: row for row in _ROWS.values() for alias in row.aliases}
+_BY_BASE = {row.base: row for row in _ROWS.values()}
+MODEL_TYPES = tuple(_ROWS)
+BASES = tuple(_BY_BASE)
+STUDENT = "tinybert"  # the family of a fresh student, where nobody says which
 
 
-@functools.cache
+def _module(name: str, part: str):
+    runtime.paddlenlp("utils.log").logger.set_level("ERROR")  # it prints each file that PaddleNLP touches
+    return runtime.paddlenlp(f"transformers.{name}.{part}")
+
+
 def family(model_type: str) -> Family:
-    """The classes of a model type.
+    """The row of a model type or of another name for it; imports no Paddle.
 
     Raises:
         UserError: a type that is not among `MODEL_TYPES`.
     """
-    name = _known(model_type)
-    module, config, encoder, classifier, tokenizer = _CLASSES[name]
-    runtime.paddlenlp("utils.log").logger.set_level("ERROR")  # it prints each file that PaddleNLP touches
-    configuration = runtime.paddlenlp(f"transformers.{module}.configuration")
-    modeling = runtime.paddlenlp(f"transformers.{module}.modeling")
-    return Family(name, getattr(configuration, config), getattr(modeling, encoder), getattr(modeling, classifier), tokenizer)
-
-
-def _known(model_type: str) -> str:
-    name = _ALIASES.get(model_type.lower(), model_type.lower())
-    if name not in _CLASSES:
+    name = model_type.lower()
+    row = _ROWS.get(name) or _BY_ALIAS.get(name)
+    if row is None:
         raise UserError(
             f"model type '{model_type}' is not supported.\nExpected one of {', '.join(MODEL_TYPES)} (BERT-like encoders; MacBERT and "
             "Chinese RoBERTa-wwm are of type bert)."
         )
-    return name
+    return row
 
 
-def model_type_of(config: dict, source: str) -> str:
-    """The model type that a configuration file describes; imports no Paddle.
+def family_of_model(model) -> Family:
+    """The row of one of PaddleNLP's models, with or without a head."""
+    return _BY_BASE[model.base_model_prefix]
+
+
+def family_of_config(config: dict, source: str) -> Family:
+    """The family that a configuration file describes: by model_type, else by its architecture, else BERT by its keys. Imports no Paddle.
 
     Raises:
         UserError: none among `MODEL_TYPES`.
     """
     return _stated(config, source)[0]
-
-
-def family_of_config(config: dict, source: str) -> Family:
-    """The family that a configuration file describes: by model_type, else by its architecture, else BERT by its keys."""
-    return family(_stated(config, source)[0])
 
 
 def family_of_folder(config: dict, weights: Iterable[str], source: str) -> tuple[Family, str]:
@@ -90,18 +135,18 @@ def family_of_folder(config: dict, weights: Iterable[str], source: str) -> tuple
     no BERT class has, by an architecture of that name, or by `classifier_activation`, which our own Hugging Face folders carry.
     """
     stated, reason = _stated(config, source)
-    kind = family(stated)
-    if stated != "bert":
-        return kind, reason
+    hidden = next((row for row in _ROWS.values() if row.published_as == stated.model_type), None)
+    if hidden is None:
+        return stated, reason
     projection = next((name for name in sorted(weights) if _PROJECTION.search(name)), None)
-    architecture = next((name for name in _architectures(config) if "tinybert" in name.lower()), None)
+    architecture = next((name for name in _architectures(config) if hidden.stem.lower() in name.lower()), None)
     if projection is not None:
-        return family("tinybert"), f"its file has {projection}, which BERT has not"
+        return hidden, f"its file has {projection}, which {stated.stem.upper()} has not"
     if architecture is not None:
-        return family("tinybert"), f"its configuration names {architecture}"
+        return hidden, f"its configuration names {architecture}"
     if config.get("classifier_activation") == "relu":
-        return family("tinybert"), "its configuration has classifier_activation relu"
-    return kind, reason
+        return hidden, "its configuration has classifier_activation relu"
+    return stated, reason
 
 
 _PROJECTION = re.compile(r"(^|\.)(share_)?fit_denses?\.")
@@ -112,14 +157,14 @@ def _architectures(config: dict) -> list[str]:
     return [str(name) for name in [*(names if isinstance(names, list) else []), config.get("init_class") or ""]]
 
 
-def _stated(config: dict, source: str) -> tuple[str, str]:
+def _stated(config: dict, source: str) -> tuple[Family, str]:
     if config.get("model_type"):
-        return _known(str(config["model_type"])), f"model_type is {config['model_type']}"
+        return family(str(config["model_type"])), f"model_type is {config['model_type']}"
     for architecture in _architectures(config):
-        for name, (_, _, encoder, _, _) in _CLASSES.items():
+        for row in _ROWS.values():
             # BertModel, BertForMaskedLM, BertLMHeadModel; but ErnieGramModel is no ERNIE
-            if re.match(encoder.removesuffix("Model") + r"(Model|For|LM|PreTrain|Pretrain)", architecture, re.IGNORECASE):
-                return name, f"its configuration names {architecture}"
+            if re.match(row.stem + r"(Model|For|LM|PreTrain|Pretrain)", architecture, re.IGNORECASE):
+                return row, f"its configuration names {architecture}"
     if "hidden_size" in config and "num_hidden_layers" in config:
-        return "bert", "its configuration has no model_type and the keys of a BERT"
+        return _ROWS["bert"], "its configuration has no model_type and the keys of a BERT"
     raise UserError(f"{source} does not describe a BERT-like encoder: it has no model_type, hidden_size or num_hidden_layers.")

@@ -32,10 +32,10 @@ class _Served(nn.Layer):
     tanh(relu(x)), which is the same number.
     """
 
-    def __init__(self, model: nn.Layer, model_type: str) -> None:
+    def __init__(self, model: nn.Layer, relu_head: bool) -> None:
         super().__init__()
         self.model = model
-        self.turned = model_type == "tinybert" and getattr(base_of(model).config, "pool_act", "tanh") == "tanh"
+        self.turned = relu_head and getattr(base_of(model).config, "pool_act", "tanh") == "tanh"
 
     def forward(self, input_ids: paddle.Tensor, token_type_ids: paddle.Tensor) -> paddle.Tensor:
         if not self.turned:
@@ -54,7 +54,7 @@ def write_program(folder: Path, loaded: LoadedModel) -> Proof:
     """
     if not has_head(loaded):
         raise UserError("this model has no classifier: a program for serving needs its outputs.\nFine-tune or distil it for a task first.")
-    served = _Served(loaded.model, loaded.family.model_type)
+    served = _Served(loaded.model, loaded.family.relu_head)
     served.eval()
     shape = [paddle.static.InputSpec([None, None], "int64", name) for name in ("input_ids", "token_type_ids")]
     with storage.new_folder(folder, replace=True) as temporary, warnings.catch_warnings():

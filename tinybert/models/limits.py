@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tinybert.errors import UserError
-from tinybert.models.families import model_type_of
+from tinybert.models.families import family_of_config
 from tinybert.models.outline import ModelInfo
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def max_positions(loaded: LoadedModel | ModelInfo) -> int:
         from tinybert.models.trace import base_of  # imports Paddle, which pregeneration does without
 
         rows = base_of(loaded.model).embeddings.position_embeddings.weight.shape[0]
-    return _without_padding(loaded.family.model_type, int(rows), loaded.config.pad_token_id)
+    return loaded.family.max_positions(int(rows), loaded.config.pad_token_id)
 
 
 def positions_in(config: dict) -> int | None:
@@ -29,15 +29,10 @@ def positions_in(config: dict) -> int | None:
     if not isinstance(positions, int):
         return None
     try:
-        kind = model_type_of(config, "config.json")
+        family = family_of_config(config, "config.json")
     except UserError:  # of a model of another kind the vocabulary may still be of use
         return positions
-    return _without_padding(kind, positions, config.get("pad_token_id"))
-
-
-def _without_padding(model_type: str, positions: int, padding: object) -> int:
-    # RoBERTa's positions are counted from behind the padding index
-    return positions - (padding if isinstance(padding, int) else 0) - 1 if model_type == "roberta" else positions
+    return family.max_positions(positions, config.get("pad_token_id"))
 
 
 def check_positions(role: str, loaded: LoadedModel | ModelInfo, length: int, option: str = "--max_seq_length") -> None:

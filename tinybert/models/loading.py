@@ -13,7 +13,7 @@ from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
 from tinybert.models.configuration import architecture, check_tokenizer, config_file, labels_of, read_config
 from tinybert.models.cut import cut, strip_pruned_shapes
-from tinybert.models.families import Family, family_of_config, family_of_folder
+from tinybert.models.families import BASES, Family, family_of_config, family_of_folder
 from tinybert.models.hub import resolve
 from tinybert.models.names import is_hugging_face, to_paddle
 from tinybert.models.trace import base_of
@@ -203,9 +203,9 @@ def build(kind: Family, config: dict, outputs: int | None, source: str) -> nn.La
     outputs: None takes the classifier off, which leaves an encoder under the names that it has inside a model with a head.
     """
     known = architecture(config, source)
-    if kind.model_type == "tinybert":
+    known = {**kind.defaults, **known}
+    if kind.keeps_projections:
         known["fit_size"] = 1  # these layers are deleted below: keep them small
-        known.setdefault("type_vocab_size", 2)  # the class's own default is 16, no checkpoint has that
     try:
         model = kind.classifier(kind.config(**strip_pruned_shapes(known), num_labels=outputs or 1))
     except (TypeError, ValueError, AttributeError, KeyError) as error:
@@ -214,7 +214,7 @@ def build(kind: Family, config: dict, outputs: int | None, source: str) -> nn.La
         del model.classifier
     encoder = base_of(model)
     cut(encoder, known)
-    if kind.model_type == "tinybert":
+    if kind.keeps_projections:
         del encoder.fit_dense, encoder.fit_denses
     for layer in encoder.sublayers():
         if isinstance(layer, nn.LayerNorm):
@@ -228,8 +228,8 @@ def _in_paddle_names(arrays: dict[str, np.ndarray], base: str) -> tuple[dict[str
     renamed = {}
     for name, array in arrays.items():
         bare = name
-        for prefix in ("bert.", "tinybert.", "ernie.", "roberta."):
-            bare = bare.removeprefix(prefix)
+        for prefix in BASES:
+            bare = bare.removeprefix(f"{prefix}.")
         inside = bare.startswith(("embeddings.", "encoder.", "pooler.", "fit_dense", "share_fit_dense"))
         renamed[f"{base}.{bare}" if inside else bare] = array
     return renamed, []

@@ -9,6 +9,8 @@ import re
 
 import numpy as np
 
+from tinybert.models.families import BASES
+
 # (pattern in the Hugging Face spelling, PaddleNLP's spelling, transposed?); {i} is a number
 _PAIRS: tuple[tuple[str, str, bool], ...] = (
     ("embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight", False),
@@ -80,7 +82,7 @@ def to_paddle(arrays: dict[str, np.ndarray], base: str) -> tuple[dict[str, np.nd
     """
     renamed: dict[str, np.ndarray] = {}
     unknown: list[str] = []
-    prefix = re.compile(r"^(bert|roberta|ernie|tinybert|electra|model)\.")
+    prefix = re.compile(rf"^({'|'.join(BASES)}|electra|model)\.")
     for name, array in arrays.items():
         target = _translate(prefix.sub("", name), base)
         if target is None:

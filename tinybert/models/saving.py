@@ -48,7 +48,7 @@ def config_dict(model: nn.Layer, kind: Family, labels: tuple[str, ...] | None) -
     config = base_of(model).config
     values = {key: getattr(config, key) for key in ARCHITECTURE_KEYS if getattr(config, key, None) is not None}
     values.pop("fit_size", None)
-    if kind.model_type == "tinybert":
+    if kind.keeps_projections:
         values["fit_size"] = config.hidden_size
     head: dict = {}
     if labels:

@@ -11,7 +11,7 @@ from tinybert import runtime
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
 from tinybert.models.configuration import config_file, read_config
-from tinybert.models.families import family
+from tinybert.models.families import STUDENT, family
 from tinybert.models.hub import resolve
 from tinybert.models.limits import check_positions, heads_of
 from tinybert.models.loading import LoadedModel, LoadReport, build, check_vocabulary
@@ -66,7 +66,7 @@ def fresh_student(
     teacher: LoadedModel | ModelInfo,
     outputs: int | None,
     *,
-    model_type: str = "tinybert",
+    model_type: str = STUDENT,
     layers: int | None,
     hidden: int | None,
     heads: int | None,

@@ -16,6 +16,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from tinybert.models import cpu_ops
+from tinybert.models.families import family_of_model
 
 if TYPE_CHECKING:
     from tinybert.data.batches import Batch
@@ -241,6 +242,6 @@ def _finish_head(model: nn.Layer, last: Tensor, needs: Needs, result: EncoderTra
         return
     result.pooled = base_of(model).pooler(last)
     if needs.logits:
-        head = head or ("relu" if model.base_model_prefix == "tinybert" else "plain")
+        head = head or ("relu" if family_of_model(model).relu_head else "plain")
         features = F.relu(result.pooled) if head == "relu" else model.dropout(result.pooled)
         result.logits = model.classifier(features)

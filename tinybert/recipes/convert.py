@@ -92,7 +92,7 @@ def notes(loaded: LoadedModel, layout: str) -> list[str]:
         lines.append(
             "note: share_fit_dense is called fit_dense there, and per_layer is taken when no projection is named: name --projection shared"
         )
-    if layout == "huggingface" and loaded.family.model_type == "tinybert":
+    if layout == "huggingface" and loaded.family.relu_head:
         lines.append(
             "note: TinyBERT has a ReLU between pooler and classifier, Hugging Face's BERT has none. The encoder is the same there, the "
             'logits are not, unless you apply it; config.json says "classifier_activation": "relu"'

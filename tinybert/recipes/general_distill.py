@@ -78,12 +78,12 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
     chosen = general_objective(settings, student, teacher)
     layer = trained_layer(student, chosen)
     projection = layer.objective.projection
-    if student.family.model_type != "tinybert" and projection is not None and projection.mode != "none":
+    if not student.family.keeps_projections and projection is not None and projection.mode != "none":
         log_once(f"note: a folder of a {student.family.model_type} has no place for the projection; its students start another one")
     traced = Teacher(teacher.model, layer.objective.needs_teacher, settings.teacher_mode)
 
     def save(folder: Path) -> Path:
-        kept = projection if student.family.model_type == "tinybert" else None
+        kept = projection if student.family.keeps_projections else None
         save_model(folder, student.model, student.family, student.tokenizer, None, kept)
         return folder
 

@@ -242,7 +242,7 @@ class _Stage:
         best_folder, final_folder = (run.path / name for name in FOLDERS[run.stage])
 
         def save(folder: Path) -> Path:
-            projection = layer.objective.projection if intermediate and student.family.model_type == "tinybert" else None
+            projection = layer.objective.projection if intermediate and student.family.keeps_projections else None
             save_model(folder, student.model, student.family, student.tokenizer, task.labels, projection)
             return folder
 

@@ -1,0 +1,41 @@
+"""The table of families, and that nothing beside it asks a family's name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import tinybert
+from tinybert.errors import UserError
+from tinybert.models.families import MODEL_TYPES, family, family_of_config
+
+ROOM = Path(tinybert.__file__).parent
+
+
+def test_only_the_table_of_families_tests_a_family_by_name():
+    names = "|".join(f"{name}|{family(name).stem}" for name in MODEL_TYPES)
+    asked = re.compile(rf"""(model_type|family|prefix|base|kind)\)?\s*(==|!=|\bin\b|\bnot in\b)\s*\(?["']({names})|["']({names})["']:\s""")
+    found = [
+        f"{path.relative_to(ROOM)}:{number}: {line.strip()}"
+        for path in sorted(ROOM.rglob("*.py"))
+        if path.name != "families.py"
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if asked.search(line) and "--method" not in line
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_each_row_names_classes_that_paddlenlp_has(model_type):
+    row = family(model_type)
+    assert row.classifier.base_model_prefix == row.encoder.base_model_prefix == row.base
+    assert issubclass(row.classifier.config_class, row.config)
+    assert family_of_config({"architectures": [row.encoder.__name__]}, "here") is row
+
+
+def test_aliases_stand_for_their_row():
+    assert family("MacBERT") is family("bert") and family("tiny_bert") is family("tinybert")
+    with pytest.raises(UserError, match="model type 'gpt2' is not supported"):
+        family("gpt2")
