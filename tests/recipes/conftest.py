@@ -14,7 +14,7 @@ import pytest
 
 from tests.tiny import SPECIAL
 from tinybert.cli.parser import parse
-from tinybert.config.arguments import FinetuneArguments, TaskDistillArguments
+from tinybert.config.arguments import FinetuneArguments, GeneralDistillArguments, TaskDistillArguments
 from tinybert.data.places import demo_folder
 from tinybert.data.tokenizer import WordPiece
 from tinybert.models.families import family
@@ -69,6 +69,14 @@ def distill(*words: object) -> None:
 
     # the teachers of these tests have seen a few rows; what becomes of weak ones is tested in test_teacher_check.py
     parsed = parse(TaskDistillArguments, [*map(str, words), "--allow_weak_teacher"])
+    recipe(parsed.arguments, parsed.given, parsed.spelled)
+
+
+def general(*words: object) -> None:
+    """`general_distill.py` in this process."""
+    from tinybert.recipes.general_distill import general_distill as recipe
+
+    parsed = parse(GeneralDistillArguments, [*map(str, words)])
     recipe(parsed.arguments, parsed.given, parsed.spelled)
 
 

@@ -7,10 +7,12 @@ import dataclasses
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from tinybert import __version__
+from tinybert.config.notices import Notice
 from tinybert.config.options import Arguments, Option, options_of, read_bool
 from tinybert.config.suggestions import did_you_mean
 from tinybert.errors import UserError
@@ -26,6 +28,7 @@ class Parsed(Generic[A]):
     arguments: A
     given: set[str]
     spelled: dict[str, str]
+    codes: tuple[str, ...] = ()  # of what was said on stderr
 
 
 class _Found(NamedTuple):
@@ -81,12 +84,14 @@ def parse(arguments_class: type[A], argv: Sequence[str] | None = None, prog: str
         raise UserError(f"--config is given {len(files)} times\nexpected one file")
     from_file = _from_config(Path(files[0]).expanduser(), [*spellings, *obsolete, *foreign]) if files else []
 
-    notes: list[str] = []
+    notes: list[Notice] = []
     for name, value, _ in [*from_file, *line]:
         if name in obsolete:
-            notes.append(f"--{name} has no effect: {obsolete[name].reason}")
+            notes.append(Notice(f"ignored:{name}", f"--{name} has no effect: {obsolete[name].reason}"))
         elif name in foreign and _asks_for_nothing(value):
-            notes.append(f"--{name} has no effect: it switches {foreign[name].owner} to another procedure, and is off")
+            notes.append(
+                Notice(f"ignored:{name}", f"--{name} has no effect: it switches {foreign[name].owner} to another procedure, and is off")
+            )
         elif name in foreign:
             where = foreign[name].instead or f"leave --{name} out"
             raise UserError(f"--{name} belongs to {foreign[name].owner}, which is not available in this version\n{where}")
@@ -104,7 +109,7 @@ def parse(arguments_class: type[A], argv: Sequence[str] | None = None, prog: str
     notes += arguments.check(set(values), spelled)
     for note in dict.fromkeys(notes):
         print(note, file=sys.stderr)
-    return Parsed(arguments, set(values), spelled)
+    return Parsed(arguments, set(values), spelled, tuple(note.code for note in notes))
 
 
 def _asks_for_nothing(value: object) -> bool:
@@ -124,6 +129,7 @@ def spellings_of(arguments_class: type[Arguments]) -> dict[str, str]:
     return found
 
 
+@lru_cache(maxsize=32)
 def build_parser(arguments_class: type[Arguments], prog: str | None = None) -> argparse.ArgumentParser:
     """The argparse parser of a dataclass: groups, defaults and aliases for `--help`."""
     parser = _Parser(

@@ -35,6 +35,7 @@ from tinybert.config.groups import (
     in_run,
 )
 from tinybert.config.mud import MudArguments, check_mud
+from tinybert.config.notices import Notice
 from tinybert.config.options import Alias, Arguments, flag
 from tinybert.config.prune import PruneScheduleArguments, check_schedule
 from tinybert.config.stages import ABLATIONS, infer_stage
@@ -75,7 +76,7 @@ class FinetuneArguments(RunArguments, OptimisationArguments, DataArguments):
         False, help="evaluate every logging_steps instead of every save_steps, as the Hugging Face scripts do"
     )
 
-    def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
+    def check(self, given: set[str], spelled: dict[str, str]) -> list[Notice]:
         """Refuse contradictions among the shared options."""
         return [*super().check(given, spelled), *common_checks(self, spelled)]
 
@@ -180,7 +181,7 @@ class TaskDistillArguments(
     intermediate_aug: bool | None = in_data(None, help="use_aug of the intermediate stage", unset="use_aug")
     prediction_aug: bool | None = in_data(None, help="use_aug of the prediction stage", unset="use_aug")
 
-    def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
+    def check(self, given: set[str], spelled: dict[str, str]) -> list[Notice]:
         """Refuse a missing teacher or student, two kinds of student, a malformed map, and contradictory stages."""
         notes = [*super().check(given, spelled), *common_checks(self, spelled)]
         check_student(self)

@@ -10,6 +10,7 @@ from tinybert.config.applies import DATA_DIR_WINS
 from tinybert.config.custom_files import check_own_files
 from tinybert.config.groups import PRESET as FROM_PRESET
 from tinybert.config.groups import Actions, DeviceArguments, RowArguments, in_data, in_run, threads_option
+from tinybert.config.notices import Notice
 from tinybert.config.options import flag
 from tinybert.config.picked import ResolvedOptions
 from tinybert.config.preset import PerTask, Preset
@@ -99,7 +100,7 @@ class AugmentArguments(DeviceArguments, RowArguments):
         at_least=1,
     )
 
-    def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
+    def check(self, given: set[str], spelled: dict[str, str]) -> list[Notice]:
         """Refuse contradictions, and a filter without a teacher."""
         notes = [*super().check(given, spelled), *check_own_files(self, Actions(train=False, evaluate=False, predict=False))]
         if self.resume and self.overwrite_output_dir:

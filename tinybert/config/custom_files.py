@@ -6,6 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from tinybert.config.notices import Notice
 from tinybert.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def _path(arguments: RowArguments, name: str) -> Path | None:
     return getattr(arguments, name, None)
 
 
-def check_own_files(arguments: RowArguments, do: Actions) -> list[str]:
+def check_own_files(arguments: RowArguments, do: Actions) -> list[Notice]:
     """Refuse options that contradict each other or what the run does; returns lines to print.
 
     Raises:
@@ -51,7 +52,8 @@ def check_own_files(arguments: RowArguments, do: Actions) -> list[str]:
     _check_format(arguments)
     _check_columns(arguments)
     same = arguments.train_file is not None and arguments.train_file == _path(arguments, "dev_file")
-    return ["--dev_file is the --train_file: the scores tell how well rows are remembered, not how good the model is"] if same else []
+    text = "--dev_file is the --train_file: the scores tell how well rows are remembered, not how good the model is"
+    return [Notice("dev-is-train", text)] if same else []
 
 
 def _check_own_task(arguments: RowArguments, do: Actions) -> None:

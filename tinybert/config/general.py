@@ -13,6 +13,7 @@ from tinybert.config.dialects import HUAWEI, PADDLENLP
 from tinybert.config.distilling import ORDER, IntermediateArguments, ModelArguments, check_layer_map, in_losses, in_models
 from tinybert.config.groups import PRESET as FROM_PRESET
 from tinybert.config.groups import OptimisationArguments, TrainingRunArguments, common_checks, in_data, in_run
+from tinybert.config.notices import Notice
 from tinybert.config.options import Alias, flag
 from tinybert.config.parts import part_reasons
 from tinybert.config.student_choice import check_student
@@ -102,7 +103,7 @@ class GeneralDistillArguments(TrainingRunArguments, OptimisationArguments, Inter
         at_least=0,
     )
 
-    def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
+    def check(self, given: set[str], spelled: dict[str, str]) -> list[Notice]:
         """Refuse missing or contradictory sources, teachers and students, and a malformed map."""
         notes = [*super().check(given, spelled), *common_checks(self, spelled)]
         if self.pregenerated_data is None and self.input_dir is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tinybert.config.custom_files import check_own_files
 from tinybert.config.dialects import EMD, HF, HUAWEI, MUD
+from tinybert.config.notices import Notice
 from tinybert.config.options import Alias, Arguments, flag
 from tinybert.errors import UserError
 
@@ -189,7 +190,7 @@ class DeviceArguments(Arguments):
     )
     threads: int | None = threads_option()
 
-    def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
+    def check(self, given: set[str], spelled: dict[str, str]) -> list[Notice]:
         """Refuse a device that cannot exist."""
         if not re.fullmatch(r"auto|cpu|(gpu|xpu)(:\d+)?", self.device):
             raise UserError(f"--device got {self.device!r}\nexpected auto, cpu, gpu, xpu, gpu:i or xpu:i")
@@ -263,7 +264,7 @@ def actions(arguments: RunArguments) -> Actions:
     return Actions(train=True, evaluate=True, predict=False)
 
 
-def common_checks(arguments: TrainingRunArguments, spelled: dict[str, str]) -> list[str]:
+def common_checks(arguments: TrainingRunArguments, spelled: dict[str, str]) -> list[Notice]:
     """Contradictions among the shared options; returns lines to print."""
     notes = check_own_files(arguments, actions(arguments)) if isinstance(arguments, DataArguments) else []
     if arguments.resume and arguments.overwrite_output_dir:
@@ -272,8 +273,9 @@ def common_checks(arguments: TrainingRunArguments, spelled: dict[str, str]) -> l
         raise UserError("--resume_changed needs --resume auto or --resume PATH: there is nothing to go on from without it")
     accumulation = arguments.gradient_accumulation_steps
     if spelled.get("batch_size") == "train_batch_size" and accumulation > 1:
-        notes.append(
+        text = (
             "--train_batch_size counts rows per forward pass here, not per update as in the published scripts: "
             f"one update sees {arguments.batch_size} x {accumulation} rows"
         )
+        notes.append(Notice("rows-per-update", text))
     return notes

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tinybert.config.dialects import IgnoredOption, UnsupportedOption
+from tinybert.config.notices import Notice
 from tinybert.config.suggestions import did_you_mean
 from tinybert.errors import UserError
 
@@ -225,7 +226,7 @@ class Arguments:
     NEEDS_PADDLE: ClassVar[bool] = True
     SINGLE_DASH: ClassVar[bool] = False  # whether -name stands for --name, as in some published scripts
 
-    def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
+    def check(self, given: set[str], spelled: dict[str, str]) -> list[Notice]:
         """Refuse combinations that make no sense; returns lines to print on stderr.
 
         Raises:

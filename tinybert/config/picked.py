@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from tinybert.config.notices import Notice
 from tinybert.config.options import Arguments, options_of
 from tinybert.config.resolved import Resolved, Settings, Unused
 
@@ -46,7 +47,7 @@ class ResolvedOptions:
             self.sources.pop(name, None)
             self.reasons.setdefault(name, reason)
 
-    def resolved(self, settings: Settings, *more: str) -> Resolved:
+    def resolved(self, settings: Settings, *more: Notice) -> Resolved:
         """The settings of a run of one stage, with its explicit options that have no effect, and further warnings."""
         found = [Unused(name, getattr(self.arguments, name), reason) for name, reason in self.reasons.items() if name in self.given]
-        return Resolved(settings.preset, {settings.stage: settings}, tuple(found), (*(entry.line for entry in found), *more))
+        return Resolved(settings.preset, {settings.stage: settings}, tuple(found), (*(entry.notice for entry in found), *more))

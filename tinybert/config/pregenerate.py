@@ -9,6 +9,7 @@ from pathlib import Path
 from tinybert.config import dialects
 from tinybert.config.groups import PRESET as FROM_PRESET
 from tinybert.config.groups import in_data, in_run
+from tinybert.config.notices import Notice
 from tinybert.config.options import Alias, Arguments, flag
 from tinybert.config.picked import ResolvedOptions
 from tinybert.config.presets import PRESETS
@@ -73,7 +74,7 @@ class PregenerateArguments(Arguments):
     seed: int = in_run(42, help="seed of cuts, second parts and masks", at_least=0)
     preset: str = in_run("sound", help="the named set of conventions that fills in what is not given", choices=("sound", "huawei"))
 
-    def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
+    def check(self, given: set[str], spelled: dict[str, str]) -> list[Notice]:
         """Refuse a masked share that can mask nothing."""
         if self.masked_lm_prob > 0 and self.max_predictions_per_seq == 0:
             raise UserError("--masked_lm_prob asks for masks, --max_predictions_per_seq 0 forbids them\ngive one of them")
@@ -108,7 +109,7 @@ def resolve_pregenerate(arguments: PregenerateArguments, given: set[str]) -> Res
         picked.put("epochs_to_generate", 1, "lines without masks are the same in every epoch")
     picked.drop(reasons)
     several = lines and "epochs_to_generate" in given and arguments.epochs_to_generate > 1
-    more = ["one epoch is made: lines without masks are the same in every epoch"] if several else []
+    more = [Notice("one-epoch", "one epoch is made: lines without masks are the same in every epoch")] if several else []
     settings = PregenerateSettings(stage="pregenerate", preset=arguments.preset, sources=picked.sources, **picked.values)
     return picked.resolved(settings, *more)
 

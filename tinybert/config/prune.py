@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tinybert.config.dialects import MUD
 from tinybert.config.groups import in_run, threads_option
+from tinybert.config.notices import Notice
 from tinybert.config.options import Alias, Arguments, flag
 from tinybert.errors import UserError
 
@@ -38,7 +39,7 @@ class KeptArguments(Arguments):
         None, help="rank of the word embedding, a product of two thin matrices then; -1: whole", unset="whole", at_least=-1
     )
 
-    def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
+    def check(self, given: set[str], spelled: dict[str, str]) -> list[Notice]:
         """Refuse a rank of 0."""
         if self.emb_hidden_dim == 0:
             raise UserError("--emb_hidden_dim got 0\nexpected a rank of at least 1, or -1 for the whole embedding")
@@ -135,7 +136,7 @@ class PruneArguments(KeptArguments):
     overwrite_output_dir: bool = in_run(False, help="replace an earlier model in output_dir")
     threads: int | None = threads_option()
 
-    def check(self, given: set[str], spelled: dict[str, str]) -> list[str]:
+    def check(self, given: set[str], spelled: dict[str, str]) -> list[Notice]:
         """Refuse a malformed choice of layers."""
         notes = super().check(given, spelled)
         if self.layers is None or self.layers in LAYER_RULES:

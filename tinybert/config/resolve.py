@@ -15,6 +15,7 @@ from tinybert.config.applies import (
 )
 from tinybert.config.general import general_reasons
 from tinybert.config.mud import CONFIG_3D, read_config_3d
+from tinybert.config.notices import Notice
 from tinybert.config.options import options_of
 from tinybert.config.picked import ResolvedOptions
 from tinybert.config.presets import PRESETS
@@ -72,16 +73,17 @@ def resolve(
     for other in set(STAGES) - set(stages):
         names = [name for name, (stage_of, _) in _OF_STAGE.items() if stage_of == other and name in given]
         unused += [Unused(name, getattr(arguments, name), f"this run has no {other} stage") for name in names]
-    warnings = [entry.line for entry in unused]
+    warnings = [entry.notice for entry in unused]
     if len(stages) > 1:  # honoured in one stage only, so it is not among the unused ones
-        warnings += [values.original_rows_line() for values in picked.values() if values.original_rows]
+        warnings += [Notice("original-rows", values.original_rows_line()) for values in picked.values() if values.original_rows]
     warnings += [line for values in picked.values() for line in values.depth_lines]
     target = settings["prediction"].regression_target if "prediction" in settings else None
     if target == "softmax":
-        warnings.append(
+        text = (
             "regression_target softmax: the softmax of one class is always 1, so the prediction loss is 0 and nothing "
             "is learnt; --regression_target teacher learns from the teacher"
         )
+        warnings.append(Notice("zero-loss", text))
     return Resolved(arguments.preset, settings, tuple(unused), tuple(dict.fromkeys(warnings)))
 
 
@@ -97,7 +99,7 @@ def resolve_finetune(arguments: FinetuneArguments, given: set[str], task_name: s
     picked.drop(importance_reasons(arguments.compute_taylor))
     picked.drop(vocabulary_reasons(picked.values, arguments))
     unused = _unused(arguments, given, {"finetune": picked})
-    warnings = [entry.line for entry in unused]
+    warnings = [entry.notice for entry in unused]
     return Resolved(arguments.preset, {"finetune": picked.settings(FinetuneSettings)}, tuple(unused), tuple(warnings))
 
 
@@ -117,9 +119,10 @@ def resolve_general(arguments: GeneralDistillArguments, given: set[str], data_le
     picked.drop(common_reasons(picked.values, arguments))
     picked.drop(general_reasons(picked.values, arguments.method, data_length is not None))
     unused = _unused(arguments, given, {"general": picked})
-    warnings = [entry.line for entry in unused]
+    warnings = [entry.notice for entry in unused]
     if arguments.preset == "paddlenlp" and arguments.max_steps <= 0:
-        warnings.append("PaddleNLP's script stops after its first step unless max_steps is given; here num_train_epochs decides")
+        text = "PaddleNLP's script stops after its first step unless max_steps is given; here num_train_epochs decides"
+        warnings.append(Notice("published-first-step", text))
     settings = picked.settings(GeneralSettings, method=arguments.method)
     return Resolved(arguments.preset, {"general": settings}, tuple(unused), tuple(warnings))
 
@@ -140,7 +143,7 @@ class _StageOptions(ResolvedOptions):
         from_preset = PRESETS[arguments.preset].values(stage, task_name, depth)
         by_depth = PRESETS[arguments.preset].depths(stage, depth)
         self.depth_lines = [
-            f"preset {self.preset} has no numbers for a student of {depth} layers: those of {taken} are taken"
+            Notice("preset-depth", f"preset {self.preset} has no numbers for a student of {depth} layers: those of {taken} are taken")
             for taken in dict.fromkeys(by_depth.values())
             if depth not in (None, taken)
         ]

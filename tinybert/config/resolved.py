@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from tinybert.config.notices import Notice
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -163,9 +165,9 @@ class Unused:
     reason: str
 
     @property
-    def line(self) -> str:
+    def notice(self) -> Notice:
         """The same as a warning."""
-        return f"--{self.name} {self.value} is not used: {self.reason}"
+        return Notice(f"unused:{self.name}", f"--{self.name} {self.value} is not used: {self.reason}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +177,7 @@ class Resolved:
     preset: str
     stages: Mapping[str, Settings]
     unused: tuple[Unused, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[Notice, ...]
 
     def __getitem__(self, stage: str) -> Settings:
         """The settings of one stage."""
@@ -208,5 +210,6 @@ class Resolved:
             "preset": self.preset,
             "stages": {stage: {**entry.as_dict(), "sources": dict(entry.sources)} for stage, entry in self.stages.items()},
             "unused": [dataclasses.asdict(entry) for entry in self.unused],
-            "warnings": list(self.warnings),
+            "warnings": [str(entry) for entry in self.warnings],
+            "codes": [entry.code for entry in self.warnings],
         }

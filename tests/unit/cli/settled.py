@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
+from tinybert.cli.flags_page import SCRIPTS
+from tinybert.cli.parser import parse
 from tinybert.config.arguments import FinetuneArguments, GeneralDistillArguments, TaskDistillArguments
 from tinybert.config.augment import AugmentArguments, resolve_augment
 from tinybert.config.groups import actions
@@ -19,7 +22,8 @@ def settled(arguments: Arguments, given: set[str], spelled: dict[str, str]) -> d
     match arguments:
         case TaskDistillArguments():
             stage = infer_stage(arguments, spelled).stage if actions(arguments).train else "prediction"
-            return resolve(arguments, given, stage, arguments.task_name, False, 4).as_dict() | {"stage": stage}
+            regression = arguments.regression or arguments.task_name.lower().replace("-", "") == "stsb"
+            return resolve(arguments, given, stage, arguments.task_name, regression, 4).as_dict() | {"stage": stage}
         case FinetuneArguments():
             return resolve_finetune(arguments, given, arguments.task_name).as_dict()
         case GeneralDistillArguments():
@@ -31,3 +35,23 @@ def settled(arguments: Arguments, given: set[str], spelled: dict[str, str]) -> d
         case PruneArguments():
             return {"stages": {"prune": dataclasses.asdict(resolve_prune(arguments))}}
     return {}
+
+
+def outcome(script: str, words: list[str]) -> dict:
+    """What was given, the settings of each stage with their sources, the options without effect, and the codes of all warnings."""
+    parsed = parse(SCRIPTS[script], words)
+    found = settled(parsed.arguments, parsed.given, parsed.spelled)
+    values = {}
+    for stage, settings in found.get("stages", {}).items():
+        sources = settings.pop("sources")
+        for name, value in settings.items():
+            if value is not None or name in sources:  # what does not apply has no value
+                source = sources.get(name)
+                values[f"{stage}.{name}"] = [value, source and re.sub("preset [a-z]+", "preset", source)]
+    return {
+        "values": values,
+        "given": {name: getattr(parsed.arguments, name) for name in sorted(parsed.given)},
+        "unused": sorted(entry["name"] for entry in found.get("unused", ())),
+        "codes": sorted({*found.get("codes", ()), *parsed.codes}),
+        "stage": found.get("stage"),
+    }

@@ -50,7 +50,8 @@ def test_the_published_conventions_are_mixed_up():
 def test_another_depth_takes_numbers_without_a_word(depth, taken):
     result = resolved("--preset emd", "CoLA", depth)
     assert TABLE[taken]["CoLA"][2] == result["prediction"].T
-    assert result.warnings == (f"preset emd has no numbers for a student of {depth} layers: those of {taken} are taken",)
+    (line,) = result.warnings
+    assert str(line) == f"preset emd has no numbers for a student of {depth} layers: those of {taken} are taken"
 
 
 def test_sound_gets_other_defaults_than_the_script():

@@ -43,7 +43,7 @@ def test_paddlenlps_line_is_refused_or_stops_after_one_step(capsys):
     result = resolved(PADDLENLP + " --preset paddlenlp", None)
     settings = result["general"]
     assert (settings.optimizer, settings.warmup_steps, settings.sequences, settings.layer_map) == ("adam", 10000, "lines", "double")
-    assert any("stops after its first step" in line for line in result.warnings)
+    assert any("stops after its first step" in str(line) for line in result.warnings)
     said = capsys.readouterr().err
     assert "--T" in said and "--glue_dir" in said
 
@@ -88,7 +88,7 @@ def test_a_proportion_of_warm_up_loses_against_the_steps_of_a_preset():
 def test_an_option_without_effect_is_silent(more, name):
     result = resolved(BASE + more)
     assert name in [entry.name for entry in result.unused]
-    assert any(f"--{name}" in line for line in result.warnings)
+    assert any(f"--{name}" in str(line) for line in result.warnings)
 
 
 def test_the_length_of_the_data_is_taken_for_the_presets():
