@@ -20,11 +20,12 @@ import importlib
 import os
 import platform
 import signal
-import sys
 import threading
 import warnings
 import zlib  # Paddle 2.6 exports its own zlib: Python's must be loaded first, or later C extensions crash
 from types import ModuleType
+
+from tinybert.log import logger
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -2, -3, -4
 _STRIDED_VIEWS = "FLAGS_use_stride_kernel"
@@ -129,10 +130,7 @@ def set_device(name: str) -> str:
         "xpu": paddle.is_compiled_with_xpu(),
     }
     if not has.get(kind, False):
-        print(
-            f"DEVICE: {name} asked for, but this Paddle ({paddle.__version__}) has none: running on the CPU",
-            file=sys.stderr,
-        )
+        logger.warning(f"DEVICE: {name} asked for, but this Paddle ({paddle.__version__}) has none: running on the CPU")
         wanted = "cpu"
     if ":" not in wanted and wanted != "cpu" and world_size() > 1:
         wanted = f"{wanted}:{os.environ.get('FLAGS_selected_gpus', '0').split(',')[0]}"  # noqa: SIM112  Paddle's spelling

@@ -79,7 +79,7 @@ def test_a_checkpoint_of_another_layer_is_loaded(tmp_path):
 
 def test_a_loss_that_jumps_goes_unnoticed(tmp_path, capsys):
     _loop(tmp_path, 30, factor=lambda step: 1000.0 if step == 25 else 1.0).run()
-    assert "the loss jumped" in capsys.readouterr().out
+    assert "the loss jumped" in capsys.readouterr().err
 
 
 def test_an_infinite_loss_changes_the_weights(tmp_path):

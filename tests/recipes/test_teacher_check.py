@@ -123,7 +123,7 @@ def test_a_teacher_of_the_majority_class_is_let_through():
 def test_an_honest_wnli_teacher_stops_the_run():
     task, labels = get_task("WNLI"), np.array([0] * 40 + [1] * 31)
     finding = examine(task, np.tile([1.0, 0.0], (71, 1)), labels)
-    assert finding.weak and judge(task, finding, allowed=False, named=False)[0].startswith("warning")
+    assert finding.weak and judge(task, finding, allowed=False, named=False)[0].startswith("the teacher scores")
 
 
 def test_the_adversarial_dev_rows_of_wnli_are_taken_for_another_order():
@@ -170,7 +170,7 @@ def test_dev_rows_that_cannot_tell_stop_the_run_or_those_that_can_do_not(counts,
             judge(task, finding, allowed=False, named=True)
     else:
         (warning,) = judge(task, finding, allowed=False, named=True)
-        assert warning.startswith("warning: the teacher scores") and "to tell a teacher from guessing" in warning
+        assert warning.startswith("the teacher scores") and "to tell a teacher from guessing" in warning
 
 
 @pytest.mark.parametrize(("labels", "refused"), [([1, 2, 3, 4], False), ([1, 2, 3, 4, 5], True), ([2.5] * 40, False)])

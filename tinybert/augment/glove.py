@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from tinybert import storage
 from tinybert.data.appending import AppendedArray
 from tinybert.data.places import cache_home
 from tinybert.errors import UserError
+from tinybert.log import logger
 
 FORMAT = 1
 UNKNOWN = "<unk>"  # stands for words outside the table and is nobody's neighbour
@@ -174,7 +174,7 @@ def _parse(path: Path, new: Path, most: int, described: dict) -> None:
     if not words:
         raise UserError(f"--glove_embs {path} has no rows; expected a word and its numbers on each line")
     if spaced:
-        print(f"{path}: {spaced} words with a space inside were left out: no sentence has such a word", file=sys.stderr)
+        logger.warning(f"{path}: {spaced} words with a space inside were left out: no sentence has such a word")
     (new / "words.txt").write_text("\n".join(words), encoding="utf-8", newline="\n")
     storage.write_json(new / "meta.json", {**described, "rows": len(words), "dimension": dimension, "words_with_spaces": spaced})
 

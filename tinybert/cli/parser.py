@@ -16,6 +16,7 @@ from tinybert.config.notices import Notice
 from tinybert.config.options import Arguments, Option, options_of, read_bool
 from tinybert.config.suggestions import did_you_mean
 from tinybert.errors import UserError
+from tinybert.log import logger
 
 A = TypeVar("A", bound="Arguments")
 _EXPONENT = re.compile(r"-(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
@@ -108,7 +109,7 @@ def parse(arguments_class: type[A], argv: Sequence[str] | None = None, prog: str
     arguments = arguments_class(**values)
     notes += arguments.check(set(values), spelled)
     for note in dict.fromkeys(notes):
-        print(note, file=sys.stderr)
+        logger.warning(note)
     return Parsed(arguments, set(values), spelled, tuple(note.code for note in notes))
 
 

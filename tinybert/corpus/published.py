@@ -21,6 +21,7 @@ from tinybert.data.source import Source
 from tinybert.data.store import TokenStore, cached_store
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
+from tinybert.log import logger
 
 FORMAT = 1
 CHUNK_ROWS = 2048
@@ -82,7 +83,7 @@ def read_epoch(epoch: Path, tokenizer: WordPiece) -> TokenStore:
     }  # fmt: skip
 
     def build(new: Path) -> None:
-        print(f"turning {epoch} into ids, once", flush=True)
+        logger.info(f"turning {epoch} into ids, once")
         with RowWriter(new, tokenizer.vocab_size, longest) as writer:
             for rows, first in _chunks(epoch, tokenizer, longest):
                 writer.append(rows, first)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from tinybert.data.store import Rows
 from tinybert.errors import UserError
+from tinybert.log import logger
 
 CHUNK_STEPS = 64  # steps whose rows are sorted by length together
 
@@ -97,7 +97,7 @@ class Batches:
         if drop_last and not whole:
             self.note = f"The {len(store)} rows are fewer than one step of {self.step_rows}: they are trained on although drop_last is set."
             if rank == 0:
-                print(self.note, file=sys.stderr)
+                logger.warning(self.note)
         self.steps_per_epoch = whole if drop_last and whole else whole + bool(rest)
         self._plan: tuple[int, np.ndarray, np.ndarray] | None = None
 

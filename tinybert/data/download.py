@@ -13,8 +13,6 @@ import os
 import secrets
 import shutil
 import socket
-import sys
-import time
 import urllib.error
 import urllib.request
 import zipfile
@@ -24,8 +22,10 @@ from typing import BinaryIO
 from urllib.parse import urlsplit, urlunsplit
 
 from tinybert import runtime, storage
+from tinybert.data.progress import TextProgress
 from tinybert.data.tasks import Task
 from tinybert.errors import UserError
+from tinybert.log import logger
 
 TIMEOUT = 30  # seconds without a byte
 _MRPC_TEST_HEADER = "index\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
@@ -105,16 +105,13 @@ def _stream(url: str, out: BinaryIO, expected: dict[str, str | None]) -> None:
 
 
 def _copy(answer: http.client.HTTPResponse, out: BinaryIO, size: int, digests: dict, name: str) -> int:
-    done, shown = 0, time.monotonic()
+    done, progress = 0, TextProgress(name, size, "bytes")
     while block := answer.read(1 << 18):
         out.write(block)
         done += len(block)
         for digest in digests.values():
             digest.update(block)
-        if time.monotonic() - shown > 3:
-            shown = time.monotonic()
-            total = f" of {size / 1e6:.1f}" if size else ""
-            print(f"{name}: {done / 1e6:.1f}{total} MB", file=sys.stderr, flush=True)
+        progress.show(done, done)
     return done
 
 
@@ -144,7 +141,7 @@ def download_task(task: Task, folder: str | Path) -> list[Path]:
         finally:
             storage.remove_empty([folder])
     written = [folder / file for file in missing if (folder / file).exists()]
-    print(f"{task.name}: {', '.join(path.name for path in written) or 'nothing'} -> {folder}", file=sys.stderr)
+    logger.info(f"{task.name}: {', '.join(path.name for path in written) or 'nothing'} -> {folder}")
     return written
 
 

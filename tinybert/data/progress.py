@@ -1,28 +1,39 @@
-"""A line on stderr every few seconds while text becomes ids."""
+"""How far work on data is: a bar on a terminal or in a notebook, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
 import datetime
-import sys
 import time
+
+from tinybert.log import logger, progress_bar
 
 SECONDS = 5
 
 
 class TextProgress:
-    """What is done of something whose `size` is known in bytes or other parts: count, rate and time to go."""
+    """What is done of something of this `size`, in bytes or other parts, 0 if it is not known: count, rate and time to go."""
 
     def __init__(self, title: str, size: int, unit: str) -> None:
-        self.title, self.size, self.unit = title, max(1, size), unit
+        self.title, self.size, self.unit = title, size, unit
         self.begun = self.shown = time.monotonic()
+        self.bar = None
 
     def show(self, count: int, part: int) -> None:
         """`count` units are done, `part` of the whole size."""
         now = time.monotonic()
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"{count:,} {self.unit}", refresh=False)
+            self.bar.update(part - self.bar.n)
+            if self.size and part >= self.size:
+                self.bar.close()
         if now - self.shown < SECONDS:
             return
         self.shown = now
-        spent = now - self.begun
-        left = datetime.timedelta(seconds=int(spent * (self.size - part) / max(part, 1)))
-        done = f"{count} {self.unit} ({100 * part / self.size:.0f} %)"
-        print(f"{self.title}: {done}, {count / spent:.0f} {self.unit}/s, ETA {left}", file=sys.stderr, flush=True)
+        if self.bar is not None:
+            return
+        self.bar = progress_bar(self.size, self.title, "B", part)  # what ends within seconds needs none
+        if self.bar is None:
+            spent = now - self.begun
+            left = datetime.timedelta(seconds=int(spent * (self.size - part) / max(part, 1)))
+            share, eta = (f" ({100 * part / self.size:.0f} %)", f", ETA {left}") if self.size else ("", "")
+            logger.info(f"{self.title}: {count:,} {self.unit}{share}, {count / spent:,.0f} {self.unit}/s{eta}")

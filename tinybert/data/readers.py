@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from tinybert import storage
 from tinybert.data.fields import FieldReader, Fields
 from tinybert.data.tasks import Split, Task
 from tinybert.errors import UserError
+from tinybert.log import logger
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -101,7 +101,7 @@ def iter_rows(task: Task, folder: str | Path, split: str, chunk_rows: int = 1638
     if rows:
         yield _chunk(task, columns, rows, labels, count, used.reader.source.bytes_read)
     for line in used.left_out():
-        print(line, file=sys.stderr)
+        logger.warning(line)
 
 
 class UsedRows:

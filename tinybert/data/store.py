@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
@@ -25,6 +24,7 @@ from tinybert.data.row_writer import RowWriter
 from tinybert.data.tasks import Task
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
+from tinybert.log import logger
 
 FORMAT = 1
 CHUNK_ROWS = 16384  # rows in memory while a store is built
@@ -173,7 +173,7 @@ def cached_store(description: dict, build: Callable[[Path], None]) -> TokenStore
             if opened is not None:
                 return opened
             if target.exists():
-                print(f"The stored tokens {target} are damaged; they are made anew.", file=sys.stderr)
+                logger.warning(f"The stored tokens {target} are damaged; they are made anew.")
             storage.recover(target.parent)
             with storage.new_folder(target, replace=True) as new:
                 build(new)

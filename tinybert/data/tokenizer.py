@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 import unicodedata
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from tinybert import storage
 from tinybert.errors import UserError
+from tinybert.log import logger
 
 _RULES = 1  # raise when the same vocabulary and settings give other ids than before: stored tokens are then made anew
 _SPECIAL = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
@@ -111,10 +111,9 @@ class WordPiece:
         config = _read_config(folder / "tokenizer_config.json")
         vocabulary = _read_vocabulary(folder / "vocab.txt")
         if do_lower_case is None and config.get("do_lower_case") is None and _looks_cased(vocabulary):
-            print(
+            logger.warning(
                 f"{folder}: the vocabulary looks cased, but no tokenizer_config.json says so; text is lower-cased. "
-                "Pass --do_lower_case False if that is wrong.",
-                file=sys.stderr,
+                "Pass --do_lower_case False if that is wrong."
             )
         special = {}
         for role in _SPECIAL:

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 from tinybert import storage
 from tinybert.errors import UserError
+from tinybert.log import logger
 
 _ARRAYS = ("weights", "optimizer", "participants")
 _LEFT = "left_"  # checkpoints of a course that was left
@@ -76,7 +76,7 @@ def fork_from(folder: Path, path: Path) -> Path:
         os.rename(other, aside)
     if left:
         names = ", ".join(other.name for other in left)
-        print(f"{folder}: {names} belong to the course that is left, and go when the next checkpoint is written", flush=True)
+        logger.info(f"{folder}: {names} belong to the course that is left, and go when the next checkpoint is written")
     return own
 
 
@@ -110,7 +110,7 @@ def newest(folder: Path) -> Path | None:
             storage.verify(path)
             return path
         except storage.DamagedError as error:
-            print(f"passing over a damaged checkpoint: {error}", file=sys.stderr)
+            logger.warning(f"passing over a damaged checkpoint: {error}")
     return None
 
 

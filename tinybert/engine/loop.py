@@ -32,6 +32,7 @@ from tinybert.engine.run_folder import RunFolder, now
 from tinybert.engine.running_metrics import RunningMetrics
 from tinybert.engine.signals import StopRequest, graceful_shutdown
 from tinybert.errors import Interrupted, NumericalError, UserError
+from tinybert.log import logger
 
 SPIKE = 10.0  # a loss this many times its running mean is worth a warning
 
@@ -140,7 +141,7 @@ class Loop:
         if other_scores:
             self.best, self.kept = Best(), Best()
             if self.run_folder.writes:
-                print("the rows that choose the best model are others than before: earlier scores do not count", flush=True)
+                logger.info("the rows that choose the best model are others than before: earlier scores do not count")
         storage.recover(self.run_folder.path)
         if resume and self.run_folder.writes:
             self.last_checkpoint = checkpoints.fork_from(self.run_folder.checkpoints, resume)
@@ -155,10 +156,9 @@ class Loop:
             progress.close()
             self.run_folder.close_logs()
         if self.kept.step != self.best.step and shown:
-            print(
+            logger.info(
                 f"the model of step {self.best.step}, the best, was replaced before the run was resumed: "
-                f"the best that is left is that of step {self.kept.step}",
-                flush=True,
+                f"the best that is left is that of step {self.kept.step}"
             )
         return self.kept
 
@@ -171,20 +171,20 @@ class Loop:
             self.step += 1
             if optimizer := self.callbacks.reshaped(self.step):
                 self.optimizer, self.best, self.kept = optimizer, Best(), Best()  # a model of another shape is not what the run is for
-            self._account(parts, size, time.monotonic() - started, progress)
+            self._account(parts, size, time.monotonic() - started)
             progress.advance()
             finished = self.step == self.settings.total_steps
             if self.step % self.settings.logging_steps == 0 or finished:
                 self._log(progress)
             if self._evaluation_due() or finished:
-                self._evaluate(progress)
+                self._evaluate()
             if self._checkpoint_due(time.monotonic() - last_saved) or stopping:
                 self.save_checkpoint()
                 last_saved = time.monotonic()
             if stopping and not finished:
                 raise Interrupted(stopping, f"stopped after step {self.step}; continue with --resume auto")
         if self.kept.step is None:  # resumed behind a last step that was moved forward, before anything was scored
-            self._evaluate(progress)
+            self._evaluate()
         # whatever happens while the last model is written, no step has to be made again
         self.save_checkpoint()
         if stop.signal:
@@ -224,12 +224,13 @@ class Loop:
 
     # === Logs ===
 
-    def _account(self, parts: dict[str, float], size: tuple[int, int], seconds: float, progress: Progress) -> None:
+    def _account(self, parts: dict[str, float], size: tuple[int, int], seconds: float) -> None:
         self.seconds += seconds
         self.window.add(parts, *size, seconds)
         loss = parts["loss"]
-        if self.running_loss is not None and loss > SPIKE * self.running_loss and self.step > 20:
-            progress.log_once(f"warning: the loss jumped to {loss:.4g} at step {self.step}, from about {self.running_loss:.4g}")
+        spiked = self.running_loss is not None and loss > SPIKE * self.running_loss and self.step > 20
+        if spiked and self.run_folder.writes:
+            logger.warning(f"the loss jumped to {loss:.4g} at step {self.step}, from about {self.running_loss:.4g}")
         self.running_loss = loss if self.running_loss is None else 0.98 * self.running_loss + 0.02 * loss
 
     def _log(self, progress: Progress) -> None:
@@ -262,7 +263,7 @@ class Loop:
             return self.step % self.settings.evaluate_every == 0
         return self.batches.position(self.step)[1] == 0
 
-    def _evaluate(self, progress: Progress) -> None:
+    def _evaluate(self) -> None:
         self.layer.eval()
         try:
             scores = self.callbacks.evaluate(self.step)
@@ -280,7 +281,8 @@ class Loop:
         improved = better_than(self.best.scores.get(name))
         self.run_folder.log({"event": "evaluation", "step": self.step, **scores, "best": improved, "time": now()})
         shown = ", ".join(f"{key} {value:.4f}" for key, value in scores.items())
-        progress.log_once(f"  step {self.step}: {shown}{' (best so far)' if improved else ''}")
+        if self.run_folder.writes:
+            logger.info(f"  step {self.step}: {shown}{' (best so far)' if improved else ''}")
         if better_than(self.kept.scores.get(name)):
             folder = self.callbacks.save_best(self.step) if self.run_folder.writes else None
             self.kept = Best(self.step, scores, folder and [folder.name, storage.sha256_of(folder / storage.MANIFEST)])
@@ -355,7 +357,7 @@ class Loop:
         self.running_loss, self.seconds, self.data_seconds = (state[name] for name in ("running_loss", "seconds", "data_seconds"))
         self.last_checkpoint = path
         if self.run_folder.writes:
-            print(f"resuming the {self.run_folder.stage} stage from {path} at step {self.step}", flush=True)
+            logger.info(f"resuming the {self.run_folder.stage} stage from {path} at step {self.step}")
         return state["log_position"]
 
     def _is_there(self, best: Best) -> bool:

@@ -1,12 +1,11 @@
-"""What a running loop tells its user: a bar on a terminal, plain lines elsewhere, with rate and time to go."""
+"""What a running loop tells its user: a bar on a terminal or in a notebook, plain lines elsewhere, with rate and time to go."""
 
 from __future__ import annotations
 
 import datetime
-import sys
 import time
 
-from tqdm import tqdm
+from tinybert.log import logger, progress_bar
 
 
 class Progress:
@@ -15,8 +14,7 @@ class Progress:
     def __init__(self, title: str, total: int, start: int, shown: bool) -> None:
         self.title, self.total, self.shown = title, total, shown
         self.started, self.first = time.monotonic(), start
-        on_terminal = shown and sys.stderr.isatty()
-        self.bar = tqdm(total=total, initial=start, desc=title, unit="step", dynamic_ncols=True) if on_terminal else None
+        self.bar = progress_bar(total, title, "step", start) if shown else None
 
     def advance(self) -> None:
         """Count one step."""
@@ -28,22 +26,11 @@ class Progress:
         if not self.shown:
             return
         parts = " ".join(f"{name} {value:.4g}" for name, value in values.items())
+        rates = f"{samples:.1f} samples/s, {tokens:,.0f} tokens/s"
         if self.bar is not None:
-            self.bar.set_postfix_str(f"{parts} {samples:.1f} samples/s, {tokens:,.0f} tokens/s")
-            return
-        print(
-            f"{self.title} step {step}/{self.total} {parts} | {samples:.1f} samples/s, {tokens:,.0f} tokens/s, ETA {self.eta(step)}",
-            flush=True,
-        )
-
-    def log_once(self, text: str) -> None:
-        """Print a line without breaking the bar."""
-        if not self.shown:
-            return
-        if self.bar is not None:
-            self.bar.write(text)
+            self.bar.set_postfix_str(f"{parts} {rates}")
         else:
-            print(text, flush=True)
+            logger.info(f"{self.title} step {step}/{self.total} {parts} | {rates}, ETA {self.eta(step)}")
 
     def eta(self, step: int) -> str:
         """Time to go as h:mm:ss, from the mean rate since the start of this process."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,17 +13,17 @@ import paddle
 
 from tinybert import storage
 from tinybert.data.batches import assemble
+from tinybert.data.progress import TextProgress
 from tinybert.data.store import TokenStore
-from tinybert.engine.progress import Progress
 from tinybert.engine.signals import graceful_shutdown
 from tinybert.errors import Interrupted, UserError
 from tinybert.knowledge.layout import Layout
 from tinybert.knowledge.shard import ShardWriter, is_whole
 from tinybert.knowledge.store import FORMAT, LOGITS_ONLY, RECORD, StoredKnowledge, check_identity, read_record, shard_folder
+from tinybert.log import logger
 from tinybert.models.trace import EncoderTrace, Inputs, Needs
 
 SHARD_ROWS, SHARDS, SHARD_BYTES = 4096, 200, 128 << 20
-REPORT_SECONDS = 10
 Trace = Callable[[Inputs], EncoderTrace]
 
 
@@ -155,15 +154,13 @@ def _build_shards(
     wanted: CacheSpec, store: TokenStore, record: dict, missing: list[int], load: Callable[[Needs], Trace], batch_size: int
 ) -> None:
     layout, rows = wanted.layout, record["shard_rows"]
-    print(
+    logger.info(
         f"storing the teacher's knowledge in {wanted.folder}: {len(store)} rows, {record['bytes'] / 1e6:,.1f} MB, "
-        f"{record['bytes_per_row']:,.0f} bytes a row, {100 * record['of_full']:.3g} % of all hidden states in float16",
-        flush=True,
+        f"{record['bytes_per_row']:,.0f} bytes a row, {100 * record['of_full']:.3g} % of all hidden states in float16"
     )
     teacher = load(layout.selection.needs | Needs(logits=True))
     total = sum(min(rows, len(store) - number * rows) for number in missing)
-    progress = Progress(f"knowledge of {wanted.folder.name}", total, 0, shown=True)
-    done, told = 0, time.monotonic()
+    progress, done = TextProgress(f"knowledge of {wanted.folder.name}", total, "rows"), 0
     with graceful_shutdown() as stop, paddle.no_grad():
         for number in missing:
             begin, end = number * rows, min((number + 1) * rows, len(store))
@@ -175,16 +172,11 @@ def _build_shards(
                 trace = teacher(inputs)
                 writer.add(some - begin, trace, layout.selection.of(trace, inputs))
                 done += len(some)
-                progress.advance()
-                if time.monotonic() - told > REPORT_SECONDS:
-                    told = time.monotonic()
-                    rate = done / (told - progress.started)
-                    progress.log_once(f"knowledge: {done}/{total} rows, {rate:.1f} rows/s, ETA {progress.eta(done)}")
+                progress.show(done, done)
                 if stop.signal:
                     raise Interrupted(stop.signal, f"stopped while storing knowledge; the same command goes on with row {begin}")
             target = shard_folder(wanted.folder, number)
             if target.exists():
-                print(f"{target} is damaged and made anew", file=sys.stderr)
+                logger.warning(f"{target} is damaged and made anew")
             with storage.new_folder(target, replace=True) as folder:
                 writer.write(folder)
-    progress.close()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from pathlib import Path
 
 from tinybert import runtime, storage
 from tinybert.errors import UserError
+from tinybert.log import logger
 from tinybert.models.configuration import config_file
 
 EMBEDDED = "all-minilm-l6-v2"
@@ -114,7 +114,7 @@ def _from_paddlenlp(name: str, role: str) -> Path:
         )
     entry = models[name]
     refuse_unwritable(folder)
-    print(f"{name}: fetching it once into {folder}", file=sys.stderr)
+    logger.info(f"{name}: fetching it once into {folder}")
     with storage.lock(model_home() / f".{name.replace('/', '--')}"):
         if (folder / "config.json").is_file():  # another process was faster
             return folder

@@ -11,6 +11,7 @@ from paddle import nn
 from tinybert import runtime
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
+from tinybert.log import logger
 from tinybert.models.configuration import architecture, check_tokenizer, config_file, labels_of, read_config
 from tinybert.models.cut import cut, strip_pruned_shapes
 from tinybert.models.families import BASES, Family, family_of_config, family_of_folder
@@ -288,7 +289,9 @@ def _align_labels(
         counted = list(own) == [str(i) for i in range(len(own))]
         if not told and len(own) == len(wanted) and _numbers(wanted) and (counted or not _numbers(own)):
             if runtime.rank() == 0:
-                print(f"{role}: its labels are {', '.join(own)}, the task's are {', '.join(wanted)}: its outputs are taken in this order")
+                logger.info(
+                    f"{role}: its labels are {', '.join(own)}, the task's are {', '.join(wanted)}: its outputs are taken in this order"
+                )
             return
         raise UserError(
             f"the {role} {folder} was trained with the labels {', '.join(own)}, but the task has {', '.join(wanted)}.\n"
@@ -300,7 +303,7 @@ def _align_labels(
         if name in arrays:
             arrays[name] = arrays[name][..., order]
     if runtime.rank() == 0:
-        print(f"{role}: its labels stand as {', '.join(own)}; its outputs were put into the task's order {', '.join(wanted)}")
+        logger.info(f"{role}: its labels stand as {', '.join(own)}; its outputs were put into the task's order {', '.join(wanted)}")
 
 
 def _numbers(labels: tuple[str, ...]) -> bool:

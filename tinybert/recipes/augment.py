@@ -12,7 +12,6 @@ import datetime
 import json
 import os
 import shutil
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -32,6 +31,7 @@ from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.signals import graceful_shutdown
 from tinybert.errors import Interrupted, UserError
+from tinybert.log import logger
 from tinybert.recipes.input_protection import check_inputs_not_overwritten
 from tinybert.recipes.run_log import log_once, log_run_settings, weights_hash
 from tinybert.recipes.task_data import task_of
@@ -74,7 +74,8 @@ def augment(arguments, given: set[str], spelled: dict[str, str]) -> None:
         return
     writes = runtime.rank() == 0
     if writes:
-        print(*used.left_out(), sep="\n", end="\n" if used.left_out() else "", file=sys.stderr)
+        for line in used.left_out():
+            logger.warning(line)
         output.mkdir(parents=True, exist_ok=True)
         run_lock.hold(output)
         if not arguments.resume:
@@ -172,7 +173,7 @@ def _make(maker: PartMaker, used: UsedRows, count: int, processes: int) -> int:
     numbers = range(rank, -(-count // ROWS), ranks)
     there = {number for number in numbers if maker.finished(number) is not None}
     if there:
-        print(f"kept: {len(there)} parts of an earlier run; {len(numbers) - len(there)} to make", flush=True)
+        logger.info(f"kept: {len(there)} parts of an earlier run; {len(numbers) - len(there)} to make")
     size = sum(min(ROWS, count - ROWS * number) for number in numbers if number not in there)
     missing = (part for part in parts_of(used) if part.number % ranks == rank and part.number not in there)
     progress, done = TextProgress("Augmenting", size, "rows"), 0
@@ -219,8 +220,10 @@ def _finish(maker: PartMaker, output: Path, target: Path, facts: dict, count: in
     storage.write_file(output / SUMMARY, _summary(maker.task.name, counts, preview))
     storage.write_json(output / RECORD, {**facts, **sums, **counts, **speed, "finished": now, "versions": runtime.versions()})
     shutil.rmtree(maker.folder)
-    print(f"written: {target}; {total['rows']} rows became {total['written']}; {made} rows in {seconds:.1f} s, {made / seconds:.1f} rows/s")
-    print(f"summary: {output / SUMMARY}\nnext: python task_distill.py --use_aug ...", flush=True)
+    logger.info(
+        f"written: {target}; {total['rows']} rows became {total['written']}; {made} rows in {seconds:.1f} s, {made / seconds:.1f} rows/s"
+    )
+    logger.info(f"summary: {output / SUMMARY}\nnext: python task_distill.py --use_aug ...")
 
 
 def _summary(name: str, counts: dict, preview: list) -> str:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tinybert.errors import UserError
+from tinybert.log import logger
 from tinybert.models.configuration import config_file
 from tinybert.models.cut import describe_architecture
 from tinybert.models.exporting import has_head, write_as
@@ -29,18 +30,18 @@ def convert(arguments, given: set[str], spelled: dict[str, str]) -> None:
     output = Path(arguments.output_dir).expanduser()
     source = resolve(arguments.model_path)
     check_output(arguments, source, output)
-    print(f"converting {source} to {arguments.to}, result in {output}", flush=True)
+    logger.info(f"converting {source} to {arguments.to}, result in {output}")
     loaded, config = load_pretrained(str(source))
     for line in notes(loaded, arguments.to):
-        print(line, flush=True)
+        logger.info(line)
     if arguments.to == "inference":
         proof = write_program(output, loaded)
-        print("inputs: input_ids, token_type_ids, int64 [B, T]; output: logits [B, C], in the order of config.json's id2label")
+        logger.info("inputs: input_ids, token_type_ids, int64 [B, T]; output: logits [B, C], in the order of config.json's id2label")
     else:
         proof = write_as(output, loaded, config, arguments.to)
-        print(f"proof: {proof.weights} weights equal to the bit")
-    print(f"proof: largest absolute difference of {proof.output} on a fixed batch: {proof.difference}")
-    print(f"written: {output}", flush=True)
+        logger.info(f"proof: {proof.weights} weights equal to the bit")
+    logger.info(f"proof: largest absolute difference of {proof.output} on a fixed batch: {proof.difference}")
+    logger.info(f"written: {output}")
 
 
 def check_output(arguments, source: Path, output: Path) -> None:

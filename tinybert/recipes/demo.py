@@ -16,6 +16,7 @@ from tinybert.config.arguments import FinetuneArguments, TaskDistillArguments
 from tinybert.data.tasks import Task, get_task
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
+from tinybert.log import logger
 from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.trace import Inputs
 from tinybert.recipes.evaluate import score
@@ -111,7 +112,7 @@ def _run(recipe, arguments_class, **values) -> None:
 
 
 def _title(text: str) -> None:
-    print(f"\n=== {text} ===", flush=True)
+    logger.info(f"\n=== {text} ===")
 
 
 def _compare(task, folders: dict[str, Path]) -> tuple[str, dict]:
@@ -169,8 +170,8 @@ def _report(task: Task, output: Path, seed: int, table: str, figures: dict, minu
         f"one at a time, models in turn, {runtime.threads()} threads. One seed and a small dev set: a difference of a few points is noise."
     )
     storage.write_file(output / "report.md", f"{table}\n\n{note}\n\nTook {minutes} minutes.\n")
-    print(f"{table}\n\n{note}\ncurves: {output}/*/plots/*.png, or `visualdl --logdir {output}`; report: {output / 'report.md'}", flush=True)
-    print(f"took {minutes} minutes", flush=True)
+    logger.info(f"{table}\n\n{note}\ncurves: {output}/*/plots/*.png, or `visualdl --logdir {output}`; report: {output / 'report.md'}")
+    logger.info(f"took {minutes} minutes")
 
 
 class _Places:

@@ -19,6 +19,7 @@ from pathlib import Path
 from tinybert import runtime
 from tinybert.data.places import cache_home, data_home, model_home
 from tinybert.data.tasks import TASKS
+from tinybert.log import logger
 
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
 MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
@@ -48,12 +49,12 @@ def doctor(arguments, given: set[str], spelled: dict[str, str]) -> None:
         ("data", lambda: _data(arguments.glue_dir)),
         ("models", _models),
     ):
-        print(f"{title}:")
+        logger.info(f"{title}:")
         for finding in look():
-            print(f"  {finding}", flush=True)
+            logger.info(f"  {finding}")
             findings.append(finding)
     bad = sum(finding.level == "bad" for finding in findings)
-    print(f"{bad} in the way" if bad else "nothing in the way")
+    logger.info(f"{bad} in the way" if bad else "nothing in the way")
     if bad:
         raise SystemExit(1)
 

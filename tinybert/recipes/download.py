@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from tinybert.data.places import locate
 from tinybert.data.tasks import CLUE_TASKS, GLUE_TASKS, get_task
 from tinybert.errors import UserError
+from tinybert.log import logger
 
 GROUPS = {"all": GLUE_TASKS, "clue": CLUE_TASKS}
 
@@ -27,9 +27,9 @@ def download(arguments, given: set[str], spelled: dict[str, str]) -> None:
     for task in tasks:
         splits = [name for name in task.splits if name != "train_aug"]
         try:
-            print(f"{task.name}: {locate(task, None, arguments.glue_dir, splits)}", flush=True)
+            logger.info(f"{task.name}: {locate(task, None, arguments.glue_dir, splits)}")
         except UserError as problem:
             failed.append(task.name)
-            print(f"{task.name}: {problem}", file=sys.stderr)
+            logger.error(f"{task.name}: {problem}")
     if failed:
         raise UserError(f"{len(failed)} of {len(tasks)} tasks could not be fetched: {', '.join(failed)}")

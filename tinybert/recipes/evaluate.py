@@ -19,6 +19,7 @@ from tinybert.data.tasks import Task
 from tinybert.engine.processes import sum_dict, sum_over_ranks
 from tinybert.engine.run_folder import RunFolder
 from tinybert.knowledge.store import StoredKnowledge
+from tinybert.log import logger
 from tinybert.models.loading import LoadedModel
 from tinybert.models.trace import Inputs, Needs, base_of, trace
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
@@ -96,4 +97,4 @@ def write_predictions(folder: Path, model: nn.Layer, data: TaskData, batch_size:
         if runtime.rank() != 0:
             continue
         path = write_submission(folder, data.task, split, ids, logits)
-        print(f"predictions for {split}: {path}", flush=True)
+        logger.info(f"predictions for {split}: {path}")

@@ -15,6 +15,7 @@ from tinybert.corpus.raw import tokenised
 from tinybert.corpus.shards import open_pregenerated
 from tinybert.data.row_range import RowRange, without_last
 from tinybert.data.store import Rows
+from tinybert.log import logger
 from tinybert.models.limits import max_positions
 from tinybert.models.loading import LoadedModel
 
@@ -49,7 +50,7 @@ class GeneralData:
                 processes = corpus.processes(cores)
                 store = tokenised(corpus, tokenizer, settings.max_seq_length, sequences=settings.sequences, processes=processes)
                 if runtime.rank() == 0:
-                    print(f"{corpus.path}: {len(store):,} sequences, {int(store.lengths.sum()):,} word pieces", flush=True)
+                    logger.info(f"{corpus.path}: {len(store):,} sequences, {int(store.lengths.sum()):,} word pieces")
                 return [store]
 
             return cls(f"text in {len(text.files)} file(s) of {text.path}", None, read)

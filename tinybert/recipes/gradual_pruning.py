@@ -8,6 +8,7 @@ import numpy as np
 
 from tinybert import runtime
 from tinybert.errors import UserError
+from tinybert.log import logger
 from tinybert.mapping import LayerMap
 from tinybert.models.loading import LoadedModel
 from tinybert.models.trace import layers_of
@@ -45,7 +46,7 @@ class GradualPruning:
             event = self.events[self.done]
             self._become(event.shape, choose(self.student, event.shape, self.sums.scores()))
             self.done += 1
-            print(f"pruned {event} ({self.student.parameters():,} parameters)", flush=True)
+            logger.info(f"pruned {event} ({self.student.parameters():,} parameters)")
         changed, self._changed = self._changed, False
         return changed
 

@@ -19,6 +19,7 @@ from tinybert.engine.progress import Progress
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.signals import graceful_shutdown
 from tinybert.errors import Interrupted, UserError
+from tinybert.log import logger
 from tinybert.models.limits import check_positions
 from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.trace import Inputs
@@ -65,7 +66,7 @@ def importance(arguments, given: set[str]) -> None:
     used = {name: value for name, value, _ in settings.as_table() if name not in RESUME_IGNORED}
     fingerprint = {**used, **data.identity(store), "model": model["sha256"], "batches": total}
     if arguments.resume == "auto" and _finished(run, fingerprint):
-        print(f"the importance is finished: {output / FOLDER}", flush=True)
+        logger.info(f"the importance is finished: {output / FOLDER}")
         return
     if resume:
         checkpoint.check(resume, fingerprint, arguments.resume_changed)
@@ -91,7 +92,7 @@ def importance(arguments, given: set[str]) -> None:
     write_importance(output, sums.scores(), facts)
     shutil.rmtree(run.checkpoints, ignore_errors=True)
     record_end(run)
-    print(f"importance of {len(sums.sums)} matrices over {total} batches, mean loss {loss:.4f}: {output / FOLDER}", flush=True)
+    logger.info(f"importance of {len(sums.sums)} matrices over {total} batches, mean loss {loss:.4f}: {output / FOLDER}")
 
 
 def _output(arguments, task_folder: str) -> Path:
@@ -130,7 +131,7 @@ def _accumulate(
         checkpoint.fork_from(run.checkpoints, resume)
         step, losses = saved.state["step"], saved.state["losses"]
         runtime.set_threads(saved.state["threads"])
-        print(f"resuming from {resume} at batch {step}", flush=True)
+        logger.info(f"resuming from {resume} at batch {step}")
     model.train() if settings.importance_mode == "train" else model.eval()
     for parameter in model.parameters():
         parameter.stop_gradient = True

@@ -15,7 +15,6 @@ import contextlib
 import datetime
 import re
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -35,6 +34,7 @@ from tinybert.engine import run_lock
 from tinybert.engine.checkpoint import differences, refuse_differences
 from tinybert.engine.signals import StopRequest, graceful_shutdown
 from tinybert.errors import Interrupted, UserError
+from tinybert.log import logger
 from tinybert.models.configuration import config_file, read_config
 from tinybert.models.hub import resolve
 from tinybert.models.limits import check_length, positions_in
@@ -50,10 +50,10 @@ def pregenerate(arguments, given: set[str], spelled: dict[str, str]) -> None:
     """Make what `--output_dir` lacks of the sequences, and print what was made, and how fast."""
     resolved = resolve_pregenerate(arguments, given)
     settings = resolved["pregenerate"]
-    print(f"pregenerating {settings.sequences} of {arguments.train_corpus} for {settings.epochs_to_generate} epochs")
-    print(resolved.as_text(), flush=True)
+    logger.info(f"pregenerating {settings.sequences} of {arguments.train_corpus} for {settings.epochs_to_generate} epochs")
+    logger.info(resolved.as_text())
     for warning in resolved.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        logger.warning(warning)
 
     output = arguments.output_dir
     tokenizer = _tokenizer(arguments)
@@ -68,10 +68,10 @@ def pregenerate(arguments, given: set[str], spelled: dict[str, str]) -> None:
     values = {name: value for name, value in settings.as_dict().items() if name not in ("stage", "preset")}
     identity = {"settings": values, "source_sha256": corpus.sha256, "tokenizer": tokenizer.fingerprint}
     if _finished_before(output, identity, arguments.overwrite_output_dir):
-        print(f"finished before: {output}", flush=True)
+        logger.info(f"finished before: {output}")
         return
     lines = "paragraphs, which are cut into sentences" if corpus.split else "sentences"
-    print(f"corpus: {len(corpus.files)} files, {corpus.bytes / 1e6:.1f} MB; lines are {lines}", flush=True)
+    logger.info(f"corpus: {len(corpus.files)} files, {corpus.bytes / 1e6:.1f} MB; lines are {lines}")
 
     cut = Cut(settings.sequences, settings.max_seq_len, settings.short_seq_prob or 0.0, random_next)
     maker = ShardMaker(output, output / TOKENS, tokenizer, cut, masking, settings.seed, settings.format == "json")
@@ -222,7 +222,7 @@ def _tokenise(output: Path, corpus: TextCorpus, tokenise: Tokenise, workers: Wor
         if stop.signal is not None:
             raise Interrupted(stop.signal, "the corpus is tokenised anew next time")
     seconds = time.monotonic() - begun
-    print(f"tokenised: {tokens:,} word pieces in {seconds:.1f} s, {tokens / seconds:,.0f} tokens/s", flush=True)
+    logger.info(f"tokenised: {tokens:,} word pieces in {seconds:.1f} s, {tokens / seconds:,.0f} tokens/s")
 
 
 def _make(maker: ShardMaker, shards: list[list[Shard]], workers: Workers, stop: StopRequest) -> tuple[dict[str, dict], int]:
@@ -230,7 +230,7 @@ def _make(maker: ShardMaker, shards: list[list[Shard]], workers: Workers, stop: 
     made = {shard.name: meta for epoch in shards for shard in epoch if (meta := maker.finished(shard)) is not None}
     missing = [shard for epoch in shards for shard in epoch if shard.name not in made]
     if made:
-        print(f"kept: {len(made)} shards of an earlier run; {len(missing)} to make", flush=True)
+        logger.info(f"kept: {len(made)} shards of an earlier run; {len(missing)} to make")
     progress = TextProgress("Making sequences", sum(shard.tokens for shard in missing), "tokens")
     done = part = 0
     for shard, meta in workers.ordered(maker, missing):
@@ -277,9 +277,9 @@ def _report(output: Path, totals: list[dict[str, int]], new: int, seconds: float
     for number, total in enumerate(totals):
         shares = [f"{100 * total['random_next'] / total['rows']:.1f} %", f"{100 * total['masked'] / total['tokens']:.1f} %"]
         lines.append([str(number), f"{total['rows']:,}", f"{total['tokens']:,}", f"{total['tokens'] / total['rows']:.1f}", *shares])
-    print(markdown_table(["epoch", "sequences", "word pieces", "mean length", "random second part", "masked"], lines))
-    print(f"written: {output}; {new:,} word pieces in {seconds:.1f} s, tokenising included: {new / seconds:,.0f} tokens/s")
-    print(f"next: python general_distill.py --pregenerated_data {output} ...", flush=True)
+    logger.info(markdown_table(["epoch", "sequences", "word pieces", "mean length", "random second part", "masked"], lines))
+    logger.info(f"written: {output}; {new:,} word pieces in {seconds:.1f} s, tokenising included: {new / seconds:,.0f} tokens/s")
+    logger.info(f"next: python general_distill.py --pregenerated_data {output} ...")
 
 
 def _warn_of_lost_text(total: dict[str, int], corpus_tokens: int, settings: PregenerateSettings) -> None:
@@ -287,8 +287,7 @@ def _warn_of_lost_text(total: dict[str, int], corpus_tokens: int, settings: Preg
     special = 3 if settings.sequences == "pairs" else 2
     share = (total["tokens"] - special * total["rows"]) / corpus_tokens
     if share < LEAST_KEPT:
-        print(
-            f"warning: an epoch holds {100 * share:.0f} % as many word pieces as the text: what is longer than a row is cut\n"
-            "--sequences packed keeps all of it; --split_sentences True cuts lines where punctuation ends a sentence",
-            file=sys.stderr,
+        logger.warning(
+            f"an epoch holds {100 * share:.0f} % as many word pieces as the text: what is longer than a row is cut\n"
+            "--sequences packed keeps all of it; --split_sentences True cuts lines where punctuation ends a sentence"
         )

@@ -8,12 +8,12 @@ distillation (task_distill.py).
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from tinybert import runtime
 from tinybert.config.prune import LAYER_RULES, PruneSettings, resolve_prune
 from tinybert.errors import UserError
+from tinybert.log import logger
 from tinybert.mapping import LayerMap
 from tinybert.models.cut import describe_architecture
 from tinybert.models.hub import resolve
@@ -35,12 +35,12 @@ def prune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     output = Path(arguments.output_dir)
     if not arguments.name_by_shape:
         check_output(arguments, source, output)
-    print(f"pruning {source}", settings.as_text(), sep="\n", flush=True)
+    logger.info(f"pruning {source}\n{settings.as_text()}")
     loaded, _ = load_pretrained(str(source))
     model = describe_model("model", loaded)
     _refuse_without_head(loaded)
     if loaded.projections:
-        print("left out: its projections, which lead to the width of its own teacher", flush=True)
+        logger.info("left out: its projections, which lead to the width of its own teacher")
     wanted = _wanted(settings, loaded)
     if arguments.name_by_shape:
         output = output / _name(wanted)
@@ -50,16 +50,16 @@ def prune(arguments, given: set[str], spelled: dict[str, str]) -> None:
         folder = _importance_folder(arguments, source)
         importance, facts = read_importance(folder)
         _check_origin(folder, facts, model, arguments)
-        print(f"importance: {folder}, {facts['task']}, {facts['batches']} batches in {facts['mode']} mode", flush=True)
+        logger.info(f"importance: {folder}, {facts['task']}, {facts['batches']} batches in {facts['mode']} mode")
 
     # === Cut ===
     first_layer_heads = settings.standing_counter and wanted.neurons == Shape.of(loaded).neurons
     kept = choose(loaded, wanted, importance, first_layer_heads)
     for line in _choice_lines(wanted, kept, Shape.of(loaded), first_layer_heads):
-        print(line, flush=True)
+        logger.info(line)
     student, energy = pruned(loaded, wanted, kept)
     if energy < 1:
-        print(f"word embedding: rank {wanted.rank} keeps {energy:.1%} of the squares of its numbers", flush=True)
+        logger.info(f"word embedding: rank {wanted.rank} keeps {energy:.1%} of the squares of its numbers")
     record = {
         "model": model,
         "shape": {"layers": wanted.layers, "heads": wanted.heads, "neurons": wanted.neurons, "embedding_rank": wanted.rank},
@@ -73,13 +73,13 @@ def prune(arguments, given: set[str], spelled: dict[str, str]) -> None:
         "versions": runtime.versions(),
     }
     if student.parameters() >= loaded.parameters():
-        print(f"warning: the student is not smaller: factors of rank {wanted.rank} hold more than the whole embedding", file=sys.stderr)
+        logger.warning(f"the student is not smaller: factors of rank {wanted.rank} hold more than the whole embedding")
     save_model(output, student.model, student.family, student.tokenizer, loaded.output_names, record=(RECORD, record))
     share = student.parameters() / loaded.parameters()
-    print(
+    logger.info(
         f"student: {student.family.model_type} {describe_architecture(student.config)}, {student.parameters():,} parameters ({share:.1%})"
     )
-    print(f"written: {output}", flush=True)
+    logger.info(f"written: {output}")
 
 
 def _refuse_without_head(loaded: LoadedModel) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import sys
 from pathlib import Path
 
 from tinybert import runtime, storage
 from tinybert.data.store import Rows
 from tinybert.engine.run_folder import RunFolder
+from tinybert.log import logger
 from tinybert.models.cut import describe_architecture
 from tinybert.models.loading import LoadedModel
 from tinybert.models.outline import ModelInfo
@@ -17,17 +17,17 @@ from tinybert.models.outline import ModelInfo
 def log_once(line: str) -> None:
     """Print a line once, however many processes share the run."""
     if runtime.rank() == 0:
-        print(line, flush=True)
+        logger.info(line)
 
 
 def log_run_settings(headline: str, resolved) -> None:
     """Print what was chosen (the first line), every resolved setting with its source, and warnings."""
     if runtime.rank() != 0:
         return
-    print(headline)
-    print(resolved.as_text(), flush=True)
+    logger.info(headline)
+    logger.info(resolved.as_text())
     for warning in resolved.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        logger.warning(warning)
 
 
 def describe_model(role: str, loaded: LoadedModel) -> dict:
@@ -67,7 +67,7 @@ def check_type(role: str, option: str, arguments, given: set[str], loaded: Loade
     """Say so where the command line names another family than the model's configuration, which decides."""
     named = getattr(arguments, option)
     if option in given and named is not None and named.lower() != loaded.family.model_type and runtime.rank() == 0:
-        print(f"warning: --{option} {named}, but the {role} is a {loaded.family.model_type}: it is loaded as that", file=sys.stderr)
+        logger.warning(f"--{option} {named}, but the {role} is a {loaded.family.model_type}: it is loaded as that")
 
 
 def weights_hash(source: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tinybert.data.store import Rows, TokenStore
 from tinybert.data.tasks import Task, get_task, is_task
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
+from tinybert.log import logger
 from tinybert.models.configuration import labels_of, read_config
 from tinybert.models.hub import resolve
 
@@ -55,11 +55,11 @@ def log_outputs(task: Task, arguments) -> None:
     if not task.own or runtime.rank() != 0:
         return
     if task.regression:
-        print("one output: a score", flush=True)
+        logger.info("one output: a score")
         return
     origin = f"{arguments.train_file}, sorted" if arguments.train_file is not None else "the model's config.json"
     origin = origin if arguments.labels is None else "--labels"
-    print(f"{task.num_outputs} outputs ({origin}): {', '.join(task.labels)}", flush=True)
+    logger.info(f"{task.num_outputs} outputs ({origin}): {', '.join(task.labels)}")
 
 
 def check_predictable(task: Task) -> None:
@@ -99,10 +99,10 @@ class TaskData:
         store = TokenStore.build_or_open(self.task, self.folder, split, self.tokenizer, self.max_seq_length)
         cut = store.meta["truncated"]
         if self.task.own and cut and runtime.rank() == 0:
-            print(f"{split}: {cut} of {len(store)} rows are cut to {self.max_seq_length} word pieces (--max_seq_length)", flush=True)
+            logger.info(f"{split}: {cut} of {len(store)} rows are cut to {self.max_seq_length} word pieces (--max_seq_length)")
         if split in self.task.eval_splits and len(store) and not np.ptp(store.labels) and runtime.rank() == 0:
             what = "score" if self.task.regression else "label"
-            print(f"warning: all {len(store)} rows of {split} have the same {what}: scores on them say little", file=sys.stderr)
+            logger.warning(f"all {len(store)} rows of {split} have the same {what}: scores on them say little")
         return store
 
     def bytes_to_store(self, splits: list[str]) -> int:

@@ -9,7 +9,6 @@ Its limits: teacher and student share a vocabulary; sequence classification and 
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
 from tinybert.knowledge.selection import Selection
+from tinybert.log import logger
 from tinybert.models.cut import describe_architecture
 from tinybert.models.limits import check_positions
 from tinybert.models.loading import LoadedModel, load_classifier
@@ -185,8 +185,9 @@ class _Stage:
             warnings = judge(task, finding, self.arguments.allow_weak_teacher, named)
             record["teacher_scores"] = finding.scores
             if self.run_folder.writes:
-                print(described(task, finding, named), flush=True)
-                print(*warnings, file=sys.stderr, sep="\n", end="\n" if warnings else "")
+                logger.info(described(task, finding, named))
+                for warning in warnings:
+                    logger.warning(warning)
             traced = source.of(split, train), source.of(name, dev)
             record |= source.facts()
 
@@ -199,7 +200,7 @@ class _Stage:
                 self.run_folder.clear(FOLDERS[stage])
             for later in self.behind:
                 if later.writes and later.done_before():
-                    print(f"the {later.stage} stage starts afresh: what it left in {later.path} is removed", flush=True)
+                    logger.info(f"the {later.stage} stage starts afresh: what it left in {later.path} is removed")
                 later.clear(FOLDERS[later.stage])
             record_start(self.run_folder, self.resolved, stage, self.device, models, {split: train, **kept})
             self.run_folder.update_record(**record, **self.facts, identity=fingerprint_for_record(identity))
@@ -230,7 +231,8 @@ class _Stage:
             total,
         )
         self.facts["pruning"] = [str(event) for event in pruning.events]
-        print(f"pruning on the way, {len(pruning.events)} times:", *self.facts["pruning"], sep="\n  ", flush=True)
+        lines = [f"pruning on the way, {len(pruning.events)} times:", *self.facts["pruning"]]
+        logger.info("\n  ".join(lines))
         return pruning
 
     def _train(

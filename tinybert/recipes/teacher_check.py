@@ -108,7 +108,7 @@ def judge(task: Task, finding: Finding, allowed: bool, named: bool) -> list[str]
         taken = f"its outputs have no names and are taken as {own}"
         if named:
             taken = "its outputs have names and are taken as named; --teacher_labels would give them others"
-        warnings.append(f"warning: {found}; {taken}")
+        warnings.append(f"{found}; {taken}")
     if not finding.weak:
         return warnings
     guess = "no correlation" if task.regression else f"the majority class ({finding.baseline:.4f})"
@@ -116,7 +116,7 @@ def judge(task: Task, finding: Finding, allowed: bool, named: bool) -> list[str]
     if not finding.tells:
         message += "; dev is too small, or too much of one label or score, to tell a teacher from guessing"
     if allowed or not finding.tells or task.name in WARNS_ONLY:
-        return [*warnings, f"warning: {message}"]
+        return [*warnings, message]
     raise UserError(
         "\n".join([*warnings, message])
         + ".\nA student would learn guessing from it. Fine-tune the teacher first (benchmark/glue/run_glue.py), check that it "

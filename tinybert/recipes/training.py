@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tinybert.engine.optimizers import create_optimizer
 from tinybert.engine.precision import Precision
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.schedules import schedule
+from tinybert.log import logger
 from tinybert.models.loading import LoadedModel
 from tinybert.models.trace import Inputs
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
@@ -179,13 +179,12 @@ def _learning_rate(settings, total: int, run: RunFolder) -> Callable[[int], floa
     """The learning rate by step; says where it never rises, or never to its peak."""
     warmup = float(settings.warmup_steps or settings.warmup_proportion * total)
     if warmup > total and run.writes:
-        print(f"warning: {total} steps end within the warm-up of {warmup:g}: the learning rate never reaches its peak", file=sys.stderr)
+        logger.warning(f"{total} steps end within the warm-up of {warmup:g}: the learning rate never reaches its peak")
     rate = schedule(settings.lr_schedule, settings.learning_rate, total, warmup)
     if run.writes and not any(map(rate, range(min(total, 2)))):
-        print(
-            f"warning: the learning rate is 0 in all of {total} steps, as the first step of a warm-up has it: nothing is learnt\n"
-            "give --warmup_proportion 0, or more steps",
-            file=sys.stderr,
+        logger.warning(
+            f"the learning rate is 0 in all of {total} steps, as the first step of a warm-up has it: nothing is learnt\n"
+            "give --warmup_proportion 0, or more steps"
         )
     return rate
 

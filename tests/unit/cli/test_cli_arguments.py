@@ -269,7 +269,7 @@ def test_missing_or_impossible_models_are_refused(line, pieces):
 def test_old_flags_are_accepted_and_say_so(name, capsys):
     value = " -1" if name == "local_rank" else " x" if name in ("cache_dir", "data_url", "emb_linear") else ""
     distill(f"{PADDLE} --{name}{value}")
-    assert capsys.readouterr().err.startswith(f"--{name} has no effect: ")
+    assert capsys.readouterr().err.startswith(f"warning: --{name} has no effect: ")
 
 
 def test_a_batch_counted_differently_is_announced(capsys):

@@ -174,7 +174,7 @@ def test_a_switch_that_contradicts_the_option_is_refused():
 def test_an_obsolete_option_says_so_once_and_keeps_its_value_out_of_the_way(capsys):
     parsed = read("--reduce_memory", "--cache", "/tmp/x", "--reduce_memory", "True", "--size", "4")
     lines = capsys.readouterr().err.splitlines()
-    assert lines == ["--reduce_memory has no effect: memory is small anyway", "--cache has no effect: no"]
+    assert lines == ["warning: --reduce_memory has no effect: memory is small anyway", "warning: --cache has no effect: no"]
     assert parsed.arguments.size == 4 and parsed.given == {"task_name", "size"}
 
 

@@ -222,5 +222,5 @@ def test_jump_of_the_loss_passes_without_a_word(tmp_path, capsys):
     forward = made.callbacks.forward
     made.callbacks.forward = lambda batch: {name: value * (1e4 if made.step == 25 else 1) for name, value in forward(batch).items()}
     made.run()
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert "warning: the loss jumped to" in said and "at step 26" in said

@@ -1,0 +1,67 @@
+"""What is said goes through one logger of the standard library."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+
+from tinybert import log
+from tinybert.errors import UserError
+from tinybert.log import logger, progress_bar, set_verbosity
+
+PACKAGE = Path(log.__file__).parent
+OWN_OUTPUT = {"cli/main.py"}  # what a command was asked to print, and why it ended
+
+
+@pytest.fixture(autouse=True)
+def _level():
+    yield
+    logger.setLevel(logging.INFO)
+
+
+def test_information_goes_to_stdout_and_warnings_to_stderr(capsys):
+    logger.info("100 % of the rows")
+    logger.warning("careful")
+    logger.error("broken")
+    shown = capsys.readouterr()
+    assert shown.out == "100 % of the rows\n"
+    assert shown.err == "warning: careful\nerror: broken\n"
+
+
+def test_set_verbosity_silences_what_is_below_the_level(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    bar = progress_bar(2, "steps", "step")
+    assert bar is not None
+    bar.close()
+    capsys.readouterr()
+    set_verbosity("warning")
+    logger.info("chatter")
+    assert progress_bar(2, "steps", "step") is None
+    logger.warning("careful")
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", "warning: careful\n")
+    with pytest.raises(UserError, match="expected one of debug, info, warning, error"):
+        set_verbosity("loud")
+
+
+def test_a_line_is_written_above_a_bar_and_leaves_it_whole(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    bar = progress_bar(2, "steps", "step")
+    bar.update(1)
+    logger.info("a line")
+    bar.close()
+    shown = capsys.readouterr()
+    assert shown.out == "a line\n" and "1/2" in shown.err.splitlines()[-1]
+
+
+def test_no_module_of_the_library_prints():
+    found = []
+    for path in PACKAGE.rglob("*.py"):
+        calls = (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
+        if any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls):
+            found.append(path.relative_to(PACKAGE).as_posix())
+    assert set(found) == OWN_OUTPUT
