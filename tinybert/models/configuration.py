@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tinybert.errors import UserError
@@ -131,6 +132,32 @@ def labels_of(config: dict) -> tuple[str, ...] | None:
     except ValueError:
         return None
     return None if all(name.startswith("LABEL_") for name in ordered) else ordered
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """The rows that a model was trained on: the task's name, whether a row is a pair of texts, and how many word pieces it may have."""
+
+    task: str | None = None
+    pair: bool | None = None
+    max_seq_length: int | None = None
+
+    def entry(self) -> dict:
+        """What config.json says about it."""
+        known = {name: value for name, value in asdict(self).items() if value is not None}
+        return {"trained_on": known} if known else {}
+
+
+def trained_on(config: dict) -> TrainedOn:
+    """What a configuration says about the rows that its model was trained on; None for what it does not say."""
+    entry = config.get("trained_on")
+    entry = entry if isinstance(entry, dict) else {}
+    length = entry.get("max_seq_length")
+    return TrainedOn(
+        str(entry["task"]) if entry.get("task") else None,
+        entry["pair"] if isinstance(entry.get("pair"), bool) else None,
+        length if isinstance(length, int) and not isinstance(length, bool) and length >= 4 else None,
+    )
 
 
 def check_tokenizer(folder: Path, role: str) -> None:

@@ -11,6 +11,7 @@ from safetensors.numpy import save
 
 from tinybert import storage
 from tinybert.errors import UserError
+from tinybert.models.configuration import trained_on
 from tinybert.models.cut import describe_architecture
 from tinybert.models.loading import LoadedModel, load_pretrained
 from tinybert.models.names import to_hugging_face
@@ -81,9 +82,10 @@ def config_as(loaded: LoadedModel, source_config: dict, layout: str) -> dict:
     config = config_dict(loaded.model, loaded.family, loaded.output_names)
     if source_config.get("problem_type"):
         config["problem_type"] = source_config["problem_type"]
+    config |= trained_on(source_config).entry()
     if not has_head(loaded):
         config["architectures"] = [loaded.family.encoder.__name__]
-        for key in ("num_labels", "id2label", "label2id", "problem_type"):
+        for key in ("num_labels", "id2label", "label2id", "problem_type", "trained_on"):
             config.pop(key, None)
     if layout == "paddlenlp":
         widths = {array.shape[-1] for array in loaded.projections.values()}

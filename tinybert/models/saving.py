@@ -8,7 +8,7 @@ from paddle import nn
 
 from tinybert import storage
 from tinybert.data.tokenizer import WordPiece
-from tinybert.models.configuration import ARCHITECTURE_KEYS
+from tinybert.models.configuration import ARCHITECTURE_KEYS, TrainedOn
 from tinybert.models.families import Family
 from tinybert.models.projections import Projection
 from tinybert.models.trace import base_of
@@ -23,15 +23,17 @@ def save_model(
     labels: tuple[str, ...] | None,
     projection: Projection | None = None,
     record: tuple[str, dict] | None = None,
+    trained_on: TrainedOn | None = None,
 ) -> None:
     """Write a model so that PaddleNLP's `from_pretrained` and this project load it; complete or invisible.
 
     labels: of its classifier, empty for a regression; None for an encoder without one.
     projection: written back as `fit_dense` / `fit_denses` where a TinyBERT student is to be trained on; None leaves it out.
     record: name and content of a JSON file that says where the model comes from.
+    trained_on: which rows the model has learnt, for those who predict with it.
     """
     arrays = {name: value.astype("float32").numpy() for name, value in model.state_dict().items()}
-    config = config_dict(model, kind, labels)
+    config = config_dict(model, kind, labels) | (trained_on.entry() if trained_on else {})
     if projection is not None and projection.mode != "none":
         arrays |= {f"{kind.base}.{name}": array for name, array in projection.arrays().items()}
         config["fit_size"] = projection.width[1]

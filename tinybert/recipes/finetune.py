@@ -178,7 +178,8 @@ class _Training:
         wait_for_all()
 
     def _save(self, folder: Path) -> None:
-        save_model(folder, self.loaded.model, self.loaded.family, self.loaded.tokenizer, self.data.task.labels)
+        loaded, data = self.loaded, self.data
+        save_model(folder, loaded.model, loaded.family, loaded.tokenizer, data.task.labels, trained_on=data.trained_on)
 
     def _save_best(self, step: int) -> Path:
         folder = self.run_folder.path / f"best_model_{step}"

@@ -15,6 +15,7 @@ from tinybert.config.prune import LAYER_RULES, PruneSettings, resolve_prune
 from tinybert.errors import UserError
 from tinybert.log import logger
 from tinybert.mapping import LayerMap
+from tinybert.models.configuration import trained_on
 from tinybert.models.cut import describe_architecture
 from tinybert.models.hub import resolve
 from tinybert.models.loading import LoadedModel, load_pretrained
@@ -36,7 +37,7 @@ def prune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     if not arguments.name_by_shape:
         check_output(arguments, source, output)
     logger.info(f"pruning {source}\n{settings.as_text()}")
-    loaded, _ = load_pretrained(str(source))
+    loaded, config = load_pretrained(str(source))
     model = describe_model("model", loaded)
     _refuse_without_head(loaded)
     if loaded.projections:
@@ -74,7 +75,8 @@ def prune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     }
     if student.parameters() >= loaded.parameters():
         logger.warning(f"the student is not smaller: factors of rank {wanted.rank} hold more than the whole embedding")
-    save_model(output, student.model, student.family, student.tokenizer, loaded.output_names, record=(RECORD, record))
+    rows = trained_on(config)
+    save_model(output, student.model, student.family, student.tokenizer, loaded.output_names, record=(RECORD, record), trained_on=rows)
     share = student.parameters() / loaded.parameters()
     logger.info(
         f"student: {student.family.model_type} {describe_architecture(student.config)}, {student.parameters():,} parameters ({share:.1%})"

@@ -17,7 +17,7 @@ from tinybert.data.tasks import Task, get_task, is_task
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
 from tinybert.log import logger
-from tinybert.models.configuration import labels_of, read_config
+from tinybert.models.configuration import TrainedOn, labels_of, read_config
 from tinybert.models.hub import resolve
 
 
@@ -93,6 +93,11 @@ class TaskData:
         """Locate (or download) the files of these splits, as the data options of the command line say."""
         folder = locate(task, arguments.data_dir, arguments.glue_dir, splits)
         return cls(task, folder, tokenizer, max_seq_length)
+
+    @property
+    def trained_on(self) -> TrainedOn:
+        """What the folder of a model says about these rows."""
+        return TrainedOn(self.task.name, self.task.is_pair, self.max_seq_length)
 
     def store(self, split: str) -> TokenStore:
         """The tokens of one split, built once and then memory-mapped."""

@@ -245,7 +245,8 @@ class _Stage:
 
         def save(folder: Path) -> Path:
             projection = layer.objective.projection if intermediate and student.family.keeps_projections else None
-            save_model(folder, student.model, student.family, student.tokenizer, task.labels, projection)
+            rows = data.trained_on
+            save_model(folder, student.model, student.family, student.tokenizer, task.labels, projection, trained_on=rows)
             return folder
 
         def evaluate(step: int) -> dict[str, float]:
