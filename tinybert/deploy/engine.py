@@ -1,0 +1,100 @@
+"""Opening a model folder with the engine that it is made for."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from tinybert import runtime
+from tinybert.errors import UserError
+
+RECORD = "export.json"  # what an exported folder says about itself
+MODEL = "model"  # the format of a plain model folder, which Paddle runs by its own Python code
+FORMATS = ("paddle", "onnx", "openvino")
+PRECISIONS = ("float32", "bfloat16", "int8")
+_MODULES = {MODEL: "dygraph", "paddle": "paddle_inference", "onnx": "onnx_runtime", "openvino": "open_vino"}
+INPUTS = ("input_ids", "token_type_ids")
+
+
+class Engine(Protocol):
+    """A loaded model: `name` is the library and its version, `precision` one of `PRECISIONS`.
+
+    batch_dependent: the answer to a row depends on which rows share its batch.
+    """
+
+    name: str
+    precision: str
+    batch_dependent: bool
+
+    def logits(self, input_ids: np.ndarray, token_type_ids: np.ndarray) -> np.ndarray:
+        """The logits `[B, C]` float32 of rows `[B, T]` int64, padded with the tokenizer's padding id."""
+
+
+def engine_module(form: str):
+    """The module of a format's engine.
+
+    Raises:
+        UserError: its library is not installed; names the line that installs it.
+    """
+    return importlib.import_module(f"tinybert.deploy.engines.{_MODULES[form]}")
+
+
+def read_record(folder: Path) -> dict | None:
+    """What `export` wrote about a folder; None for a plain model folder.
+
+    Raises:
+        UserError: an export.json that is not ours, or the folder above several exports.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON: {error}") from None
+    if isinstance(record, dict) and record.get("format") in FORMATS and record.get("precision") in PRECISIONS:
+        return record
+    inside = sorted(entry.parent.name for entry in folder.glob(f"*/{RECORD}"))
+    if inside:
+        raise UserError(f"{folder} holds several exports: {', '.join(inside)}\nName one of them.")
+    raise UserError(f"{path} does not say what was exported; expected what `tinybert export` writes.")
+
+
+def open_engine(folder: Path, threads: int | None = None) -> Engine:
+    """The engine of a plain model folder or of an exported one, with so many threads (None: all cores).
+
+    Raises:
+        UserError: no model, a missing library, or a file that answers differently from when it was exported.
+    """
+    record = read_record(folder)
+    module = engine_module(MODEL if record is None else record["format"])
+    engine = module.open_engine(folder, record, threads or runtime.available_cores())
+    if record is not None:
+        _check_answers(engine, record, folder)
+    return engine
+
+
+def check_rows(pad_id: int, vocab_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Four fixed rows `[4, 16]`, each shorter than the one before, whose second half is a second text."""
+    random = np.random.default_rng(0)
+    real = np.arange(16) < np.array([16, 13, 10, 8])[:, None]
+    ids = random.integers(0, vocab_size, (4, 16))
+    ids = np.where(ids == pad_id, (pad_id + 1) % vocab_size, ids)
+    return np.where(real, ids, pad_id).astype(np.int64), (real & (np.arange(16) >= 5)).astype(np.int64)
+
+
+def _check_answers(engine: Engine, record: dict, folder: Path) -> None:
+    """Compare the answers to the rows that the record keeps: another version of a library, or another processor, may compute otherwise."""
+    check = record["check"]
+    expected = np.asarray(check["logits"], np.float32)
+    found = engine.logits(*(np.asarray(check[name], np.int64) for name in INPUTS))
+    difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else float("inf")
+    if not difference <= check["tolerance"]:
+        raise UserError(
+            f"{folder} answers differently here: logits differ by {difference:.3g} from those it gave when it was exported, at most "
+            f"{check['tolerance']:g} expected.\nIt was written with {record['engine']}, this is {engine.name}: export the model anew here."
+        )

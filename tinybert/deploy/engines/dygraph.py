@@ -1,0 +1,53 @@
+"""A plain model folder, run by PaddleNLP's classes as training runs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tinybert import runtime
+from tinybert.deploy.libraries import titled
+from tinybert.errors import UserError
+
+NEEDS = "paddlepaddle"
+
+
+class Dygraph:
+    """PaddleNLP's model behind the project's own forward pass."""
+
+    batch_dependent = False
+    precision = "float32"
+
+    def __init__(self, loaded) -> None:
+        from tinybert.models.trace import Inputs, Needs, trace
+
+        self.name = f"{titled('paddlepaddle')} dygraph"
+        self._trace, self._inputs, self._needs = trace, Inputs, Needs(logits=True)
+        self.model, self.pad_id = loaded.model, loaded.tokenizer.pad_id
+        self.model.eval()
+
+    def logits(self, input_ids: np.ndarray, token_type_ids: np.ndarray) -> np.ndarray:
+        """See `Engine`."""
+        import paddle
+
+        real = input_ids != self.pad_id
+        tensors = (paddle.to_tensor(array) for array in (input_ids, token_type_ids, real.astype(np.float32)))
+        with paddle.no_grad():
+            return self._trace(self.model, self._inputs(*tensors, padded=not real.all()), self._needs).logits.astype("float32").numpy()
+
+
+def open_engine(folder: Path, record: dict | None, threads: int) -> Dygraph:
+    """Load a model folder.
+
+    Raises:
+        UserError: no model, or one without a trained head.
+    """
+    runtime.prepare(threads)
+    from tinybert.models.exporting import has_head
+    from tinybert.models.loading import load_pretrained
+
+    loaded, _ = load_pretrained(str(folder))
+    if not has_head(loaded):
+        raise UserError(f"{folder} has no trained classifier: there is nothing to predict.\nFine-tune or distil it for a task first.")
+    return Dygraph(loaded)

@@ -1,0 +1,30 @@
+"""Libraries that only some commands need: imported when used, and named with the line that installs them."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import version
+from types import ModuleType
+
+from tinybert.errors import UserError
+
+
+def needed(module: str, extra: str, why: str) -> ModuleType:
+    """The module of an optional library.
+
+    Raises:
+        UserError: it is not installed; names the extra that brings it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
+            raise
+        raise UserError(
+            f"{why} needs {module.split('.')[0]}, which is not installed.\nInstall it: python -m pip install 'tinybert-paddle[{extra}]'"
+        ) from None
+
+
+def titled(package: str) -> str:
+    """Name and version of an installed package: `onnxruntime 1.32.0`."""
+    return f"{package} {version(package)}"

@@ -1,0 +1,174 @@
+"""From texts to predictions: word pieces, batches, an engine, probabilities and label names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinybert.data.batches import sequential
+from tinybert.data.layout import Flat, bert_rows
+from tinybert.data.store import TokenStore
+from tinybert.data.tokenizer import WordPiece
+from tinybert.deploy.engine import Engine, open_engine
+from tinybert.errors import UserError
+from tinybert.models.configuration import TrainedOn, check_tokenizer, labels_of, read_config, trained_on
+
+UNKNOWN_LENGTH = 128  # of a model whose folder does not say what it was trained with
+
+Row = str | tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says about one row.
+
+    label, probability: the most probable label; None for a regression. probabilities: by label, in the model's order.
+    score: the number that a regression predicts.
+    """
+
+    label: str | None
+    probability: float | None
+    probabilities: dict[str, float]
+    score: float | None = None
+
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """The most probable labels with their probabilities, the best first."""
+        return sorted(self.probabilities.items(), key=lambda item: -item[1])[:count]
+
+
+@dataclass
+class Predictor:
+    """A model that is ready to answer.
+
+    labels: in the order of its outputs, empty for a regression. length: word pieces a row may have. notes: what a user should know
+    about how its inputs are made.
+    """
+
+    engine: Engine
+    tokenizer: WordPiece
+    labels: tuple[str, ...]
+    rows: TrainedOn
+    length: int
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def open(cls, folder: str | Path, threads: int | None = None, max_seq_length: int | None = None) -> Predictor:
+        """Load a model folder or an exported one.
+
+        threads: of the engine; None: all cores. max_seq_length: None: as the model was trained.
+
+        Raises:
+            UserError: no model, no head, a missing library, or a length that the model's position embeddings do not have.
+        """
+        folder = _folder(folder)
+        config = read_config(folder)
+        check_tokenizer(folder, "model")
+        tokenizer = WordPiece.from_folder(folder)
+        engine = open_engine(folder, threads)
+        known = trained_on(config)
+        length, notes = _length(max_seq_length, known, config, folder)
+        outputs = engine.logits(np.array([[tokenizer.cls_id, tokenizer.sep_id]]), np.zeros((1, 2), np.int64)).shape[-1]
+        return cls(engine, tokenizer, _labels(config, outputs), known, length, notes)
+
+    def check(self, pair: bool) -> None:
+        """Refuse pairs for a model of single texts, and single texts for a model of pairs.
+
+        Raises:
+            UserError: it was trained on the other kind.
+        """
+        if self.rows.pair is None or self.rows.pair == pair:
+            return
+        found, trained = ("pairs of texts", "single texts") if pair else ("single texts", "pairs of texts")
+        task = f" ({self.rows.task})" if self.rows.task else ""
+        advice = "Leave the second text out." if pair else "Give the second text of each row too."
+        raise UserError(f"got {found}, but the model was trained on {trained}{task}. {advice}")
+
+    def encode(self, text_a: list[str], text_b: list[str] | None = None) -> tuple[TokenStore, int]:
+        """The rows as ids, and how many of them were cut to the model's length."""
+        second = None if text_b is None else Flat.of(self.tokenizer.ids(text_b))
+        flat, first, cut = bert_rows(
+            Flat.of(self.tokenizer.ids(text_a)), second, self.length, self.tokenizer.cls_id, self.tokenizer.sep_id
+        )
+        return TokenStore.from_arrays(flat, first=first, pad_id=self.tokenizer.pad_id), cut
+
+    def logits(self, store: TokenStore, batch_size: int, each: Callable[[int], None] | None = None) -> np.ndarray:
+        """The logits `[N, C]` of every row, in the order of the store; `each` is told how many rows a batch had."""
+        found = np.zeros((len(store), max(1, len(self.labels))), np.float32)
+        for batch in sequential(store, batch_size):
+            found[batch.rows] = self.engine.logits(batch.input_ids, batch.token_type_ids)
+            if each is not None:
+                each(len(batch.rows))
+        return found
+
+    def predictions(self, logits: np.ndarray) -> list[Prediction]:
+        """What logits `[N, C]` say."""
+        if not self.labels:
+            return [Prediction(None, None, {}, float(score)) for score in logits[:, 0]]
+        shifted = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+        shares = shifted / shifted.sum(1, keepdims=True)
+        best = logits.argmax(1)
+        return [
+            Prediction(self.labels[at], float(row[at]), dict(zip(self.labels, map(float, row), strict=True)))
+            for at, row in zip(best, shares, strict=True)
+        ]
+
+    def batch_size(self, wanted: int | None = None) -> int:
+        """How many rows run together: as asked for, else 64, or 1 where a row's answer would depend on the others."""
+        return wanted or (1 if self.engine.batch_dependent else 64)
+
+    def predict(self, rows: Sequence[Row], batch_size: int | None = None) -> list[Prediction]:
+        """Predictions for texts, or for pairs `(text, text)`, in their order.
+
+        Raises:
+            UserError: texts and pairs mixed, or not what the model was trained on.
+        """
+        rows = list(rows)
+        if not rows:
+            return []
+        pairs = [not isinstance(row, str) for row in rows]
+        if any(pairs) != all(pairs):
+            raise UserError("got single texts and pairs together; expected all rows of one kind.")
+        self.check(pairs[0])
+        if not pairs[0]:
+            store, _ = self.encode(rows)
+        else:
+            wrong = next((row for row in rows if len(row) != 2 or not all(isinstance(text, str) for text in row)), None)
+            if wrong is not None:
+                raise UserError(f"got {wrong!r}; expected a text, or a pair of texts.")
+            store, _ = self.encode([row[0] for row in rows], [row[1] for row in rows])
+        return self.predictions(self.logits(store, self.batch_size(batch_size)))
+
+
+def _folder(name: str | Path) -> Path:
+    folder = Path(name).expanduser()
+    if (folder / "export.json").is_file():
+        return folder
+    from tinybert.models.hub import resolve
+
+    return resolve(str(name))
+
+
+def _labels(config: dict, outputs: int) -> tuple[str, ...]:
+    """The label names, LABEL_<i> where classes have none; empty for one output, a score."""
+    named = labels_of(config)
+    if named is not None and len(named) == outputs:
+        return named
+    return tuple(f"LABEL_{i}" for i in range(outputs)) if outputs > 1 else ()
+
+
+def _length(wanted: int | None, known: TrainedOn, config: dict, folder: Path) -> tuple[int, tuple[str, ...]]:
+    positions = config.get("max_position_embeddings")
+    longest = positions if isinstance(positions, int) else UNKNOWN_LENGTH
+    if wanted is not None and wanted > longest:
+        raise UserError(f"--max_seq_length {wanted}: {folder} has {longest} position embeddings. Give at most {longest}.")
+    trained = known.max_seq_length
+    if wanted is not None:
+        other = trained is not None and wanted != trained
+        return wanted, (f"rows are cut to {wanted} word pieces; the model was trained with {trained}",) if other else ()
+    if trained is not None:
+        return trained, ()
+    length = min(UNKNOWN_LENGTH, longest)
+    return length, (f"{folder} does not say how long its training rows were: they are cut to {length} word pieces (--max_seq_length)",)
