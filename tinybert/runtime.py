@@ -15,6 +15,7 @@ step that has all the others was measured by `benchmark/speed/step.py --modes wi
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import os
@@ -23,6 +24,7 @@ import signal
 import threading
 import warnings
 import zlib  # Paddle 2.6 exports its own zlib: Python's must be loaded first, or later C extensions crash
+from collections.abc import Iterator
 from types import ModuleType
 
 from tinybert.log import logger
@@ -65,7 +67,8 @@ def prepare(threads: int | None = None, as_installed: bool = False) -> int:
     os.environ.setdefault("GLOG_minloglevel", "2")
     warnings.filterwarnings("ignore", message="No ccache found")
     warnings.filterwarnings("ignore", message="Setuptools is replacing distutils")
-    import paddle
+    with _own_signals():  # Paddle 3.3 puts a handler of its own on SIGTERM
+        import paddle
 
     if not as_installed:
         paddle.set_flags({_STRIDED_VIEWS: os.environ[_STRIDED_VIEWS].lower() in _TRUE})  # again, for a Paddle that was loaded before
@@ -80,12 +83,19 @@ def paddlenlp(module: str) -> ModuleType:
     message and without `finally`, while Python still believes in its handler. So what Python knows is installed once more; signals
     that come meanwhile wait.
     """
-    name = f"paddlenlp.{module}"
+    with _own_signals():
+        return importlib.import_module(f"paddlenlp.{module}")
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """What Python answers to SIGTERM is installed once more behind an import that changes it; signals that come meanwhile wait."""
     if threading.current_thread() is not threading.main_thread():  # only the main thread may have handlers
-        return importlib.import_module(name)
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     try:
-        return importlib.import_module(name)
+        yield
     finally:
         answer = signal.getsignal(signal.SIGTERM)
         if answer is not None:  # None: somebody's handler in C

@@ -31,6 +31,7 @@ _VERBS = {
     "augment": ("write variants of training rows (data_augmentation.py)", "augment:AugmentArguments", "augment:augment"),
     "prune": ("cut a fine-tuned model down to a student", "prune:PruneArguments", "prune:prune"),
     "convert": ("write a model in another layout, or as a program for serving", "ConvertArguments", "convert:convert"),
+    "predict": ("predict rows with a trained or an exported model", "predict:PredictArguments", "predict:predict"),
     "doctor": ("say what stands in the way of a run on this machine", "DoctorArguments", "doctor:doctor"),
     "download": ("fetch the data of known tasks ahead of a run", "DownloadArguments", "download:download"),
 }  # fmt: skip

@@ -11,12 +11,16 @@ from tinybert.errors import UserError
 
 LIMIT = 1 << 24  # bytes of a line, or characters of a quoted field or JSON object: a file that never ends a row is refused
 BLOCK = 1 << 16
+STDIN = "-"  # as a path: what is piped into this process
 _BOM = b"\xef\xbb\xbf"
 _RECODE = "Save the file as UTF-8 (for example with iconv)."
 
 
 class Source:
-    """One UTF-8 file, with or without byte-order mark; `bytes_read` grows as it is read, `bom` tells whether there was a mark."""
+    """One UTF-8 file or standard input, with or without byte-order mark.
+
+    `bytes_read` grows as it is read, `bom` tells whether there was a mark.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -69,6 +73,8 @@ class Source:
                     return
 
     def _open(self) -> BinaryIO:
+        if str(self.path) == STDIN:
+            return open(0, "rb", closefd=False)
         try:
             return open(self.path, "rb")
         except OSError as error:

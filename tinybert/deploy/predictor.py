@@ -15,6 +15,7 @@ from tinybert.data.tokenizer import WordPiece
 from tinybert.deploy.engine import Engine, open_engine
 from tinybert.errors import UserError
 from tinybert.models.configuration import TrainedOn, check_tokenizer, labels_of, read_config, trained_on
+from tinybert.models.limits import check_length, positions_in
 
 UNKNOWN_LENGTH = 128  # of a model whose folder does not say what it was trained with
 
@@ -47,6 +48,7 @@ class Predictor:
     about how its inputs are made.
     """
 
+    folder: Path
     engine: Engine
     tokenizer: WordPiece
     labels: tuple[str, ...]
@@ -71,7 +73,7 @@ class Predictor:
         known = trained_on(config)
         length, notes = _length(max_seq_length, known, config, folder)
         outputs = engine.logits(np.array([[tokenizer.cls_id, tokenizer.sep_id]]), np.zeros((1, 2), np.int64)).shape[-1]
-        return cls(engine, tokenizer, _labels(config, outputs), known, length, notes)
+        return cls(folder, engine, tokenizer, _labels(config, outputs), known, length, notes)
 
     def check(self, pair: bool) -> None:
         """Refuse pairs for a model of single texts, and single texts for a model of pairs.
@@ -89,9 +91,7 @@ class Predictor:
     def encode(self, text_a: list[str], text_b: list[str] | None = None) -> tuple[TokenStore, int]:
         """The rows as ids, and how many of them were cut to the model's length."""
         second = None if text_b is None else Flat.of(self.tokenizer.ids(text_b))
-        flat, first, cut = bert_rows(
-            Flat.of(self.tokenizer.ids(text_a)), second, self.length, self.tokenizer.cls_id, self.tokenizer.sep_id
-        )
+        flat, first, cut = bert_rows(Flat.of(self.tokenizer.ids(text_a)), second, self.length, self.tokenizer.cls_id, self.tokenizer.sep_id)
         return TokenStore.from_arrays(flat, first=first, pad_id=self.tokenizer.pad_id), cut
 
     def logits(self, store: TokenStore, batch_size: int, each: Callable[[int], None] | None = None) -> np.ndarray:
@@ -160,10 +160,9 @@ def _labels(config: dict, outputs: int) -> tuple[str, ...]:
 
 
 def _length(wanted: int | None, known: TrainedOn, config: dict, folder: Path) -> tuple[int, tuple[str, ...]]:
-    positions = config.get("max_position_embeddings")
-    longest = positions if isinstance(positions, int) else UNKNOWN_LENGTH
-    if wanted is not None and wanted > longest:
-        raise UserError(f"--max_seq_length {wanted}: {folder} has {longest} position embeddings. Give at most {longest}.")
+    longest = positions_in(config) or UNKNOWN_LENGTH
+    if wanted is not None:
+        check_length("--max_seq_length", wanted, longest, str(folder))
     trained = known.max_seq_length
     if wanted is not None:
         other = trained is not None and wanted != trained

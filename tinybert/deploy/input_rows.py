@@ -1,0 +1,157 @@
+"""The rows to predict: a file of any size or standard input, which columns hold the texts and the id, read in chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tinybert.data.fields import FieldReader, Fields
+from tinybert.data.formats import JSON, format_of
+from tinybert.data.source import STDIN
+from tinybert.data.tasks import Column, Split
+from tinybert.errors import UserError
+
+# what the columns are called where nobody says it: the first that is there
+_PAIRS = (("text_a", "text_b"), ("sentence1", "sentence2"), ("question1", "question2"), ("question", "sentence"), ("premise", "hypothesis"))
+_SINGLE = ("text", "sentence", "text_a", "sentence1", "content", "review", "query", "title")
+_IDS = ("id", "index", "idx", "guid", "qid")
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """Where the rows are and how they are read; None leaves the choice to the file. Columns are names, or numbers counted from 0."""
+
+    path: Path
+    file_format: str | None = None
+    header: bool | None = None
+    quoting: str | None = None
+    text_a_column: str | None = None
+    text_b_column: str | None = None
+    id_column: str | None = None
+
+    @property
+    def is_stdin(self) -> bool:
+        """Whether rows are piped in: they can be read once only."""
+        return str(self.path) == STDIN
+
+
+@dataclass
+class Chunk:
+    """Some consecutive rows; `ids` are those of the file, or the rows' numbers from 0."""
+
+    ids: list[str]
+    text_a: list[str]
+    text_b: list[str] | None
+
+
+class InputRows:
+    """The rows of an input, in order.
+
+    pair: whether the model takes pairs; None: as the columns are.
+    """
+
+    def __init__(self, file: InputFile, pair: bool | None) -> None:
+        path = file.path if file.is_stdin else file.path.expanduser()
+        if not file.is_stdin and not path.is_file():
+            raise UserError(
+                f"--input {path} {'is a folder' if path.is_dir() else 'does not exist'}; expected a file of rows, or - for stdin"
+            )
+        self.file, self.path, self.pair = file, path, pair
+        form = file.file_format or ("tsv" if file.is_stdin else format_of(path))
+        # text that is piped in, or stands in a .txt file, is one text a line: it has no header unless somebody says so
+        plain = file.file_format is None and (file.is_stdin or path.suffix.lower() == ".txt")
+        header = (not plain) if file.header is None else file.header
+        quoting = file.quoting or ("csv" if form == "csv" else "none")
+        self.split = Split(str(path), 0, header=header, format=form, quoted=quoting == "csv")
+
+    def chunks(self, rows: int, skip: int = 0) -> Iterator[Chunk]:
+        """The rows behind the first `skip`, so many at a time.
+
+        Raises:
+            UserError: a row that cannot be read, columns that are missing, or a file without rows; with file and line.
+        """
+        reader = _Reader(self)
+        held: list[Fields] = []
+        number = 0
+        for row in reader:
+            number += 1
+            if number <= skip:
+                continue
+            held.append(row)
+            if len(held) == rows:
+                yield self._chunk(held, number - len(held))
+                held = []
+        if held:
+            yield self._chunk(held, number - len(held))
+        if not number:
+            raise UserError(f"--input {self.path} has no rows{' below its header' if self.split.has_header else ''}.")
+
+    def count(self, check: Callable[[bool], None]) -> int:
+        """How many rows there are; reads all of them, so that a bad row is found before work starts. `check` is told of each chunk
+        whether its rows are pairs.
+        """
+        count = 0
+        for chunk in self.chunks(1024):
+            check(chunk.text_b is not None)
+            count += len(chunk.ids)
+        return count
+
+    def _chunk(self, rows: list[Fields], before: int) -> Chunk:
+        pair = rows[0].text_b is not None
+        ids = [str(before + i) if row.index is None else row.index for i, row in enumerate(rows)]
+        return Chunk(ids, [row.text_a for row in rows], [row.text_b or "" for row in rows] if pair else None)
+
+
+class _Reader(FieldReader):
+    """Rows with their columns found by the options, else by their usual names."""
+
+    def __init__(self, rows: InputRows) -> None:
+        super().__init__(rows.path, rows.split, "the input", lambda _: False)
+        self.rows = rows
+        if not rows.split.has_header and rows.split.format not in JSON:
+            file = rows.file
+            columns = [_number(file, name) for name in ("text_a_column", "text_b_column", "id_column")]
+            first = 0 if columns[0] is None else columns[0]
+            second = columns[1] if columns[1] is not None or not rows.pair else first + 1
+            self.split = replace(rows.split, text_a=first, text_b=second, index=columns[2])
+
+    def _take_header(self, names: list[str], number: int) -> None:
+        self.split = self._found([name.strip() for name in names], number)
+        super()._take_header(names, number)
+
+    def _of_object(self, record: dict[str, object], number: int) -> list[str | None]:
+        if self.width is None:
+            self.split, self.width = self._found(list(record), number), 0
+        return super()._of_object(record, number)
+
+    def _found(self, names: list[str], number: int) -> Split:
+        file, pair = self.rows.file, self.rows.pair
+        text_a, text_b = (self._named(option, names, number) for option in ("text_a_column", "text_b_column"))
+        if text_a is None and text_b is None and pair is not False:
+            text_a, text_b = next((both for both in _PAIRS if set(both) <= set(names)), (None, None))
+        if text_a is None:
+            text_a = names[0] if len(names) == 1 else next((name for name in _SINGLE if name in names), None)
+        if text_a is None:
+            found = f"the columns {', '.join(map(repr, names[:20]))}"
+            raise self.source.error(number, found, f"one called {' or '.join(_SINGLE)}", "Name the text's column with --text_a_column.")
+        index = self._named("id_column", names, number) if file.id_column else next((name for name in _IDS if name in names), None)
+        return replace(self.rows.split, text_a=text_a, text_b=text_b, index=index)
+
+    def _named(self, option: str, names: list[str], number: int) -> Column | None:
+        wanted = getattr(self.rows.file, option)
+        if wanted is None or wanted in names or self.rows.split.format in JSON:
+            return wanted
+        if wanted.isascii() and wanted.isdigit() and int(wanted) < len(names):
+            return int(wanted)
+        found = f"the columns {', '.join(map(repr, names[:20]))}"
+        raise self.source.error(number, found, f"{wanted!r}, as --{option} says", "Name a column of the header, or give its number.")
+
+
+def _number(file: InputFile, option: str) -> int | None:
+    wanted = getattr(file, option)
+    if wanted is None:
+        return None
+    if not (wanted.isascii() and wanted.isdigit()):
+        raise UserError(f"--{option} {wanted}: without a header a column is a number, counted from 0")
+    return int(wanted)

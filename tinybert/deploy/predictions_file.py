@@ -1,0 +1,192 @@
+"""The file of predictions: what stands in a row, and how a stopped run goes on behind the rows that it has written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+from tinybert import storage
+from tinybert.deploy.predictor import Prediction
+from tinybert.errors import UserError
+
+FORMATS = ("csv", "tsv", "jsonl")
+_SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".txt": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+STDOUT = "-"
+
+
+class RowFormat:
+    """How a prediction is written: `csv`, `tsv` or `jsonl`.
+
+    labels: of the model. proba: the probability of each label too. top_k: so many of the most probable labels.
+    """
+
+    def __init__(self, form: str, labels: tuple[str, ...], proba: bool = False, top_k: int = 1) -> None:
+        self.form, self.labels, self.proba, self.top_k = form, labels, proba, top_k
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns of a delimited file."""
+        if not self.labels:
+            return ["id", "score"]
+        more = [name for i in range(2, self.top_k + 1) for name in (f"label_{i}", f"probability_{i}")]
+        return ["id", "label", "probability", *more, *(f"proba_{label}" for label in self.labels if self.proba)]
+
+    def header(self) -> str:
+        """The first line; empty where there is none."""
+        return "" if self.form == "jsonl" else self._line(self.columns)
+
+    def rows(self, ids: list[str], predictions: list[Prediction]) -> str:
+        """Rows as text, one a prediction."""
+        return "".join(self._row(name, found) for name, found in zip(ids, predictions, strict=True))
+
+    def _row(self, name: str, found: Prediction) -> str:
+        top = found.top(self.top_k)
+        if self.form != "jsonl":
+            if found.label is None:
+                return self._line([name, _number(found.score)])
+            best = [part for label, share in top for part in (label, _number(share))]
+            return self._line([name, *best, *(_number(found.probabilities[label]) for label in self.labels if self.proba)])
+        if found.label is None:
+            return json.dumps({"id": name, "score": _rounded(found.score)}, ensure_ascii=False) + "\n"
+        row: dict[str, object] = {"id": name, "label": found.label, "probability": _rounded(found.probability)}
+        if self.top_k > 1:
+            row["top"] = [{"label": label, "probability": _rounded(share)} for label, share in top]
+        if self.proba:
+            row["probabilities"] = {label: _rounded(share) for label, share in found.probabilities.items()}
+        return json.dumps(row, ensure_ascii=False) + "\n"
+
+    def _line(self, fields: list[str]) -> str:
+        text = io.StringIO()
+        csv.writer(text, delimiter="," if self.form == "csv" else "\t", lineterminator="\n").writerow(fields)
+        return text.getvalue()
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+def _number(value: float | None) -> str:
+    return f"{value:.6f}"
+
+
+def format_for(path: Path, wanted: str | None) -> str:
+    """The format of a file of predictions, by its suffix unless it is given.
+
+    Raises:
+        UserError: a suffix that names none.
+    """
+    if wanted is not None:
+        return wanted
+    if str(path) == STDOUT:
+        return "tsv"
+    form = _SUFFIXES.get(path.suffix.lower())
+    if form is None:
+        raise UserError(
+            f"--output {path}: the suffix {path.suffix!r} names no format; expected {', '.join(_SUFFIXES)}\nOr give --output_format."
+        )
+    return form
+
+
+class PredictionsFile:
+    """A file that grows row by row under the name `<file>.partial` and gets its own name when it is whole.
+
+    done: rows that an earlier run with the same `identity` has left in it.
+    """
+
+    def __init__(self, path: Path, rows: RowFormat, identity: dict, overwrite: bool) -> None:
+        self.path, self.format = path, rows
+        self.partial = path.with_name(f"{path.name}.partial")
+        self.state = path.with_name(f"{path.name}.partial.json")
+        self.done = 0
+        if path.is_dir():
+            raise UserError(f"--output {path} is a folder. Name a file.")
+        if path.exists() and not overwrite:
+            raise UserError(f"--output {path} exists. Name another file, or replace it with --overwrite_output.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if overwrite or not self.partial.exists():
+            self._begin(identity)
+        else:
+            self._go_on(identity)
+        self.empty = not self.done
+
+    def _begin(self, identity: dict) -> None:
+        storage.write_json(self.state, identity)
+        self.file = open(self.partial, "wb")  # noqa: SIM115  closed by close or finish
+        self.file.write(self.format.header().encode())
+
+    def _go_on(self, identity: dict) -> None:
+        try:
+            known = json.loads(self.state.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            known = {}
+        if known != identity:
+            unlike = ", ".join(sorted(name for name in known.keys() | identity.keys() if known.get(name) != identity.get(name)))
+            raise UserError(
+                f"{self.partial} is the beginning of other predictions (differs in: {unlike}).\nFinish that run, or begin anew with "
+                "--overwrite_output."
+            )
+        self.file = open(self.partial, "r+b")  # noqa: SIM115
+        end = _whole_lines(self.file, self.format.form)
+        self.done = max(0, end[0] - bool(self.format.header()))
+        self.file.truncate(end[1])
+        self.file.seek(end[1])
+        if not end[1]:
+            self.file.write(self.format.header().encode())
+
+    def write(self, ids: list[str], predictions: list[Prediction]) -> None:
+        """Add rows; they are on their way to the disk when this returns."""
+        self.file.write(self.format.rows(ids, predictions).encode())
+        self.file.flush()
+        self.empty = False
+
+    def finish(self) -> None:
+        """Give the file its name."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        os.replace(self.partial, self.path)
+        self.state.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Leave what is written, for a later run to go on."""
+        self.file.close()
+        if self.empty:
+            self.partial.unlink(missing_ok=True)
+            self.state.unlink(missing_ok=True)
+
+
+def _whole_lines(file, form: str) -> tuple[int, int]:
+    """How many whole rows a file has, and where the last one ends; a line break inside quotes ends no row."""
+    rows = end = position = 0
+    quotes = 0
+    for line in file:
+        position += len(line)
+        quotes += line.count(b'"') if form != "jsonl" else 0
+        if line.endswith(b"\n") and quotes % 2 == 0:
+            rows, end = rows + 1, position
+    return rows, end
+
+
+class StandardOutput:
+    """Predictions on stdout: nothing to go on from."""
+
+    done = 0
+
+    def __init__(self, rows: RowFormat) -> None:
+        self.format = rows
+        sys.stdout.write(rows.header())
+
+    def write(self, ids: list[str], predictions: list[Prediction]) -> None:
+        """Write rows."""
+        sys.stdout.write(self.format.rows(ids, predictions))
+        sys.stdout.flush()
+
+    def finish(self) -> None:
+        """Everything is written already."""
+
+    def close(self) -> None:
+        """Everything is written already."""
