@@ -14,6 +14,7 @@ from tinybert.config.arguments import (
 from tinybert.config.augment import PRESETS as AUGMENT_PRESETS
 from tinybert.config.augment import AugmentArguments
 from tinybert.config.options import Arguments, Option, options_of
+from tinybert.config.predict import PredictArguments
 from tinybert.config.pregenerate import PregenerateArguments
 from tinybert.config.presets import PRESETS
 from tinybert.config.prune import PruneArguments
@@ -27,6 +28,7 @@ SCRIPTS: dict[str, type[Arguments]] = {
     "python -m tinybert demo": DemoArguments,
     "python -m tinybert prune": PruneArguments,
     "python -m tinybert convert": ConvertArguments,
+    "python -m tinybert predict": PredictArguments,
     "python -m tinybert doctor": DoctorArguments,
     "python -m tinybert download": DownloadArguments,
 }
