@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from tinybert.config.options import Arguments, flag
-
-in_models = partial(flag, group="models")
-in_data = partial(flag, group="data")
-in_run = partial(flag, group="run")
+from tinybert.config.distilling import in_models
+from tinybert.config.groups import in_data, in_run, threads_option
+from tinybert.config.options import Arguments
 
 
 @dataclass(kw_only=True)
@@ -53,4 +50,4 @@ class PredictArguments(Arguments):
     batch_size: int | None = in_run(
         None, help="rows that run together", unset="64; 1 for a file whose answers depend on the batch", at_least=1, at_most=65536
     )
-    threads: int | None = in_run(None, help="CPU threads", unset="all cores", at_least=1)
+    threads: int | None = threads_option()
