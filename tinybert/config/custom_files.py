@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 FILES = ("train_file", "dev_file", "test_file")
 # what describes such files; None or False: not given
-_ABOUT = ("file_format", "text_a_column", "text_b_column", "label_column", "header", "quoting", "labels", "regression")
+_ABOUT = (
+    "file_format", "text_a_column", "text_b_column", "label_column", "header", "quoting", "labels", "regression", "allow_suspicious_labels",
+)  # fmt: skip
 
 
 def is_own(arguments: RowArguments) -> bool:

@@ -69,6 +69,9 @@ class RowArguments(Arguments):
         unset="the distinct labels of train_file in sorted order, numbers by size",
     )
     regression: bool = in_data(False, help="the labels are scores: learn and predict a number")
+    allow_suspicious_labels: bool = in_data(
+        False, help="train labels that differ in spelling only (Yes, yes), or that one row has, as classes of their own"
+    )
     do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the tokenizer's configuration")
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tinybert.data.fields import column_names
 from tinybert.data.formats import JSON, format_of
+from tinybert.data.labels import check_labels, check_spelling, count_labels
 from tinybert.data.readers import iter_labels
 from tinybert.data.tasks import Column, Split, Task, augmented
 from tinybert.errors import UserError
@@ -40,6 +41,7 @@ class CustomFiles:
     quoting: str | None = None
     labels: str | None = None
     regression: bool = False
+    allow_suspicious_labels: bool = False
 
 
 def own_task(name: str, files: CustomFiles) -> Task:
@@ -60,8 +62,10 @@ def own_task(name: str, files: CustomFiles) -> Task:
         return Task(name, name, (), splits, REGRESSION_METRICS[::-1], REGRESSION_METRICS[0], own=True)
     if files.labels is not None:
         labels = listed_labels(files.labels)
+        if not files.allow_suspicious_labels:
+            check_spelling(labels, f"--labels {files.labels}")
     elif "train" in splits:
-        labels = labels_of_file(splits["train"], name)
+        labels = labels_of_file(splits["train"], name, files.allow_suspicious_labels)
     else:
         raise UserError(
             "--labels is missing: neither a --train_file nor the model's config.json says which labels there are and in which order.\n"
@@ -170,24 +174,33 @@ def joined_labels(labels: tuple[str, ...]) -> str:
     return text.getvalue()
 
 
-def labels_of_file(split: Split, name: str) -> tuple[str, ...]:
+def labels_of_file(split: Split, name: str, allow_suspicious: bool = False) -> tuple[str, ...]:
     """The distinct labels of a file in sorted order, numbers by their size.
 
     Raises:
-        UserError: a row without label, fewer than two labels, or more than `MOST_LABELS`.
+        UserError: a row without label, fewer than two labels, more than `MOST_LABELS`, or, unless they are allowed, labels that look like
+            misspellings of others (`check_labels`).
     """
     path = Path(split.file)
-    found: dict[str, None] = {}
+    counts = count_labels(_present(path, split, name))
+    if len(counts) > 1 and not allow_suspicious:
+        check_labels(counts, str(path))
+    return _checked(in_order(counts), str(path))
+
+
+def _present(path: Path, split: Split, name: str) -> Iterator[tuple[int, str]]:
+    """Lines and labels; refuses a row without one, and too many different ones."""
+    found = set()
     for line, label in iter_labels(path, split, name):
         if not label:
             raise UserError(f"{path}, line {line}: found an empty label, expected a text. Label the row or take it out.")
-        found[label] = None
+        found.add(label)
         if len(found) > MOST_LABELS:
             raise UserError(
                 f"{path} has more than {MOST_LABELS} different labels in {split.label!r}.\n"
                 "Is that the column of the labels? For a score give --regression; to mean it, list them with --labels."
             )
-    return _checked(in_order(found), str(path))
+        yield line, label
 
 
 def in_order(labels: Iterable[str]) -> tuple[str, ...]:

@@ -50,6 +50,7 @@ class FieldReader:
         self.split, self.task_name, self.is_label = split, task_name, is_label
         self.short = 0
         self.width: int | None = None  # of the header, or of the first row
+        self.names: list[str] = []  # of the columns
         self.picked: list[int | None] = []
         self.header = ""
 
@@ -71,8 +72,10 @@ class FieldReader:
                 yield Fields(number, raw, *self._of_object(record, number))
             elif self.width is None and self.split.header:
                 self._take_header(record, number)
-                self.header = raw
+                self.header, self.names = raw, record
             elif self._fits(record, number):
+                if record == self.names and len(record) > 1:
+                    raise self.source.error(number, "the header again", "a row", "Were files joined? Delete the line.")
                 yield Fields(number, raw, *(None if at is None else record[at] for at in self.picked))
 
     def _blank(self, record: Record) -> bool:

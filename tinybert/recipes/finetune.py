@@ -101,6 +101,7 @@ def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     elif do.evaluate:
         # what training left under its own name stays
         results = RunFolder(output, "evaluation", writes=run.writes and keeps)
+        data.report(stores)
         score_alone(results, loaded, data, stores, settings.eval_batch_size)
     if do.predict:
         write_predictions(output, loaded.model, data, settings.eval_batch_size)
@@ -148,6 +149,7 @@ class _Training:
         """Train, and keep the best and the last model."""
         run, loaded, settings, task = self.run_folder, self.loaded, self.resolved["finetune"], self.data.task
         train = self.data.store(self._rows)
+        self.data.report({self._rows: train, **self.stores})
         identity = self.data.identity(train) | {"model": str(self.model["sha256"])}
 
         def start() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from tinybert.config.custom_files import is_own
 from tinybert.data.custom_files import CustomFiles, joined_labels, own_task, with_metric, with_own_test
 from tinybert.data.places import locate
 from tinybert.data.readers import split_path
+from tinybert.data.report import DataReport
 from tinybert.data.store import Rows, TokenStore
 from tinybert.data.tasks import Task, get_task, is_task
 from tinybert.data.tokenizer import WordPiece
@@ -27,10 +28,11 @@ def task_of(arguments) -> Task:
     Raises:
         UserError: no such task, or files that do not fit their description.
     """
-    files = CustomFiles(**{field.name: getattr(arguments, field.name, None) for field in fields(CustomFiles)})
+    files = CustomFiles(**{entry.name: getattr(arguments, entry.name, None) for entry in fields(CustomFiles)})
     own = is_own(arguments) or (files.test_file is not None and not is_task(arguments.task_name))
     if own and files.train_file is None and files.labels is None and not files.regression:
-        files = replace(files, labels=_labels_of_model(arguments))
+        # a trained model's classes are what they are: its run has allowed them
+        files = replace(files, labels=_labels_of_model(arguments), allow_suspicious_labels=True)
     task = own_task(arguments.task_name, files) if own else with_own_test(get_task(arguments.task_name), files)
     task = with_metric(task, getattr(arguments, "metric", None))
     if getattr(arguments, "aug_file", None) is None:
@@ -87,6 +89,7 @@ class TaskData:
     folder: Path
     tokenizer: WordPiece
     max_seq_length: int
+    reports: DataReport = field(default_factory=DataReport)
 
     @classmethod
     def find(cls, task: Task, arguments, splits: list[str], tokenizer: WordPiece, max_seq_length: int) -> TaskData:
@@ -109,6 +112,16 @@ class TaskData:
             what = "score" if self.task.regression else "label"
             logger.warning(f"all {len(store)} rows of {split} have the same {what}: scores on them say little")
         return store
+
+    def report(self, stores: dict[str, TokenStore]) -> None:
+        """Print what the rows of these splits are like, the training rows first, and warn of what makes scores or lessons worthless."""
+        if runtime.rank() != 0:
+            return
+        lines, warnings = self.reports.lines(stores, self.task.labels)
+        for line in lines:
+            logger.info(line)
+        for warning in warnings:
+            logger.warning(warning)
 
     def bytes_to_store(self, splits: list[str]) -> int:
         """About how many bytes the tokens of these splits take that are not stored yet: as many as their text."""

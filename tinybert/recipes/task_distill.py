@@ -16,6 +16,7 @@ from tinybert import runtime
 from tinybert.config.groups import actions
 from tinybert.config.resolve import resolve
 from tinybert.config.stages import infer_stage
+from tinybert.data.report import DataReport
 from tinybert.data.store import TokenStore
 from tinybert.engine.precision import require
 from tinybert.engine.processes import wait_for_all
@@ -99,6 +100,7 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
     if teacher is not None:
         needed = not all(stores(arguments, stage) for stage in choice.stages)
         check_type("teacher", "teacher_model_type", arguments, given, teacher.load() if needed else teacher.known)
+    reports = DataReport()
     for number, stage in enumerate(choice.stages):
         done = (output / FOLDERS[stage][0] / "config.json").is_file()
         passed = named in choice.stages[number + 1 :]  # a later stage goes on: this one must be finished
@@ -120,7 +122,7 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
             check_type("student", "model_type", arguments, given, student)
         resume = arguments.resume if named in (None, stage) else None
         behind = [runs[later] for later in choice.stages[number + 1 :]] if stage == named else []
-        _Stage(arguments, resolved, runs[stage], task, teacher, student, device, resume, behind).run()
+        _Stage(arguments, resolved, runs[stage], task, teacher, student, device, resume, reports, behind).run()
         wait_for_all()
     if do.predict:
         settings = resolved[choice.stages[-1]]
@@ -141,6 +143,7 @@ class _Stage:
     student: LoadedModel
     device: str
     resume: str | None
+    reports: DataReport  # on the rows, shared by the stages
     behind: list[RunFolder]  # later stages, which start afresh: what is there belongs to the course that is left
     facts: dict = field(default_factory=dict)  # what was decided on the way, for run.json
     learned: Learned | None = None
@@ -169,11 +172,13 @@ class _Stage:
         split = "train_aug" if settings.use_aug else "train"
         splits = splits_for(task, augmented=settings.use_aug, train=True)
         data = TaskData.find(task, self.arguments, splits, self.student.tokenizer, settings.max_seq_length)
+        data.reports = self.reports
         left = len(self.resolved.stages) if stage == "intermediate" else 1
         keep = self.arguments.keep_checkpoints
         check_disk_space(self.run_folder, FOLDERS[stage], self.student.parameters(), keep, data.bytes_to_store(splits), left)
         train = data.store(split)
         kept = {name: data.store(name) for name in task.eval_splits}
+        data.report({split: train, **kept})
         source = self._teacher_source(layer.objective.needs_teacher, settings, data, models)
         record: dict = {}
         traced = None
@@ -314,6 +319,7 @@ def _score_only(arguments, given: set[str], do) -> None:
     data = TaskData.find(task, arguments, splits, student.tokenizer, settings.max_seq_length)
     if do.evaluate:
         stores = {split: data.store(split) for split in task.eval_splits}
+        data.report(stores)
         score_alone(results, student, data, stores, settings.eval_batch_size)
     if do.predict:
         write_predictions(Path(arguments.output_dir), student.model, data, settings.eval_batch_size)

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinybert.data.custom_files import joined_labels
 from tinybert.data.metrics import majority_baseline, score
+from tinybert.data.report import scale_warning
 from tinybert.data.tasks import Task
 from tinybert.errors import UserError
 
@@ -30,6 +31,7 @@ class Finding:
     tells: bool
     better_order: tuple[str, ...] | None
     better_accuracy: float
+    scale: str | None = None  # of a regression, where gold and teacher are on different scales
 
 
 def examine(task: Task, logits: np.ndarray, labels: np.ndarray) -> Finding:
@@ -45,7 +47,8 @@ def examine(task: Task, logits: np.ndarray, labels: np.ndarray) -> Finding:
     scores = score(task, logits, labels)
     if task.regression:
         reached, baseline, margin = scores[task.metric], 0.0, 2 / math.sqrt(len(labels))
-        return Finding(scores, baseline, margin, reached <= margin, margin < 1 and bool(np.ptp(labels)), None, reached)
+        tells = margin < 1 and bool(np.ptp(labels))
+        return Finding(scores, baseline, margin, reached <= margin, tells, None, reached, scale_warning(labels, logits))
     from scipy.optimize import linear_sum_assignment
 
     predicted = logits.argmax(1)
@@ -92,6 +95,8 @@ def judge(task: Task, finding: Finding, allowed: bool, named: bool) -> list[str]
         UserError: the outputs have no names and stand in another order, or the rows tell that the teacher is weak and `allowed` is False.
     """
     warnings = []
+    if finding.scale is not None:
+        warnings.append(f"warning: {finding.scale}. A student learns the teacher's; bring the labels to it if they are to be learnt too.")
     reached = ", ".join(f"{name} {value:.4f}" for name, value in finding.scores.items())
     if finding.better_order is not None:
         own, better = ", ".join(task.labels), ", ".join(finding.better_order)

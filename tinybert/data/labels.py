@@ -1,0 +1,106 @@
+"""Labels as a file spells them: counted, and compared for spellings that a reader takes for the same label."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tinybert.errors import UserError
+
+OPTION = "--allow_suspicious_labels"
+MOST_SHOWN = 10  # findings in one error
+_JOINED = re.compile(r"(?<=\w)[\s_-]+(?=\w)")
+
+
+@dataclass
+class LabelCount:
+    """How many rows have a label, and the line of the first one."""
+
+    rows: int
+    line: int
+
+
+def count_labels(labels: Iterable[tuple[int, str]]) -> dict[str, LabelCount]:
+    """The rows and the first line of each label, in order of appearance; `labels` are lines and labels."""
+    found: dict[str, LabelCount] = {}
+    for line, label in labels:
+        count = found.get(label)
+        if count is None:
+            found[label] = LabelCount(1, line)
+        else:
+            count.rows += 1
+    return found
+
+
+def plain_spelling(label: str) -> str:
+    """What is left of a label without case, width, composition, invisible characters, quotes, kind of separator and form of a number.
+
+    Two labels with the same plain spelling look like the same label: `Yes` and `yes`, `0` and `0.0`, `not_a` and `not-a`.
+    """
+    text = unicodedata.normalize("NFKC", label).casefold()
+    text = unicodedata.normalize("NFKC", "".join(c for c in text if unicodedata.category(c) not in ("Cf", "Cc")))
+    text = _JOINED.sub(" ", text.strip().strip("'\"").strip())
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return repr(number + 0.0) if math.isfinite(number) else text  # + 0.0: minus zero is zero
+
+
+def alike(labels: Iterable[str]) -> list[list[str]]:
+    """The groups of labels that have the same plain spelling, each with at least two."""
+    groups: dict[str, list[str]] = {}
+    for label in labels:
+        groups.setdefault(plain_spelling(label), []).append(label)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def check_spelling(labels: Iterable[str], where: str) -> None:
+    """Refuse a list of labels in which one stands in two spellings.
+
+    Raises:
+        UserError: names both.
+    """
+    groups = [", ".join(_shown(group)) for group in alike(labels)]
+    if groups:
+        raise UserError(
+            f"{where}: found labels that differ in spelling only: {'; '.join(groups)}, expected one spelling per class.\n"
+            f"Keep one of them, or go on with {OPTION} to train them as different classes."
+        )
+
+
+def check_labels(counts: dict[str, LabelCount], where: str) -> None:
+    """Refuse labels of a file that were probably meant to be another label: a second spelling, or a label of a single row.
+
+    Raises:
+        UserError: names labels, rows and lines.
+    """
+    findings = []
+    known = set()
+    for group in alike(counts):
+        known.update(group)
+        described = [f"{shown} ({_rows(counts[label])})" for label, shown in zip(group, _shown(group), strict=True)]
+        findings.append(f"labels that differ in spelling only: {', '.join(described)}")
+    for label, count in counts.items():
+        if count.rows == 1 and label not in known:
+            findings.append(f"a label of a single row: {label!r} (line {count.line})")
+    if findings:
+        more = [f"... and {len(findings) - MOST_SHOWN} more"] if len(findings) > MOST_SHOWN else []
+        lines = "\n  ".join([f"{where}: found", *findings[:MOST_SHOWN], *more])
+        raise UserError(
+            f"{lines}\nexpected one spelling per class, and at least two rows of each.\n"
+            f"Correct the rows, or go on with {OPTION} to train each as a class of its own."
+        )
+
+
+def _rows(count: LabelCount) -> str:
+    return f"{count.rows:,} row{'s' if count.rows > 1 else ''}, first in line {count.line}"
+
+
+def _shown(group: list[str]) -> list[str]:
+    """The labels of a group as text; with escapes where two of them would look the same."""
+    looks = {unicodedata.normalize("NFC", label) for label in group}
+    return [repr(label) if len(looks) == len(group) else ascii(label) for label in group]
