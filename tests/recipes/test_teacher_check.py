@@ -181,3 +181,9 @@ def test_scores_that_cannot_tell_stop_the_run_or_those_that_can_do_not(labels, r
     assert finding.weak and finding.tells == refused
     if not refused:
         assert len(judge(task, finding, allowed=False, named=True)) == 1
+
+
+def test_a_teacher_on_another_scale_than_the_labels_is_warned_of():
+    task, labels = get_task("STS-B"), np.linspace(0, 5, 50, dtype="float32")
+    assert any("on different scales" in line for line in judge(task, examine(task, labels[:, None] / 5 + 40, labels), False, True))
+    assert not judge(task, examine(task, labels[:, None] * 0.9, labels), False, True)

@@ -12,6 +12,7 @@ from tinybert.errors import UserError
 
 OPTION = "--allow_suspicious_labels"
 MOST_SHOWN = 10  # findings in one error
+FEW = 20  # rows: in so small a file, where half of the labels have one row, that is nothing odd
 _JOINED = re.compile(r"(?<=\w)[\s_-]+(?=\w)")
 
 
@@ -84,9 +85,9 @@ def check_labels(counts: dict[str, LabelCount], where: str) -> None:
         known.update(group)
         described = [f"{shown} ({_rows(counts[label])})" for label, shown in zip(group, _shown(group), strict=True)]
         findings.append(f"labels that differ in spelling only: {', '.join(described)}")
-    for label, count in counts.items():
-        if count.rows == 1 and label not in known:
-            findings.append(f"a label of a single row: {label!r} (line {count.line})")
+    single = [label for label, count in counts.items() if count.rows == 1]
+    if 2 * len(single) < len(counts) or sum(count.rows for count in counts.values()) >= FEW:
+        findings += [f"a label of a single row: {label!r} (line {counts[label].line})" for label in single if label not in known]
     if findings:
         more = [f"... and {len(findings) - MOST_SHOWN} more"] if len(findings) > MOST_SHOWN else []
         lines = "\n  ".join([f"{where}: found", *findings[:MOST_SHOWN], *more])

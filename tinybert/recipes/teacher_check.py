@@ -95,8 +95,8 @@ def judge(task: Task, finding: Finding, allowed: bool, named: bool) -> list[str]
         UserError: the outputs have no names and stand in another order, or the rows tell that the teacher is weak and `allowed` is False.
     """
     warnings = []
-    if finding.scale is not None:
-        warnings.append(f"warning: {finding.scale}. A student learns the teacher's; bring the labels to it if they are to be learnt too.")
+    if finding.scale is not None and not finding.weak:
+        warnings.append(f"{finding.scale}. A student learns the teacher's; bring the labels to it if they are to be learnt too")
     reached = ", ".join(f"{name} {value:.4f}" for name, value in finding.scores.items())
     if finding.better_order is not None:
         own, better = ", ".join(task.labels), ", ".join(finding.better_order)
