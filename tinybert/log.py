@@ -7,8 +7,10 @@ records like those of any other library.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from tinybert.errors import UserError
@@ -43,13 +45,25 @@ def _in_notebook() -> bool:
     return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
 
 
+@contextlib.contextmanager
+def keep_stdout_free() -> Iterator[None]:
+    """While the block runs, information goes to stderr too: stdout carries data."""
+    _Console.stdout_is_free = True
+    try:
+        yield
+    finally:
+        _Console.stdout_is_free = False
+
+
 class _Console(logging.Handler):
     """Writes to what `sys.stdout` and `sys.stderr` are now, above a bar if there is one; what cannot be written raises, as with `print`."""
+
+    stdout_is_free = False
 
     def emit(self, record: logging.LogRecord) -> None:
         level = record.levelno
         before = "error: " if level >= logging.ERROR else "warning: " if level >= logging.WARNING else ""
-        stream = sys.stderr if before else sys.stdout
+        stream = sys.stderr if before or self.stdout_is_free else sys.stdout
         text = f"{before}{record.getMessage()}\n"
         if "tqdm" not in sys.modules:
             stream.write(text)

@@ -11,10 +11,13 @@ SECONDS = 5
 
 
 class TextProgress:
-    """What is done of something of this `size`, in bytes or other parts, 0 if it is not known: count, rate and time to go."""
+    """What is done of something of this `size`, in bytes or other parts, 0 if it is not known: count, rate and time to go.
 
-    def __init__(self, title: str, size: int, unit: str) -> None:
-        self.title, self.size, self.unit = title, size, unit
+    start: what was done before, in units and in parts alike.
+    """
+
+    def __init__(self, title: str, size: int, unit: str, start: int = 0, parts: str = "B") -> None:
+        self.title, self.size, self.unit, self.start, self.parts = title, size, unit, start, parts
         self.begun = self.shown = time.monotonic()
         self.bar = None
 
@@ -31,9 +34,9 @@ class TextProgress:
         self.shown = now
         if self.bar is not None:
             return
-        self.bar = progress_bar(self.size, self.title, "B", part)  # what ends within seconds needs none
+        self.bar = progress_bar(self.size, self.title, self.parts, part)  # what ends within seconds needs none
         if self.bar is None:
             spent = now - self.begun
-            left = datetime.timedelta(seconds=int(spent * (self.size - part) / max(part, 1)))
+            left = datetime.timedelta(seconds=int(spent * (self.size - part) / max(part - self.start, 1)))
             share, eta = (f" ({100 * part / self.size:.0f} %)", f", ETA {left}") if self.size else ("", "")
-            logger.info(f"{self.title}: {count:,} {self.unit}{share}, {count / spent:,.0f} {self.unit}/s{eta}")
+            logger.info(f"{self.title}: {count:,} {self.unit}{share}, {(count - self.start) / spent:,.0f} {self.unit}/s{eta}")

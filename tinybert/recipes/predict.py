@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import datetime
-import sys
+import contextlib
 import time
 from pathlib import Path
 
 from tinybert import storage
 from tinybert.config.predict import PredictArguments
+from tinybert.data.progress import TextProgress
 from tinybert.deploy.input_rows import InputFile, InputRows
 from tinybert.deploy.predictions_file import STDOUT, PredictionsFile, RowFormat, StandardOutput, format_for
 from tinybert.deploy.predictor import Predictor
 from tinybert.errors import UserError
+from tinybert.log import keep_stdout_free, logger
 
-SECONDS = 5  # between lines about what is done
 _CHUNK = 32  # batches whose rows are sorted by length together
 
 
 def predict(arguments: PredictArguments, given: set[str], spelled: dict[str, str]) -> None:
     """Read `--input`, predict with `--model_path`, write `--output`."""
+    with keep_stdout_free() if str(arguments.output) == STDOUT else contextlib.nullcontext():
+        _predict(arguments)
+
+
+def _predict(arguments: PredictArguments) -> None:
     form = format_for(arguments.output, arguments.output_format)
     file = InputFile(
         arguments.input,
@@ -37,31 +42,36 @@ def predict(arguments: PredictArguments, given: set[str], spelled: dict[str, str
     total = None if file.is_stdin else rows.count(predictor.check)  # before anything is written
     batch = predictor.batch_size(arguments.batch_size)
     for line in (_title(predictor, batch), *predictor.notes):
-        print(line, file=sys.stderr, flush=True)
+        logger.info(line)
     written = RowFormat(form, predictor.labels, arguments.proba, min(arguments.top_k, max(1, len(predictor.labels))))
     out = _output(arguments, written, predictor, rows)
     if out.done:
-        print(f"resuming behind {out.done:,} rows that are written", file=sys.stderr, flush=True)
-    progress = _Progress(total, out.done)
-    cut = 0
+        logger.info(f"resuming after {out.done:,} rows")
+    progress = TextProgress("predicting", total or 0, "rows", out.done, "row")
+    begun, done, cut = time.monotonic(), out.done, 0
+
+    def advance(rows: int) -> None:
+        nonlocal done
+        done += rows
+        progress.show(done, done)
+
     try:
         for chunk in rows.chunks(_CHUNK * batch, out.done):
             predictor.check(chunk.text_b is not None)
             store, shortened = predictor.encode(chunk.text_a, chunk.text_b)
             cut += shortened
-            logits = predictor.logits(store, batch, progress.advance)
+            logits = predictor.logits(store, batch, advance)
             out.write(chunk.ids, predictor.predictions(logits))
         out.finish()
     except KeyboardInterrupt:
-        print(f"stopped behind {progress.done:,} rows: the same command goes on from there", file=sys.stderr)
+        if str(arguments.output) != STDOUT:
+            logger.warning(f"stopped after {done:,} rows: the same command continues from what is written")
         raise
     finally:
         out.close()
-    progress.close()
-    if cut:
-        print(f"{cut:,} rows were cut to {predictor.length} word pieces (--max_seq_length)", file=sys.stderr)
-    if str(arguments.output) != STDOUT:
-        print(f"predictions: {arguments.output}", file=sys.stderr)
+    rate = (done - out.done) / max(time.monotonic() - begun, 1e-9)
+    cut_rows = f"; {cut:,} were cut to {predictor.length} word pieces (--max_seq_length)" if cut else ""
+    logger.info(f"predictions: {arguments.output}, {done:,} rows, {rate:,.0f} rows/s{cut_rows}")
 
 
 def _title(predictor: Predictor, batch: int) -> str:
@@ -96,30 +106,3 @@ def _fingerprint(folder: Path) -> str:
     if manifest.is_file():
         return storage.sha256_of(manifest)
     return str(sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in folder.iterdir() if path.is_file()))
-
-
-class _Progress:
-    """A line every few seconds: rows, rate, and where the number of rows is known, the time to go."""
-
-    def __init__(self, total: int | None, done: int) -> None:
-        self.total, self.done, self.before = total, done, done
-        self.begun = self.shown = time.monotonic()
-
-    def advance(self, rows: int) -> None:
-        """Count rows."""
-        self.done += rows
-        if time.monotonic() - self.shown >= SECONDS:
-            self._show()
-
-    def close(self) -> None:
-        """Tell the whole."""
-        self._show()
-
-    def _show(self) -> None:
-        self.shown = time.monotonic()
-        rate = (self.done - self.before) / max(self.shown - self.begun, 1e-9)
-        line = f"{self.done:,} rows, {rate:.0f} rows/s"
-        if self.total is not None and self.done < self.total:
-            left = datetime.timedelta(seconds=int((self.total - self.done) / max(rate, 1e-9)))
-            line = f"{self.done:,} of {self.total:,} rows ({100 * self.done / self.total:.0f} %), {rate:.0f} rows/s, ETA {left}"
-        print(line, file=sys.stderr, flush=True)

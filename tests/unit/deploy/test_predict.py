@@ -58,7 +58,7 @@ def test_csv_gets_labels_probabilities_and_its_own_ids(tmp_path, capsys):
     np.testing.assert_allclose(found, shares, atol=2e-6)
     np.testing.assert_allclose([float(row["probability"]) for row in rows], shares.max(1), atol=2e-6)
     np.testing.assert_allclose([float(row["probability_2"]) for row in rows], shares.min(1), atol=2e-6)
-    assert "50 rows" in capsys.readouterr().err
+    assert "50 rows" in capsys.readouterr().out
 
 
 def test_formats_and_python_agree(tmp_path, single):
@@ -119,8 +119,8 @@ def test_rows_of_the_wrong_kind_are_refused_with_the_reason(tmp_path, single, pa
 def test_another_length_than_trained_is_said(tmp_path, single, capsys):
     source = write(tmp_path / "a.csv", [["text"], ["word1 " * 30]])
     assert run("predict", model_path=single, input=source, output=tmp_path / "o.csv", max_seq_length=8) == 0
-    errors = capsys.readouterr().err
-    assert "rows are cut to 8 word pieces; the model was trained with 16" in errors and "1 rows were cut to 8" in errors
+    shown = capsys.readouterr().out
+    assert "rows are cut to 8 word pieces; the model was trained with 16" in shown and "1 rows, " in shown and "1 were cut to 8" in shown
     assert run("predict", model_path=single, input=source, output=tmp_path / "p.csv", max_seq_length=21) == 2
     assert "20 positions" in capsys.readouterr().err
 
@@ -147,7 +147,7 @@ def test_stopped_run_goes_on_and_gives_the_same_bytes(tmp_path, single, monkeypa
     assert run("predict", **{**options, "max_seq_length": 8}) == 2
     assert "differs in: max_seq_length" in capsys.readouterr().err
     assert run("predict", **options) == 0
-    assert "resuming behind 256 rows" in capsys.readouterr().err
+    assert "resuming after 256 rows" in capsys.readouterr().out
     assert (tmp_path / f"cut.{form}").read_bytes() == (tmp_path / f"whole.{form}").read_bytes()
     assert not list(tmp_path.glob("*.partial*"))
     assert run("predict", **options) == 2 and "--overwrite_output" in capsys.readouterr().err
