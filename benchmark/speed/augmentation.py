@@ -88,13 +88,13 @@ def main() -> None:
 
     runtime.prepare(options.threads)
     from tinybert.augment.candidates import MASKED_LM, Candidates
-    from tinybert.augment.glove import open_table
+    from tinybert.augment.word_vectors import open_word_vectors
     from tinybert.data.readers import UsedRows
     from tinybert.data.tasks import get_task
     from tinybert.models.masked_lm import load_masked_lm
     from tinybert.report.table import markdown_table
 
-    model, table = load_masked_lm(options.model), open_table(options.glove, 100_000)
+    model, table = load_masked_lm(options.model), open_word_vectors(options.glove, 100_000)
     candidates, unmasked = (Candidates(model, table, 15, masking=masking) for masking in (True, False))
     print(
         f"{options.threads} threads, medians of {options.repeats} rounds, GloVe {len(candidates.table.words)} words; {runtime.versions()}"

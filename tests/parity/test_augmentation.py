@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from tests.parity.fixtures import HERE, fixtures, part, read
-from tinybert.augment.candidates import GLOVE, KEPT, MASKED_LM, Candidates
+from tinybert.augment.candidates import KEPT, MASKED_LM, VECTORS, Candidates
 from tinybert.augment.eligible import is_eligible
-from tinybert.augment.glove import open_table
 from tinybert.augment.rows import augmented_rows
 from tinybert.augment.sampling import Tally, variants
+from tinybert.augment.word_vectors import open_word_vectors
 from tinybert.data.fields import FieldReader
 from tinybert.data.rewriting import Rewriter
 from tinybert.data.tasks import get_task
@@ -37,7 +37,7 @@ def published(tmp_path_factory) -> Candidates:
     (folder / "glove.txt").write_text("".join(f"{word} {' '.join(repr(float(x)) for x in vector)}\n" for word, vector in rows))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINYBERT_CACHE", str(folder))
-        table = open_table(folder / "glove.txt")
+        table = open_word_vectors(folder / "glove.txt")
     return Candidates(load_masked_lm(str(folder)), table, config["M"], match_case=False, words_only=False)
 
 
@@ -49,7 +49,7 @@ def sentences_of(path: Path) -> list[dict]:
 def test_candidates_differ_from_the_published_ones(path, published):
     sentences = sentences_of(path)
     found = published.find([entry["sentence"] for entry in sentences])  # all at once: batches mix sentences
-    compared = {MASKED_LM: 0, GLOVE: 0, KEPT: 0}
+    compared = {MASKED_LM: 0, VECTORS: 0, KEPT: 0}
     for number, entry in enumerate(sentences):
         words = published.tokenizer.words(entry["sentence"])
         assert words == entry["words"]
@@ -58,16 +58,16 @@ def test_candidates_differ_from_the_published_ones(path, published):
         assert [choice.word for choice in choices] == [known["index"] for known in entry["words_augmented"]]
         for choice, known in zip(choices, entry["words_augmented"], strict=True):
             assert choice.candidates == known["candidates"], (entry["sentence"], known["word"])
-            assert choice.route == (MASKED_LM if known["route"] == "mlm" else GLOVE if known["in_glove"] else KEPT)
+            assert choice.route == (MASKED_LM if known["route"] == "mlm" else VECTORS if known["in_glove"] else KEPT)
             compared[choice.route] += 1
-    assert compared[MASKED_LM] > 20 and compared[GLOVE] > 3
+    assert compared[MASKED_LM] > 20 and compared[VECTORS] > 3
 
 
 def test_logits_differ_from_the_published_ones(published):
     (entry, *_) = sentences_of(HERE / "augment_candidates.json")
     known = entry["words_augmented"][0]
     ids = published.tokenizer.ids([entry["sentence"]])[0]
-    pair = published._ids(ids)[None]
+    pair = published.reader.ids(ids)[None]
     pair[0, known["mask_position"]] = published.tokenizer.mask_id
     segments = (np.arange(pair.shape[1]) >= len(ids) + 2)[None].astype("int64")
     hidden = published.model.hidden(pair, segments, np.array([0]), np.array([known["mask_position"]]))
@@ -80,9 +80,8 @@ def test_samples_draw_in_another_order_than_the_published_ones(path, published):
     config = json.loads(path.read_text())
     for entry in config["sentences"]:
         random = Random(config["sampling_python_random_seed"])
-        text, words = entry["sentence"], entry["words"]
-        choices = published.choices(words, published.find([text]))
-        drawn = variants(text, words, choices, config["sampling_N"], config["p"], random, Tally(), unchanged=True)
+        text = entry["sentence"]
+        drawn = variants(text, published.of([text])[0], config["sampling_N"], config["p"], random, Tally(), unchanged=True)
         assert [text, *drawn] == entry["sampled_with_python_random_seed"]
 
 
@@ -97,9 +96,7 @@ def test_rows_differ_from_the_published_files(path, published, tmp_path):
         lines, rewriter = [], None
 
         def vary(_side: int, text: str, entry=entry, random=random) -> list[str]:
-            words = published.tokenizer.words(text)
-            choices = published.choices(words, published.find([text]))
-            return variants(text, words, choices, entry["N"], entry["p"], random, Tally(), unchanged=True)
+            return variants(text, published.of([text])[0], entry["N"], entry["p"], random, Tally(), unchanged=True)
 
         for row in reader:
             rewriter = rewriter or Rewriter.of(split, reader.picked, row.raw, published=True)

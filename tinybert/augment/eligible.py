@@ -17,7 +17,6 @@ STOP_WORDS = frozenset(
     """.split()  # noqa: SIM905  a list of 150 strings is no easier to read
 )
 _LETTERS = re.compile(r"[a-z]+")
-IDEOGRAPHS = 0.2  # a vocabulary with a larger share of single ideographs is a Chinese one
 
 
 def is_eligible(word: str, match_case: bool = False) -> bool:
@@ -27,9 +26,3 @@ def is_eligible(word: str, match_case: bool = False) -> bool:
     """
     plain = word if match_case else word.lower()
     return _LETTERS.fullmatch(plain) is not None and plain not in STOP_WORDS
-
-
-def is_chinese(vocabulary: list[str]) -> bool:
-    """Whether a vocabulary of word pieces is made for Chinese."""
-    single = sum(1 for piece in vocabulary if len(bare := piece.removeprefix("##")) == 1 and "\u3400" <= bare <= "\u9fff")
-    return single > IDEOGRAPHS * len(vocabulary)

@@ -14,12 +14,10 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tinybert import runtime, storage
-from tinybert.augment.eligible import is_chinese
 from tinybert.augment.rows import augmented_rows
 from tinybert.config.augment import AugmentSettings
+from tinybert.data.chinese import is_chinese
 from tinybert.data.readers import UsedRows
 from tinybert.data.rewriting import Frame, Rewriter
 from tinybert.data.tasks import Task
@@ -27,6 +25,7 @@ from tinybert.errors import UserError
 
 if TYPE_CHECKING:
     from tinybert.augment.candidates import Candidates
+    from tinybert.augment.chinese_candidates import ChineseCandidates
     from tinybert.augment.teacher_filter import TeacherFilter
 
 ROWS = 256  # of a part: what is computed together, so results do not depend on the processes
@@ -70,42 +69,41 @@ class PartMaker:
 
     folder: Path
     model: str
-    glove: Path
+    word_vectors: Path | None
     task: Task
     settings: AugmentSettings
     rewriter: Rewriter
     frame: Frame
     preview: int
     device: str
-    _loaded: tuple[Candidates, TeacherFilter | None] | None = field(default=None, repr=False)
+    _loaded: tuple[Candidates | ChineseCandidates, TeacherFilter | None] | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_loaded": None}
 
-    def load(self) -> tuple[Candidates, TeacherFilter | None]:
+    def load(self) -> tuple[Candidates | ChineseCandidates, TeacherFilter | None]:
         """The models of this process.
 
         Raises:
-            UserError: a model or table that cannot be used, or a Chinese vocabulary.
+            UserError: a model or table that cannot be used, or a package for Chinese that is not installed.
         """
         if self._loaded is None:
             runtime.prepare(self.settings.threads)
             from tinybert.augment.candidates import Candidates
-            from tinybert.augment.glove import open_table
+            from tinybert.augment.chinese_candidates import ChineseCandidates
             from tinybert.augment.teacher_filter import TeacherFilter
+            from tinybert.augment.word_vectors import open_word_vectors
             from tinybert.models.masked_lm import load_masked_lm
 
             runtime.set_device(self.device)
             settings = self.settings
             model = load_masked_lm(self.model, settings.do_lower_case)
+            table = None if self.word_vectors is None else open_word_vectors(self.word_vectors, settings.glove_words)
+            masking = settings.masking == "each"
             if is_chinese(model.tokenizer.vocabulary):
-                raise UserError(
-                    f"the vocabulary of {self.model} is Chinese: words are replaced that are made of the letters a to z.\n"
-                    "Augmentation of Chinese text is not available; give an English BERT."
-                )
-            table = open_table(self.glove, settings.glove_words)
-            words_only, masking = settings.candidates == "words", settings.masking == "each"
-            found = Candidates(model, table, settings.M, settings.match_case, words_only, masking)
+                found = ChineseCandidates(model, table, settings.M, masking)
+            else:
+                found = Candidates(model, table, settings.M, settings.match_case, settings.candidates == "words", masking)
             self._loaded = found, TeacherFilter.load(settings, self.task) if settings.filter == "teacher" else None
         return self._loaded
 
@@ -127,18 +125,15 @@ class PartMaker:
         texts = list(dict.fromkeys(text for row in part.rows for text in row.texts))
         if settings.long_texts == "refuse":
             self._refuse_long(part, texts, candidates)
-        found = candidates.find(texts)
-        eligible = np.bincount(found[:, 2], minlength=len(ROUTES)).tolist()
-        bounds = np.searchsorted(found[:, 0], np.arange(len(texts) + 1))
-        words = {text: candidates.tokenizer.words(text) for text in texts}
-        choices = {text: candidates.choices(words[text], found[bounds[i] : bounds[i + 1]]) for i, text in enumerate(texts)}
+        found = dict(zip(texts, candidates.of(texts), strict=True))
+        eligible = Counter(ROUTES[choice.route] for entry in found.values() for choice in entry.choices)
         tally = Tally()
         made: list[list[tuple[str, ...]]] = []
         for row in part.rows:
 
             def vary(side: int, text: str, row: Row = row) -> list[str]:
                 random = Random(f"{settings.seed}/{row.number}/{side}")
-                return variants(text, words[text], choices[text], settings.N, settings.p, random, tally, settings.unchanged)
+                return variants(text, found[text], settings.N, settings.p, random, tally, bool(settings.unchanged))
 
             made.append(list(augmented_rows(row.texts, vary, settings.pairs or "original")))
         before = sum(map(len, made))
@@ -150,7 +145,7 @@ class PartMaker:
             lines += [self.rewriter.row(row.raw, *new) if new != row.texts else self.rewriter.row(row.raw) for new in kept]
             labels[row.label] += len(kept)
         meta = {
-            "rows": len(part.rows), "eligible": {ROUTES[i]: n for i, n in enumerate(eligible) if n},
+            "rows": len(part.rows), "eligible": dict(eligible),
             "written": len(lines), "filtered": before - len(lines), **tally.as_dict(),
             "labels": {"before": dict(Counter(row.label for row in part.rows)), "after": dict(labels)},
             "preview": [kept[: 1 + SHOWN] for row, kept in zip(part.rows, made, strict=True) if row.number < self.preview],
@@ -168,7 +163,7 @@ class PartMaker:
             return None
         return json.loads((self.path(number) / "meta.json").read_text(encoding="utf-8"))
 
-    def _refuse_long(self, part: Part, texts: list[str], candidates: Candidates) -> None:
+    def _refuse_long(self, part: Part, texts: list[str], candidates: Candidates | ChineseCandidates) -> None:
         needed = dict(zip(texts, candidates.longest(texts), strict=True))
         for row in part.rows:
             longest = max(needed[text] for text in row.texts)

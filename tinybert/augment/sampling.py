@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
 
-from tinybert.augment.candidates import ROUTES, Choice
+from tinybert.augment.candidates import ROUTES, WordChoices
 
 
 @dataclass
@@ -23,32 +23,31 @@ class Tally:
         return {"words": self.words, "replaced": dict(self.replaced), "draws": self.draws, "duplicates": self.duplicates}
 
 
-def variants(
-    text: str, words: list[str], choices: list[Choice], count: int, p: float, random: Random, tally: Tally, unchanged: bool
-) -> list[str]:
-    """At most `count` different variants of a sentence, words joined by spaces; a draw that gives no new one is not repeated.
+def variants(text: str, found: WordChoices, count: int, p: float, random: Random, tally: Tally, unchanged: bool) -> list[str]:
+    """At most `count` different variants of a sentence; a draw that gives no new one is not repeated.
 
-    Each of `choices` is replaced with probability p by one of its candidates, all equally likely. Random numbers are drawn in the order
-    of Huawei's script: for each word a candidate, then whether it is taken. unchanged: a draw in which no word was replaced counts as
-    new if it differs from the text as it stands there, in case or spacing, as published; without it such a draw is a duplicate.
+    Each word of `found.choices` is replaced with probability p by one of its candidates, all equally likely. Random numbers are drawn in
+    the order of Huawei's script: for each word a candidate, then whether it is taken. unchanged: a draw in which no word was replaced
+    counts as new if it differs from the text as it stands there, in case or spacing, as published; without it such a draw is a duplicate.
     """
-    known = {text} if unchanged else {text, " ".join(words)}
-    found: list[str] = []
+    words = found.words
+    known = {text} if unchanged else {text, found.space.join(words)}
+    made: list[str] = []
     for _ in range(count):
         new = list(words)
         replaced: Counter[str] = Counter()
-        for choice in choices:
+        for choice in found.choices:
             candidate = random.choice(choice.candidates)
             if random.random() < p:
                 new[choice.word] = candidate
                 replaced[ROUTES[choice.route]] += candidate != words[choice.word]
-        joined = " ".join(new)
+        joined = found.space.join(new)
         tally.draws += 1
         if joined in known:
             tally.duplicates += 1
             continue
         known.add(joined)
-        found.append(joined)
+        made.append(joined)
         tally.words += len(words)
         tally.replaced.update(replaced)
-    return found
+    return made

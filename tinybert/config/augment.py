@@ -29,26 +29,31 @@ MOST_WORKERS = 4  # a process holds a model: more are started on demand only
 
 @dataclass(kw_only=True)
 class AugmentArguments(DeviceArguments, RowArguments):
-    """Write variants of the training rows: words exchanged for what a masked LM or GloVe proposes. One thread per process."""
+    """Write variants of the training rows: words exchanged for what a masked LM or word vectors propose. One thread per process."""
 
     GROUPS = ("models", "data", "variants", "filter", "published differences", "run")
 
     pretrained_bert_model: str = in_models(help="the folder or name of a BERT with its masked-LM head, such as bert-base-uncased")
-    glove_embs: Path = in_models(help="GloVe vectors as text, a word and its numbers per line, such as glove.6B.300d.txt")
+    glove_embs: Path | None = in_models(
+        None,
+        help="word vectors as text, a word and its numbers per line: GloVe (glove.6B.300d.txt), fastText or Tencent",
+        unset="required for English; Chinese words then take candidates from the masked LM alone",
+    )
     output_file: Path | None = in_data(
         None, help="the file of the augmented rows", unset="beside the training file: train_aug.tsv beside train.tsv"
     )
     N: int | None = in_variants(None, help="draws per text: at most so many variants of each", unset=FROM_PRESET, at_least=1)
     M: int | None = in_variants(None, help="candidates per word", unset=FROM_PRESET, at_least=1, at_most=1000)
     p: float | None = in_variants(None, help="how probably a word is exchanged", unset=FROM_PRESET, at_least=0, at_most=1)
-    masking: str = in_variants(
-        "each",
-        help="each: a word of one piece is masked and predicted beside the whole text, one forward pass per word, as published; none: one "
-        "pass per text, the words left to be seen, many times faster",
+    masking: str | None = in_variants(
+        None,
+        help="each: a word is masked and predicted beside the whole text, one forward pass per word, as published; none: one pass per "
+        "text, the words left to be seen, many times faster",
         choices=("each", "none"),
+        unset="each for an English vocabulary, none for a Chinese one",
     )
     glove_words: int | None = in_variants(
-        None, help="how many rows of the GloVe file are used, the first ones; 0: all", unset=FROM_PRESET, at_least=0
+        None, help="how many rows of the word-vector file are used, the first ones; 0: all", unset=FROM_PRESET, at_least=0
     )
     long_texts: str = in_variants(
         "cut",
@@ -110,6 +115,7 @@ class AugmentArguments(DeviceArguments, RowArguments):
         return notes
 
 
+_ENGLISH = ("candidates", "match_case", "unchanged")
 _FILTER = ("teacher_path", "filter_keep", "filter_length")
 # the table in the code of Huawei's and PaddleNLP's scripts, which there beats --N; their key STS-b fits no task, so STS-B has the default
 _PUBLISHED_N = {"cola": 30, "mnli": 10, "mrpc": 30, "sst2": 20, "qqp": 10, "qnli": 20, "rte": 30}
@@ -143,7 +149,7 @@ class AugmentSettings(Settings):
     M: int
     p: float
     masking: str
-    glove_words: int
+    glove_words: int | None
     long_texts: str
     seed: int
     do_lower_case: bool | None
@@ -152,16 +158,31 @@ class AugmentSettings(Settings):
     filter_keep: float | None
     filter_length: int | None
     pairs: str | None
-    candidates: str
-    unchanged: bool
-    match_case: bool
+    candidates: str | None
+    unchanged: bool | None
+    match_case: bool | None
     quotes: str
     threads: int
 
 
-def resolve_augment(arguments: AugmentArguments, given: set[str], task_name: str, single_sentence: bool) -> Resolved:
-    """The settings of data augmentation for one task, as `resolved["augmentation"]`."""
+def resolve_augment(arguments: AugmentArguments, given: set[str], task_name: str, single_sentence: bool, chinese: bool = False) -> Resolved:
+    """The settings of data augmentation for one task, as `resolved["augmentation"]`; chinese: the vocabulary is.
+
+    Raises:
+        UserError: English without word vectors.
+    """
+    if arguments.glove_embs is None and not chinese:
+        raise UserError(
+            "--glove_embs is missing: English words of several pieces take their candidates from word vectors\n"
+            "give a text file of them, such as glove.6B.300d.txt"
+        )
     picked = ResolvedOptions(arguments, given, AugmentSettings, PRESETS[arguments.preset].values("augment", task_name))
+    if picked.values["masking"] is None:
+        picked.put("masking", "none" if chinese else "each", f"{'Chinese' if chinese else 'English'} vocabulary")
+    if chinese:
+        picked.drop(dict.fromkeys(_ENGLISH, "the vocabulary is Chinese: candidates are words of a dictionary, and nothing else changes"))
+    if arguments.glove_embs is None:
+        picked.drop({"glove_words": "there are no word vectors"})
     picked.values["threads"] = picked.values["threads"] or THREADS
     if arguments.filter == "none":
         picked.drop(dict.fromkeys(_FILTER, "--filter none asks no teacher"))

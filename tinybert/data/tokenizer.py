@@ -109,7 +109,7 @@ class WordPiece:
         """
         folder = Path(folder)
         config = _read_config(folder / "tokenizer_config.json")
-        vocabulary = _read_vocabulary(folder / "vocab.txt")
+        vocabulary = read_vocabulary(folder / "vocab.txt")
         if do_lower_case is None and config.get("do_lower_case") is None and _looks_cased(vocabulary):
             logger.warning(
                 f"{folder}: the vocabulary looks cased, but no tokenizer_config.json says so; text is lower-cased. "
@@ -232,7 +232,12 @@ class _Characters(dict):
         return new
 
 
-def _read_vocabulary(path: Path) -> list[str]:
+def read_vocabulary(path: Path) -> list[str]:
+    """The word pieces of a vocabulary file, one a line.
+
+    Raises:
+        UserError: no such file, or it is not UTF-8.
+    """
     if not path.is_file():
         raise UserError(
             f"{path} does not exist. A BERT-like model folder needs its vocab.txt (one word piece per line); "

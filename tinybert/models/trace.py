@@ -134,8 +134,8 @@ def layers_of(model: nn.Layer) -> nn.LayerList:
 def trace(model: nn.Layer, inputs: Inputs, needs: Needs, head: str | None = None, at: Tensor | None = None) -> EncoderTrace:
     """Run the encoder as far as `needs` asks and return what it left behind.
 
-    at: int64 `[B]`, one position a row: the last layer that runs is finished there alone, so its hidden entry is `[B, 1, D]`, and its
-    queries and scores are of that position too.
+    at: int64 `[B, R]`, R positions a row: the last layer that runs is finished there alone, so its hidden entry is `[B, R, D]`, and its
+    queries and scores are of those positions too.
 
     head: how the logits come from the pooled output. None = as the model's class does it; "relu" = classifier(relu(pooled));
     "plain" = classifier(dropout(pooled)).
@@ -183,9 +183,10 @@ def _additive_mask(inputs: Inputs, heads: int, dtype: paddle.dtype) -> Tensor:
 
 
 def _at(x: Tensor, positions: Tensor) -> Tensor:
-    """`[B, T, D]` at one position a row, `[B, 1, D]`."""
+    """`[B, T, D]` at some positions a row `[B, R]`: `[B, R, D]`."""
     batch, width, hidden = x.shape
-    return paddle.gather(x.reshape([-1, hidden]), paddle.arange(batch) * width + positions).unsqueeze(1)
+    flat = paddle.arange(batch).unsqueeze(1) * width + positions
+    return paddle.gather(x.reshape([-1, hidden]), flat.flatten()).reshape([batch, -1, hidden])
 
 
 def _run_layer(

@@ -20,11 +20,13 @@ from tinybert import runtime, storage
 from tinybert.augment.parts import FILE, ROWS, PartMaker, parts_of
 from tinybert.config.augment import STAGE, resolve_augment, workers
 from tinybert.corpus.workers import Workers
+from tinybert.data.chinese import is_chinese
 from tinybert.data.places import locate
 from tinybert.data.progress import TextProgress
 from tinybert.data.readers import UsedRows
 from tinybert.data.rewriting import Rewriter
 from tinybert.data.tasks import augmented
+from tinybert.data.tokenizer import read_vocabulary
 from tinybert.engine import run_lock
 from tinybert.engine.checkpoint import differences, refuse_differences
 from tinybert.engine.processes import wait_for_all
@@ -32,6 +34,7 @@ from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.signals import graceful_shutdown
 from tinybert.errors import Interrupted, UserError
 from tinybert.log import logger
+from tinybert.models.hub import resolve
 from tinybert.recipes.input_protection import check_inputs_not_overwritten
 from tinybert.recipes.run_log import log_once, log_run_settings, weights_hash
 from tinybert.recipes.task_data import task_of
@@ -43,7 +46,8 @@ RECORD, SUMMARY, PARTS = "augmentation.json", "augmentation.md", "parts"
 def augment(arguments, given: set[str], spelled: dict[str, str]) -> None:
     """Write the augmented rows of one task, as the arguments of `data_augmentation.py` say."""
     task = task_of(arguments)
-    resolved = resolve_augment(arguments, given, task.name, not task.is_pair)
+    vocabulary = read_vocabulary(resolve(arguments.pretrained_bert_model, "masked-LM model") / "vocab.txt")
+    resolved = resolve_augment(arguments, given, task.name, not task.is_pair, is_chinese(vocabulary))
     settings = resolved[STAGE]
     split = task.split("train")
     folder = locate(task, arguments.data_dir, arguments.glue_dir, ["train"])
@@ -121,7 +125,7 @@ def _identity(maker: PartMaker, source: Path) -> dict:
         "train_sha256": storage.sha256_of(source),
         "model_sha256": weights_hash(candidates.model.loaded.report.source),
         "tokenizer": candidates.tokenizer.fingerprint,
-        "glove_sha256": candidates.table.meta["source_sha256"],
+        "glove_sha256": None if candidates.table is None else candidates.table.meta["source_sha256"],
         "teacher_sha256": None if teacher is None else weights_hash(teacher.teacher.report.source),
         "preview": maker.preview,
     }

@@ -7,7 +7,8 @@ import pytest
 
 from tests.tiny import SPECIAL, masked_lm_folder
 from tinybert.augment.candidates import MASKED_LM, Candidates
-from tinybert.augment.glove import GloveTable
+from tinybert.augment.word_index import WordIndex
+from tinybert.augment.word_vectors import WordVectors
 from tinybert.models.masked_lm import MaskedLM, load_masked_lm
 from tinybert.models.trace import Inputs, Needs, trace
 
@@ -24,7 +25,7 @@ def model(tmp_path_factory) -> MaskedLM:
 
 
 def candidates(model: MaskedLM, masking: bool) -> Candidates:
-    table = GloveTable(["<unk>"], np.zeros((1, 2), np.float32), {})
+    table = WordVectors(WordIndex.of(["<unk>"]), np.zeros((1, 2), np.float32), {})
     return Candidates(model, table, COUNT, words_only=False, masking=masking)
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tinybert.augment import glove
-from tinybert.augment.glove import UNKNOWN, GloveTable
+from tinybert.augment import word_vectors
+from tinybert.augment.word_index import WordIndex
+from tinybert.augment.word_vectors import UNKNOWN, WordVectors
 
 WORDS = 300
 COUNT = 7
 
 
 @pytest.fixture(scope="module")
-def table() -> GloveTable:
+def table() -> WordVectors:
     """Words in groups that lie closer together than float32 can tell, one of them twice, one without direction."""
     random = np.random.default_rng(0)
     vectors = np.repeat(random.standard_normal((WORDS // 10, 8)), 10, axis=0) + 1e-7 * random.standard_normal((WORDS, 8))
@@ -22,10 +23,10 @@ def table() -> GloveTable:
     vectors[7] = 0
     names = [f"w{i}" for i in range(WORDS)]
     names[3] = UNKNOWN
-    return GloveTable(names, vectors.astype(np.float32), {})
+    return WordVectors(WordIndex.of(names), vectors.astype(np.float32), {})
 
 
-def sorted_in_full(table: GloveTable, row: int) -> list[int]:
+def sorted_in_full(table: WordVectors, row: int) -> list[int]:
     exact = np.asarray(table.vectors, np.float64)
     cosines = (exact * exact[row]).sum(1)
     order = np.lexsort((np.arange(WORDS), -cosines))
@@ -34,8 +35,8 @@ def sorted_in_full(table: GloveTable, row: int) -> list[int]:
 
 @pytest.mark.parametrize("lines", [16, 64, WORDS])
 def test_blocks_lose_a_near_word_or_order_equals_otherwise(table, lines, monkeypatch):
-    monkeypatch.setattr(glove, "_LINES", lines)
-    monkeypatch.setattr(glove, "_QUERIES", 32)
+    monkeypatch.setattr(word_vectors, "_LINES", lines)
+    monkeypatch.setattr(word_vectors, "_QUERIES", 32)
     table.forget()
     rows = [row for row in range(WORDS) if row != 3]
     near = table.neighbours(rows, COUNT)
@@ -43,5 +44,5 @@ def test_blocks_lose_a_near_word_or_order_equals_otherwise(table, lines, monkeyp
 
 
 def test_more_words_are_asked_for_than_there_are(table):
-    near = GloveTable(["a", UNKNOWN, "b"], np.eye(3, dtype=np.float32), {}).neighbours([0, 2], 5)
+    near = WordVectors(WordIndex.of(["a", UNKNOWN, "b"]), np.eye(3, dtype=np.float32), {}).neighbours([0, 2], 5)
     assert [names.tolist() for names in near.values()] == [[2], [0]]

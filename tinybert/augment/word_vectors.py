@@ -1,7 +1,7 @@
-"""GloVe vectors: parsed once into a memory-mapped table, and the nearest words of many words at a time.
+"""Word vectors: text of GloVe, fastText or Tencent parsed once into a memory-mapped table, and the nearest words of many words at a time.
 
-A table is a folder below `cache_home()/glove/`, named by the text file's content: `vectors.npy` (float32, every row of length 1),
-`words.txt`, `meta.json`.
+A table is a folder below `cache_home()/word_vectors/`, named by the text file's content: `vectors.npy` (float32, every row of length 1),
+the arrays of a `WordIndex`, `meta.json`.
 """
 
 from __future__ import annotations
@@ -12,37 +12,38 @@ import json
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from tinybert import storage
+from tinybert.augment.word_index import WordIndex
 from tinybert.data.appending import AppendedArray
 from tinybert.data.places import cache_home
 from tinybert.errors import UserError
 from tinybert.log import logger
 
-FORMAT = 1
+FORMAT = 2
 UNKNOWN = "<unk>"  # stands for words outside the table and is nobody's neighbour
 _LINES = 4096  # parsed, or multiplied, at a time
 _QUERIES = 256
 
 
-class GloveTable:
+class WordVectors:
     """Words and their vectors of length 1, `[V, D]`, most frequent words first; `meta` says where they come from."""
 
-    def __init__(self, words: list[str], vectors: np.ndarray, meta: dict) -> None:
+    def __init__(self, words: WordIndex, vectors: np.ndarray, meta: dict) -> None:
         self.words, self.vectors, self.meta = words, vectors, meta
-        self.row_of: dict[str, int] = {}
-        for row, word in enumerate(words):
-            self.row_of.setdefault(word, row)
+        self._unknown = words.row(UNKNOWN)
         self._near: dict[int, np.ndarray] = {}
 
     def row(self, word: str) -> int | None:
         """The row of a word, or else of its lower-case form; None where the table has neither."""
-        row = self.row_of.get(word, self.row_of.get(word.lower()))
-        return None if row is None or self.words[row] == UNKNOWN else row
+        row = self.words.row(word)
+        row = self.words.row(word.lower()) if row is None else row
+        return None if row == self._unknown else row
 
     def forget(self) -> None:
         """Drop the neighbours that were computed so far."""
@@ -62,7 +63,7 @@ class GloveTable:
         return {row: self._near[row][:count] for row in wanted}
 
     def _others(self, row: int) -> int:
-        return len(self.words) - len({row, self.row_of.get(UNKNOWN, row)})
+        return len(self.words) - len({row, self._unknown} - {None})
 
     def _nearest(self, rows: np.ndarray, count: int) -> list[np.ndarray]:
         queries = np.asarray(self.vectors[rows], np.float32)
@@ -80,8 +81,7 @@ class GloveTable:
             full = order[rank == best - 1]
             floor[found.query[full]] = found.cosine[full] - rounding
             found = found.only(found.cosine >= floor[found.query])
-        unknown = self.row_of.get(UNKNOWN, -1)
-        found = found.only((found.name != unknown) & (found.name != rows[found.query]))
+        found = found.only((found.name != (-1 if self._unknown is None else self._unknown)) & (found.name != rows[found.query]))
         exact = np.concatenate([np.empty(0), *(
             (np.asarray(self.vectors[rows[part.query]], np.float64) * np.asarray(self.vectors[part.name], np.float64)).sum(1)
             for part in found.parts(_LINES)
@@ -116,20 +116,21 @@ class _Found:
         return order, np.arange(len(order)) - np.searchsorted(ordered, ordered)
 
 
-def open_table(path: str | Path, most: int = 0) -> GloveTable:
-    """The table of a GloVe text file (a word and its numbers per line), its first `most` words, all for 0.
+def open_word_vectors(path: str | Path, most: int = 0) -> WordVectors:
+    """The table of a text file (a word and its numbers per line), its first `most` words, all for 0.
 
-    Parsed now unless an earlier run has done it. Words with a space inside are left out and counted.
+    A first line of two whole numbers, as fastText and Tencent have it, is their count and dimension. Parsed now unless an earlier run has
+    done it. Words with a space inside are left out and counted.
 
     Raises:
         UserError: no such file, a row of another length, or a row that holds something else than finite numbers; with its line.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"--glove_embs {path} is not a file; expected GloVe vectors as text, such as glove.6B.300d.txt")
+        raise UserError(f"--glove_embs {path} is not a file; expected word vectors as text, such as glove.6B.300d.txt")
     described = {"format": FORMAT, "source_sha256": storage.sha256_of(path), "most": most}
     key = hashlib.sha256(json.dumps(described).encode()).hexdigest()
-    target = cache_home() / "glove" / key
+    target = cache_home() / "word_vectors" / key
     try:
         with storage.lock(target):
             with contextlib.suppress(storage.DamagedError):
@@ -144,49 +145,54 @@ def open_table(path: str | Path, most: int = 0) -> GloveTable:
     return _opened(target)
 
 
-def _opened(folder: Path) -> GloveTable:
+def _opened(folder: Path) -> WordVectors:
     storage.verify(folder)
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    words = (folder / "words.txt").read_text(encoding="utf-8").split("\n")
+    words = WordIndex.map(folder)
     flat = np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False)
-    return GloveTable(words, flat.reshape(len(words), meta["dimension"]), meta)
+    return WordVectors(words, flat.reshape(len(words), meta["dimension"]), meta)
 
 
 # === Reading the text ===
 
 
 def _parse(path: Path, new: Path, most: int, described: dict) -> None:
-    words: list[str] = []
-    spaced, number = 0, 0
+    meta = {**described, "rows": 0, "dimension": 0, "words_with_spaces": 0}
     with open(path, "rb") as file, AppendedArray(new / "vectors.npy", np.float32) as out:
-        lines = islice(file, most or None)
-        dimension = 0
-        while block := list(islice(lines, _LINES)):
-            dimension = dimension or _dimension(path, block)
-            parted = [_part(path, number + i, line, dimension) for i, line in enumerate(block, 1)]
-            vectors = _numbers(path, [rest for _, rest in parted], dimension, number)
-            kept = [i for i, (word, _) in enumerate(parted) if b" " not in word]
-            spaced += len(parted) - len(kept)
-            words += [parted[i][0].decode("utf-8", "replace") for i in kept]
-            lengths = np.sqrt((vectors**2).sum(1, keepdims=True))
-            out.append((vectors / np.where(lengths > 0, lengths, 1))[kept].ravel())
-            number += len(block)
-    if not words:
+        meta["rows"] = WordIndex.write(new, _blocks(path, file, most, out, meta))
+    if not meta["rows"]:
         raise UserError(f"--glove_embs {path} has no rows; expected a word and its numbers on each line")
-    if spaced:
+    if spaced := meta["words_with_spaces"]:
         logger.warning(f"{path}: {spaced} words with a space inside were left out: no sentence has such a word")
-    (new / "words.txt").write_text("\n".join(words), encoding="utf-8", newline="\n")
-    storage.write_json(new / "meta.json", {**described, "rows": len(words), "dimension": dimension, "words_with_spaces": spaced})
+    storage.write_json(new / "meta.json", meta)
+
+
+def _blocks(path: Path, file: BinaryIO, most: int, out: AppendedArray, meta: dict) -> Iterator[list[bytes]]:
+    """The words of the file, some at a time, their vectors written to `out`; dimension and words left out go to `meta`."""
+    number, first = 1, file.readline()
+    if (header := first.split()) and len(header) == 2 and all(field.isdigit() for field in header):
+        meta["dimension"], number, first = int(header[1]), 2, b""
+    lines = islice(chain([first] if first else [], file), most or None)
+    while block := list(islice(lines, _LINES)):
+        dimension = meta["dimension"] = meta["dimension"] or _dimension(path, block)
+        parted = [_part(path, number + i, line, dimension) for i, line in enumerate(block)]
+        vectors = _numbers(path, [rest for _, rest in parted], dimension, number)
+        kept = [i for i, (word, _) in enumerate(parted) if b" " not in word]
+        meta["words_with_spaces"] += len(parted) - len(kept)
+        lengths = np.sqrt((vectors**2).sum(1, keepdims=True))
+        out.append((vectors / np.where(lengths > 0, lengths, 1))[kept].ravel())
+        number += len(block)
+        yield [parted[i][0] for i in kept]
 
 
 def _dimension(path: Path, block: list[bytes]) -> int:
     """Numbers per row: the most frequent count among the first lines, since single words may hold a space."""
     counts = [line.rstrip().count(b" ") for line in block]
-    if len(block[0].split()) == 2 and max(counts) > 1:
-        raise UserError(f"{path}, line 1: found two fields, which is the header of word2vec's text format. Delete the line.")
     dimension = max(set(counts), key=counts.count)
     if dimension < 1:
-        raise UserError(f"{path}, line 1: found no numbers, expected a word and its vector, separated by spaces. Is it a GloVe text file?")
+        raise UserError(
+            f"{path}, line 1: found no numbers, expected a word and its vector, separated by spaces. Is it a text file of word vectors?"
+        )
     return dimension
 
 
@@ -211,20 +217,20 @@ def _is_number(field: bytes) -> bool:
     return True
 
 
-def _numbers(path: Path, rows: list[bytes], dimension: int, before: int) -> np.ndarray:
-    """The vectors of some lines, float64 `[n, D]`."""
+def _numbers(path: Path, rows: list[bytes], dimension: int, number: int) -> np.ndarray:
+    """The vectors of some lines from line `number` on, float64 `[n, D]`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # text that is no number ends the parsing early: the size tells
         flat = np.fromstring(b" ".join(rows), np.float64, sep=" ")
     if flat.size == len(rows) * dimension and np.isfinite(flat).all():
         return flat.reshape(len(rows), dimension)
-    for i, row in enumerate(rows, 1):
+    for i, row in enumerate(rows):
         fields = row.split(b" ")
         bad = next((field for field in fields if not _is_number(field) or not np.isfinite(float(field))), None)
         if bad is not None:
             shown = bad.decode("utf-8", "replace")
             raise UserError(
-                f"{path}, line {before + i}: found {shown!r} among the numbers, expected finite numbers. "
+                f"{path}, line {number + i}: found {shown!r} among the numbers, expected finite numbers. "
                 "Delete the line, or fetch the file again."
             )
-    raise UserError(f"{path}, near line {before + 1}: the numbers cannot be read. Is it a GloVe text file, with single spaces?")
+    raise UserError(f"{path}, near line {number}: the numbers cannot be read. Is it a text file of word vectors, with single spaces?")
