@@ -92,6 +92,42 @@ def test_processes_change_a_byte(world, tmp_path):
     assert (tmp_path / "1.tsv").read_bytes() == (tmp_path / "2.tsv").read_bytes()
 
 
+def chinese_line(folder: Path, out: Path, *more: object) -> list[str]:
+    """AFQMC in small, JSON lines, under a masked LM over Chinese characters."""
+    if not folder.exists():
+        characters = dict.fromkeys("酒店饭馆宾馆房间早餐电视电脑頭髮乾淨便宜价格环境音乐朋友老师学生很好的是")
+        masked_lm_folder(folder / "mlm", [*PIECES[:5], *characters, "12", "vip", "."], max_position_embeddings=40)
+        texts = ["酒店的房间很便宜", "老师12是朋友的VIP.", "電視很乾淨", "音乐  学生", "...", "饭馆环境好"]
+        rows = [{"sentence1": texts[i % 6], "sentence2": texts[(i + 1) % 6], "label": str(i % 2)} for i in range(20)]
+        (folder / "rows").mkdir()
+        for split in ("train", "dev"):
+            lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            (folder / f"rows/{split}.json").write_text(lines, encoding="utf-8")
+    words = ["augment", "--pretrained_bert_model", folder / "mlm", "--data_dir", folder / "rows", "--task_name", "AFQMC", "--N", 4]
+    words += ["--output_dir", out, "--output_file", f"{out}.json", "--device", "cpu"]
+    return [str(word) for word in (*words, *more)]
+
+
+def test_chinese_rows_are_the_same_bytes_for_any_number_of_workers(world, tmp_path):
+    for workers in (1, 2):
+        assert main(chinese_line(world / "zh", tmp_path / str(workers), "--num_workers", workers)) == 0
+    assert (tmp_path / "1.json").read_bytes() == (tmp_path / "2.json").read_bytes()
+    read = lambda path: [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]  # noqa: E731
+    rows, made = read(world / "zh/rows/train.json"), read(tmp_path / "1.json")
+    assert [row for row in made if row in rows] == rows and len(made) > 2 * len(rows)
+    untouched = "..的..很..|..12是..的VIP\\.|..很..|..  ..|\\.\\.\\.|....好"  # numbers, letters, function words, white space
+    assert all(re.fullmatch(untouched, row[side]) for row in made for side in ("sentence1", "sentence2"))
+    record = json.loads((tmp_path / "1/augmentation.json").read_text())
+    assert record["settings"]["masking"] == "none" and record["glove_sha256"] is None and set(record["eligible"]) == {"masked LM"}
+
+
+def test_english_without_word_vectors_is_refused_and_leaves_nothing(world, tmp_path, capsys):
+    words = line(world, tmp_path / "a")
+    at = words.index("--glove_embs")
+    assert main(words[:at] + words[at + 2 :]) == 2 and "--glove_embs is missing" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_resumed_run_ends_with_other_bytes(world, tmp_path, monkeypatch, capsys):
     assert main(line(world, tmp_path / "through")) == 0
     make = parts.PartMaker.__call__

@@ -30,6 +30,7 @@ STOP_WORDS = frozenset(
 _NUMERALS = "零〇一二三四五六七八九十百千万亿两几半数多余廿卅"
 _MEASURES = "第年月日号天时点分秒个只次件位名条张本家间层台部辆款种类块元角毛周岁米里斤克度倍遍趟回代期届章节楼线等级成"
 _NUMBER = re.compile(f"[{_NUMERALS}{_MEASURES}]*[{_NUMERALS}][{_NUMERALS}{_MEASURES}]*")
+_CLASSES = "nvabzstijl"  # jieba's nouns, verbs, adjectives, words of state, place and time, idioms, abbreviations and phrases
 _NAMES = ("nr", "ns", "nt", "nz")  # tags of people, places, organisations and other names begin so
 FREQUENCY = 50  # of a candidate in jieba's dictionary; below are mostly names and sayings
 LONGEST = 4  # characters of a word; longer ones are names of things and sayings
@@ -47,20 +48,25 @@ class _Table:
 class Script:
     """The pieces that stand for each character of a lexicon in one script.
 
-    A traditional text takes the traditional forms of a simplified character that the vocabulary has, of which the better one counts.
+    forms: for each character the pieces that write it, of which the best counts: a traditional text may have several, or none.
     """
 
-    def __init__(self, forms: list[list[str]], index_of: dict[str, int]) -> None:
-        self._pieces = [character for group in forms for character in group]
-        self._ids = np.array([index_of[character] for character in self._pieces])
-        self._starts = np.cumsum([0, *map(len, forms[:-1])])
+    def __init__(self, forms: list[list[str]], characters: list[str], index_of: dict[str, int]) -> None:
+        self._missing = [i for i, group in enumerate(forms) if not group]
+        groups = [group or [character] for group, character in zip(forms, characters, strict=True)]
+        self._pieces = [piece for group in groups for piece in group]
+        self._ids = np.array([index_of[piece] for piece in self._pieces])
+        self._starts = np.cumsum([0, *map(len, groups[:-1])])
         self._ends = np.append(self._starts[1:], len(self._pieces))
-        self._several = len(self._pieces) > len(forms)
 
     def scores(self, logits: np.ndarray) -> np.ndarray:
-        """`[P, V]` -> `[P, characters]`."""
+        """`[P, V]` -> `[P, characters]`; minus infinity for what cannot be written."""
         own = logits[:, self._ids]
-        return np.maximum.reduceat(own, self._starts, axis=1) if self._several else own
+        if len(self._pieces) == len(self._starts) and not self._missing:
+            return own
+        best = np.maximum.reduceat(own, self._starts, axis=1)
+        best[:, self._missing] = -np.inf
+        return best
 
     def written(self, logits: np.ndarray, characters: np.ndarray) -> str:
         """The characters `[n]` of a word in this script, by what the model says at its positions, `[n, V]`."""
@@ -83,7 +89,7 @@ class Lexicon:
         self._class_of: dict[str, tuple[int, str]] = {}  # length and part of speech of a word that may be replaced
         by_class: dict[tuple[int, str], list[str]] = {}
         for word, frequency, tag in chinese.dictionary():
-            fits = len(word) <= LONGEST and chinese.IDEOGRAPHS.fullmatch(word) and not tag.startswith(_NAMES)
+            fits = len(word) <= LONGEST and tag[0] in _CLASSES and not tag.startswith(_NAMES) and chinese.IDEOGRAPHS.fullmatch(word)
             if fits and chinese.simplified(word) == word and is_content_word(word):
                 kind = self._class_of[word] = len(word), tag[0]
                 if frequency >= FREQUENCY and all(character in index_of for character in word):
@@ -98,8 +104,8 @@ class Lexicon:
         for piece in index_of:
             if (plain := chinese.simplified(piece)) in forms and not chinese.is_simplified_only(piece):
                 forms[plain].append(piece)
-        self.simplified = Script([[character] for character in characters], index_of)
-        self.traditional = Script([forms[character] or [character] for character in characters], index_of)
+        self.simplified = Script([[character] for character in characters], characters, index_of)
+        self.traditional = Script([forms[character] for character in characters], characters, index_of)
 
     def is_replaceable(self, word: str) -> bool:
         """Whether a word of a text, in either script, is a word of the dictionary with a content of its own: no function word or number, no
@@ -118,7 +124,7 @@ class Lexicon:
         own = table.row_of.get(plain)
         if own is not None:
             total[own] = -np.inf
-        count = min(count, len(total) - (own is not None))
+        count = min(count, int(np.isfinite(total).sum()))
         some = np.argpartition(total, -count)[-count:] if count else np.empty(0, np.int64)
         order = some[np.lexsort((some, -total[some]))]
         return [script.written(logits, table.characters[i]) for i in order]
