@@ -19,8 +19,8 @@ class NumericalError(Exception):
     exit_code = 3
 
 
-class Interrupted(Exception):  # noqa: N818  it is no failure
-    """A signal asked the run to stop; its state has been saved.
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the run to stop; its state has been saved. Code that goes on after an `Exception` does not go on after this.
 
     Exit code 128 + signal number: 130 after SIGINT, 143 after SIGTERM.
     """

@@ -50,3 +50,15 @@ def test_latency_is_taken_from_another_number_of_rows_or_from_short_ones_alone(r
     lengths = [batch.input_ids.shape[1] for batch in found]
     assert len({int(batch.rows[0]) for batch in found}) == len(found) == expected
     assert lengths == sorted(lengths, reverse=True) and (lengths[0], lengths[-1]) == (rows, 1 if rows > 1 else rows)
+
+
+def test_a_figure_shows_itself_in_a_notebook_and_leaves_the_backend_alone():
+    import sys
+
+    from tinybert.report.figure import new_figure
+
+    there = "matplotlib.pyplot" in sys.modules
+    figure = new_figure(2, 1)
+    figure.subplots().plot([1, 2])
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert there or "matplotlib.pyplot" not in sys.modules

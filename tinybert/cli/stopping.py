@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
+
+from tinybert.engine.signals import tell
 
 
 class Stopped(KeyboardInterrupt):
@@ -33,7 +34,7 @@ class Early:
     def receive(self, number: int, frame: object) -> None:
         """The handler."""
         if self.importing:  # an exception in the middle of an import surfaces as whatever the module makes of it
-            os.write(sys.stderr.fileno(), f"interrupted: {signal.Signals(number).name} before anything was read or written\n".encode())
+            tell(f"interrupted: {signal.Signals(number).name} before anything was read or written\n")
             os._exit(128 + number)
         raise Stopped(number)
 

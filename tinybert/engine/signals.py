@@ -1,11 +1,11 @@
-"""SIGTERM and SIGINT: the first asks the run to save and stop after its step, a second one stops at once."""
+"""SIGTERM and SIGINT: the first asks the run to save and stop after its step, a second one is answered as it would be without the run."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-import sys
+import threading
 from collections.abc import Iterator
 
 
@@ -14,23 +14,40 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.before: dict[int, object] = {}
 
     def _receive(self, number: int, frame: object) -> None:
         name = signal.Signals(number).name
-        if self.signal is not None:
-            os.write(sys.stderr.fileno(), f"\n{name} again: stopping at once; the last checkpoint stays.\n".encode())
-            os._exit(128 + number)
-        self.signal = number
-        os.write(sys.stderr.fileno(), f"\n{name}: finishing this step, then saving. Once more to stop at once.\n".encode())
+        if self.signal is None:
+            self.signal = number
+            tell(f"\n{name}: finishing this step, then saving. Once more to stop at once.\n")
+            return
+        tell(f"\n{name} again: stopping at once; the last checkpoint stays.\n")
+        before = self.before[number]
+        if callable(before):  # the command line's, Python's own, which raises KeyboardInterrupt, or the user's
+            before(number, frame)
+        else:
+            signal.signal(number, before)
+            os.kill(os.getpid(), number)
+
+
+def tell(text: str) -> None:
+    """Write to stderr from a signal handler: past buffers and locks that the interrupted code may hold."""
+    with contextlib.suppress(OSError):
+        os.write(2, text.encode())
 
 
 @contextlib.contextmanager
 def graceful_shutdown() -> Iterator[StopRequest]:
-    """Listen for SIGTERM and SIGINT while the block runs."""
+    """Listen for SIGTERM and SIGINT while the block runs; outside the main thread, which alone may have handlers, for nothing."""
     request = StopRequest()
-    before = {number: signal.signal(number, request._receive) for number in (signal.SIGTERM, signal.SIGINT)}
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    for number in (signal.SIGTERM, signal.SIGINT):
+        request.before[number] = signal.signal(number, request._receive)
     try:
         yield request
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, handler in request.before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: somebody's handler in C

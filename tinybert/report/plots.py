@@ -1,40 +1,40 @@
-"""Curves of a run as PNG files, read from its log.jsonl."""
+"""Curves of a run, read from its log.jsonl."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tinybert.engine.run_folder import RunFolder
+from tinybert.report.figure import new_figure, saved
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _NOT_CURVES = {"stage", "step", "epoch", "time", "event", "best", "lr", "samples_per_second", "tokens_per_second", "data_wait_share"}
 
 
 def plot_run(folder: Path) -> list[Path]:
     """Draw `plots/<stage>.png` for every stage in the log: loss parts, learning rate, and evaluation scores over steps."""
-    import matplotlib
+    stages = dict.fromkeys(line["stage"] for line in RunFolder(folder, "").log_lines())
+    return [saved(curves_of(folder, (stage,)), folder / "plots" / f"{stage}.png") for stage in stages]
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
 
+def curves_of(folder: Path, stages: tuple[str, ...]) -> Figure:
+    """Loss parts, evaluation scores and learning rate over steps, one row of panels a stage."""
     lines = RunFolder(folder, "").log_lines()
-    written = []
-    for stage in dict.fromkeys(line["stage"] for line in lines):
+    figure = new_figure(15, 4 * len(stages))
+    for stage, axes in zip(stages, figure.subplots(len(stages), 3, squeeze=False), strict=True):
         own = [line for line in lines if line["stage"] == stage]
         training = [line for line in own if "event" not in line and "lr" in line]
         evaluations = [line for line in own if line.get("event") == "evaluation"]
-        figure, axes = plt.subplots(1, 3, figsize=(15, 4), constrained_layout=True)
         _curves(axes[0], training, "training loss and its parts")
         _curves(axes[1], evaluations, "held-out rows")
         axes[2].plot([line["step"] for line in training], [line["lr"] for line in training], color="tab:gray")
         axes[2].set_title("learning rate")
         axes[2].set_xlabel("step")
-        figure.suptitle(f"{folder.name}: {stage}")
-        path = folder / "plots" / f"{stage}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=110)
-        plt.close(figure)
-        written.append(path)
-    return written
+    figure.suptitle(f"{folder.name}: {', '.join(stages)}")
+    return figure
 
 
 def _curves(axes, lines: list[dict], title: str) -> None:

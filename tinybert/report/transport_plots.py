@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tinybert.engine.run_folder import RunFolder
+from tinybert.report.figure import new_figure, saved
 
 _KINDS = {"attn": "attention scores", "hidn": "hidden states"}
 
@@ -17,30 +18,24 @@ def plot_transport(folder: Path, stage: str) -> list[Path]:
     kinds = [kind for kind in _KINDS if lines and f"{kind}_flow" in lines[-1]["arrays"]]
     if not kinds:
         return []
-    import matplotlib
-
-    matplotlib.use("Agg")
-    (folder / "plots").mkdir(parents=True, exist_ok=True)
     return [_flows(folder, lines[-1], kinds), _weights(folder, lines, kinds)]
 
 
 def _flows(folder: Path, line: dict, kinds: list[str]) -> Path:
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, len(kinds), figsize=(6.5 * len(kinds), 4), constrained_layout=True, squeeze=False)
+    figure = new_figure(6.5 * len(kinds), 4)
+    axes = figure.subplots(1, len(kinds), squeeze=False)
     for axis, kind in zip(axes[0], kinds, strict=True):
         flow = np.array(line["arrays"][f"{kind}_flow"])
         _heat(figure, axis, flow, f"flow between {_KINDS[kind]}, step {line['step']}")
         axis.set_xlabel("teacher layer")
         axis.set_ylabel("student layer")
         axis.set_xticks(range(flow.shape[1]), range(1, flow.shape[1] + 1))
-    return _saved(figure, folder / "plots" / "emd_flow.png")
+    return saved(figure, folder / "plots" / "emd_flow.png")
 
 
 def _weights(folder: Path, lines: list[dict], kinds: list[str]) -> Path:
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(2, len(kinds), figsize=(6.5 * len(kinds), 7), constrained_layout=True, squeeze=False)
+    figure = new_figure(6.5 * len(kinds), 7)
+    axes = figure.subplots(2, len(kinds), squeeze=False)
     for column, kind in enumerate(kinds):
         for axis, side in zip(axes[:, column], ("student", "teacher"), strict=True):
             over_time = np.array([line["arrays"][f"{kind}_{side}"] for line in lines]).T  # [layers, times]
@@ -49,7 +44,7 @@ def _weights(folder: Path, lines: list[dict], kinds: list[str]) -> Path:
             axis.set_ylabel(f"{side} layer")
             shown = np.unique(np.linspace(0, len(lines) - 1, min(len(lines), 8)).astype(int))
             axis.set_xticks(shown, [lines[i]["step"] for i in shown])
-    return _saved(figure, folder / "plots" / "emd_weights.png")
+    return saved(figure, folder / "plots" / "emd_weights.png")
 
 
 def _heat(figure, axis, values: np.ndarray, title: str) -> None:
@@ -57,11 +52,3 @@ def _heat(figure, axis, values: np.ndarray, title: str) -> None:
     axis.set_yticks(range(len(values)), range(1, len(values) + 1))
     axis.set_title(title)
     figure.colorbar(image, ax=axis)
-
-
-def _saved(figure, path: Path) -> Path:
-    import matplotlib.pyplot as plt
-
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-    return path

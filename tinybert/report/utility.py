@@ -6,6 +6,8 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinybert.report.figure import new_figure, saved
+
 
 @dataclass(frozen=True)
 class Point:
@@ -29,12 +31,8 @@ def by_selection(points: list[Point]) -> dict[tuple[str, str], list[Point]]:
 
 def plot_utility(points: list[Point], path: Path) -> Path:
     """Draw score over bytes a row, logarithmic, a line a task, with the range over seeds; dashed: without any hidden states."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(8, 5), constrained_layout=True)
+    figure = new_figure(8, 5)
+    axis = figure.subplots()
     groups = by_selection(points)
     for task in dict.fromkeys(task for task, _ in groups):
         every = [group for (other, _), group in groups.items() if other == task]
@@ -54,7 +52,4 @@ def plot_utility(points: list[Point], path: Path) -> Path:
     axis.set_xlabel("stored bytes a row (beside each point: part of all hidden states in float16)")
     axis.set_ylabel("score on dev, percent")
     axis.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-    return path
+    return saved(figure, path)
