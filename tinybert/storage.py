@@ -1,7 +1,8 @@
 """Files and folders on disk that are either complete or invisible.
 
-A writer fills a hidden sibling (`.<name>.tmp-<host>-<pid>-<random>`), flushes it to the disk and renames it over the final name.
-A folder carries `manifest.json` with the size and sha256 of each of its files, so a reader can tell a whole folder from a damaged one.
+A writer fills a hidden sibling (see `temporaries`), flushes it to the disk and renames it over the final name; what a killed writer has
+left is deleted when the same name is written again. A folder carries `manifest.json` with the size and sha256 of each of its files, so a
+reader can tell a whole folder from a damaged one, and this program's folders from other people's.
 Nothing here imports Paddle.
 """
 
@@ -9,19 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import hashlib
 import json
 import os
-import secrets
 import shutil
-import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
+
+from tinybert import temporaries
+from tinybert.temporaries import temporary_name
 
 MANIFEST = "manifest.json"
-LEFTOVER_AGE = 7 * 24 * 3600  # seconds after which a temporary of another host is taken for dead
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # what file systems without locks answer
 
 
 class DamagedError(Exception):
@@ -45,25 +48,37 @@ def _fsync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _temporary(final: Path) -> Path:
-    host = socket.gethostname().replace("-", "_")
-    return final.parent / f".{final.name}.tmp-{host}-{os.getpid()}-{secrets.token_hex(4)}"
-
-
 def write_file(path: str | Path, content: str | bytes) -> None:
     """Write a file whole: the old content stays until the new one is on the disk."""
+    with _new_file(Path(path)) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def new_file(path: str | Path, keep_existing: bool = False) -> Iterator[BinaryIO]:
+    """Yield a file that takes the name `path` when the block ends without an exception.
+
+    keep_existing: a file that somebody has put there meanwhile stays.
+    """
     final = Path(path)
-    temporary = _temporary(final)
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    final.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(final)
+    with _new_file(final, keep_existing) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _new_file(final: Path, keep_existing: bool = False) -> Iterator[BinaryIO]:
+    temporary = temporary_name(final)
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
+        with open(temporary, "wb") as file, temporaries.writing(temporary):
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, final)
-    except BaseException:  # cleaned up and raised again
+            if not (keep_existing and final.exists()):
+                os.replace(temporary, final)
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
     _fsync(final.parent)
 
 
@@ -73,28 +88,48 @@ def write_json(path: str | Path, value: object) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(path: str | Path, replace: bool = False) -> Iterator[Path]:
+def new_folder(path: str | Path, replace: bool = False, keep_others: bool = False) -> Iterator[Path]:
     """Yield a temporary folder that becomes `path` when the block ends without an exception.
 
     With `replace`, an existing folder is exchanged for the new one in a single step, then deleted; without, an existing folder
-    raises FileExistsError before anything is written.
+    raises FileExistsError before anything is written. keep_others: what somebody else has put into the existing folder, which its manifest
+    does not list, moves over to the new one.
     """
     final = Path(path)
     if final.exists() and not replace:
         raise FileExistsError(str(final))
     final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(final)
+    _sweep(final)
+    temporary = temporary_name(final)
     temporary.mkdir()
     try:
-        yield temporary
-        _write_manifest(temporary)
-        for file in temporary.rglob("*"):
-            _fsync(file)
-        _fsync(temporary)
-        _move_over(temporary, final)
+        with temporaries.writing(temporary):
+            yield temporary
+            _write_manifest(temporary)
+            for file in temporary.rglob("*"):
+                _fsync(file)
+            _fsync(temporary)
+            _move_over(temporary, final)
+            if keep_others:
+                _carry_over(temporary, final)
     finally:
         # after an exchange the temporary name holds the old folder; after a failure, the unfinished one
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sweep(final: Path) -> None:
+    """Delete what killed writers have left of this name."""
+    for dead in temporaries.leftovers(final.parent, final.name):
+        temporaries.remove(dead)
+
+
+def _carry_over(old: Path, new: Path) -> None:
+    """Move what the manifest of an old folder does not list into the new one, unless something has its name there."""
+    with contextlib.suppress(DamagedError, OSError):
+        known = {Path(name).parts[0] for name in _read_manifest(old)} | {MANIFEST}
+        for entry in list(old.iterdir()):
+            if entry.name not in known and not (new / entry.name).exists():
+                os.rename(entry, new / entry.name)
 
 
 def _write_manifest(folder: Path) -> None:
@@ -135,46 +170,48 @@ def _move_over(temporary: Path, final: Path) -> None:
 def recover(parent: str | Path) -> list[str]:
     """Finish what a killed writer left in a folder: restore a name lost between two renames, delete dead temporaries.
 
-    Returns the names that were restored or deleted. Temporaries of living processes are left alone.
+    Returns the names that were restored or deleted. Temporaries of living processes are left alone, and so is whatever else has such a
+    name.
     """
     parent = Path(parent)
-    if not parent.is_dir():
-        return []
     done = []
-    for entry in list(parent.iterdir()):
-        if entry.name.startswith(".") and entry.name.endswith(".old"):
+    for entry in parent.glob(".*.old"):
+        if is_own(entry):
             final = parent / entry.name[1:-4]
             if final.exists():
                 shutil.rmtree(entry, ignore_errors=True)
             else:
                 os.rename(entry, final)
             done.append(entry.name)
-        elif entry.name.startswith(".") and ".tmp-" in entry.name and _is_dead(entry):
-            if entry.is_dir():
-                shutil.rmtree(entry, ignore_errors=True)
-            else:
-                entry.unlink(missing_ok=True)
-            done.append(entry.name)
+    for dead in temporaries.leftovers(parent):
+        temporaries.remove(dead)
+        done.append(dead.name)
     return done
 
 
-def _is_dead(temporary: Path) -> bool:
-    host, pid, _ = temporary.name.rsplit(".tmp-", 1)[1].split("-", 2)
-    if host != socket.gethostname().replace("-", "_"):
-        return time.time() - temporary.stat().st_mtime > LEFTOVER_AGE
+def is_own(folder: str | Path) -> bool:
+    """Whether this program has written a folder: it has a manifest of ours."""
     try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
+        _read_manifest(Path(folder))
         return True
-    except PermissionError:
+    except DamagedError:
         return False
-    return int(pid) == os.getpid() and not _held_here(temporary)
 
 
-def _held_here(temporary: Path) -> bool:
-    # a process asks only between its own writes, so a temporary with its own pid was left by an earlier process of that number,
-    # unless another thread is writing now: leave fresh ones alone
-    return time.time() - temporary.stat().st_mtime < 3600
+def remove_own(folder: str | Path) -> None:
+    """Delete what this program has written: a folder with a manifest, or all of these below a folder. What is somebody else's stays."""
+    folder = Path(folder)
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    if is_own(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for entry in list(folder.iterdir()):
+        if temporaries.is_temporary(entry):
+            temporaries.remove(entry)
+        else:
+            remove_own(entry)
+    remove_empty([folder])
 
 
 def _read_manifest(folder: Path) -> dict[str, tuple[int, str]]:
@@ -185,6 +222,8 @@ def _read_manifest(folder: Path) -> dict[str, tuple[int, str]]:
     """
     try:
         files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        if outside := [name for name in files if os.path.isabs(name) or ".." in name.split("/")]:
+            raise ValueError(f"it lists {outside[0]!r}, which lies elsewhere")
         return {name: (entry["bytes"], entry["sha256"]) for name, entry in files.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedError(f"{folder} has no readable {MANIFEST} ({type(error).__name__}: {error})") from error
@@ -217,15 +256,27 @@ def verify(folder: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def lock(path: str | Path) -> Iterator[None]:
+def lock(path: str | Path, wait: bool = True) -> Iterator[None]:
     """Hold an exclusive lock on `<path>.lock` while the block runs; a second process waits for it.
 
-    The file goes with the lock, and so do folders that were made for it and stayed empty.
+    The file goes with the lock, and so do folders that were made for it and stayed empty. On a file system without locks nobody waits.
+
+    Raises:
+        BlockingIOError: another process has it and `wait` is False.
     """
     lock_file = Path(f"{path}.lock")
     made = [folder for folder in lock_file.parents if not folder.exists()]
     try:
-        descriptor = take_lock(lock_file, wait=True)
+        try:
+            descriptor = take_lock(lock_file, wait)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            lock_file.unlink(missing_ok=True)  # the work is done twice at worst: what is written is whole in any case
+            yield
+            return
+        if descriptor is None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), str(lock_file))
         try:
             yield
         finally:

@@ -38,7 +38,7 @@ def test_a_signal_to_all_processes_is_taken_for_a_lack_of_memory(tmp_path):
         start_new_session=True,
     )
     limit = time.monotonic() + 120
-    while not list((tmp_path / "out/parts").glob("0*")) and process.poll() is None and time.monotonic() < limit:
+    while not list((tmp_path / "out/.augmented_parts").glob("0*")) and process.poll() is None and time.monotonic() < limit:
         time.sleep(0.02)
     assert process.poll() is None, process.communicate()[0]
     os.killpg(process.pid, signal.SIGTERM)

@@ -11,12 +11,14 @@ import pytest
 
 from tests.recipes.conftest import distill
 from tests.tiny import classifier, masked_lm_folder, model_folder, word_pieces
+from tinybert import storage
 from tinybert.augment import parts
 from tinybert.augment.eligible import is_eligible
 from tinybert.cli.main import main
 from tinybert.errors import Interrupted
 from tinybert.models.families import family
 from tinybert.models.saving import save_model
+from tinybert.recipes import augment as recipe
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"{a}{b}" for a in "klmnp" for b in "aeio"), "##xx", '"', "."]
 WORDS = PIECES[5:-3]
@@ -62,7 +64,7 @@ def test_rows_are_not_as_they_stood_in_the_file(world, tmp_path):
     assert [row for row in after if row in set(before)] == before and len(after) > 2 * len(before)
     assert {row.count("\t") for row in after if row} == {1}
     record = json.loads((tmp_path / "a/augmentation.json").read_text())
-    assert record["written"] == len(after) - 2 and record["rows"] == 30 and not (tmp_path / "a/parts").exists()
+    assert record["written"] == len(after) - 2 and record["rows"] == 30 and not (tmp_path / "a/.augmented_parts").exists()
     assert record["replaced"]["masked LM"] and record["replaced"]["word vectors"]
     assert record["eligible"] == {"masked LM": sum(map(is_eligible, re.findall("[a-z]+", " ".join(before[1:])))) - 29, "word vectors": 29}
     assert (tmp_path / "a/augmentation.md").read_text().count("\n**") == 2
@@ -149,6 +151,56 @@ def test_a_resumed_run_ends_with_other_bytes(world, tmp_path, monkeypatch, capsy
     assert "kept: 2 parts" in capsys.readouterr().out
     assert (tmp_path / "cut.tsv").read_bytes() == (tmp_path / "through.tsv").read_bytes()
     assert main(line(world, tmp_path / "cut", "--resume")) == 0 and "finished before" in capsys.readouterr().out
+
+
+class Killed(BaseException):
+    """What no handler catches."""
+
+
+def killing(function, part: str = "", at: int = 1):
+    """The function of a path, which kills the run at its call number `at` with a path that has this in its name."""
+    calls = []
+
+    def killed(path, *arguments):
+        calls.extend([path] if part in str(path) else [])
+        if len(calls) == at:
+            raise Killed
+        return function(path, *arguments)
+
+    return killed
+
+
+@pytest.mark.parametrize("moment", ["before the file", "before the record", "before the end"])
+def test_a_run_killed_while_its_parts_are_joined_goes_on(world, tmp_path, monkeypatch, capsys, moment):
+    assert main(line(world, tmp_path / "through")) == 0
+    with monkeypatch.context() as patch:
+        if moment == "before the file":
+            patch.setattr(storage, "sha256_of", killing(storage.sha256_of, ".cut.tsv.tmp-"))
+        elif moment == "before the record":
+            patch.setattr(recipe, "_summary", killing(recipe._summary))
+        else:
+            patch.setattr(storage, "remove_own", killing(storage.remove_own, ".augmented_parts", at=2))
+        with pytest.raises(Killed):
+            main(line(world, tmp_path / "cut"))
+    assert (tmp_path / "cut.tsv").exists() == (moment != "before the file")
+    assert main(line(world, tmp_path / "cut", "--resume")) == 0
+    assert (tmp_path / "cut.tsv").read_bytes() == (tmp_path / "through.tsv").read_bytes()
+    assert json.loads((tmp_path / "cut/augmentation.json").read_text())["finished"]
+    assert not (tmp_path / "cut/.augmented_parts").exists() and not list(tmp_path.glob(".*"))
+
+
+def test_two_runs_into_one_file_exclude_each_other(world, tmp_path, capsys):
+    with storage.lock(tmp_path / ".a.tsv"):  # as another run holds it; a lock of the same process counts too
+        assert main(line(world, tmp_path / "a")) == 2
+    assert f"--output_file {tmp_path / 'a.tsv'} is being written by another run" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists() and not (tmp_path / "a.tsv").exists()
+
+
+def test_a_folder_of_the_user_beside_the_record_stays(world, tmp_path):
+    (tmp_path / "a/parts").mkdir(parents=True)
+    (tmp_path / "a/parts/notes").write_text("mine")
+    assert main(line(world, tmp_path / "a", "--overwrite_output_dir")) == 0
+    assert (tmp_path / "a/parts/notes").read_text() == "mine"
 
 
 def test_the_teachers_filter_drops_nothing_or_originals(world, tmp_path):

@@ -50,7 +50,7 @@ def test_processes_do_not_change_a_byte(corpus, tmp_path):
         assert main(line(corpus, tmp_path / workers, "--masked_lm_prob", "0.15", "--num_workers", workers)) == 0
     one, two = contents(tmp_path / "1"), contents(tmp_path / "2")
     assert one == two and len([name for name in one if name.endswith("ids.npy")]) >= 8
-    assert not any(name.startswith("tokens") for name in one)
+    assert not any(name.startswith(".") for name in one)
     records = [json.loads((tmp_path / workers / RECORD).read_text()) for workers in ("1", "2")]
     for record in records:
         record.pop("finished")
@@ -129,7 +129,7 @@ def test_damaged_json_lines_are_finished_or_a_killed_finish_leaves_its_tools(cor
         patch.setattr(recipe, "_drop_scaffolding", killed)
         with pytest.raises(Killed):
             main(words)
-    assert (tmp_path / "rows" / "tokens").exists() and (tmp_path / "rows" / "epoch_0").exists()
+    assert (tmp_path / "rows" / ".corpus_tokens").exists() and (tmp_path / "rows" / "epoch_0").exists()
     assert main(words) == 0
     whole = contents(tmp_path / "rows")
     assert set(whole) == {f"epoch_{number}{end}" for number in range(2) for end in (".json", "_metrics.json")}
@@ -243,3 +243,20 @@ def test_a_folder_with_anything_else_in_it_is_not_touched(corpus, tmp_path, caps
     (output / "thesis.txt").write_text("mine")
     assert main(line(corpus, output, "--seed", "8", "--overwrite_output_dir")) == 2
     assert "thesis.txt" in capsys.readouterr().err and open_pregenerated(output).meta["settings"]["seed"] == 7
+
+
+@pytest.mark.parametrize("name", ["tokens", ".corpus_tokens", "epoch_0", "epoch_7"])
+def test_a_folder_of_the_user_in_the_output_folder_stays(corpus, tmp_path, capsys, name):
+    (tmp_path / "rows" / name).mkdir(parents=True)
+    (tmp_path / "rows" / name / "notes").write_text("mine")
+    for more in ((), ("--overwrite_output_dir",)):
+        assert main(line(corpus, tmp_path / "rows", *more)) == 2
+        assert f"what this program did not write: {name}" in capsys.readouterr().err
+        assert (tmp_path / "rows" / name / "notes").read_text() == "mine"
+
+
+def test_published_files_that_another_program_wrote_are_not_overwritten(corpus, tmp_path, capsys):
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows/epoch_0.json").write_text("mine")
+    assert main(line(corpus, tmp_path / "rows", "--format", "json", "--overwrite_output_dir")) == 2
+    assert "did not write: epoch_0.json" in capsys.readouterr().err and (tmp_path / "rows/epoch_0.json").read_text() == "mine"

@@ -10,13 +10,11 @@ import contextlib
 import hashlib
 import http.client
 import os
-import secrets
 import shutil
-import socket
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import urlsplit, urlunsplit
@@ -55,31 +53,13 @@ def fetch(url: str, path: str | Path, *, md5: str | None = None, sha256: str | N
     path = Path(path)
     with _locked(path):
         if not path.exists():
-            with _complete_or_absent(path) as out:
+            with storage.new_file(path, keep_existing=True) as out:
                 _stream(mirrored(url), out, {"md5": md5, "sha256": sha256})
     return path
 
 
 def _locked(path: Path) -> contextlib.AbstractContextManager[None]:
     return storage.lock(path.parent / f".{path.name}")
-
-
-@contextlib.contextmanager
-def _complete_or_absent(path: Path) -> Iterator[BinaryIO]:
-    """Yield a hidden sibling that takes the name of `path` at the end, unless someone has put a file there meanwhile."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # the same pattern as the storage module's temporaries, so that its `recover` sweeps them up
-    host = socket.gethostname().replace("-", "_")
-    temporary = path.parent / f".{path.name}.tmp-{host}-{os.getpid()}-{secrets.token_hex(4)}"
-    try:
-        with open(temporary, "wb") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        if not path.exists():
-            os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _stream(url: str, out: BinaryIO, expected: dict[str, str | None]) -> None:
@@ -177,7 +157,7 @@ def _write_from_zip(entry: dict, folder: Path, missing: list[str]) -> None:
             for member in sorted(members):
                 name = _in_archive(member, content.namelist())
                 if member.name in missing and name is not None:
-                    with content.open(name) as source, _complete_or_absent(folder / member.name) as out:
+                    with content.open(name) as source, storage.new_file(folder / member.name, keep_existing=True) as out:
                         shutil.copyfileobj(source, out, 1 << 20)
     except zipfile.BadZipFile as error:
         raise DownloadError(f"{archive} is not a readable zip archive: {error}. Delete it and try again.") from error
@@ -220,7 +200,7 @@ def _write_mrpc(entry: dict, folder: Path, missing: list[str]) -> None:
 
 
 def _copy_rows(source: Path, target: Path, header: str | None, change: Callable[[list[str], int], list[str] | None]) -> None:
-    with open(source, encoding="utf-8", newline="\n") as lines, _complete_or_absent(target) as out:
+    with open(source, encoding="utf-8", newline="\n") as lines, storage.new_file(target, keep_existing=True) as out:
         own_header = next(lines, "")
         out.write((header or own_header.rstrip("\r\n") + "\n").encode())
         for i, line in enumerate(lines):

@@ -49,7 +49,7 @@ def write(folder: Path, step: int, checkpoint: Checkpoint, keep: int = 2) -> Pat
     others = [other for other in _listed(folder) if other != path]
     left = [other for other in others if _step_of(other) > step]
     for old in (*left, *others[len(left) + keep - 1 :], *folder.glob(f"{_LEFT}*")):
-        shutil.rmtree(old, ignore_errors=True)
+        storage.remove_own(old)
     return path
 
 
@@ -72,7 +72,7 @@ def fork_from(folder: Path, path: Path) -> Path:
     left = [other for other in _listed(folder) if other != own and (foreign or _step_of(other) > state["step"])]
     for other in left:
         aside = folder / f"{_LEFT}{_step_of(other):08d}"
-        shutil.rmtree(aside, ignore_errors=True)
+        storage.remove_own(aside)
         os.rename(other, aside)
     if left:
         names = ", ".join(other.name for other in left)

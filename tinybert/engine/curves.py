@@ -7,8 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
+from tinybert import storage
+
 _CELL = 12  # pixels a side
 _COLUMNS = 128  # of a heat map over time
+
+
+def remove_curves(folder: Path) -> None:
+    """Delete VisualDL's records in a folder, and the folder if nothing else is in it."""
+    for old in folder.glob("vdlrecords.*.log"):
+        old.unlink(missing_ok=True)
+    storage.remove_empty([folder])
 
 
 class Curves:
@@ -20,9 +29,8 @@ class Curves:
     def __init__(self, folder: Path, lines: Iterable[dict] = ()) -> None:
         from visualdl import LogWriter
 
+        remove_curves(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("vdlrecords.*.log"):
-            old.unlink()
         self._writer = LogWriter(logdir=str(folder))
         self._vectors: dict[str, list[np.ndarray]] = {}
         self._seen: dict[str, int] = {}

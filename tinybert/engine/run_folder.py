@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import time
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import numpy as np
 
 from tinybert import storage
 from tinybert.engine import run_lock
-from tinybert.engine.curves import Curves
+from tinybert.engine.curves import Curves, remove_curves
 from tinybert.errors import UserError
 
 
@@ -104,7 +103,7 @@ class RunFolder:
             return
         self._hold()
         for folder in self.replaced(models):
-            shutil.rmtree(folder, ignore_errors=True)
+            storage.remove_own(folder)
         record = self.record()
         if record.pop(self.stage, None) is not None:
             storage.write_json(self.path / "run.json", record)
@@ -114,7 +113,7 @@ class RunFolder:
         """Delete what an attempt of this stage without a checkpoint has logged."""
         if not self.writes:
             return
-        shutil.rmtree(self.path / "vdl" / self.stage, ignore_errors=True)
+        remove_curves(self.path / "vdl" / self.stage)
         lines = self.log_lines()
         kept = [line for line in lines if line.get("stage") != self.stage]
         if len(kept) != len(lines):

@@ -37,7 +37,7 @@ def save_model(
     if projection is not None and projection.mode != "none":
         arrays |= {f"{kind.base}.{name}": array for name, array in projection.arrays().items()}
         config["fit_size"] = projection.width[1]
-    with storage.new_folder(folder, replace=True) as temporary:
+    with storage.new_folder(folder, replace=True, keep_others=True) as temporary:
         storage.write_json(temporary / "config.json", config)
         write_pdparams(temporary / "model_state.pdparams", arrays)
         tokenizer.save(temporary, tokenizer_class=kind.tokenizer)

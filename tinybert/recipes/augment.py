@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -40,11 +41,16 @@ from tinybert.recipes.run_log import log_once, log_run_settings, weights_hash
 from tinybert.recipes.task_data import task_of
 from tinybert.report.table import markdown_table
 
-RECORD, SUMMARY, PARTS = "augmentation.json", "augmentation.md", "parts"
+RECORD, SUMMARY, PARTS = "augmentation.json", "augmentation.md", ".augmented_parts"
 
 
 def augment(arguments, given: set[str], spelled: dict[str, str]) -> None:
     """Write the augmented rows of one task, as the arguments of `data_augmentation.py` say."""
+    with contextlib.ExitStack() as at_end:
+        _augment(arguments, given, at_end)
+
+
+def _augment(arguments, given: set[str], at_end: contextlib.ExitStack) -> None:
     task = task_of(arguments)
     vocabulary = read_vocabulary(resolve(arguments.pretrained_bert_model, "masked-LM model") / "vocab.txt")
     resolved = resolve_augment(arguments, given, task.name, not task.is_pair, is_chinese(vocabulary))
@@ -58,6 +64,8 @@ def augment(arguments, given: set[str], spelled: dict[str, str]) -> None:
     run_lock.refuse_held(output)
     _refuse_target(target, folder / split.file, output.absolute())
     check_inputs_not_overwritten(arguments, [target, output / PARTS])
+    if runtime.rank() == 0 and target.parent.is_dir():  # else the run makes it, in its own folder
+        _exclude_others(target, at_end)
 
     used = UsedRows(task, folder, "train")
     first, count = "", 0
@@ -83,7 +91,7 @@ def augment(arguments, given: set[str], spelled: dict[str, str]) -> None:
         output.mkdir(parents=True, exist_ok=True)
         run_lock.hold(output)
         if not arguments.resume:
-            shutil.rmtree(output / PARTS, ignore_errors=True)
+            storage.remove_own(output / PARTS)
         storage.recover(output / PARTS)
         storage.write_json(output / RECORD, {**identity, "finished": None, "versions": runtime.versions()})
     wait_for_all()
@@ -118,6 +126,15 @@ def _refuse_target(target: Path, source: Path, output: Path) -> None:
         raise UserError(f"--output_file {target}: nothing may be written in {target.parent}. Name a file elsewhere with --output_file.")
 
 
+def _exclude_others(target: Path, at_end: contextlib.ExitStack) -> None:
+    try:
+        at_end.enter_context(storage.lock(target.with_name(f".{target.name}"), wait=False))
+    except BlockingIOError:
+        raise UserError(
+            f"--output_file {target} is being written by another run.\nWait until it has ended, or name another file."
+        ) from None
+
+
 def _identity(maker: PartMaker, source: Path) -> dict:
     candidates, teacher = maker.load()
     return {
@@ -148,10 +165,14 @@ def _judge_folder(output: Path, target: Path, identity: dict, arguments) -> bool
             f"--resume: {output} was begun with other options or data",
             "Repeat the command as it was, or start afresh with --overwrite_output_dir.",
         )
+        joined = target.is_file() and storage.sha256_of(target) == before.get("output_sha256")
         if before["finished"]:
-            if target.is_file() and storage.sha256_of(target) == before["output_sha256"]:
+            if joined:
+                storage.remove_own(output / PARTS)  # of a run that was killed at its end
                 return True
             raise UserError(f"--resume: {target} is not what the run in {output} has written. Replace it with --overwrite_output_dir.")
+        if joined:
+            return False  # killed between the file and the record: what is left is done again
     elif before is not None:
         raise UserError(f"--output_dir {output} holds an earlier run.\nGo on with --resume, or start afresh with --overwrite_output_dir.")
     if target.exists():
@@ -194,36 +215,32 @@ def _finish(maker: PartMaker, output: Path, target: Path, facts: dict, count: in
     """Join the parts to the file, write record and summary, and drop the parts."""
     total, eligible, replaced, before, after = Counter(), Counter(), Counter(), Counter(), Counter()
     preview: list = []
-    unfinished = target.with_name(f".{target.name}.unfinished")
-    try:
-        with open(unfinished, "wb") as file:
-            file.write(maker.frame.head.encode())
-            for number in range(-(-count // ROWS)):
-                meta = json.loads((maker.path(number) / "meta.json").read_text(encoding="utf-8"))
-                file.write(maker.frame.between.encode() if number else b"")
-                with open(maker.path(number) / FILE, "rb") as part:
-                    shutil.copyfileobj(part, file, 1 << 20)
-                total.update({name: meta[name] for name in ("rows", "written", "filtered", "words", "draws", "duplicates")})
-                eligible.update(meta["eligible"])
-                replaced.update(meta["replaced"])
-                before.update(meta["labels"]["before"])
-                after.update(meta["labels"]["after"])
-                preview += meta["preview"]
-            file.write(maker.frame.tail.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with storage.new_file(target) as file:
+        file.write(maker.frame.head.encode())
+        for number in range(-(-count // ROWS)):
+            meta = json.loads((maker.path(number) / "meta.json").read_text(encoding="utf-8"))
+            file.write(maker.frame.between.encode() if number else b"")
+            with open(maker.path(number) / FILE, "rb") as part:
+                shutil.copyfileobj(part, file, 1 << 20)
+            total.update({name: meta[name] for name in ("rows", "written", "filtered", "words", "draws", "duplicates")})
+            eligible.update(meta["eligible"])
+            replaced.update(meta["replaced"])
+            before.update(meta["labels"]["before"])
+            after.update(meta["labels"]["after"])
+            preview += meta["preview"]
+        file.write(maker.frame.tail.encode())
+        file.flush()
+        # on record before it has its name: a run that is killed in between knows the file as its own
+        sums = {"output": str(target), "output_sha256": storage.sha256_of(file.name)}
+        storage.write_json(output / RECORD, {**facts, **sums, "finished": None, "versions": runtime.versions()})
     counts = {**total, "eligible": dict(eligible), "replaced": dict(replaced), "labels": {"before": dict(before), "after": dict(after)}}
     if maker.task.regression:
         counts.pop("labels")
     speed = {"seconds": round(seconds, 1), "rows_made_now": made}
-    sums = {"output": str(target), "output_sha256": storage.sha256_of(target)}
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     storage.write_file(output / SUMMARY, _summary(maker.task.name, counts, preview))
     storage.write_json(output / RECORD, {**facts, **sums, **counts, **speed, "finished": now, "versions": runtime.versions()})
-    shutil.rmtree(maker.folder)
+    storage.remove_own(maker.folder)
     logger.info(
         f"written: {target}; {total['rows']} rows became {total['written']}; {made} rows in {seconds:.1f} s, {made / seconds:.1f} rows/s"
     )

@@ -6,7 +6,6 @@ Its limits: sequence classification and regression; no question answering.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -187,6 +186,6 @@ class _Training:
         folder = self.run_folder.path / f"best_model_{step}"
         self._save(folder)
         for other in self.run_folder.path.glob("best_model_[0-9]*"):
-            if other != folder and (other / storage.MANIFEST).is_file():  # ours; a folder that somebody put there stays
-                shutil.rmtree(other, ignore_errors=True)
+            if other != folder:
+                storage.remove_own(other)
         return folder

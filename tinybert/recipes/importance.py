@@ -6,11 +6,10 @@ Its limits: one process; gradients of gold labels, not of a teacher.
 
 from __future__ import annotations
 
-import shutil
 import time
 from pathlib import Path
 
-from tinybert import runtime
+from tinybert import runtime, storage
 from tinybert.config.resolve import resolve_finetune
 from tinybert.data.batches import Batches
 from tinybert.engine import checkpoint
@@ -90,7 +89,7 @@ def importance(arguments, given: set[str]) -> None:
         "versions": runtime.versions(),
     }
     write_importance(output, sums.scores(), facts)
-    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    storage.remove_own(run.checkpoints)
     record_end(run)
     logger.info(f"importance of {len(sums.sums)} matrices over {total} batches, mean loss {loss:.4f}: {output / FOLDER}")
 

@@ -40,10 +40,11 @@ from tinybert.models.hub import resolve
 from tinybert.models.limits import check_length, positions_in
 from tinybert.recipes.input_protection import check_inputs_not_overwritten
 from tinybert.report.table import markdown_table
+from tinybert.temporaries import is_temporary
 
-TOKENS = "tokens"  # the tokenised corpus, below the output folder
+TOKENS = ".corpus_tokens"  # the tokenised corpus, below the output folder
 LEAST_KEPT = 0.75  # of the corpus' word pieces, or there is a warning
-_OURS = re.compile(rf"{re.escape(RECORD)}|{TOKENS}|\.?epoch_\d+(\.json|_metrics\.json)?(\.unfinished)?|\..*\.tmp-.*")
+_FOLDERS = re.compile(rf"{re.escape(TOKENS)}|epoch_\d+")
 
 
 def pregenerate(arguments, given: set[str], spelled: dict[str, str]) -> None:
@@ -97,7 +98,10 @@ def pregenerate(arguments, given: set[str], spelled: dict[str, str]) -> None:
                 f"{arguments.train_corpus} holds {documents} document(s) with word pieces, {fewest} or more were expected.\n"
                 + ("Put a blank line between documents, or choose --sequences packed." if random_next else "Is it text of this vocabulary?")
             )
-        record = {"format": FORMAT, "finished": None, **identity, **_described(tokenizer, settings, corpus, tokens)}
+        # files that are named are ours: nobody else's may have these names from now on
+        named = [path.name for number in range(settings.epochs_to_generate) for path in _epoch_files(output, number)]
+        files = dict.fromkeys(named if maker.as_json else [])
+        record = {"format": FORMAT, "finished": None, "files": files, **identity, **_described(tokenizer, settings, corpus, tokens)}
         storage.write_json(output / RECORD, record)
         shards = plan(tokens, settings.epochs_to_generate)
         del tokens  # its pages count as this process's memory
@@ -146,27 +150,30 @@ def _finished_before(output: Path, identity: dict, overwrite: bool) -> bool:
     if output.exists() and not output.is_dir():
         raise UserError(f"--output_dir {output} is a file. Name a folder.")
     run_lock.refuse_held(output)
-    entries = list(output.iterdir()) if output.is_dir() else []
-    ours = [path for path in entries if _OURS.fullmatch(path.name)]
-    strange = sorted(path.name for path in set(entries) - set(ours) if not path.name.startswith("."))
-    if strange:
-        raise UserError(
-            f"--output_dir {output} holds something else than pregenerated data ({', '.join(strange[:5])}). Name another folder."
-        )
-    for folder in [output, *output.glob("epoch_*/")] if ours else []:
-        storage.recover(folder)  # what a run that was killed left half-written
+    record = None
+    with contextlib.suppress(UserError) if overwrite else contextlib.nullcontext():
+        record = read_record(output) if (output / RECORD).is_file() else None
+    ours = _written_before(output, record) if output.is_dir() else []
+    if output.is_dir():
+        strange = sorted(entry.name for entry in output.iterdir() if entry not in ours and (entry.name[0] != "." or entry.name == TOKENS))
+        if strange:
+            raise UserError(
+                f"--output_dir {output} holds what this program did not write: {', '.join(strange[:5])}.\n"
+                "It stays as it is: name another folder."
+            )
+        for folder in (output, *(path for path in ours if path.is_dir())):
+            storage.recover(folder)  # what a run that was killed left half-written
     if overwrite:
-        for path in filter(Path.exists, ours):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path in ours:
+            storage.remove_own(path) if path.is_dir() else path.unlink()
         return False
-    if not (output / RECORD).is_file():
-        if any(output.glob("epoch_*")):
+    if record is None:
+        if any(path.name != TOKENS for path in ours):
             raise UserError(
                 f"--output_dir {output} holds pregenerated data of another run. Name another folder, or --overwrite_output_dir."
             )
-        shutil.rmtree(output / TOKENS, ignore_errors=True)  # without a record nobody knows of which corpus they are
+        storage.remove_own(output / TOKENS)  # without a record nobody knows of which corpus they are
         return False
-    record = read_record(output)
     now = {name: value for name, value in identity.items() if name != "settings"}
     refuse_differences(
         differences(record["settings"], identity["settings"]) | differences({name: record[name] for name in now}, now),
@@ -179,6 +186,17 @@ def _finished_before(output: Path, identity: dict, overwrite: bool) -> bool:
     return True
 
 
+def _written_before(output: Path, record: dict | None) -> list[Path]:
+    """What is there of an earlier run: the record, the files it names, and folders in which every file is ours."""
+    files = record.get("files") if record else None
+    named = {RECORD, *(files if isinstance(files, dict) else ())}
+    return [entry for entry in output.iterdir() if entry.name in named or _FOLDERS.fullmatch(entry.name) and _is_ours(entry)]
+
+
+def _is_ours(folder: Path) -> bool:
+    return folder.is_dir() and (storage.is_own(folder) or all(storage.is_own(e) or is_temporary(e) for e in folder.iterdir()))
+
+
 def _is_whole(output: Path, record: dict) -> bool:
     return all(storage.is_complete(output / name) for epoch in record["shards"] for name in epoch) and all(
         (output / name).is_file() and storage.sha256_of(output / name) == sha256 for name, sha256 in record["files"].items()
@@ -187,15 +205,15 @@ def _is_whole(output: Path, record: dict) -> bool:
 
 def _drop_scaffolding(output: Path, as_json: bool, epochs: int) -> None:
     """Take away what only an unfinished run needs: the tokenised text, and shards that were joined."""
-    shutil.rmtree(output / TOKENS, ignore_errors=True)
+    storage.remove_own(output / TOKENS)
     for number in range(epochs if as_json else 0):
-        shutil.rmtree(output / f"epoch_{number}", ignore_errors=True)
+        storage.remove_own(output / f"epoch_{number}")
 
 
 def _leave_nothing(output: Path) -> None:
     """Take away what a refused run has made: the tokens, and the folder if it is empty then."""
     run_lock.release(output)
-    shutil.rmtree(output / TOKENS, ignore_errors=True)
+    storage.remove_own(output / TOKENS)
     if not any(output.iterdir()):
         output.rmdir()
 
@@ -255,16 +273,20 @@ def _finish(output: Path, record: dict, shards: list[list[Shard]], made: dict[st
     _drop_scaffolding(output, maker.as_json, len(shards))
 
 
-def _join(output: Path, number: int, epoch: list[Shard], rows: int, max_seq_len: int) -> list[Path]:
-    final = output / f"epoch_{number}.json"
-    unfinished = final.with_name(f".{final.name}.unfinished")
-    with open(unfinished, "wb") as joined:
+def _epoch_files(output: Path, number: int) -> tuple[Path, Path]:
+    """The published files of an epoch: its rows, and their number."""
+    rows = output / f"epoch_{number}.json"
+    return rows, metrics_path(rows)
+
+
+def _join(output: Path, number: int, epoch: list[Shard], rows: int, max_seq_len: int) -> tuple[Path, Path]:
+    final, metrics = _epoch_files(output, number)
+    with storage.new_file(final) as joined:
         for shard in epoch:
             with open(output / shard.name / ROWS, "rb") as file:
                 shutil.copyfileobj(file, joined, 1 << 20)
-    unfinished.replace(final)
-    storage.write_json(metrics_path(final), {"num_training_examples": rows, "max_seq_len": max_seq_len})
-    return [final, metrics_path(final)]
+    storage.write_json(metrics, {"num_training_examples": rows, "max_seq_len": max_seq_len})
+    return final, metrics
 
 
 def _totals(shards: list[list[Shard]], made: dict[str, dict]) -> list[dict[str, int]]:

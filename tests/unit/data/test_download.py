@@ -9,6 +9,7 @@ import zipfile
 
 import pytest
 
+from tinybert import storage
 from tinybert.data import download
 from tinybert.data.tasks import CLUE_TASKS, GLUE_TASKS, get_task
 from tinybert.errors import UserError
@@ -86,7 +87,7 @@ def test_a_file_arrives_whole(site, tmp_path):
 
 
 def test_a_file_that_the_user_puts_there_meanwhile_stays(tmp_path):
-    with download._complete_or_absent(tmp_path / "x") as out:
+    with storage.new_file(tmp_path / "x", keep_existing=True) as out:
         out.write(b"downloaded")
         (tmp_path / "x").write_text("by hand")
     assert (tmp_path / "x").read_text() == "by hand"
