@@ -86,6 +86,7 @@ def measure(options) -> dict:
     from tinybert import runtime
     from tinybert.config.mud import read_config_3d
     from tinybert.data.batches import Batches
+    from tinybert.kinds.registry import DEFAULT
     from tinybert.knowledge.building import CacheSpec, build, open_stored
     from tinybert.knowledge.layout import Layout
     from tinybert.knowledge.selection import Selection, Tokens, Width, deciding_layers
@@ -134,7 +135,7 @@ def measure(options) -> dict:
     paddle.seed(options.seed)
     student = encoder("tinybert", STUDENTS[student_name], 2)
     if mode.endswith("logits"):
-        objective = prediction_objective(2)
+        objective = prediction_objective(DEFAULT)
     else:
         objective = selected_objective(SelectedHiddenLoss(selection, projection(STUDENTS[student_name], TEACHER)))
     layer = TrainedLayer(student, objective)

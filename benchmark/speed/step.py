@@ -40,6 +40,7 @@ def measure(options) -> dict:
 
     from tinybert.data.batches import Batches
     from tinybert.data.tasks import get_task
+    from tinybert.kinds.registry import DEFAULT
     from tinybert.mapping import LayerMap
     from tinybert.objectives import layer_weights
     from tinybert.objectives.emd import emd_objective
@@ -63,11 +64,11 @@ def measure(options) -> dict:
         layer_weights.check_solver()  # its import is no part of a step
         layer_weights.transport_flow = clocked(layer_weights.transport_flow, solving)
         weights = LayerWeights(*depths)
-        objective = emd_objective(depths, weights, projection, outputs, beta=0.01)
+        objective = emd_objective(depths, weights, projection, DEFAULT, beta=0.01)
     elif options.stage == "intermediate":
         objective = intermediate_objective(LayerMap.create("uniform", *depths), projection)
     else:
-        objective, projection = prediction_objective(outputs), None
+        objective, projection = prediction_objective(DEFAULT), None
     end_step = weights.end_step if weights is not None else lambda: None
     figures = train(features, batches, teacher, student, objective, steps, projection, end_step, store.word_pieces())
     solver = sum(solving) / (len(steps) + 1) / (options.batch_size / figures["samples"])

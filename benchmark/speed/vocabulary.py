@@ -38,13 +38,14 @@ def main() -> None:
 
     from tinybert.data.batches import Batches
     from tinybert.data.tasks import get_task
+    from tinybert.kinds.registry import DEFAULT
     from tinybert.models.trace import Inputs
     from tinybert.objectives.tinybert import gold_objective
     from tinybert.objectives.trained_layer import TrainedLayer
 
     def trained(name: str, outputs: int) -> TrainedLayer:
         paddle.seed(options.seed)
-        return TrainedLayer(encoders.encoder("tinybert", encoders.STUDENTS[name], outputs), gold_objective())
+        return TrainedLayer(encoders.encoder("tinybert", encoders.STUDENTS[name], outputs), gold_objective(DEFAULT))
 
     print(f"batches of {options.batch_size}, {options.steps} steps, one thread, seed {options.seed}, {runtime.versions()}")
     for task in options.tasks.split(","):

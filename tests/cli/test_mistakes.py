@@ -169,7 +169,7 @@ Own = namedtuple("Own", "name content more words")
 BROKEN_OWN = [
     Own("a.csv", b"", "", "{tmp}/a.csv is empty; expected a file of rows"),
     Own("a.csv", b"text,label\n", "", "{tmp}/a.csv: found no label, expected at least two"),
-    Own("a.csv", b"text,label\nword1,yes\n", "", "found the label 'yes' alone, expected at least two. For a score give --regression"),
+    Own("a.csv", b"text,label\nword1,yes\n", "", "found the label 'yes' alone, expected at least two. For a score give --kind regression"),
     Own("a.csv", GOOD_CSV + b"word3,\n", "", "line 4: found an empty label"),
     Own("a.csv", b'text,label\n"word1,yes\n', "", "a row that cannot be read"),
     Own("a.csv", GOOD_CSV + b"word3\n", "", "line 4: found 1 columns, expected 2"),
@@ -182,7 +182,7 @@ BROKEN_OWN = [
     Own("a.csv", GOOD_CSV, "--labels yes,maybe", "line 3: found the label 'no' in column 'label', expected one of yes, maybe"),
     Own("a.csv", GOOD_CSV, "--labels yes,yes", "--labels yes,yes: found the label 'yes' alone"),
     Own("a.csv", GOOD_CSV, "--regression", "line 2: found the label 'yes' in column 'label', expected a finite number"),
-    Own("a.csv", GOOD_CSV, "--regression --labels yes,no", "--regression and --labels contradict each other"),
+    Own("a.csv", GOOD_CSV, "--regression --labels yes,no", "--kind regression and --labels contradict each other"),
     Own("a.csv", GOOD_CSV, "--data_dir {tmp}", "--data_dir and files of your own contradict each other"),
     Own("a.csv", GOOD_CSV, "--task_name a/b", "--task_name 'a/b' names folders and files"),
     Own("a.csv", GOOD_CSV, "--metric pearson", "reviews is a classification with 2 labels: expected one of accuracy"),

@@ -10,12 +10,14 @@ import pytest
 
 from tests.parity.fixtures import assert_gradients, fixtures, inputs_of, model_of, paddle_name, part, projection_of, read
 from tinybert.engine.optimizers import create_optimizer
+from tinybert.kinds.kind import LogitOptions
+from tinybert.kinds.registry import kind_of_outputs
 from tinybert.models.trace import trace
 from tinybert.objectives.emd import emd_objective
 from tinybert.objectives.layer_weights import LayerWeights, transport_flow, updated
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 
-PUBLISHED = {"attention_reduction": "zeroed", "hidden_reduction": "mean", "soft_ce_reduction": "mean", "temperature_square": True}
+PUBLISHED = {"attention_reduction": "zeroed", "hidden_reduction": "mean"}
 RUNS = [path for path in fixtures("emd_*.npz") if json.loads(path.with_suffix(".json").read_text())["kind"] == "emd"]
 ADAM = {"weight_decay": 0.01, "epsilon": 1e-6, "max_grad_norm": 1.0, "grad_clip": "tensor"}  # README section 3.3
 KINDS = {"att": "attn", "rep": "hidn"}
@@ -45,11 +47,11 @@ def _world(path):
         (models["student"]["layers"], models["teacher"]["layers"]),
         weights,
         projection_of(models, renamed, "shared" if config["share_param"] else "per_layer"),
-        outputs,
+        kind_of_outputs(outputs),
+        LogitOptions(config["T"], "mean", True),
         beta=config["beta"],
         theta=config["theta"],
         alpha=config["alpha"],
-        temperature=config["T"],
         reduce_temperature=config["reduce_T"],
         **PUBLISHED,
     )

@@ -12,6 +12,7 @@ from tinybert.models.families import family
 from tinybert.models.loading import LoadedModel, LoadReport
 from tinybert.models.names import to_paddle
 from tinybert.models.trace import Needs, trace
+from tinybert.objectives.gold import GoldLabelLoss
 from tinybert.prune.factorise import truncated
 from tinybert.prune.importance import GradientSums, task_loss_gradients
 from tinybert.prune.reduction import Shape, choose, pruned
@@ -53,7 +54,7 @@ def test_importance_differs_from_the_published_accumulation(path):
     loaded.model.train()
     sums = GradientSums(loaded.model)
     for step in range(config["batches"]):
-        loss = task_loss_gradients(loaded.model, inputs_of(arrays, step), head="plain")
+        loss = task_loss_gradients(loaded.model, inputs_of(arrays, step), GoldLabelLoss(), head="plain")
         np.testing.assert_allclose(loss, arrays["losses"][step], rtol=1e-5)
         sums.add()
         loaded.model.clear_gradients()

@@ -9,6 +9,8 @@ import paddle
 import pytest
 
 from tests.parity.fixtures import assert_gradients, fixtures, inputs_of, model_of, part, projection_of, read
+from tinybert.kinds.kind import LogitOptions
+from tinybert.kinds.registry import kind_of_outputs
 from tinybert.mapping import LayerMap
 from tinybert.models.trace import Needs, trace
 from tinybert.objectives.tinybert import intermediate_objective, prediction_objective
@@ -87,11 +89,8 @@ def test_prediction_loss_and_gradients_differ_from_the_published_code(path):
     for prefix in prefixes:
         teacher, student, _ = _models(config, arrays, _outputs(config))
         objective = prediction_objective(
-            _outputs(config),
-            temperature=float(prefix[1:-1]) if prefix else 1.0,
-            soft_ce_reduction="mean",
-            temperature_square=False,
-            regression_target="gold",
+            kind_of_outputs(_outputs(config)),
+            LogitOptions(float(prefix[1:-1]) if prefix else 1.0, "mean", False, "gold"),
         )
         layer = TrainedLayer(student, objective)
         layer.freeze_padding_row()

@@ -8,6 +8,8 @@ import pytest
 from tests.parity.fixtures import fixtures, inputs_of, model_of, paddle_name, part, projection_of, read
 from tinybert.engine.optimizers import create_optimizer
 from tinybert.engine.schedules import schedule
+from tinybert.kinds.kind import LogitOptions
+from tinybert.kinds.registry import kind_of_outputs
 from tinybert.mapping import LayerMap
 from tinybert.objectives.tinybert import intermediate_objective, prediction_objective
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
@@ -24,11 +26,8 @@ def test_two_stage_training_drifts_from_the_published_trajectory(path):
     objectives = {
         "intermediate": intermediate_objective(layer_map, projection, hidden_reduction="mean", attention_reduction="zeroed"),
         "prediction": prediction_objective(
-            outputs,
-            temperature=config["prediction"].get("temperature", 1.0),
-            soft_ce_reduction="mean",
-            temperature_square=False,
-            regression_target="gold",
+            kind_of_outputs(outputs),
+            LogitOptions(config["prediction"].get("temperature", 1.0), "mean", False, "gold"),
         ),
     }
     objectives["prediction"].projection = projection  # it keeps its name among the parameters, without a gradient

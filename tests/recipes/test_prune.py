@@ -74,9 +74,9 @@ def test_scores_differ_from_those_of_plain_backward_passes(teacher, tmp_path, mo
 
     real, seen = importance.task_loss_gradients, []
 
-    def remembers(model, inputs):
+    def remembers(model, inputs, task_loss):
         seen.append(inputs)
-        return real(model, inputs)
+        return real(model, inputs, task_loss)
 
     monkeypatch.setattr(importance, "task_loss_gradients", remembers)
     finetune("--model_name_or_path", teacher, *PASS, "--max_steps", "3", "--output_dir", tmp_path)

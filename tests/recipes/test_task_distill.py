@@ -18,6 +18,7 @@ from tinybert.data.places import demo_folder
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import get_task
 from tinybert.errors import UserError
+from tinybert.kinds.registry import DEFAULT
 from tinybert.models.loading import load_classifier
 from tinybert.models.projections import layout_of
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
@@ -124,10 +125,10 @@ def test_results_of_the_same_stage_are_overwritten(fresh_run, teacher):
 def test_the_teachers_dropout_decides_which_model_is_the_best(teacher, tinybert_folder):
     words = ("--task_name", "demo", "--teacher_path", teacher, "--student_model_name_or_path", tinybert_folder, "--output_dir", "o")
     parsed = parse(TaskDistillArguments, [*map(str, words), "--preset", "huawei"])
-    settings = resolve(parsed.arguments, parsed.given, "intermediate", "demo", False)["intermediate"]
+    settings = resolve(parsed.arguments, parsed.given, "intermediate", "demo", DEFAULT)["intermediate"]
     student = load_classifier(str(tinybert_folder), labels=LABELS, needs_head=False)
     live = load_classifier(str(teacher), labels=LABELS, needs_head=True)
-    layer = TrainedLayer(student.model, stage_objective(settings, 2, student, live).objective)
+    layer = TrainedLayer(student.model, stage_objective(settings, DEFAULT, student, live).objective)
     layer.train()
     frozen = Teacher(live.model, layer.objective.needs_teacher, settings.teacher_mode)
     store = TokenStore.build_or_open(get_task("demo"), demo_folder(), "dev", student.tokenizer, 32)

@@ -15,8 +15,12 @@ from tinybert.config.arguments import TaskDistillArguments
 from tinybert.data.custom_files import listed_labels
 from tinybert.data.tasks import get_task
 from tinybert.errors import UserError
-from tinybert.recipes.teacher_check import described, examine, judge
+from tinybert.recipes.teacher_check import described, judge
 from tinybert.recipes.teacher_source import LazyTeacher
+
+
+def _examine(task, logits, labels):
+    return task.kind.examine_teacher(task, logits, labels)
 
 
 def _logits(labels: np.ndarray, classes: int, right: float, seed: int = 0) -> np.ndarray:
@@ -32,7 +36,7 @@ def _labels(classes: int, rows: int = 600, seed: int = 1) -> np.ndarray:
 def test_a_teacher_with_labels_in_another_order_teaches_the_wrong_ones():
     task, labels = get_task("MNLI"), _labels(3)
     swapped = _logits(labels, 3, 0.8)[:, [1, 2, 0]]  # output 0 holds what belongs to label 1, and so on
-    finding = examine(task, swapped, labels)
+    finding = _examine(task, swapped, labels)
     assert finding.better_order == ("entailment", "neutral", "contradiction") and finding.better_accuracy > 0.8
     with pytest.raises(UserError, match="--teacher_labels entailment,neutral,contradiction"):
         judge(task, finding, allowed=True, named=False)
@@ -40,7 +44,7 @@ def test_a_teacher_with_labels_in_another_order_teaches_the_wrong_ones():
 
 def test_a_teacher_with_named_labels_is_refused_for_naming_none():
     task, labels = get_task("MNLI"), _labels(3)
-    finding = examine(task, _logits(labels, 3, 0.8)[:, [1, 2, 0]], labels)
+    finding = _examine(task, _logits(labels, 3, 0.8)[:, [1, 2, 0]], labels)
     (order, weak) = judge(task, finding, allowed=True, named=True)
     assert "if its outputs stand for entailment, neutral, contradiction" in order and "are taken as named" in order
     assert "majority class" in weak
@@ -54,7 +58,7 @@ def test_a_good_teacher_with_named_labels_is_refused_for_another_order():
     labels = np.array([0] * 200 + [1] * 200 + [2] * 200)
     # label 2 is told well, labels 0 and 1 are mostly mistaken for each other: above guessing, and better still if exchanged
     told = np.where(labels == 2, 2, np.where(random.random(600) < 0.7, 1 - labels, labels))
-    finding = examine(task, np.eye(3)[told], labels)
+    finding = _examine(task, np.eye(3)[told], labels)
     assert not finding.weak and finding.better_order == ("entailment", "contradiction", "neutral")
     assert len(judge(task, finding, allowed=False, named=True)) == 1
 
@@ -63,7 +67,7 @@ def test_the_labels_that_a_refusal_names_are_no_labels_of_the_option():
     task = replace(get_task("MNLI"), labels=("bad, very", 'so "so"', "good"))
     labels = _labels(3)
     with pytest.raises(UserError) as refused:
-        judge(task, examine(task, _logits(labels, 3, 0.8)[:, [1, 2, 0]], labels), allowed=False, named=False)
+        judge(task, _examine(task, _logits(labels, 3, 0.8)[:, [1, 2, 0]], labels), allowed=False, named=False)
     words = shlex.split(re.search("(--teacher_labels .*), or name", str(refused.value))[1])
     assert listed_labels(words[1], words[0]) == ('so "so"', "good", "bad, very")
 
@@ -95,7 +99,7 @@ def _arguments(folder, teacher_labels):
 
 def test_an_order_that_is_a_guess_is_not_told():
     labels = _labels(3)
-    finding = examine(get_task("MNLI"), _logits(labels, 3, 0.8), labels)
+    finding = _examine(get_task("MNLI"), _logits(labels, 3, 0.8), labels)
     told = described(get_task("MNLI"), finding, named=False)
     assert told.startswith("teacher on dev: accuracy 0.8")
     assert told.endswith("taken as contradiction, entailment, neutral, and no other order scores clearly better")
@@ -105,7 +109,7 @@ def test_an_order_that_is_a_guess_is_not_told():
 def test_a_good_teacher_is_refused():
     for name, classes in (("MNLI", 3), ("SST-2", 2), ("CoLA", 2)):
         labels = _labels(classes)
-        finding = examine(get_task(name), _logits(labels, classes, 0.6), labels)
+        finding = _examine(get_task(name), _logits(labels, classes, 0.6), labels)
         assert not finding.weak and finding.better_order is None and judge(get_task(name), finding, False, named=False) == []
 
 
@@ -113,7 +117,7 @@ def test_a_teacher_of_the_majority_class_is_let_through():
     task = get_task("MRPC")
     labels = (np.random.default_rng(2).random(400) < 0.68).astype(int)
     constant = np.tile([0.0, 1.0], (400, 1))
-    finding = examine(task, constant, labels)
+    finding = _examine(task, constant, labels)
     assert finding.weak and finding.better_order is None
     with pytest.raises(UserError, match="majority class(.|\n)*--allow_weak_teacher"):
         judge(task, finding, allowed=False, named=True)
@@ -122,13 +126,13 @@ def test_a_teacher_of_the_majority_class_is_let_through():
 
 def test_an_honest_wnli_teacher_stops_the_run():
     task, labels = get_task("WNLI"), np.array([0] * 40 + [1] * 31)
-    finding = examine(task, np.tile([1.0, 0.0], (71, 1)), labels)
+    finding = _examine(task, np.tile([1.0, 0.0], (71, 1)), labels)
     assert finding.weak and judge(task, finding, allowed=False, named=False)[0].startswith("the teacher scores")
 
 
 def test_the_adversarial_dev_rows_of_wnli_are_taken_for_another_order():
     task, labels = get_task("WNLI"), np.array([0] * 40 + [1] * 31)
-    finding = examine(task, np.eye(2)[1 - labels], labels)  # dev says the opposite of what training taught
+    finding = _examine(task, np.eye(2)[1 - labels], labels)  # dev says the opposite of what training taught
     assert finding.better_order == task.labels[::-1]
     assert "have no names and are taken as 0, 1" in judge(task, finding, allowed=False, named=False)[0]
     assert "no other order" not in described(task, finding, named=False)
@@ -136,7 +140,7 @@ def test_the_adversarial_dev_rows_of_wnli_are_taken_for_another_order():
 
 def test_a_small_dev_set_makes_chance_look_like_another_order():
     labels = _labels(2, rows=12)
-    finding = examine(get_task("SST-2"), _logits(labels, 2, 0.0, seed=3), labels)
+    finding = _examine(get_task("SST-2"), _logits(labels, 2, 0.0, seed=3), labels)
     assert finding.better_order is None
 
 
@@ -145,7 +149,7 @@ def test_an_uncorrelated_regression_teacher_is_let_through(noise, weak):
     random = np.random.default_rng(4)
     labels = random.random(300).astype("float32") * 5
     logits = (labels + noise * random.standard_normal(300))[:, None]
-    assert examine(get_task("STS-B"), logits, labels).weak == weak
+    assert _examine(get_task("STS-B"), logits, labels).weak == weak
 
 
 @pytest.mark.parametrize(
@@ -163,7 +167,7 @@ def test_dev_rows_that_cannot_tell_stop_the_run_or_those_that_can_do_not(counts,
     task, labels = get_task("SST-2"), np.repeat([0, 1], counts)
     told = labels.copy()
     told[:wrong] = 1 - told[:wrong]
-    finding = examine(task, np.eye(2)[told], labels)
+    finding = _examine(task, np.eye(2)[told], labels)
     assert finding.weak
     if refused:
         with pytest.raises(UserError, match="--allow_weak_teacher"):
@@ -177,7 +181,7 @@ def test_dev_rows_that_cannot_tell_stop_the_run_or_those_that_can_do_not(counts,
 def test_scores_that_cannot_tell_stop_the_run_or_those_that_can_do_not(labels, refused):
     task = get_task("STS-B")
     labels = np.array(labels, "float32")
-    finding = examine(task, -labels[:, None], labels)
+    finding = _examine(task, -labels[:, None], labels)
     assert finding.weak and finding.tells == refused
     if not refused:
         assert len(judge(task, finding, allowed=False, named=True)) == 1
@@ -185,5 +189,5 @@ def test_scores_that_cannot_tell_stop_the_run_or_those_that_can_do_not(labels, r
 
 def test_a_teacher_on_another_scale_than_the_labels_is_warned_of():
     task, labels = get_task("STS-B"), np.linspace(0, 5, 50, dtype="float32")
-    assert any("on different scales" in line for line in judge(task, examine(task, labels[:, None] / 5 + 40, labels), False, True))
-    assert not judge(task, examine(task, labels[:, None] * 0.9, labels), False, True)
+    assert any("on different scales" in line for line in judge(task, _examine(task, labels[:, None] / 5 + 40, labels), False, True))
+    assert not judge(task, _examine(task, labels[:, None] * 0.9, labels), False, True)

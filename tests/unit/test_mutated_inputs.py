@@ -113,7 +113,7 @@ def test_a_mutated_file_of_ones_own_ends_in_a_traceback(form, edits, regression,
         path = Path(folder) / f"rows.{form}"
         path.write_bytes(mutated(OWN[form], edits))
         columns = ("text", None, "label") if by_name or form.startswith("json") else ("1", None, "2")
-        files = CustomFiles(path, path, None, None, *columns, regression=regression)
+        files = CustomFiles(path, path, None, None, *columns, kind="regression" if regression else None)
 
         def read() -> None:
             task = own_task("own", files)

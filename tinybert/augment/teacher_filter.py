@@ -27,23 +27,24 @@ class TeacherFilter:
     teacher: LoadedModel
     keep: float
     length: int
-    bounds: tuple[float, float] | None
+    task: Task
 
     @classmethod
     def load(cls, settings: AugmentSettings, task: Task) -> TeacherFilter:
         """Load the teacher that the settings name.
 
         Raises:
-            UserError: as `load_classifier`; a length beyond its positions, or a regression whose scale nobody knows.
+            UserError: as `load_classifier`; a length beyond its positions, or a task whose variants nobody can judge.
         """
-        if task.regression and task.bounds is None:
-            raise UserError("--filter teacher needs the limits of the scores, which files of your own do not tell\nleave the filter out")
+        reason = task.kind.check_variants(task)
+        if reason is not None:
+            raise UserError(reason)
         teacher = load_classifier(
             settings.teacher_path, labels=task.labels, needs_head=True, do_lower_case=settings.do_lower_case, role="teacher"
         )
         check_positions("teacher", teacher, settings.filter_length, "--filter_length")
         teacher.model.eval()
-        return cls(teacher, settings.filter_keep, settings.filter_length, task.bounds)
+        return cls(teacher, settings.filter_keep, settings.filter_length, task)
 
     def kept(self, made: list[list[tuple[str, ...]]]) -> list[list[tuple[str, ...]]]:
         """The texts of each row and of those variants that stay; the row itself, which comes first, always does."""
@@ -52,17 +53,11 @@ class TeacherFilter:
         result, at = [], 0
         for row in made:
             own = outputs[at : at + len(row)]
-            result.append([texts for texts, good in zip(row, self._good(own), strict=True) if good])
+            result.append(
+                [texts for texts, good in zip(row, self.task.kind.keeps_variants(self.task, own, self.keep), strict=True) if good]
+            )
             at += len(row)
         return result
-
-    def _good(self, outputs: np.ndarray) -> np.ndarray:
-        if self.bounds is not None:
-            scale = self.bounds[1] - self.bounds[0]
-            return np.abs(outputs[:, 0] - outputs[0, 0]) <= (1 - self.keep) * scale
-        shifted = np.exp(outputs - outputs.max(1, keepdims=True))
-        own = (shifted / shifted.sum(1, keepdims=True))[:, outputs[0].argmax()]
-        return own >= self.keep * own[0]
 
     def _outputs(self, rows: list[tuple[str, ...]]) -> np.ndarray:
         """What the teacher says of rows of texts, `[N, C]`; they are cut, laid out and batched as for training and evaluation."""

@@ -13,6 +13,7 @@ from tinybert.errors import UserError
 
 if TYPE_CHECKING:
     from tinybert.config.groups import RunArguments, TrainingRunArguments
+    from tinybert.kinds.kind import Kind
 
 _INTERMEDIATE_ONLY = (
     "layer_map", "projection", "use_embedding", "use_rep", "use_att", "embedding_weight", "hidden_weight",
@@ -83,7 +84,7 @@ def schedule_reasons(values: Mapping[str, object], stage: str, first_stage: str)
     return {name: "it is not asked for" for name in SCHEDULE_OPTIONS if values[name] is None}
 
 
-def distill_reasons(values: Mapping[str, object], stage: str, method: str, regression: bool, joint: bool = False) -> dict[str, str]:
+def distill_reasons(values: Mapping[str, object], stage: str, method: str, kind: Kind, joint: bool = False) -> dict[str, str]:
     """Name and reason of distillation settings that have no effect in this stage with this method.
 
     joint: hidden states and scores are learnt in the prediction stage.
@@ -92,11 +93,11 @@ def distill_reasons(values: Mapping[str, object], stage: str, method: str, regre
         UserError: nothing of the layers is left to learn from where they are learnt.
     """
     if stage == "prediction" and method == "emd":
-        return {**_emd_logits(values, regression), **emd_reasons(values), **_without_mud(method)}
+        return {**_emd_logits(values, kind), **emd_reasons(values), **_without_mud(method)}
     if joint:
-        found = {**_layers(values, method, joint), **_joint_logits(values, regression)}
+        found = {**_layers(values, method, joint), **_joint_logits(values, kind)}
     else:
-        found = _intermediate(values, method) if stage == "intermediate" else _prediction(values, method, regression)
+        found = _intermediate(values, method) if stage == "intermediate" else _prediction(values, method, kind)
     return {**found, **dict.fromkeys(EMD_OPTIONS, "it belongs to --method emd"), **_without_mud(method)}
 
 
@@ -122,19 +123,19 @@ def _layers(values: Mapping[str, object], method: str, joint: bool = False) -> d
     return part_reasons(values)
 
 
-def _joint_logits(values: Mapping[str, object], regression: bool) -> dict[str, str]:
+def _joint_logits(values: Mapping[str, object], kind: Kind) -> dict[str, str]:
     if not values["use_pred"]:
         return dict.fromkeys(_LOGITS, "without use_pred the stage learns gold labels beside the layers")
-    return _logits(values, regression)
+    return _logits(values, kind)
 
 
-def _prediction(values: Mapping[str, object], method: str, regression: bool) -> dict[str, str]:
+def _prediction(values: Mapping[str, object], method: str, kind: Kind) -> dict[str, str]:
     if method == "none":
         return dict.fromkeys((*_INTERMEDIATE_ONLY, "use_pred", "ablation", *_LOGITS, *_TEACHER), "--method none learns gold labels only")
     found = dict.fromkeys((*_INTERMEDIATE_ONLY, *MUD_OPTIONS), "the prediction stage learns logits only")
     if not values["use_pred"]:
         return {**found, **dict.fromkeys((*_LOGITS, *_TEACHER), "without use_pred the stage learns gold labels only")}
-    return {**found, **_logits(values, regression)}
+    return {**found, **_logits(values, kind)}
 
 
 def teacher_reasons(values: Mapping[str, object], stage: str, method: str) -> dict[str, str]:
@@ -145,30 +146,24 @@ def teacher_reasons(values: Mapping[str, object], stage: str, method: str) -> di
     return dict.fromkeys(("teacher_labels", "allow_weak_teacher"), reason)
 
 
-def _logits(values: Mapping[str, object], regression: bool) -> dict[str, str]:
-    found: dict[str, str] = {}
-    if not regression:
-        found["regression_target"] = "the task is a classification"
-    elif values["regression_target"] != "softmax":
-        found.update(dict.fromkeys(("T", "soft_ce_reduction", "temperature_square"), "a regression has no classes"))
-    if regression and values["regression_target"] == "gold":
-        found["alpha"] = "with regression_target gold both terms are the same"
+def _logits(values: Mapping[str, object], kind: Kind) -> dict[str, str]:
+    found = kind.inactive_options(values)
     if values["alpha"] == 0:
         found.update(dict.fromkeys(("T", "soft_ce_reduction", "temperature_square"), "alpha 0 leaves no teacher term"))
     return found
 
 
-def _emd_logits(values: Mapping[str, object], regression: bool) -> dict[str, str]:
+def _emd_logits(values: Mapping[str, object], kind: Kind) -> dict[str, str]:
     names = (*(name for name in _LOGITS if name != "prediction_weight"), "reduce_T", "new_pred_loss")
     if not values["use_pred"]:
         reason = "without use_pred the prediction loss is that of the gold labels"
         return dict.fromkeys(names, reason)
     if values["prediction_weight"] == 0:
         return dict.fromkeys(names, "prediction_weight is 0")
-    found = _logits(values, regression)
+    found = _logits(values, kind)
     if "T" in found:
         found["reduce_T"] = found["T"]
     if not values["new_pred_loss"]:
-        names = ("alpha", "reduce_T", *(("regression_target",) if regression else ()))
-        found.update(dict.fromkeys(names, "the older prediction loss (new_pred_loss False) has it fixed"))
+        fixed = dict.fromkeys(("alpha", "reduce_T", "regression_target"), "the older prediction loss (new_pred_loss False) has it fixed")
+        found = {**found, **fixed, **{name: found[name] for name in ("regression_target",) if name in found}}
     return found

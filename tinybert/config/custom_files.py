@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tinybert.config.notices import Notice
 from tinybert.errors import UserError
+from tinybert.kinds.registry import DEFAULT, KINDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 FILES = ("train_file", "dev_file", "test_file")
 # what describes such files; None or False: not given
 _ABOUT = (
-    "file_format", "text_a_column", "text_b_column", "label_column", "header", "quoting", "labels", "regression", "allow_suspicious_labels",
+    "file_format", "text_a_column", "text_b_column", "label_column", "header", "quoting", "labels", "kind", "allow_suspicious_labels",
 )  # fmt: skip
 
 
@@ -25,7 +26,7 @@ def is_own(arguments: RowArguments) -> bool:
     """Whether the task is what the user's files make of it, and not a known one with another test file."""
     if any(_path(arguments, name) is not None for name in ("train_file", "dev_file")):
         return True
-    return _path(arguments, "test_file") is not None and (arguments.labels is not None or arguments.regression)
+    return _path(arguments, "test_file") is not None and (arguments.labels is not None or arguments.kind is not None)
 
 
 def _path(arguments: RowArguments, name: str) -> Path | None:
@@ -45,8 +46,12 @@ def check_own_files(arguments: RowArguments, do: Actions) -> list[Notice]:
         if about:
             raise UserError(f"--{about[0]} describes files of your own\ngive them with --train_file, --dev_file or --test_file")
         return []
-    if arguments.regression and arguments.labels is not None:
-        raise UserError("--regression and --labels contradict each other\na regression learns a score and has no labels: give one of them")
+    kind = KINDS[arguments.kind or DEFAULT.name]
+    if not kind.names_labels and arguments.labels is not None:
+        raise UserError(
+            f"--kind {kind.name} and --labels contradict each other\n{kind.article} learns a {kind.label_word} and has no labels: "
+            "give one of them"
+        )
     if is_own(arguments):
         _check_own_task(arguments, do)
     elif _path(arguments, "test_file") is not None and not do.predict:

@@ -12,6 +12,7 @@ from tinybert.config.dialects import EMD, HF, HUAWEI, MUD
 from tinybert.config.notices import Notice
 from tinybert.config.options import Alias, Arguments, flag
 from tinybert.errors import UserError
+from tinybert.kinds.registry import KINDS
 
 in_data = partial(flag, group="data")
 in_optimisation = partial(flag, group="optimisation")
@@ -68,7 +69,13 @@ class RowArguments(Arguments):
         listed=True,
         unset="the distinct labels of train_file in sorted order, numbers by size",
     )
-    regression: bool = in_data(False, help="the labels are scores: learn and predict a number")
+    kind: str | None = in_data(
+        None,
+        help="what your own files are about: one class a row, or a score",
+        choices=tuple(KINDS),
+        alias=(Alias("regression", "shorthand", means="regression"),),
+        unset="a known task's own; files of your own: classification",
+    )
     allow_suspicious_labels: bool = in_data(
         False, help="train labels that differ in spelling only (Yes, yes), or that one row has, as classes of their own"
     )

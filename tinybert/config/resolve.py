@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tinybert.config.arguments import FinetuneArguments, TaskDistillArguments
     from tinybert.config.general import GeneralDistillArguments
     from tinybert.config.groups import TrainingRunArguments
+    from tinybert.kinds.kind import Kind
 
 STAGES = ("intermediate", "prediction")
 OVERRIDES = {
@@ -48,7 +49,7 @@ def resolve(
     given: set[str],
     stage: str,
     task_name: str,
-    regression: bool,
+    kind: Kind,
     student_depth: int | None = None,
 ) -> Resolved:
     """The settings of `stage` (`intermediate`, `prediction`, `both` or `joint`) of task distillation for one task.
@@ -60,7 +61,7 @@ def resolve(
     picked = {name: _StageOptions(arguments, given, name, task_name, student_depth) for name in stages}
     for name, values in picked.items():
         values.drop(common_reasons(values.values, arguments))
-        values.drop(distill_reasons(values.values, name, arguments.method, regression, joint))
+        values.drop(distill_reasons(values.values, name, arguments.method, kind, joint))
         values.drop(teacher_reasons(values.values, name, arguments.method))
         values.drop(schedule_reasons(values.values, name, stages[0]))
         values.drop(vocabulary_reasons(values.values, arguments))

@@ -15,11 +15,9 @@ from tinybert.data.labels import check_labels, check_spelling, count_labels
 from tinybert.data.readers import iter_labels
 from tinybert.data.tasks import Column, Split, Task, augmented
 from tinybert.errors import UserError
+from tinybert.kinds.registry import DEFAULT, get_kind
 
 MOST_LABELS = 10_000  # found in a training file; more of them mean the wrong column
-CLASSIFICATION_METRICS = ("accuracy", "macro_f1", "mcc", "f1", "accuracy_and_f1")
-REGRESSION_METRICS = ("pearson_and_spearman", "pearson", "spearman")
-_BINARY_ONLY = ("f1", "accuracy_and_f1")
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class CustomFiles:
     header: bool | None = None
     quoting: str | None = None
     labels: str | None = None
-    regression: bool = False
+    kind: str | None = None
     allow_suspicious_labels: bool = False
 
 
@@ -58,9 +56,10 @@ def own_task(name: str, files: CustomFiles) -> Task:
         splits["dev"] = own_split(files.dev_file, files)
     if files.test_file is not None:
         splits["test"] = own_split(files.test_file, files, labelled=False)
-    if files.regression:
-        return Task(name, name, (), splits, REGRESSION_METRICS[::-1], REGRESSION_METRICS[0], own=True)
-    if files.labels is not None:
+    kind = get_kind(files.kind or DEFAULT.name)
+    if not kind.names_labels:
+        labels: tuple[str, ...] = ()
+    elif files.labels is not None:
         labels = listed_labels(files.labels)
         if not files.allow_suspicious_labels:
             check_spelling(labels, f"--labels {files.labels}")
@@ -71,8 +70,8 @@ def own_task(name: str, files: CustomFiles) -> Task:
             "--labels is missing: neither a --train_file nor the model's config.json says which labels there are and in which order.\n"
             "Give --labels a,b,c in the order of the training run (it printed them), or the --train_file of that run."
         )
-    metrics = ("accuracy", "macro_f1", *(("f1",) if len(labels) == 2 else ()))
-    return Task(name, name, labels, splits, metrics, own=True)
+    metrics = kind.own_metrics(labels)
+    return Task(name, name, labels, splits, metrics, metrics[0], own=True, kind=kind)
 
 
 def with_own_test(task: Task, files: CustomFiles) -> Task:
@@ -91,12 +90,10 @@ def with_metric(task: Task, metric: str | None) -> Task:
     """
     if metric is None:
         return task
-    fitting = REGRESSION_METRICS if task.regression else CLASSIFICATION_METRICS
-    if len(task.labels) > 2:
-        fitting = tuple(name for name in fitting if name not in _BINARY_ONLY)
+    fitting = task.kind.metrics(task.labels)
     if metric not in fitting:
-        kind = "a regression" if task.regression else f"a classification with {len(task.labels)} labels"
-        raise UserError(f"--metric got {metric!r}\n{task.name} is {kind}: expected one of {', '.join(fitting)}")
+        what = task.kind.article + (f" with {len(task.labels)} labels" if task.labels else "")
+        raise UserError(f"--metric got {metric!r}\n{task.name} is {what}: expected one of {', '.join(fitting)}")
     return replace(task, metric=metric, metrics=task.metrics if metric in task.metrics else (*task.metrics, metric))
 
 
@@ -198,7 +195,7 @@ def _present(path: Path, split: Split, name: str) -> Iterator[tuple[int, str]]:
         if len(found) > MOST_LABELS:
             raise UserError(
                 f"{path} has more than {MOST_LABELS} different labels in {split.label!r}.\n"
-                "Is that the column of the labels? For a score give --regression; to mean it, list them with --labels."
+                "Is that the column of the labels? For a score give --kind regression; to mean it, list them with --labels."
             )
         yield line, label
 
@@ -218,7 +215,7 @@ def in_order(labels: Iterable[str]) -> tuple[str, ...]:
 def _checked(labels: tuple[str, ...], where: str) -> tuple[str, ...]:
     if len(set(labels)) < 2:
         found = f"the label {labels[0]!r} alone" if labels and labels[0] else "no label"
-        raise UserError(f"{where}: found {found}, expected at least two. For a score give --regression.")
+        raise UserError(f"{where}: found {found}, expected at least two. For a score give --kind regression.")
     twice = sorted({label for label in labels if labels.count(label) > 1}) if len(set(labels)) < len(labels) else []
     if twice or not all(labels):
         raise UserError(f"{where}: found {'an empty label' if not all(labels) else f'{twice[0]!r} twice'}, expected different labels")

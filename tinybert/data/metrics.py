@@ -2,72 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from tinybert.data.tasks import Task
 from tinybert.errors import NumericalError
 
+CLASSES = ("accuracy", "macro_f1", "mcc", "f1", "accuracy_and_f1")
+SCORES = ("pearson_and_spearman", "pearson", "spearman")
 _MEANS = {"accuracy_and_f1": ("accuracy", "f1"), "pearson_and_spearman": ("pearson", "spearman")}
 
 
-def score(task: Task, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """The task's metrics of logits `[N, C]` (or `[N]`, `[N, 1]` for a regression) against labels `[N]`, as fractions of
-    1.
-
-    Known names: accuracy, f1 (of class 1 with two classes, else the mean over the classes), macro_f1, mcc, pearson,
-    spearman, and the means accuracy_and_f1, pearson_and_spearman. Where a coefficient is undefined because all
-    predictions or all labels are equal, it is 0.0, not NaN: a model that always says the same has learned nothing.
+def checked(task_name: str, logits: np.ndarray, labels: np.ndarray, outputs: int) -> np.ndarray:
+    """The logits as an array, `[N, outputs]` (or `[N]` for one output).
 
     Raises:
         NumericalError: a logit is NaN or infinite.
-        ValueError: shapes do not fit, or an unknown metric name.
+        ValueError: shapes do not fit.
     """
-    logits, labels = np.asarray(logits), np.asarray(labels)
+    logits = np.asarray(logits)
     if len(logits) != len(labels) or not len(labels):
         raise ValueError(f"{len(logits)} rows of logits, {len(labels)} labels")
     width = 1 if logits.ndim == 1 else logits.shape[1]
-    if width != task.num_outputs:
-        raise ValueError(f"logits are {width} wide, {task.name} needs {task.num_outputs}")
+    if width != outputs:
+        raise ValueError(f"logits are {width} wide, {task_name} needs {outputs}")
     broken = int((~np.isfinite(logits.reshape(len(labels), -1))).any(axis=1).sum())
     if broken:
-        raise NumericalError(f"{broken} of {len(labels)} predictions for {task.name} are NaN or infinite")
-    predictions = logits.reshape(-1).astype(np.float64) if task.regression else logits.argmax(axis=1)
-    return _all(task, predictions, labels)
+        raise NumericalError(f"{broken} of {len(labels)} predictions for {task_name} are NaN or infinite")
+    return logits
 
 
-def majority_baseline(task: Task, labels: np.ndarray) -> dict[str, float]:
-    """The metrics of always predicting the most frequent class (for a regression: the mean), the score to beat."""
-    labels = np.asarray(labels)
-    constant = labels.mean() if task.regression else np.bincount(labels, minlength=task.num_outputs).argmax()
-    return _all(task, np.full(len(labels), constant), labels)
+def of_classes(names: tuple[str, ...], predictions: np.ndarray, labels: np.ndarray, outputs: int) -> dict[str, float]:
+    """These metrics of predicted classes `[N]` against labels `[N]`, as fractions of 1.
+
+    Known names: accuracy, f1 (of class 1 with two classes, else the mean over the classes), macro_f1, mcc and accuracy_and_f1. Where a
+    coefficient is undefined because all predictions or all labels are equal, it is 0.0, not NaN: a model that always says the same has
+    learned nothing. In macro_f1 a class without gold and without prediction counts as 0.
+    """
+    return _all(names, lambda name: _of_classes(name, predictions, np.asarray(labels), outputs))
 
 
-def _all(task: Task, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    return {name: _one(name, task, predictions, labels) for name in task.metrics}
+def of_scores(names: tuple[str, ...], predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The same of predicted scores `[N]`: pearson, spearman and pearson_and_spearman."""
+    return _all(names, lambda name: _of_scores(name, predictions, np.asarray(labels)))
 
 
-def _one(name: str, task: Task, predictions: np.ndarray, labels: np.ndarray) -> float:
-    # imported here: together they take a second, and a run that does not score should not wait for them
-    from scipy import stats
+def _all(names: tuple[str, ...], one: Callable[[str], float]) -> dict[str, float]:
+    return {name: float(np.mean([one(part) for part in _MEANS[name]])) if name in _MEANS else one(name) for name in names}
+
+
+def _of_classes(name: str, predictions: np.ndarray, labels: np.ndarray, outputs: int) -> float:
+    # imported here: it takes half a second, and a run that does not score should not wait for it
     from sklearn import metrics
 
-    if name in _MEANS:
-        return float(np.mean([_one(part, task, predictions, labels) for part in _MEANS[name]]))
     if name == "accuracy":
         return float((predictions == labels).mean())
-    if name == "f1" and task.num_outputs == 2:
+    if name == "f1" and outputs == 2:
         return float(metrics.f1_score(labels, predictions, pos_label=1, average="binary", zero_division=0))
     if name in ("f1", "macro_f1"):
-        classes = np.arange(task.num_outputs)
-        return float(metrics.f1_score(labels, predictions, labels=classes, average="macro", zero_division=0))
+        return float(metrics.f1_score(labels, predictions, labels=np.arange(outputs), average="macro", zero_division=0))
     if name == "mcc":
         if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
             return 0.0
         return float(metrics.matthews_corrcoef(labels, predictions))
-    if name in ("pearson", "spearman"):
-        if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
-            return 0.0
-        correlation = stats.pearsonr if name == "pearson" else stats.spearmanr
-        value = float(correlation(predictions, labels)[0])
-        return value if np.isfinite(value) else 0.0
-    raise ValueError(f"no metric {name!r}")
+    raise ValueError(f"no metric {name!r} of classes")
+
+
+def _of_scores(name: str, predictions: np.ndarray, labels: np.ndarray) -> float:
+    from scipy import stats
+
+    if name not in ("pearson", "spearman"):
+        raise ValueError(f"no metric {name!r} of scores")
+    if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
+        return 0.0
+    value = float((stats.pearsonr if name == "pearson" else stats.spearmanr)(predictions, labels)[0])
+    return value if np.isfinite(value) else 0.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,6 @@ from tinybert.data.fields import FieldReader, Fields
 from tinybert.data.tasks import Split, Task
 from tinybert.errors import UserError
 from tinybert.log import logger
-
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass
@@ -113,8 +110,8 @@ class UsedRows:
     def __init__(self, task: Task, folder: str | Path, split: str) -> None:
         self.path = split_path(task, folder, split)
         self.task, self.columns = task, task.split(split)
-        self.values = _Values(task)
-        self.reader = FieldReader(self.path, self.columns, task.name, self.values.known)
+        self.value_of = task.kind.reader(task.labels)
+        self.reader = FieldReader(self.path, self.columns, task.name, lambda text: self.value_of(text) is not None)
         self.skipped = 0
 
     def __iter__(self) -> Iterator[tuple[Fields, float | None]]:
@@ -127,7 +124,7 @@ class UsedRows:
                 if text in self.columns.skipped_labels:
                     self.skipped += 1
                     continue
-                value = self.values.of(text)
+                value = self.value_of(text)
                 if value is None:
                     raise _wrong_label(self.reader, self.task, self.columns, text, row.line)
             count += 1
@@ -160,38 +157,13 @@ def _chunk(task: Task, split: Split, rows: list[Fields], labels: list[float], be
     return Chunk(
         text_a=[row.text_a for row in rows],
         text_b=None if split.text_b is None else [row.text_b or "" for row in rows],
-        labels=None if split.label is None else np.array(labels, np.float32 if task.regression else np.int64),
+        labels=None if split.label is None else np.array(labels, task.kind.label_type),
         ids=ids,
         bytes_read=bytes_read,
     )
 
 
 def _wrong_label(reader: FieldReader, task: Task, split: Split, text: str, number: int) -> UserError:
-    some = ", ".join(task.labels[:30]) + (f", ... ({len(task.labels)} labels)" if len(task.labels) > 30 else "")
-    expected = "a finite number" if task.regression else f"one of {some}"
     column = split.label + 1 if isinstance(split.label, int) else repr(split.label)
     advice = f"Correct the row, or check that the file belongs to {task.name}."
-    return reader.source.error(number, f"the label {text!r} in column {column}", expected, advice)
-
-
-class _Values:
-    """What the text of a label stands for: the index of a class, or a score."""
-
-    def __init__(self, task: Task) -> None:
-        self.regression = task.regression
-        self.index_of = {label: i for i, label in enumerate(task.labels)}
-
-    def of(self, text: str) -> float | None:
-        """The value, None for a text that is no label of the task."""
-        if not self.regression:
-            return self.index_of.get(text)
-        try:
-            value = float(text)
-        except ValueError:
-            return None
-        # float() takes 1_000 for a thousand; a score beyond float32 would be stored as infinite
-        return value if math.isfinite(value) and abs(value) <= _LARGEST and "_" not in text else None
-
-    def known(self, text: str) -> bool:
-        """Whether this could be the label of a row."""
-        return self.of(text) is not None
+    return reader.source.error(number, f"the label {text!r} in column {column}", task.kind.expected(task.labels), advice)

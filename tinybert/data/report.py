@@ -20,7 +20,6 @@ MOST_LEAKED = 0.02
 MOST_EMPTY = 0.01
 MOST_CLASSES = 10  # classes that are listed; of more, the largest and the smallest
 EXAMPLES = 3
-SCALE = 3.0  # scores whose spread or mean is this many times off are on another scale
 
 
 @dataclass(frozen=True)
@@ -150,19 +149,6 @@ def _empty(store: TokenStore) -> np.ndarray:
     if columns[1] is not None:
         nothing = nothing | (store.lengths == np.asarray(store.first) + 1)
     return np.flatnonzero(nothing)
-
-
-def scale_warning(gold: np.ndarray, predicted: np.ndarray) -> str | None:
-    """What to be warned of where gold scores `[N]` and a teacher's `[N]` are on scales far from each other; None where they are not."""
-    gold, predicted = np.asarray(gold, np.float64), np.asarray(predicted, np.float64)
-    spread = gold.std(), predicted.std()
-    off = abs(gold.mean() - predicted.mean()) > SCALE * max(spread)
-    if not off and (not min(spread) or max(spread) / min(spread) < SCALE**2):
-        return None
-    return (
-        f"the scores of dev go from {gold.min():.4g} to {gold.max():.4g} (mean {gold.mean():.4g}), the teacher's outputs for them from "
-        f"{predicted.min():.4g} to {predicted.max():.4g} (mean {predicted.mean():.4g}): they are on different scales"
-    )
 
 
 def _share(count: int, rows: int) -> str:

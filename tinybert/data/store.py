@@ -210,10 +210,10 @@ def _describe(task: Task, split: str, source: Path, tokenizer: WordPiece, max_se
 
 
 def _build(new: Path, task: Task, folder: str | Path, split: str, tokenizer: WordPiece, max_seq_length: int, meta: dict) -> None:
-    kind = None if task.split(split).label is None else np.float32 if task.regression else np.int64
+    label_type = None if task.split(split).label is None else task.kind.label_type
     progress = TextProgress(f"Tokenising {task.name} {split}", split_path(task, folder, split).stat().st_size, "rows")
     truncated = 0
-    with RowWriter(new, tokenizer.vocab_size, max_seq_length, kind) as writer:
+    with RowWriter(new, tokenizer.vocab_size, max_seq_length, label_type) as writer:
         for chunk in iter_rows(task, folder, split, CHUNK_ROWS):
             a = Flat.of(tokenizer.ids(chunk.text_a))
             b = None if chunk.text_b is None else Flat.of(tokenizer.ids(chunk.text_b))

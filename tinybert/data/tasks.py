@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass, replace
 
 from tinybert.errors import UserError
+from tinybert.kinds.kind import Kind
+from tinybert.kinds.registry import DEFAULT, KINDS
 
 Column = int | str  # a column's number, counted from 0, or its name in the header; for JSON the name of a key
 
@@ -47,9 +49,9 @@ class Split:
 
 @dataclass(frozen=True)
 class Task:
-    """A sentence or sentence-pair task: `labels` in the order of the logits, empty for a regression.
+    """A task: its files, `labels` in the order of the logits, empty where the outputs have no names, and its `kind`.
 
-    `metrics` are the names that `metrics.score` reports, `metric` the one that decides which model is the best. `home` is the
+    `metrics` are the names that `kind.score` reports, `metric` the one that decides which model is the best. `home` is the
     folder below DATA_HOME that holds `folder`, and `also` are the folders below `home` where PaddleNLP unpacks the same files.
     `own`: the files are the user's, with absolute paths, and looked for nowhere else. `bounds` are the limits of a score.
     """
@@ -64,16 +66,12 @@ class Task:
     also: tuple[str, ...] = ()
     own: bool = False
     bounds: tuple[float, float] | None = None
-
-    @property
-    def regression(self) -> bool:
-        """Whether the label is a number."""
-        return not self.labels
+    kind: Kind = DEFAULT
 
     @property
     def num_outputs(self) -> int:
-        """Width of the logits: the number of classes, 1 for a regression."""
-        return len(self.labels) or 1
+        """Width of the logits."""
+        return self.kind.outputs(self.labels)
 
     @property
     def is_pair(self) -> bool:
@@ -159,6 +157,7 @@ _GLUE = (
         metrics=("pearson", "spearman", "pearson_and_spearman"),
         metric="pearson_and_spearman",
         bounds=(0.0, 5.0),
+        kind=KINDS["regression"],
     ),
     Task(
         "QQP",

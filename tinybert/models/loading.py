@@ -11,6 +11,8 @@ from paddle import nn
 from tinybert import runtime
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
+from tinybert.kinds.kind import Kind
+from tinybert.kinds.registry import kind_of_labels, kind_of_outputs
 from tinybert.log import logger
 from tinybert.models.configuration import architecture, check_tokenizer, config_file, labels_of, read_config
 from tinybert.models.cut import cut, strip_pruned_shapes
@@ -58,6 +60,7 @@ class LoadedModel:
     labels: tuple[str, ...] | None
     projections: dict[str, np.ndarray]
     report: LoadReport
+    kind: Kind | None = None
 
     @property
     def config(self):
@@ -66,9 +69,9 @@ class LoadedModel:
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """The label names, LABEL_<i> where classes have none; empty for a regression."""
+        """The names of the outputs, LABEL_<i> where they have none."""
         outputs = int(self.config.num_labels)
-        return self.labels or (tuple(f"LABEL_{i}" for i in range(outputs)) if outputs > 1 else ())
+        return (self.kind or kind_of_outputs(outputs)).output_names(self.labels, outputs)
 
     def parameters(self) -> int:
         """How many numbers the model holds, projections left out."""
@@ -80,12 +83,14 @@ def load_classifier(
     *,
     labels: tuple[str, ...],
     needs_head: bool,
+    kind: Kind | None = None,
     do_lower_case: bool | None = None,
     role: str = "model",
     own_labels: tuple[str, ...] | None = None,
 ) -> LoadedModel:
-    """Load an encoder with a classification head of `len(labels)` outputs (one output where `labels` is empty: regression).
+    """Load an encoder with a head for these labels.
 
+    kind: of the task; without it, what labels alone tell (`kind_of_labels`).
     own_labels: the label names that the model's outputs stand for, in place of those in its configuration.
     needs_head: refuse a model whose file has no trained classifier (a teacher); otherwise a missing head starts fresh.
 
@@ -94,12 +99,14 @@ def load_classifier(
             of labels than the task's, or a missing head.
     """
     found = read_folder(path, role)
-    arrays, folder, outputs = found.arrays, found.folder, max(1, len(labels))
-    _check_head(arrays, outputs, needs_head, labels, folder, role)
+    kind = kind or kind_of_labels(labels)
+    arrays, folder, outputs = found.arrays, found.folder, kind.outputs(labels)
+    _check_head(arrays, kind, needs_head, labels, folder, role)
     own = labels_of(found.config)
     if needs_head:
         _align_labels(arrays, own_labels or own, labels, folder, role, own_labels is not None)
     loaded = found.filled(outputs, own, do_lower_case, role)
+    loaded.kind = kind
     if needs_head:
         _refuse_half_a_head(loaded.report, role)
     return loaded
@@ -240,7 +247,7 @@ def _head_weight(arrays: dict[str, np.ndarray]) -> np.ndarray | None:
     return arrays.get("classifier.weight", arrays.get("classifier.out_proj.weight"))
 
 
-def _check_head(arrays: dict[str, np.ndarray], outputs: int, needed: bool, labels: tuple[str, ...], folder: Path, role: str) -> None:
+def _check_head(arrays: dict[str, np.ndarray], kind: Kind, needed: bool, labels: tuple[str, ...], folder: Path, role: str) -> None:
     weight = _head_weight(arrays)
     if weight is None:
         if needed:
@@ -249,11 +256,10 @@ def _check_head(arrays: dict[str, np.ndarray], outputs: int, needed: bool, label
                 "Fine-tune it first (benchmark/glue/run_glue.py) and give the folder that this leaves."
             )
         return
-    if weight.shape[-1] != outputs:
+    if weight.shape[-1] != kind.outputs(labels):
         if needed:
-            task = f"{outputs} labels ({', '.join(labels)})" if labels else "one score (regression)"
             raise UserError(
-                f"the {role} {folder} has {weight.shape[-1]} outputs, but the task has {task}.\n"
+                f"the {role} {folder} has {weight.shape[-1]} outputs, but the task has {kind.describe(labels)}.\n"
                 "It was fine-tuned on another task: give the one of this task."
             )
         for name in [name for name in arrays if name.startswith("classifier.")]:

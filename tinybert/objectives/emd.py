@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tinybert.errors import UserError
+from tinybert.kinds.kind import PLAIN, Kind, LogitOptions
 from tinybert.models.projections import Projection
-from tinybert.objectives.gold import GoldLabelLoss
 from tinybert.objectives.hidden import HiddenStateLoss
 from tinybert.objectives.layer_weights import LayerWeights
 from tinybert.objectives.objective import Objective, Part
-from tinybert.objectives.prediction import RegressionLoss, SoftCrossEntropyLoss
+from tinybert.objectives.prediction import SoftCrossEntropyLoss
 from tinybert.objectives.transport import AttentionTransportLoss, HiddenTransportLoss
 
 
@@ -16,7 +18,8 @@ def emd_objective(
     layers: tuple[int, int],
     weights: LayerWeights,
     projection: Projection | None,
-    outputs: int,
+    kind: Kind,
+    options: LogitOptions = PLAIN,
     *,
     beta: float = 0.01,
     theta: float = 1.0,
@@ -25,15 +28,11 @@ def emd_objective(
     embedding: float = 1.0,
     prediction: float = 1.0,
     alpha: float = 1.0,
-    temperature: float = 1.0,
     reduce_temperature: float = 1.0,
     new_prediction_loss: bool = True,
     attention_reduction: str = "masked",
     attention_heads: str = "match",
     hidden_reduction: str = "masked",
-    soft_ce_reduction: str = "sum",
-    temperature_square: bool = True,
-    regression_target: str = "teacher",
 ) -> Objective:
     """beta * (theta * (attn + hidn) + embd) + alpha * pred + (1 - alpha) * gold, in one stage.
 
@@ -51,14 +50,14 @@ def emd_objective(
         parts.append(Part("hidn", HiddenTransportLoss(layers, weights, projection, hidden_reduction), beta * theta * hidden))
         parts.append(Part("embd", HiddenStateLoss(((0, 0),), projection, hidden_reduction), beta * embedding))
     if not new_prediction_loss:
-        alpha, reduce_temperature, regression_target = 1.0, 2.0, "gold"
-    if outputs == 1 and regression_target == "gold":
-        parts.append(Part("gold", GoldLabelLoss(), prediction))
+        alpha, reduce_temperature, options = 1.0, 2.0, replace(options, regression_target="gold")
+    teacher_loss = kind.teacher_loss(options)
+    if teacher_loss is None:
+        parts.append(Part("gold", kind.gold_loss(), prediction))
     else:
-        regression = outputs == 1 and regression_target == "teacher"
-        loss = RegressionLoss() if regression else SoftCrossEntropyLoss(temperature, soft_ce_reduction, temperature_square)
-        parts.append(Part("pred", loss, prediction * alpha / (1.0 if regression else reduce_temperature)))
-        parts.append(Part("gold", GoldLabelLoss(), prediction * (1.0 - alpha)))
+        softened = kind.softens or isinstance(teacher_loss, SoftCrossEntropyLoss)
+        parts.append(Part("pred", teacher_loss, prediction * alpha / (reduce_temperature if softened else 1.0)))
+        parts.append(Part("gold", kind.gold_loss(), prediction * (1.0 - alpha)))
     objective = Objective(parts, projection)
     if not objective.parts:
         raise UserError("--method emd has nothing to learn: every weight is 0.\nLeave --beta or --prediction_weight above 0.")

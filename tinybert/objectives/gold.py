@@ -1,4 +1,4 @@
-"""The student's logits against the gold labels."""
+"""The student's logits against the labels of its rows."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from tinybert.objectives.objective import Loss
 
 
 class GoldLabelLoss(Loss):
-    """Cross-entropy with the gold class, or mean squared error with the gold score where there is one output.
+    """Cross-entropy with the gold class.
 
     | inputs | labels |
     |---|---|
     | logits `[B, C]` of the student | int64 `[B]` classes |
-    | logits `[B, 1]` of the student | float32 `[B]` scores |
 
     Relations: fine-tuning is this loss alone; with a weight 1 - alpha beside a teacher's loss it is hard-label mixing.
 
@@ -26,7 +25,23 @@ class GoldLabelLoss(Loss):
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace | None, inputs: Inputs) -> Tensor:
         """Mean over rows, a scalar."""
-        logits = student.logits.astype("float32")
-        if logits.shape[-1] == 1:
-            return F.mse_loss(logits.squeeze(-1), inputs.labels.astype("float32"))
-        return F.cross_entropy(logits, inputs.labels)
+        return F.cross_entropy(student.logits.astype("float32"), inputs.labels)
+
+
+class GoldScoreLoss(Loss):
+    """Mean squared error from the gold score.
+
+    | inputs | labels |
+    |---|---|
+    | logits `[B, 1]` of the student | float32 `[B]` scores |
+
+    Relations: `GoldLabelLoss` for classes; `RegressionLoss` learns the teacher's score in its place.
+
+    Source: BERT (Devlin et al. 2019), its code for STS-B.
+    """
+
+    needs_student = Needs(logits=True)
+
+    def forward(self, student: EncoderTrace, teacher: EncoderTrace | None, inputs: Inputs) -> Tensor:
+        """Mean over rows, a scalar."""
+        return F.mse_loss(student.logits.astype("float32").squeeze(-1), inputs.labels.astype("float32"))

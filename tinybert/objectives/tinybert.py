@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from tinybert.errors import UserError
+from tinybert.kinds.kind import PLAIN, Kind, LogitOptions
 from tinybert.mapping import LayerMap
 from tinybert.models.projections import Projection
 from tinybert.objectives.attention import AttentionScoreLoss
-from tinybert.objectives.gold import GoldLabelLoss
 from tinybert.objectives.hidden import HiddenStateLoss
 from tinybert.objectives.objective import Objective, Part
-from tinybert.objectives.prediction import RegressionLoss, SoftCrossEntropyLoss
 
 
 def intermediate_objective(
@@ -50,20 +49,8 @@ def intermediate_objective(
     return Objective(parts, projection)
 
 
-def prediction_objective(
-    outputs: int,
-    *,
-    alpha: float = 1.0,
-    weight: float = 1.0,
-    temperature: float = 1.0,
-    soft_ce_reduction: str = "sum",
-    temperature_square: bool = True,
-    regression_target: str = "teacher",
-) -> Objective:
-    """Stage two: alpha times the teacher's logits plus (1 - alpha) times the gold labels.
-
-    regression_target (one output): `teacher` (its score), `gold` (Huawei: the teacher plays no part), or `softmax` (PaddleNLP: soft
-    cross-entropy over one class, which is identically 0).
+def prediction_objective(kind: Kind, options: LogitOptions = PLAIN, *, alpha: float = 1.0, weight: float = 1.0) -> Objective:
+    """Stage two: alpha times the teacher's logits plus (1 - alpha) times the gold labels; what both mean is the kind's.
 
     Raises:
         UserError: the weight is 0, so nothing would be learnt.
@@ -72,15 +59,12 @@ def prediction_objective(
     """
     if weight == 0:
         raise UserError("the prediction stage has nothing to learn: --prediction_weight is 0.\nGive another weight, or leave it out.")
-    if outputs == 1 and regression_target == "gold":
-        return Objective([Part("gold", GoldLabelLoss(), weight)])
-    if outputs == 1 and regression_target == "teacher":
-        teacher_loss = RegressionLoss()
-    else:
-        teacher_loss = SoftCrossEntropyLoss(temperature, soft_ce_reduction, temperature_square)
-    return Objective([Part("pred", teacher_loss, weight * alpha), Part("gold", GoldLabelLoss(), weight * (1.0 - alpha))])
+    teacher_loss = kind.teacher_loss(options)
+    if teacher_loss is None:
+        return Objective([Part("gold", kind.gold_loss(), weight)])
+    return Objective([Part("pred", teacher_loss, weight * alpha), Part("gold", kind.gold_loss(), weight * (1.0 - alpha))])
 
 
-def gold_objective() -> Objective:
+def gold_objective(kind: Kind) -> Objective:
     """Fine-tuning: the gold labels alone."""
-    return Objective([Part("gold", GoldLabelLoss())])
+    return Objective([Part("gold", kind.gold_loss())])

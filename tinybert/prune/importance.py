@@ -14,7 +14,7 @@ from tinybert import storage
 from tinybert.errors import UserError
 from tinybert.models.trace import Inputs, Needs, layers_of, trace
 from tinybert.models.weights import read_safetensors
-from tinybert.objectives.gold import GoldLabelLoss
+from tinybert.objectives.objective import Loss
 
 MATRICES = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "linear1", "linear2")
 FOLDER, SCORES, FACTS = "importance_score", "taylor.safetensors", "taylor.json"
@@ -57,9 +57,9 @@ class GradientSums:
         self.sums = {name: paddle.to_tensor(arrays[name]) for name in self.sums}
 
 
-def task_loss_gradients(model: nn.Layer, inputs: Inputs, head: str | None = None) -> float:
+def task_loss_gradients(model: nn.Layer, inputs: Inputs, task_loss: Loss, head: str | None = None) -> float:
     """Backpropagate the mean task loss of one micro-batch into the model; returns that loss. head: as in `trace`."""
-    loss = GoldLabelLoss()(trace(model, inputs, Needs(logits=True), head), None, inputs)
+    loss = task_loss(trace(model, inputs, Needs(logits=True), head), None, inputs)
     loss.backward()
     return float(loss)
 

@@ -234,7 +234,7 @@ def _finish(maker: PartMaker, output: Path, target: Path, facts: dict, count: in
         sums = {"output": str(target), "output_sha256": storage.sha256_of(file.name)}
         storage.write_json(output / RECORD, {**facts, **sums, "finished": None, "versions": runtime.versions()})
     counts = {**total, "eligible": dict(eligible), "replaced": dict(replaced), "labels": {"before": dict(before), "after": dict(after)}}
-    if maker.task.regression:
+    if not maker.task.labels:
         counts.pop("labels")
     speed = {"seconds": round(seconds, 1), "rows_made_now": made}
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

@@ -11,7 +11,6 @@ import paddle
 from paddle import nn
 
 from tinybert import runtime
-from tinybert.data import metrics
 from tinybert.data.batches import sequential
 from tinybert.data.readers import read_split
 from tinybert.data.store import Rows
@@ -58,7 +57,7 @@ def score(model: nn.Layer, data: TaskData, stores: dict[str, Rows], batch_size: 
     scores: dict[str, float] = {}
     for number, split in enumerate(data.task.eval_splits):
         store = stores[split]
-        values = metrics.score(data.task, predict(model, store, batch_size), store.labels)
+        values = data.task.kind.score(data.task, predict(model, store, batch_size), store.labels)
         prefix = "" if number == 0 else f"{split.removeprefix('dev_')}_"
         scores |= {f"{prefix}{name}": float(value) for name, value in values.items()}
     return scores

@@ -1,7 +1,7 @@
 """Fine-tuning an encoder on a task: teachers and plain baselines.
 
 It can: known tasks (GLUE, CLUE, ...) and files of your own, any BERT-like encoder, resume, scores only, submission files.
-Its limits: sequence classification and regression; no question answering.
+Its limits: the kinds of tasks in `tinybert.kinds`.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class _Training:
             self.arguments,
             settings,
             run,
-            TrainedLayer(loaded.model, gold_objective()),
+            TrainedLayer(loaded.model, gold_objective(task.kind)),
             None,
             train,
             texts=(train, *self.stores.values()),

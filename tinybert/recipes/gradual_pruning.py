@@ -8,6 +8,7 @@ import numpy as np
 
 from tinybert import runtime
 from tinybert.errors import UserError
+from tinybert.kinds.kind import Kind
 from tinybert.log import logger
 from tinybert.mapping import LayerMap
 from tinybert.models.loading import LoadedModel
@@ -88,7 +89,7 @@ def refuse_processes() -> None:
 
 
 def pruning_of(
-    settings, outputs: int, student: LoadedModel, teacher: LoadedModel | None, layer: TrainedLayer, traced: Teacher | None, total: int
+    settings, kind: Kind, student: LoadedModel, teacher: LoadedModel | None, layer: TrainedLayer, traced: Teacher | None, total: int
 ) -> GradualPruning:
     """The schedule that a stage's settings ask for, checked against student and teacher.
 
@@ -115,7 +116,7 @@ def pruning_of(
         shallower = len(layers_of(layer.student)) > smaller.config.num_hidden_layers
         layer.student = smaller.model
         if shallower and settings.learns_layers:
-            _fit_objective(layer, settings, outputs, smaller, teacher)
+            _fit_objective(layer, settings, kind, smaller, teacher)
             traced.needs = layer.objective.needs_teacher
         if settings.pad_embedding == "frozen":
             layer.freeze_padding_row()
@@ -123,9 +124,9 @@ def pruning_of(
     return GradualPruning(student, events, put)
 
 
-def _fit_objective(layer: TrainedLayer, settings, outputs: int, student: LoadedModel, teacher: LoadedModel) -> None:
+def _fit_objective(layer: TrainedLayer, settings, kind: Kind, student: LoadedModel, teacher: LoadedModel) -> None:
     """Map the layers that are left; the projection keeps what it has learnt."""
     before = layer.objective.projection
-    layer.objective = stage_objective(settings, outputs, student, teacher).objective
+    layer.objective = stage_objective(settings, kind, student, teacher).objective
     layer.objective.projection.load(before.arrays())
     layer.objective.train()

@@ -22,6 +22,7 @@ from tinybert.log import logger
 from tinybert.models.limits import check_positions
 from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.trace import Inputs
+from tinybert.objectives.objective import Loss
 from tinybert.prune.importance import FACTS, FOLDER, GradientSums, read_importance, task_loss_gradients, write_importance
 from tinybert.recipes.input_protection import check_inputs_not_overwritten
 from tinybert.recipes.resume import RESUME_IGNORED
@@ -75,7 +76,7 @@ def importance(arguments, given: set[str]) -> None:
 
     # === Accumulate ===
     sums = GradientSums(loaded.model)
-    loss = _accumulate(arguments, settings, run, loaded, batches, total, sums, resume, fingerprint)
+    loss = _accumulate(arguments, settings, run, loaded, task.kind.gold_loss(), batches, total, sums, resume, fingerprint)
     facts = {
         "format": 1,
         "model": {"source": model["source"], "sha256": model["sha256"]},
@@ -116,6 +117,7 @@ def _accumulate(
     settings,
     run: RunFolder,
     loaded: LoadedModel,
+    task_loss: Loss,
     batches: Batches,
     total: int,
     sums: GradientSums,
@@ -149,7 +151,7 @@ def _accumulate(
             while step < total:
                 for batch in batches.step(0, step):
                     runtime.seed_step(settings.seed, STAGE, step, 0, 0)
-                    losses += task_loss_gradients(model, Inputs.of(batch))
+                    losses += task_loss_gradients(model, Inputs.of(batch), task_loss)
                     sums.add()
                     model.clear_gradients()
                     rows, tokens = rows + len(batch.rows), tokens + float(batch.attention_mask.sum())

@@ -11,6 +11,7 @@ import paddle
 from tinybert import runtime
 from tinybert.engine.processes import sum_over_ranks
 from tinybert.errors import UserError
+from tinybert.kinds.kind import Kind, LogitOptions
 from tinybert.knowledge.selection import Selection, Tokens, Width, deciding_layers, random_dims, uniform_dims
 from tinybert.mapping import LayerMap
 from tinybert.models.loading import LoadedModel
@@ -61,19 +62,19 @@ def compares_scores(settings) -> bool:
     return bool((settings.learns_layers or settings.method == "emd") and settings.use_att and settings.attention_weight)
 
 
-def stage_objective(settings, outputs: int, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
+def stage_objective(settings, kind: Kind, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
     """The objective of a stage.
 
     Raises:
         UserError: nothing is left to learn, or layer map or projection do not fit the models.
     """
     if settings.method == "emd":
-        return _emd(settings, outputs, student, teacher)
+        return _emd(settings, kind, student, teacher)
     if not settings.learns_layers:
-        return StageObjective(prediction_of(settings, outputs))
+        return StageObjective(prediction_of(settings, kind))
     chosen = (_selected if settings.method == "mud" else _intermediate)(settings, student, teacher)
     if settings.joint:
-        parts = [*chosen.objective.parts, *prediction_of(settings, outputs).parts]
+        parts = [*chosen.objective.parts, *prediction_of(settings, kind).parts]
         chosen.objective = Objective(parts, chosen.objective.projection)
     return chosen
 
@@ -104,16 +105,16 @@ def general_objective(settings, student: LoadedModel, teacher: LoadedModel) -> S
     return StageObjective(chosen.objective, None, {**chosen.facts, **facts}, [*chosen.lines, *lines])
 
 
-def prediction_of(settings, outputs: int) -> Objective:
+def prediction_of(settings, kind: Kind) -> Objective:
     """The objective of TinyBERT's second stage, which needs no model to be checked."""
-    return prediction_objective(
-        outputs,
-        alpha=settings.alpha if settings.use_pred else 0.0,
-        weight=settings.prediction_weight,
-        temperature=settings.T or 1.0,
-        soft_ce_reduction=settings.soft_ce_reduction or "sum",
-        temperature_square=bool(settings.temperature_square),
-        regression_target=settings.regression_target or "teacher",
+    alpha = settings.alpha if settings.use_pred else 0.0
+    return prediction_objective(kind, _logit_options(settings), alpha=alpha, weight=settings.prediction_weight)
+
+
+def _logit_options(settings) -> LogitOptions:
+    """What has no effect beside the others is None."""
+    return LogitOptions(
+        settings.T or 1.0, settings.soft_ce_reduction or "sum", bool(settings.temperature_square), settings.regression_target or "teacher"
     )
 
 
@@ -201,7 +202,7 @@ def _width(settings, width: int) -> Width:
     return Width(scheme, keep, dims, settings.mask_threshold or "example")
 
 
-def _emd(settings, outputs: int, student: LoadedModel, teacher: LoadedModel) -> StageObjective:
+def _emd(settings, kind: Kind, student: LoadedModel, teacher: LoadedModel) -> StageObjective:
     layers = student.config.num_hidden_layers, teacher.config.num_hidden_layers
     theta = settings.theta or 0.0  # what has no effect beside the others is None
     attention, hidden, embedding = (
@@ -214,7 +215,7 @@ def _emd(settings, outputs: int, student: LoadedModel, teacher: LoadedModel) -> 
     )
     weights = LayerWeights(
         *layers,
-        kinds=tuple(kind for kind, used in (("attn", attention), ("hidn", hidden)) if used),
+        kinds=tuple(part for part, used in (("attn", attention), ("hidn", hidden)) if used),
         rule=settings.emd_rule or "division",
         temperature=settings.T_emd or 1.0,
         merge=not settings.seperate,
@@ -234,7 +235,8 @@ def _emd(settings, outputs: int, student: LoadedModel, teacher: LoadedModel) -> 
         layers,
         weights,
         projection,
-        outputs,
+        kind,
+        _logit_options(settings),
         beta=settings.beta,
         theta=theta,
         attention=attention,
@@ -242,14 +244,10 @@ def _emd(settings, outputs: int, student: LoadedModel, teacher: LoadedModel) -> 
         embedding=embedding,
         prediction=settings.prediction_weight,
         alpha=(settings.alpha or 0.0) if settings.use_pred else 0.0,
-        temperature=settings.T or 1.0,
         reduce_temperature=settings.reduce_T or 1.0,
         new_prediction_loss=not settings.use_pred or bool(settings.new_pred_loss),
         attention_reduction=settings.attention_reduction or "masked",
         attention_heads=settings.attention_heads or "match",
         hidden_reduction=settings.hidden_reduction or "masked",
-        soft_ce_reduction=settings.soft_ce_reduction or "sum",
-        temperature_square=bool(settings.temperature_square),
-        regression_target=settings.regression_target or "teacher",
     )
     return StageObjective(objective, weights, facts, lines)

@@ -17,6 +17,7 @@ from tinybert.data.store import Rows, TokenStore
 from tinybert.data.tasks import Task, get_task, is_task
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
+from tinybert.kinds.registry import DEFAULT, get_kind
 from tinybert.log import logger
 from tinybert.models.configuration import TrainedOn, labels_of, read_config
 from tinybert.models.hub import resolve
@@ -30,7 +31,7 @@ def task_of(arguments) -> Task:
     """
     files = CustomFiles(**{entry.name: getattr(arguments, entry.name, None) for entry in fields(CustomFiles)})
     own = is_own(arguments) or (files.test_file is not None and not is_task(arguments.task_name))
-    if own and files.train_file is None and files.labels is None and not files.regression:
+    if own and files.train_file is None and files.labels is None and get_kind(files.kind or DEFAULT.name).names_labels:
         # a trained model's classes are what they are: its run has allowed them
         files = replace(files, labels=_labels_of_model(arguments), allow_suspicious_labels=True)
     task = own_task(arguments.task_name, files) if own else with_own_test(get_task(arguments.task_name), files)
@@ -56,8 +57,8 @@ def log_outputs(task: Task, arguments) -> None:
     """Print what each output of the model stands for, where the user's files decide it."""
     if not task.own or runtime.rank() != 0:
         return
-    if task.regression:
-        logger.info("one output: a score")
+    if not task.labels:
+        logger.info(f"one output: a {task.kind.label_word}")
         return
     origin = f"{arguments.train_file}, sorted" if arguments.train_file is not None else "the model's config.json"
     origin = origin if arguments.labels is None else "--labels"
@@ -109,8 +110,7 @@ class TaskData:
         if self.task.own and cut and runtime.rank() == 0:
             logger.info(f"{split}: {cut} of {len(store)} rows are cut to {self.max_seq_length} word pieces (--max_seq_length)")
         if split in self.task.eval_splits and len(store) and not np.ptp(store.labels) and runtime.rank() == 0:
-            what = "score" if self.task.regression else "label"
-            logger.warning(f"all {len(store)} rows of {split} have the same {what}: scores on them say little")
+            logger.warning(f"all {len(store)} rows of {split} have the same {self.task.kind.label_word}: scores on them say little")
         return store
 
     def report(self, stores: dict[str, TokenStore]) -> None:

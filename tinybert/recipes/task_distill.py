@@ -4,7 +4,7 @@ It can: TinyBERT's two stages (hidden states and attention scores, then logits),
 of the hidden states, BERT-EMD's one stage (all layers matched by transport), logits alone, or no teacher at all for comparison; stored
 knowledge in the teacher's place; students from a checkpoint, from layers of the teacher, or fresh by shape, pruned on the way; known tasks
 and files of your own; resume.
-Its limits: teacher and student share a vocabulary; sequence classification and regression.
+Its limits: teacher and student share a vocabulary; the kinds of tasks in `tinybert.kinds`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from tinybert.recipes.task_data import (
     splits_for,
     task_of,
 )
-from tinybert.recipes.teacher_check import described, examine, judge
+from tinybert.recipes.teacher_check import described, judge
 from tinybert.recipes.teacher_source import LazyTeacher, LiveTeacher, StoredTeacher, stores
 from tinybert.recipes.training import finish_stage, train_stage, trained_layer
 from tinybert.report.transport_plots import plot_transport
@@ -70,7 +70,7 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
     written = tuple(name for stage in choice.stages for name in FOLDERS[stage])
     arguments = replace(arguments, student_model_name_or_path=named_student(arguments, output, written))
     task = task_of(arguments)
-    resolved = resolve(arguments, given, choice.stage, task.name, task.regression, student_depth(arguments))
+    resolved = resolve(arguments, given, choice.stage, task.name, task.kind, student_depth(arguments))
     if "prediction" in resolved.stages:
         task = preset_metric(task, resolved["prediction"])
     if do.predict:
@@ -86,7 +86,7 @@ def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
     if arguments.method == "emd":
         check_solver()
     elif "prediction" in runs:
-        prediction_of(resolved["prediction"], task.num_outputs)  # what stage two cannot do is refused before stage one starts
+        prediction_of(resolved["prediction"], task.kind)  # what stage two cannot do is refused before stage one starts
     check_inputs_not_overwritten(arguments, [output], ("teacher_path",))  # what lies there is the student's
     check_inputs_not_overwritten(arguments, [place for stage, run in runs.items() for place in run.replaced(FOLDERS[stage])])
     log_run_settings(headline, resolved)
@@ -185,7 +185,7 @@ class _Stage:
         if source is not None:
             name = task.eval_splits[0]
             dev = kept[name]
-            finding = examine(task, source.logits(name, dev), dev.labels)
+            finding = task.kind.examine_teacher(task, source.logits(name, dev), dev.labels)
             named = self.teacher.known.labels is not None or self.arguments.teacher_labels is not None
             warnings = judge(task, finding, self.arguments.allow_weak_teacher, named)
             record["teacher_scores"] = finding.scores
@@ -214,7 +214,7 @@ class _Stage:
 
     def _trained_layer(self, settings) -> TrainedLayer:
         known = self.teacher.known if self.teacher is not None else None
-        chosen = stage_objective(settings, self.task.num_outputs, self.student, known)
+        chosen = stage_objective(settings, self.task.kind, self.student, known)
         self.facts, self.learned, self.selection = chosen.facts, chosen.learned, chosen.selection
         return trained_layer(self.student, chosen)
 
@@ -228,7 +228,7 @@ class _Stage:
     def _pruning(self, layer: TrainedLayer, traced, settings, total: int) -> GradualPruning:
         pruning = pruning_of(
             settings,
-            self.task.num_outputs,
+            self.task.kind,
             self.student,
             self.teacher.known if self.teacher else None,
             layer,
@@ -292,7 +292,7 @@ class _Stage:
 def _score_only(arguments, given: set[str], do) -> None:
     """`--do_eval` and `--do_predict` without training: the student as it is."""
     task = task_of(arguments)
-    resolved = resolve(arguments, given, "prediction", task.name, task.regression)
+    resolved = resolve(arguments, given, "prediction", task.name, task.kind)
     settings = resolved["prediction"]
     task = preset_metric(task, settings)
     if do.predict:

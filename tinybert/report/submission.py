@@ -18,12 +18,8 @@ def submission_path(folder: Path, task: Task, split: str) -> Path:
 
 
 def write_submission(folder: Path, task: Task, split: str, ids: list[str] | None, logits: np.ndarray) -> Path:
-    """Write the predictions of one test split, `logits [N, C]`: label names, or scores to three decimals within the task's bounds."""
-    if task.regression:
-        scores = logits[:, 0] if task.bounds is None else np.clip(logits[:, 0], *task.bounds)
-        answers = [f"{value:.3f}" for value in scores]
-    else:
-        answers = [task.labels[i] for i in logits.argmax(1)]
+    """Write the predictions of one test split, `logits [N, C]`."""
+    answers = task.kind.answers(task, logits)
     names = ids or [str(i) for i in range(len(answers))]
     lines = ["index\tprediction", *(f"{index}\t{answer}" for index, answer in zip(names, answers, strict=True))]
     folder.mkdir(parents=True, exist_ok=True)

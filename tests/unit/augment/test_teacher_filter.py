@@ -10,7 +10,7 @@ import pytest
 from tests.tiny import WORDS, loaded, model_folder
 from tinybert.augment.teacher_filter import TeacherFilter
 from tinybert.data.store import TokenStore
-from tinybert.data.tasks import get_task
+from tinybert.data.tasks import Task, get_task
 from tinybert.errors import UserError
 from tinybert.recipes.evaluate import predict
 
@@ -35,14 +35,14 @@ def test_rows_are_cut_or_laid_out_as_the_teacher_never_saw_them(tmp_path, task, 
     (tmp_path / "dev.tsv").write_text("\n".join(lines) + "\n")
     teacher = loaded()
     store = TokenStore.build_or_open(get_task(task), tmp_path, "dev", teacher.tokenizer, LENGTH)
-    found = TeacherFilter(teacher, 0.5, LENGTH, None)._outputs(rows)
+    found = TeacherFilter(teacher, 0.5, LENGTH, get_task(task))._outputs(rows)
     np.testing.assert_allclose(found, predict(teacher.model, store, 4), rtol=1e-4, atol=1e-5)
 
 
 def test_rows_beyond_the_positions_of_a_roberta_are_given_to_it(tmp_path):
     model_folder(tmp_path / "teacher", "roberta")
     settings = types.SimpleNamespace(teacher_path=str(tmp_path / "teacher"), do_lower_case=None, filter_keep=0.5, filter_length=20)
-    task = types.SimpleNamespace(regression=False, bounds=None, labels=("no", "yes"))
+    task = Task("t", "t", ("no", "yes"), {})
     with pytest.raises(UserError, match="--filter_length 20 is more than the 19 positions of the teacher"):
         TeacherFilter.load(settings, task)
     settings.filter_length = 19

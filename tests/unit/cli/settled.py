@@ -15,6 +15,7 @@ from tinybert.config.pregenerate import PregenerateArguments, resolve_pregenerat
 from tinybert.config.prune import PruneArguments, resolve_prune
 from tinybert.config.resolve import resolve, resolve_finetune, resolve_general
 from tinybert.config.stages import infer_stage
+from tinybert.kinds.registry import DEFAULT, KINDS
 
 
 def settled(arguments: Arguments, given: set[str], spelled: dict[str, str]) -> dict:
@@ -22,8 +23,9 @@ def settled(arguments: Arguments, given: set[str], spelled: dict[str, str]) -> d
     match arguments:
         case TaskDistillArguments():
             stage = infer_stage(arguments, spelled).stage if actions(arguments).train else "prediction"
-            regression = arguments.regression or arguments.task_name.lower().replace("-", "") == "stsb"
-            return resolve(arguments, given, stage, arguments.task_name, regression, 4).as_dict() | {"stage": stage}
+            scores = arguments.kind == "regression" or arguments.task_name.lower().replace("-", "") == "stsb"
+            kind = KINDS["regression"] if scores else DEFAULT
+            return resolve(arguments, given, stage, arguments.task_name, kind, 4).as_dict() | {"stage": stage}
         case FinetuneArguments():
             return resolve_finetune(arguments, given, arguments.task_name).as_dict()
         case GeneralDistillArguments():

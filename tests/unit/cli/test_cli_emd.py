@@ -10,13 +10,14 @@ from tinybert.cli.parser import parse
 from tinybert.config.arguments import TaskDistillArguments
 from tinybert.config.resolve import resolve
 from tinybert.errors import UserError
+from tinybert.kinds.registry import DEFAULT, KINDS
 
 BASE = "--task_name x --output_dir o --teacher_path T --student_model_name_or_path S --method emd "
 
 
 def resolved(more: str = "", task: str = "SST-2", depth: int | None = 4, regression: bool = False):
     parsed = parse(TaskDistillArguments, shlex.split(BASE + more))
-    return resolve(parsed.arguments, parsed.given, "prediction", task, regression, depth)
+    return resolve(parsed.arguments, parsed.given, "prediction", task, KINDS["regression"] if regression else DEFAULT, depth)
 
 
 # README of BERT-EMD, "best" table: beta, T_emd, T, learning rate

@@ -13,13 +13,14 @@ from tinybert.config.options import options_of
 from tinybert.config.presets import PRESETS, ByDepth, PerTask
 from tinybert.config.resolve import resolve, resolve_finetune
 from tinybert.errors import UserError
+from tinybert.kinds.registry import DEFAULT, KINDS
 
 BASE = "--task_name x --output_dir o --teacher_path T --student_model_name_or_path S "
 
 
 def resolved(more: str = "", stage: str = "both", task: str = "SST-2", regression: bool = False):
     parsed = parse(TaskDistillArguments, shlex.split(BASE + more))
-    return resolve(parsed.arguments, parsed.given, stage, task, regression)
+    return resolve(parsed.arguments, parsed.given, stage, task, KINDS["regression"] if regression else DEFAULT)
 
 
 def finetune(more: str = "", task: str = "SST-2"):

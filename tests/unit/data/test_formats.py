@@ -11,6 +11,7 @@ from tinybert.data.formats import format_of
 from tinybert.data.readers import iter_rows, read_split
 from tinybert.data.tasks import Split, Task
 from tinybert.errors import UserError
+from tinybert.kinds.registry import KINDS
 
 
 def a_task(**more):
@@ -180,7 +181,7 @@ def test_a_file_that_never_ends_a_row_is_refused_before_it_fills_the_memory(fold
 
 
 def test_a_score_that_float32_cannot_hold_is_refused(folder):
-    task = replace(JSONL, labels=())
+    task = replace(JSONL, labels=(), kind=KINDS["regression"])
     for label in ("1e300", '"1_0"', "NaN", "Infinity"):
         with pytest.raises(UserError, match="finite number|nan, which is no number|inf, which is no number"):
             read(folder, f'{{"text": "a", "label": {label}}}', task)

@@ -137,7 +137,9 @@ def survive(form, count, seed):
                 named = form in ("json", "jsonl") or source.random() < 0.7
                 columns = ("text", None, "label") if named else ("1", None, "3")
                 given_format, score = source.choice([None, form]), source.random() < 0.2
-                files = CustomFiles(path, path, path, given_format, *columns, header=None if named else False, regression=score)
+                files = CustomFiles(
+                    path, path, path, given_format, *columns, header=None if named else False, kind="regression" if score else None
+                )
                 task = own_task("own", files)
                 for split in ("train", "dev", "test"):
                     read_split(task, "", split)

@@ -67,7 +67,7 @@ def test_labels_that_make_no_classification_are_refused(text):
 
 
 def test_one_label_alone_is_not_taken_for_a_regression(folder):
-    with pytest.raises(UserError, match=r"'yes' alone.*--regression"):
+    with pytest.raises(UserError, match=r"'yes' alone.*--kind regression"):
         labels_from(folder, ["yes", "yes"])
 
 
@@ -179,7 +179,7 @@ def test_tokens_are_made_anew_for_other_columns_or_labels(folder, word_pieces, t
 
 
 def test_a_score_is_read_as_it_is(folder):
-    task = own(folder, {"train_csv": "text,label\na,-12.5\nb,300\n"}, regression=True)
+    task = own(folder, {"train_csv": "text,label\na,-12.5\nb,300\n"}, kind="regression")
     examples = read_split(task, "", "train")
     assert examples.labels.tolist() == [-12.5, 300] and examples.labels.dtype == np.float32
     assert (task.num_outputs, task.metric) == (1, "pearson_and_spearman")
@@ -189,7 +189,7 @@ def test_a_score_outside_of_zero_to_five_is_not_cut_in_the_file_of_predictions(f
     from tinybert.report.submission import write_submission
 
     logits = np.array([[-12.5], [300.0]])
-    task = own(folder, {"train_csv": "text,label\na,-12.5\nb,300\n"}, regression=True)
+    task = own(folder, {"train_csv": "text,label\na,-12.5\nb,300\n"}, kind="regression")
     assert "-12.500" in write_submission(tmp_path, task, "test", None, logits).read_text()
     assert "5.000" in write_submission(tmp_path, get_task("sts-b"), "test", None, logits).read_text()
 
@@ -217,8 +217,8 @@ FILES = ["--train_file", "t.csv", "--dev_file", "d.csv", "--text_a_column", "tex
 CONTRADICTIONS = [
     (["--labels", "a,b"], "--labels describes files of your own"),
     (["--header", "False"], "--header describes files of your own"),
-    (["--regression"], "--regression describes files of your own"),
-    ([*FILES, "--regression", "--labels", "a,b"], "--regression and --labels contradict"),
+    (["--kind", "regression"], "--kind describes files of your own"),
+    ([*FILES, "--regression", "--labels", "a,b"], "--kind regression and --labels contradict"),
     ([*FILES, "--data_dir", "x"], "--data_dir and files of your own contradict"),
     ([*FILES, "--glue_dir", "x"], "--glue_dir and files of your own contradict"),
     ([*FILES, "--text_b_column", "text"], "--text_a_column and --text_b_column are both text"),

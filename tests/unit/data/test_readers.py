@@ -58,7 +58,7 @@ def test_real_files_give_the_official_rows_and_columns(real_data, name, split, r
         assert examples.labels is None and examples.ids[:2] == ["0", "1"]
     else:
         assert examples.labels[0] == label and len(examples.labels) == rows
-        assert examples.labels.dtype == (np.float32 if task.regression else np.int64)
+        assert examples.labels.dtype == (np.float32 if task.kind.name == "regression" else np.int64)
 
 
 def test_sts_quotes_are_text(real_data):

@@ -7,8 +7,9 @@ import pytest
 
 from tinybert.data import report as module
 from tinybert.data.layout import Flat
-from tinybert.data.report import DataReport, report, row_hashes, scale_warning
+from tinybert.data.report import DataReport, report, row_hashes
 from tinybert.data.store import TokenStore
+from tinybert.kinds.regression import scale_warning
 
 
 def store(rows, labels=None, pair=False):

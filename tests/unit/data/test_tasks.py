@@ -62,7 +62,7 @@ def test_the_augmented_file_is_read_like_train_for_every_task():
 
 def test_the_metric_that_judges_is_one_of_the_reported():
     assert all(task.metric in task.metrics for task in TASKS.values())
-    assert {task.name for task in TASKS.values() if task.regression} == {"STS-B"}
+    assert {task.name for task in TASKS.values() if task.kind.name == "regression"} == {"STS-B"}
 
 
 def test_an_unknown_split_is_refused_with_the_known_ones():

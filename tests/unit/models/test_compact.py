@@ -9,6 +9,7 @@ import pytest
 from tests import tiny
 from tinybert.data.store import TokenStore
 from tinybert.engine.optimizers import create_optimizer, load_optimizer_arrays, optimizer_arrays, without_gradient
+from tinybert.kinds.registry import DEFAULT
 from tinybert.models.compact import CompactVocabulary
 from tinybert.objectives.tinybert import gold_objective
 from tinybert.objectives.trained_layer import TrainedLayer
@@ -29,7 +30,9 @@ class Run:
 
     def __init__(self, optimizer: str, compact: bool, frozen: bool = False, **shape) -> None:
         self.kind, self.decay, clip = OPTIMIZERS[optimizer]
-        self.layer = TrainedLayer(tiny.classifier(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, **shape), gold_objective())
+        self.layer = TrainedLayer(
+            tiny.classifier(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, **shape), gold_objective(DEFAULT)
+        )
         self.start = self.arrays()
         self.compact = CompactVocabulary(self.layer, self.layer.student, USED, self._left) if compact else None
         if frozen:

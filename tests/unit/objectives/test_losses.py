@@ -8,7 +8,7 @@ import pytest
 from tests.unit.objectives.made_up import LENGTHS, Arrays, inputs, projection, student, teacher, tensor
 from tinybert.models.trace import EncoderTrace, Inputs
 from tinybert.objectives.attention import AttentionScoreLoss
-from tinybert.objectives.gold import GoldLabelLoss
+from tinybert.objectives.gold import GoldLabelLoss, GoldScoreLoss
 from tinybert.objectives.hidden import HiddenStateLoss
 from tinybert.objectives.objective import Objective, Part
 from tinybert.objectives.prediction import RegressionLoss, SoftCrossEntropyLoss
@@ -93,7 +93,7 @@ def test_gold_loss_differs_from_hand_numbers():
     expected = np.mean([np.log(np.exp(row).sum()) - row[label] for row, label in zip(np.array(STUDENT_LOGITS), (0, 1), strict=True)])
     assert of_logits(GoldLabelLoss(), labels=np.array([0, 1])) == pytest.approx(expected, rel=1e-6)
     scores = np.array([1.0, 4.0], "float32")
-    assert of_logits(GoldLabelLoss(), [[2.0], [1.5]], labels=scores) == pytest.approx((1 + 6.25) / 2)
+    assert of_logits(GoldScoreLoss(), [[2.0], [1.5]], labels=scores) == pytest.approx((1 + 6.25) / 2)
 
 
 def test_regression_loss_differs_from_hand_numbers():

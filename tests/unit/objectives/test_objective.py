@@ -9,6 +9,8 @@ import pytest
 from tests.tiny import batch, classifier
 from tests.unit.objectives.made_up import inputs, projection, student, teacher
 from tinybert.errors import UserError
+from tinybert.kinds.kind import LogitOptions
+from tinybert.kinds.registry import kind_of_outputs
 from tinybert.mapping import LayerMap
 from tinybert.models.projections import Projection
 from tinybert.models.trace import Inputs, Needs, trace
@@ -74,9 +76,9 @@ def test_stage_that_learns_nothing_starts():
         intermediate_objective(LayerMap.create("0:0", 2, 4), projection(), embedding_weight=0)
     for alpha in (0.0, 0.5, 1.0):
         with pytest.raises(UserError, match="nothing to learn"):
-            prediction_objective(3, alpha=alpha, weight=0.0)
+            prediction_objective(kind_of_outputs(3), alpha=alpha, weight=0.0)
     with pytest.raises(UserError, match="nothing to learn"):
-        prediction_objective(1, weight=0.0, regression_target="gold")
+        prediction_objective(kind_of_outputs(1), LogitOptions(regression_target="gold"), weight=0.0)
 
 
 @pytest.mark.parametrize(
@@ -88,20 +90,21 @@ def test_stage_that_learns_nothing_starts():
         (3, {"alpha": 0.25, "weight": 2.0}, [("pred", "SoftCrossEntropyLoss", 0.5), ("gold", "GoldLabelLoss", 1.5)], True),
         (3, {"regression_target": "gold"}, [("pred", "SoftCrossEntropyLoss", 1.0)], True),
         (1, {}, [("pred", "RegressionLoss", 1.0)], True),
-        (1, {"alpha": 0.5}, [("pred", "RegressionLoss", 0.5), ("gold", "GoldLabelLoss", 0.5)], True),
-        (1, {"regression_target": "gold"}, [("gold", "GoldLabelLoss", 1.0)], False),
+        (1, {"alpha": 0.5}, [("pred", "RegressionLoss", 0.5), ("gold", "GoldScoreLoss", 0.5)], True),
+        (1, {"regression_target": "gold"}, [("gold", "GoldScoreLoss", 1.0)], False),
         (1, {"regression_target": "softmax"}, [("pred", "SoftCrossEntropyLoss", 1.0)], True),
     ],
 )
 def test_prediction_stage_learns_from_something_else(outputs, settings, parts, asks_teacher):
-    objective = prediction_objective(outputs, **settings)
+    options = LogitOptions(regression_target=settings.pop("regression_target", "teacher"))
+    objective = prediction_objective(kind_of_outputs(outputs), options, **settings)
     assert [(part.name, type(part.loss).__name__, part.weight) for part in objective.parts] == parts
     assert objective.needs_student == Needs(logits=True)
     assert objective.needs_teacher == (Needs(logits=True) if asks_teacher else Needs())
 
 
 def test_conventions_do_not_reach_the_losses():
-    objective = prediction_objective(3, temperature=4.0, soft_ce_reduction="mean", temperature_square=False)
+    objective = prediction_objective(kind_of_outputs(3), LogitOptions(4.0, "mean", False))
     loss = objective.parts[0].loss
     assert (loss.temperature, loss.reduction, loss.scale) == (4.0, "mean", False)
     parts = intermediate_objective(MAP, projection(), hidden_reduction="mean", attention_reduction="raw", attention_heads="average").parts
@@ -110,7 +113,7 @@ def test_conventions_do_not_reach_the_losses():
 
 
 def test_regression_to_softmax_is_not_zero_but_still_trains():
-    objective = prediction_objective(1, regression_target="softmax")
+    objective = prediction_objective(kind_of_outputs(1), LogitOptions(regression_target="softmax"))
     ours = student(outputs=1).trace(trained=True)
     loss = objective(ours, teacher(outputs=1).trace(), inputs())["loss"]
     loss.backward()
@@ -118,7 +121,7 @@ def test_regression_to_softmax_is_not_zero_but_still_trains():
 
 
 def test_fine_tuning_asks_for_a_teacher():
-    objective = gold_objective()
+    objective = gold_objective(kind_of_outputs(2))
     assert not objective.needs_teacher
     found = objective(student().trace(), None, inputs(labels=np.array([0, 1, 2, 0])))
     assert list(found) == ["gold", "loss"]
@@ -151,7 +154,7 @@ def test_teacher_gets_gradients():
 
 def test_teacher_is_run_although_nobody_asks_for_it():
     layer, frozen = distilling()
-    theirs = Teacher(frozen.model, prediction_objective(2, alpha=0.0).needs_teacher)
+    theirs = Teacher(frozen.model, prediction_objective(kind_of_outputs(2), alpha=0.0).needs_teacher)
     frozen.model.bert.embeddings.register_forward_post_hook(lambda *_: pytest.fail("the teacher ran"))
     assert theirs(batch()) is None
 
@@ -218,7 +221,7 @@ def test_gold_labels_are_compared_with_something_else_than_the_logits():
     model, labelled = classifier("bert"), batch(labels=np.array([0, 1, 1]))
     logits = trace(model, labelled, Needs(logits=True)).logits
     expected = float(paddle.nn.functional.cross_entropy(logits, labelled.labels))
-    assert float(TrainedLayer(model, gold_objective())(labelled)["loss"]) == pytest.approx(expected, rel=1e-6)
+    assert float(TrainedLayer(model, gold_objective(kind_of_outputs(2)))(labelled)["loss"]) == pytest.approx(expected, rel=1e-6)
 
 
 def test_half_micro_batches_give_other_gradients_than_the_whole():
@@ -244,5 +247,5 @@ def test_half_micro_batches_give_other_gradients_than_the_whole():
 
 
 def test_part_with_weight_zero_is_kept_by_hand_made_objectives():
-    loss = prediction_objective(3).parts[0].loss
+    loss = prediction_objective(kind_of_outputs(3)).parts[0].loss
     assert not Objective([Part("pred", loss, 0.0)]).parts

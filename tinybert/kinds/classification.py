@@ -1,0 +1,113 @@
+"""One class a row: cross-entropy, accuracy, the majority class to beat."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinybert.data import metrics
+from tinybert.kinds.kind import Kind, Labels, LogitOptions, TeacherReport
+
+if TYPE_CHECKING:
+    from tinybert.data.tasks import Task
+    from tinybert.objectives.objective import Loss
+
+_BINARY_ONLY = ("f1", "accuracy_and_f1")
+
+
+class Classification(Kind):
+    """Labels int64 `[N]`, logits `[N, C]`."""
+
+    name = "classification"
+    article = "a classification"
+    problem_type = "single_label_classification"
+
+    def outputs(self, labels: Labels) -> int:
+        """The number of classes."""
+        return len(labels)
+
+    def reader(self, labels: Labels) -> Callable[[str], int | None]:
+        """The index of a class by its name."""
+        return {label: i for i, label in enumerate(labels)}.get
+
+    def expected(self, labels: Labels) -> str:
+        """The names of the classes."""
+        return "one of " + ", ".join(labels[:30]) + (f", ... ({len(labels)} labels)" if len(labels) > 30 else "")
+
+    def gold_loss(self) -> Loss:
+        """Cross-entropy with the gold class."""
+        from tinybert.objectives.gold import GoldLabelLoss
+
+        return GoldLabelLoss()
+
+    def teacher_loss(self, options: LogitOptions) -> Loss:
+        """Cross-entropy with the teacher's distribution."""
+        from tinybert.objectives.prediction import SoftCrossEntropyLoss
+
+        return SoftCrossEntropyLoss(options.temperature, options.reduction, options.scale)
+
+    # === Scores ===
+
+    def metrics(self, labels: Labels) -> tuple[str, ...]:
+        """F1 of class 1 needs two classes."""
+        return tuple(name for name in metrics.CLASSES if len(labels) <= 2 or name not in _BINARY_ONLY)
+
+    def own_metrics(self, labels: Labels) -> tuple[str, ...]:
+        """Accuracy first."""
+        return ("accuracy", "macro_f1", *(("f1",) if len(labels) == 2 else ()))
+
+    def score(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Of the class with the highest logit."""
+        checked = metrics.checked(task.name, logits, labels, task.num_outputs)
+        return metrics.of_classes(task.metrics, checked.argmax(axis=1), labels, task.num_outputs)
+
+    def guessing(self, task: Task, labels: np.ndarray) -> dict[str, float]:
+        """The most frequent class for every row."""
+        most = np.bincount(labels, minlength=task.num_outputs).argmax()
+        return metrics.of_classes(task.metrics, np.full(len(labels), most), labels, task.num_outputs)
+
+    def examine_teacher(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> TeacherReport:
+        """Score it in the task's label order `[N, C]` and under every other order of its outputs.
+
+        Weak: accuracy at or below the majority class plus two standard errors. The rows can tell a teacher from guessing where one with a
+        single wrong row is not weak: 1 - 1 / N is above the majority class plus two standard errors. Eight rows with five of one label
+        cannot (0.625 + 0.342), nor can rows with the same label, nor a thousand of which 995 have one label.
+        Orders: the assignment of outputs to labels with the most hits (Hungarian algorithm on the confusion matrix), which stands for all
+        C! orders.
+        """
+        from scipy.optimize import linear_sum_assignment
+
+        predicted = logits.argmax(1)
+        accuracy = float((predicted == labels).mean())
+        majority = float(np.bincount(labels).max() / len(labels))
+        margin = 2 * math.sqrt(majority * (1 - majority) / len(labels))
+        confusion = np.zeros((len(task.labels),) * 2, np.int64)
+        np.add.at(confusion, (predicted, labels), 1)
+        outputs, means = linear_sum_assignment(-confusion)
+        best = float(confusion[outputs, means].sum() / len(labels))
+        better = best > accuracy + margin and best > majority + margin
+        return TeacherReport(
+            self.score(task, logits, labels),
+            f"the majority class ({majority:.4f})",
+            margin,
+            weak=accuracy <= majority + margin,
+            tells=1 - 1 / len(labels) > majority + margin,
+            ordered=True,
+            better_order=tuple(task.labels[i] for i in means) if better else None,
+            better_accuracy=best,
+        )
+
+    # === Predictions ===
+
+    def answers(self, task: Task, logits: np.ndarray) -> list[str]:
+        """The names of the classes."""
+        return [task.labels[i] for i in logits.argmax(1)]
+
+    def keeps_variants(self, task: Task, outputs: np.ndarray, keep: float) -> np.ndarray:
+        """Those with so much of the row's own probability for the row's own class."""
+        shifted = np.exp(outputs - outputs.max(1, keepdims=True))
+        own = (shifted / shifted.sum(1, keepdims=True))[:, outputs[0].argmax()]
+        return own >= keep * own[0]

@@ -1,0 +1,32 @@
+"""Which kinds of tasks there are."""
+
+from __future__ import annotations
+
+from tinybert.errors import UserError
+from tinybert.kinds.classification import Classification
+from tinybert.kinds.kind import Kind, Labels
+from tinybert.kinds.regression import Regression
+
+DEFAULT = Classification()
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (DEFAULT, Regression())}
+
+
+def get_kind(name: str) -> Kind:
+    """The kind of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in KINDS:
+        raise UserError(f"--kind got {name!r}\nexpected one of {', '.join(KINDS)}")
+    return KINDS[name]
+
+
+def kind_of_labels(labels: Labels) -> Kind:
+    """The kind of a task for whole rows of which only the labels are known: a classification, or the one without names."""
+    return DEFAULT if labels else next(kind for kind in KINDS.values() if not kind.names_labels)
+
+
+def kind_of_outputs(outputs: int) -> Kind:
+    """The kind of a head for whole rows of which only the width is known."""
+    return kind_of_labels(("",) if outputs > 1 else ())

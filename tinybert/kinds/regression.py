@@ -1,0 +1,149 @@
+"""One number a row: squared error, correlations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinybert.data import metrics
+from tinybert.kinds.kind import Kind, Labels, LogitOptions, TeacherReport
+
+if TYPE_CHECKING:
+    from tinybert.data.tasks import Task
+    from tinybert.objectives.objective import Loss
+
+_LARGEST = float(np.finfo(np.float32).max)
+_SCALE = 3.0  # scores whose spread or mean is this many times off are on another scale
+_CLASSES_ONLY = ("T", "soft_ce_reduction", "temperature_square")
+
+
+class Regression(Kind):
+    """Labels float32 `[N]`, logits `[N, 1]`; a task may have bounds of its scores."""
+
+    name = "regression"
+    article = "a regression"
+    problem_type = "regression"
+    label_type = np.float32
+    label_word = "score"
+    names_labels = False
+    softens = False
+
+    def outputs(self, labels: Labels) -> int:
+        """One score."""
+        return 1
+
+    def reader(self, labels: Labels) -> Callable[[str], float | None]:
+        """A finite number of float32."""
+        return _number
+
+    def expected(self, labels: Labels) -> str:
+        """Numbers."""
+        return "a finite number"
+
+    def describe(self, labels: Labels) -> str:
+        """One output."""
+        return "one score (regression)"
+
+    def output_names(self, labels: Labels | None, outputs: int) -> Labels:
+        """A score has no name."""
+        return ()
+
+    def head_config(self, labels: Labels) -> dict:
+        """One output, told apart from a single class."""
+        return {"num_labels": 1, "problem_type": self.problem_type}
+
+    def inactive_options(self, values: Mapping[str, object]) -> dict[str, str]:
+        """What is about classes, and what does not change the published targets."""
+        found = {}
+        if values["regression_target"] != "softmax":
+            found = dict.fromkeys(_CLASSES_ONLY, "a regression has no classes")
+        if values["regression_target"] == "gold":
+            found["alpha"] = "with regression_target gold both terms are the same"
+        return found
+
+    def gold_loss(self) -> Loss:
+        """Squared error from the gold score."""
+        from tinybert.objectives.gold import GoldScoreLoss
+
+        return GoldScoreLoss()
+
+    def teacher_loss(self, options: LogitOptions) -> Loss | None:
+        """Squared error from the teacher's score; `gold` (Huawei): the teacher plays no part; `softmax` (PaddleNLP): soft cross-entropy
+        over one class, which is identically 0.
+        """
+        from tinybert.objectives.prediction import RegressionLoss, SoftCrossEntropyLoss
+
+        if options.regression_target == "gold":
+            return None
+        if options.regression_target == "softmax":
+            return SoftCrossEntropyLoss(options.temperature, options.reduction, options.scale)
+        return RegressionLoss()
+
+    # === Scores ===
+
+    def metrics(self, labels: Labels) -> tuple[str, ...]:
+        """Correlations."""
+        return metrics.SCORES
+
+    def own_metrics(self, labels: Labels) -> tuple[str, ...]:
+        """Their mean first."""
+        return metrics.SCORES
+
+    def score(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Of logits `[N, 1]` or `[N]`."""
+        checked = metrics.checked(task.name, logits, labels, task.num_outputs)
+        return metrics.of_scores(task.metrics, checked.reshape(-1).astype(np.float64), labels)
+
+    def guessing(self, task: Task, labels: np.ndarray) -> dict[str, float]:
+        """The mean for every row."""
+        return metrics.of_scores(task.metrics, np.full(len(labels), labels.mean()), labels)
+
+    def examine_teacher(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> TeacherReport:
+        """Weak: a correlation at or below 2 / sqrt(N), which must lie below 1: five rows at least, and two different scores."""
+        scores = self.score(task, logits, labels)
+        reached, margin = scores[task.metric], 2 / math.sqrt(len(labels))
+        tells = margin < 1 and bool(np.ptp(labels))
+        return TeacherReport(scores, "no correlation", margin, weak=reached <= margin, tells=tells, scale=scale_warning(labels, logits))
+
+    # === Predictions ===
+
+    def answers(self, task: Task, logits: np.ndarray) -> list[str]:
+        """Scores to three decimals, within the task's bounds."""
+        scores = logits[:, 0] if task.bounds is None else np.clip(logits[:, 0], *task.bounds)
+        return [f"{value:.3f}" for value in scores]
+
+    def check_variants(self, task: Task) -> str | None:
+        """How far a score may move is a share of its scale."""
+        if task.bounds is None:
+            return "--filter teacher needs the limits of the scores, which files of your own do not tell\nleave the filter out"
+        return None
+
+    def keeps_variants(self, task: Task, outputs: np.ndarray, keep: float) -> np.ndarray:
+        """Those whose score moves by at most the rest of the scale."""
+        scale = task.bounds[1] - task.bounds[0]
+        return np.abs(outputs[:, 0] - outputs[0, 0]) <= (1 - keep) * scale
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    # float() takes 1_000 for a thousand; a score beyond float32 would be stored as infinite
+    return value if math.isfinite(value) and abs(value) <= _LARGEST and "_" not in text else None
+
+
+def scale_warning(gold: np.ndarray, predicted: np.ndarray) -> str | None:
+    """What to be warned of where gold scores `[N]` and a teacher's `[N]` are on scales far from each other; None where they are not."""
+    gold, predicted = np.asarray(gold, np.float64), np.asarray(predicted, np.float64)
+    spread = gold.std(), predicted.std()
+    off = abs(gold.mean() - predicted.mean()) > _SCALE * max(spread)
+    if not off and (not min(spread) or max(spread) / min(spread) < _SCALE**2):
+        return None
+    return (
+        f"the scores of dev go from {gold.min():.4g} to {gold.max():.4g} (mean {gold.mean():.4g}), the teacher's outputs for them from "
+        f"{predicted.min():.4g} to {predicted.max():.4g} (mean {predicted.mean():.4g}): they are on different scales"
+    )
