@@ -112,5 +112,5 @@ def test_nothing_is_transported_without_a_word(more):
 
 def test_tinybert_runs_show_settings_of_another_method():
     parsed = parse(TaskDistillArguments, shlex.split(BASE.replace("--method emd", "")))
-    text = resolve(parsed.arguments, parsed.given, "both", "SST-2", False).as_text()
+    text = resolve(parsed.arguments, parsed.given, "both", "SST-2", DEFAULT).as_text()
     assert "beta" not in text and "emd" not in text

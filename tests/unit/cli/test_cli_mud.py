@@ -11,13 +11,14 @@ from tinybert.config.arguments import TaskDistillArguments
 from tinybert.config.mud import read_config_3d
 from tinybert.config.resolve import resolve
 from tinybert.errors import UserError
+from tinybert.kinds.registry import DEFAULT
 
 BASE = "--task_name x --output_dir o --teacher_path T --student_model_name_or_path S --method mud "
 
 
 def resolved(more: str = "", stage: str = "intermediate", task: str = "SST-2"):
     parsed = parse(TaskDistillArguments, shlex.split(BASE + more))
-    return resolve(parsed.arguments, parsed.given, stage, task, False)
+    return resolve(parsed.arguments, parsed.given, stage, task, DEFAULT)
 
 
 @pytest.mark.parametrize(

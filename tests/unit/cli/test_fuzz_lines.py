@@ -15,6 +15,7 @@ from tinybert.config.arguments import ConvertArguments, DemoArguments, FinetuneA
 from tinybert.config.options import options_of
 from tinybert.config.resolve import resolve, resolve_finetune, resolve_general
 from tinybert.errors import UserError
+from tinybert.kinds.registry import DEFAULT
 
 LINES = {
     TaskDistillArguments: "--task_name SST-2 --teacher_path t --student_layers 3 --output_dir o --stage both --T 2 --batch_size 8",
@@ -57,7 +58,7 @@ def _answer(arguments_class: type, words: list[str]) -> bool:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             parsed = parse(arguments_class, words)
             if arguments_class is TaskDistillArguments:
-                resolve(parsed.arguments, parsed.given, "both", "SST-2", False).as_text()
+                resolve(parsed.arguments, parsed.given, "both", "SST-2", DEFAULT).as_text()
             elif arguments_class is FinetuneArguments:
                 resolve_finetune(parsed.arguments, parsed.given, "CoLA").as_text()
             elif arguments_class is GeneralDistillArguments:
