@@ -2,7 +2,6 @@
 
 from tinybert.cli.leaving import leave
 from tinybert.cli.main import run_script
-from tinybert.config.augment import AugmentArguments
 
 if __name__ == "__main__":
-    leave(run_script(AugmentArguments, "tinybert.recipes.augment:augment"))
+    leave(run_script("augment"))

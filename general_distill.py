@@ -2,7 +2,6 @@
 
 from tinybert.cli.leaving import leave
 from tinybert.cli.main import run_script
-from tinybert.config.arguments import GeneralDistillArguments
 
 if __name__ == "__main__":
-    leave(run_script(GeneralDistillArguments, "tinybert.recipes.general_distill:general_distill"))
+    leave(run_script("general"))

@@ -2,7 +2,6 @@
 
 from tinybert.cli.leaving import leave
 from tinybert.cli.main import run_script
-from tinybert.config.arguments import TaskDistillArguments
 
 if __name__ == "__main__":
-    leave(run_script(TaskDistillArguments, "tinybert.recipes.task_distill:task_distill"))
+    leave(run_script("distill"))

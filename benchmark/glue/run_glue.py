@@ -7,7 +7,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tinybert.cli.leaving import leave  # noqa: E402
 from tinybert.cli.main import run_script  # noqa: E402
-from tinybert.config.arguments import FinetuneArguments  # noqa: E402  the project's root must be on the path first
 
 if __name__ == "__main__":
-    leave(run_script(FinetuneArguments, "tinybert.recipes.finetune:finetune"))
+    leave(run_script("finetune"))

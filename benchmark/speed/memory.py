@@ -66,7 +66,7 @@ def train(folder: str, steps: int, queue) -> None:
     from tinybert import runtime
 
     runtime.prepare()
-    from tinybert.config.arguments import FinetuneArguments
+    from tinybert.commands.finetune import FinetuneConfig
     from tinybert.data.tokenizer import WordPiece
     from tinybert.models.families import family
     from tinybert.models.loading import build
@@ -89,7 +89,7 @@ def train(folder: str, steps: int, queue) -> None:
         "save_steps": steps,
         "device": "cpu",
     }
-    finetune(FinetuneArguments(**values), set(values), {})
+    finetune(FinetuneConfig(**values))
     lines = [json.loads(line) for line in (Path(folder) / "run" / "log.jsonl").read_text().splitlines()]
     line = next(line for line in lines if "data_wait_share" in line)
     queue.put(

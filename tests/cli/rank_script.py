@@ -14,7 +14,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tinybert.cli.leaving import leave  # noqa: E402
 from tinybert.cli.main import run_script  # noqa: E402
-from tinybert.config.arguments import GeneralDistillArguments, TaskDistillArguments  # noqa: E402
 
 
 def main() -> int:
@@ -47,8 +46,7 @@ def main() -> int:
         return best
 
     Loop._one_step, Loop.run = recorded_step, recorded_run
-    arguments_class = {"task_distill": TaskDistillArguments, "general_distill": GeneralDistillArguments}[script]
-    return run_script(arguments_class, f"tinybert.recipes.{script}:{script}", argv)
+    return run_script({"task_distill": "distill", "general_distill": "general"}[script], argv)
 
 
 if __name__ == "__main__":

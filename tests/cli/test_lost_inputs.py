@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.tiny import model_folder
-from tinybert.cli.main import _VERBS, main
-from tinybert.config.options import options_of
+from tinybert.cli.main import main
+from tinybert.commands.registry import all_commands
 from tinybert.recipes.input_protection import MODELS, OTHERS
 
 SST = "--task_name SST-2 --max_seq_length 16 "
@@ -100,9 +99,8 @@ def test_a_model_beside_what_is_overwritten_is_refused(world, tmp_path, monkeypa
 def test_an_option_that_names_something_to_read_is_not_looked_at():
     results = {"output_dir", "overwrite_output_dir", "output_file"}
     words = {"model_type", "teacher_model_type", "file_format"}
-    for _, class_name, _ in _VERBS.values():
-        module, _, name = class_name.rpartition(":")
-        options = options_of(getattr(importlib.import_module(f"tinybert.config.{module or 'arguments'}"), name))
+    for entry in all_commands().values():
+        options = entry.config.options()
         reads = {
             name
             for name, option in options.items()

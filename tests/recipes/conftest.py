@@ -14,7 +14,9 @@ import pytest
 
 from tests.tiny import SPECIAL
 from tinybert.cli.parser import parse
-from tinybert.config.arguments import FinetuneArguments, GeneralDistillArguments, TaskDistillArguments
+from tinybert.commands.distill import TaskDistillConfig
+from tinybert.commands.finetune import FinetuneConfig
+from tinybert.commands.general import GeneralDistillConfig
 from tinybert.data.places import demo_folder
 from tinybert.data.tokenizer import WordPiece
 from tinybert.models.families import family
@@ -59,8 +61,8 @@ def finetune(*words: object) -> None:
     """`run_glue.py` in this process."""
     from tinybert.recipes.finetune import finetune as recipe
 
-    parsed = parse(FinetuneArguments, [*map(str, words)])
-    recipe(parsed.arguments, parsed.given, parsed.spelled)
+    parsed = parse(FinetuneConfig, [*map(str, words)])
+    recipe(parsed)
 
 
 def distill(*words: object) -> None:
@@ -68,16 +70,16 @@ def distill(*words: object) -> None:
     from tinybert.recipes.task_distill import task_distill as recipe
 
     # the teachers of these tests have seen a few rows; what becomes of weak ones is tested in test_teacher_check.py
-    parsed = parse(TaskDistillArguments, [*map(str, words), "--allow_weak_teacher"])
-    recipe(parsed.arguments, parsed.given, parsed.spelled)
+    parsed = parse(TaskDistillConfig, [*map(str, words), "--allow_weak_teacher"])
+    recipe(parsed)
 
 
 def general(*words: object) -> None:
     """`general_distill.py` in this process."""
     from tinybert.recipes.general_distill import general_distill as recipe
 
-    parsed = parse(GeneralDistillArguments, [*map(str, words)])
-    recipe(parsed.arguments, parsed.given, parsed.spelled)
+    parsed = parse(GeneralDistillConfig, [*map(str, words)])
+    recipe(parsed)
 
 
 def record(folder: Path, stage: str) -> dict:

@@ -12,7 +12,7 @@ from tests.recipes.conftest import distill, logged, record
 from tests.recipes.resume.cutting import Cut, assert_equal, cut_after, everything
 from tinybert.cli.main import main
 from tinybert.cli.parser import parse
-from tinybert.config.arguments import GeneralDistillArguments
+from tinybert.commands.general import GeneralDistillConfig
 from tinybert.errors import UserError
 from tinybert.models.loading import load_encoder
 from tinybert.models.weights import read_pdparams, write_pdparams
@@ -43,8 +43,8 @@ def run(world, output: Path, *more: object, **instead: object) -> Path:
         "save_steps": 5, "checkpoint_steps": 2, "keep_checkpoints": 3, "held_out_sequences": 4, "device": "cpu", **instead,
     }  # fmt: skip
     words = [word for name, value in values.items() if value is not None for word in (f"--{name}", value)]
-    parsed = parse(GeneralDistillArguments, [str(word) for word in (*words, *more)])
-    general_distill(parsed.arguments, parsed.given, parsed.spelled)
+    parsed = parse(GeneralDistillConfig, [str(word) for word in (*words, *more)])
+    general_distill(parsed)
     return output
 
 

@@ -15,7 +15,7 @@ from tests import tiny
 from tests.recipes.conftest import QUICK, distill, finetune, record
 from tinybert.cli.main import main
 from tinybert.cli.parser import parse
-from tinybert.config.prune import PruneArguments
+from tinybert.commands.prune import PruneConfig
 from tinybert.engine import checkpoint
 from tinybert.errors import Interrupted, UserError
 from tinybert.models.cut import describe_architecture
@@ -29,8 +29,8 @@ PASS = ("--task_name", "demo", "--max_seq_length", "32", "--batch_size", "32", "
 
 
 def prune(*words: object) -> None:
-    parsed = parse(PruneArguments, [*map(str, words)])
-    recipe(parsed.arguments, parsed.given, parsed.spelled)
+    parsed = parse(PruneConfig, [*map(str, words)])
+    recipe(parsed)
 
 
 @pytest.fixture(scope="module")

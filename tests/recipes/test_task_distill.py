@@ -12,7 +12,7 @@ import pytest
 from tests.recipes.conftest import DEMO, LABELS, SHORT, distill, logged, record, rows_of, write_rows
 from tests.tiny import arrays_of
 from tinybert.cli.parser import parse
-from tinybert.config.arguments import TaskDistillArguments
+from tinybert.commands.distill import TaskDistillConfig
 from tinybert.config.resolve import resolve
 from tinybert.data.places import demo_folder
 from tinybert.data.store import TokenStore
@@ -124,8 +124,8 @@ def test_results_of_the_same_stage_are_overwritten(fresh_run, teacher):
 
 def test_the_teachers_dropout_decides_which_model_is_the_best(teacher, tinybert_folder):
     words = ("--task_name", "demo", "--teacher_path", teacher, "--student_model_name_or_path", tinybert_folder, "--output_dir", "o")
-    parsed = parse(TaskDistillArguments, [*map(str, words), "--preset", "huawei"])
-    settings = resolve(parsed.arguments, parsed.given, "intermediate", "demo", DEFAULT)["intermediate"]
+    parsed = parse(TaskDistillConfig, [*map(str, words), "--preset", "huawei"])
+    settings = resolve(parsed, "intermediate", "demo", DEFAULT)["intermediate"]
     student = load_classifier(str(tinybert_folder), labels=LABELS, needs_head=False)
     live = load_classifier(str(teacher), labels=LABELS, needs_head=True)
     layer = TrainedLayer(student.model, stage_objective(settings, DEFAULT, student, live).objective)

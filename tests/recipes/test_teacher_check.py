@@ -11,7 +11,7 @@ import pytest
 
 from tests.tiny import model_folder
 from tinybert.cli.parser import parse
-from tinybert.config.arguments import TaskDistillArguments
+from tinybert.commands.distill import TaskDistillConfig
 from tinybert.data.custom_files import listed_labels
 from tinybert.data.tasks import get_task
 from tinybert.errors import UserError
@@ -94,7 +94,7 @@ def test_labels_of_a_teacher_that_cannot_be_read_are_blamed_on_another_option(tm
 
 def _arguments(folder, teacher_labels):
     words = ["--task_name", "demo", "--teacher_path", str(folder / "teacher"), "--student_layers", "1", "--output_dir", "o"]
-    return parse(TaskDistillArguments, [*words, "--teacher_labels", teacher_labels]).arguments
+    return parse(TaskDistillConfig, [*words, "--teacher_labels", teacher_labels])
 
 
 def test_an_order_that_is_a_guess_is_not_told():

@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.cli.settled import settled
-from tinybert.cli.flags_page import SCRIPTS
+from tinybert.cli.flags_page import scripts
 from tinybert.cli.main import run_script
-from tinybert.config.options import options_of
+from tinybert.commands.registry import Command
 from tinybert.data.custom_files import CustomFiles, own_task
 from tinybert.data.readers import read_split
 from tinybert.data.tasks import get_task
@@ -188,9 +188,9 @@ CHANGES = st.lists(st.tuples(st.sampled_from(["option", "option", "value", "drop
 @st.composite
 def mutated_lines(draw) -> tuple[str, list[str]]:
     """A script and its words: a line that makes sense, with words put in, taken out, exchanged and broken."""
-    script = draw(st.sampled_from(sorted(set(LINES) & set(SCRIPTS))))
+    script = draw(st.sampled_from(sorted(set(LINES) & set(scripts()))))
     words = LINES[script].split()
-    options = options_of(SCRIPTS[script])
+    options = scripts()[script].options()
     values = st.one_of(st.sampled_from(VALUES), st.text(max_size=5))
     for what, place in draw(CHANGES):
         at = place % (len(words) + 1)
@@ -207,16 +207,16 @@ def mutated_lines(draw) -> tuple[str, list[str]]:
     return script, words
 
 
-def nothing(arguments, given_options, spelled) -> None:
+def nothing(config) -> None:
     """Stands for every recipe: settles what there is to settle."""
-    settled(arguments, given_options, spelled)
+    settled(config)
 
 
 def _exit_code(script: str, words: list[str]) -> None:
     said = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
         patch.setattr("tinybert.runtime.prepare", lambda threads=None: 1)
-        code = run_script(SCRIPTS[script], f"{__name__}:nothing", words)
+        code = run_script(Command("nothing", "", scripts()[script], f"{__name__}:nothing", script), words)
     assert code in (0, 2) and "Traceback" not in said.getvalue()
     if code:
         assert said.getvalue().count("error: ") >= 1

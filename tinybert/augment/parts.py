@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from tinybert import runtime, storage
 from tinybert.augment.rows import augmented_rows
-from tinybert.config.augment import AugmentSettings
+from tinybert.commands.augment import AugmentSettings
 from tinybert.data.chinese import is_chinese
 from tinybert.data.readers import UsedRows
 from tinybert.data.rewriting import Frame, Rewriter

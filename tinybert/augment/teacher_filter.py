@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import paddle
 
-from tinybert.config.augment import AugmentSettings
+from tinybert.commands.augment import AugmentSettings
 from tinybert.data.batches import sequential
 from tinybert.data.layout import Flat, bert_rows
 from tinybert.data.store import TokenStore

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from tinybert.config.arguments import (
-    ConvertArguments,
-    DemoArguments,
-    DoctorArguments,
-    DownloadArguments,
-    FinetuneArguments,
-    GeneralDistillArguments,
-    TaskDistillArguments,
-)
-from tinybert.config.augment import PRESETS as AUGMENT_PRESETS
-from tinybert.config.augment import AugmentArguments
-from tinybert.config.options import Arguments, Option, options_of
-from tinybert.config.predict import PredictArguments
-from tinybert.config.pregenerate import PregenerateArguments
+from tinybert.commands.augment import PRESETS as AUGMENT_PRESETS
+from tinybert.commands.registry import all_commands
+from tinybert.config.options import Config, Option
 from tinybert.config.presets import PRESETS
-from tinybert.config.prune import PruneArguments
 
-SCRIPTS: dict[str, type[Arguments]] = {
-    "task_distill.py": TaskDistillArguments,
-    "benchmark/glue/run_glue.py": FinetuneArguments,
-    "general_distill.py": GeneralDistillArguments,
-    "python -m tinybert pregenerate": PregenerateArguments,
-    "data_augmentation.py": AugmentArguments,
-    "python -m tinybert demo": DemoArguments,
-    "python -m tinybert prune": PruneArguments,
-    "python -m tinybert convert": ConvertArguments,
-    "python -m tinybert predict": PredictArguments,
-    "python -m tinybert doctor": DoctorArguments,
-    "python -m tinybert download": DownloadArguments,
-}
+
+def scripts() -> dict[str, type[Config]]:
+    """The configuration of every script and command, by what is typed for it."""
+    return {entry.script: entry.config for entry in all_commands().values()}
+
+
 _HEADER = """# Options
 
 Made by `python -m tinybert flags > docs/flags.md`; a test compares the two.
@@ -45,10 +26,10 @@ spellings of one option must agree.
 def flags_page() -> str:
     """The whole page."""
     parts = [_HEADER]
-    for script, arguments_class in SCRIPTS.items():
-        parts.append(f"## `{script}`\n\n{(arguments_class.__doc__ or '').strip()}\n")
-        options = list(options_of(arguments_class).values())
-        for group in dict.fromkeys([*arguments_class.GROUPS, *(option.group for option in options)]):
+    for script, kind in scripts().items():
+        parts.append(f"## `{script}`\n\n{(kind.__doc__ or '').strip()}\n")
+        options = list(kind.options().values())
+        for group in dict.fromkeys([*kind.GROUPS, *(option.group for option in options)]):
             rows = [_row(option) for option in options if option.group == group]
             if rows:
                 parts.append("\n".join([f"### {group}", "", *_table("option", "values", "default", "what", "also", rows=rows)]) + "\n")
@@ -82,15 +63,15 @@ def _values(option: Option) -> str:
 
 
 def _obsolete() -> list[list[str]]:
-    scripts: dict[object, list[str]] = {}
-    for script, arguments_class in SCRIPTS.items():
-        for entry in arguments_class.OBSOLETE:
-            scripts.setdefault(entry, []).append(script.rsplit("/", 1)[-1])
-    return [[f"`--{entry.name}`", entry.reason, entry.dialects, ", ".join(names)] for entry, names in scripts.items()]
+    found: dict[object, list[str]] = {}
+    for script, kind in scripts().items():
+        for entry in kind.OBSOLETE:
+            found.setdefault(entry, []).append(script.rsplit("/", 1)[-1])
+    return [[f"`--{entry.name}`", entry.reason, entry.dialects, ", ".join(names)] for entry, names in found.items()]
 
 
 def _foreign() -> list[list[str]]:
-    entries = [entry for arguments_class in SCRIPTS.values() for entry in arguments_class.FOREIGN]
+    entries = [entry for kind in scripts().values() for entry in kind.FOREIGN]
     return [[f"`--{entry.name}`", entry.owner, entry.instead or "leave it out"] for entry in entries]
 
 

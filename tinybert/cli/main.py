@@ -1,4 +1,4 @@
-"""`python -m tinybert <verb>`, and what stands behind every script: parse, prepare, run the recipe, exit code."""
+"""`python -m tinybert <command>`, and what stands behind every script: parse, prepare, run the recipe, exit code."""
 
 from __future__ import annotations
 
@@ -9,80 +9,55 @@ from collections.abc import Callable, Sequence
 
 from tinybert import __version__
 from tinybert.cli.stopping import early
+from tinybert.commands.registry import Command, all_commands, find_command
 from tinybert.config.suggestions import did_you_mean
 from tinybert.errors import Interrupted, NumericalError, UserError
 
-# verb: what it does, its class in tinybert.config (module arguments, or another one by name), its recipe in tinybert.recipes; names,
-# so that --help is fast
-_VERBS = {
-    "finetune": ("fine-tune a teacher or a baseline (run_glue.py)", "FinetuneArguments", "finetune:finetune"),
-    "distill": (
-        "distil a teacher into a student (task_distill.py)", "TaskDistillArguments", "task_distill:task_distill",
-    ),
-    "general": (
-        "distil a pre-trained teacher into a general student (general_distill.py)",
-        "GeneralDistillArguments", "general_distill:general_distill",
-    ),
-    "pregenerate": (
-        "turn raw text into the sequences that general distillation learns from",
-        "pregenerate:PregenerateArguments", "pregenerate:pregenerate",
-    ),
-    "demo": ("fine-tune and distil in small, on the data that comes with the package", "DemoArguments", "demo:demo"),
-    "augment": ("write variants of training rows (data_augmentation.py)", "augment:AugmentArguments", "augment:augment"),
-    "prune": ("cut a fine-tuned model down to a student", "prune:PruneArguments", "prune:prune"),
-    "convert": ("write a model in another layout, or as a program for serving", "ConvertArguments", "convert:convert"),
-    "predict": ("predict rows with a trained or an exported model", "predict:PredictArguments", "predict:predict"),
-    "doctor": ("say what stands in the way of a run on this machine", "DoctorArguments", "doctor:doctor"),
-    "download": ("fetch the data of known tasks ahead of a run", "DownloadArguments", "download:download"),
-}  # fmt: skip
 _FLAGS = "print every option as Markdown (docs/flags.md)"
 
 
-def run_script(arguments_class: type, recipe_path: str, argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Parse `argv` (default: this process's), run the recipe `module:function`, and return the exit code.
+def run_script(command: str | Command, argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Parse `argv` (default: this process's), run the recipe of a command, which may be given by its name, and return the exit code.
 
-    The recipe is called as `recipe(arguments, given, spelled)` and imported only after the threads are set, because
-    Paddle reads them when it loads. Exit codes: 0 done, 2 wrong arguments or input, 3 numerical failure, 128 + signal
-    when interrupted; anything else is left to raise.
+    The recipe is called with the configuration, and imported only after the threads are set, because Paddle reads them when it loads. Exit
+    codes: 0 done, 2 wrong arguments or input, 3 numerical failure, 128 + signal when interrupted; anything else is left to raise.
     """
 
     def work() -> None:
         with early() as signals:
             from tinybert.cli.parser import parse
 
-            parsed = parse(arguments_class, argv, prog)
+            known = find_command(command) if isinstance(command, str) else command
+            config = parse(known.config, argv, prog)
             from tinybert.runtime import prepare
 
-            if arguments_class.NEEDS_PADDLE:
-                prepare(threads=getattr(parsed.arguments, "threads", None))
+            if config.NEEDS_PADDLE:
+                prepare(threads=getattr(config, "threads", None))
             signals.listen_again()
-            module, _, function = recipe_path.partition(":")
+            module, _, function = known.recipe.partition(":")
             recipe = getattr(importlib.import_module(module), function)
             signals.importing = False
-            recipe(parsed.arguments, parsed.given, parsed.spelled)
+            recipe(config)
 
     return _guarded(work)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `python -m tinybert <verb> ...` and return the exit code."""
+    """Run `python -m tinybert <command> ...` and return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    verb, rest = (words[0], words[1:]) if words else ("--help", [])
-    if verb in ("-h", "--help", "help"):
+    name, rest = (words[0], words[1:]) if words else ("--help", [])
+    if name in ("-h", "--help", "help"):
         print(_overview())
         return 0
-    if verb == "--version":
+    if name == "--version":
         print(f"tinybert {__version__}")
         return 0
-    if verb == "flags":
+    if name == "flags":
         return _guarded(lambda: _print_flags(rest))
-    if verb not in _VERBS:
-        names = [*_VERBS, "flags"]
-        return _guarded(lambda: _refuse(f"unknown verb {verb!r}{did_you_mean(verb, names)}\nexpected one of {', '.join(names)}"))
-    _, class_name, recipe_path = _VERBS[verb]
-    module, _, class_name = class_name.rpartition(":")
-    arguments_class = getattr(importlib.import_module(f"tinybert.config.{module or 'arguments'}"), class_name)
-    return run_script(arguments_class, f"tinybert.recipes.{recipe_path}", rest, prog=f"python -m tinybert {verb}")
+    if find_command(name) is None:
+        names = [*all_commands(), "flags"]
+        return _guarded(lambda: _refuse(f"unknown command {name!r}{did_you_mean(name, names)}\nexpected one of {', '.join(names)}"))
+    return run_script(name, rest, prog=f"python -m tinybert {name}")
 
 
 def _guarded(work: Callable[[], None]) -> int:
@@ -120,14 +95,14 @@ def _print_flags(rest: Sequence[str]) -> None:
 
 
 def _overview() -> str:
-    verbs = {**{verb: what for verb, (what, _, _) in _VERBS.items()}, "flags": _FLAGS}
-    lines = [f"  {verb:<13}{what}" for verb, what in verbs.items()]
+    summaries = {**{name: entry.summary for name, entry in all_commands().items()}, "flags": _FLAGS}
+    lines = [f"  {name:<13}{what}" for name, what in summaries.items()]
     return "\n".join(
         [
-            "usage: python -m tinybert VERB --name value ...",
+            "usage: python -m tinybert COMMAND --name value ...",
             "",
             *lines,
             "",
-            "Options of a verb: python -m tinybert VERB --help",
+            "Options of a command: python -m tinybert COMMAND --help",
         ]
     )

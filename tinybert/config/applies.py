@@ -12,7 +12,7 @@ from tinybert.config.prune import SCHEDULE_OPTIONS
 from tinybert.errors import UserError
 
 if TYPE_CHECKING:
-    from tinybert.config.groups import RunArguments, TrainingRunArguments
+    from tinybert.config.groups import RunOptions, TrainingRunOptions
     from tinybert.kinds.kind import Kind
 
 _INTERMEDIATE_ONLY = (
@@ -24,14 +24,14 @@ _TEACHER = ("teacher_mode", "teacher_head")
 DATA_DIR_WINS = "--data_dir is the folder of this task's files"
 
 
-def common_reasons(values: Mapping[str, object], arguments: TrainingRunArguments) -> dict[str, str]:
+def common_reasons(values: Mapping[str, object], config: TrainingRunOptions) -> dict[str, str]:
     """Name and reason of options of every training script that have no effect beside the others."""
     found: dict[str, str] = {}
-    if arguments.amp is None:
+    if config.amp is None:
         found["amp_dtype"] = "without --amp everything is float32"
-    if arguments.checkpoint_steps is not None:
+    if config.checkpoint_steps is not None:
         found["checkpoint_minutes"] = "--checkpoint_steps beats it"
-    if getattr(arguments, "data_dir", None) is not None:  # general distillation reads no task
+    if getattr(config, "data_dir", None) is not None:  # general distillation reads no task
         found["glue_dir"] = DATA_DIR_WINS
     if values["max_steps"] > 0:
         found["num_train_epochs"] = "max_steps beats it"
@@ -42,20 +42,20 @@ def common_reasons(values: Mapping[str, object], arguments: TrainingRunArguments
     return found
 
 
-def vocabulary_reason(optimizer: str, weight_decay: float, prunes: bool, arguments: RunArguments) -> str | None:
+def vocabulary_reason(optimizer: str, weight_decay: float, prunes: bool, config: RunOptions) -> str | None:
     """Why all rows of the word embedding must be trained in a stage; None where those that its texts reach will do."""
     if optimizer == "adam" and weight_decay:
         return "the L2 penalty of --optimizer adam moves every row"
     if prunes:
         return "--prune_schedule changes the embedding on the way"
-    if arguments.amp is not None:
+    if config.amp is not None:
         return "--amp keeps the weights in another form"
-    return "--resume_changed may go on from other texts" if arguments.resume_changed else None
+    return "--resume_changed may go on from other texts" if config.resume_changed else None
 
 
-def vocabulary_reasons(values: Mapping[str, object], arguments: RunArguments) -> dict[str, str]:
+def vocabulary_reasons(values: Mapping[str, object], config: RunOptions) -> dict[str, str]:
     """Name and reason of `compact_vocabulary` where it has no effect."""
-    reason = vocabulary_reason(values["optimizer"], values["weight_decay"], bool(values.get("prune_schedule")), arguments)
+    reason = vocabulary_reason(values["optimizer"], values["weight_decay"], bool(values.get("prune_schedule")), config)
     return {"compact_vocabulary": reason} if reason else {}
 
 

@@ -13,7 +13,7 @@ from tinybert.kinds.registry import DEFAULT, KINDS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tinybert.config.groups import Actions, RowArguments
+    from tinybert.config.groups import Actions, RowOptions
 
 FILES = ("train_file", "dev_file", "test_file")
 # what describes such files; None or False: not given
@@ -22,80 +22,80 @@ _ABOUT = (
 )  # fmt: skip
 
 
-def is_own(arguments: RowArguments) -> bool:
+def is_own(config: RowOptions) -> bool:
     """Whether the task is what the user's files make of it, and not a known one with another test file."""
-    if any(_path(arguments, name) is not None for name in ("train_file", "dev_file")):
+    if any(_path(config, name) is not None for name in ("train_file", "dev_file")):
         return True
-    return _path(arguments, "test_file") is not None and (arguments.labels is not None or arguments.kind is not None)
+    return _path(config, "test_file") is not None and (config.labels is not None or config.kind is not None)
 
 
-def _path(arguments: RowArguments, name: str) -> Path | None:
+def _path(config: RowOptions, name: str) -> Path | None:
     """One of `FILES`; None also where a script does not read that file."""
-    return getattr(arguments, name, None)
+    return getattr(config, name, None)
 
 
-def check_own_files(arguments: RowArguments, do: Actions) -> list[Notice]:
+def check_own_files(config: RowOptions, do: Actions) -> list[Notice]:
     """Refuse options that contradict each other or what the run does; returns lines to print.
 
     Raises:
         UserError: says what was found and what to do.
     """
-    if all(_path(arguments, name) is None for name in FILES):
-        about = [name for name in _ABOUT if getattr(arguments, name) is not None and getattr(arguments, name) is not False]
-        about += ["header"] if arguments.header is False else []
+    if all(_path(config, name) is None for name in FILES):
+        about = [name for name in _ABOUT if getattr(config, name) is not None and getattr(config, name) is not False]
+        about += ["header"] if config.header is False else []
         if about:
             raise UserError(f"--{about[0]} describes files of your own\ngive them with --train_file, --dev_file or --test_file")
         return []
-    kind = KINDS[arguments.kind or DEFAULT.name]
-    if not kind.names_labels and arguments.labels is not None:
+    kind = KINDS[config.kind or DEFAULT.name]
+    if not kind.names_labels and config.labels is not None:
         raise UserError(
             f"--kind {kind.name} and --labels contradict each other\n{kind.article} learns a {kind.label_word} and has no labels: "
             "give one of them"
         )
-    if is_own(arguments):
-        _check_own_task(arguments, do)
-    elif _path(arguments, "test_file") is not None and not do.predict:
+    if is_own(config):
+        _check_own_task(config, do)
+    elif _path(config, "test_file") is not None and not do.predict:
         raise UserError("--test_file is read by --do_predict only\nadd --do_predict, or leave the file out")
-    _check_format(arguments)
-    _check_columns(arguments)
-    same = arguments.train_file is not None and arguments.train_file == _path(arguments, "dev_file")
+    _check_format(config)
+    _check_columns(config)
+    same = config.train_file is not None and config.train_file == _path(config, "dev_file")
     text = "--dev_file is the --train_file: the scores tell how well rows are remembered, not how good the model is"
     return [Notice("dev-is-train", text)] if same else []
 
 
-def _check_own_task(arguments: RowArguments, do: Actions) -> None:
+def _check_own_task(config: RowOptions, do: Actions) -> None:
     for name in ("data_dir", "glue_dir"):
-        if getattr(arguments, name) is not None:
+        if getattr(config, name) is not None:
             raise UserError(f"--{name} and files of your own contradict each other\ngive the folder of a known task, or files by name")
-    name = arguments.task_name
+    name = config.task_name
     if name.strip() != name or name in (".", "..") or not re.fullmatch(r"[^\x00-\x1f/\\:*?\"<>|]{1,100}", name):
         raise UserError(
             f'--task_name {name!r} names folders and files\nexpected up to 100 characters without / \\ : * ? " < > |, such as reviews'
         )
-    if do.train and arguments.train_file is None:
+    if do.train and config.train_file is None:
         raise UserError("--train_file is missing: there is nothing to train on\ngive it beside --dev_file, or only score with --do_eval")
-    if (do.train or do.evaluate) and _path(arguments, "dev_file") is None:
+    if (do.train or do.evaluate) and _path(config, "dev_file") is None:
         why = "the best model is chosen on its rows" if do.train else "--do_eval scores its rows"
         raise UserError(f"--dev_file is missing: {why}\nset some labelled rows aside and give them")
-    if do.predict and _path(arguments, "test_file") is None:
+    if do.predict and _path(config, "test_file") is None:
         raise UserError("--do_predict has nothing to predict\ngive the rows with --test_file")
 
 
-def _check_format(arguments: RowArguments) -> None:
-    paths = [str(_path(arguments, name)) for name in FILES if _path(arguments, name) is not None]
+def _check_format(config: RowOptions) -> None:
+    paths = [str(_path(config, name)) for name in FILES if _path(config, name) is not None]
     json = [path for path in paths if os.path.splitext(path)[1].lower() in (".json", ".jsonl", ".ndjson")]
-    if arguments.file_format is None and len(json) < len(paths):
+    if config.file_format is None and len(json) < len(paths):
         return
-    if arguments.file_format in (None, "json", "jsonl"):
+    if config.file_format in (None, "json", "jsonl"):
         for name in ("header", "quoting"):
-            if getattr(arguments, name) is not None:
+            if getattr(config, name) is not None:
                 raise UserError(f"--{name} is about TSV and CSV files\nrows of JSON name their fields: leave it out")
 
 
-def _check_columns(arguments: RowArguments) -> None:
+def _check_columns(config: RowOptions) -> None:
     seen: dict[str, str] = {}
     for option in ("text_a_column", "text_b_column", "label_column"):
-        column = getattr(arguments, option)
+        column = getattr(config, option)
         if column is None:
             continue
         if column in seen:

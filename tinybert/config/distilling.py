@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import partial
 
 from tinybert.config.dialects import EMD, HUAWEI, MUD
 from tinybert.config.groups import PRESET as FROM_PRESET
-from tinybert.config.options import Alias, Arguments, flag
+from tinybert.config.options import Alias, Config, option
 from tinybert.errors import UserError
 from tinybert.mapping import NAMES as LAYER_MAPS
 
@@ -26,14 +25,13 @@ ORDER = (
     "optimisation",
     "run",
 )
-in_models = partial(flag, group="models")
-in_losses = partial(flag, group="losses")
+in_models = partial(option, group="models")
+in_losses = partial(option, group="losses")
 # conventions on which the published systems disagree
-in_conventions = partial(flag, group="published differences", unset=FROM_PRESET)
+in_conventions = partial(option, group="published differences", unset=FROM_PRESET)
 
 
-@dataclass(kw_only=True)
-class ModelArguments(Arguments):
+class ModelOptions(Config):
     """Which teacher, and which student or what shape of one."""
 
     teacher_path: str | None = in_models(
@@ -59,8 +57,7 @@ class ModelArguments(Arguments):
     student_ffn: int | None = in_models(None, help="feed-forward size of a fresh student", unset="4 x its hidden size", at_least=1)
 
 
-@dataclass(kw_only=True)
-class IntermediateArguments(Arguments):
+class IntermediateOptions(Config):
     """TinyBERT's losses of embedding, hidden states and attention."""
 
     layer_map: str | None = in_losses(

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING
 
 from tinybert.config.groups import PRESET as FROM_PRESET
 from tinybert.config.method_options import refuse_for_others
-from tinybert.config.options import Alias, Arguments, flag
+from tinybert.config.options import Alias, Config, option
 from tinybert.config.parts import disabled_reason, part_reasons
 from tinybert.errors import UserError
 
 if TYPE_CHECKING:
-    from tinybert.config.arguments import TaskDistillArguments
+    from tinybert.commands.distill import TaskDistillConfig
 
-in_emd = partial(flag, group="method emd")
+in_emd = partial(option, group="method emd")
 
 
-@dataclass(kw_only=True)
-class EmdArguments(Arguments):
+class EmdOptions(Config):
     """BERT-EMD: beta * (theta * (attention + hidden states) + embedding) + prediction, layers matched by transport."""
 
     beta: float | None = in_emd(None, help="weight of all that is not the prediction loss", unset=FROM_PRESET, at_least=0)
@@ -47,23 +45,22 @@ class EmdArguments(Arguments):
     )
 
 
-EMD_OPTIONS = tuple(field.name for field in fields(EmdArguments))
+EMD_OPTIONS = tuple(name for name in EmdOptions.options())
 _WEIGHTS = ("emd_rule", "T_emd", "add_softmax", "seperate", "emd_update_steps")
 _TRANSPORT = (*_WEIGHTS, "update_weight", "attention_weight", "hidden_weight", "attention_reduction", "attention_heads")
 
 
-def check_emd(arguments: TaskDistillArguments, given: set[str], spelled: dict[str, str]) -> None:
+def check_emd(config: TaskDistillConfig) -> None:
     """Refuse options of this method without it, its preset for another method, and two words about the projection.
 
     Raises:
         UserError: says which options do not go together.
     """
-    refuse_for_others("emd", EMD_OPTIONS, arguments, given, spelled)
-    meant = {None: None, True: "shared", False: "per_layer"}[arguments.share_param]
-    if meant and arguments.projection not in (None, meant):
+    refuse_for_others("emd", EMD_OPTIONS, config)
+    meant = {None: None, True: "shared", False: "per_layer"}[config.share_param]
+    if meant and config.projection not in (None, meant):
         raise UserError(
-            f"--share_param {arguments.share_param} is --projection {meant}, --projection {arguments.projection} says otherwise\n"
-            "give one of them"
+            f"--share_param {config.share_param} is --projection {meant}, --projection {config.projection} says otherwise\ngive one of them"
         )
 
 

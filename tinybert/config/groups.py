@@ -10,19 +10,18 @@ from pathlib import Path
 from tinybert.config.custom_files import check_own_files
 from tinybert.config.dialects import EMD, HF, HUAWEI, MUD
 from tinybert.config.notices import Notice
-from tinybert.config.options import Alias, Arguments, flag
+from tinybert.config.options import Alias, Config, option
 from tinybert.errors import UserError
 from tinybert.kinds.registry import KINDS
 
-in_data = partial(flag, group="data")
-in_optimisation = partial(flag, group="optimisation")
-in_run = partial(flag, group="run")
+in_data = partial(option, group="data")
+in_optimisation = partial(option, group="optimisation")
+in_run = partial(option, group="run")
 THREE = f"{HUAWEI}, {EMD}, {MUD}"
 PRESET = "from the preset"
 
 
-@dataclass(kw_only=True)
-class RowArguments(Arguments):
+class RowOptions(Config):
     """Which training rows are read, and how."""
 
     task_name: str = in_data(
@@ -82,8 +81,7 @@ class RowArguments(Arguments):
     do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the tokenizer's configuration")
 
 
-@dataclass(kw_only=True)
-class DataArguments(RowArguments):
+class DataOptions(RowOptions):
     """Which other rows are read, and how all become token ids."""
 
     dev_file: Path | None = in_data(
@@ -108,8 +106,7 @@ class DataArguments(RowArguments):
     aug_file: Path | None = in_data(None, help="where the augmented rows are", unset="train_aug.tsv beside train.tsv")
 
 
-@dataclass(kw_only=True)
-class OptimisationArguments(Arguments):
+class OptimisationOptions(Config):
     """How the weights are updated."""
 
     batch_size: int | None = in_optimisation(
@@ -188,8 +185,7 @@ def threads_option(unset: str = "all available cores", owner: str = "this proces
     return in_run(None, help=f"CPU threads of {owner}", unset=unset, at_least=1, at_most=1024)
 
 
-@dataclass(kw_only=True)
-class DeviceArguments(Arguments):
+class DeviceOptions(Config):
     """What computes."""
 
     device: str = in_run(
@@ -200,15 +196,14 @@ class DeviceArguments(Arguments):
     )
     threads: int | None = threads_option()
 
-    def check(self, given: set[str], spelled: dict[str, str]) -> list[Notice]:
+    def check(self) -> list[Notice]:
         """Refuse a device that cannot exist."""
         if not re.fullmatch(r"auto|cpu|(gpu|xpu)(:\d+)?", self.device):
             raise UserError(f"--device got {self.device!r}\nexpected auto, cpu, gpu, xpu, gpu:i or xpu:i")
-        return super().check(given, spelled)
+        return super().check()
 
 
-@dataclass(kw_only=True)
-class TrainingRunArguments(DeviceArguments):
+class TrainingRunOptions(DeviceOptions):
     """Where results go, and how often they are saved."""
 
     output_dir: Path | None = in_run(None, help="the folder of this run's results")
@@ -243,8 +238,7 @@ class TrainingRunArguments(DeviceArguments):
     )
 
 
-@dataclass(kw_only=True)
-class RunArguments(TrainingRunArguments):
+class RunOptions(TrainingRunOptions):
     """A run that trains, scores or predicts."""
 
     do_train: bool = in_run(False, help="train; when none of the three is given, train and then score")
@@ -267,25 +261,25 @@ class Actions:
     predict: bool
 
 
-def actions(arguments: RunArguments) -> Actions:
+def actions(config: RunOptions) -> Actions:
     """The actions asked for; with none of do_train, do_eval and do_predict: train, then score."""
-    if arguments.do_train or arguments.do_eval or arguments.do_predict:
-        return Actions(arguments.do_train, arguments.do_eval, arguments.do_predict)
+    if config.do_train or config.do_eval or config.do_predict:
+        return Actions(config.do_train, config.do_eval, config.do_predict)
     return Actions(train=True, evaluate=True, predict=False)
 
 
-def common_checks(arguments: TrainingRunArguments, spelled: dict[str, str]) -> list[Notice]:
+def common_checks(config: TrainingRunOptions) -> list[Notice]:
     """Contradictions among the shared options; returns lines to print."""
-    notes = check_own_files(arguments, actions(arguments)) if isinstance(arguments, DataArguments) else []
-    if arguments.resume and arguments.overwrite_output_dir:
+    notes = check_own_files(config, actions(config)) if isinstance(config, DataOptions) else []
+    if config.resume and config.overwrite_output_dir:
         raise UserError("--resume and --overwrite_output_dir contradict each other\ngive one of them")
-    if arguments.resume_changed and not arguments.resume:
+    if config.resume_changed and not config.resume:
         raise UserError("--resume_changed needs --resume auto or --resume PATH: there is nothing to go on from without it")
-    accumulation = arguments.gradient_accumulation_steps
-    if spelled.get("batch_size") == "train_batch_size" and accumulation > 1:
+    accumulation = config.gradient_accumulation_steps
+    if config.spelled.get("batch_size") == "train_batch_size" and accumulation > 1:
         text = (
             "--train_batch_size counts rows per forward pass here, not per update as in the published scripts: "
-            f"one update sees {arguments.batch_size} x {accumulation} rows"
+            f"one update sees {config.batch_size} x {accumulation} rows"
         )
         notes.append(Notice("rows-per-update", text))
     return notes

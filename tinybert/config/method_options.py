@@ -9,22 +9,22 @@ from tinybert.config.groups import actions
 from tinybert.errors import UserError
 
 if TYPE_CHECKING:
-    from tinybert.config.arguments import TaskDistillArguments
+    from tinybert.commands.distill import TaskDistillConfig
 
 
-def refuse_for_others(method: str, names: Iterable[str], arguments: TaskDistillArguments, given: set[str], spelled: dict[str, str]) -> None:
+def refuse_for_others(method: str, names: Iterable[str], config: TaskDistillConfig) -> None:
     """Refuse the options `names` and the preset of `method` where another method is asked for.
 
     Raises:
         UserError: one of them is given.
     """
-    if arguments.method == method:
+    if config.method == method:
         return
     for name in names:
-        if name in given:
-            shown = spelled.get(name, name)
+        if name in config.given:
+            shown = config.spelled[name]
             raise UserError(
                 f"--{shown} belongs to --method {method}, which is not asked for\nadd --method {method}, or leave --{shown} out"
             )
-    if arguments.preset == method and actions(arguments).train:
+    if config.preset == method and actions(config).train:
         raise UserError(f"--preset {method} holds the numbers of --method {method}\nadd --method {method}, or choose another preset")

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING
 
 from tinybert.config.groups import PRESET as FROM_PRESET
 from tinybert.config.method_options import refuse_for_others
-from tinybert.config.options import Arguments, flag
+from tinybert.config.options import Config, option
 from tinybert.errors import UserError
 
 if TYPE_CHECKING:
-    from tinybert.config.arguments import TaskDistillArguments
+    from tinybert.commands.distill import TaskDistillConfig
 
-in_mud = partial(flag, group="method mud")
+in_mud = partial(option, group="method mud")
 _NUMBER = r"(\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?)"
 _CONFIG_3D = re.compile(rf"(\d+)l_(\d+)t_{_NUMBER}h")
 CONFIG_3D = ("keep_layers", "keep_tokens", "keep_hidden")
 
 
-@dataclass(kw_only=True)
-class MudArguments(Arguments):
+class MudOptions(Config):
     """ "Marginal Utility Diminishes": a chosen part of the teacher's hidden states, by layer, position and hidden entry."""
 
     layer_scheme: str | None = in_mud(
@@ -75,7 +73,7 @@ class MudArguments(Arguments):
     )
 
 
-MUD_OPTIONS = tuple(field.name for field in fields(MudArguments))
+MUD_OPTIONS = tuple(name for name in MudOptions.options())
 
 
 def read_config_3d(text: str) -> tuple[int, int, float]:
@@ -94,30 +92,30 @@ def read_config_3d(text: str) -> tuple[int, int, float]:
     return layers, tokens, hidden
 
 
-def check_mud(arguments: TaskDistillArguments, given: set[str], spelled: dict[str, str]) -> None:
+def check_mud(config: TaskDistillConfig) -> None:
     """Refuse options of this method without it, its preset for another method, and options that say two things.
 
     Raises:
         UserError: says which options do not go together.
     """
-    refuse_for_others("mud", (*MUD_OPTIONS, "repr_distill"), arguments, given, spelled)
-    scheme = arguments.layer_scheme
+    refuse_for_others("mud", (*MUD_OPTIONS, "repr_distill"), config)
+    scheme = config.layer_scheme
     if scheme not in (None, "none") and not re.fullmatch(r"t_top[1-9]\d*", scheme):
         raise UserError(f"--layer_scheme got {scheme!r}\nexpected none, or t_topX with a number of teacher layers, such as t_top10")
-    students, teachers = arguments.s_layer_indices, arguments.t_layer_indices
+    students, teachers = config.s_layer_indices, config.t_layer_indices
     if len(students) != len(teachers):
         raise UserError(
             f"--s_layer_indices names {len(students)} entries of the student, --t_layer_indices {len(teachers)} of the teacher\n"
             "give both, with as many in each"
         )
-    if arguments.config_3d is not None:
-        for name, value in zip(CONFIG_3D, read_config_3d(arguments.config_3d), strict=True):
-            if getattr(arguments, name) not in (None, value):
+    if config.config_3d is not None:
+        for name, value in zip(CONFIG_3D, read_config_3d(config.config_3d), strict=True):
+            if getattr(config, name) not in (None, value):
                 raise UserError(
-                    f"--config_3d {arguments.config_3d} says {name} {value}, --{name} says {getattr(arguments, name)}\ngive one of them"
+                    f"--config_3d {config.config_3d} says {name} {value}, --{name} says {getattr(config, name)}\ngive one of them"
                 )
-    if arguments.is_rosita and arguments.projection not in (None, "none"):
-        raise UserError(f"--is_rosita is --projection none, --projection {arguments.projection} says otherwise\ngive one of them")
+    if config.is_rosita and config.projection not in (None, "none"):
+        raise UserError(f"--is_rosita is --projection none, --projection {config.projection} says otherwise\ngive one of them")
 
 
 def mud_reasons(values: Mapping[str, object]) -> dict[str, str]:

@@ -6,17 +6,22 @@ import csv
 import dataclasses
 import io
 import math
+import numbers
+import os
 import types
 import typing
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from tinybert.config.dialects import IgnoredOption, UnsupportedOption
 from tinybert.config.notices import Notice
 from tinybert.config.suggestions import did_you_mean
 from tinybert.errors import UserError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 TRUE = ("true", "1", "yes", "y", "on")
 FALSE = ("false", "0", "no", "n", "off")
@@ -36,20 +41,20 @@ class Alias:
     means: str | None = None
 
 
+MISSING = dataclasses.MISSING
+
+
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """One option of a command line, as a dataclass field describes it.
+    """One option, as an attribute of a class of options declares it; the class gives it its name and its type.
 
-    `listed`: a text of pieces between commas, which in a file may be a list.
+    `unset` says in words what None stands for, `listed` that a text of pieces between commas may be a list in a file; the four bounds are
+    those of a number.
     """
 
-    name: str
-    kind: type
-    many: bool
-    required: bool
-    default: object
-    help: str
-    group: str
+    default: object = MISSING  # required without one
+    help: str = ""
+    group: str = ""
     aliases: tuple[Alias, ...] = ()
     choices: tuple[str, ...] = ()
     metavar: str | None = None
@@ -59,6 +64,14 @@ class Option:
     above: float | None = None
     below: float | None = None
     listed: bool = False
+    name: str = ""
+    kind: type = str
+    many: bool = False
+
+    @property
+    def required(self) -> bool:
+        """Whether it must be given."""
+        return self.default is MISSING
 
     @property
     def expected(self) -> str:
@@ -95,13 +108,13 @@ class Option:
             UserError: wrong type, outside the bounds or not a choice; names spelling, value and what is expected.
         """
         if self.many:
-            items = raw if isinstance(raw, list) else [raw]
+            items = list(raw) if isinstance(raw, (list, tuple)) else [raw]
             pieces = [piece for item in items for piece in (item.replace(",", " ").split() if isinstance(item, str) else [item])]
             return [self._checked(_converted(self.kind, piece), piece, spelling) for piece in pieces]
         if "True" in self.choices and (switch := read_bool(str(raw))) is not None:  # auto|True|False: a switch, read as switches are
             raw = str(switch)
-        if self.listed and isinstance(raw, list):
-            return self._checked(_joined(raw), raw, spelling)
+        if self.listed and isinstance(raw, (list, tuple)):
+            return self._checked(_joined(list(raw)), raw, spelling)
         return self._checked(_converted(self.kind, raw), raw, spelling)
 
     def _checked(self, value: object, raw: object, spelling: str) -> object:
@@ -120,50 +133,9 @@ class Option:
         return value
 
 
-def flag(
-    default: object = dataclasses.MISSING,
-    *,
-    help: str,
-    group: str,
-    alias: tuple[Alias, ...] = (),
-    choices: tuple[str, ...] = (),
-    metavar: str | None = None,
-    unset: str | None = None,
-    at_least: float | None = None,
-    at_most: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    listed: bool = False,
-) -> typing.Any:
-    """A dataclass field that is an option of the command line; without a default it is required.
-
-    `unset` says in words what None stands for, `listed` that a file may hold a list of texts; the other four bound a number.
-    """
-    metadata = {
-        "help": help, "group": group, "aliases": tuple(alias), "choices": tuple(choices),
-        "metavar": metavar, "unset": unset, "at_least": at_least, "at_most": at_most, "above": above, "below": below, "listed": listed,
-    }  # fmt: skip
-    if isinstance(default, list):
-        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-@lru_cache
-def options_of(arguments_class: type) -> Mapping[str, Option]:
-    """The options of a dataclass by canonical name, in the order of its fields."""
-    hints = typing.get_type_hints(arguments_class)
-    found = {}
-    for field in dataclasses.fields(arguments_class):
-        kind, many = _kind(hints[field.name])
-        default = field.default
-        if field.default_factory is not dataclasses.MISSING:
-            default = field.default_factory()
-        required = default is dataclasses.MISSING
-        found[field.name] = Option(
-            name=field.name, kind=kind, many=many, required=required,
-            default=None if required else default, **field.metadata,
-        )  # fmt: skip
-    return types.MappingProxyType(found)
+def option(default: object = MISSING, *, help: str, group: str, alias: tuple[Alias, ...] = (), **more: typing.Any) -> typing.Any:
+    """Declare an option as the attribute of a class of options; without a default it is required. `more`: fields of `Option`."""
+    return Option(default, help=help, group=group, aliases=tuple(alias), **more)
 
 
 def read_bool(text: str) -> bool | None:
@@ -190,6 +162,10 @@ def _converted(kind: type, raw: object) -> object:
     """The value as `kind`, or None where it is not one; a file's 1e-5 arrives as text, its 20 as a whole number, as a text too."""
     if kind is bool:
         return raw if isinstance(raw, bool) else read_bool(str(raw)) if isinstance(raw, (str, int)) else None
+    if isinstance(raw, os.PathLike):
+        raw = os.fspath(raw)
+    elif not isinstance(raw, (str, int, float)) and isinstance(raw, numbers.Real):  # of NumPy
+        raw = int(raw) if isinstance(raw, numbers.Integral) else float(raw)
     if isinstance(raw, bool) or not isinstance(raw, (str, int, float)):
         return None
     try:
@@ -216,9 +192,45 @@ def _joined(pieces: list) -> str | None:
     return line.getvalue()
 
 
-@dataclasses.dataclass(kw_only=True)
-class Arguments:
-    """Base of every argument dataclass."""
+class Entry(typing.NamedTuple):
+    """A value as it was given: under which spelling, and how the user sees that spelling."""
+
+    spelling: str
+    raw: object
+    shown: str
+
+
+class Options:
+    """Base of whatever declares options: `name: type = option(default, help=..., group=...)`."""
+
+    @classmethod
+    def options(cls) -> Mapping[str, Option]:
+        """Its options by name, those of its bases first."""
+        return _options_of(cls)
+
+
+@lru_cache
+def _options_of(declared_by: type) -> Mapping[str, Option]:
+    hints = typing.get_type_hints(declared_by)
+    found: dict[str, Option] = {}
+    for base in reversed(declared_by.__mro__):
+        for name, declared in vars(base).items():
+            if isinstance(declared, Option):
+                kind, many = _kind(hints[name])
+                found[name] = dataclasses.replace(declared, name=name, kind=kind, many=many)
+    return types.MappingProxyType(found)
+
+
+class Config(Options):
+    """Base of the configuration of a command: made from values by name, checked when it is made, never changed afterwards.
+
+    A name may be any spelling of the command line; None stands for a value that is not given. `given` holds the canonical names of what
+    was given, `spelled` the spelling of each, `notices` what is to be said about values that are accepted.
+
+    Raises:
+        UserError: an unknown name, a wrong value, something required that is missing, or values that contradict each other; in the words of
+            the command line.
+    """
 
     OBSOLETE: ClassVar[tuple[IgnoredOption, ...]] = ()
     FOREIGN: ClassVar[tuple[UnsupportedOption, ...]] = ()
@@ -226,10 +238,61 @@ class Arguments:
     NEEDS_PADDLE: ClassVar[bool] = True
     SINGLE_DASH: ClassVar[bool] = False  # whether -name stands for --name, as in some published scripts
 
-    def check(self, given: set[str], spelled: dict[str, str]) -> list[Notice]:
-        """Refuse combinations that make no sense; returns lines to print on stderr.
+    given: frozenset[str]
+    spelled: Mapping[str, str]
+    notices: tuple[Notice, ...]
+
+    def __init__(self, **values: object) -> None:
+        self._set([Entry(name, value, f"--{name}") for name, value in values.items() if value is not None])
+
+    @classmethod
+    def of(cls, *parts: list[Entry]) -> Self:
+        """A configuration from parts, such as a file and a command line, of which a later one wins."""
+        config = cls.__new__(cls)
+        config._set(*parts)
+        return config
+
+    def _set(self, *parts: list[Entry]) -> None:
+        from tinybert.config.reading import read_entries  # it reads what this module declares
+
+        values, spelled, notices = read_entries(type(self), parts)
+        self.given, self.spelled = frozenset(values), types.MappingProxyType(spelled)
+        for name, declared in self.options().items():
+            value = values.get(name, declared.default)
+            vars(self)[name] = list(value) if isinstance(value, list) else value
+        self.notices = tuple(dict.fromkeys([*notices, *self.check()]))
+
+    def replace(self, **values: object) -> Self:
+        """The same with other values, checked again; None takes a value back."""
+        kept = [name for name in self.options() if name in self.given and name not in values]
+        entries = [Entry(self.spelled[name], getattr(self, name), f"--{self.spelled[name]}") for name in kept]
+        return self.of([*entries, *(Entry(name, value, f"--{name}") for name, value in values.items() if value is not None)])
+
+    def as_dict(self) -> dict[str, object]:
+        """Every option's value by its name."""
+        return {name: vars(self)[name] for name in self.options()}
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]  its values may be lists
+
+    def __reduce__(self) -> tuple:
+        return _unpickled, (type(self), {name: value for name, value in vars(self).items() if name != "spelled"}, dict(self.spelled))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.options() if name in self.given)})"
+
+    def check(self) -> list[Notice]:
+        """Refuse combinations that make no sense; returns what is to be said about the others.
 
         Raises:
             UserError: says what was found, what was expected and what to do.
         """
         return []
+
+
+def _unpickled(kind: type[Config], values: dict[str, object], spelled: dict[str, str]) -> Config:
+    config = kind.__new__(kind)
+    vars(config).update(values, spelled=types.MappingProxyType(spelled))
+    return config

@@ -16,7 +16,6 @@ from tinybert.config.applies import (
 from tinybert.config.general import general_reasons
 from tinybert.config.mud import CONFIG_3D, read_config_3d
 from tinybert.config.notices import Notice
-from tinybert.config.options import options_of
 from tinybert.config.picked import ResolvedOptions
 from tinybert.config.presets import PRESETS
 from tinybert.config.resolved import FinetuneSettings, GeneralSettings, Resolved, StageSettings, TaskSettings, TrainingSettings, Unused
@@ -24,9 +23,10 @@ from tinybert.config.stages import ABLATIONS
 from tinybert.config.stored import stored_reasons
 
 if TYPE_CHECKING:
-    from tinybert.config.arguments import FinetuneArguments, TaskDistillArguments
-    from tinybert.config.general import GeneralDistillArguments
-    from tinybert.config.groups import TrainingRunArguments
+    from tinybert.commands.distill import TaskDistillConfig
+    from tinybert.commands.finetune import FinetuneConfig
+    from tinybert.commands.general import GeneralDistillConfig
+    from tinybert.config.groups import TrainingRunOptions
     from tinybert.kinds.kind import Kind
 
 STAGES = ("intermediate", "prediction")
@@ -45,8 +45,7 @@ _KEPT = ("num_train_epochs",)  # max_steps beats it, yet it stays a number that 
 
 
 def resolve(
-    arguments: TaskDistillArguments,
-    given: set[str],
+    config: TaskDistillConfig,
     stage: str,
     task_name: str,
     kind: Kind,
@@ -58,22 +57,22 @@ def resolve(
     """
     joint = stage == "joint"
     stages = STAGES if stage == "both" else ("prediction",) if joint else (stage,)
-    picked = {name: _StageOptions(arguments, given, name, task_name, student_depth) for name in stages}
+    picked = {name: _StageOptions(config, name, task_name, student_depth) for name in stages}
     for name, values in picked.items():
-        values.drop(common_reasons(values.values, arguments))
-        values.drop(distill_reasons(values.values, name, arguments.method, kind, joint))
-        values.drop(teacher_reasons(values.values, name, arguments.method))
+        values.drop(common_reasons(values.values, config))
+        values.drop(distill_reasons(values.values, name, config.method, kind, joint))
+        values.drop(teacher_reasons(values.values, name, config.method))
         values.drop(schedule_reasons(values.values, name, stages[0]))
-        values.drop(vocabulary_reasons(values.values, arguments))
-        values.drop(stored_reasons(arguments, values.values, name, joint))
-        if arguments.method == "none" and arguments.student_model_name_or_path is not None:
+        values.drop(vocabulary_reasons(values.values, config))
+        values.drop(stored_reasons(config, values.values, name, joint))
+        if config.method == "none" and config.student_model_name_or_path is not None:
             values.drop(dict.fromkeys(("teacher_path", "teacher_model_type"), "--method none learns gold labels only"))
-        values.judge_ablation(arguments.ablation)
-    settings = {name: values.settings(StageSettings, method=arguments.method, joint=joint or None) for name, values in picked.items()}
-    unused = _unused(arguments, given, picked)
+        values.judge_ablation(config.ablation)
+    settings = {name: values.settings(StageSettings, method=config.method, joint=joint or None) for name, values in picked.items()}
+    unused = _unused(config, picked)
     for other in set(STAGES) - set(stages):
-        names = [name for name, (stage_of, _) in _OF_STAGE.items() if stage_of == other and name in given]
-        unused += [Unused(name, getattr(arguments, name), f"this run has no {other} stage") for name in names]
+        names = [name for name, (stage_of, _) in _OF_STAGE.items() if stage_of == other and name in config.given]
+        unused += [Unused(name, getattr(config, name), f"this run has no {other} stage") for name in names]
     warnings = [entry.notice for entry in unused]
     if len(stages) > 1:  # honoured in one stage only, so it is not among the unused ones
         warnings += [Notice("original-rows", values.original_rows_line()) for values in picked.values() if values.original_rows]
@@ -85,26 +84,26 @@ def resolve(
             "is learnt; --regression_target teacher learns from the teacher"
         )
         warnings.append(Notice("zero-loss", text))
-    return Resolved(arguments.preset, settings, tuple(unused), tuple(dict.fromkeys(warnings)))
+    return Resolved(config.preset, settings, tuple(unused), tuple(dict.fromkeys(warnings)))
 
 
-def resolve_finetune(arguments: FinetuneArguments, given: set[str], task_name: str) -> Resolved:
+def resolve_finetune(config: FinetuneConfig, task_name: str) -> Resolved:
     """The settings of fine-tuning for one task, as `resolved["finetune"]`."""
-    picked = _StageOptions(arguments, given, "finetune", task_name)
-    picked.drop(common_reasons(picked.values, arguments))
-    if arguments.evaluate_during_training:
-        if "save_steps" in given and arguments.save_steps > 0:
+    picked = _StageOptions(config, "finetune", task_name)
+    picked.drop(common_reasons(picked.values, config))
+    if config.evaluate_during_training:
+        if "save_steps" in config.given and config.save_steps > 0:
             picked.reasons["save_steps"] = "--evaluate_during_training evaluates every logging_steps"
         source = f"logging_steps ({picked.sources['logging_steps']}), with evaluate_during_training"
-        picked.put("save_steps", arguments.logging_steps, source)
-    picked.drop(importance_reasons(arguments.compute_taylor))
-    picked.drop(vocabulary_reasons(picked.values, arguments))
-    unused = _unused(arguments, given, {"finetune": picked})
+        picked.put("save_steps", config.logging_steps, source)
+    picked.drop(importance_reasons(config.compute_taylor))
+    picked.drop(vocabulary_reasons(picked.values, config))
+    unused = _unused(config, {"finetune": picked})
     warnings = [entry.notice for entry in unused]
-    return Resolved(arguments.preset, {"finetune": picked.settings(FinetuneSettings)}, tuple(unused), tuple(warnings))
+    return Resolved(config.preset, {"finetune": picked.settings(FinetuneSettings)}, tuple(unused), tuple(warnings))
 
 
-def resolve_general(arguments: GeneralDistillArguments, given: set[str], data_length: int | None) -> Resolved:
+def resolve_general(config: GeneralDistillConfig, data_length: int | None) -> Resolved:
     """The settings of general distillation, as `resolved["general"]`.
 
     data_length: the length of pre-generated sequences, which decides max_seq_length; None for raw text.
@@ -112,20 +111,20 @@ def resolve_general(arguments: GeneralDistillArguments, given: set[str], data_le
     Raises:
         UserError: nothing is left to learn.
     """
-    picked = _StageOptions(arguments, given, "general")
+    picked = _StageOptions(config, "general")
     if data_length is not None:
         picked.put("max_seq_length", data_length, "pregenerated_data")
     if picked.values["relation_weight"] is None:
-        picked.put("relation_weight", 1.0 if arguments.method == "relation" else 0.0, f"method {arguments.method}")
-    picked.drop(common_reasons(picked.values, arguments))
-    picked.drop(general_reasons(picked.values, arguments.method, data_length is not None))
-    unused = _unused(arguments, given, {"general": picked})
+        picked.put("relation_weight", 1.0 if config.method == "relation" else 0.0, f"method {config.method}")
+    picked.drop(common_reasons(picked.values, config))
+    picked.drop(general_reasons(picked.values, config.method, data_length is not None))
+    unused = _unused(config, {"general": picked})
     warnings = [entry.notice for entry in unused]
-    if arguments.preset == "paddlenlp" and arguments.max_steps <= 0:
+    if config.preset == "paddlenlp" and config.max_steps <= 0:
         text = "PaddleNLP's script stops after its first step unless max_steps is given; here num_train_epochs decides"
         warnings.append(Notice("published-first-step", text))
-    settings = picked.settings(GeneralSettings, method=arguments.method)
-    return Resolved(arguments.preset, {"general": settings}, tuple(unused), tuple(warnings))
+    settings = picked.settings(GeneralSettings, method=config.method)
+    return Resolved(config.preset, {"general": settings}, tuple(unused), tuple(warnings))
 
 
 class _StageOptions(ResolvedOptions):
@@ -133,28 +132,27 @@ class _StageOptions(ResolvedOptions):
 
     def __init__(
         self,
-        arguments: TrainingRunArguments,
-        given: set[str],
+        config: TrainingRunOptions,
         stage: str,
         task_name: str = "",
         depth: int | None = None,
     ) -> None:
-        self.stage, self.task_name, self.preset = stage, task_name, arguments.preset
+        self.stage, self.task_name, self.preset = stage, task_name, config.preset
         self.original_rows: str | None = None
-        from_preset = PRESETS[arguments.preset].values(stage, task_name, depth)
-        by_depth = PRESETS[arguments.preset].depths(stage, depth)
+        from_preset = PRESETS[config.preset].values(stage, task_name, depth)
+        by_depth = PRESETS[config.preset].depths(stage, depth)
         self.depth_lines = [
             Notice("preset-depth", f"preset {self.preset} has no numbers for a student of {depth} layers: those of {taken} are taken")
             for taken in dict.fromkeys(by_depth.values())
             if depth not in (None, taken)
         ]
-        ablation = getattr(arguments, "ablation", None)
+        ablation = getattr(config, "ablation", None)
         # two rules of the paper: STS-B, and gold labels instead of logits, take the original rows even with --use_aug
         original_rows = f"preset {self.preset}" if from_preset.pop("use_aug", None) is False else None
         if ablation == "pred" and stage == "prediction":
             original_rows = "ablation pred"
         settings_class = {"finetune": FinetuneSettings, "general": GeneralSettings}.get(stage, StageSettings)
-        super().__init__(arguments, given, settings_class, from_preset)
+        super().__init__(config, settings_class, from_preset)
         for name, layers in by_depth.items():
             if self.sources.get(name, "").startswith("preset"):
                 self.sources[name] += f", {task_name} with {layers} layers"
@@ -174,17 +172,17 @@ class _StageOptions(ResolvedOptions):
     def _of_this_stage(self) -> None:
         """Options of this stage alone beat those of both."""
         for own, (stage, name) in _OF_STAGE.items():
-            if stage == self.stage and getattr(self.arguments, own) is not None:
-                self.put(name, getattr(self.arguments, own), f"given ({own})")
+            if stage == self.stage and getattr(self.config, own) is not None:
+                self.put(name, getattr(self.config, own), f"given ({own})")
                 if self.is_explicit(name):
                     self.reasons[name] = f"--{own} beats it"
 
     def _other_spellings(self) -> None:
         """Options that stand for others."""
-        shared, config_3d = (getattr(self.arguments, name, None) for name in ("share_param", "config_3d"))
+        shared, config_3d = (getattr(self.config, name, None) for name in ("share_param", "config_3d"))
         if shared is not None:
             self.put("projection", "shared" if shared else "per_layer", "given (share_param)")
-        if getattr(self.arguments, "is_rosita", False):
+        if getattr(self.config, "is_rosita", False):
             self.put("projection", "none", "given (is_rosita)")
         if config_3d is not None:
             for name, value in zip(CONFIG_3D, read_config_3d(config_3d), strict=True):
@@ -237,12 +235,12 @@ class _StageOptions(ResolvedOptions):
         return settings_class(**known, **self.values, **more)
 
 
-def _unused(arguments: TrainingRunArguments, given: set[str], picked: dict[str, _StageOptions]) -> list[Unused]:
+def _unused(config: TrainingRunOptions, picked: dict[str, _StageOptions]) -> list[Unused]:
     """Explicit options that no stage of this run honours."""
     found = []
-    for name in options_of(type(arguments)):
+    for name in config.options():
         concerned = [_OF_STAGE[name][0]] if name in _OF_STAGE else picked
         reasons = [picked[stage].reasons.get(name) for stage in concerned if stage in picked]
-        if name in given and reasons and all(reasons):
-            found.append(Unused(name, getattr(arguments, name), "; ".join(dict.fromkeys(filter(None, reasons)))))
+        if name in config.given and reasons and all(reasons):
+            found.append(Unused(name, getattr(config, name), "; ".join(dict.fromkeys(filter(None, reasons)))))
     return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tinybert.errors import UserError
 
 if TYPE_CHECKING:
-    from tinybert.config.arguments import TaskDistillArguments
+    from tinybert.commands.distill import TaskDistillConfig
 
 # the paper's ablations : what each leaves out; trm is the whole Transformer-layer distillation
 ABLATIONS: dict[str, dict[str, bool]] = {
@@ -33,7 +33,7 @@ class StageChoice:
         return {"both": ("intermediate", "prediction"), "joint": ("prediction",)}.get(self.stage, (self.stage,))
 
 
-def infer_stage(arguments: TaskDistillArguments, spelled: dict[str, str]) -> StageChoice:
+def infer_stage(config: TaskDistillConfig) -> StageChoice:
     """The stage by --stage, else by its old spellings, else by the dialect in which teacher and student are named.
 
     Without a stage, PaddleNLP's script distils predictions and Huawei's intermediate layers: each keeps its meaning.
@@ -41,28 +41,28 @@ def infer_stage(arguments: TaskDistillArguments, spelled: dict[str, str]) -> Sta
     Raises:
         UserError: contradictory stages, a stage that the method does not have, or mixed dialects without a stage.
     """
-    asked = _asked(arguments)
-    if arguments.method in ("emd", "logits", "none"):
+    asked = _asked(config)
+    if config.method in ("emd", "logits", "none"):
         if asked and asked.stage != "prediction":
             raise UserError(
-                f"--method {arguments.method} has no intermediate stage, but {asked.reason} asks for one\n"
+                f"--method {config.method} has no intermediate stage, but {asked.reason} asks for one\n"
                 f"leave {asked.reason} out, or use --method tinybert"
             )
-        return StageChoice("prediction", f"--method {arguments.method}")
-    return asked or _by_dialect(spelled)
+        return StageChoice("prediction", f"--method {config.method}")
+    return asked or _by_dialect(config)
 
 
-def _asked(arguments: TaskDistillArguments) -> StageChoice | None:
+def _asked(config: TaskDistillConfig) -> StageChoice | None:
     """The stage that the line names, if it does."""
     named = [
         StageChoice(stage, f"--{old}")
         for old, stage in (("intermediate_distill", "intermediate"), ("repr_distill", "intermediate"), ("pred_distill", "prediction"))
-        if getattr(arguments, old)
+        if getattr(config, old)
     ]
-    if arguments.repr_distill and arguments.pred_distill and not arguments.intermediate_distill:  # MUD's and ROSITA's scripts add both up
+    if config.repr_distill and config.pred_distill and not config.intermediate_distill:  # MUD's and ROSITA's scripts add both up
         named = [StageChoice("joint", "--repr_distill and --pred_distill")]
-    if arguments.stage:
-        named.insert(0, StageChoice(arguments.stage, f"--stage {arguments.stage}"))
+    if config.stage:
+        named.insert(0, StageChoice(config.stage, f"--stage {config.stage}"))
     if len({choice.stage for choice in named}) > 1:
         found = " and ".join(choice.reason for choice in named)
         raise UserError(
@@ -71,8 +71,8 @@ def _asked(arguments: TaskDistillArguments) -> StageChoice | None:
     return named[0] if named else None
 
 
-def _by_dialect(spelled: dict[str, str]) -> StageChoice:
-    names = [spelled[name] for name in ("teacher_path", "student_model_name_or_path") if name in spelled]
+def _by_dialect(config: TaskDistillConfig) -> StageChoice:
+    names = [config.spelled[name] for name in ("teacher_path", "student_model_name_or_path") if name in config.spelled]
     huawei = [name for name in names if name in ("teacher_model", "student_model")]
     if huawei and len(huawei) < len(names):
         raise UserError(

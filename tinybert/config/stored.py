@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinybert.config.options import Arguments, flag
+from tinybert.config.options import Config, option
 from tinybert.errors import UserError
 
 if TYPE_CHECKING:
-    from tinybert.config.arguments import TaskDistillArguments
+    from tinybert.commands.distill import TaskDistillConfig
 
-in_stored = partial(flag, group="stored knowledge")
+in_stored = partial(option, group="stored knowledge")
 
 
-@dataclass(kw_only=True)
-class StoredArguments(Arguments):
+class StoredOptions(Config):
     """Where the teacher's knowledge is kept, so that training needs no teacher."""
 
     cache_knowledge: Path | None = in_stored(
@@ -29,41 +27,41 @@ class StoredArguments(Arguments):
     )
 
 
-def check_stored(arguments: TaskDistillArguments) -> None:
+def check_stored(config: TaskDistillConfig) -> None:
     """Refuse both options at once, and a method of which nothing can be stored.
 
     Raises:
         UserError: says which.
     """
-    name = "cache_knowledge" if arguments.cache_knowledge is not None else "cache_teacher" if arguments.cache_teacher else None
+    name = "cache_knowledge" if config.cache_knowledge is not None else "cache_teacher" if config.cache_teacher else None
     if name is None:
         return
-    if arguments.cache_knowledge is not None and arguments.cache_teacher:
+    if config.cache_knowledge is not None and config.cache_teacher:
         raise UserError("--cache_knowledge stores the logits too\ngive one of --cache_knowledge and --cache_teacher")
-    if arguments.method == "emd":
+    if config.method == "emd":
         raise UserError(
             f"--{name} cannot serve --method emd: its transport reads attention scores and every hidden state, which are not stored\n"
             f"leave --{name} out, or choose --method mud, tinybert (with --use_att False) or logits"
         )
 
 
-def stored_reasons(arguments: TaskDistillArguments, values: Mapping[str, object], stage: str, joint: bool = False) -> dict[str, str]:
+def stored_reasons(config: TaskDistillConfig, values: Mapping[str, object], stage: str, joint: bool = False) -> dict[str, str]:
     """Name and reason of an option about stored knowledge that has no effect in this stage.
 
     Raises:
         UserError: the stage needs what cannot be stored.
     """
     if joint:
-        name = "cache_knowledge" if arguments.cache_knowledge is not None else "cache_teacher" if arguments.cache_teacher else None
+        name = "cache_knowledge" if config.cache_knowledge is not None else "cache_teacher" if config.cache_teacher else None
         if name is not None:
             raise UserError(f"--{name} stores what each of two stages learns, --stage joint has one\nuse --stage both, or leave it out")
         return {}
     if stage == "prediction":
         if values["alpha"] == 0:
             return dict.fromkeys(("cache_knowledge", "cache_teacher"), "the stage does not read the teacher")
-        asked, changes = arguments.cache_knowledge is not None or arguments.cache_teacher, []
+        asked, changes = config.cache_knowledge is not None or config.cache_teacher, []
     else:
-        asked, changes = arguments.cache_knowledge is not None, _unstorable(arguments.method, values)
+        asked, changes = config.cache_knowledge is not None, _unstorable(config.method, values)
     if asked and values["teacher_mode"] == "train":
         changes.append(("--teacher_mode eval", "with dropout the teacher is another one in every step"))
     if asked and changes:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tinybert import runtime, storage
 from tinybert.augment.parts import FILE, ROWS, PartMaker, parts_of
-from tinybert.config.augment import STAGE, resolve_augment, workers
+from tinybert.commands.augment import STAGE, AugmentConfig, resolve_augment, workers
 from tinybert.corpus.workers import Workers
 from tinybert.data.chinese import is_chinese
 from tinybert.data.places import locate
@@ -37,6 +37,7 @@ from tinybert.errors import Interrupted, UserError
 from tinybert.log import logger
 from tinybert.models.hub import resolve
 from tinybert.recipes.input_protection import check_inputs_not_overwritten
+from tinybert.recipes.result import Result
 from tinybert.recipes.run_log import log_once, log_run_settings, weights_hash
 from tinybert.recipes.task_data import task_of
 from tinybert.report.table import markdown_table
@@ -44,26 +45,26 @@ from tinybert.report.table import markdown_table
 RECORD, SUMMARY, PARTS = "augmentation.json", "augmentation.md", ".augmented_parts"
 
 
-def augment(arguments, given: set[str], spelled: dict[str, str]) -> None:
+def augment(config: AugmentConfig) -> Result:
     """Write the augmented rows of one task, as the arguments of `data_augmentation.py` say."""
     with contextlib.ExitStack() as at_end:
-        _augment(arguments, given, at_end)
+        return _augment(config, at_end)
 
 
-def _augment(arguments, given: set[str], at_end: contextlib.ExitStack) -> None:
-    task = task_of(arguments)
-    vocabulary = read_vocabulary(resolve(arguments.pretrained_bert_model, "masked-LM model") / "vocab.txt")
-    resolved = resolve_augment(arguments, given, task.name, not task.is_pair, is_chinese(vocabulary))
+def _augment(config: AugmentConfig, at_end: contextlib.ExitStack) -> Result:
+    task = task_of(config)
+    vocabulary = read_vocabulary(resolve(config.pretrained_bert_model, "masked-LM model") / "vocab.txt")
+    resolved = resolve_augment(config, task.name, not task.is_pair, is_chinese(vocabulary))
     settings = resolved[STAGE]
     split = task.split("train")
-    folder = locate(task, arguments.data_dir, arguments.glue_dir, ["train"])
-    target = (arguments.output_file or folder / augmented(split).file).expanduser().absolute()
-    output = (arguments.output_dir or Path("runs/augmentation") / task.name).expanduser()
+    folder = locate(task, config.data_dir, config.glue_dir, ["train"])
+    target = (config.output_file or folder / augmented(split).file).expanduser().absolute()
+    output = (config.output_dir or Path("runs/augmentation") / task.name).expanduser()
     log_run_settings(f"augmenting {task.name}: {folder / split.file} to {target}, record in {output}", resolved)
     RunFolder(output, STAGE).refuse_unwritable()
     run_lock.refuse_held(output)
     _refuse_target(target, folder / split.file, output.absolute())
-    check_inputs_not_overwritten(arguments, [target, output / PARTS])
+    check_inputs_not_overwritten(config, [target, output / PARTS])
     if runtime.rank() == 0 and target.parent.is_dir():  # else the run makes it, in its own folder
         _exclude_others(target, at_end)
 
@@ -74,30 +75,30 @@ def _augment(arguments, given: set[str], at_end: contextlib.ExitStack) -> None:
     rewriter = Rewriter.of(split, used.reader.picked, first, settings.quotes == "published")
     frame = rewriter.frame(used.reader.header, used.reader.source.bom)
     maker = PartMaker(
-        output / PARTS, arguments.pretrained_bert_model, arguments.glove_embs, task, settings, rewriter, frame,
-        arguments.preview, arguments.device,
+        output / PARTS, config.pretrained_bert_model, config.glove_embs, task, settings, rewriter, frame,
+        config.preview, config.device,
     )  # fmt: skip
     identity = _identity(maker, used.path)
-    finished = _judge_folder(output, target, identity, arguments)
+    finished = _judge_folder(output, target, identity, config)
     runtime.start_processes()
     wait_for_all()  # every rank has judged the folder as it was
     if finished:
         log_once(f"finished before: {target}")
-        return
+        return Result(target, record=json.loads((output / RECORD).read_text(encoding="utf-8")))
     writes = runtime.rank() == 0
     if writes:
         for line in used.left_out():
             logger.warning(line)
         output.mkdir(parents=True, exist_ok=True)
         run_lock.hold(output)
-        if not arguments.resume:
+        if not config.resume:
             storage.remove_own(output / PARTS)
         storage.recover(output / PARTS)
         storage.write_json(output / RECORD, {**identity, "finished": None, "versions": runtime.versions()})
     wait_for_all()
     begun = time.monotonic()
     try:
-        made = _make(maker, UsedRows(task, folder, "train"), count, _processes(arguments, count))
+        made = _make(maker, UsedRows(task, folder, "train"), count, _processes(config, count))
         wait_for_all()
         if writes:
             _finish(maker, output, target, {**identity, "resolved": resolved.as_dict()}, count, made, time.monotonic() - begun)
@@ -110,6 +111,7 @@ def _augment(arguments, given: set[str], at_end: contextlib.ExitStack) -> None:
     finally:
         run_lock.release(output)
         storage.remove_empty([output])
+    return Result(target, record=json.loads((output / RECORD).read_text(encoding="utf-8")))
 
 
 # === Before work starts ===
@@ -148,7 +150,7 @@ def _identity(maker: PartMaker, source: Path) -> dict:
     }
 
 
-def _judge_folder(output: Path, target: Path, identity: dict, arguments) -> bool:
+def _judge_folder(output: Path, target: Path, identity: dict, config) -> bool:
     """Whether the work is done already.
 
     Raises:
@@ -156,9 +158,9 @@ def _judge_folder(output: Path, target: Path, identity: dict, arguments) -> bool
     """
     record = output / RECORD
     before = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None
-    if arguments.overwrite_output_dir:
+    if config.overwrite_output_dir:
         return False
-    if arguments.resume and before is not None:
+    if config.resume and before is not None:
         now = {name: value for name, value in identity.items() if name != "settings"}
         refuse_differences(
             differences({name: before.get(name) for name in now} | before["settings"], now | identity["settings"]),
@@ -180,11 +182,11 @@ def _judge_folder(output: Path, target: Path, identity: dict, arguments) -> bool
     return False
 
 
-def _processes(arguments, rows: int) -> int:
+def _processes(config, rows: int) -> int:
     import paddle
 
     on_cpu = paddle.device.get_device() == "cpu"
-    return min(workers(arguments, runtime.available_cores(), on_cpu, runtime.world_size()), -(-rows // ROWS))
+    return min(workers(config, runtime.available_cores(), on_cpu, runtime.world_size()), -(-rows // ROWS))
 
 
 # === The work ===

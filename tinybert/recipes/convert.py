@@ -7,9 +7,9 @@ Its limits: masked-LM heads and other heads are left out, by name; numbers are w
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
+from tinybert.commands.convert import ConvertConfig
 from tinybert.errors import UserError
 from tinybert.log import logger
 from tinybert.models.configuration import config_file
@@ -20,31 +20,33 @@ from tinybert.models.inference_program import write_program
 from tinybert.models.loading import LoadedModel, load_pretrained
 from tinybert.models.projections import layouts_of
 from tinybert.recipes.input_protection import check_inputs_not_overwritten
+from tinybert.recipes.result import Result
 
 # what a model folder of either layout may hold; anything else beside it is somebody's
 _MODEL_FILE = re.compile(r".*\.(json|txt|pdparams|pdiparams|pdmodel|safetensors|bin|md)|\..*")
 
 
-def convert(arguments, given: set[str], spelled: dict[str, str]) -> None:
+def convert(config: ConvertConfig) -> Result:
     """Read `--model_path`, write it to `--output_dir` in the layout `--to`, print what was kept, left out and compared."""
-    output = Path(arguments.output_dir).expanduser()
-    source = resolve(arguments.model_path)
-    check_output(arguments, source, output)
-    logger.info(f"converting {source} to {arguments.to}, result in {output}")
-    loaded, config = load_pretrained(str(source))
-    for line in notes(loaded, arguments.to):
+    output = Path(config.output_dir).expanduser()
+    source = resolve(config.model_path)
+    check_output(config, source, output)
+    logger.info(f"converting {source} to {config.to}, result in {output}")
+    loaded, model_config = load_pretrained(str(source))
+    for line in notes(loaded, config.to):
         logger.info(line)
-    if arguments.to == "inference":
+    if config.to == "inference":
         proof = write_program(output, loaded)
         logger.info("inputs: input_ids, token_type_ids, int64 [B, T]; output: logits [B, C], in the order of config.json's id2label")
     else:
-        proof = write_as(output, loaded, config, arguments.to)
+        proof = write_as(output, loaded, model_config, config.to)
         logger.info(f"proof: {proof.weights} weights equal to the bit")
     logger.info(f"proof: largest absolute difference of {proof.output} on a fixed batch: {proof.difference}")
     logger.info(f"written: {output}")
+    return Result(output, record={"largest difference": proof.difference})
 
 
-def check_output(arguments, source: Path, output: Path) -> None:
+def check_output(config, source: Path, output: Path) -> None:
     """Refuse to replace a folder unless it is asked for, and then anything but a model folder of which nothing is read.
 
     Raises:
@@ -54,10 +56,10 @@ def check_output(arguments, source: Path, output: Path) -> None:
         return
     if not output.is_dir():
         raise UserError(f"--output_dir {output} is a file. Name a folder.")
-    check_inputs_not_overwritten(replace(arguments, model_path=str(source)), [output])
+    check_inputs_not_overwritten(config.replace(model_path=str(source)), [output])
     if not any(output.iterdir()):
         return
-    if not arguments.overwrite_output_dir:
+    if not config.overwrite_output_dir:
         raise UserError(f"--output_dir {output} is not empty. Name another folder, or replace it with --overwrite_output_dir.")
     if config_file(output) is None:
         raise UserError(

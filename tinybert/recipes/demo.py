@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from tinybert import runtime, storage
-from tinybert.config.arguments import FinetuneArguments, TaskDistillArguments
+from tinybert.commands.demo import DemoConfig
+from tinybert.commands.distill import TaskDistillConfig
+from tinybert.commands.finetune import FinetuneConfig
+from tinybert.config.options import Config
 from tinybert.data.tasks import Task, get_task
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
@@ -22,10 +27,13 @@ from tinybert.models.trace import Inputs
 from tinybert.recipes.evaluate import score
 from tinybert.recipes.finetune import finetune
 from tinybert.recipes.input_protection import check_inputs_not_overwritten
+from tinybert.recipes.result import Result
 from tinybert.recipes.task_data import TaskData
 from tinybert.recipes.task_distill import task_distill
 from tinybert.report.latency import sampled, side_by_side
 from tinybert.report.table import markdown_table
+
+C = TypeVar("C", bound=Config)
 
 
 @dataclass(frozen=True)
@@ -41,31 +49,31 @@ class Budget:
 BUDGETS = {"demo": Budget(110, 330, 132), "glue": Budget(300, 400, 200), "quick": Budget(4, 4, 4)}
 
 
-def demo(arguments, given: set[str], spelled: dict[str, str]) -> None:
+def demo(config: DemoConfig) -> Result:
     """Run the main job end to end and print one table; everything stays in the output folder."""
     started = time.monotonic()
-    task = get_task(arguments.task_name)
-    output = Path(arguments.output_dir)
-    if (output / "report.md").exists() and not arguments.overwrite_output_dir:
+    task = get_task(config.task_name)
+    output = Path(config.output_dir)
+    if (output / "report.md").exists() and not config.overwrite_output_dir:
         raise UserError(f"{output} already holds a demo's results.\nReplace them with --overwrite_output_dir, or choose another folder.")
-    budget = BUDGETS["quick" if arguments.quick else "demo" if task.name == "demo" else "glue"]
-    runtime.set_device(arguments.device)
+    budget = BUDGETS["quick" if config.quick else "demo" if task.name == "demo" else "glue"]
+    runtime.set_device(config.device)
     folders = {"teacher": output / "teacher", "distilled student": output / "student", "same student, no teacher": output / "no_teacher"}
-    check_inputs_not_overwritten(arguments, folders.values())
+    check_inputs_not_overwritten(config, folders.values())
     common = {
         "task_name": task.name,
         "overwrite_output_dir": True,
-        "seed": arguments.seed,
-        "device": arguments.device,
+        "seed": config.seed,
+        "device": config.device,
         "logging_steps": max(1, min(20, budget.teacher // 4)),
         "save_steps": 22 if task.name == "demo" else 100,
     }
     _title("1/4 fine-tune the teacher")
     _run(
         finetune,
-        FinetuneArguments,
+        FinetuneConfig,
         **common,
-        model_name_or_path=arguments.model,
+        model_name_or_path=config.model,
         max_steps=budget.teacher,
         learning_rate=1e-4,
         output_dir=folders["teacher"],
@@ -75,20 +83,20 @@ def demo(arguments, given: set[str], spelled: dict[str, str]) -> None:
     _title("2/4 distil the student: hidden states and attention, then logits")
     _run(
         task_distill,
-        TaskDistillArguments,
+        TaskDistillConfig,
         **student,
-        allow_weak_teacher=arguments.quick,  # a few updates make no teacher
+        allow_weak_teacher=config.quick,  # a few updates make no teacher
         stage="both",
         intermediate_max_steps=budget.intermediate,
         prediction_max_steps=budget.prediction,
         learning_rate=1e-4,
         output_dir=folders["distilled student"],
     )
-    student["teacher_path"] = arguments.model  # the pre-trained layers: nothing of the fine-tuned teacher may reach this student
+    student["teacher_path"] = config.model  # the pre-trained layers: nothing of the fine-tuned teacher may reach this student
     _title("3/4 train the same student without a teacher, with as many updates")
     _run(
         task_distill,
-        TaskDistillArguments,
+        TaskDistillConfig,
         **student,
         method="none",
         max_steps=budget.intermediate + budget.prediction,
@@ -97,7 +105,9 @@ def demo(arguments, given: set[str], spelled: dict[str, str]) -> None:
     )
     _title("4/4 compare")
     table, figures = _compare(task, folders)
-    _report(task, output, arguments.seed, table, figures, round((time.monotonic() - started) / 60, 2))
+    _report(task, output, config.seed, table, figures, round((time.monotonic() - started) / 60, 2))
+    scores = figures["rows"]["distilled student"]
+    return Result(output, {task.metric: scores[task.metric]}, record=figures)
 
 
 def every_second_layer(layers: int) -> str:
@@ -105,10 +115,8 @@ def every_second_layer(layers: int) -> str:
     return "teacher:" + ",".join(str(layer) for layer in range(layers, 0, -2)[::-1])
 
 
-def _run(recipe, arguments_class, **values) -> None:
-    arguments = arguments_class(**values)
-    arguments.check(set(values), {})
-    recipe(arguments, set(values), {"teacher_path": "teacher_path"} if "teacher_path" in values else {})
+def _run(recipe: Callable[[C], object], kind: type[C], **values: object) -> None:
+    recipe(kind(**values))
 
 
 def _title(text: str) -> None:

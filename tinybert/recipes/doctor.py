@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tinybert import runtime
+from tinybert.commands.doctor import DoctorConfig
 from tinybert.data.places import cache_home, data_home, model_home
 from tinybert.data.tasks import TASKS
 from tinybert.log import logger
@@ -38,7 +39,7 @@ class Finding:
         return f"{MARKS[self.level]} {self.text}" + (f"\n       -> {self.cure}" if self.cure else "")
 
 
-def doctor(arguments, given: set[str], spelled: dict[str, str]) -> None:
+def doctor(config: DoctorConfig) -> None:
     """Print every finding; exit code 1 where one of them is bad."""
     findings: list[Finding] = []
     for title, look in (
@@ -46,7 +47,7 @@ def doctor(arguments, given: set[str], spelled: dict[str, str]) -> None:
         ("imports", _imports),
         ("machine", _machine),
         ("folders", _folders),
-        ("data", lambda: _data(arguments.glue_dir)),
+        ("data", lambda: _data(config.glue_dir)),
         ("models", _models),
     ):
         logger.info(f"{title}:")

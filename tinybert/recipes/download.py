@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tinybert.commands.download import DownloadConfig
 from tinybert.data.places import locate
 from tinybert.data.tasks import CLUE_TASKS, GLUE_TASKS, get_task
 from tinybert.errors import UserError
@@ -12,22 +13,22 @@ from tinybert.log import logger
 GROUPS = {"all": GLUE_TASKS, "clue": CLUE_TASKS}
 
 
-def download(arguments, given: set[str], spelled: dict[str, str]) -> None:
+def download(config: DownloadConfig) -> None:
     """Make sure that every split of the named tasks is there, downloading what is missing; print where each one is.
 
     Raises:
         UserError: a task could not be fetched; the others have been tried all the same.
     """
-    words = [word.strip() for word in arguments.tasks.split(",") if word.strip()]
+    words = [word.strip() for word in config.tasks.split(",") if word.strip()]
     names = [name for word in words for name in GROUPS.get(word.lower(), (word,))]
     tasks = {task.name: task for task in map(get_task, names)}.values()
-    if arguments.glue_dir is not None:
-        Path(arguments.glue_dir).mkdir(parents=True, exist_ok=True)
+    if config.glue_dir is not None:
+        Path(config.glue_dir).mkdir(parents=True, exist_ok=True)
     failed = []
     for task in tasks:
         splits = [name for name in task.splits if name != "train_aug"]
         try:
-            logger.info(f"{task.name}: {locate(task, None, arguments.glue_dir, splits)}")
+            logger.info(f"{task.name}: {locate(task, None, config.glue_dir, splits)}")
         except UserError as problem:
             failed.append(task.name)
             logger.error(f"{task.name}: {problem}")

@@ -76,11 +76,12 @@ def held_out_loss(layer: TrainedLayer, teacher: Teacher | StoredKnowledge, store
     return {f"held_out_{name}": value for name, value in sum_dict(sums).items()}
 
 
-def score_alone(results: RunFolder, loaded: LoadedModel, data: TaskData, stores: dict[str, Rows], batch_size: int) -> None:
+def score_alone(results: RunFolder, loaded: LoadedModel, data: TaskData, stores: dict[str, Rows], batch_size: int) -> dict[str, float]:
     """Score a model that is not trained: a line for the user, and an entry among the results where the folder is written."""
     scores = score(loaded.model, data, stores, batch_size)
     log_once(f"{data.task.name}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
     results.write_results({"source": loaded.report.source, "scores": scores})
+    return scores
 
 
 def prediction_files(folder: Path, task: Task) -> list[Path]:

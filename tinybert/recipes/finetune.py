@@ -12,6 +12,7 @@ from pathlib import Path
 import paddle
 
 from tinybert import runtime, storage
+from tinybert.commands.finetune import FinetuneConfig
 from tinybert.config.groups import actions
 from tinybert.config.resolve import resolve_finetune
 from tinybert.data.store import TokenStore
@@ -30,6 +31,7 @@ from tinybert.recipes.disk_space import check_disk_space
 from tinybert.recipes.evaluate import prediction_files, score, score_alone, write_predictions
 from tinybert.recipes.importance import importance
 from tinybert.recipes.input_protection import OTHERS, check_inputs_not_overwritten
+from tinybert.recipes.result import Result, result_of
 from tinybert.recipes.resume import fingerprint_for_record, finished_before
 from tinybert.recipes.run_log import check_type, describe_model, log_once, log_run_settings, record_start
 from tinybert.recipes.task_data import (
@@ -48,73 +50,74 @@ from tinybert.recipes.training import finish_stage, train_stage
 MODELS = ("best_model_*", "final")  # the folders of a run's best and last model
 
 
-def finetune(arguments, given: set[str], spelled: dict[str, str]) -> None:
+def finetune(config: FinetuneConfig) -> Result:
     """Fine-tune, evaluate and predict, as the arguments of `benchmark/glue/run_glue.py` say."""
-    if arguments.compute_taylor:
-        importance(arguments, given)
-        return
+    if config.compute_taylor:
+        return importance(config)
     # === Check everything before work starts ===
-    task = task_of(arguments)
-    do = actions(arguments)
-    resolved = resolve_finetune(arguments, given, task.name)
+    task = task_of(config)
+    do = actions(config)
+    resolved = resolve_finetune(config, task.name)
     settings = resolved["finetune"]
     task = preset_metric(task, settings)
-    output = Path(arguments.output_dir or Path("pretrained_models") / task.folder)
+    output = Path(config.output_dir or Path("pretrained_models") / task.folder)
     if do.predict:
         check_predictable(task)
-        check_inputs_not_overwritten(arguments, prediction_files(output, task), OTHERS)
+        check_inputs_not_overwritten(config, prediction_files(output, task), OTHERS)
     run = RunFolder(output, "finetune", writes=runtime.rank() == 0)
     # scores of a model alone are kept where somebody asks for it, or where there are results already
-    keeps = do.train or do.predict or arguments.output_dir is not None or output.exists()
+    keeps = do.train or do.predict or config.output_dir is not None or output.exists()
     if keeps:
         run.refuse_unwritable()
     if do.train:
-        run.refuse(bool(arguments.resume), arguments.overwrite_output_dir, MODELS)
-        check_inputs_not_overwritten(arguments, run.replaced(MODELS))
-        if arguments.resume:
-            checkpoint.find(run.checkpoints, arguments.resume)
+        run.refuse(bool(config.resume), config.overwrite_output_dir, MODELS)
+        check_inputs_not_overwritten(config, run.replaced(MODELS))
+        if config.resume:
+            checkpoint.find(run.checkpoints, config.resume)
     what = "fine-tuning" if do.train else "scoring"
-    log_run_settings(f"{what} {arguments.model_name_or_path} on {task.name}, results in {output}", resolved)
-    log_outputs(task, arguments)
-    device = runtime.set_device(arguments.device)
-    if arguments.amp:
-        require(arguments.amp_dtype, device)
+    log_run_settings(f"{what} {config.model_name_or_path} on {task.name}, results in {output}", resolved)
+    log_outputs(task, config)
+    device = runtime.set_device(config.device)
+    if config.amp:
+        require(config.amp_dtype, device)
     runtime.start_processes()
-    loaded = _load(arguments, given, settings, task.labels, needs_head=not do.train)
+    loaded = _load(config, settings, task.labels, needs_head=not do.train)
     model = describe_model("model", loaded)
     splits = splits_for(task, augmented=settings.use_aug, train=do.train, evaluate=do.evaluate, predict=do.predict)
-    data = TaskData.find(task, arguments, splits, loaded.tokenizer, settings.max_seq_length)
+    data = TaskData.find(task, config, splits, loaded.tokenizer, settings.max_seq_length)
     if do.train:
-        check_disk_space(run, MODELS, loaded.parameters(), arguments.keep_checkpoints, data.bytes_to_store(splits))
+        check_disk_space(run, MODELS, loaded.parameters(), config.keep_checkpoints, data.bytes_to_store(splits))
     stores = {split: data.store(split) for split in task.eval_splits if split in splits}
 
     # === Train, score, predict ===
     if do.train:
-        training = _Training(arguments, resolved, run, loaded, model, data, stores, device)
-        if arguments.resume == "auto" and training.is_finished():
+        training = _Training(config, resolved, run, loaded, model, data, stores, device)
+        if config.resume == "auto" and training.is_finished():
             log_once(f"fine-tuning is finished: {output}")
         else:
             training.run()
         if do.predict:
             loaded = load_classifier(str(output), labels=task.labels, needs_head=True)
-    elif do.evaluate:
+    scores: dict[str, float] = {}
+    if do.evaluate and not do.train:
         # what training left under its own name stays
         results = RunFolder(output, "evaluation", writes=run.writes and keeps)
         data.report(stores)
-        score_alone(results, loaded, data, stores, settings.eval_batch_size)
+        scores = score_alone(results, loaded, data, stores, settings.eval_batch_size)
     if do.predict:
         write_predictions(output, loaded.model, data, settings.eval_batch_size)
+    return result_of(run, *MODELS) if do.train else Result(output, scores)
 
 
-def _load(arguments, given: set[str], settings, labels: tuple[str, ...], needs_head: bool) -> LoadedModel:
+def _load(config: FinetuneConfig, settings, labels: tuple[str, ...], needs_head: bool) -> LoadedModel:
     """The model that is fine-tuned or scored, with its own tokenizer or another one."""
     paddle.seed(runtime.derive_seed(settings.seed, "model"))
-    loaded = load_classifier(arguments.model_name_or_path, labels=labels, needs_head=needs_head, do_lower_case=settings.do_lower_case)
-    if arguments.tokenizer_name_or_path:
-        tokenizer = WordPiece.from_folder(resolve_folder(arguments.tokenizer_name_or_path, "tokenizer"), settings.do_lower_case)
+    loaded = load_classifier(config.model_name_or_path, labels=labels, needs_head=needs_head, do_lower_case=settings.do_lower_case)
+    if config.tokenizer_name_or_path:
+        tokenizer = WordPiece.from_folder(resolve_folder(config.tokenizer_name_or_path, "tokenizer"), settings.do_lower_case)
         loaded = replace(loaded, tokenizer=tokenizer)
         check_vocabulary("model", loaded)
-    check_type("model", "model_type", arguments, given, loaded)
+    check_type("model", "model_type", config, loaded)
     check_positions("model", loaded, settings.max_seq_length)
     return loaded
 
@@ -123,7 +126,7 @@ def _load(arguments, given: set[str], settings, labels: tuple[str, ...], needs_h
 class _Training:
     """What one run trains: what it is given, and the steps from there to a saved model."""
 
-    arguments: object
+    config: FinetuneConfig
     resolved: object
     run_folder: RunFolder
     loaded: LoadedModel
@@ -139,10 +142,10 @@ class _Training:
     def is_finished(self) -> bool:
         """Whether an earlier run has done the same to the end."""
         task = self.data.task
-        sha256 = rows_hash(task, self.arguments, self._rows)
+        sha256 = rows_hash(task, self.config, self._rows)
         inputs = {"model_weights": str(self.model["sha256"]), f"{self._rows}_rows": sha256, **scored_rows(self.stores)}
         inputs |= rows_identity(task, sha256, task.split(self._rows).key, self.loaded.tokenizer)
-        return finished_before(self.run_folder, self.resolved, self.arguments.resume_changed, inputs)
+        return finished_before(self.run_folder, self.resolved, self.config.resume_changed, inputs)
 
     def run(self) -> None:
         """Train, and keep the best and the last model."""
@@ -152,13 +155,13 @@ class _Training:
         identity = self.data.identity(train) | {"model": str(self.model["sha256"])}
 
         def start() -> None:
-            if self.arguments.overwrite_output_dir:
+            if self.config.overwrite_output_dir:
                 run.clear(MODELS)
             record_start(run, self.resolved, "finetune", self.device, {"model": self.model}, {"train": train, **self.stores})
             run.update_record(identity=fingerprint_for_record(identity))
 
         best = train_stage(
-            self.arguments,
+            self.config,
             settings,
             run,
             TrainedLayer(loaded.model, gold_objective(task.kind)),
@@ -169,7 +172,7 @@ class _Training:
             better=(task.metric, "max"),
             save_best=self._save_best,
             start=start,
-            resume=self.arguments.resume,
+            resume=self.config.resume,
             identity=identity,
             scored=scored_rows(self.stores),
         )

@@ -32,15 +32,15 @@ def teacher_label_order(own: tuple[str, ...] | None, task: Task) -> dict[str, st
     return {"teacher_labels": ", ".join(task.labels[order.index(place)] for place in range(len(order)))}
 
 
-def inputs_of_task(arguments, settings, task, teacher: LazyTeacher | None, student: LoadedModel) -> dict[str, str]:
+def inputs_of_task(config, settings, task, teacher: LazyTeacher | None, student: LoadedModel) -> dict[str, str]:
     """What a stage that may be finished would begin with: rows and how they are read, student, teacher."""
     split = "train_aug" if settings.use_aug else "train"
-    rows = rows_hash(task, arguments, split)
+    rows = rows_hash(task, config, split)
     found = rows_identity(task, rows, task.split(split).key, student.tokenizer)
     hashes = {"student": weights_hash(student.report.source)}
     if teacher is not None:
         known = teacher.known
         found |= {"teacher": teacher.function, **teacher_label_order(teacher.own_labels, task)}
         hashes["teacher"] = weights_hash(known.report.source if isinstance(known, LoadedModel) else str(known.weights))
-    scored = {f"{name}_rows": rows_hash(task, arguments, name) for name in task.eval_splits}
+    scored = {f"{name}_rows": rows_hash(task, config, name) for name in task.eval_splits}
     return {f"{split}_rows": rows, **scored, **found, **models_identity(student, hashes)}

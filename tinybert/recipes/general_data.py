@@ -33,20 +33,20 @@ class GeneralData:
     identity: str = ""
 
     @classmethod
-    def open(cls, arguments, teacher: LoadedModel, student: LoadedModel) -> GeneralData:
+    def open(cls, config, teacher: LoadedModel, student: LoadedModel) -> GeneralData:
         """What the data options name, checked against both models.
 
         Raises:
             UserError: nothing there, damaged, of another vocabulary, or longer than a model's positions.
         """
         tokenizer = teacher.tokenizer
-        if arguments.input_dir is not None:
-            refuse_output_inside(arguments.input_dir, Path(arguments.output_dir), "--input_dir")
-            text = TextCorpus(arguments.input_dir)
+        if config.input_dir is not None:
+            refuse_output_inside(config.input_dir, Path(config.output_dir), "--input_dir")
+            text = TextCorpus(config.input_dir)
             cores = max(1, runtime.available_cores() // runtime.local_processes())
 
             def read(settings) -> list[Rows]:
-                corpus = TextCorpus(arguments.input_dir, split=False) if settings.sequences == "lines" else text
+                corpus = TextCorpus(config.input_dir, split=False) if settings.sequences == "lines" else text
                 processes = corpus.processes(cores)
                 store = tokenised(corpus, tokenizer, settings.max_seq_length, sequences=settings.sequences, processes=processes)
                 if runtime.rank() == 0:
@@ -54,9 +54,9 @@ class GeneralData:
                 return [store]
 
             return cls(f"text in {len(text.files)} file(s) of {text.path}", None, read)
-        pregenerated = open_pregenerated(arguments.pregenerated_data, tokenizer)
+        pregenerated = open_pregenerated(config.pregenerated_data, tokenizer)
         longest = min(max_positions(teacher), max_positions(student))
-        pregenerated.check(tokenizer, longest, arguments.max_seq_length)
+        pregenerated.check(tokenizer, longest, config.max_seq_length)
         stores = [pregenerated.epoch(number) for number in range(pregenerated.epochs)]
         source = f"{pregenerated.epochs} epochs of sequences of up to {pregenerated.max_seq_len} word pieces in {pregenerated.folder}"
         return cls(source, pregenerated.max_seq_len, lambda settings: stores)

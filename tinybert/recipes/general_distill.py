@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tinybert import runtime
+from tinybert.commands.general import GeneralDistillConfig
 from tinybert.config.resolve import resolve_general
 from tinybert.engine import checkpoint
 from tinybert.engine.precision import require
@@ -24,6 +25,7 @@ from tinybert.recipes.evaluate import held_out_loss
 from tinybert.recipes.fingerprints import describe_student
 from tinybert.recipes.general_data import GeneralData
 from tinybert.recipes.input_protection import check_inputs_not_overwritten
+from tinybert.recipes.result import Result, result_of
 from tinybert.recipes.resume import finished_before
 from tinybert.recipes.run_log import check_type, describe_model, log_once, log_run_settings, record_start
 from tinybert.recipes.run_student import make_general_student
@@ -34,30 +36,30 @@ STAGE = "general"
 FOLDERS = ("best_general_model", "final_general_model")
 
 
-def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
+def general_distill(config: GeneralDistillConfig) -> Result:
     """Train a general student, as the arguments of `general_distill.py` say."""
-    output = Path(arguments.output_dir)
+    output = Path(config.output_dir)
     run = RunFolder(output, STAGE, writes=runtime.rank() == 0)
-    run.refuse(bool(arguments.resume), arguments.overwrite_output_dir, FOLDERS)
-    if arguments.resume:
-        checkpoint.find(run.checkpoints, arguments.resume)
-    check_inputs_not_overwritten(arguments, [output], ("teacher_path",))  # what lies there is the student's
-    check_inputs_not_overwritten(arguments, run.replaced(FOLDERS))
-    device = runtime.set_device(arguments.device)
-    if arguments.amp:
-        require(arguments.amp_dtype, device)
+    run.refuse(bool(config.resume), config.overwrite_output_dir, FOLDERS)
+    if config.resume:
+        checkpoint.find(run.checkpoints, config.resume)
+    check_inputs_not_overwritten(config, [output], ("teacher_path",))  # what lies there is the student's
+    check_inputs_not_overwritten(config, run.replaced(FOLDERS))
+    device = runtime.set_device(config.device)
+    if config.amp:
+        require(config.amp_dtype, device)
     runtime.start_processes()
 
     # === Models and data ===
-    teacher = load_encoder(arguments.teacher_path, do_lower_case=arguments.do_lower_case, role="teacher")
-    student = make_general_student(arguments, spelled, teacher)
-    data = GeneralData.open(arguments, teacher, student)
-    resolved = resolve_general(arguments, given, data.length)
+    teacher = load_encoder(config.teacher_path, do_lower_case=config.do_lower_case, role="teacher")
+    student = make_general_student(config, teacher)
+    data = GeneralData.open(config, teacher, student)
+    resolved = resolve_general(config, data.length)
     settings = resolved[STAGE]
-    log_run_settings(f"general distillation: method {arguments.method}, {data.source}, results in {output}", resolved)
-    check_type("teacher", "teacher_model_type", arguments, given, teacher)
-    if not arguments.student_init:
-        check_type("student", "model_type", arguments, given, student)
+    log_run_settings(f"general distillation: method {config.method}, {data.source}, results in {output}", resolved)
+    check_type("teacher", "teacher_model_type", config, teacher)
+    if not config.student_init:
+        check_type("student", "model_type", config, student)
     models = {"student": describe_model("student", student), "teacher": describe_model("teacher", teacher)}
     heads = settings.attention_heads or "match"
     check_fit(teacher, student, settings.max_seq_length, compares_scores=compares_scores(settings), heads=heads)
@@ -68,11 +70,11 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
         "student": describe_student(student),
         **{f"{role}_weights": str(entry["sha256"]) for role, entry in models.items()},
     }
-    done = arguments.resume == "auto" and (output / FOLDERS[0]).is_dir()
-    if done and finished_before(run, resolved, arguments.resume_changed, identity):
+    done = config.resume == "auto" and (output / FOLDERS[0]).is_dir()
+    if done and finished_before(run, resolved, config.resume_changed, identity):
         log_once(f"general distillation is finished: {output / FOLDERS[0]}")
-        return
-    check_disk_space(run, FOLDERS, student.parameters(), arguments.keep_checkpoints)
+        return result_of(run, *FOLDERS)
+    check_disk_space(run, FOLDERS, student.parameters(), config.keep_checkpoints)
 
     # === Train ===
     chosen = general_objective(settings, student, teacher)
@@ -88,14 +90,14 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
         return folder
 
     def start() -> None:
-        if arguments.overwrite_output_dir:
+        if config.overwrite_output_dir:
             run.clear(FOLDERS)
         stores = {**{f"epoch {number}": store for number, store in enumerate(train)}, "held_out": held_out}
         record_start(run, resolved, STAGE, device, models, stores)
         run.update_record(**chosen.facts, identity=identity)
 
     best = train_stage(
-        arguments,
+        config,
         settings,
         run,
         layer,
@@ -105,10 +107,11 @@ def general_distill(arguments, given: set[str], spelled: dict[str, str]) -> None
         better=("held_out_loss", "min"),
         save_best=lambda step: save(output / FOLDERS[0]),
         start=start,
-        resume=arguments.resume,
+        resume=config.resume,
         identity=identity,
         scored={"data": data.identity},
     )
     if run.writes:
         save(output / FOLDERS[1])
         finish_stage(run, best, "held_out_loss", output / FOLDERS[0], "general: best")
+    return result_of(run, *FOLDERS)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from tinybert import runtime, storage
+from tinybert.commands.finetune import FinetuneConfig
 from tinybert.config.resolve import resolve_finetune
 from tinybert.data.batches import Batches
 from tinybert.engine import checkpoint
@@ -25,6 +26,7 @@ from tinybert.models.trace import Inputs
 from tinybert.objectives.objective import Loss
 from tinybert.prune.importance import FACTS, FOLDER, GradientSums, read_importance, task_loss_gradients, write_importance
 from tinybert.recipes.input_protection import check_inputs_not_overwritten
+from tinybert.recipes.result import Result
 from tinybert.recipes.resume import RESUME_IGNORED
 from tinybert.recipes.run_log import check_type, describe_model, log_run_settings, record_end, record_start
 from tinybert.recipes.task_data import TaskData, log_outputs, task_of
@@ -32,28 +34,28 @@ from tinybert.recipes.task_data import TaskData, log_outputs, task_of
 STAGE = "importance"
 
 
-def importance(arguments, given: set[str]) -> None:
+def importance(config: FinetuneConfig) -> Result:
     """Accumulate importance as `run_glue.py --compute_taylor` asks, into `importance_score` of the output folder."""
     # === Check everything before work starts ===
     if runtime.world_size() > 1:
         raise UserError("--compute_taylor runs in one process: start it without paddle.distributed.launch.")
-    task = task_of(arguments)
-    resolved = resolve_finetune(arguments, given, task.name)
+    task = task_of(config)
+    resolved = resolve_finetune(config, task.name)
     settings = resolved["finetune"]
-    output = _output(arguments, task.folder)
+    output = _output(config, task.folder)
     run = RunFolder(output, STAGE)
-    run.refuse(bool(arguments.resume), arguments.overwrite_output_dir, (FOLDER,))
-    check_inputs_not_overwritten(arguments, run.replaced((FOLDER,)))
-    resume = checkpoint.find(run.checkpoints, arguments.resume) if arguments.resume else None
-    log_run_settings(f"importance of the weights of {arguments.model_name_or_path} on {task.name}, result in {output / FOLDER}", resolved)
-    log_outputs(task, arguments)
-    device = runtime.set_device(arguments.device)
-    loaded = load_classifier(arguments.model_name_or_path, labels=task.labels, needs_head=True, do_lower_case=settings.do_lower_case)
-    check_type("model", "model_type", arguments, given, loaded)
+    run.refuse(bool(config.resume), config.overwrite_output_dir, (FOLDER,))
+    check_inputs_not_overwritten(config, run.replaced((FOLDER,)))
+    resume = checkpoint.find(run.checkpoints, config.resume) if config.resume else None
+    log_run_settings(f"importance of the weights of {config.model_name_or_path} on {task.name}, result in {output / FOLDER}", resolved)
+    log_outputs(task, config)
+    device = runtime.set_device(config.device)
+    loaded = load_classifier(config.model_name_or_path, labels=task.labels, needs_head=True, do_lower_case=settings.do_lower_case)
+    check_type("model", "model_type", config, loaded)
     check_positions("model", loaded, settings.max_seq_length)
     model = describe_model("model", loaded)
     split = "train_aug" if settings.use_aug else "train"
-    data = TaskData.find(task, arguments, [split], loaded.tokenizer, settings.max_seq_length)
+    data = TaskData.find(task, config, [split], loaded.tokenizer, settings.max_seq_length)
     store = data.store(split)
     batches = Batches(
         store,
@@ -65,18 +67,18 @@ def importance(arguments, given: set[str]) -> None:
     total = min(batches.steps_per_epoch, settings.max_steps if settings.max_steps > 0 else batches.steps_per_epoch)
     used = {name: value for name, value, _ in settings.as_table() if name not in RESUME_IGNORED}
     fingerprint = {**used, **data.identity(store), "model": model["sha256"], "batches": total}
-    if arguments.resume == "auto" and _finished(run, fingerprint):
+    if config.resume == "auto" and _finished(run, fingerprint):
         logger.info(f"the importance is finished: {output / FOLDER}")
-        return
+        return Result(output / FOLDER, record=run.record())
     if resume:
-        checkpoint.check(resume, fingerprint, arguments.resume_changed)
-    if arguments.overwrite_output_dir:
+        checkpoint.check(resume, fingerprint, config.resume_changed)
+    if config.overwrite_output_dir:
         run.clear((FOLDER,))
     record_start(run, resolved, "finetune", device, {"model": model}, {split: store})
 
     # === Accumulate ===
     sums = GradientSums(loaded.model)
-    loss = _accumulate(arguments, settings, run, loaded, task.kind.gold_loss(), batches, total, sums, resume, fingerprint)
+    loss = _accumulate(config, settings, run, loaded, task.kind.gold_loss(), batches, total, sums, resume, fingerprint)
     facts = {
         "format": 1,
         "model": {"source": model["source"], "sha256": model["sha256"]},
@@ -93,12 +95,13 @@ def importance(arguments, given: set[str]) -> None:
     storage.remove_own(run.checkpoints)
     record_end(run)
     logger.info(f"importance of {len(sums.sums)} matrices over {total} batches, mean loss {loss:.4f}: {output / FOLDER}")
+    return Result(output / FOLDER, record=run.record())
 
 
-def _output(arguments, task_folder: str) -> Path:
+def _output(config, task_folder: str) -> Path:
     """Where the scores go: where it is said, else to the model, else where fine-tuning would have put one."""
-    named = Path(arguments.model_name_or_path).expanduser()
-    return Path(arguments.output_dir or (named if named.is_dir() else Path("pretrained_models") / task_folder))
+    named = Path(config.model_name_or_path).expanduser()
+    return Path(config.output_dir or (named if named.is_dir() else Path("pretrained_models") / task_folder))
 
 
 def _finished(run: RunFolder, fingerprint: dict) -> bool:
@@ -113,7 +116,7 @@ def _finished(run: RunFolder, fingerprint: dict) -> bool:
 
 
 def _accumulate(
-    arguments,
+    config,
     settings,
     run: RunFolder,
     loaded: LoadedModel,
@@ -160,9 +163,9 @@ def _accumulate(
                 if step % settings.logging_steps == 0 or step == total:
                     seconds = max(time.monotonic() - started, 1e-9)
                     progress.report(step, {"loss": losses / step}, rows / seconds, tokens / seconds)
-                due = time.monotonic() - saved_at > 60 * arguments.checkpoint_minutes
-                if arguments.checkpoint_steps:
-                    due = step % arguments.checkpoint_steps == 0
+                due = time.monotonic() - saved_at > 60 * config.checkpoint_minutes
+                if config.checkpoint_steps:
+                    due = step % config.checkpoint_steps == 0
                 if (due or stop.signal) and step < total:
                     save()
                     saved_at = time.monotonic()

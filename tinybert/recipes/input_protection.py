@@ -20,7 +20,7 @@ OTHERS = (
 )  # fmt: skip
 
 
-def check_inputs_not_overwritten(arguments, replaced: Iterable[Path], options: tuple[str, ...] = (*MODELS, *OTHERS)) -> None:
+def check_inputs_not_overwritten(config, replaced: Iterable[Path], options: tuple[str, ...] = (*MODELS, *OTHERS)) -> None:
     """Refuse a command line one of whose inputs lies in what the run deletes or replaces. Nothing is changed.
 
     replaced: files and folders, of which some may not exist. options: the inputs that are looked at.
@@ -30,7 +30,7 @@ def check_inputs_not_overwritten(arguments, replaced: Iterable[Path], options: t
     """
     targets = [(target, target.expanduser().resolve()) for target in replaced]
     for option in options:
-        value = getattr(arguments, option, None)
+        value = getattr(config, option, None)
         for place in _places(str(value), option in MODELS) if value is not None else ():
             lost = next((target for target, whole in targets if place.resolve().is_relative_to(whole)), None)
             if lost is not None:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tinybert import storage
-from tinybert.config.predict import PredictArguments
+from tinybert.commands.predict import PredictConfig
 from tinybert.data.progress import TextProgress
 from tinybert.deploy.input_rows import InputFile, InputRows
 from tinybert.deploy.predictions_file import STDOUT, PredictionsFile, RowFormat, StandardOutput, format_for
@@ -18,33 +18,33 @@ from tinybert.log import keep_stdout_free, logger
 _CHUNK = 32  # batches whose rows are sorted by length together
 
 
-def predict(arguments: PredictArguments, given: set[str], spelled: dict[str, str]) -> None:
+def predict(config: PredictConfig) -> None:
     """Read `--input`, predict with `--model_path`, write `--output`."""
-    with keep_stdout_free() if str(arguments.output) == STDOUT else contextlib.nullcontext():
-        _predict(arguments)
+    with keep_stdout_free() if str(config.output) == STDOUT else contextlib.nullcontext():
+        _predict(config)
 
 
-def _predict(arguments: PredictArguments) -> None:
-    form = format_for(arguments.output, arguments.output_format)
+def _predict(config: PredictConfig) -> None:
+    form = format_for(config.output, config.output_format)
     file = InputFile(
-        arguments.input,
-        arguments.file_format,
-        arguments.header,
-        arguments.quoting,
-        arguments.text_a_column,
-        arguments.text_b_column,
-        arguments.id_column,
+        config.input,
+        config.file_format,
+        config.header,
+        config.quoting,
+        config.text_a_column,
+        config.text_b_column,
+        config.id_column,
     )
-    if not file.is_stdin and arguments.input.expanduser().absolute() == arguments.output.expanduser().absolute():
-        raise UserError(f"--output {arguments.output} is the input. Name another file.")
-    predictor = Predictor.open(arguments.model_path, arguments.threads, arguments.max_seq_length)
+    if not file.is_stdin and config.input.expanduser().absolute() == config.output.expanduser().absolute():
+        raise UserError(f"--output {config.output} is the input. Name another file.")
+    predictor = Predictor.open(config.model_path, config.threads, config.max_seq_length)
     rows = InputRows(file, predictor.rows.pair)
     total = None if file.is_stdin else rows.count(predictor.check)  # before anything is written
-    batch = predictor.batch_size(arguments.batch_size)
+    batch = predictor.batch_size(config.batch_size)
     for line in (_title(predictor, batch), *predictor.notes):
         logger.info(line)
-    written = RowFormat(form, predictor.labels, arguments.proba, min(arguments.top_k, max(1, len(predictor.labels))))
-    out = _output(arguments, written, predictor, rows)
+    written = RowFormat(form, predictor.labels, config.proba, min(config.top_k, max(1, len(predictor.labels))))
+    out = _output(config, written, predictor, rows)
     if out.done:
         logger.info(f"resuming after {out.done:,} rows")
     progress = TextProgress("predicting", total or 0, "rows", out.done, "row")
@@ -64,14 +64,14 @@ def _predict(arguments: PredictArguments) -> None:
             out.write(chunk.ids, predictor.predictions(logits))
         out.finish()
     except KeyboardInterrupt:
-        if str(arguments.output) != STDOUT:
+        if str(config.output) != STDOUT:
             logger.warning(f"stopped after {done:,} rows: the same command continues from what is written")
         raise
     finally:
         out.close()
     rate = (done - out.done) / max(time.monotonic() - begun, 1e-9)
     cut_rows = f"; {cut:,} were cut to {predictor.length} word pieces (--max_seq_length)" if cut else ""
-    logger.info(f"predictions: {arguments.output}, {done:,} rows, {rate:,.0f} rows/s{cut_rows}")
+    logger.info(f"predictions: {config.output}, {done:,} rows, {rate:,.0f} rows/s{cut_rows}")
 
 
 def _title(predictor: Predictor, batch: int) -> str:
@@ -85,19 +85,19 @@ def _title(predictor: Predictor, batch: int) -> str:
     return line
 
 
-def _output(arguments: PredictArguments, written: RowFormat, predictor: Predictor, rows: InputRows) -> PredictionsFile | StandardOutput:
-    if str(arguments.output) == STDOUT:
+def _output(config: PredictConfig, written: RowFormat, predictor: Predictor, rows: InputRows) -> PredictionsFile | StandardOutput:
+    if str(config.output) == STDOUT:
         return StandardOutput(written)
     source = {} if rows.file.is_stdin else {"bytes": rows.path.stat().st_size, "modified": rows.path.stat().st_mtime_ns}
     identity = {
-        "input": str(arguments.input),
+        "input": str(config.input),
         **source,
         "columns": written.columns,
         "format": written.form,
         "model": _fingerprint(predictor.folder),
         "max_seq_length": predictor.length,
     }
-    return PredictionsFile(arguments.output.expanduser(), written, identity, arguments.overwrite_output)
+    return PredictionsFile(config.output.expanduser(), written, identity, config.overwrite_output)
 
 
 def _fingerprint(folder: Path) -> str:

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from tinybert import runtime, storage
-from tinybert.config.pregenerate import PregenerateSettings, resolve_pregenerate
+from tinybert.commands.pregenerate import PregenerateConfig, PregenerateSettings, resolve_pregenerate
 from tinybert.corpus.documents import TextCorpus, refuse_output_inside
 from tinybert.corpus.masking import Masking
 from tinybert.corpus.published import metrics_path
@@ -39,6 +39,7 @@ from tinybert.models.configuration import config_file, read_config
 from tinybert.models.hub import resolve
 from tinybert.models.limits import check_length, positions_in
 from tinybert.recipes.input_protection import check_inputs_not_overwritten
+from tinybert.recipes.result import Result
 from tinybert.report.table import markdown_table
 from tinybert.temporaries import is_temporary
 
@@ -47,37 +48,37 @@ LEAST_KEPT = 0.75  # of the corpus' word pieces, or there is a warning
 _FOLDERS = re.compile(rf"{re.escape(TOKENS)}|epoch_\d+")
 
 
-def pregenerate(arguments, given: set[str], spelled: dict[str, str]) -> None:
+def pregenerate(config: PregenerateConfig) -> Result:
     """Make what `--output_dir` lacks of the sequences, and print what was made, and how fast."""
-    resolved = resolve_pregenerate(arguments, given)
+    resolved = resolve_pregenerate(config)
     settings = resolved["pregenerate"]
-    logger.info(f"pregenerating {settings.sequences} of {arguments.train_corpus} for {settings.epochs_to_generate} epochs")
+    logger.info(f"pregenerating {settings.sequences} of {config.train_corpus} for {settings.epochs_to_generate} epochs")
     logger.info(resolved.as_text())
     for warning in resolved.warnings:
         logger.warning(warning)
 
-    output = arguments.output_dir
-    tokenizer = _tokenizer(arguments)
-    _check_positions(arguments.bert_model, settings.max_seq_len)
-    masking = _masking(settings, tokenizer, arguments.bert_model)
-    refuse_output_inside(arguments.train_corpus, output, "--train_corpus")
-    check_inputs_not_overwritten(arguments, [output])
-    corpus = TextCorpus(arguments.train_corpus, False if settings.sequences == "lines" else settings.split_sentences)
+    output = config.output_dir
+    tokenizer = _tokenizer(config)
+    _check_positions(config.bert_model, settings.max_seq_len)
+    masking = _masking(settings, tokenizer, config.bert_model)
+    refuse_output_inside(config.train_corpus, output, "--train_corpus")
+    check_inputs_not_overwritten(config, [output])
+    corpus = TextCorpus(config.train_corpus, False if settings.sequences == "lines" else settings.split_sentences)
     random_next = settings.sequences == "pairs" and not settings.one_seq
     if random_next:
         corpus.check_documents()
     values = {name: value for name, value in settings.as_dict().items() if name not in ("stage", "preset")}
     identity = {"settings": values, "source_sha256": corpus.sha256, "tokenizer": tokenizer.fingerprint}
-    if _finished_before(output, identity, arguments.overwrite_output_dir):
+    if _finished_before(output, identity, config.overwrite_output_dir):
         logger.info(f"finished before: {output}")
-        return
+        return Result(output, record=read_record(output))
     lines = "paragraphs, which are cut into sentences" if corpus.split else "sentences"
     logger.info(f"corpus: {len(corpus.files)} files, {corpus.bytes / 1e6:.1f} MB; lines are {lines}")
 
     cut = Cut(settings.sequences, settings.max_seq_len, settings.short_seq_prob or 0.0, random_next)
     maker = ShardMaker(output, output / TOKENS, tokenizer, cut, masking, settings.seed, settings.format == "json")
     tokenise = Tokenise(tokenizer, corpus.split)
-    processes = corpus.processes(arguments.num_workers or runtime.available_cores())
+    processes = corpus.processes(config.num_workers or runtime.available_cores())
     begun = time.monotonic()
     output.mkdir(parents=True, exist_ok=True)
     run_lock.hold(output)
@@ -95,7 +96,7 @@ def pregenerate(arguments, given: set[str], spelled: dict[str, str]) -> None:
         if documents < fewest:
             _leave_nothing(output)
             raise UserError(
-                f"{arguments.train_corpus} holds {documents} document(s) with word pieces, {fewest} or more were expected.\n"
+                f"{config.train_corpus} holds {documents} document(s) with word pieces, {fewest} or more were expected.\n"
                 + ("Put a blank line between documents, or choose --sequences packed." if random_next else "Is it text of this vocabulary?")
             )
         # files that are named are ours: nobody else's may have these names from now on
@@ -110,15 +111,16 @@ def pregenerate(arguments, given: set[str], spelled: dict[str, str]) -> None:
     totals = _totals(shards, made)
     _report(output, totals, new, time.monotonic() - begun)
     _warn_of_lost_text(totals[0], record["corpus"]["tokens"], settings)
+    return Result(output, record=read_record(output))
 
 
-def _tokenizer(arguments) -> WordPiece:
+def _tokenizer(config) -> WordPiece:
     """The word pieces of a model, of a folder that has a vocab.txt and nothing else, or of that file."""
-    named = Path(arguments.bert_model).expanduser()
+    named = Path(config.bert_model).expanduser()
     if named.is_file() and named.name != "vocab.txt":
         raise UserError(f"--bert_model {named} is a file. Name a model folder, or a folder with a vocab.txt in it.")
     folder = named.parent if named.name == "vocab.txt" else named
-    return WordPiece.from_folder(folder if (folder / "vocab.txt").is_file() else resolve(arguments.bert_model), arguments.do_lower_case)
+    return WordPiece.from_folder(folder if (folder / "vocab.txt").is_file() else resolve(config.bert_model), config.do_lower_case)
 
 
 def _check_positions(model: str, max_seq_len: int) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tinybert import runtime
-from tinybert.config.prune import LAYER_RULES, PruneSettings, resolve_prune
+from tinybert.commands.prune import LAYER_RULES, PruneConfig, PruneSettings, resolve_prune
 from tinybert.errors import UserError
 from tinybert.log import logger
 from tinybert.mapping import LayerMap
@@ -23,19 +23,20 @@ from tinybert.models.saving import save_model
 from tinybert.prune.importance import FACTS, FOLDER, read_importance
 from tinybert.prune.reduction import Kept, Shape, check_shape, choose, needs_importance, pruned
 from tinybert.recipes.convert import check_output
+from tinybert.recipes.result import Result
 from tinybert.recipes.run_log import describe_model
 
 RECORD = "pruning.json"
 
 
-def prune(arguments, given: set[str], spelled: dict[str, str]) -> None:
+def prune(config: PruneConfig) -> Result:
     """Read `--model_path`, choose what stays, write the student to `--output_dir`."""
     # === Check everything before work starts ===
-    settings = resolve_prune(arguments)
-    source = resolve(arguments.model_path)
-    output = Path(arguments.output_dir)
-    if not arguments.name_by_shape:
-        check_output(arguments, source, output)
+    settings = resolve_prune(config)
+    source = resolve(config.model_path)
+    output = Path(config.output_dir)
+    if not config.name_by_shape:
+        check_output(config, source, output)
     logger.info(f"pruning {source}\n{settings.as_text()}")
     loaded, config = load_pretrained(str(source))
     model = describe_model("model", loaded)
@@ -43,14 +44,14 @@ def prune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     if loaded.projections:
         logger.info("left out: its projections, which lead to the width of its own teacher")
     wanted = _wanted(settings, loaded)
-    if arguments.name_by_shape:
+    if config.name_by_shape:
         output = output / _name(wanted)
-        check_output(arguments, source, output)
+        check_output(config, source, output)
     importance, facts = None, {}
     if needs_importance(loaded, wanted):
-        folder = _importance_folder(arguments, source)
+        folder = _importance_folder(config, source)
         importance, facts = read_importance(folder)
-        _check_origin(folder, facts, model, arguments)
+        _check_origin(folder, facts, model, config)
         logger.info(f"importance: {folder}, {facts['task']}, {facts['batches']} batches in {facts['mode']} mode")
 
     # === Cut ===
@@ -64,7 +65,7 @@ def prune(arguments, given: set[str], spelled: dict[str, str]) -> None:
     record = {
         "model": model,
         "shape": {"layers": wanted.layers, "heads": wanted.heads, "neurons": wanted.neurons, "embedding_rank": wanted.rank},
-        "preset": arguments.preset,
+        "preset": config.preset,
         "importance": facts,
         # numbered from 1, as layers are, and as they are printed
         "kept_heads": [(heads + 1).tolist() for heads in kept.heads],
@@ -82,6 +83,7 @@ def prune(arguments, given: set[str], spelled: dict[str, str]) -> None:
         f"student: {student.family.model_type} {describe_architecture(student.config)}, {student.parameters():,} parameters ({share:.1%})"
     )
     logger.info(f"written: {output}")
+    return Result(output, best=output, record=record)
 
 
 def _refuse_without_head(loaded: LoadedModel) -> None:
@@ -117,37 +119,37 @@ def _name(shape: Shape) -> str:
     return f"a{shape.heads}_l{len(shape.layers)}_f{shape.neurons}_e{shape.rank or -1}"
 
 
-def _importance_folder(arguments, source: Path) -> Path:
+def _importance_folder(config, source: Path) -> Path:
     """Where the importance scores of a model lie.
 
     Raises:
         UserError: nowhere; with the command that makes them.
     """
-    if arguments.importance is not None:
-        places = [arguments.importance, arguments.importance / FOLDER]
+    if config.importance is not None:
+        places = [config.importance, config.importance / FOLDER]
     else:
-        places = [Path(arguments.model_path).expanduser() / FOLDER, source / FOLDER, source.parent / FOLDER]
+        places = [Path(config.model_path).expanduser() / FOLDER, source / FOLDER, source.parent / FOLDER]
     found = next((place for place in places if (place / FACTS).is_file()), None)
     if found is None:
-        task = arguments.task_name or "<TASK>"
+        task = config.task_name or "<TASK>"
         raise UserError(
-            f"there are no importance scores of {arguments.model_path}: {places[0] / FACTS} is missing.\nHeads and neurons are chosen by "
+            f"there are no importance scores of {config.model_path}: {places[0] / FACTS} is missing.\nHeads and neurons are chosen by "
             "them. Make them with:\n"
-            f"  python benchmark/glue/run_glue.py --compute_taylor True --task_name {task} --model_name_or_path {arguments.model_path}\n"
+            f"  python benchmark/glue/run_glue.py --compute_taylor True --task_name {task} --model_name_or_path {config.model_path}\n"
             "If they were made with --output_dir, name that folder with --importance."
         )
     return found
 
 
-def _check_origin(folder: Path, facts: dict, model: dict, arguments) -> None:
+def _check_origin(folder: Path, facts: dict, model: dict, config) -> None:
     if facts["model"]["sha256"] != model["sha256"]:
         raise UserError(
             f"{folder} holds the importance of another model ({facts['model']['source']}, sha256 {str(facts['model']['sha256'])[:12]}); "
             f"{model['source']} has sha256 {str(model['sha256'])[:12]}.\nMake them for this model: run_glue.py --compute_taylor True "
-            f"--model_name_or_path {arguments.model_path}"
+            f"--model_name_or_path {config.model_path}"
         )
-    if arguments.task_name is not None and _plain(arguments.task_name) != _plain(facts["task"]):
-        raise UserError(f"{folder} was computed on {facts['task']}, not on {arguments.task_name}.\nGive the task of the model, or none.")
+    if config.task_name is not None and _plain(config.task_name) != _plain(facts["task"]):
+        raise UserError(f"{folder} was computed on {facts['task']}, not on {config.task_name}.\nGive the task of the model, or none.")
 
 
 def _plain(task: str) -> str:

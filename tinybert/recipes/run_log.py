@@ -6,6 +6,7 @@ import datetime
 from pathlib import Path
 
 from tinybert import runtime, storage
+from tinybert.config.options import Config
 from tinybert.data.store import Rows
 from tinybert.engine.run_folder import RunFolder
 from tinybert.log import logger
@@ -63,10 +64,10 @@ def describe_model_info(role: str, outline: ModelInfo) -> dict:
     }
 
 
-def check_type(role: str, option: str, arguments, given: set[str], loaded: LoadedModel) -> None:
+def check_type(role: str, option: str, config: Config, loaded: LoadedModel) -> None:
     """Say so where the command line names another family than the model's configuration, which decides."""
-    named = getattr(arguments, option)
-    if option in given and named is not None and named.lower() != loaded.family.model_type and runtime.rank() == 0:
+    named = getattr(config, option)
+    if option in config.given and named is not None and named.lower() != loaded.family.model_type and runtime.rank() == 0:
         logger.warning(f"--{option} {named}, but the {role} is a {loaded.family.model_type}: it is loaded as that")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import paddle
 
 from tinybert import runtime
+from tinybert.commands.general import GeneralDistillConfig
 from tinybert.errors import UserError
 from tinybert.models import hub
 from tinybert.models.configuration import read_config
@@ -18,75 +19,76 @@ from tinybert.models.students import fresh_like, fresh_student, parse_init, stud
 from tinybert.recipes.teacher_source import LazyTeacher
 
 
-def make_student(arguments, teacher: LazyTeacher | None, labels: tuple[str, ...]) -> LoadedModel:
+def make_student(config, teacher: LazyTeacher | None, labels: tuple[str, ...]) -> LoadedModel:
     """A checkpoint, layers of the teacher, or a shape.
 
     Raises:
         UserError: no teacher to take a vocabulary from, or a checkpoint that cannot be read.
     """
     outputs = max(1, len(labels))
-    paddle.seed(runtime.derive_seed(arguments.seed, "student"))
-    if arguments.student_model_name_or_path is not None:
+    paddle.seed(runtime.derive_seed(config.seed, "student"))
+    if config.student_model_name_or_path is not None:
         return load_classifier(
-            arguments.student_model_name_or_path,
+            config.student_model_name_or_path,
             labels=labels,
             needs_head=False,
-            do_lower_case=arguments.do_lower_case,
+            do_lower_case=config.do_lower_case,
             role="student",
         )
     if teacher is None:
         raise UserError("a fresh student takes its vocabulary from a teacher: give --teacher_path, or a student's folder.")
-    return _new_student(arguments, teacher.known, teacher.load, outputs)
+    return _new_student(config, teacher.known, teacher.load, outputs)
 
 
-def make_general_student(arguments, spelled: dict[str, str], teacher: LoadedModel) -> LoadedModel:
+def make_general_student(config: GeneralDistillConfig, teacher: LoadedModel) -> LoadedModel:
     """The student of general distillation: a folder's shape or weights, layers of the teacher, or a shape.
 
     A name of PaddleNLP's in PaddleNLP's spelling means that model's weights, as in its script; Huawei's spelling means a shape.
     """
-    paddle.seed(runtime.derive_seed(arguments.seed, "student"))
-    path = arguments.student_model_name_or_path
-    named = path is not None and not Path(path).expanduser().is_dir() and spelled.get("student_model_name_or_path") != "student_model"
-    if path is not None and (arguments.continue_train or named):
-        return load_encoder(path, do_lower_case=arguments.do_lower_case, role="student")
+    paddle.seed(runtime.derive_seed(config.seed, "student"))
+    path = config.student_model_name_or_path
+    a_shape = config.spelled.get("student_model_name_or_path") == "student_model"
+    named = path is not None and not Path(path).expanduser().is_dir() and not a_shape
+    if path is not None and (config.continue_train or named):
+        return load_encoder(path, do_lower_case=config.do_lower_case, role="student")
     if path is not None:
-        return fresh_like(path, teacher, None, model_type=arguments.model_type, seed=arguments.seed, do_lower_case=arguments.do_lower_case)
-    return _new_student(arguments, teacher, lambda: teacher, None)
+        return fresh_like(path, teacher, None, model_type=config.model_type, seed=config.seed, do_lower_case=config.do_lower_case)
+    return _new_student(config, teacher, lambda: teacher, None)
 
 
-def _new_student(arguments, known: LoadedModel | ModelInfo, load: Callable[[], LoadedModel], outputs: int | None) -> LoadedModel:
+def _new_student(config, known: LoadedModel | ModelInfo, load: Callable[[], LoadedModel], outputs: int | None) -> LoadedModel:
     """Layers of the teacher, which is loaded for them, or a shape."""
-    if arguments.student_init is not None:
+    if config.student_init is not None:
         source = load()
-        return student_from_teacher(source, parse_init(arguments.student_init, source.config.num_hidden_layers), outputs)
+        return student_from_teacher(source, parse_init(config.student_init, source.config.num_hidden_layers), outputs)
     return fresh_student(
         known,
         outputs,
-        model_type=arguments.model_type,
-        layers=arguments.student_layers,
-        hidden=arguments.student_hidden,
-        heads=arguments.student_heads,
-        ffn=arguments.student_ffn,
-        seed=arguments.seed,
+        model_type=config.model_type,
+        layers=config.student_layers,
+        hidden=config.student_hidden,
+        heads=config.student_heads,
+        ffn=config.student_ffn,
+        seed=config.seed,
     )
 
 
-def named_student(arguments, output: Path, written: tuple[str, ...]) -> str | None:
+def named_student(config, output: Path, written: tuple[str, ...]) -> str | None:
     """The student's path; of the run's own output folder, what an earlier stage left there.
 
     Such a folder stands for its best model, which would be the one that this run makes as soon as it has made one.
     """
-    path = arguments.student_model_name_or_path
+    path = config.student_model_name_or_path
     if path is None or not output.is_dir() or Path(path).expanduser().resolve() != output.resolve():
         return path
     return str(hub.resolve(path, "student", written))
 
 
-def student_depth(arguments) -> int | None:
+def student_depth(config) -> int | None:
     """The student's number of layers, where the preset has numbers for each depth; None where it is not asked or not known yet."""
-    if arguments.preset != "emd":
+    if config.preset != "emd":
         return None
-    if arguments.student_model_name_or_path is None:
-        return arguments.student_layers or len(parse_init(arguments.student_init, sys.maxsize))
-    layers = read_config(hub.resolve(arguments.student_model_name_or_path, "student")).get("num_hidden_layers")
+    if config.student_model_name_or_path is None:
+        return config.student_layers or len(parse_init(config.student_init, sys.maxsize))
+    layers = read_config(hub.resolve(config.student_model_name_or_path, "student")).get("num_hidden_layers")
     return layers if isinstance(layers, int) else None  # anything else is refused when the student is loaded

@@ -23,45 +23,45 @@ from tinybert.models.configuration import TrainedOn, labels_of, read_config
 from tinybert.models.hub import resolve
 
 
-def task_of(arguments) -> Task:
+def task_of(config) -> Task:
     """The task that the data options describe: a known one, or what the user's files make of it.
 
     Raises:
         UserError: no such task, or files that do not fit their description.
     """
-    files = CustomFiles(**{entry.name: getattr(arguments, entry.name, None) for entry in fields(CustomFiles)})
-    own = is_own(arguments) or (files.test_file is not None and not is_task(arguments.task_name))
+    files = CustomFiles(**{entry.name: getattr(config, entry.name, None) for entry in fields(CustomFiles)})
+    own = is_own(config) or (files.test_file is not None and not is_task(config.task_name))
     if own and files.train_file is None and files.labels is None and get_kind(files.kind or DEFAULT.name).names_labels:
         # a trained model's classes are what they are: its run has allowed them
-        files = replace(files, labels=_labels_of_model(arguments), allow_suspicious_labels=True)
-    task = own_task(arguments.task_name, files) if own else with_own_test(get_task(arguments.task_name), files)
-    task = with_metric(task, getattr(arguments, "metric", None))
-    if getattr(arguments, "aug_file", None) is None:
+        files = replace(files, labels=_labels_of_model(config), allow_suspicious_labels=True)
+    task = own_task(config.task_name, files) if own else with_own_test(get_task(config.task_name), files)
+    task = with_metric(task, getattr(config, "metric", None))
+    if getattr(config, "aug_file", None) is None:
         return task
-    if not any(getattr(arguments, name, False) for name in ("use_aug", "intermediate_aug", "prediction_aug")):
+    if not any(getattr(config, name, False) for name in ("use_aug", "intermediate_aug", "prediction_aug")):
         raise UserError("--aug_file is read with --use_aug only\nadd --use_aug, or leave the file out")
-    if not arguments.aug_file.expanduser().is_file():
-        raise UserError(f"--aug_file {arguments.aug_file} is not a file; expected the rows that data_augmentation.py writes")
-    rows = replace(task.split("train_aug"), file=str(arguments.aug_file.expanduser().absolute()))
+    if not config.aug_file.expanduser().is_file():
+        raise UserError(f"--aug_file {config.aug_file} is not a file; expected the rows that data_augmentation.py writes")
+    rows = replace(task.split("train_aug"), file=str(config.aug_file.expanduser().absolute()))
     return replace(task, splits={**task.splits, "train_aug": rows})
 
 
-def _labels_of_model(arguments) -> str | None:
+def _labels_of_model(config) -> str | None:
     """The labels in the configuration of the model that scores or predicts, as `--labels` takes them; None where it names none."""
-    path = getattr(arguments, "student_model_name_or_path", None) or getattr(arguments, "model_name_or_path", None)
+    path = getattr(config, "student_model_name_or_path", None) or getattr(config, "model_name_or_path", None)
     labels = labels_of(read_config(resolve(str(path)))) if path else None
     return None if labels is None else joined_labels(labels)
 
 
-def log_outputs(task: Task, arguments) -> None:
+def log_outputs(task: Task, config) -> None:
     """Print what each output of the model stands for, where the user's files decide it."""
     if not task.own or runtime.rank() != 0:
         return
     if not task.labels:
         logger.info(f"one output: a {task.kind.label_word}")
         return
-    origin = f"{arguments.train_file}, sorted" if arguments.train_file is not None else "the model's config.json"
-    origin = origin if arguments.labels is None else "--labels"
+    origin = f"{config.train_file}, sorted" if config.train_file is not None else "the model's config.json"
+    origin = origin if config.labels is None else "--labels"
     logger.info(f"{task.num_outputs} outputs ({origin}): {', '.join(task.labels)}")
 
 
@@ -93,9 +93,9 @@ class TaskData:
     reports: DataReport = field(default_factory=DataReport)
 
     @classmethod
-    def find(cls, task: Task, arguments, splits: list[str], tokenizer: WordPiece, max_seq_length: int) -> TaskData:
+    def find(cls, task: Task, config, splits: list[str], tokenizer: WordPiece, max_seq_length: int) -> TaskData:
         """Locate (or download) the files of these splits, as the data options of the command line say."""
-        folder = locate(task, arguments.data_dir, arguments.glue_dir, splits)
+        folder = locate(task, config.data_dir, config.glue_dir, splits)
         return cls(task, folder, tokenizer, max_seq_length)
 
     @property
@@ -150,9 +150,9 @@ def rows_identity(task: Task, sha256: str, columns: list, tokenizer: WordPiece) 
     return known
 
 
-def rows_hash(task: Task, arguments, split: str) -> str:
+def rows_hash(task: Task, config, split: str) -> str:
     """sha256 of the file of a split, as stores and run.json have it."""
-    return storage.sha256_of(split_path(task, locate(task, arguments.data_dir, arguments.glue_dir, [split]), split))
+    return storage.sha256_of(split_path(task, locate(task, config.data_dir, config.glue_dir, [split]), split))
 
 
 def splits_for(task: Task, *, augmented: bool = False, train: bool = False, evaluate: bool = False, predict: bool = False) -> list[str]:

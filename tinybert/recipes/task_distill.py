@@ -9,11 +9,12 @@ Its limits: teacher and student share a vocabulary; the kinds of tasks in `tinyb
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinybert import runtime
-from tinybert.config.groups import actions
+from tinybert.commands.distill import TaskDistillConfig
+from tinybert.config.groups import Actions, actions
 from tinybert.config.resolve import resolve
 from tinybert.config.stages import infer_stage
 from tinybert.data.report import DataReport
@@ -37,6 +38,7 @@ from tinybert.recipes.evaluate import held_out_loss, prediction_files, score, sc
 from tinybert.recipes.fingerprints import inputs_of_task, models_identity, teacher_label_order
 from tinybert.recipes.gradual_pruning import GradualPruning, pruning_of, refuse_processes
 from tinybert.recipes.input_protection import OTHERS, check_inputs_not_overwritten
+from tinybert.recipes.result import Result, result_of
 from tinybert.recipes.resume import fingerprint_for_record, finished_before, resumed_stage
 from tinybert.recipes.run_log import check_type, describe_model, log_once, log_run_settings, record_start
 from tinybert.recipes.run_student import make_student, named_student, student_depth
@@ -59,83 +61,84 @@ from tinybert.report.transport_plots import plot_transport
 FOLDERS = {"intermediate": ("best_inter_model", "final_inter_model"), "prediction": ("best_model", "final")}
 
 
-def task_distill(arguments, given: set[str], spelled: dict[str, str]) -> None:
+def task_distill(config: TaskDistillConfig) -> Result:
     """Distil, evaluate and predict, as the arguments of `task_distill.py` say."""
-    do = actions(arguments)
+    do = actions(config)
     if not do.train:
-        _score_only(arguments, given, do)
-        return
-    choice = infer_stage(arguments, spelled)
-    output = Path(arguments.output_dir)
+        return _score_only(config, do)
+    choice = infer_stage(config)
+    output = Path(config.output_dir)
     written = tuple(name for stage in choice.stages for name in FOLDERS[stage])
-    arguments = replace(arguments, student_model_name_or_path=named_student(arguments, output, written))
-    task = task_of(arguments)
-    resolved = resolve(arguments, given, choice.stage, task.name, task.kind, student_depth(arguments))
+    config = config.replace(student_model_name_or_path=named_student(config, output, written))
+    task = task_of(config)
+    resolved = resolve(config, choice.stage, task.name, task.kind, student_depth(config))
     if "prediction" in resolved.stages:
         task = preset_metric(task, resolved["prediction"])
     if do.predict:
         check_predictable(task)
-        check_inputs_not_overwritten(arguments, prediction_files(output, task), OTHERS)
-    headline = f"distilling {task.name}: method {arguments.method}, stage {choice.stage} ({choice.reason}), results in {output}"
+        check_inputs_not_overwritten(config, prediction_files(output, task), OTHERS)
+    headline = f"distilling {task.name}: method {config.method}, stage {choice.stage} ({choice.reason}), results in {output}"
     runs = {stage: RunFolder(output, stage, writes=runtime.rank() == 0) for stage in choice.stages}
     for run in runs.values():
-        run.refuse(bool(arguments.resume), arguments.overwrite_output_dir, FOLDERS[run.stage])
-    named = resumed_stage(arguments.resume, runs)
-    if arguments.prune_schedule:
+        run.refuse(bool(config.resume), config.overwrite_output_dir, FOLDERS[run.stage])
+    named = resumed_stage(config.resume, runs)
+    if config.prune_schedule:
         refuse_processes()
-    if arguments.method == "emd":
+    if config.method == "emd":
         check_solver()
     elif "prediction" in runs:
         prediction_of(resolved["prediction"], task.kind)  # what stage two cannot do is refused before stage one starts
-    check_inputs_not_overwritten(arguments, [output], ("teacher_path",))  # what lies there is the student's
-    check_inputs_not_overwritten(arguments, [place for stage, run in runs.items() for place in run.replaced(FOLDERS[stage])])
+    check_inputs_not_overwritten(config, [output], ("teacher_path",))  # what lies there is the student's
+    check_inputs_not_overwritten(config, [place for stage, run in runs.items() for place in run.replaced(FOLDERS[stage])])
     log_run_settings(headline, resolved)
-    log_outputs(task, arguments)
-    device = runtime.set_device(arguments.device)
-    if arguments.amp:
-        require(arguments.amp_dtype, device)
+    log_outputs(task, config)
+    device = runtime.set_device(config.device)
+    if config.amp:
+        require(config.amp_dtype, device)
     runtime.start_processes()
 
-    teacher = LazyTeacher(arguments, task.labels) if arguments.teacher_path is not None else None
+    teacher = LazyTeacher(config, task.labels) if config.teacher_path is not None else None
     if teacher is not None:
-        needed = not all(stores(arguments, stage) for stage in choice.stages)
-        check_type("teacher", "teacher_model_type", arguments, given, teacher.load() if needed else teacher.known)
+        needed = not all(stores(config, stage) for stage in choice.stages)
+        check_type("teacher", "teacher_model_type", config, teacher.load() if needed else teacher.known)
     reports = DataReport()
     for number, stage in enumerate(choice.stages):
         done = (output / FOLDERS[stage][0] / "config.json").is_file()
         passed = named in choice.stages[number + 1 :]  # a later stage goes on: this one must be finished
         if passed and not (done and runs[stage].record().get(stage, {}).get("finished")):
             raise UserError(
-                f"--resume {arguments.resume} is a checkpoint of the {named} stage, but the {stage} stage in {output} is not finished.\n"
+                f"--resume {config.resume} is a checkpoint of the {named} stage, but the {stage} stage in {output} is not finished.\n"
                 "Finish it with --resume auto, or train the later stage alone with --stage."
             )
         if stage == "prediction" and len(choice.stages) > 1:
             student = load_classifier(str(output / FOLDERS["intermediate"][0]), labels=task.labels, needs_head=False, role="student")
         else:
-            student = make_student(arguments, teacher, task.labels)
-        if (passed or arguments.resume == "auto") and done:
-            inputs = inputs_of_task(arguments, resolved[stage], task, teacher, student)
-            if finished_before(runs[stage], resolved, arguments.resume_changed, inputs) or passed:
+            student = make_student(config, teacher, task.labels)
+        if (passed or config.resume == "auto") and done:
+            inputs = inputs_of_task(config, resolved[stage], task, teacher, student)
+            if finished_before(runs[stage], resolved, config.resume_changed, inputs) or passed:
                 log_once(f"the {stage} stage is finished: {output / FOLDERS[stage][0]}")
                 continue
-        if not arguments.student_init:
-            check_type("student", "model_type", arguments, given, student)
-        resume = arguments.resume if named in (None, stage) else None
+        if not config.student_init:
+            check_type("student", "model_type", config, student)
+        resume = config.resume if named in (None, stage) else None
         behind = [runs[later] for later in choice.stages[number + 1 :]] if stage == named else []
-        _Stage(arguments, resolved, runs[stage], task, teacher, student, device, resume, reports, behind).run()
+        _Stage(config, resolved, runs[stage], task, teacher, student, device, resume, reports, behind).run()
         wait_for_all()
     if do.predict:
         settings = resolved[choice.stages[-1]]
         best = load_classifier(str(output / FOLDERS["prediction"][0]), labels=task.labels, needs_head=True)
-        data = TaskData.find(task, arguments, list(task.test_splits), best.tokenizer, settings.max_seq_length)
+        data = TaskData.find(task, config, list(task.test_splits), best.tokenizer, settings.max_seq_length)
         write_predictions(output, best.model, data, settings.eval_batch_size)
+    last = choice.stages[-1]
+    return result_of(runs[last], *FOLDERS[last])
 
 
 @dataclass
 class _Stage:
     """One stage of one run: what it is given, and the steps from there to a saved student."""
 
-    arguments: object
+    config: TaskDistillConfig
     resolved: object
     run_folder: RunFolder
     task: object
@@ -154,7 +157,7 @@ class _Stage:
         stage, settings, task = self.run_folder.stage, self.resolved[self.run_folder.stage], self.task
         models = {"student": describe_model("student", self.student)}
         if self.teacher is not None:
-            if stores(self.arguments, stage):
+            if stores(self.config, stage):
                 self.teacher.release()  # a student that starts from its layers has them by now
             else:
                 self.teacher.load()
@@ -171,10 +174,10 @@ class _Stage:
         layer = self._trained_layer(settings)
         split = "train_aug" if settings.use_aug else "train"
         splits = splits_for(task, augmented=settings.use_aug, train=True)
-        data = TaskData.find(task, self.arguments, splits, self.student.tokenizer, settings.max_seq_length)
+        data = TaskData.find(task, self.config, splits, self.student.tokenizer, settings.max_seq_length)
         data.reports = self.reports
         left = len(self.resolved.stages) if stage == "intermediate" else 1
-        keep = self.arguments.keep_checkpoints
+        keep = self.config.keep_checkpoints
         check_disk_space(self.run_folder, FOLDERS[stage], self.student.parameters(), keep, data.bytes_to_store(splits), left)
         train = data.store(split)
         kept = {name: data.store(name) for name in task.eval_splits}
@@ -186,8 +189,8 @@ class _Stage:
             name = task.eval_splits[0]
             dev = kept[name]
             finding = task.kind.examine_teacher(task, source.logits(name, dev), dev.labels)
-            named = self.teacher.known.labels is not None or self.arguments.teacher_labels is not None
-            warnings = judge(task, finding, self.arguments.allow_weak_teacher, named)
+            named = self.teacher.known.labels is not None or self.config.teacher_labels is not None
+            warnings = judge(task, finding, self.config.allow_weak_teacher, named)
             record["teacher_scores"] = finding.scores
             if self.run_folder.writes:
                 logger.info(described(task, finding, named))
@@ -201,7 +204,7 @@ class _Stage:
             identity |= {"teacher": self.teacher.function, **teacher_label_order(self.teacher.own_labels, task)}
 
         def start() -> None:
-            if self.arguments.overwrite_output_dir:
+            if self.config.overwrite_output_dir:
                 self.run_folder.clear(FOLDERS[stage])
             for later in self.behind:
                 if later.writes and later.done_before():
@@ -221,8 +224,8 @@ class _Stage:
     def _teacher_source(self, needs: Needs, settings, data: TaskData, models: dict) -> LiveTeacher | StoredTeacher | None:
         if self.teacher is None or not needs:
             return None
-        if stores(self.arguments, settings.stage):
-            return StoredTeacher(self.arguments, self.teacher, settings, needs, self.selection, data, models["teacher"])
+        if stores(self.config, settings.stage):
+            return StoredTeacher(self.config, self.teacher, settings, needs, self.selection, data, models["teacher"])
         return LiveTeacher(self.teacher, settings, needs)
 
     def _pruning(self, layer: TrainedLayer, traced, settings, total: int) -> GradualPruning:
@@ -262,7 +265,7 @@ class _Stage:
         better = ("held_out_loss", "min") if intermediate else (task.metric, "max")
         assumed = {name: identity[name] for name in ("student", "teacher") if name in identity}
         best = train_stage(
-            self.arguments,
+            self.config,
             settings,
             run,
             layer,
@@ -277,7 +280,7 @@ class _Stage:
             learned=self.learned,
             pruning=(lambda total: self._pruning(layer, traced, settings, total)) if settings.prune_schedule else None,
             scored=scored_rows(kept),
-            identity=identity | ({"teacher_traces": "stored"} if traced and stores(self.arguments, run.stage) else {}),
+            identity=identity | ({"teacher_traces": "stored"} if traced and stores(self.config, run.stage) else {}),
             assumed=assumed | (teacher_label_order(self.teacher.known.labels, task) if self.teacher else {}),
         )
         if run.writes:
@@ -289,37 +292,39 @@ class _Stage:
             finish_stage(run, best, better[0], best_folder, f"{run.stage}: best")
 
 
-def _score_only(arguments, given: set[str], do) -> None:
+def _score_only(config: TaskDistillConfig, do: Actions) -> Result:
     """`--do_eval` and `--do_predict` without training: the student as it is."""
-    task = task_of(arguments)
-    resolved = resolve(arguments, given, "prediction", task.name, task.kind)
+    task = task_of(config)
+    resolved = resolve(config, "prediction", task.name, task.kind)
     settings = resolved["prediction"]
     task = preset_metric(task, settings)
     if do.predict:
         check_predictable(task)
-        check_inputs_not_overwritten(arguments, prediction_files(arguments.output_dir, task), OTHERS)
-    results = RunFolder(arguments.output_dir, "evaluation", writes=runtime.rank() == 0)
+        check_inputs_not_overwritten(config, prediction_files(config.output_dir, task), OTHERS)
+    results = RunFolder(config.output_dir, "evaluation", writes=runtime.rank() == 0)
     results.refuse_unwritable()
-    if arguments.student_model_name_or_path is None:
+    if config.student_model_name_or_path is None:
         raise UserError("--do_eval and --do_predict score a trained student: give its folder with --student_model_name_or_path.")
-    log_run_settings(f"scoring {arguments.student_model_name_or_path} on {task.name}", resolved)
-    log_outputs(task, arguments)
-    runtime.set_device(arguments.device)
+    log_run_settings(f"scoring {config.student_model_name_or_path} on {task.name}", resolved)
+    log_outputs(task, config)
+    runtime.set_device(config.device)
     runtime.start_processes()
     student = load_classifier(
-        arguments.student_model_name_or_path,
+        config.student_model_name_or_path,
         labels=task.labels,
         needs_head=True,
-        do_lower_case=arguments.do_lower_case,
+        do_lower_case=config.do_lower_case,
         role="student",
     )
     describe_model("student", student)
     check_positions("student", student, settings.max_seq_length)
     splits = splits_for(task, evaluate=do.evaluate, predict=do.predict)
-    data = TaskData.find(task, arguments, splits, student.tokenizer, settings.max_seq_length)
+    data = TaskData.find(task, config, splits, student.tokenizer, settings.max_seq_length)
+    scores: dict[str, float] = {}
     if do.evaluate:
         stores = {split: data.store(split) for split in task.eval_splits}
         data.report(stores)
-        score_alone(results, student, data, stores, settings.eval_batch_size)
+        scores = score_alone(results, student, data, stores, settings.eval_batch_size)
     if do.predict:
-        write_predictions(Path(arguments.output_dir), student.model, data, settings.eval_batch_size)
+        write_predictions(Path(config.output_dir), student.model, data, settings.eval_batch_size)
+    return Result(Path(config.output_dir), scores)

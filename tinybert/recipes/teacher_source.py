@@ -28,8 +28,8 @@ from tinybert.recipes.task_data import TaskData
 class LazyTeacher:
     """The teacher of a run, whose weights are read when something first needs them."""
 
-    def __init__(self, arguments, labels: tuple[str, ...]) -> None:
-        self.arguments, self.task_labels = arguments, labels
+    def __init__(self, config, labels: tuple[str, ...]) -> None:
+        self.config, self.task_labels = config, labels
         self._loaded: LoadedModel | None = None
         self._outline: ModelInfo | None = None
 
@@ -39,22 +39,22 @@ class LazyTeacher:
         return self._told_labels() or self.known.labels
 
     def _told_labels(self) -> tuple[str, ...] | None:
-        told = self.arguments.teacher_labels
+        told = self.config.teacher_labels
         return listed_labels(told, "--teacher_labels") if told and self.task_labels else None
 
     @property
     def function(self) -> str:
         """What the same weights may compute differently by, in words; the same whether they are loaded or not."""
-        return function_words(self.arguments.teacher_path, self.known.family, "teacher")
+        return function_words(self.config.teacher_path, self.known.family, "teacher")
 
     def load(self) -> LoadedModel:
         """The teacher with its weights."""
         if self._loaded is None:
             self._loaded = load_classifier(
-                self.arguments.teacher_path,
+                self.config.teacher_path,
                 labels=self.task_labels,
-                needs_head=self.arguments.method != "none",
-                do_lower_case=self.arguments.do_lower_case,
+                needs_head=self.config.method != "none",
+                do_lower_case=self.config.do_lower_case,
                 role="teacher",
                 own_labels=self._told_labels(),
             )
@@ -71,7 +71,7 @@ class LazyTeacher:
         if self._loaded is not None:
             return self._loaded
         if self._outline is None:
-            self._outline = read_model_info(self.arguments.teacher_path, self.arguments.do_lower_case, "teacher")
+            self._outline = read_model_info(self.config.teacher_path, self.config.do_lower_case, "teacher")
         return self._outline
 
     def describe(self) -> dict:
@@ -80,9 +80,9 @@ class LazyTeacher:
         return describe_model("teacher", known) if isinstance(known, LoadedModel) else describe_model_info("teacher", known)
 
 
-def stores(arguments, stage: str) -> bool:
+def stores(config, stage: str) -> bool:
     """Whether the knowledge of a stage is to be stored."""
-    return arguments.cache_knowledge is not None or (arguments.cache_teacher and stage == "prediction")
+    return config.cache_knowledge is not None or (config.cache_teacher and stage == "prediction")
 
 
 class LiveTeacher:
@@ -108,8 +108,8 @@ class LiveTeacher:
 class StoredTeacher:
     """The teacher runs once over every split, unless its knowledge is there already, and is then let go of."""
 
-    def __init__(self, arguments, teacher: LazyTeacher, settings, needs: Needs, selection: Selection, data: TaskData, entry: dict) -> None:
-        self.arguments, self.teacher, self.settings, self.needs = arguments, teacher, settings, needs
+    def __init__(self, config, teacher: LazyTeacher, settings, needs: Needs, selection: Selection, data: TaskData, entry: dict) -> None:
+        self.config, self.teacher, self.settings, self.needs = config, teacher, settings, needs
         known = teacher.known
         self.depth = known.config.num_hidden_layers
         self.layout = Layout(selection, known.config.hidden_size, data.task.num_outputs, settings.max_seq_length)
@@ -118,7 +118,7 @@ class StoredTeacher:
             "teacher": entry["sha256"],
             "teacher_architecture": teacher.function,
             "teacher_head": settings.teacher_head,
-            "teacher_labels": arguments.teacher_labels or ", ".join(known.labels or ()) or None,
+            "teacher_labels": config.teacher_labels or ", ".join(known.labels or ()) or None,
             "labels": ", ".join(data.task.labels),
             "tokenizer": data.tokenizer.fingerprint,
             "max_seq_length": settings.max_seq_length,
@@ -128,8 +128,8 @@ class StoredTeacher:
     def _wanted(self, split: str, store: TokenStore) -> CacheSpec:
         identity = {**self.identity, "data": store.meta["source_sha256"], "columns": str(store.meta["columns"])}
         wanted = CacheSpec(Path(), identity, self.entry, self.depth, self.layout)
-        if self.arguments.cache_knowledge is not None:
-            root = Path(self.arguments.cache_knowledge)
+        if self.config.cache_knowledge is not None:
+            root = Path(self.config.cache_knowledge)
         else:
             key = hashlib.sha256(json.dumps(wanted.fingerprint(), sort_keys=True).encode()).hexdigest()
             root = cache_home() / "knowledge" / key

@@ -19,7 +19,7 @@ PAYS = 0.7  # with more of the rows than this, what is saved is not worth a tabl
 
 
 def trained_vocabulary(
-    arguments, settings, layer: TrainedLayer, texts: Sequence[TokenStore], rate: Callable[[int], float]
+    config, settings, layer: TrainedLayer, texts: Sequence[TokenStore], rate: Callable[[int], float]
 ) -> tuple[CompactVocabulary | None, str]:
     """The word embedding of `layer` cut to what `texts` hold, where that is asked for and pays, else None; and a line that says which.
 
@@ -30,8 +30,8 @@ def trained_vocabulary(
         return None, ""
     student = base_of(layer.student)
     embedding = student.embeddings.word_embeddings
-    rows, asked = len(embedding.weight), arguments.compact_vocabulary
-    reason = vocabulary_reason(settings.optimizer, settings.weight_decay, bool(getattr(settings, "prune_schedule", None)), arguments)
+    rows, asked = len(embedding.weight), config.compact_vocabulary
+    reason = vocabulary_reason(settings.optimizer, settings.weight_decay, bool(getattr(settings, "prune_schedule", None)), config)
     if asked == "False":
         reason = "--compact_vocabulary False"
     elif asked == "auto" and not paddle.get_device().startswith("cpu"):

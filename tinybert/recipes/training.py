@@ -31,7 +31,7 @@ from tinybert.report.plots import plot_run
 
 
 def train_stage(
-    arguments,
+    config,
     settings,
     run: RunFolder,
     layer: TrainedLayer,
@@ -64,12 +64,12 @@ def train_stage(
     total = settings.max_steps if settings.max_steps > 0 else batches.steps_in(settings.num_train_epochs)
     rate = _learning_rate(settings, total, run)
 
-    vocabulary, vocabulary_line = trained_vocabulary(arguments, settings, layer, texts, rate)
+    vocabulary, vocabulary_line = trained_vocabulary(config, settings, layer, texts, rate)
     if getattr(settings, "pad_embedding", None) == "frozen":  # fine-tuning leaves it free
         layer.freeze_padding_row(vocabulary.row_of if vocabulary else int)
     first = Inputs.of(batches.step(0, 0)[0])
     unreached = layer.freeze_unreached(first, teacher(first) if teacher else None)
-    precision = Precision(arguments.amp or "O0", arguments.amp_dtype, paddle.get_device())
+    precision = Precision(config.amp or "O0", config.amp_dtype, paddle.get_device())
 
     schedule_of_pruning = pruning(total) if pruning else None
 
@@ -86,8 +86,8 @@ def train_stage(
         inputs = Inputs.of(batch)
         return (parallel or layer)(inputs, teacher(inputs) if teacher else None)
 
-    fingerprint = {**_values(arguments, settings), **identity, **scored, "processes": runtime.world_size(), "total_steps": total}
-    found, changed = _to_resume(arguments, run, resume, fingerprint, scored, assumed)
+    fingerprint = {**_values(config, settings), **identity, **scored, "processes": runtime.world_size(), "total_steps": total}
+    found, changed = _to_resume(config, run, resume, fingerprint, scored, assumed)
     start()
     _record_start(run, layer, unreached, precision, total, batches.steps_in(1))
     rows = " and ".join(f"{len(store):,}" for store in stores)
@@ -107,7 +107,7 @@ def train_stage(
         callbacks.before_update, callbacks.reshaped = schedule_of_pruning.before_update, reshaped
         participants[schedule_of_pruning.name] = schedule_of_pruning
     loop = Loop(
-        _loop_settings(arguments, settings, total), layer, optimizer, rate, batches, callbacks, run, fingerprint, precision, participants
+        _loop_settings(config, settings, total), layer, optimizer, rate, batches, callbacks, run, fingerprint, precision, participants
     )
     best = loop.run(found, other_scores=not changed.isdisjoint(scored))
     if vocabulary is not None:
@@ -135,7 +135,7 @@ def finish_stage(run: RunFolder, best: Best, metric: str, folder: Path, headline
 
 
 def _to_resume(
-    arguments, run: RunFolder, resume: str | None, fingerprint: dict, scored: dict[str, str], assumed: dict[str, str] | None
+    config, run: RunFolder, resume: str | None, fingerprint: dict, scored: dict[str, str], assumed: dict[str, str] | None
 ) -> tuple[Path | None, set[str]]:
     """The checkpoint to go on from, None for a start, and the names of what may differ from its run and does."""
     found = checkpoint.find(run.checkpoints, resume) if resume else None
@@ -143,7 +143,7 @@ def _to_resume(
         return None, set()
     recorded = inputs_of(run.record().get(run.stage, {}))
     assumed = {**(assumed or {}), **{name: recorded.get(name, value) for name, value in scored.items()}}
-    return found, checkpoint.check(found, fingerprint, arguments.resume_changed, assumed)
+    return found, checkpoint.check(found, fingerprint, config.resume_changed, assumed)
 
 
 def _record_start(run: RunFolder, layer: TrainedLayer, unreached: list[str], precision: Precision, total: int, an_epoch: int) -> None:
@@ -200,19 +200,19 @@ def _optimizer(layer: TrainedLayer, settings) -> paddle.optimizer.Optimizer:
     )
 
 
-def _loop_settings(arguments, settings, total: int) -> LoopSettings:
+def _loop_settings(config, settings, total: int) -> LoopSettings:
     return LoopSettings(
         total_steps=total,
         seed=settings.seed,
         logging_steps=settings.logging_steps,
         evaluate_every=settings.save_steps,
-        checkpoint_steps=arguments.checkpoint_steps,
-        checkpoint_minutes=arguments.checkpoint_minutes,
-        keep_checkpoints=arguments.keep_checkpoints,
+        checkpoint_steps=config.checkpoint_steps,
+        checkpoint_minutes=config.checkpoint_minutes,
+        keep_checkpoints=config.keep_checkpoints,
     )
 
 
-def _values(arguments, settings) -> dict[str, object]:
+def _values(config, settings) -> dict[str, object]:
     """The values that a resumed run must share."""
-    precision = {"amp": arguments.amp, "amp_dtype": arguments.amp_dtype if arguments.amp else None}
+    precision = {"amp": config.amp, "amp_dtype": config.amp_dtype if config.amp else None}
     return precision | {name: value for name, value in settings.as_dict().items() if name not in RESUME_IGNORED}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tinybert.config.arguments import FinetuneArguments, TaskDistillArguments
+from tinybert.commands.distill import TaskDistillConfig
+from tinybert.commands.finetune import FinetuneConfig
 from tinybert.engine import checkpoint
 from tinybert.engine.loop import Loop
 from tinybert.recipes.finetune import finetune
@@ -35,13 +36,12 @@ def run(world, output: Path, kind: str, **more) -> None:
         **more,
     }
     if kind == "finetune":
-        arguments = FinetuneArguments(model_name_or_path=str(world["teacher"]), **values)
-        finetune(arguments, {*values, "model_name_or_path"}, {})
+        finetune(FinetuneConfig(model_name_or_path=world["teacher"], **values))
     else:
         values = {"student_layers": 2, "student_hidden": 12, "student_heads": 2, **values, "stage": kind}
         values["teacher_path"] = str(world["teacher"])
         values["allow_weak_teacher"] = True
-        task_distill(TaskDistillArguments(**values), set(values), {"teacher_path": "teacher_path"})
+        task_distill(TaskDistillConfig(**values))
 
 
 def cut_after(monkeypatch, stage: str, step: int) -> None:

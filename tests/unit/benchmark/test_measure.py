@@ -18,9 +18,10 @@ measure, table = importlib.import_module("measure"), importlib.import_module("ta
 
 @pytest.mark.parametrize("plan", sorted(path.stem for path in (FOLDER / "plans").glob("*.yaml")))
 def test_a_plan_with_an_unfilled_name_or_an_unknown_option(plan, tmp_path):
-    from tinybert.config.arguments import FinetuneArguments, TaskDistillArguments
+    from tinybert.commands.distill import TaskDistillConfig
+    from tinybert.commands.finetune import FinetuneConfig
 
-    known = {"benchmark/glue/run_glue.py": FinetuneArguments, "task_distill.py": TaskDistillArguments}
+    known = {"benchmark/glue/run_glue.py": FinetuneConfig, "task_distill.py": TaskDistillConfig}
     for run in measure.expand(FOLDER / "plans" / f"{plan}.yaml", tmp_path):
         command = run.commands[-1][0]
         assert not any("{" in word for word in command)

@@ -5,44 +5,46 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from tinybert.cli.flags_page import SCRIPTS
+from tinybert.cli.flags_page import scripts
 from tinybert.cli.parser import parse
-from tinybert.config.arguments import FinetuneArguments, GeneralDistillArguments, TaskDistillArguments
-from tinybert.config.augment import AugmentArguments, resolve_augment
+from tinybert.commands.augment import AugmentConfig, resolve_augment
+from tinybert.commands.distill import TaskDistillConfig
+from tinybert.commands.finetune import FinetuneConfig
+from tinybert.commands.general import GeneralDistillConfig
+from tinybert.commands.pregenerate import PregenerateConfig, resolve_pregenerate
+from tinybert.commands.prune import PruneConfig, resolve_prune
 from tinybert.config.groups import actions
-from tinybert.config.options import Arguments
-from tinybert.config.pregenerate import PregenerateArguments, resolve_pregenerate
-from tinybert.config.prune import PruneArguments, resolve_prune
+from tinybert.config.options import Config
 from tinybert.config.resolve import resolve, resolve_finetune, resolve_general
 from tinybert.config.stages import infer_stage
 from tinybert.kinds.registry import DEFAULT, KINDS
 
 
-def settled(arguments: Arguments, given: set[str], spelled: dict[str, str]) -> dict:
+def settled(config: Config) -> dict:
     """The settings as the recipe resolves them, for a task of pairs and a student of 4 layers; empty where there are none."""
-    match arguments:
-        case TaskDistillArguments():
-            stage = infer_stage(arguments, spelled).stage if actions(arguments).train else "prediction"
-            scores = arguments.kind == "regression" or arguments.task_name.lower().replace("-", "") == "stsb"
+    match config:
+        case TaskDistillConfig():
+            stage = infer_stage(config).stage if actions(config).train else "prediction"
+            scores = config.kind == "regression" or config.task_name.lower().replace("-", "") == "stsb"
             kind = KINDS["regression"] if scores else DEFAULT
-            return resolve(arguments, given, stage, arguments.task_name, kind, 4).as_dict() | {"stage": stage}
-        case FinetuneArguments():
-            return resolve_finetune(arguments, given, arguments.task_name).as_dict()
-        case GeneralDistillArguments():
-            return resolve_general(arguments, given, None if arguments.pregenerated_data is None else 128).as_dict()
-        case AugmentArguments():
-            return resolve_augment(arguments, given, arguments.task_name, False).as_dict()
-        case PregenerateArguments():
-            return resolve_pregenerate(arguments, given).as_dict()
-        case PruneArguments():
-            return {"stages": {"prune": dataclasses.asdict(resolve_prune(arguments))}}
+            return resolve(config, stage, config.task_name, kind, 4).as_dict() | {"stage": stage}
+        case FinetuneConfig():
+            return resolve_finetune(config, config.task_name).as_dict()
+        case GeneralDistillConfig():
+            return resolve_general(config, None if config.pregenerated_data is None else 128).as_dict()
+        case AugmentConfig():
+            return resolve_augment(config, config.task_name, False).as_dict()
+        case PregenerateConfig():
+            return resolve_pregenerate(config).as_dict()
+        case PruneConfig():
+            return {"stages": {"prune": dataclasses.asdict(resolve_prune(config))}}
     return {}
 
 
 def outcome(script: str, words: list[str]) -> dict:
     """What was given, the settings of each stage with their sources, the options without effect, and the codes of all warnings."""
-    parsed = parse(SCRIPTS[script], words)
-    found = settled(parsed.arguments, parsed.given, parsed.spelled)
+    parsed = parse(scripts()[script], words)
+    found = settled(parsed)
     values = {}
     for stage, settings in found.get("stages", {}).items():
         sources = settings.pop("sources")
@@ -52,8 +54,8 @@ def outcome(script: str, words: list[str]) -> dict:
                 values[f"{stage}.{name}"] = [value, source and re.sub("preset [a-z]+", "preset", source)]
     return {
         "values": values,
-        "given": {name: getattr(parsed.arguments, name) for name in sorted(parsed.given)},
+        "given": {name: getattr(parsed, name) for name in sorted(parsed.given)},
         "unused": sorted(entry["name"] for entry in found.get("unused", ())),
-        "codes": sorted({*found.get("codes", ()), *parsed.codes}),
+        "codes": sorted({*found.get("codes", ()), *(notice.code for notice in parsed.notices)}),
         "stage": found.get("stage"),
     }

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.unit.cli.published_flags import PUBLISHED
 from tests.unit.cli.settled import outcome
-from tinybert.cli.flags_page import SCRIPTS
+from tinybert.cli.flags_page import scripts
 from tinybert.cli.parser import spellings_of
 from tinybert.errors import UserError
 
@@ -77,7 +77,7 @@ def published() -> Iterator[tuple[str, str, str, str | None]]:
 def ours() -> Iterator[tuple[str, str, str, str | None]]:
     """The same of lines that show what tasks, methods and stages change, and each option beside them."""
     options = [option.strip() for option in _OURS.split(";")]
-    known = [option for option in options if option.split()[0] in spellings_of(SCRIPTS["task_distill.py"])]
+    known = [option for option in options if option.split()[0] in spellings_of(scripts()["task_distill.py"])]
     for run in _RUNS:
         first = f"distill {run}"
         yield first, "task_distill.py", f"{_TASK} --task_name mrpc {run}", None
@@ -102,7 +102,7 @@ def ours() -> Iterator[tuple[str, str, str, str | None]]:
     ):
         first = f"{script} {base}"
         yield first, script, base, None
-        spellings = spellings_of(SCRIPTS[script])
+        spellings = spellings_of(scripts()[script])
         for option in (option for option in options if option.split()[0] in spellings):
             yield f"{first} | {option}", script, f"{base} --{option}", first
 

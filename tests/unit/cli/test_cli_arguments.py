@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tinybert.cli.flags_page import SCRIPTS
+from tinybert.cli.flags_page import scripts
 from tinybert.cli.parser import parse
-from tinybert.config.arguments import FinetuneArguments, TaskDistillArguments
-from tinybert.config.augment import AugmentArguments, resolve_augment
+from tinybert.commands.augment import AugmentConfig, resolve_augment
+from tinybert.commands.distill import TaskDistillConfig
+from tinybert.commands.finetune import FinetuneConfig
 from tinybert.config.groups import Actions, actions
-from tinybert.config.options import options_of
 from tinybert.config.stages import infer_stage
 from tinybert.errors import UserError
 
@@ -21,16 +21,16 @@ HUAWEI = "--task_name SST-2 --output_dir out --teacher_model T --student_model S
 
 
 def distill(line: str):
-    return parse(TaskDistillArguments, shlex.split(line))
+    return parse(TaskDistillConfig, shlex.split(line))
 
 
 def finetune(line: str):
-    return parse(FinetuneArguments, shlex.split(line))
+    return parse(FinetuneConfig, shlex.split(line))
 
 
 def stage_of(line: str) -> str:
     parsed = distill(line)
-    return infer_stage(parsed.arguments, parsed.spelled).stage
+    return infer_stage(parsed).stage
 
 
 def refused(line: str, *pieces: str, kind=distill) -> None:
@@ -89,7 +89,7 @@ def test_published_distillation_lines_keep_their_meaning(name):
 
 def test_huawei_scoring_needs_no_teacher():
     parsed = distill("--do_eval --student_model Y --data_dir Z --task_name MRPC --output_dir O --eval_batch_size 32 --do_lower_case")
-    assert actions(parsed.arguments) == Actions(train=False, evaluate=True, predict=False)
+    assert actions(parsed) == Actions(train=False, evaluate=True, predict=False)
 
 
 def test_bert_emds_published_line_is_refused_or_changes_its_meaning(capsys):
@@ -100,8 +100,8 @@ def test_bert_emds_published_line_is_refused_or_changes_its_meaning(capsys):
         "--alpha .8 --use_att True --use_rep True --use_embedding True --share_param True "
         "--eval_batch_size 64 --wd 1e-4 --T_emd 10 --reduce_T 1 --is_teacher True"
     )
-    arguments = parsed.arguments
-    assert infer_stage(arguments, parsed.spelled).stages == ("prediction",)
+    arguments = parsed
+    assert infer_stage(arguments).stages == ("prediction",)
     assert (arguments.beta, arguments.alpha, arguments.T_emd, arguments.save_steps, arguments.share_param) == (0.001, 0.8, 10, 50, True)
     assert "--use_emd has no effect: --method emd asks for it" in capsys.readouterr().err
 
@@ -133,11 +133,11 @@ PUBLISHED_FINETUNE = [
 
 @pytest.mark.parametrize("line", PUBLISHED_FINETUNE)
 def test_published_fine_tuning_lines_parse(line):
-    assert finetune(line).arguments.model_name_or_path
+    assert finetune(line).model_name_or_path
 
 
 def test_hugging_face_names_reach_our_fields(capsys):
-    arguments = finetune(PUBLISHED_FINETUNE[3]).arguments
+    arguments = finetune(PUBLISHED_FINETUNE[3])
     assert (arguments.batch_size, arguments.eval_batch_size, arguments.keep_checkpoints) == (32, 32, 1)
     assert "--logging_dir has no effect" in capsys.readouterr().err
 
@@ -168,7 +168,7 @@ def test_the_stage_follows_the_line(line, stage):
 
 def test_both_runs_the_intermediate_stage_first():
     parsed = distill(PADDLE + " --stage both")
-    choice = infer_stage(parsed.arguments, parsed.spelled)
+    choice = infer_stage(parsed)
     assert choice.stages == ("intermediate", "prediction") and choice.reason == "--stage both"
 
 
@@ -279,26 +279,26 @@ def test_a_batch_counted_differently_is_announced(capsys):
 
 def test_without_actions_a_run_trains_and_scores():
     line = "--model_name_or_path M --task_name x"
-    assert actions(finetune(line).arguments) == Actions(train=True, evaluate=True, predict=False)
-    assert actions(finetune(line + " --do_predict").arguments) == Actions(train=False, evaluate=False, predict=True)
-    assert actions(finetune(line + " --do_train").arguments) == Actions(train=True, evaluate=False, predict=False)
+    assert actions(finetune(line)) == Actions(train=True, evaluate=True, predict=False)
+    assert actions(finetune(line + " --do_predict")) == Actions(train=False, evaluate=False, predict=True)
+    assert actions(finetune(line + " --do_train")) == Actions(train=True, evaluate=False, predict=False)
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "gpu", "gpu:1", "xpu", "xpu:0"])
 def test_devices(device):
-    assert distill(f"{PADDLE} --device {device}").arguments.device == device
+    assert distill(f"{PADDLE} --device {device}").device == device
 
 
 def test_no_cuda_means_cpu():
-    assert distill(f"{HUAWEI} --no_cuda").arguments.device == "cpu"
+    assert distill(f"{HUAWEI} --no_cuda").device == "cpu"
 
 
 def test_threads_of_one_script_have_other_bounds_or_another_default_than_it_says():
-    found = {script: options_of(arguments_class).get("threads") for script, arguments_class in SCRIPTS.items()}
+    found = {script: arguments_class.options().get("threads") for script, arguments_class in scripts().items()}
     options = {script: option for script, option in found.items() if option is not None}
     assert {option.expected for option in options.values()} == {"a whole number at least 1 and at most 1024"}
     said = {script: option.default_words for script, option in options.items()}
     augmenting = said.pop("data_augmentation.py")
     assert set(said.values()) == {"all available cores"} and len(said) >= 5
-    arguments = AugmentArguments(pretrained_bert_model="b", glove_embs=Path("g"), task_name="SST-2")
-    assert augmenting.split(";")[0] == str(resolve_augment(arguments, set(), "sst2", True)["augmentation"].threads) == "1"
+    arguments = AugmentConfig(pretrained_bert_model="b", glove_embs=Path("g"), task_name="SST-2")
+    assert augmenting.split(";")[0] == str(resolve_augment(arguments, "sst2", True)["augmentation"].threads) == "1"

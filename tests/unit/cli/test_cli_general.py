@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from tinybert.cli.parser import parse
-from tinybert.config.arguments import GeneralDistillArguments
+from tinybert.commands.general import GeneralDistillConfig
 from tinybert.config.resolve import resolve_general
 from tinybert.errors import UserError
 
@@ -26,13 +26,13 @@ BASE = "--pregenerated_data c --teacher_path t --student_layers 4 --output_dir o
 
 
 def resolved(line: str, data_length: int | None = 128):
-    parsed = parse(GeneralDistillArguments, shlex.split(line))
-    return resolve_general(parsed.arguments, parsed.given, data_length)
+    parsed = parse(GeneralDistillConfig, shlex.split(line))
+    return resolve_general(parsed, data_length)
 
 
 def test_huaweis_line_is_refused_or_loses_an_option(capsys):
-    parsed = parse(GeneralDistillArguments, shlex.split(HUAWEI))
-    arguments = parsed.arguments
+    parsed = parse(GeneralDistillConfig, shlex.split(HUAWEI))
+    arguments = parsed
     assert (arguments.teacher_path, arguments.student_model_name_or_path, arguments.batch_size) == ("bert", "config", 256)
     assert (arguments.weight_decay, arguments.device, arguments.save_steps, arguments.continue_train) == (1e-4, "cpu", 1000, True)
     said = capsys.readouterr().err
@@ -101,4 +101,4 @@ def test_the_length_of_the_data_is_taken_for_the_presets():
 )
 def test_a_malformed_option_is_found_after_the_models_are_loaded(more):
     with pytest.raises(UserError):
-        parse(GeneralDistillArguments, shlex.split(BASE + more))
+        parse(GeneralDistillConfig, shlex.split(BASE + more))

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tinybert.cli import main as cli
-from tinybert.cli.flags_page import SCRIPTS, flags_page
+from tinybert.cli.flags_page import flags_page, scripts
 from tinybert.cli.parser import spellings_of
-from tinybert.config.arguments import DemoArguments, TaskDistillArguments
-from tinybert.config.options import options_of
+from tinybert.commands.distill import TaskDistillConfig
+from tinybert.commands.registry import Command
 from tinybert.errors import Interrupted, NumericalError, UserError
 
 ROOT = Path(__file__).parents[3]
@@ -32,6 +32,11 @@ LINE = [
 ]
 
 
+def toy(recipe: str) -> Command:
+    """The distillation command with another recipe."""
+    return Command("toy", "", TaskDistillConfig, f"toy_recipe:{recipe}", "toy.py")
+
+
 @pytest.fixture
 def calls(monkeypatch):
     """What `run_script` calls, in order, with `tinybert.runtime` and the recipe replaced."""
@@ -39,7 +44,7 @@ def calls(monkeypatch):
     runtime = types.ModuleType("tinybert.runtime")
     runtime.prepare = lambda threads=None: found.append(("prepare", threads))
     recipe = types.ModuleType("toy_recipe")
-    recipe.run = lambda arguments, given, spelled: found.append(("run", arguments, given, spelled))
+    recipe.run = lambda config: found.append(("run", config))
     recipe.fail = lambda *_: (_ for _ in ()).throw(recipe.problem)
     monkeypatch.setitem(sys.modules, "tinybert.runtime", runtime)
     monkeypatch.setitem(sys.modules, "toy_recipe", recipe)
@@ -47,14 +52,14 @@ def calls(monkeypatch):
 
 
 def test_threads_are_set_before_the_recipe_runs(calls):
-    assert cli.run_script(TaskDistillArguments, "toy_recipe:run", LINE) == 0
+    assert cli.run_script(toy("run"), LINE) == 0
     assert calls[0] == ("prepare", 2)
-    name, arguments, given, spelled = calls[1]
-    assert name == "run" and arguments.task_name == "SST-2" and "threads" in given and spelled["teacher_path"] == "teacher_path"
+    name, config = calls[1]
+    assert name == "run" and config.task_name == "SST-2" and "threads" in config.given and config.spelled["teacher_path"] == "teacher_path"
 
 
 def test_wrong_arguments_end_before_anything_is_prepared(calls, capsys):
-    assert cli.run_script(TaskDistillArguments, "toy_recipe:run", [*LINE, "--tempersture", "2"]) == 2
+    assert cli.run_script(toy("run"), [*LINE, "--tempersture", "2"]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("error: unknown option --tempersture\nDid you mean --temperature?")
     assert "Traceback" not in captured.err and "usage" not in captured.err and captured.out == ""
@@ -73,26 +78,26 @@ def test_wrong_arguments_end_before_anything_is_prepared(calls, capsys):
 )
 def test_every_end_has_its_exit_code(calls, capsys, problem, code, text):
     sys.modules["toy_recipe"].problem = problem
-    assert cli.run_script(TaskDistillArguments, "toy_recipe:fail", LINE) == code
+    assert cli.run_script(toy("fail"), LINE) == code
     assert capsys.readouterr().err.strip() == text
 
 
 def test_an_unexpected_failure_keeps_its_traceback(calls):
     sys.modules["toy_recipe"].problem = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
-        cli.run_script(TaskDistillArguments, "toy_recipe:fail", LINE)
+        cli.run_script(toy("fail"), LINE)
 
 
 def test_verbs_call_their_recipes(monkeypatch):
     found = []
     monkeypatch.setattr(cli, "run_script", lambda *parts, prog: found.append((*parts, prog)) or 0)
     assert cli.main(["demo", "--quick"]) == 0
-    assert found == [(DemoArguments, "tinybert.recipes.demo:demo", ["--quick"], "python -m tinybert demo")]
+    assert found == [("demo", ["--quick"], "python -m tinybert demo")]
 
 
 def test_an_unknown_verb_names_the_nearest(capsys):
     assert cli.main(["distil"]) == 2
-    assert "unknown verb 'distil'; did you mean distill?" in capsys.readouterr().err
+    assert "unknown command 'distil'; did you mean distill?" in capsys.readouterr().err
 
 
 def test_no_verb_shows_the_verbs(capsys):
@@ -128,12 +133,12 @@ def test_module_entry_point_returns_the_exit_code():
     assert done.returncode == 2 and done.stderr.startswith("error: ") and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", scripts())
 def test_every_option_is_explained_and_on_the_page(script):
-    arguments_class = SCRIPTS[script]
+    arguments_class = scripts()[script]
     page = (ROOT / "docs" / "flags.md").read_text(encoding="utf-8")
     part = page.split(f"## `{script}`")[1].split("\n## ")[0]
-    for option in options_of(arguments_class).values():
+    for option in arguments_class.options().values():
         assert option.help and option.group, option.name
         assert f"| `--{option.name}` |" in part
         for alias in option.aliases:
@@ -142,9 +147,9 @@ def test_every_option_is_explained_and_on_the_page(script):
         assert f"`--{entry.name}`" in page
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", scripts())
 def test_no_spelling_stands_for_two_things(script):
-    arguments_class = SCRIPTS[script]
+    arguments_class = scripts()[script]
     others = [entry.name for entry in (*arguments_class.OBSOLETE, *arguments_class.FOREIGN)]
     assert len(others) == len(set(others))
     assert not set(others) & set(spellings_of(arguments_class))

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from tinybert.cli.parser import parse
-from tinybert.config.arguments import TaskDistillArguments
+from tinybert.commands.distill import TaskDistillConfig
 from tinybert.config.mud import read_config_3d
 from tinybert.config.resolve import resolve
 from tinybert.errors import UserError
@@ -17,8 +17,8 @@ BASE = "--task_name x --output_dir o --teacher_path T --student_model_name_or_pa
 
 
 def resolved(more: str = "", stage: str = "intermediate", task: str = "SST-2"):
-    parsed = parse(TaskDistillArguments, shlex.split(BASE + more))
-    return resolve(parsed.arguments, parsed.given, stage, task, DEFAULT)
+    parsed = parse(TaskDistillConfig, shlex.split(BASE + more))
+    return resolve(parsed, stage, task, DEFAULT)
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_a_contradiction_or_too_much_is_accepted(more, message):
         result = resolved(more)
         from tinybert.config.stages import infer_stage
 
-        parsed = parse(TaskDistillArguments, shlex.split(BASE + more))
-        infer_stage(parsed.arguments, parsed.spelled)
+        parsed = parse(TaskDistillConfig, shlex.split(BASE + more))
+        infer_stage(parsed)
         assert result is None
 
 

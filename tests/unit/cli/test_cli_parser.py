@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,12 +10,11 @@ import pytest
 
 from tinybert.cli.parser import parse
 from tinybert.config.dialects import IgnoredOption, UnsupportedOption
-from tinybert.config.options import Alias, Arguments, flag
+from tinybert.config.options import Alias, Config, option
 from tinybert.errors import UserError
 
 
-@dataclass(kw_only=True)
-class Toy(Arguments):
+class Toy(Config):
     """A toy."""
 
     OBSOLETE: ClassVar = (
@@ -25,17 +23,17 @@ class Toy(Arguments):
     )
     FOREIGN: ClassVar = (UnsupportedOption("beta", "--method emd"),)
 
-    task_name: str = flag(help="the task", group="data")
-    rate: float | None = flag(None, help="rate", group="numbers", alias=(Alias("lr", "Huawei"), Alias("speed", "HF")), above=0)
-    size: int = flag(3, help="size", group="numbers", at_least=-1)
-    share: float = flag(0.5, help="share in 100%", group="numbers", at_least=0, below=1)
-    flip: bool = flag(False, help="switch", group="data", alias=(Alias("enable", "Huawei"),))
-    place: Path | None = flag(None, help="a folder", group="data")
-    kind: str = flag("plain", help="kind", group="data", choices=("plain", "fancy"))
-    layers: list[int] = flag([], help="layers", group="numbers")
-    column: str | None = flag(None, help="a column", group="data")
-    labels: str | None = flag(None, help="labels", group="data", listed=True)
-    device: str = flag("auto", help="device", group="data", alias=(Alias("no_cuda", "Huawei", means="cpu"),))
+    task_name: str = option(help="the task", group="data")
+    rate: float | None = option(None, help="rate", group="numbers", alias=(Alias("lr", "Huawei"), Alias("speed", "HF")), above=0)
+    size: int = option(3, help="size", group="numbers", at_least=-1)
+    share: float = option(0.5, help="share in 100%", group="numbers", at_least=0, below=1)
+    flip: bool = option(False, help="switch", group="data", alias=(Alias("enable", "Huawei"),))
+    place: Path | None = option(None, help="a folder", group="data")
+    kind: str = option("plain", help="kind", group="data", choices=("plain", "fancy"))
+    layers: list[int] = option([], help="layers", group="numbers")
+    column: str | None = option(None, help="a column", group="data")
+    labels: str | None = option(None, help="labels", group="data", listed=True)
+    device: str = option("auto", help="device", group="data", alias=(Alias("no_cuda", "Huawei", means="cpu"),))
 
 
 def read(*words: str, task: bool = True):
@@ -53,25 +51,25 @@ def error_of(*words: str, task: bool = True) -> str:
 @pytest.mark.parametrize("words", [["--rate", "2e-5"], ["--rate=2e-5"], ["--lr", "2e-5"], ["--speed=.00002"]])
 def test_every_spelling_reaches_the_same_field(words):
     parsed = read(*words)
-    assert parsed.arguments.rate == 2e-5
+    assert parsed.rate == 2e-5
     assert parsed.given == {"task_name", "rate"}
     assert parsed.spelled["rate"] == words[0].lstrip("-").split("=")[0]
 
 
 def test_what_is_not_given_is_not_counted_as_given():
     parsed = read()
-    assert parsed.given == {"task_name"} and parsed.arguments.size == 3 and parsed.arguments.layers == []
+    assert parsed.given == {"task_name"} and parsed.size == 3 and parsed.layers == []
 
 
 @pytest.mark.parametrize("text", ["", "True", "true", "TRUE", "1", "yes"])
 def test_a_boolean_is_switched_on_in_every_form(text):
-    assert read("--flip", *([text] if text else [])).arguments.flip is True
+    assert read("--flip", *([text] if text else [])).flip is True
 
 
 @pytest.mark.parametrize("text", ["False", "false", "0", "no"])
 def test_a_boolean_is_switched_off_in_every_form(text):
-    assert read("--flip", text).arguments.flip is False
-    assert read(f"--enable={text}").arguments.flip is False
+    assert read("--flip", text).flip is False
+    assert read(f"--enable={text}").flip is False
 
 
 def test_a_boolean_does_not_swallow_a_word_that_is_neither():
@@ -79,7 +77,7 @@ def test_a_boolean_does_not_swallow_a_word_that_is_neither():
 
 
 def test_an_option_after_a_bare_boolean_is_still_read():
-    arguments = read("--flip", "--size", "7").arguments
+    arguments = read("--flip", "--size", "7")
     assert arguments.flip and arguments.size == 7
 
 
@@ -135,17 +133,17 @@ def test_a_wrong_value_names_spelling_value_and_expectation(words, found, expect
 
 @pytest.mark.parametrize("words", [["--size", "-1"], ["--size=-1"]])
 def test_a_negative_number_is_a_value_not_an_option(words):
-    assert read(*words).arguments.size == -1
+    assert read(*words).size == -1
 
 
 @pytest.mark.parametrize("words", [["1", "2", "3"], ["1,2,3"], ["1,2", "3"]])
 def test_a_list_is_read_with_spaces_and_commas(words):
-    assert read("--layers", *words).arguments.layers == [1, 2, 3]
+    assert read("--layers", *words).layers == [1, 2, 3]
 
 
 def test_lists_are_not_shared_between_command_lines():
-    read().arguments.layers.append(1)
-    assert read().arguments.layers == []
+    read().layers.append(1)
+    assert read().layers == []
 
 
 def test_two_spellings_that_disagree_are_refused():
@@ -154,17 +152,17 @@ def test_two_spellings_that_disagree_are_refused():
 
 
 def test_two_spellings_that_agree_are_accepted():
-    assert read("--rate", "1e-5", "--lr", "0.00001").arguments.rate == 1e-5
+    assert read("--rate", "1e-5", "--lr", "0.00001").rate == 1e-5
 
 
 def test_the_last_of_equal_spellings_counts():
-    assert read("--size", "4", "--size", "5").arguments.size == 5
+    assert read("--size", "4", "--size", "5").size == 5
 
 
 def test_a_switch_stands_for_its_value():
-    assert read("--no_cuda").arguments.device == "cpu"
+    assert read("--no_cuda").device == "cpu"
     off = read("--no_cuda", "False")
-    assert off.arguments.device == "auto" and "device" not in off.given
+    assert off.device == "auto" and "device" not in off.given
 
 
 def test_a_switch_that_contradicts_the_option_is_refused():
@@ -175,7 +173,7 @@ def test_an_obsolete_option_says_so_once_and_keeps_its_value_out_of_the_way(caps
     parsed = read("--reduce_memory", "--cache", "/tmp/x", "--reduce_memory", "True", "--size", "4")
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["warning: --reduce_memory has no effect: memory is small anyway", "warning: --cache has no effect: no"]
-    assert parsed.arguments.size == 4 and parsed.given == {"task_name", "size"}
+    assert parsed.size == 4 and parsed.given == {"task_name", "size"}
 
 
 def test_an_option_of_another_method_is_refused_with_the_method():
@@ -183,7 +181,7 @@ def test_an_option_of_another_method_is_refused_with_the_method():
 
 
 def test_a_path_expands_the_home_folder():
-    assert read("--place", "~/x").arguments.place == Path.home() / "x"
+    assert read("--place", "~/x").place == Path.home() / "x"
 
 
 def test_help_shows_groups_defaults_and_aliases(capsys):
@@ -217,7 +215,7 @@ def config(folder: Path, text: str, name: str = "run.yaml") -> list[str]:
 def test_a_yaml_file_gives_options_with_their_types(tmp_path):
     words = config(tmp_path, "task_name: CoLA\nlr: 5e-5\nflip: yes\nlayers: [1, 2]\nshare: 0\nplace: null\nno_cuda: true\n")
     parsed = read(*words, task=False)
-    arguments = parsed.arguments
+    arguments = parsed
     assert (arguments.rate, arguments.flip, arguments.layers, arguments.share) == (5e-5, True, [1, 2], 0.0)
     assert arguments.device == "cpu" and arguments.place is None
     assert parsed.given == {"task_name", "rate", "flip", "layers", "share", "device"} and parsed.spelled["rate"] == "lr"
@@ -234,18 +232,18 @@ def test_a_yaml_file_gives_options_with_their_types(tmp_path):
     ],
 )
 def test_a_file_writes_numbers_and_lists_where_text_is_wanted(tmp_path, text, column, labels):
-    arguments = read(*config(tmp_path, text)).arguments
+    arguments = read(*config(tmp_path, text))
     assert (arguments.column, arguments.labels) == (column, labels)
 
 
 def test_a_json_file_gives_the_same(tmp_path):
     words = config(tmp_path, json.dumps({"task_name": "CoLA", "size": 9}), "run.json")
-    assert read(*words, task=False).arguments.size == 9
+    assert read(*words, task=False).size == 9
 
 
 def test_the_command_line_beats_the_file_whatever_the_spelling(tmp_path):
     parsed = read(*config(tmp_path, "lr: 5e-5\ntask_name: CoLA"), "--rate", "1e-5")
-    assert parsed.arguments.rate == 1e-5 and parsed.spelled["rate"] == "rate" and parsed.arguments.task_name == "SST-2"
+    assert parsed.rate == 1e-5 and parsed.spelled["rate"] == "rate" and parsed.task_name == "SST-2"
 
 
 @pytest.mark.parametrize(
@@ -298,7 +296,7 @@ def test_a_missing_file_and_two_files_are_refused(tmp_path):
 
 
 def test_an_empty_file_is_no_error(tmp_path):
-    assert read(*config(tmp_path, "# nothing yet\n")).arguments.size == 3
+    assert read(*config(tmp_path, "# nothing yet\n")).size == 3
 
 
 def test_an_obsolete_key_of_a_file_says_so(tmp_path, capsys):

@@ -8,8 +8,8 @@ import shlex
 import pytest
 
 from tinybert.cli.parser import parse
-from tinybert.config.arguments import FinetuneArguments, TaskDistillArguments
-from tinybert.config.options import options_of
+from tinybert.commands.distill import TaskDistillConfig
+from tinybert.commands.finetune import FinetuneConfig
 from tinybert.config.presets import PRESETS, ByDepth, PerTask
 from tinybert.config.resolve import resolve, resolve_finetune
 from tinybert.errors import UserError
@@ -19,13 +19,13 @@ BASE = "--task_name x --output_dir o --teacher_path T --student_model_name_or_pa
 
 
 def resolved(more: str = "", stage: str = "both", task: str = "SST-2", regression: bool = False):
-    parsed = parse(TaskDistillArguments, shlex.split(BASE + more))
-    return resolve(parsed.arguments, parsed.given, stage, task, KINDS["regression"] if regression else DEFAULT)
+    parsed = parse(TaskDistillConfig, shlex.split(BASE + more))
+    return resolve(parsed, stage, task, KINDS["regression"] if regression else DEFAULT)
 
 
 def finetune(more: str = "", task: str = "SST-2"):
-    parsed = parse(FinetuneArguments, shlex.split("--task_name x --model_name_or_path M " + more))
-    return resolve_finetune(parsed.arguments, parsed.given, task)
+    parsed = parse(FinetuneConfig, shlex.split("--task_name x --model_name_or_path M " + more))
+    return resolve_finetune(parsed, task)
 
 
 def source(result, stage: str, name: str) -> str:
@@ -188,7 +188,7 @@ def test_no_setting_is_left_without_a_value(preset, regression):
 
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_presets_name_only_real_options_with_allowed_values(preset):
-    options = {**options_of(FinetuneArguments), **options_of(TaskDistillArguments)}
+    options = {**FinetuneConfig.options(), **TaskDistillConfig.options()}
     for table in (
         PRESETS[preset].both,
         PRESETS[preset].intermediate,

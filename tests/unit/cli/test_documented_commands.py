@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tinybert.cli.flags_page import SCRIPTS
+from tinybert.cli.flags_page import scripts
 from tinybert.cli.parser import parse, spellings_of
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -24,14 +24,14 @@ def commands(page: Path) -> list[list[str]]:
     for block in re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
         for line in re.sub(r"\\\n\s*", " ", block).splitlines():
             words = shlex.split(line, comments=True)
-            if words and any(name in " ".join(words) for name in SCRIPTS):
+            if words and any(name in " ".join(words) for name in scripts()):
                 found.append(words)
     return found
 
 
 def called(words: list[str]) -> tuple[type, list[str]]:
     """The arguments' class of a command, and the words behind the script."""
-    for name, arguments_class in SCRIPTS.items():
+    for name, arguments_class in scripts().items():
         script = name.split()
         for at in range(len(words)):
             if words[at : at + len(script)] == script:
@@ -56,8 +56,8 @@ OF_OTHERS = {"config", "help", "version", "no-deps"}  # of every script, and of 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "flags.md"], ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_names_an_option_that_does_not_exist(page):
-    known = OF_OTHERS.union(*(spellings_of(kind) for kind in SCRIPTS.values()))
-    known |= {entry.name for kind in SCRIPTS.values() for entry in (*kind.OBSOLETE, *kind.FOREIGN)}
+    known = OF_OTHERS.union(*(spellings_of(kind) for kind in scripts().values()))
+    known |= {entry.name for kind in scripts().values() for entry in (*kind.OBSOLETE, *kind.FOREIGN)}
     named = re.findall(r"`--([\w-]+)", page.read_text(encoding="utf-8"))
     tools = {"data", "list", "only"} if page.parent.name == "glue" else set()  # of measure.py
     assert not set(named) - known - tools

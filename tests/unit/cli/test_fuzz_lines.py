@@ -11,18 +11,21 @@ from pathlib import Path
 import pytest
 
 from tinybert.cli.parser import parse
-from tinybert.config.arguments import ConvertArguments, DemoArguments, FinetuneArguments, GeneralDistillArguments, TaskDistillArguments
-from tinybert.config.options import options_of
+from tinybert.commands.convert import ConvertConfig
+from tinybert.commands.demo import DemoConfig
+from tinybert.commands.distill import TaskDistillConfig
+from tinybert.commands.finetune import FinetuneConfig
+from tinybert.commands.general import GeneralDistillConfig
 from tinybert.config.resolve import resolve, resolve_finetune, resolve_general
 from tinybert.errors import UserError
 from tinybert.kinds.registry import DEFAULT
 
 LINES = {
-    TaskDistillArguments: "--task_name SST-2 --teacher_path t --student_layers 3 --output_dir o --stage both --T 2 --batch_size 8",
-    FinetuneArguments: "--task_name cola --model_name_or_path m --learning_rate 3e-5 --num_train_epochs 2 --max_seq_length 64",
-    GeneralDistillArguments: "--pregenerated_data d --teacher_model t --student_layers 3 --output_dir o --relation_weight 1",
-    ConvertArguments: "--model_path m --to paddlenlp --output_dir o",
-    DemoArguments: "--task_name demo --quick --seed 3",
+    TaskDistillConfig: "--task_name SST-2 --teacher_path t --student_layers 3 --output_dir o --stage both --T 2 --batch_size 8",
+    FinetuneConfig: "--task_name cola --model_name_or_path m --learning_rate 3e-5 --num_train_epochs 2 --max_seq_length 64",
+    GeneralDistillConfig: "--pregenerated_data d --teacher_model t --student_layers 3 --output_dir o --relation_weight 1",
+    ConvertConfig: "--model_path m --to paddlenlp --output_dir o",
+    DemoConfig: "--task_name demo --quick --seed 3",
 }
 VALUES = ["", "-1", "0", "1e400", "nan", "-inf", "True", "none", "teacher:0", "teacher:1,1", "0:0,9:1", "é", "--", "-", "="]
 VALUES += ["a" * 3000, "1 2", "\t"]
@@ -57,12 +60,12 @@ def _answer(arguments_class: type, words: list[str]) -> bool:
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             parsed = parse(arguments_class, words)
-            if arguments_class is TaskDistillArguments:
-                resolve(parsed.arguments, parsed.given, "both", "SST-2", DEFAULT).as_text()
-            elif arguments_class is FinetuneArguments:
-                resolve_finetune(parsed.arguments, parsed.given, "CoLA").as_text()
-            elif arguments_class is GeneralDistillArguments:
-                resolve_general(parsed.arguments, parsed.given, None).as_text()
+            if arguments_class is TaskDistillConfig:
+                resolve(parsed, "both", "SST-2", DEFAULT).as_text()
+            elif arguments_class is FinetuneConfig:
+                resolve_finetune(parsed, "CoLA").as_text()
+            elif arguments_class is GeneralDistillConfig:
+                resolve_general(parsed, None).as_text()
     except (UserError, SystemExit):
         return False
     return True
@@ -73,7 +76,7 @@ def _walk(count: int, seed: int) -> tuple[int, int]:
     understood = refused = 0
     for i in range(count):
         arguments_class = list(LINES)[i % len(LINES)]
-        if _answer(arguments_class, _mutated(LINES[arguments_class].split(), sorted(options_of(arguments_class)), draw)):
+        if _answer(arguments_class, _mutated(LINES[arguments_class].split(), sorted(arguments_class.options()), draw)):
             understood += 1
         else:
             refused += 1
@@ -123,5 +126,5 @@ def test_a_mutated_option_file_ends_in_a_traceback(tmp_path, suffix):
     results = []
     for _ in range(600):
         _config(draw, path)
-        results.append(_answer(TaskDistillArguments, ["--config", str(path)]))
+        results.append(_answer(TaskDistillConfig, ["--config", str(path)]))
     assert any(results) and not all(results)

@@ -14,14 +14,15 @@ import pytest
 
 from tests.unit.cli.published_flags import PUBLISHED, Published
 from tests.unit.cli.settled import settled
-from tinybert.cli.flags_page import SCRIPTS, flags_page
+from tinybert.cli.flags_page import flags_page, scripts
 from tinybert.cli.parser import parse, spellings_of
+from tinybert.commands.augment import AugmentConfig, AugmentSettings
+from tinybert.commands.distill import TaskDistillConfig
+from tinybert.commands.finetune import FinetuneConfig
+from tinybert.commands.general import GeneralDistillConfig
+from tinybert.commands.pregenerate import PregenerateConfig, PregenerateSettings
+from tinybert.commands.prune import PruneConfig, PruneSettings
 from tinybert.config import resolved
-from tinybert.config.arguments import FinetuneArguments, GeneralDistillArguments, TaskDistillArguments
-from tinybert.config.augment import AugmentArguments, AugmentSettings
-from tinybert.config.options import options_of
-from tinybert.config.pregenerate import PregenerateArguments, PregenerateSettings
-from tinybert.config.prune import PruneArguments, PruneSettings
 from tinybert.config.resolve import OVERRIDES, STAGES
 from tinybert.data.custom_files import CustomFiles
 from tinybert.errors import UserError
@@ -43,8 +44,8 @@ TOGETHER = {
     "warmup_steps": "--lr_schedule linear",
 }
 # where the files lie that read options by name
-READERS = ("recipes/*.py", "augment/*.py", "corpus/*.py", "cli/main.py")
-READERS += tuple(f"config/{name}.py" for name in ("groups", "stages", "custom_files", "resolve", "augment"))
+READERS = ("recipes/*.py", "augment/*.py", "corpus/*.py", "cli/main.py", "commands/*.py")
+READERS += tuple(f"config/{name}.py" for name in ("groups", "stages", "custom_files", "resolve"))
 # switches of BERT-EMD's script to other procedures: refused, with the line that asks for them here
 PROCEDURES = {"tinybert", "pkd", "tb_onestep", "no_pretrain"}
 
@@ -60,8 +61,8 @@ def _without(line: str, names: set[str]) -> str:
 @cache
 def _outcome(script: str, line: str) -> tuple[dict, dict]:
     """The arguments and the settled values of a command line."""
-    parsed = parse(SCRIPTS[script], shlex.split(line))
-    return dataclasses.asdict(parsed.arguments), settled(parsed.arguments, parsed.given, parsed.spelled)
+    parsed = parse(scripts()[script], shlex.split(line))
+    return parsed.as_dict(), settled(parsed)
 
 
 def _bare(settings: dict) -> dict:
@@ -78,13 +79,13 @@ def _readers() -> str:
 def _is_read(name: str) -> bool:
     """Whether a recipe, or what it calls with its arguments, reads this option."""
     own = {field.name for field in dataclasses.fields(CustomFiles)}
-    return name in own or bool(re.search(rf"\barguments\.{name}\b|\"{name}\"", _readers()))
+    return name in own or bool(re.search(rf"\bconfig\.{name}\b|\"{name}\"", _readers()))
 
 
 @pytest.mark.parametrize(("name", "flag"), _pairs())
 def test_a_published_flag_is_unknown_or_does_nothing_in_silence(name, flag, capsys):
     published: Published = PUBLISHED[name]
-    kind, value = SCRIPTS[published.script], published.flags[flag]
+    kind, value = scripts()[published.script], published.flags[flag]
     base = f"{published.base} {TOGETHER.get(flag, '')}"
     if flag in PROCEDURES and flag in {entry.name for entry in kind.FOREIGN}:
         with pytest.raises(UserError, match=f"--{flag} belongs to"):
@@ -93,9 +94,9 @@ def test_a_published_flag_is_unknown_or_does_nothing_in_silence(name, flag, caps
             parse(kind, shlex.split(f"{base} --{flag} {'False' if value == 'True' else repr('')}"))
         return
     if flag in {entry.name for entry in kind.OBSOLETE}:
-        before = dataclasses.asdict(parse(kind, shlex.split(base)).arguments)
+        before = parse(kind, shlex.split(base)).as_dict()
         capsys.readouterr()
-        assert dataclasses.asdict(parse(kind, shlex.split(f"{base} --{flag} {value}")).arguments) == before
+        assert parse(kind, shlex.split(f"{base} --{flag} {value}")).as_dict() == before
         assert f"--{flag} has no effect: " in capsys.readouterr().err
         assert f"`--{flag}`" in flags_page().split("## Accepted without effect")[1]
         return
@@ -125,18 +126,18 @@ def _assert_effect(script: str, before: str, after: str, option: str) -> None:
 
 
 SETTINGS = {
-    FinetuneArguments: resolved.FinetuneSettings,
-    TaskDistillArguments: resolved.StageSettings,
-    GeneralDistillArguments: resolved.GeneralSettings,
-    PruneArguments: PruneSettings,
-    PregenerateArguments: PregenerateSettings,
-    AugmentArguments: AugmentSettings,
+    FinetuneConfig: resolved.FinetuneSettings,
+    TaskDistillConfig: resolved.StageSettings,
+    GeneralDistillConfig: resolved.GeneralSettings,
+    PruneConfig: PruneSettings,
+    PregenerateConfig: PregenerateSettings,
+    AugmentConfig: AugmentSettings,
 }
 
 
-@pytest.mark.parametrize(("script", "name"), [(script, name) for script, kind in SCRIPTS.items() for name in options_of(kind)])
+@pytest.mark.parametrize(("script", "name"), [(script, name) for script, kind in scripts().items() for name in kind.options()])
 def test_an_option_is_read_by_nobody(script, name):
-    settings = SETTINGS.get(SCRIPTS[script])
+    settings = SETTINGS.get(scripts()[script])
     known = {field.name for field in dataclasses.fields(settings)} if settings else set()
     per_stage = {f"{stage}_{suffix}" for stage in STAGES for suffix in OVERRIDES.values()}
     assert name in known | per_stage or _is_read(name), f"{script} --{name}"

@@ -181,7 +181,7 @@ def test_an_archive_with_or_without_a_folder_inside_gives_the_same_files(site, t
 
 
 def test_all_means_glue_and_clue_means_clue(monkeypatch):
-    from tinybert.config.arguments import DownloadArguments
+    from tinybert.commands.download import DownloadConfig
     from tinybert.recipes import download as recipe
 
     asked = []
@@ -191,13 +191,13 @@ def test_all_means_glue_and_clue_means_clue(monkeypatch):
         ("CLUE", list(CLUE_TASKS)),
         ("clue, rte,tnews,ChnSentiCorp", [*CLUE_TASKS, "RTE", "ChnSentiCorp"]),
     ):
-        recipe.download(DownloadArguments(tasks=tasks), {"tasks"}, {})
+        recipe.download(DownloadConfig(tasks=tasks))
         assert asked == names
         asked.clear()
 
 
 def test_the_first_failure_ends_a_download_of_many(tmp_path, monkeypatch, capsys):
-    from tinybert.config.arguments import DownloadArguments
+    from tinybert.commands.download import DownloadConfig
     from tinybert.recipes import download as recipe
 
     monkeypatch.setenv("TINYBERT_MIRROR", "http://127.0.0.1:9")  # nobody answers there
@@ -207,7 +207,7 @@ def test_the_first_failure_ends_a_download_of_many(tmp_path, monkeypatch, capsys
     for split in ("train", "dev", "test"):
         (tmp_path / "home" / "Glue" / "RTE" / f"{split}.tsv").write_text("x")
     with pytest.raises(UserError, match="2 of 3 tasks could not be fetched: CoLA, SST-2"):
-        recipe.download(DownloadArguments(tasks="cola,sst-2,rte"), {"tasks"}, {})
+        recipe.download(DownloadConfig(tasks="cola,sst-2,rte"))
     shown = capsys.readouterr()
     assert f"RTE: {tmp_path}/home/Glue/RTE" in shown.out and "could not be fetched: [Errno 111]" in shown.err
     assert [path.name for path in (tmp_path / "home" / "Glue").iterdir()] == ["RTE"]  # no empty folder, no lock

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tinybert.cli.parser import parse
-from tinybert.config.arguments import FinetuneArguments, TaskDistillArguments
+from tinybert.commands.distill import TaskDistillConfig
+from tinybert.commands.finetune import FinetuneConfig
 from tinybert.data.custom_files import CustomFiles, in_order, listed_labels, own_task, with_metric, with_own_test
 from tinybert.data.places import locate
 from tinybert.data.readers import read_split
@@ -235,11 +236,11 @@ CONTRADICTIONS = [
 ]
 
 
-@pytest.mark.parametrize("which", [FinetuneArguments, TaskDistillArguments])
+@pytest.mark.parametrize("which", [FinetuneConfig, TaskDistillConfig])
 @pytest.mark.parametrize(("words", "message"), CONTRADICTIONS, ids=[str(i) for i in range(len(CONTRADICTIONS))])
 def test_contradictions_are_refused_before_any_file_is_opened(which, words, message):
     models = ["--model_name_or_path", "m"]
-    if which is TaskDistillArguments:
+    if which is TaskDistillConfig:
         models = ["--teacher_path", "t", "--student_model_name_or_path", "s", "--output_dir", "o"]
     with pytest.raises(UserError) as error:
         parse(which, ["--task_name", "sst-2"] * ("--task_name" not in words) + models + words)
@@ -248,7 +249,7 @@ def test_contradictions_are_refused_before_any_file_is_opened(which, words, mess
 
 def test_the_name_of_another_script_for_the_dev_file_is_known():
     words = ["--task_name", "my reviews", "--model_name_or_path", "m", "--train_file", "t.csv", "--validation_file", "d.csv"]
-    assert parse(FinetuneArguments, words).arguments.dev_file.name == "d.csv"
+    assert parse(FinetuneConfig, words).dev_file.name == "d.csv"
 
 
 def test_the_examples_of_the_documentation_are_command_lines():
@@ -259,4 +260,4 @@ def test_the_examples_of_the_documentation_are_command_lines():
     commands = [shlex.split(line) for line in re.findall(r"^python (.*)", page.replace("\\\n", " "), re.MULTILINE)]
     assert len(commands) == 4
     for script, *words in commands:
-        parse(FinetuneArguments if script.endswith("run_glue.py") else TaskDistillArguments, words)
+        parse(FinetuneConfig if script.endswith("run_glue.py") else TaskDistillConfig, words)

@@ -162,7 +162,7 @@ def test_rows_are_held_a_chunk_at_a_time(tmp_path, single, monkeypatch):
 
 
 def test_help_and_predictions_file_need_no_paddle():
-    code = "import sys; import tinybert.recipes.predict, tinybert.config.predict; sys.exit('paddle' in sys.modules)"
+    code = "import sys; import tinybert.recipes.predict, tinybert.commands.predict; sys.exit('paddle' in sys.modules)"
     import subprocess
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

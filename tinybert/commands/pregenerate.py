@@ -6,22 +6,23 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tinybert.commands.registry import command
 from tinybert.config import dialects
 from tinybert.config.groups import PRESET as FROM_PRESET
 from tinybert.config.groups import in_data, in_run
 from tinybert.config.notices import Notice
-from tinybert.config.options import Alias, Arguments, flag
+from tinybert.config.options import Alias, Config, option
 from tinybert.config.picked import ResolvedOptions
 from tinybert.config.presets import PRESETS
 from tinybert.config.resolved import Resolved, Settings
 from tinybert.errors import UserError
 
-in_rows = partial(flag, group="sequences")
-in_masks = partial(flag, group="masks")
+in_rows = partial(option, group="sequences")
+in_masks = partial(option, group="masks")
 
 
-@dataclass(kw_only=True)
-class PregenerateArguments(Arguments):
+@command("pregenerate", summary="turn raw text into the sequences that general distillation learns from", recipe="pregenerate:pregenerate")
+class PregenerateConfig(Config):
     """Turn raw text into the sequences that general distillation learns from."""
 
     OBSOLETE = dialects.OBSOLETE_PREGENERATE
@@ -74,11 +75,11 @@ class PregenerateArguments(Arguments):
     seed: int = in_run(42, help="seed of cuts, second parts and masks", at_least=0)
     preset: str = in_run("sound", help="the named set of conventions that fills in what is not given", choices=("sound", "huawei"))
 
-    def check(self, given: set[str], spelled: dict[str, str]) -> list[Notice]:
+    def check(self) -> list[Notice]:
         """Refuse a masked share that can mask nothing."""
         if self.masked_lm_prob > 0 and self.max_predictions_per_seq == 0:
             raise UserError("--masked_lm_prob asks for masks, --max_predictions_per_seq 0 forbids them\ngive one of them")
-        return super().check(given, spelled)
+        return super().check()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,17 +101,17 @@ class PregenerateSettings(Settings):
     seed: int
 
 
-def resolve_pregenerate(arguments: PregenerateArguments, given: set[str]) -> Resolved:
+def resolve_pregenerate(config: PregenerateConfig) -> Resolved:
     """The settings of pregeneration, as `resolved["pregenerate"]`."""
-    picked = ResolvedOptions(arguments, given, PregenerateSettings, PRESETS[arguments.preset].values("pregenerate", ""))
+    picked = ResolvedOptions(config, PregenerateSettings, PRESETS[config.preset].values("pregenerate", ""))
     reasons = _reasons(picked.values)
     lines = picked.values["sequences"] == "lines" and "max_predictions_per_seq" in reasons
     if lines and picked.values["epochs_to_generate"] > 1:
         picked.put("epochs_to_generate", 1, "lines without masks are the same in every epoch")
     picked.drop(reasons)
-    several = lines and "epochs_to_generate" in given and arguments.epochs_to_generate > 1
+    several = lines and "epochs_to_generate" in config.given and config.epochs_to_generate > 1
     more = [Notice("one-epoch", "one epoch is made: lines without masks are the same in every epoch")] if several else []
-    settings = PregenerateSettings(stage="pregenerate", preset=arguments.preset, sources=picked.sources, **picked.values)
+    settings = PregenerateSettings(stage="pregenerate", preset=config.preset, sources=picked.sources, **picked.values)
     return picked.resolved(settings, *more)
 
 

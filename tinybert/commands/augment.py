@@ -6,29 +6,32 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tinybert.commands.registry import command
 from tinybert.config.applies import DATA_DIR_WINS
 from tinybert.config.custom_files import check_own_files
 from tinybert.config.groups import PRESET as FROM_PRESET
-from tinybert.config.groups import Actions, DeviceArguments, RowArguments, in_data, in_run, threads_option
+from tinybert.config.groups import Actions, DeviceOptions, RowOptions, in_data, in_run, threads_option
 from tinybert.config.notices import Notice
-from tinybert.config.options import flag
+from tinybert.config.options import option
 from tinybert.config.picked import ResolvedOptions
 from tinybert.config.preset import PerTask, Preset
 from tinybert.config.resolved import Resolved, Settings
 from tinybert.errors import UserError
 
-in_models = partial(flag, group="models")
-in_variants = partial(flag, group="variants")
-in_filter = partial(flag, group="filter")
+in_models = partial(option, group="models")
+in_variants = partial(option, group="variants")
+in_filter = partial(option, group="filter")
 # behaviours of the published scripts that are not the sound choice
-in_conventions = partial(flag, group="published differences", unset=FROM_PRESET)
+in_conventions = partial(option, group="published differences", unset=FROM_PRESET)
 STAGE = "augmentation"
 THREADS = 1  # of each process; float32 sums depend on them, so they are not left to the machine
 MOST_WORKERS = 4  # a process holds a model: more are started on demand only
 
 
-@dataclass(kw_only=True)
-class AugmentArguments(DeviceArguments, RowArguments):
+@command(
+    "augment", summary="write variants of training rows (data_augmentation.py)", recipe="augment:augment", script="data_augmentation.py"
+)
+class AugmentConfig(DeviceOptions, RowOptions):
     """Write variants of the training rows: words exchanged for what a masked LM or word vectors propose. One thread per process."""
 
     GROUPS = ("models", "data", "variants", "filter", "published differences", "run")
@@ -105,9 +108,9 @@ class AugmentArguments(DeviceArguments, RowArguments):
         at_least=1,
     )
 
-    def check(self, given: set[str], spelled: dict[str, str]) -> list[Notice]:
+    def check(self) -> list[Notice]:
         """Refuse contradictions, and a filter without a teacher."""
-        notes = [*super().check(given, spelled), *check_own_files(self, Actions(train=False, evaluate=False, predict=False))]
+        notes = [*super().check(), *check_own_files(self, Actions(train=False, evaluate=False, predict=False))]
         if self.resume and self.overwrite_output_dir:
             raise UserError("--resume and --overwrite_output_dir contradict each other\ngive one of them")
         if self.filter == "teacher" and self.teacher_path is None:
@@ -165,37 +168,37 @@ class AugmentSettings(Settings):
     threads: int
 
 
-def resolve_augment(arguments: AugmentArguments, given: set[str], task_name: str, single_sentence: bool, chinese: bool = False) -> Resolved:
+def resolve_augment(config: AugmentConfig, task_name: str, single_sentence: bool, chinese: bool = False) -> Resolved:
     """The settings of data augmentation for one task, as `resolved["augmentation"]`; chinese: the vocabulary is.
 
     Raises:
         UserError: English without word vectors.
     """
-    if arguments.glove_embs is None and not chinese:
+    if config.glove_embs is None and not chinese:
         raise UserError(
             "--glove_embs is missing: English words of several pieces take their candidates from word vectors\n"
             "give a text file of them, such as glove.6B.300d.txt"
         )
-    picked = ResolvedOptions(arguments, given, AugmentSettings, PRESETS[arguments.preset].values("augment", task_name))
+    picked = ResolvedOptions(config, AugmentSettings, PRESETS[config.preset].values("augment", task_name))
     if picked.values["masking"] is None:
         picked.put("masking", "none" if chinese else "each", f"{'Chinese' if chinese else 'English'} vocabulary")
     if chinese:
         picked.drop(dict.fromkeys(_ENGLISH, "the vocabulary is Chinese: candidates are words of a dictionary, and nothing else changes"))
-    if arguments.glove_embs is None:
+    if config.glove_embs is None:
         picked.drop({"glove_words": "there are no word vectors"})
     picked.values["threads"] = picked.values["threads"] or THREADS
-    if arguments.filter == "none":
+    if config.filter == "none":
         picked.drop(dict.fromkeys(_FILTER, "--filter none asks no teacher"))
     if single_sentence:
         picked.drop({"pairs": "the rows hold one text"})
-    if arguments.data_dir is not None:
+    if config.data_dir is not None:
         picked.drop({"glue_dir": DATA_DIR_WINS})
-    settings = AugmentSettings(stage=STAGE, task_name=task_name, preset=arguments.preset, sources=picked.sources, **picked.values)
+    settings = AugmentSettings(stage=STAGE, task_name=task_name, preset=config.preset, sources=picked.sources, **picked.values)
     return picked.resolved(settings)
 
 
-def workers(arguments: AugmentArguments, cores: int, on_cpu: bool, processes: int) -> int:
+def workers(config: AugmentConfig, cores: int, on_cpu: bool, processes: int) -> int:
     """How many processes this one starts; `processes` are those that the launcher started."""
-    if arguments.num_workers is not None:
-        return arguments.num_workers
-    return max(1, min(MOST_WORKERS, cores // (arguments.threads or THREADS))) if on_cpu and processes == 1 else 1
+    if config.num_workers is not None:
+        return config.num_workers
+    return max(1, min(MOST_WORKERS, cores // (config.threads or THREADS))) if on_cpu and processes == 1 else 1

@@ -1,97 +1,59 @@
-"""The arguments of fine-tuning and task distillation, and of the verbs with few options.
-
-Those of `augment`, `pregenerate` and `prune` stand in the modules of those names, those of `general` are defined in `general`.
-"""
+"""Task distillation."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tinybert.commands.registry import command
 from tinybert.config import dialects
-from tinybert.config.dialects import HF, HUAWEI, MUD
+from tinybert.config.dialects import HUAWEI, MUD
 from tinybert.config.distilling import (
     ORDER,
-    IntermediateArguments,
-    ModelArguments,
+    IntermediateOptions,
+    ModelOptions,
     check_layer_map,
     in_conventions,
     in_losses,
     in_models,
 )
-from tinybert.config.emd import EmdArguments, check_emd
-from tinybert.config.general import GeneralDistillArguments  # noqa: F401  scripts and verbs look for it here
+from tinybert.config.emd import EmdOptions, check_emd
 from tinybert.config.groups import PRESET as FROM_PRESET
 from tinybert.config.groups import (
-    DataArguments,
-    DeviceArguments,
-    OptimisationArguments,
-    RunArguments,
+    DataOptions,
+    OptimisationOptions,
+    RunOptions,
     actions,
     common_checks,
     in_data,
     in_optimisation,
     in_run,
 )
-from tinybert.config.mud import MudArguments, check_mud
+from tinybert.config.mud import MudOptions, check_mud
 from tinybert.config.notices import Notice
-from tinybert.config.options import Alias, Arguments, flag
-from tinybert.config.prune import PruneScheduleArguments, check_schedule
+from tinybert.config.options import Alias, option
+from tinybert.config.prune import PruneScheduleOptions, check_schedule
 from tinybert.config.stages import ABLATIONS, infer_stage
-from tinybert.config.stored import StoredArguments, check_stored
+from tinybert.config.stored import StoredOptions, check_stored
 from tinybert.config.student_choice import check_student
 from tinybert.errors import UserError
 
-in_stage = partial(flag, group="stage and method")
+in_stage = partial(option, group="stage and method")
 
 
-@dataclass(kw_only=True)
-class FinetuneArguments(RunArguments, OptimisationArguments, DataArguments):
-    """Fine-tune a BERT-like encoder on a known task or your own files: a teacher, or a plain baseline to compare a student with."""
-
-    OBSOLETE = dialects.OBSOLETE_FINETUNE
-    GROUPS = ORDER
-
-    model_name_or_path: str = in_models(help="the folder or name of the pre-trained model")
-    model_type: str | None = in_models(None, help="the family of the model (bert, ernie, ...)", unset="from its configuration")
-    tokenizer_name_or_path: str | None = in_models(
-        None, help="the folder or name of the tokenizer", alias=(Alias("tokenizer_name", HF),), unset="the model's own"
-    )
-    output_dir: Path | None = in_run(
-        None, help="the folder of this run's results", unset="pretrained_models/<TASK>; with compute_taylor the folder of the model"
-    )
-    preset: str = in_run(
-        "sound",
-        help="the named set of conventions and numbers that fills in what is not given",
-        choices=("sound", "paper", "huawei", "paddlenlp", "emd", "mud", "rosita"),
-    )
-    compute_taylor: bool = in_stage(
-        False, help="train nothing: accumulate the first-order importance of a fine-tuned model's weights, for pruning"
-    )
-    importance_mode: str | None = in_conventions(
-        None, help="compute_taylor without dropout (eval) or, as published, with it (train)", choices=("eval", "train")
-    )
-    evaluate_during_training: bool = in_run(
-        False, help="evaluate every logging_steps instead of every save_steps, as the Hugging Face scripts do"
-    )
-
-    def check(self, given: set[str], spelled: dict[str, str]) -> list[Notice]:
-        """Refuse contradictions among the shared options."""
-        return [*super().check(given, spelled), *common_checks(self, spelled)]
-
-
-@dataclass(kw_only=True)
-class TaskDistillArguments(
-    RunArguments,
-    OptimisationArguments,
-    DataArguments,
-    EmdArguments,
-    MudArguments,
-    PruneScheduleArguments,
-    StoredArguments,
-    IntermediateArguments,
-    ModelArguments,
+@command(
+    "distill", summary="distil a teacher into a student (task_distill.py)", recipe="task_distill:task_distill", script="task_distill.py"
+)
+class TaskDistillConfig(
+    RunOptions,
+    OptimisationOptions,
+    DataOptions,
+    EmdOptions,
+    MudOptions,
+    PruneScheduleOptions,
+    StoredOptions,
+    IntermediateOptions,
+    ModelOptions,
 ):
     """Distil a fine-tuned teacher into a small student on a known task or your own files, in one stage or two."""
 
@@ -181,19 +143,19 @@ class TaskDistillArguments(
     intermediate_aug: bool | None = in_data(None, help="use_aug of the intermediate stage", unset="use_aug")
     prediction_aug: bool | None = in_data(None, help="use_aug of the prediction stage", unset="use_aug")
 
-    def check(self, given: set[str], spelled: dict[str, str]) -> list[Notice]:
+    def check(self) -> list[Notice]:
         """Refuse a missing teacher or student, two kinds of student, a malformed map, and contradictory stages."""
-        notes = [*super().check(given, spelled), *common_checks(self, spelled)]
+        notes = [*super().check(), *common_checks(self)]
         check_student(self)
-        check_emd(self, given, spelled)
-        check_mud(self, given, spelled)
-        check_schedule(self, given)
+        check_emd(self)
+        check_mud(self)
+        check_schedule(self)
         check_stored(self)
         if actions(self).train:
             if self.teacher_path is None and (self.method != "none" or self.student_init):
                 reason = "--student_init copies its layers" if self.student_init else "give a fine-tuned teacher, or --method none"
                 raise UserError(f"--teacher_path (or --teacher_model) is missing\n{reason}")
-            stage = infer_stage(self, spelled).stage
+            stage = infer_stage(self).stage
             if actions(self).predict and stage == "intermediate":
                 raise UserError(
                     "--do_predict needs a classifier, which the intermediate stage does not train\n"
@@ -201,55 +163,6 @@ class TaskDistillArguments(
                 )
         check_layer_map(self.layer_map)
         for name, value in ABLATIONS.get(self.ablation or "", {}).items():
-            if name in given and getattr(self, name) != value:
+            if name in self.given and getattr(self, name) != value:
                 raise UserError(f"--ablation {self.ablation} sets {name} to {value}, --{name} says otherwise\ngive one of them")
         return notes
-
-
-@dataclass(kw_only=True)
-class DemoArguments(DeviceArguments):
-    """Fine-tune a small teacher and distil it, on the demo data that comes with the package."""
-
-    task_name: str = in_data("demo", help="the task")
-    model: str = in_models("all-minilm-l6-v2", help="the folder or name of the pre-trained model that becomes the teacher")
-    output_dir: Path = in_run(Path("runs/demo"), help="the folder of the results")
-    overwrite_output_dir: bool = in_run(False, help="replace earlier results")
-    quick: bool = in_run(False, help="a few updates per stage: shows that everything works, not how well")
-    seed: int = in_run(42, help="seed of sampling, dropout and fresh weights", at_least=0)
-
-
-@dataclass(kw_only=True)
-class DownloadArguments(Arguments):
-    """Fetch the data of known tasks ahead of a run."""
-
-    tasks: str = in_data(
-        "all", help="task names separated by commas; all: the nine of GLUE, clue: those of CLUE", metavar="all|clue|SST-2,..."
-    )
-    glue_dir: Path | None = in_data(
-        None,
-        help="the folder that gets one folder per task",
-        unset="$DATA_HOME/Glue, else $PPNLP_HOME/datasets/Glue; CLUE tasks: Clue in its place",
-    )
-
-
-@dataclass(kw_only=True)
-class ConvertArguments(Arguments):
-    """Write a model in Hugging Face's or PaddleNLP's layout or as a program for Paddle Inference, and prove that both are the same."""
-
-    GROUPS = ("models", "run")
-
-    model_path: str = in_models(help="the folder or name of the model; the output folder of a run means its best model")
-    to: str = in_models(help="the layout to write", choices=("huggingface", "paddlenlp", "inference"))
-    output_dir: Path = in_run(help="the folder of the result")
-    overwrite_output_dir: bool = in_run(False, help="replace an earlier model in output_dir")
-
-
-@dataclass(kw_only=True)
-class DoctorArguments(Arguments):
-    """Say what stands in the way of a run on this machine, and what to do about it."""
-
-    NEEDS_PADDLE = False
-
-    glue_dir: Path | None = in_data(
-        None, help="the folder that holds one folder per task", unset="$DATA_HOME/Glue, else $PPNLP_HOME/datasets/Glue"
-    )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from tinybert.commands.registry import command
 from tinybert.config.distilling import in_models
 from tinybert.config.groups import in_data, in_run, threads_option
-from tinybert.config.options import Arguments
+from tinybert.config.options import Config
 
 
-@dataclass(kw_only=True)
-class PredictArguments(Arguments):
+@command("predict", summary="predict rows with a trained or an exported model", recipe="predict:predict")
+class PredictConfig(Config):
     """Predict the rows of a file of any size, or of standard input, with a trained or an exported model."""
 
     NEEDS_PADDLE: ClassVar[bool] = False  # a model for another engine needs none

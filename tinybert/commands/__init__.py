@@ -1,0 +1,1 @@
+"""The commands, one a file: the configuration of each, and the name of its recipe."""

@@ -1,0 +1,22 @@
+"""Checking the installation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tinybert.commands.registry import command
+from tinybert.config.groups import (
+    in_data,
+)
+from tinybert.config.options import Config
+
+
+@command("doctor", summary="say what stands in the way of a run on this machine", recipe="doctor:doctor")
+class DoctorConfig(Config):
+    """Say what stands in the way of a run on this machine, and what to do about it."""
+
+    NEEDS_PADDLE = False
+
+    glue_dir: Path | None = in_data(
+        None, help="the folder that holds one folder per task", unset="$DATA_HOME/Glue, else $PPNLP_HOME/datasets/Glue"
+    )

@@ -1,0 +1,66 @@
+"""Fine-tuning, and the importance pass for pruning."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from tinybert.commands.registry import command
+from tinybert.config import dialects
+from tinybert.config.dialects import HF
+from tinybert.config.distilling import (
+    ORDER,
+    in_conventions,
+    in_models,
+)
+from tinybert.config.groups import (
+    DataOptions,
+    OptimisationOptions,
+    RunOptions,
+    common_checks,
+    in_run,
+)
+from tinybert.config.notices import Notice
+from tinybert.config.options import Alias, option
+
+in_stage = partial(option, group="stage and method")
+
+
+@command(
+    "finetune",
+    summary="fine-tune a teacher or a baseline (run_glue.py)",
+    recipe="finetune:finetune",
+    script="benchmark/glue/run_glue.py",
+)
+class FinetuneConfig(RunOptions, OptimisationOptions, DataOptions):
+    """Fine-tune a BERT-like encoder on a known task or your own files: a teacher, or a plain baseline to compare a student with."""
+
+    OBSOLETE = dialects.OBSOLETE_FINETUNE
+    GROUPS = ORDER
+
+    model_name_or_path: str = in_models(help="the folder or name of the pre-trained model")
+    model_type: str | None = in_models(None, help="the family of the model (bert, ernie, ...)", unset="from its configuration")
+    tokenizer_name_or_path: str | None = in_models(
+        None, help="the folder or name of the tokenizer", alias=(Alias("tokenizer_name", HF),), unset="the model's own"
+    )
+    output_dir: Path | None = in_run(
+        None, help="the folder of this run's results", unset="pretrained_models/<TASK>; with compute_taylor the folder of the model"
+    )
+    preset: str = in_run(
+        "sound",
+        help="the named set of conventions and numbers that fills in what is not given",
+        choices=("sound", "paper", "huawei", "paddlenlp", "emd", "mud", "rosita"),
+    )
+    compute_taylor: bool = in_stage(
+        False, help="train nothing: accumulate the first-order importance of a fine-tuned model's weights, for pruning"
+    )
+    importance_mode: str | None = in_conventions(
+        None, help="compute_taylor without dropout (eval) or, as published, with it (train)", choices=("eval", "train")
+    )
+    evaluate_during_training: bool = in_run(
+        False, help="evaluate every logging_steps instead of every save_steps, as the Hugging Face scripts do"
+    )
+
+    def check(self) -> list[Notice]:
+        """Refuse contradictions among the shared options."""
+        return [*super().check(), *common_checks(self)]

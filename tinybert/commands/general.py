@@ -1,0 +1,122 @@
+"""General distillation."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+
+from tinybert.commands.registry import command
+from tinybert.config import dialects
+from tinybert.config.dialects import HUAWEI, PADDLENLP
+from tinybert.config.distilling import ORDER, IntermediateOptions, ModelOptions, check_layer_map, in_losses, in_models
+from tinybert.config.groups import PRESET as FROM_PRESET
+from tinybert.config.groups import OptimisationOptions, TrainingRunOptions, common_checks, in_data, in_run
+from tinybert.config.notices import Notice
+from tinybert.config.options import Alias, option
+from tinybert.config.student_choice import check_student
+from tinybert.errors import UserError
+
+in_stage = partial(option, group="stage and method")
+
+
+@command(
+    "general",
+    summary="distil a pre-trained teacher into a general student (general_distill.py)",
+    recipe="general_distill:general_distill",
+    script="general_distill.py",
+)
+class GeneralDistillConfig(TrainingRunOptions, OptimisationOptions, IntermediateOptions, ModelOptions):
+    """Distil a pre-trained teacher into a general student on raw text, the student that every task starts from."""
+
+    OBSOLETE = dialects.OBSOLETE_GENERAL
+    GROUPS = ORDER
+
+    teacher_path: str | None = in_models(
+        None,
+        help="the folder or name of the pre-trained teacher; a head that it has is not used",
+        alias=(Alias("teacher_model", HUAWEI), Alias("teacher_model_name_or_path", PADDLENLP)),
+        unset="required",
+    )
+    student_model_name_or_path: str | None = in_models(
+        None,
+        help="a folder whose config.json gives the student's shape, its weights too with continue_train; or a name: that model's weights",
+        alias=(Alias("student_model", HUAWEI),),
+        unset="required unless student_init or student_layers is given",
+    )
+    continue_train: bool = in_models(False, help="start from the weights of student_model_name_or_path, not from random ones")
+    pregenerated_data: Path | None = in_data(
+        None, help="the folder that `python -m tinybert pregenerate` wrote, or the published script's JSON lines"
+    )
+    input_dir: Path | None = in_data(
+        None, help="raw text instead: a file, a folder or a pattern; tokenised once and kept in the cache, the same rows in every epoch"
+    )
+    sequences: str | None = in_data(
+        None,
+        help="rows of input_dir: as many sentences of a document as fit (packed), or one row a line, cut there (lines)",
+        choices=("packed", "lines"),
+        unset=FROM_PRESET,
+    )
+    max_seq_length: int | None = in_data(
+        None,
+        help="word pieces per sequence of input_dir, [CLS] and [SEP] included; pregenerated_data has its own",
+        unset=FROM_PRESET,
+        at_least=4,
+    )
+    do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the teacher's tokenizer")
+    pad_to_max_length: bool | None = in_data(
+        None, help="pad every batch to max_seq_length, as the published script does, and not to its longest row", unset=FROM_PRESET
+    )
+    held_out_sequences: int = in_data(
+        1000, help="sequences at the end of each epoch's data that are not trained on; the first epoch's choose the best model", at_least=1
+    )
+    method: str = in_stage(
+        "tinybert",
+        help="tinybert: embedding, hidden states and attention; relation: MiniLMv2's relations of one layer",
+        choices=("tinybert", "relation"),
+    )
+    relation_weight: float | None = in_losses(
+        None,
+        help="weight of the relation loss (query-query, key-key, value-value)",
+        unset="1 with method relation, else 0",
+        at_least=0,
+    )
+    relation_heads: int | None = in_losses(
+        None, help="heads into which the relation loss cuts both layers; divides both widths", unset="the teacher's heads", at_least=1
+    )
+    relation_layers: str | None = in_losses(
+        None, help="the layers of the relation loss, counted from 1", metavar="STUDENT:TEACHER", unset="the last of both"
+    )
+
+    output_dir: Path = in_run(help="the folder of this run's results")
+    preset: str = in_run(
+        "sound",
+        help="the named set of conventions and numbers that fills in what is not given",
+        choices=("sound", "paper", "huawei", "paddlenlp"),
+    )
+    save_steps: int = in_run(
+        1000,
+        help="updates between two evaluations; the best model is kept; 0: once per epoch",
+        alias=(Alias("eval_step", HUAWEI),),
+        at_least=0,
+    )
+
+    def check(self) -> list[Notice]:
+        """Refuse missing or contradictory sources, teachers and students, and a malformed map."""
+        notes = [*super().check(), *common_checks(self)]
+        if self.pregenerated_data is None and self.input_dir is None:
+            raise UserError(
+                "nothing to train on: --pregenerated_data is missing\n"
+                "give the folder that `python -m tinybert pregenerate` wrote, or raw text with --input_dir"
+            )
+        if self.pregenerated_data is not None and self.input_dir is not None:
+            raise UserError("--pregenerated_data and --input_dir are two sources of text\ngive one of them")
+        if self.teacher_path is None:
+            raise UserError("--teacher_path (or --teacher_model) is missing\ngive the folder of a pre-trained encoder")
+        check_student(self)
+        if self.continue_train and self.student_model_name_or_path is None:
+            raise UserError("--continue_train goes on from a student's weights\nname its folder with --student_model_name_or_path")
+        check_layer_map(self.layer_map)
+        if self.relation_layers is not None and not re.fullmatch(r"[1-9]\d*:[1-9]\d*", self.relation_layers):
+            raise UserError(f"--relation_layers got {self.relation_layers!r}\nexpected STUDENT:TEACHER, counted from 1, such as 4:6")
+        return notes

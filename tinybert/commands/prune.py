@@ -1,0 +1,117 @@
+"""Pruning a fine-tuned model."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tinybert.config.dialects import MUD
+from tinybert.config.groups import in_run, threads_option
+from tinybert.config.notices import Notice
+from tinybert.config.options import Alias, option
+from tinybert.errors import UserError
+
+if TYPE_CHECKING:
+    pass
+from tinybert.commands.registry import command
+from tinybert.config.prune import KeptOptions, in_pruning
+
+ROSITA = "ROSITA"
+BOTH = f"{MUD}, {ROSITA}"
+LAYER_RULES = ("bottom", "top", "uniform")
+in_models = partial(option, group="models")
+# what the published scripts keep when nothing is said
+_PUBLISHED = {"keep_heads": 2, "num_layers": 6, "ffn_hidden_dim": 768, "emb_hidden_dim": 128}
+
+
+@command("prune", summary="cut a fine-tuned model down to a student", recipe="prune:prune")
+class PruneConfig(KeptOptions):
+    """Cut a fine-tuned model down to a student: fewer heads, neurons and layers, a factorised embedding. -name works like --name."""
+
+    GROUPS = ("models", "pruning", "run")
+    SINGLE_DASH = True
+
+    model_path: str = in_models(help="the folder of the fine-tuned model; the output folder of a run means its best model")
+    task_name: str | None = in_models(
+        None,
+        help="the task of the model; importance scores of another one are refused",
+        alias=(Alias("task", BOTH),),
+        unset="that of the importance scores",
+    )
+    importance: Path | None = in_models(
+        None,
+        help="the folder of the importance scores that run_glue.py leaves with --compute_taylor",
+        unset="importance_score in model_path",
+    )
+    layers: str | None = in_pruning(
+        None,
+        help="which layers stay: the first (bottom), the last (top), evenly spread (uniform), or numbers counted from 1",
+        metavar=f"{'|'.join(LAYER_RULES)}|1,3,5",
+        unset="bottom",
+    )
+    preset: str = in_run(
+        "sound",
+        help="sound: what is not given stays whole; rosita: the published script's numbers (2 heads, 6 layers, 768 neurons, rank 128), "
+        "and its choice of heads where all neurons stay: every layer by the scores of the first",
+        choices=("sound", "rosita"),
+    )
+    output_dir: Path = in_run(help="the folder of the result")
+    name_by_shape: bool = in_run(
+        False, help="write into a sub-folder of output_dir named by the shape, such as a2_l6_f768_e128, as ROSITA's script does"
+    )
+    overwrite_output_dir: bool = in_run(False, help="replace an earlier model in output_dir")
+    threads: int | None = threads_option()
+
+    def check(self) -> list[Notice]:
+        """Refuse a malformed choice of layers."""
+        notes = super().check()
+        if self.layers is None or self.layers in LAYER_RULES:
+            return notes
+        numbers = [int(number) for number in self.layers.split(",")] if re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", self.layers) else []
+        if not numbers or sorted(set(numbers)) != numbers:
+            raise UserError(
+                f"--layers got {self.layers!r}\nexpected {', '.join(LAYER_RULES)}, or different numbers in rising order such as 1,3,5"
+            )
+        if self.num_layers not in (None, len(numbers)):
+            raise UserError(f"--layers {self.layers} are {len(numbers)} layers, --num_layers says {self.num_layers}\ngive one of them")
+        return notes
+
+
+@dataclass(frozen=True)
+class PruneSettings:
+    """What is to stay, None for all; and whether every layer keeps heads by the scores of the first where no neuron goes."""
+
+    keep_heads: int | None
+    num_layers: int | None
+    ffn_hidden_dim: int | None
+    emb_hidden_dim: int | None
+    layers: str
+    standing_counter: bool
+    sources: dict[str, str]
+
+    def as_text(self) -> str:
+        """Name, value and source as aligned lines."""
+        shown = {name: getattr(self, name) for name in (*_PUBLISHED, "layers")}
+        return "\n".join(f"{name:<16}{'all' if value is None else value!s:<10}{self.sources[name]}" for name, value in shown.items())
+
+
+def resolve_prune(config: PruneConfig) -> PruneSettings:
+    """The settings of a pruning: what was given, else the preset's."""
+    published = config.preset == "rosita"
+    numbers = config.layers is not None and config.layers not in LAYER_RULES
+    values: dict[str, int | None] = {}
+    sources = {"layers": "default" if config.layers is None else "given"}
+    for name, number in _PUBLISHED.items():
+        asked = getattr(config, name)
+        if asked is not None:
+            values[name], sources[name] = asked, "given"
+        elif name == "num_layers" and numbers:
+            values[name], sources[name] = len(config.layers.split(",")), "from layers"
+        else:
+            values[name], sources[name] = number if published else None, f"preset {config.preset}"
+    if values["emb_hidden_dim"] == -1:
+        values["emb_hidden_dim"] = None
+    return PruneSettings(**values, layers=config.layers or "bottom", standing_counter=published, sources=sources)

@@ -1,0 +1,76 @@
+"""Which commands there are. A command is one file here, or a class that is registered anywhere else."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tinybert import commands
+from tinybert.config.options import Config
+
+C = TypeVar("C", bound=type[Config])
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: its name, a line for the overview, its configuration, its recipe as `module:function`, the script that calls it."""
+
+    name: str
+    summary: str
+    config: type[Config]
+    recipe: str
+    script: str
+
+
+_COMMANDS: dict[str, Command] = {}
+
+
+def command(name: str, *, summary: str, recipe: str, script: str | None = None) -> Callable[[C], C]:
+    """Register the configuration below as that of a command.
+
+    recipe: `module:function`, imported when the command runs; a module without a dot is one of `tinybert.recipes`. It is called with the
+    configuration. script: the script that calls it, where that is another one than `python -m tinybert NAME`.
+    """
+
+    def register(config: C) -> C:
+        path = recipe if "." in recipe.partition(":")[0] else f"tinybert.recipes.{recipe}"
+        _COMMANDS[name] = Command(name, summary, config, path, script or f"python -m tinybert {name}")
+        return config
+
+    return register
+
+
+def find_command(name: str) -> Command | None:
+    """The command of this name; only its own file is imported where there is one."""
+    if name not in _COMMANDS and name in _files():
+        importlib.import_module(f"tinybert.commands.{name}")
+    return _COMMANDS.get(name)
+
+
+def all_commands() -> dict[str, Command]:
+    """Every command by its name."""
+    for name in _files():
+        importlib.import_module(f"tinybert.commands.{name}")
+    return dict(sorted(_COMMANDS.items(), key=lambda entry: _ORDER.index(entry[0]) if entry[0] in _ORDER else len(_ORDER)))
+
+
+def _files() -> list[str]:
+    return [entry.name for entry in pkgutil.iter_modules(commands.__path__) if entry.name != "registry"]
+
+
+_ORDER = (
+    "distill",
+    "finetune",
+    "general",
+    "pregenerate",
+    "augment",
+    "demo",
+    "prune",
+    "convert",
+    "predict",
+    "doctor",
+    "download",
+)  # others follow

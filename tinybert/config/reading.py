@@ -1,0 +1,115 @@
+"""From what was given, under any spelling, to typed values: the same for Python, a file of options and the command line."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from tinybert.config.notices import Notice
+from tinybert.config.options import Config, Entry, Option, read_bool
+from tinybert.config.suggestions import did_you_mean
+from tinybert.errors import UserError
+
+
+class _Found(typing.NamedTuple):
+    """One occurrence of an option: its canonical name, the spelling, what stood beside it, how the user sees it."""
+
+    name: str
+    spelling: str
+    raw: object
+    shown: str
+
+
+def read_entries(kind: type[Config], parts: Iterable[list[Entry]]) -> tuple[dict[str, object], dict[str, str], list[Notice]]:
+    """Values and spellings by canonical name, and notices; of several parts a later one wins.
+
+    Raises:
+        UserError: an unknown name, a wrong value, something required that is missing, or two spellings that disagree.
+    """
+    options, spellings = kind.options(), spellings_of(kind)
+    notices = [notice for part in parts for entry in part if (notice := _without_effect(kind, entry)) is not None]
+    values, spelled = {}, {}
+    for part in parts:
+        for entry in part:
+            _refuse_unknown(kind, entry)
+        chosen = _read([found for entry in part if (found := _known(entry, options, spellings))], options)
+        values.update({name: value for name, (value, _) in chosen.items()})
+        spelled.update({name: spelling for name, (_, spelling) in chosen.items()})
+    for option in options.values():
+        if option.required and option.name not in values:
+            others = "".join(f" (or --{alias.name})" for alias in option.aliases)
+            raise UserError(f"--{option.name}{others} is missing\n{option.help}")
+    return values, spelled, notices
+
+
+@lru_cache
+def spellings_of(kind: type[Config]) -> dict[str, str]:
+    """Every accepted spelling and the canonical name it stands for."""
+    found: dict[str, str] = {}
+    for option in kind.options().values():
+        for spelling in (option.name, *(alias.name for alias in option.aliases)):
+            if spelling in found:
+                raise TypeError(f"{kind.__name__}: --{spelling} stands for two options")
+            found[spelling] = option.name
+    return found
+
+
+def _refuse_unknown(kind: type[Config], entry: Entry) -> None:
+    known = [*spellings_of(kind), *(other.name for other in (*kind.OBSOLETE, *kind.FOREIGN))]
+    if entry.spelling not in known:
+        where = "" if entry.shown.startswith("--") and " " not in entry.shown else entry.shown.removesuffix(f": {entry.spelling}") + ": "
+        dashes = "" if where else "--"
+        raise UserError(f"{where}unknown option {dashes}{entry.spelling}{did_you_mean(entry.spelling, known, dashes)}")
+
+
+def _without_effect(kind: type[Config], entry: Entry) -> Notice | None:
+    """What is said about an option that is accepted and does nothing."""
+    for ignored in kind.OBSOLETE:
+        if ignored.name == entry.spelling:
+            return Notice(f"ignored:{ignored.name}", f"--{ignored.name} has no effect: {ignored.reason}")
+    for foreign in kind.FOREIGN:
+        if foreign.name == entry.spelling and _asks_for_nothing(entry.raw):
+            text = f"--{foreign.name} has no effect: it switches {foreign.owner} to another procedure, and is off"
+            return Notice(f"ignored:{foreign.name}", text)
+        if foreign.name == entry.spelling:
+            where = foreign.instead or f"leave --{foreign.name} out"
+            raise UserError(f"--{foreign.name} belongs to {foreign.owner}, which is not available in this version\n{where}")
+    return None
+
+
+def _asks_for_nothing(value: object) -> bool:
+    """Whether a switch of another script stands on the line as it is when left out: False, or an empty text."""
+    words = value if isinstance(value, list) else [value]
+    return len(words) == 1 and (words[0] is False or (isinstance(words[0], str) and (not words[0] or read_bool(words[0]) is False)))
+
+
+def _known(entry: Entry, options: Mapping[str, Option], spellings: dict[str, str]) -> _Found | None:
+    """The occurrence by its canonical name, a switch as the value it stands for; None for what is no option here."""
+    spelling, raw, shown = entry
+    if spelling not in spellings:
+        return None
+    option = options[spellings[spelling]]
+    means = next((alias.means for alias in option.aliases if alias.name == spelling), None)
+    if means is not None:
+        switched = raw if isinstance(raw, bool) else read_bool(str(raw))
+        if switched is None:
+            raise UserError(f"{shown} got {raw!r}\nexpected True or False")
+        return _Found(option.name, spelling, means, shown) if switched else None
+    return _Found(option.name, spelling, raw, shown)
+
+
+def _read(part: list[_Found], options: Mapping[str, Option]) -> dict[str, tuple[object, str]]:
+    """Value and spelling by canonical name; the last of equal spellings counts, two spellings must agree."""
+    chosen: dict[str, tuple[object, str]] = {}
+    shown: dict[str, str] = {}
+    for found in part:
+        value = options[found.name].read(found.raw, found.shown)
+        before = chosen.get(found.name)
+        if before and before[1] != found.spelling and before[0] != value:
+            raise UserError(
+                f"{shown[found.name]} says {before[0]}, {found.shown} says {value}\nboth are spellings of --{found.name}: give one of them"
+            )
+        chosen[found.name] = (value, found.spelling)
+        shown[found.name] = found.shown
+    return chosen
