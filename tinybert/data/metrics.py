@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from tinybert.errors import NumericalError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 CLASSES = ("accuracy", "macro_f1", "mcc", "f1", "accuracy_and_f1")
 SCORES = ("pearson_and_spearman", "pearson", "spearman")
@@ -20,6 +22,8 @@ def checked(task_name: str, logits: np.ndarray, labels: np.ndarray, outputs: int
         NumericalError: a logit is NaN or infinite.
         ValueError: shapes do not fit.
     """
+    import numpy as np
+
     logits = np.asarray(logits)
     if len(logits) != len(labels) or not len(labels):
         raise ValueError(f"{len(logits)} rows of logits, {len(labels)} labels")
@@ -39,19 +43,27 @@ def of_classes(names: tuple[str, ...], predictions: np.ndarray, labels: np.ndarr
     coefficient is undefined because all predictions or all labels are equal, it is 0.0, not NaN: a model that always says the same has
     learned nothing. In macro_f1 a class without gold and without prediction counts as 0.
     """
+    import numpy as np
+
     return _all(names, lambda name: _of_classes(name, predictions, np.asarray(labels), outputs))
 
 
 def of_scores(names: tuple[str, ...], predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """The same of predicted scores `[N]`: pearson, spearman and pearson_and_spearman."""
+    import numpy as np
+
     return _all(names, lambda name: _of_scores(name, predictions, np.asarray(labels)))
 
 
 def _all(names: tuple[str, ...], one: Callable[[str], float]) -> dict[str, float]:
+    import numpy as np
+
     return {name: float(np.mean([one(part) for part in _MEANS[name]])) if name in _MEANS else one(name) for name in names}
 
 
 def _of_classes(name: str, predictions: np.ndarray, labels: np.ndarray, outputs: int) -> float:
+    import numpy as np
+
     # imported here: it takes half a second, and a run that does not score should not wait for it
     from sklearn import metrics
 
@@ -69,6 +81,7 @@ def _of_classes(name: str, predictions: np.ndarray, labels: np.ndarray, outputs:
 
 
 def _of_scores(name: str, predictions: np.ndarray, labels: np.ndarray) -> float:
+    import numpy as np
     from scipy import stats
 
     if name not in ("pearson", "spearman"):

@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tinybert.data import metrics
 from tinybert.kinds.kind import Kind, Labels, LogitOptions, TeacherReport
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tinybert.data.tasks import Task
     from tinybert.objectives.objective import Loss
 
@@ -66,6 +66,8 @@ class Classification(Kind):
 
     def guessing(self, task: Task, labels: np.ndarray) -> dict[str, float]:
         """The most frequent class for every row."""
+        import numpy as np
+
         most = np.bincount(labels, minlength=task.num_outputs).argmax()
         return metrics.of_classes(task.metrics, np.full(len(labels), most), labels, task.num_outputs)
 
@@ -78,6 +80,7 @@ class Classification(Kind):
         Orders: the assignment of outputs to labels with the most hits (Hungarian algorithm on the confusion matrix), which stands for all
         C! orders.
         """
+        import numpy as np
         from scipy.optimize import linear_sum_assignment
 
         predicted = logits.argmax(1)
@@ -108,6 +111,8 @@ class Classification(Kind):
 
     def keeps_variants(self, task: Task, outputs: np.ndarray, keep: float) -> np.ndarray:
         """Those with so much of the row's own probability for the row's own class."""
+        import numpy as np
+
         shifted = np.exp(outputs - outputs.max(1, keepdims=True))
         own = (shifted / shifted.sum(1, keepdims=True))[:, outputs[0].argmax()]
         return own >= keep * own[0]

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
+
     from tinybert.data.tasks import Task
     from tinybert.objectives.objective import Loss
 
@@ -61,7 +61,7 @@ class Kind:
     article: ClassVar[str]
     problem_type: ClassVar[str | None] = None
     head: ClassVar[str] = "sequence"
-    label_type: ClassVar[type] = np.int64
+    label_type: ClassVar[str] = "int64"
     label_word: ClassVar[str] = "label"
     names_labels: ClassVar[bool] = True
     softens: ClassVar[bool] = True

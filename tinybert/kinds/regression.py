@@ -6,16 +6,16 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tinybert.data import metrics
 from tinybert.kinds.kind import Kind, Labels, LogitOptions, TeacherReport
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tinybert.data.tasks import Task
     from tinybert.objectives.objective import Loss
 
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST = 2.0**128 - 2.0**104  # of float32
 _SCALE = 3.0  # scores whose spread or mean is this many times off are on another scale
 _CLASSES_ONLY = ("T", "soft_ce_reduction", "temperature_square")
 
@@ -26,7 +26,7 @@ class Regression(Kind):
     name = "regression"
     article = "a regression"
     problem_type = "regression"
-    label_type = np.float32
+    label_type = "float32"
     label_word = "score"
     names_labels = False
     softens = False
@@ -94,15 +94,21 @@ class Regression(Kind):
 
     def score(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Of logits `[N, 1]` or `[N]`."""
+        import numpy as np
+
         checked = metrics.checked(task.name, logits, labels, task.num_outputs)
         return metrics.of_scores(task.metrics, checked.reshape(-1).astype(np.float64), labels)
 
     def guessing(self, task: Task, labels: np.ndarray) -> dict[str, float]:
         """The mean for every row."""
+        import numpy as np
+
         return metrics.of_scores(task.metrics, np.full(len(labels), labels.mean()), labels)
 
     def examine_teacher(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> TeacherReport:
         """Weak: a correlation at or below 2 / sqrt(N), which must lie below 1: five rows at least, and two different scores."""
+        import numpy as np
+
         scores = self.score(task, logits, labels)
         reached, margin = scores[task.metric], 2 / math.sqrt(len(labels))
         tells = margin < 1 and bool(np.ptp(labels))
@@ -112,6 +118,8 @@ class Regression(Kind):
 
     def answers(self, task: Task, logits: np.ndarray) -> list[str]:
         """Scores to three decimals, within the task's bounds."""
+        import numpy as np
+
         scores = logits[:, 0] if task.bounds is None else np.clip(logits[:, 0], *task.bounds)
         return [f"{value:.3f}" for value in scores]
 
@@ -123,6 +131,8 @@ class Regression(Kind):
 
     def keeps_variants(self, task: Task, outputs: np.ndarray, keep: float) -> np.ndarray:
         """Those whose score moves by at most the rest of the scale."""
+        import numpy as np
+
         scale = task.bounds[1] - task.bounds[0]
         return np.abs(outputs[:, 0] - outputs[0, 0]) <= (1 - keep) * scale
 
@@ -138,6 +148,8 @@ def _number(text: str) -> float | None:
 
 def scale_warning(gold: np.ndarray, predicted: np.ndarray) -> str | None:
     """What to be warned of where gold scores `[N]` and a teacher's `[N]` are on scales far from each other; None where they are not."""
+    import numpy as np
+
     gold, predicted = np.asarray(gold, np.float64), np.asarray(predicted, np.float64)
     spread = gold.std(), predicted.std()
     off = abs(gold.mean() - predicted.mean()) > _SCALE * max(spread)
