@@ -83,13 +83,13 @@ def _check_own_task(config: RowOptions, do: Actions) -> None:
 
 def _check_format(config: RowOptions) -> None:
     paths = [str(_path(config, name)) for name in FILES if _path(config, name) is not None]
-    json = [path for path in paths if os.path.splitext(path)[1].lower() in (".json", ".jsonl", ".ndjson")]
+    json = [path for path in paths if os.path.splitext(path)[1].lower() in (".json", ".jsonl", ".ndjson", ".parquet", ".xlsx")]
     if config.file_format is None and len(json) < len(paths):
         return
-    if config.file_format in (None, "json", "jsonl"):
+    if config.file_format in (None, "json", "jsonl", "parquet", "xlsx"):
         for name in ("header", "quoting"):
             if getattr(config, name) is not None:
-                raise UserError(f"--{name} is about TSV and CSV files\nrows of JSON name their fields: leave it out")
+                raise UserError(f"--{name} is about TSV and CSV files\nrows of other formats name their fields: leave it out")
 
 
 def _check_columns(config: RowOptions) -> None:

@@ -40,9 +40,9 @@ class RowOptions(Config):
     train_file: Path | None = in_data(None, help="your own training rows: TSV, CSV, JSON lines or a JSON array")
     file_format: str | None = in_data(
         None,
-        help="the format of these files; jsonl: one object per line, json: an array of objects",
-        choices=("tsv", "csv", "jsonl", "json"),
-        unset="by suffix: .tsv .txt .csv .jsonl .ndjson .json",
+        help="the format of these files; jsonl: one object per line, json: an array of objects; parquet needs pyarrow, xlsx openpyxl",
+        choices=("tsv", "csv", "jsonl", "json", "parquet", "xlsx"),
+        unset="by suffix: .tsv .txt .csv .jsonl .ndjson .json .parquet .xlsx",
     )
     text_a_column: str | None = in_data(
         None,

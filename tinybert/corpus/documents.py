@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from tinybert import storage
 from tinybert.corpus.sentences import are_paragraphs, split_sentences
+from tinybert.data.content import foreign
 from tinybert.data.source import Source
 from tinybert.errors import UserError
 
@@ -193,6 +194,9 @@ def _check_text(file: Path) -> None:
     other = next((name for magic, name in _OTHER.items() if start.startswith(magic)), None)
     if other is not None:
         raise UserError(f"{file} is a {other} file, text was expected. Unpack it; gzip can stay as it is.")
+    known = foreign(start)
+    if known is not None:
+        raise UserError(f"{file}: found {known[0]}, expected UTF-8 text. {known[1].replace('FILE', file.name)}")
     if b"\0" in start:
         raise UserError(f"{file} is a binary file (byte 0 at {start.index(0)}), text was expected. Name text files only.")
 
@@ -209,7 +213,7 @@ class _TextFile(Source):
         return self.path.stat().st_size if self._on_disk.closed else self._on_disk.tell()
 
     def _open(self) -> BinaryIO:
-        plain = super()._open()
+        plain = self._opened()
         if plain.peek(2)[:2] != _GZIP:
             self._on_disk = plain
             return plain

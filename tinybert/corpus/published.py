@@ -56,7 +56,7 @@ def read_metrics(epoch: Path) -> tuple[int, int]:
     """
     path = metrics_path(epoch)
     try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
+        metrics = json.loads(path.read_text(encoding="utf-8-sig"))
         rows, longest = metrics["num_training_examples"], metrics["max_seq_len"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(

@@ -116,7 +116,7 @@ def read_record(folder: Path) -> dict:
         UserError: it is not readable, or of a later version.
     """
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8-sig"))
         if record["format"] != FORMAT:
             raise UserError(f"{folder / RECORD} has format {record['format']}, this version reads {FORMAT}. Update, or pregenerate again.")
         _check_record(record)

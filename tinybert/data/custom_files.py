@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tinybert.data.fields import column_names
-from tinybert.data.formats import JSON, format_of
+from tinybert.data.formats import NAMED, format_of, other_delimiter
 from tinybert.data.labels import check_labels, check_spelling, count_labels
 from tinybert.data.readers import iter_labels
 from tinybert.data.tasks import Column, Split, Task, augmented
@@ -126,7 +126,7 @@ def own_split(path: Path, files: CustomFiles, labelled: bool = True) -> Split:
 
 
 def _column(option: str, wanted: str, path: Path, split: Split, names: list[str]) -> Column:
-    if split.format in JSON:
+    if split.format in NAMED:
         return wanted  # a row without this key is an error with its line
     if names.count(wanted) == 1:
         return wanted
@@ -142,9 +142,11 @@ def _column(option: str, wanted: str, path: Path, split: Split, names: list[str]
 
 
 def _there(path: Path, split: Split, names: list[str]) -> str:
-    what = "keys" if split.format in JSON else "columns"
+    what = "keys" if split.format in NAMED else "columns"
     shown = ", ".join(names[:30]) + (", ..." if len(names) > 30 else "")
-    return f"{path} has the {what} {shown}" if shown else f"{path} has no names of columns: give their numbers, counted from 0"
+    there = f"{path} has the {what} {shown}" if shown else f"{path} has no names of columns: give their numbers, counted from 0"
+    hint = other_delimiter(path, split.format)
+    return f"{there}. {hint}" if hint else there
 
 
 # === Labels ===

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinybert.data.formats import DELIMITERS, Record, records
+from tinybert.data.formats import DELIMITERS, Record, other_delimiter, records
 from tinybert.data.source import Source
 from tinybert.data.tasks import Column, Split
 
@@ -103,7 +103,8 @@ class FieldReader:
             return column
         if names.count(column) != 1:
             found = f"the columns {', '.join(map(repr, names))}"
-            raise self.source.error(number, found, f"one column {column!r}", "Name a column of the header, or give its number.")
+            advice = self._hint() or "Name a column of the header, or give its number."
+            raise self.source.error(number, found, f"one column {column!r}", advice)
         return names.index(column)
 
     def _set_width(self, width: int, picked: list[int | None], number: int) -> None:
@@ -111,8 +112,16 @@ class FieldReader:
         if width <= last:
             separators = _SEPARATORS[DELIMITERS[self.split.format]]
             need = f"at least {last + 1} columns separated by {separators}"
-            raise self.source.error(number, f"{width} columns", need, f"Is this the {self.split.file} of {self.task_name}?")
+            raise self.source.error(number, f"{width} columns", need, self._hint() or f"Is this the {self.split.file} of {self.task_name}?")
+        # a text may hold commas and semicolons; the name of a column, or a tab in a CSV file, is no such text
+        hint = self._hint() if width == 1 else ""
+        if hint and (self.split.header or "tabs" in hint):
+            separators = _SEPARATORS[DELIMITERS[self.split.format]]
+            raise self.source.error(number, "1 column", f"fields separated by {separators}", hint)
         self.width, self.picked = width, picked
+
+    def _hint(self) -> str:
+        return other_delimiter(self.source.path, self.split.format)
 
     def _fits(self, row: list[str], number: int) -> bool:
         if self.width is None:

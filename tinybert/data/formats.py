@@ -1,4 +1,4 @@
-"""How a file is cut into records: tab-separated, comma-separated, JSON lines, or one JSON array."""
+"""How a file is cut into records: tab-separated, comma-separated, JSON lines, one JSON array, or a table of another program."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tinybert.data.source import LIMIT, Source
+from tinybert.data.tables import parquet_rows, workbook_rows
 from tinybert.errors import UserError
 
-FORMATS = ("tsv", "csv", "jsonl", "json")
+FORMATS = ("tsv", "csv", "jsonl", "json", "parquet", "xlsx")
 JSON = ("jsonl", "json")
+NAMED = (*JSON, "parquet", "xlsx")  # every row names its fields
 DELIMITERS = {"tsv": "\t", "csv": ","}
-_BY_SUFFIX = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_BY_SUFFIX = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".xlsx": "xlsx"}
+_OTHERS = {"tabs": "\t", "commas": ",", "semicolons": ";", "vertical bars": "|"}
 _BLANKS = " \t\r\n"
 # numbers stay as they are written, so that the labels 1 and 1.0 are two and a long number is no error; NaN and Infinity, which are no
 # JSON, become floats, which nothing else does
@@ -48,9 +51,33 @@ def records(source: Source, form: str, quoted: bool) -> Iterator[tuple[int, Reco
     Raises:
         UserError: the text is not of this format; with file and line.
     """
+    if form in ("parquet", "xlsx"):
+        return _table(source, form)
     if form in JSON:
         return _json_lines(source) if form == "jsonl" else _Array(source).items()
     return _quoted(source, DELIMITERS[form]) if quoted else _split(source, DELIMITERS[form])
+
+
+def other_delimiter(path: Path, form: str) -> str:
+    """A sentence on what seems to separate the fields of a TSV or CSV file in place of its delimiter; empty where nothing does."""
+    first = next((line for _, line in Source(path).lines()), "") if form in DELIMITERS else ""
+    if first.lstrip(_BLANKS)[:1] in ("{", "["):
+        return "Its first line looks like JSON: say --file_format jsonl or json."
+    if DELIMITERS.get(form, "") in first:
+        return ""
+    counts = {name: first.count(character) for name, character in _OTHERS.items() if character != DELIMITERS[form]}
+    most = max(counts, key=counts.__getitem__)
+    if not counts[most]:
+        return ""
+    known = {"tabs": "Say --file_format tsv.", "commas": "Say --file_format csv."}
+    return f"Its first line has {most} between the fields. {known.get(most, 'Save it with tabs or commas.')}"
+
+
+def _table(source: Source, form: str) -> Iterator[tuple[int, Record, str]]:
+    rows = parquet_rows(source.path) if form == "parquet" else workbook_rows(source.path)
+    for number, row in enumerate(rows, start=1 if form == "parquet" else 2):
+        yield number, row or [], ""
+    source.bytes_read = source.path.stat().st_size
 
 
 # === Delimited text ===

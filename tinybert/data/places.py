@@ -103,7 +103,8 @@ def _missing(task: Task, folder: Path, splits: Sequence[str]) -> list[str]:
 
 def _explicit(task: Task, folder: Path, splits: Sequence[str]) -> Path:
     if not folder.is_dir():
-        raise UserError(f"The data folder {folder} does not exist. It should hold the files of {task.name}: {_files(task)}.")
+        found = "is a file, expected a folder" if folder.exists() else "does not exist"
+        raise UserError(f"The data folder {folder} {found}. It should hold the files of {task.name}: {_files(task)}.")
     missing = _missing(task, folder, splits)
     if missing:
         found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"

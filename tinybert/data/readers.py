@@ -49,6 +49,8 @@ def split_path(task: Task, folder: str | Path, split: str) -> Path:
     """
     path = Path(folder) / task.split(split).file
     if not path.is_file():
+        if path.is_dir():
+            raise UserError(f"{path} is a folder, expected the file of the {split} rows of {task.name}.")
         there = sorted(p.name for p in path.parent.iterdir())[:8] if path.parent.is_dir() else []
         raise UserError(
             f"{path} does not exist (in that folder: {', '.join(there) or 'nothing'}). It should hold the {split} rows of {task.name}."

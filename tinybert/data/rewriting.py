@@ -7,7 +7,7 @@ import re
 from dataclasses import asdict, dataclass
 from json.decoder import scanstring
 
-from tinybert.data.formats import DELIMITERS, JSON
+from tinybert.data.formats import DELIMITERS, JSON, NAMED
 from tinybert.data.tasks import Split
 from tinybert.errors import UserError
 
@@ -45,8 +45,10 @@ class Rewriter:
         """For a split whose reader has found its columns at `picked`; `first` is a line of the file.
 
         Raises:
-            UserError: `published` for a file that is no plain TSV.
+            UserError: `published` for a file that is no plain TSV, or a file that is no text.
         """
+        if split.format in NAMED and split.format not in JSON:
+            raise UserError(f"{split.file} is a {split.format} file: augmented rows are written as text.\nTurn it into CSV first.")
         if published and (split.format != "tsv" or split.quoted):
             raise UserError(
                 "--quotes published is about TSV files without quoting, which the published scripts write\n"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from tinybert.data.content import refuse_foreign
 from tinybert.errors import UserError
 
 LIMIT = 1 << 24  # bytes of a line, or characters of a quoted field or JSON object: a file that never ends a row is refused
@@ -72,13 +73,18 @@ class Source:
                 if not raw:
                     return
 
-    def _open(self) -> BinaryIO:
+    def _opened(self) -> BinaryIO:
         if str(self.path) == STDIN:
             return open(0, "rb", closefd=False)
         try:
             return open(self.path, "rb")
         except OSError as error:
             raise UserError(f"{self.path} cannot be read: {error.strerror or error}") from error
+
+    def _open(self) -> BinaryIO:
+        file = self._opened()
+        refuse_foreign(self.path, file)
+        return file
 
     def _decoded(self, raw: bytes, number: int) -> str:
         try:

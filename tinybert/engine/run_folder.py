@@ -130,7 +130,7 @@ class RunFolder:
         """The objects of a JSON file of this folder, one a stage."""
         path = self.path / name
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except (ValueError, RecursionError) as error:

@@ -79,7 +79,7 @@ def read_importance(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
     """
     try:
         storage.verify(folder)
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8-sig"))
     except (storage.DamagedError, OSError, ValueError) as error:
         raise UserError(f"{folder} holds no whole importance scores: {error}.\nMake them again with --compute_taylor.") from None
     return read_safetensors(folder / SCORES), facts

@@ -157,7 +157,7 @@ def _judge_folder(output: Path, target: Path, identity: dict, config) -> bool:
         UserError: the folder or the file is of another run, or nothing says what to do with what is there.
     """
     record = output / RECORD
-    before = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None
+    before = json.loads(record.read_text(encoding="utf-8-sig")) if record.is_file() else None
     if config.overwrite_output_dir:
         return False
     if config.resume and before is not None:
