@@ -33,6 +33,7 @@ from tinybert.engine.running_metrics import RunningMetrics
 from tinybert.engine.signals import StopRequest, graceful_shutdown
 from tinybert.errors import Interrupted, NumericalError, UserError
 from tinybert.log import logger
+from tinybert.user_objects import TrainingState, user_objects
 
 SPIKE = 10.0  # a loss this many times its running mean is worth a warning
 
@@ -119,11 +120,14 @@ class Loop:
         self.best = Best()
         self.kept = Best()  # the best of those whose model is on disk; after a resumption it may be another
         self.last_scores: dict[str, float] = {}
+        self.scored_at: int | None = None
         self.window = RunningMetrics()
         self.running_loss: float | None = None
         self.seconds = 0.0
         self.data_seconds = 0.0
         self.last_checkpoint: Path | None = None
+        self.listeners = user_objects().callbacks
+        self.state = TrainingState(run.stage, settings.total_steps)
 
     # === Running ===
 
@@ -151,7 +155,9 @@ class Loop:
         progress = Progress(self.run_folder.stage, self.settings.total_steps, self.step, shown)
         try:
             with graceful_shutdown() as stop:
+                self._tell("on_start")
                 self._train(progress, stop)
+                self._tell("on_end")
         finally:
             progress.close()
             self.run_folder.close_logs()
@@ -178,11 +184,17 @@ class Loop:
                 self._log(progress)
             if self._evaluation_due() or finished:
                 self._evaluate()
+            if self._asked_to_stop():
+                finished = True
+                if self.scored_at != self.step:
+                    self._evaluate()
             if self._checkpoint_due(time.monotonic() - last_saved) or stopping:
                 self.save_checkpoint()
                 last_saved = time.monotonic()
             if stopping and not finished:
                 raise Interrupted(stopping, f"stopped after step {self.step}; continue with --resume auto")
+            if finished:
+                break
         if self.kept.step is None:  # resumed behind a last step that was moved forward, before anything was scored
             self._evaluate()
         # whatever happens while the last model is written, no step has to be made again
@@ -222,6 +234,21 @@ class Loop:
         self.callbacks.after_step()
         return sums, size, (stop.signal or signal.SIGTERM) if stopping else 0
 
+    # === Callbacks of the caller ===
+
+    def _tell(self, event: str) -> None:
+        if not self.listeners:
+            return
+        state = self.state
+        state.step, state.epoch = self.step, round(self.batches.epochs_at(self.step), 4)
+        state.scores, state.best = dict(self.last_scores), dict(self.best.scores)
+        for listener in self.listeners:
+            getattr(listener, event)(state)
+
+    def _asked_to_stop(self) -> bool:
+        """Whether a callback wants this stage to end, on any rank: all of them must leave at the same step."""
+        return bool(self.listeners) and sum_dict({"stop": float(self.state.stopping)})["stop"] > 0
+
     # === Logs ===
 
     def _account(self, parts: dict[str, float], size: tuple[int, int], seconds: float) -> None:
@@ -250,6 +277,8 @@ class Loop:
         self.run_folder.log_arrays(self.step, self.callbacks.observe())
         progress.report(self.step, {"loss": means["loss"], **{k: v for k, v in means.items() if k != "loss"}}, *rates)
         self.window = RunningMetrics()
+        self.state.metrics = {name: value for name, value in values.items() if name not in ("step", "epoch", "time")}
+        self._tell("on_log")
 
     def _reproducer(self, values: dict[str, float], micro_batches: list[Batch], epoch: int) -> Path:
         return nonfinite.write_reproducer(
@@ -273,7 +302,7 @@ class Loop:
         name, direction = self.callbacks.better
         if not math.isfinite(scores[name]):  # it would be the best for ever: no number is better than one that is none
             self._stop_on_scores(f"{name} {scores[name]}", scores)
-        self.last_scores = scores
+        self.last_scores, self.scored_at = scores, self.step
 
         def better_than(best: float | None) -> bool:
             return best is None or (scores[name] > best if direction == "max" else scores[name] < best)
@@ -288,6 +317,7 @@ class Loop:
             self.kept = Best(self.step, scores, folder and [folder.name, storage.sha256_of(folder / storage.MANIFEST)])
         if improved:
             self.best = self.kept
+        self._tell("on_evaluate")
 
     def _stop_on_scores(self, what: str, scores: dict[str, float]) -> None:
         epoch, index = self.batches.position(max(self.step - 1, 0))  # the last update came from these rows

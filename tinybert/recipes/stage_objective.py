@@ -16,6 +16,7 @@ from tinybert.knowledge.selection import Selection, Tokens, Width, deciding_laye
 from tinybert.mapping import LayerMap
 from tinybert.models.loading import LoadedModel
 from tinybert.models.projections import Projection, layout_of, layouts_of, width_of
+from tinybert.objectives.custom import losses_of, with_custom_losses
 from tinybert.objectives.emd import emd_objective
 from tinybert.objectives.layer_weights import LayerWeights
 from tinybert.objectives.mud import MaskStart, SelectedHiddenLoss, selected_objective
@@ -63,11 +64,17 @@ def compares_scores(settings) -> bool:
 
 
 def stage_objective(settings, kind: Kind, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
-    """The objective of a stage.
+    """The objective of a stage, with the losses that the caller has handed over.
 
     Raises:
         UserError: nothing is left to learn, or layer map or projection do not fit the models.
     """
+    chosen = _of_method(settings, kind, student, teacher)
+    chosen.objective = with_custom_losses(chosen.objective, losses_of(settings.stage))
+    return chosen
+
+
+def _of_method(settings, kind: Kind, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
     if settings.method == "emd":
         return _emd(settings, kind, student, teacher)
     if not settings.learns_layers:
@@ -80,11 +87,18 @@ def stage_objective(settings, kind: Kind, student: LoadedModel, teacher: LoadedM
 
 
 def general_objective(settings, student: LoadedModel, teacher: LoadedModel) -> StageObjective:
-    """The objective of general distillation: TinyBERT's first stage, MiniLMv2's relations, or both.
+    """The objective of general distillation, with the losses that the caller has handed over.
 
     Raises:
         UserError: layer map, projection or relations do not fit the models.
     """
+    chosen = _of_general_method(settings, student, teacher)
+    chosen.objective = with_custom_losses(chosen.objective, losses_of(settings.stage))
+    return chosen
+
+
+def _of_general_method(settings, student: LoadedModel, teacher: LoadedModel) -> StageObjective:
+    """TinyBERT's first stage, MiniLMv2's relations, or both."""
     relations, facts, lines = (), {}, []
     if settings.relation_weight:
         depths = [loaded.config.num_hidden_layers for loaded in (student, teacher)]

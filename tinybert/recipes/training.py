@@ -21,6 +21,7 @@ from tinybert.engine.schedules import schedule
 from tinybert.log import logger
 from tinybert.models.loading import LoadedModel
 from tinybert.models.trace import Inputs
+from tinybert.objectives.custom import loss_identity, losses_of
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.recipes.gradual_pruning import GradualPruning
 from tinybert.recipes.resume import RESUME_IGNORED, inputs_of
@@ -87,6 +88,7 @@ def train_stage(
         return (parallel or layer)(inputs, teacher(inputs) if teacher else None)
 
     fingerprint = {**_values(config, settings), **identity, **scored, "processes": runtime.world_size(), "total_steps": total}
+    fingerprint |= loss_identity(losses_of(run.stage))
     found, changed = _to_resume(config, run, resume, fingerprint, scored, assumed)
     start()
     _record_start(run, layer, unreached, precision, total, batches.steps_in(1))
@@ -111,8 +113,8 @@ def train_stage(
     )
     best = loop.run(found, other_scores=not changed.isdisjoint(scored))
     if vocabulary is not None:
-        vocabulary.restore(total)
-    run.update_record(seconds=round(loop.seconds, 1), best={"step": best.step, **best.scores}, last=loop.last_scores)
+        vocabulary.restore(loop.step)
+    run.update_record(seconds=round(loop.seconds, 1), steps=loop.step, best={"step": best.step, **best.scores}, last=loop.last_scores)
     return best
 
 
