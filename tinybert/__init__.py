@@ -1,3 +1,40 @@
-"""Distillation of BERT-like encoders in PaddlePaddle: a large fine-tuned teacher in, a small fast student out."""
+"""Distillation of BERT-like encoders in PaddlePaddle: a large fine-tuned teacher in, a small fast student out.
+
+    import tinybert as tb
+
+Every public name is loaded when it is first used, so that the import itself costs nothing and needs no Paddle.
+"""
+
+from __future__ import annotations
+
+import importlib
 
 __version__ = "0.1.0"
+
+# public name: the module that has it, below this package
+_PUBLIC = {
+    "load_task": "api.data", "from_files": "api.data", "from_rows": "api.data", "Data": "api.data",
+    "load": "api.models", "Model": "api.models",
+    "student_from": "api.students", "student": "api.students",
+    "Training": "api.training", "Method": "api.methods", "TinyBERT": "api.methods", "MUD": "api.methods", "EMD": "api.methods",
+    "Logits": "api.methods", "GoldLabels": "api.methods",
+    "distill": "api.procedures", "finetune": "api.procedures", "general_distill": "api.procedures", "evaluate": "api.procedures",
+    "predict": "api.procedures", "prune": "api.procedures", "pregenerate": "api.procedures", "augment": "api.procedures",
+    "Run": "api.run", "open_run": "api.run",
+    "Callback": "user_objects", "TrainingState": "user_objects", "CustomLoss": "user_objects", "Needs": "api.process",
+    "set_verbosity": "log",
+    "UserError": "errors", "NumericalError": "errors", "Interrupted": "errors",
+}  # fmt: skip
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

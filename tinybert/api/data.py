@@ -1,0 +1,188 @@
+"""Data: a known task, files, or rows in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import numbers
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from tinybert import storage
+from tinybert.api.process import ready
+from tinybert.config.groups import DataOptions
+from tinybert.data.places import cache_home, locate
+from tinybert.data.readers import read_split
+from tinybert.errors import UserError
+
+Rows = Iterable[Mapping[str, object]] | Iterable[Sequence[object]]
+_COLUMNS = {"text": "text_a_column", "text_pair": "text_b_column", "label": "label_column"}
+
+
+class Data:
+    """The rows of a task: where they are, how they are read, and what their labels are.
+
+    task: name, labels, splits and metrics. options: the same as options of the command line, which every procedure takes.
+
+    Raises:
+        UserError: files that are missing or do not fit their description, in the words of the command line.
+    """
+
+    def __init__(self, **options: object) -> None:
+        config = DataOptions(**options)
+        ready()
+        from tinybert.recipes.task_data import task_of
+
+        self.task = task_of(config)
+        splits = [name for name in self.task.splits if name != "train_aug"]
+        wanted = splits if self.task.own else [name for name in splits if name == "train" or name in self.task.eval_splits]
+        self.folder = locate(self.task, config.data_dir, config.glue_dir, wanted)
+        self.options = {name: getattr(config, name) for name in config.options() if name in config.given}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the labels in the order of a model's outputs; empty where rows are scored by a number."""
+        return self.task.labels
+
+    def rows(self, split: str = "dev") -> list[dict[str, object]]:
+        """The rows of a split: `text`, `text_pair` where rows are pairs, and `label` where they are labelled.
+
+        Raises:
+            UserError: no such split, or a row that cannot be read.
+        """
+        if split not in self.task.splits:
+            raise UserError(f"{self.task.name} has no split {split!r}\nexpected one of {', '.join(self.task.splits)}")
+        read = read_split(self.task, self.folder, split)
+        columns = {"text": read.text_a, "text_pair": read.text_b}
+        if read.labels is not None:
+            columns["label"] = [self.labels[int(value)] for value in read.labels] if self.labels else read.labels.tolist()
+        kept = {name: column for name, column in columns.items() if column is not None}
+        return [dict(zip(kept, values, strict=True)) for values in zip(*kept.values(), strict=True)]
+
+    def __repr__(self) -> str:
+        splits = ", ".join(name for name in self.task.splits if name != "train_aug")
+        labels = ", ".join(self.labels[:10]) + (", ..." if len(self.labels) > 10 else "")
+        return f"Data({self.task.name}: {splits}{f'; labels {labels}' if labels else ''})"
+
+
+def load_task(name: str, data_dir: str | Path | None = None, **options: object) -> Data:
+    """A known task (`SST-2`, `MNLI`, `ChnSentiCorp`, ..., `demo`), downloaded once if it is nowhere.
+
+    data_dir: the folder of its files; None: where every command looks (docs/data.md). options: of the group `data`, such as `metric`.
+
+    Raises:
+        UserError: no such task, or its files are neither there nor to be had.
+    """
+    return Data(task_name=name, data_dir=data_dir, **options)
+
+
+def from_files(
+    train: str | Path | None = None,
+    dev: str | Path | None = None,
+    test: str | Path | None = None,
+    *,
+    text: str | int | None = None,
+    text_pair: str | int | None = None,
+    label: str | int | None = None,
+    name: str = "custom",
+    **options: object,
+) -> Data:
+    """Files of your own: TSV, CSV, JSON lines or a JSON array.
+
+    train, dev, test: paths; dev chooses the best model, test may lack labels. text, text_pair, label: the columns, by name or by number
+    from 0. name: of the task, in records. options: of the group `data`, such as `labels`, `regression`, `file_format`.
+
+    Raises:
+        UserError: a file or column that is not there, or labels that make no task.
+    """
+    files = {"train_file": train, "dev_file": dev, "test_file": test}
+    columns = {"text_a_column": text, "text_b_column": text_pair, "label_column": label}
+    return Data(task_name=name, **files, **{name: None if at is None else str(at) for name, at in columns.items()}, **options)
+
+
+def from_rows(
+    train: Rows | None = None,
+    dev: Rows | None = None,
+    test: Rows | None = None,
+    *,
+    text: str = "text",
+    text_pair: str | None = None,
+    label: str = "label",
+    name: str = "custom",
+    **options: object,
+) -> Data:
+    """Rows in memory: a pandas DataFrame, a list of dicts, a dict of lists, or a list of `(text, label)` or `(text, text_pair, label)`.
+
+    They are written once into the cache folder (TINYBERT_CACHE), named by their content, so that a run on the same rows can be resumed.
+    text, text_pair, label: the keys or columns; `text_pair` is used unasked where rows have a key of that name.
+
+    Raises:
+        UserError: a row without text or label, or a value that is neither a text nor a number.
+    """
+    given = {"train": train, "dev": dev, "test": test}
+    rows = {split: _records(content, split, text, text_pair, label) for split, content in given.items() if content is not None}
+    if not any(rows.values()):
+        raise UserError("no rows were given\nexpected at least train=, dev= or test= with one row")
+    some = next(content[0] for content in rows.values() if content)
+    pair = text_pair or ("text_pair" if "text_pair" in some else None)
+    keys = {"text_a_column": text, "text_b_column": pair, "label_column": label if "train" in rows or "dev" in rows else None}
+    files = {f"{split}_file": _written(content, split, [text, pair, None if split == "test" else label]) for split, content in rows.items()}
+    return Data(task_name=name, file_format="jsonl", **files, **keys, **options)
+
+
+def _records(content: object, split: str, text: str, text_pair: str | None, label: str) -> list[dict[str, object]]:
+    """The rows as dicts."""
+    if hasattr(content, "to_dict") and hasattr(content, "columns"):  # pandas
+        return content.to_dict("records")
+    if isinstance(content, Mapping):
+        columns = {name: list(column) for name, column in content.items()}
+        if len({len(column) for column in columns.values()}) > 1:
+            raise UserError(f"{split}: the columns have {', '.join(f'{len(column)} ({name})' for name, column in columns.items())} rows")
+        return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    if isinstance(content, (str, bytes)) or not isinstance(content, Iterable):
+        raise UserError(
+            f"{split} got {type(content).__name__}\nexpected rows: a DataFrame, a list of dicts or of tuples; for a file, from_files"
+        )
+    records = []
+    for number, row in enumerate(content):
+        if isinstance(row, str):
+            row = {text: row}
+        elif not isinstance(row, Mapping):
+            row = list(row)
+            names = {1: [text], 2: [text, label], 3: [text, text_pair or "text_pair", label]}.get(len(row))
+            if names is None:
+                raise UserError(f"{split}, row {number}: found {len(row)} values\nexpected (text, label) or (text, text_pair, label)")
+            row = dict(zip(names, row, strict=True))
+        records.append(dict(row))
+    return records
+
+
+def _written(rows: list[dict[str, object]], split: str, keys: list[str | None]) -> Path:
+    """The file of these rows in the cache, written unless it is there."""
+    wanted = [key for key in keys if key is not None]
+    lines = []
+    for number, row in enumerate(rows):
+        missing = next((key for key in wanted if key not in row), None)
+        if missing is not None:
+            raise UserError(f"{split}, row {number}: found the keys {', '.join(map(repr, row))}\nexpected the key {missing!r}")
+        lines.append(json.dumps({key: _plain(row[key], f"{split}, row {number}", key) for key in wanted}))
+    content = "".join(f"{line}\n" for line in lines)
+    path = cache_home() / "rows" / f"{split}-{hashlib.sha256(content.encode()).hexdigest()[:16]}.jsonl"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        storage.write_file(path, content)
+    return path
+
+
+def _plain(value: object, where: str, key: str) -> object:
+    """A text, a number, True or False, or a list of them, as JSON has it."""
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)) and getattr(value, "ndim", 1) == 0:  # of NumPy
+        value = value.item()
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, where, key) for item in value]
+    if isinstance(value, (str, bool)) or (isinstance(value, numbers.Real) and math.isfinite(value)):
+        return value
+    raise UserError(f"{where}: found {value!r} under {key!r}\nexpected a text or a number; correct the row or take it out")

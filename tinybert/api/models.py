@@ -1,0 +1,160 @@
+"""Models: a folder, the output folder of a run, a name, or one of PaddleNLP's objects."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tinybert import runtime, storage
+from tinybert.api.process import ready, run_command
+from tinybert.data.places import cache_home
+from tinybert.errors import UserError
+
+if TYPE_CHECKING:
+    from tinybert.api.data import Data
+    from tinybert.deploy.predictor import Prediction, Predictor
+    from tinybert.models.loading import LoadedModel
+
+
+class Model:
+    """A model in a folder; its weights are read when something first needs them.
+
+    path: the folder. labels: the names of its outputs in their order, None where its configuration names none.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        ready()
+        from tinybert.models.configuration import labels_of, read_config
+        from tinybert.models.hub import resolve
+
+        self.path = resolve(str(path))
+        self.config = read_config(self.path)
+        self.labels = labels_of(self.config)
+
+    @cached_property
+    def loaded(self) -> LoadedModel:
+        """The model with its weights, its tokenizer and its load report; `loaded.model` is PaddleNLP's object.
+
+        Weights that you change there are not those of the folder: `tb.load(model.loaded.model, tokenizer)` makes a model of them.
+        """
+        from tinybert.models.loading import load_pretrained
+
+        return load_pretrained(str(self.path))[0]
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it holds."""
+        return self.loaded.parameters()
+
+    @cached_property
+    def _predictors(self) -> dict[int | None, Predictor]:
+        return {}
+
+    def predict(
+        self, rows: Sequence[str | tuple[str, str]], *, batch_size: int | None = None, max_seq_length: int | None = None
+    ) -> list[Prediction]:
+        """Predictions for texts, or for pairs of texts, in their order.
+
+        Each has `label`, `probability` and `probabilities` by label (a regression: `score`). batch_size: rows that run together.
+        max_seq_length: word pieces a row may have; None: as the model was trained. Longer rows are cut.
+
+        Raises:
+            UserError: a model without a trained head, texts and pairs together, or not what the model was trained on.
+        """
+        from tinybert.deploy.predictor import Predictor
+
+        if isinstance(rows, str):
+            raise UserError(f"predict got one text, {rows[:40]!r}\nexpected a list of texts")
+        if max_seq_length not in self._predictors:
+            self._predictors[max_seq_length] = Predictor.open(self.path, runtime.threads(), max_seq_length)
+        return self._predictors[max_seq_length].predict(rows, batch_size)
+
+    def evaluate(self, data: Data, **options: int) -> dict[str, float]:
+        """`tb.evaluate` of this model."""
+        from tinybert.api.procedures import evaluate
+
+        return evaluate(self, data, **options)
+
+    def save(self, folder: str | Path) -> Model:
+        """Copy the model to a new folder; returns the model there.
+
+        Raises:
+            UserError: the folder is there already.
+        """
+        folder = Path(folder).expanduser()
+        if folder.exists():
+            raise UserError(f"{folder} exists\nname a new folder")
+        with storage.new_folder(folder) as temporary:
+            for entry in self.path.iterdir():
+                if entry.is_file() and entry.name != storage.MANIFEST:
+                    shutil.copyfile(entry, temporary / entry.name)
+        return Model(folder)
+
+    def convert(self, folder: str | Path, to: str, **options: object) -> Path:
+        """Write it in another layout: `huggingface`, `paddlenlp`, or `inference`, a program for Paddle Inference; returns the folder.
+
+        Raises:
+            UserError: no such layout, one that cannot express the model, or a folder that is there already.
+        """
+        return run_command("convert", {"model_path": str(self.path), "output_dir": folder, "to": to, **options}).output
+
+    def __repr__(self) -> str:
+        size = f"{self.config.get('num_hidden_layers')} x {self.config.get('hidden_size')}"
+        return f"Model({self.path}: {self.config.get('model_type')} {size}{', labels ' + ', '.join(self.labels) if self.labels else ''})"
+
+
+def load(source: object, tokenizer: object = None, *, labels: Sequence[str] | None = None) -> Model:
+    """A model by its folder, the output folder of a run (its best model), or a name such as `bert-base-uncased`; or one of PaddleNLP's.
+
+    source: a path, a name, a `Model`, or a PaddleNLP model, with its `tokenizer` beside it. labels: the names of a PaddleNLP model's
+    outputs, where its configuration has none. A PaddleNLP model is written into the cache folder (TINYBERT_CACHE), as it is now.
+
+    Raises:
+        UserError: no such model, or an object that is no BERT-like encoder.
+    """
+    if isinstance(source, Model):
+        return source
+    if isinstance(source, (str, Path)):
+        return Model(source)
+    ready()
+    if not (hasattr(source, "state_dict") and hasattr(source, "config") and hasattr(source, "base_model_prefix")):
+        raise UserError(f"a model got {type(source).__name__}\nexpected a folder, a name, or a PaddleNLP model with its tokenizer")
+    if tokenizer is None:
+        raise UserError("a PaddleNLP model comes with its tokenizer\nwrite tb.load(model, tokenizer)")
+    return Model(_folder_of(source, tokenizer, labels))
+
+
+def _folder_of(model, tokenizer, labels: Sequence[str] | None) -> Path:
+    """A folder of the cache with this model, named by its content."""
+    from tinybert.models.weights import write_pdparams
+
+    arrays = {name: value.astype("float32").numpy() for name, value in model.state_dict().items()}
+    with tempfile.TemporaryDirectory() as name:
+        described = Path(name)
+        model.config.save_pretrained(name)
+        tokenizer.save_pretrained(name)
+        if not (described / "vocab.txt").is_file():
+            raise UserError(f"the tokenizer {type(tokenizer).__name__} has no vocab.txt\nexpected a BERT tokenizer with word pieces")
+        config = json.loads((described / "config.json").read_text(encoding="utf-8"))
+        config["architectures"] = [type(model).__name__]
+        if labels is not None:
+            config["id2label"] = {str(i): str(label) for i, label in enumerate(labels)}
+            config["label2id"] = {str(label): i for i, label in enumerate(labels)}
+        storage.write_json(described / "config.json", config)
+        digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(described.iterdir())))
+        for name in sorted(arrays):
+            digest.update(name.encode())
+            digest.update(arrays[name].tobytes())
+        target = cache_home() / "models" / f"{type(model).__name__}-{digest.hexdigest()[:16]}"
+        if not target.is_dir():
+            with storage.new_folder(target, replace=True) as folder:  # another process may be faster, with the same content
+                write_pdparams(folder / "model_state.pdparams", arrays)
+                for path in described.iterdir():
+                    shutil.copyfile(path, folder / path.name)
+    return target

@@ -1,0 +1,249 @@
+"""The procedures: each is a command, called with objects in place of paths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tinybert.api.data import Data
+from tinybert.api.methods import Method, TinyBERT
+from tinybert.api.models import Model, load
+from tinybert.api.process import in_process, ready, run_command
+from tinybert.api.run import Run
+from tinybert.api.students import student_options
+from tinybert.api.training import Training
+from tinybert.deploy.predictor import UNKNOWN_LENGTH
+from tinybert.errors import UserError
+from tinybert.user_objects import Callback, CustomLoss, UserObjects
+
+if TYPE_CHECKING:
+    from tinybert.deploy.predictor import Prediction
+
+
+def distill(
+    teacher: object,
+    student: object,
+    data: Data,
+    *,
+    output_dir: str | Path,
+    method: Method | None = None,
+    training: Training | None = None,
+    resume: bool | str | Path = False,
+    overwrite: bool = False,
+    callbacks: Sequence[Callback] = (),
+    losses: Sequence[CustomLoss] = (),
+    **options: object,
+) -> Run:
+    """Distil a fine-tuned teacher into a small student on a task; teacher and student stay as they are, `run.student` has learnt.
+
+    teacher: whatever `tb.load` takes; None with `tb.GoldLabels()`. student: the same, or `tb.student_from(...)`, `tb.student(...)`.
+    method: None: `tb.TinyBERT()`. training: None: as the preset says. resume: True goes on from the newest checkpoint in `output_dir`, a
+    path from that one. overwrite: replace results that are there. losses: terms of your own beside the method's. options: any other of
+    the command line, such as `preset="paper"`, `stage="prediction"`, `cache_knowledge="folder"`.
+
+    Raises:
+        UserError: what the command line would refuse, in its words, before anything is written.
+        NumericalError: a loss or a score is NaN or infinite.
+        Interrupted: SIGINT or SIGTERM; a checkpoint has been written, `resume=True` goes on.
+    """
+    known = None if teacher is None else load(teacher)
+    method = method or TinyBERT()
+    objects = _objects(callbacks, losses)
+    stage = {} if method.stage is None else {"stage": method.stage}
+    values = {
+        **data.options,
+        **({} if known is None else {"teacher_path": str(known.path)}),
+        **student_options(student, known),
+        "method": method.name,
+        **stage,
+        **method.options,
+        **_run_options(training, output_dir, resume, overwrite),
+        **options,
+    }
+    result = run_command("distill", values, objects)
+    return Run(result.output, known, result.best)
+
+
+def finetune(
+    model: object,
+    data: Data,
+    *,
+    output_dir: str | Path,
+    training: Training | None = None,
+    resume: bool | str | Path = False,
+    overwrite: bool = False,
+    callbacks: Sequence[Callback] = (),
+    **options: object,
+) -> Run:
+    """Fine-tune an encoder on a task: a teacher, or a baseline. `run.model` is the best model.
+
+    model: whatever `tb.load` takes. The other arguments are those of `tb.distill`.
+
+    Raises:
+        UserError, NumericalError, Interrupted: as `tb.distill`.
+    """
+    values = {
+        **data.options,
+        "model_name_or_path": str(load(model).path),
+        **_run_options(training, output_dir, resume, overwrite),
+        **options,
+    }
+    result = run_command("finetune", values, _objects(callbacks, ()))
+    return Run(result.output, None, result.best)
+
+
+def general_distill(
+    teacher: object,
+    student: object,
+    *,
+    output_dir: str | Path,
+    text: str | Path | None = None,
+    pregenerated: str | Path | None = None,
+    training: Training | None = None,
+    resume: bool | str | Path = False,
+    overwrite: bool = False,
+    callbacks: Sequence[Callback] = (),
+    losses: Sequence[CustomLoss] = (),
+    **options: object,
+) -> Run:
+    """Distil a pre-trained teacher into a general student on raw text, the student that every task starts from.
+
+    text: a file, a folder or a pattern of raw text. pregenerated: the folder that `tb.pregenerate` returns; one of the two. options: any
+    other of general_distill.py, such as `method="relation"` or `layer_map`. The other arguments are those of `tb.distill`.
+
+    Raises:
+        UserError, NumericalError, Interrupted: as `tb.distill`.
+    """
+    known = load(teacher)
+    values = {
+        "input_dir": text,
+        "pregenerated_data": pregenerated,
+        "teacher_path": str(known.path),
+        **student_options(student, known),
+        **_run_options(training, output_dir, resume, overwrite),
+        **options,
+    }
+    result = run_command("general", values, _objects(callbacks, losses))
+    return Run(result.output, known, result.best)
+
+
+def evaluate(model: object, data: Data, *, batch_size: int = 64, max_seq_length: int | None = None) -> dict[str, float]:
+    """The task's metrics of a fine-tuned or distilled model on the dev rows, as fractions of 1.
+
+    model: whatever `tb.load` takes; its outputs are put into the task's label order. max_seq_length: None: as the model was trained, else
+    128.
+
+    Raises:
+        UserError: a model of another task, or data without dev rows.
+    """
+    known = load(model)
+    if not data.task.eval_splits:
+        raise UserError(f"{data.task.name} has no dev rows\ngive them: dev=...")
+    with in_process():
+        from tinybert.models.configuration import trained_on
+        from tinybert.models.limits import check_positions, positions_in
+        from tinybert.models.loading import load_classifier
+        from tinybert.recipes.evaluate import score
+        from tinybert.recipes.task_data import TaskData
+
+        loaded = load_classifier(str(known.path), labels=data.labels, needs_head=True)
+        length = max_seq_length or trained_on(known.config).max_seq_length
+        length = length or min(UNKNOWN_LENGTH, positions_in(known.config) or UNKNOWN_LENGTH)
+        check_positions("model", loaded, length)
+        rows = TaskData(data.task, data.folder, loaded.tokenizer, length)
+        return score(loaded.model, rows, {split: rows.store(split) for split in data.task.eval_splits}, batch_size)
+
+
+def predict(model: object, rows: Sequence[str | tuple[str, str]], **options: int) -> list[Prediction]:
+    """`Model.predict` of whatever `tb.load` takes."""
+    return load(model).predict(rows, **options)
+
+
+def prune(
+    model: object, *, output_dir: str | Path, data: Data | None = None, importance: str | Path | None = None, **options: object
+) -> Model:
+    """Cut a fine-tuned model down to a student: fewer heads, neurons and layers, a factorised embedding.
+
+    data: rows on which the importance of its weights is computed, where heads or neurons go and no `importance` folder is there.
+    options: those of `python -m tinybert prune`: `keep_heads`, `ffn_hidden_dim`, `num_layers`, `layers`, `emb_hidden_dim`, `preset`.
+
+    Raises:
+        UserError: nothing would be pruned, a shape that the model does not have, or importance scores that are missing.
+    """
+    known = load(model)
+    if data is not None and importance is None:
+        scored = {
+            **data.options,
+            "model_name_or_path": str(known.path),
+            "compute_taylor": True,
+            "output_dir": Path(output_dir) / "importance",
+        }
+        importance = run_command("finetune", scored).output
+    values = {"model_path": str(known.path), "output_dir": Path(output_dir) / "model" if data is not None else output_dir}
+    return Model(run_command("prune", {**values, "importance": importance, **options}).best)
+
+
+def pregenerate(text: str | Path, model: object, *, output_dir: str | Path, **options: object) -> Path:
+    """Turn raw text into the sequences that general distillation learns from; returns their folder.
+
+    text: a file or a folder. model: whose vocabulary is used. options: those of `python -m tinybert pregenerate`.
+
+    Raises:
+        UserError: text that cannot be read, or a folder with something else in it.
+    """
+    values = {"train_corpus": text, "bert_model": str(load(model).path), "output_dir": output_dir, **options}
+    return Path(run_command("pregenerate", values).output)
+
+
+def augment(data: Data, masked_lm: object, *, output_dir: str | Path, word_vectors: str | Path | None = None, **options: object) -> Data:
+    """Write variants of the training rows; returns the data, to be trained on with them.
+
+    masked_lm: a folder or name of a BERT with its masked-LM head. word_vectors: a file of word vectors, such as GloVe's. options: those of
+    data_augmentation.py, such as `N`, `M`, `p`, `teacher_path`. One process works unless `num_workers` says more, which needs a script
+    that guards its main part by `if __name__ == "__main__":`.
+
+    Raises:
+        UserError: rows, a model or vectors that cannot be read.
+    """
+    output = Path(output_dir)
+    output.mkdir(parents=True, exist_ok=True)
+    rows = {name: value for name, value in data.options.items() if name not in ("dev_file", "test_file", "metric", "use_aug", "aug_file")}
+    target = output / "train_aug"
+    values = {
+        **rows,
+        "pretrained_bert_model": str(load(masked_lm).path),
+        "glove_embs": word_vectors,
+        "output_dir": output,
+        "output_file": target.with_suffix(Path(data.task.split("train").file).suffix),
+        "num_workers": 1,
+        **options,
+    }
+    file = Path(run_command("augment", values).output)
+    return Data(**{**data.options, "aug_file": file, "use_aug": True})
+
+
+def _run_options(training: Training | None, output_dir: str | Path, resume: bool | str | Path, overwrite: bool) -> dict[str, object]:
+    options = {} if training is None else dict(training.options)
+    if resume:
+        options["resume"] = "auto" if resume is True else str(resume)
+    if overwrite:
+        options["overwrite_output_dir"] = True
+    return {**options, "output_dir": Path(output_dir)}
+
+
+def _objects(callbacks: Sequence[Callback], losses: Sequence[CustomLoss]) -> UserObjects:
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise UserError(f"callbacks got {callback!r}\nexpected objects of a subclass of tb.Callback")
+    for loss in losses:
+        if not isinstance(loss, CustomLoss):
+            raise UserError(f"losses got {loss!r}\nexpected tb.CustomLoss(name, function, ...)")
+        ready()
+        from tinybert.objectives.custom import check_custom_loss
+
+        check_custom_loss(loss)
+    names = [loss.name for loss in losses]
+    if len(set(names)) < len(names):
+        raise UserError(f"losses got the names {', '.join(names)}\nexpected a name of its own for each")
+    return UserObjects(tuple(callbacks), tuple(losses))

@@ -1,0 +1,90 @@
+"""A run inside a process that belongs to somebody else: Paddle made ready once, and everything as it was when the run is over."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from tinybert import runtime
+from tinybert.commands.registry import find_command
+from tinybert.engine import run_lock
+from tinybert.errors import UserError
+from tinybert.log import logger
+from tinybert.user_objects import UserObjects, handed_over
+
+_ready = False
+
+
+def ready(threads: int | None = None) -> None:
+    """Import Paddle as this project needs it, unless that was done before; `threads` are set in any case.
+
+    Raises:
+        UserError: there is no Paddle.
+    """
+    global _ready
+    if _ready and threads is None:
+        return
+    before = os.environ.get("OMP_NUM_THREADS")
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM) if main else None
+    try:
+        runtime.prepare(threads)
+    except ModuleNotFoundError as error:
+        if error.name != "paddle":
+            raise
+        raise UserError("PaddlePaddle is not installed\ninstall it: python -m pip install 'tinybert-paddle[cpu]'") from None
+    finally:
+        if before is None:
+            os.environ.pop("OMP_NUM_THREADS", None)
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+    if handler is not None:  # Paddle takes SIGTERM when it is imported
+        signal.signal(signal.SIGTERM, handler)
+    _ready = True
+
+
+@contextlib.contextmanager
+def in_process(threads: int | None = None, objects: UserObjects | None = None, output: Path | None = None) -> Iterator[None]:
+    """Paddle is ready inside; afterwards its device and its generator are those of the caller, and the folder `output` is free."""
+    ready(threads)
+    import paddle
+
+    device, generator = paddle.get_device(), paddle.get_rng_state()
+    try:
+        with handed_over(objects or UserObjects()):
+            yield
+    finally:
+        paddle.set_device(device)
+        paddle.set_rng_state(generator)
+        if output is not None:
+            run_lock.release(output)
+        gc.collect()
+
+
+def run_command(name: str, values: dict[str, object], objects: UserObjects | None = None):
+    """What the recipe of a command returns for these values.
+
+    Raises:
+        UserError: what the command line would say.
+    """
+    command = find_command(name)
+    config = command.config(**values)
+    for notice in config.notices:
+        logger.warning(notice)
+    output = getattr(config, "output_dir", None)
+    with in_process(getattr(config, "threads", None), objects, output):
+        module, _, function = command.recipe.partition(":")
+        return getattr(importlib.import_module(module), function)(config)
+
+
+def __getattr__(name: str) -> object:
+    if name == "Needs":  # it lies beside what imports Paddle
+        ready()
+        return importlib.import_module("tinybert.models.trace").Needs
+    raise AttributeError(name)

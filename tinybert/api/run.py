@@ -1,0 +1,73 @@
+"""What a run has left: scores, curves, records and models, read from its folder."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tinybert.api.models import Model
+from tinybert.engine.run_folder import RunFolder
+from tinybert.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Run:
+    """A finished or interrupted run in its output folder.
+
+    folder: where everything is. stages: those that were trained, in their order. record: run.json, an entry a stage: settings with their
+    sources, models, data, versions, times. teacher: the model that was learnt from, None if there was none.
+    """
+
+    def __init__(self, folder: str | Path, teacher: Model | None = None, best: Path | None = None) -> None:
+        self.folder, self.teacher, self._best = Path(folder), teacher, best
+        self.record = RunFolder(self.folder, "").record()
+        self.stages = tuple(stage for stage, entry in self.record.items() if "total_steps" in entry)
+        if not self.stages:
+            raise UserError(f"{self.folder} holds no run that trains\nexpected the output folder of one, with its run.json")
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The best evaluation of the last stage, by metric, as fractions of 1; empty where it was not finished."""
+        best = self.record[self.stages[-1]].get("best") or {}
+        return {name: value for name, value in best.items() if name != "step"}
+
+    @cached_property
+    def model(self) -> Model:
+        """The best model.
+
+        Raises:
+            UserError: none was written.
+        """
+        return Model(self._best or self.folder)
+
+    @property
+    def student(self) -> Model:
+        """The best model, where it is a student."""
+        return self.model
+
+    @property
+    def history(self) -> list[dict]:
+        """The lines of log.jsonl: `stage`, `step` and numbers by name; those of evaluations have `event`. pandas makes a table of them."""
+        return RunFolder(self.folder, "").log_lines()
+
+    def curves(self) -> Figure:
+        """Loss parts, scores and learning rate over steps, one row of panels a stage; a notebook shows it."""
+        from tinybert.report.plots import curves_of
+
+        return curves_of(self.folder, self.stages)
+
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in self.scores.items())
+        return f"Run({self.folder}: {', '.join(self.stages)}{f'; {scores}' if scores else ''})"
+
+
+def open_run(folder: str | Path) -> Run:
+    """A run that was made before, by a command or from Python.
+
+    Raises:
+        UserError: no run is there.
+    """
+    return Run(folder)
