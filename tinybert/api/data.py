@@ -13,7 +13,7 @@ from tinybert import storage
 from tinybert.api.process import ready
 from tinybert.config.groups import DataOptions
 from tinybert.data.places import cache_home, locate
-from tinybert.data.readers import read_split
+from tinybert.data.readers import UsedRows
 from tinybert.errors import UserError
 
 Rows = Iterable[Mapping[str, object]] | Iterable[Sequence[object]]
@@ -45,20 +45,21 @@ class Data:
         """The names of the labels in the order of a model's outputs; empty where rows are scored by a number."""
         return self.task.labels
 
-    def rows(self, split: str = "dev") -> list[dict[str, object]]:
-        """The rows of a split: `text`, `text_pair` where rows are pairs, and `label` where they are labelled.
+    def rows(self, split: str = "dev") -> list[dict[str, str]]:
+        """The rows of a split: `text`, `text_pair` where rows are pairs, and the text of their `label` where they are labelled.
 
         Raises:
             UserError: no such split, or a row that cannot be read.
         """
         if split not in self.task.splits:
             raise UserError(f"{self.task.name} has no split {split!r}\nexpected one of {', '.join(self.task.splits)}")
-        read = read_split(self.task, self.folder, split)
-        columns = {"text": read.text_a, "text_pair": read.text_b}
-        if read.labels is not None:
-            columns["label"] = [self.labels[int(value)] for value in read.labels] if self.labels else read.labels.tolist()
-        kept = {name: column for name, column in columns.items() if column is not None}
-        return [dict(zip(kept, values, strict=True)) for values in zip(*kept.values(), strict=True)]
+        columns = self.task.splits[split]
+        found = []
+        for row, _ in UsedRows(self.task, self.folder, split):
+            values = {"text": row.text_a, "text_pair": row.text_b, "label": row.label}
+            there = {"text": True, "text_pair": columns.text_b is not None, "label": columns.label is not None}
+            found.append({name: value for name, value in values.items() if there[name]})
+        return found
 
     def __repr__(self) -> str:
         splits = ", ".join(name for name in self.task.splits if name != "train_aug")
@@ -91,7 +92,7 @@ def from_files(
     """Files of your own: TSV, CSV, JSON lines or a JSON array.
 
     train, dev, test: paths; dev chooses the best model, test may lack labels. text, text_pair, label: the columns, by name or by number
-    from 0. name: of the task, in records. options: of the group `data`, such as `labels`, `regression`, `file_format`.
+    from 0. name: of the task, in records. options: of the group `data`, such as `labels`, `kind`, `file_format`.
 
     Raises:
         UserError: a file or column that is not there, or labels that make no task.
