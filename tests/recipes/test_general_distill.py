@@ -15,7 +15,7 @@ from tinybert.cli.parser import parse
 from tinybert.commands.general import GeneralDistillConfig
 from tinybert.errors import UserError
 from tinybert.models.loading import load_encoder
-from tinybert.models.weights import read_pdparams, write_pdparams
+from tinybert.models.weights import read_pdparams
 from tinybert.recipes.general_distill import general_distill
 
 LENGTH = 16
@@ -31,7 +31,7 @@ def world(tmp_path_factory) -> dict[str, Path]:
     tiny.model_folder(root / "teacher", num_hidden_layers=6, seed=3)
     path = root / "teacher" / "model_state.pdparams"
     arrays = {name: array for name, array in read_pdparams(path).items() if not name.startswith(("classifier", "bert.pooler"))}
-    write_pdparams(path, {**arrays, "cls.predictions.transform.weight": np.ones((16, 16), "float32")})
+    tiny.replace_weights(root / "teacher", {**arrays, "cls.predictions.transform.weight": np.ones((16, 16), "float32")})
     return {"data": root / "data", "teacher": root / "teacher", "root": root}
 
 

@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from tinybert import storage
 from tinybert.errors import UserError
 from tinybert.log import logger
+from tinybert.safetensors_file import read_safetensors, write_safetensors
 
 _ARRAYS = ("weights", "optimizer", "participants")
 _LEFT = "left_"  # checkpoints of a course that was left
@@ -43,8 +42,7 @@ def write(folder: Path, step: int, checkpoint: Checkpoint, keep: int = 2) -> Pat
     path = folder / f"step_{step:08d}"
     with storage.new_folder(path, replace=True) as temporary:
         for name in _ARRAYS:
-            arrays = {key: np.asarray(array, order="C") for key, array in getattr(checkpoint, name).items()}
-            _save(arrays, temporary / f"{name}.safetensors")
+            write_safetensors(temporary / f"{name}.safetensors", getattr(checkpoint, name))
         storage.write_json(temporary / "state.json", checkpoint.state)
     others = [other for other in _listed(folder) if other != path]
     left = [other for other in others if _step_of(other) > step]
@@ -78,16 +76,6 @@ def fork_from(folder: Path, path: Path) -> Path:
         names = ", ".join(other.name for other in left)
         logger.info(f"{folder}: {names} belong to the course that is left, and go when the next checkpoint is written")
     return own
-
-
-def _save(arrays: dict[str, np.ndarray], path: Path) -> None:
-    try:
-        save_file(arrays, path)
-    except SafetensorError as error:  # safetensors 0.8.0 wraps what the system says, of a full disk for one
-        number = re.search(r"os error (\d+)", str(error))
-        if number is None:
-            raise
-        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -138,7 +126,7 @@ def find(folder: Path, resume: str) -> Path | None:
 def read(path: Path) -> Checkpoint:
     """Read a checkpoint that `find` returned."""
     state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-    return Checkpoint(state=state, **{name: load_file(path / f"{name}.safetensors") for name in _ARRAYS})
+    return Checkpoint(state=state, **{name: read_safetensors(path / f"{name}.safetensors") for name in _ARRAYS})
 
 
 def stage_of(path: Path) -> str | None:

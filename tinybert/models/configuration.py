@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tinybert.data.folder_files import read_json_object
 from tinybert.errors import UserError
+from tinybert.models import network_settings
 
 # Hugging Face and PaddleNLP from 2.5 on; Google's and Huawei's BERT; PaddleNLP before 2.5
 FILES = ("config.json", "bert_config.json", "model_config.json")
@@ -37,6 +38,8 @@ _RULES: dict[str, tuple[tuple[type, ...], float, float]] = {
 }
 _WORDS = {"hidden_act": ("gelu", "relu", "tanh"), "pool_act": ("tanh", "relu")}
 ARCHITECTURE_KEYS = (*_RULES, *_WORDS, "use_task_id")
+_MOST_PARAMETERS = 4_000_000_000  # 16 GB; BERT-large has 335 million
+_ROOM = 1_000_000
 _NEEDED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
 
 
@@ -45,8 +48,9 @@ def architecture(config: dict, source: str) -> dict:
 
     Raises:
         UserError: a needed value is missing, a value is of another kind or out of range, the heads do not divide the width or
-            are wider than it, or the embedding has a rank above it.
+            are wider than it, the embedding has a rank above it, or a setting asks for a network that is not implemented.
     """
+    network_settings.check_network(config, set(ARCHITECTURE_KEYS), source)
     config = _with_published_cut(config)
     known = {key: config[key] for key in ARCHITECTURE_KEYS if config.get(key) is not None}
     for key in _NEEDED:
@@ -74,7 +78,38 @@ def architecture(config: dict, source: str) -> dict:
         raise UserError(f"{source}: 'embedding_rank' in config.json is {known['embedding_rank']}; expected at most hidden_size, {width}.")
     if known.get("pad_token_id", 0) >= known["vocab_size"]:
         raise UserError(f"{source}: 'pad_token_id' {known['pad_token_id']} lies outside the vocabulary of {known['vocab_size']}.")
+    if (numbers := parameters_of(known)) > _MOST_PARAMETERS:
+        raise UserError(
+            f"{source}: config.json describes an encoder of {numbers:,} parameters; expected at most {_MOST_PARAMETERS:,}.\n"
+            "One of vocab_size, hidden_size, num_hidden_layers, intermediate_size or max_position_embeddings is wrong."
+        )
     return known
+
+
+def parameters_of(known: dict) -> int:
+    """About how many numbers an encoder of this architecture holds: embeddings and the matrices of its layers."""
+    width = known["hidden_size"]
+    rows = known["vocab_size"] + known.get("max_position_embeddings", 512) + known.get("type_vocab_size", 2)
+    return rows * width + known["num_hidden_layers"] * width * (4 * width + 2 * known.get("intermediate_size", 4 * width))
+
+
+def unknown_keys(config: dict) -> list[str]:
+    """What of a configuration is ignored without being known as harmless, for the load report."""
+    return network_settings.unknown_keys(config, set(ARCHITECTURE_KEYS))
+
+
+def check_size(config: dict, numbers: int, source: str) -> None:
+    """Refuse a configuration that asks for far more numbers than the weights have, before memory is taken for them.
+
+    Raises:
+        UserError: it does.
+    """
+    known = architecture(config, source)
+    if "attention_head_size" not in known and "embedding_rank" not in known and parameters_of(known) > 2 * numbers + _ROOM:
+        raise UserError(
+            f"{source}: config.json describes an encoder of {parameters_of(known):,} parameters, the file of weights has {numbers:,}.\n"
+            "Weights and configuration belong to different models."
+        )
 
 
 def _with_published_cut(config: dict) -> dict:
@@ -103,12 +138,9 @@ def read_config(folder: Path) -> dict:
         found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:12]) or "nothing"
         raise UserError(f"{folder} is no model folder: config.json is missing (found: {found}).")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise UserError(f"{path} holds a {type(config).__name__}; expected a JSON object.")
-    return _flat(config)
+        return _flat(read_json_object(path))
+    except RecursionError:
+        raise UserError(f"{path} is nested too deeply: expected a JSON object with numbers and names.") from None
 
 
 def _flat(config: dict) -> dict:

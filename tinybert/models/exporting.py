@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import paddle
-from safetensors.numpy import save
 
 from tinybert import storage
 from tinybert.errors import UserError
@@ -18,6 +17,7 @@ from tinybert.models.names import to_hugging_face
 from tinybert.models.saving import config_dict
 from tinybert.models.trace import Inputs, Needs, base_of, trace
 from tinybert.models.weights import write_pdparams
+from tinybert.safetensors_file import write_safetensors
 
 TOLERANCE = 1e-6
 _ROWS, _WIDTH = 4, 16
@@ -50,8 +50,7 @@ def write_as(folder: Path, loaded: LoadedModel, source_config: dict, layout: str
     with storage.new_folder(folder, replace=True) as temporary:
         storage.write_json(temporary / "config.json", config)
         if layout == "huggingface":
-            # save_file of safetensors 0.8.0 makes files that nobody else may read, whatever the umask
-            (temporary / "model.safetensors").write_bytes(save(arrays, metadata={"format": "pt"}))
+            write_safetensors(temporary / "model.safetensors", arrays, {"format": "pt"})
             loaded.tokenizer.save(temporary, tokenizer_class="BertTokenizer")
         else:
             write_pdparams(temporary / "model_state.pdparams", arrays)

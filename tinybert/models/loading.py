@@ -14,11 +14,20 @@ from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
 from tinybert.kinds.registry import kind_of_labels, kind_of_outputs
 from tinybert.log import logger
-from tinybert.models.configuration import architecture, check_tokenizer, config_file, labels_of, read_config
+from tinybert.models.configuration import (
+    architecture,
+    check_size,
+    check_tokenizer,
+    config_file,
+    labels_of,
+    read_config,
+    unknown_keys,
+)
 from tinybert.models.cut import cut, strip_pruned_shapes
 from tinybert.models.families import BASES, Family, family_of_config, family_of_folder
 from tinybert.models.hub import resolve
-from tinybert.models.names import is_hugging_face, to_paddle
+from tinybert.models.names import is_hugging_face, to_paddle, unwrapped
+from tinybert.models.sources import check_manifest, compare_other_files
 from tinybert.models.trace import base_of
 from tinybert.models.weights import read_weights
 
@@ -151,11 +160,12 @@ class ModelFolder:
     projections: dict[str, np.ndarray]
     left_over: list[str]
     file: Path
+    notes: list[str] = field(default_factory=list)
 
     def filled(self, outputs: int | None, labels: tuple[str, ...] | None, do_lower_case: bool | None, role: str) -> LoadedModel:
         """The model of these weights, with a classifier of so many outputs; None: the encoder alone."""
         model = build(self.kind, self.config, outputs, str(self.folder))
-        chosen = f"read as {self.kind.model_type}: {self.reason}"
+        chosen = "; ".join([f"read as {self.kind.model_type}: {self.reason}", *self.notes])
         report = _fill(model, self.arrays, LoadReport(str(self.file), chosen=chosen), role)
         report.unused += self.left_over
         tokenizer = WordPiece.from_folder(self.folder, do_lower_case)
@@ -175,12 +185,17 @@ def read_folder(path: str, role: str) -> ModelFolder:
     source = str(config_file(folder))
     family_of_config(config, source)  # refuse what is no encoder before its weights are read
     check_tokenizer(folder, role)
+    check_manifest(folder)
     arrays, file = read_weights(folder)
+    arrays = unwrapped(arrays, str(file))
     kind, reason = family_of_folder(config, arrays, source)
     arrays, left_over = _in_paddle_names(arrays, kind.base)
+    check_size(config, sum(array.size for array in arrays.values()), source)
+    notes = compare_other_files(file, arrays, lambda others: _in_paddle_names(others, kind.base)[0])
     parts = tuple(f"{kind.base}.{name}" for name in ("fit_dense", "share_fit_dense"))
     projections = {name.removeprefix(f"{kind.base}."): arrays.pop(name) for name in list(arrays) if name.startswith(parts)}
-    return ModelFolder(folder, config, kind, reason, arrays, projections, left_over, file)
+    notes += unknown_keys(config)
+    return ModelFolder(folder, config, kind, reason, arrays, projections, left_over, file, notes)
 
 
 def _refuse_half_a_head(report: LoadReport, role: str) -> None:
@@ -316,6 +331,21 @@ def _numbers(labels: tuple[str, ...]) -> bool:
     return all(name.lstrip("-").isdigit() for name in labels)
 
 
+# matrices without which a layer passes nothing on
+_NEVER_ZERO = ("word_embeddings.weight", "v_proj.weight", "out_proj.weight", "linear1.weight", "linear2.weight")
+
+
+def _why_shape(array: np.ndarray, expected: list[int]) -> str:
+    if list(array.shape) == expected[::-1]:
+        return (
+            "The matrix is transposed: under these names Paddle keeps [in, out] and PyTorch [out, in].\n"
+            "Save the model again with the library that it was trained with, instead of renaming its weights."
+        )
+    if array.size == 0:
+        return "The file has names without numbers, as DeepSpeed ZeRO and sharded training leave them: gather the weights, then save."
+    return "Weights and configuration belong to different models."
+
+
 def _fill(model: nn.Layer, arrays: dict[str, np.ndarray], report: LoadReport, role: str) -> LoadReport:
     state = model.state_dict()
     for name, parameter in state.items():
@@ -325,7 +355,17 @@ def _fill(model: nn.Layer, arrays: dict[str, np.ndarray], report: LoadReport, ro
         elif list(array.shape) != list(parameter.shape):
             raise UserError(
                 f"{report.source}: '{name}' has shape {list(array.shape)}, but config.json asks for {list(parameter.shape)}.\n"
-                "Weights and configuration belong to different models."
+                + _why_shape(array, list(parameter.shape))
+            )
+        elif array.dtype.kind != "f":
+            raise UserError(
+                f"{report.source}: '{name}' holds {array.dtype} numbers; expected floating point.\n"
+                "The weights are quantised, and their scales are not applied here: give the model as it was before quantisation."
+            )
+        elif not array.any() and name.endswith(_NEVER_ZERO):
+            raise UserError(
+                f"{report.source}: every number of '{name}' is 0.\n"
+                "The checkpoint is only partly filled, for one by a save on another process: save the whole model again."
             )
         else:
             parameter.set_value(np.ascontiguousarray(array))

@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 
+from tinybert.errors import UserError
 from tinybert.models.families import BASES
 
 # (pattern in the Hugging Face spelling, PaddleNLP's spelling, transposed?); {i} is a number
@@ -68,6 +69,25 @@ _BACK = _compile(tuple(("{base}." + ours, "{prefix}" + theirs, flip) for theirs,
     tuple((ours, theirs, flip) for theirs, ours, flip in _HEADS)
 )
 _OLD = {"gamma": "weight", "beta": "bias"}  # names that TensorFlow's checkpoints left in early PyTorch ones
+
+
+_WRAPPERS = re.compile(r"^((module|_orig_mod|_layers)\.)+")
+
+
+def unwrapped(arrays: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
+    """The arrays without what wrappers put before their names: DataParallel of PyTorch and of Paddle, and torch.compile.
+
+    Raises:
+        UserError: two names become one.
+    """
+    plain = {_WRAPPERS.sub("", name): array for name, array in arrays.items()}
+    if len(plain) < len(arrays):
+        wrapped = sorted(name for name in arrays if _WRAPPERS.match(name) and _WRAPPERS.sub("", name) in arrays)
+        raise UserError(
+            f"{source} holds weights with and without the prefix of a wrapper ({', '.join(wrapped[:4])}).\n"
+            "It holds more than one model: save the state_dict() of the model that is meant."
+        )
+    return plain
 
 
 def is_hugging_face(names: list[str] | set[str]) -> bool:

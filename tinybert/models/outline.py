@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
 from tinybert.data.tokenizer import WordPiece
 from tinybert.models.configuration import architecture, check_tokenizer, config_file, labels_of, read_config
 from tinybert.models.families import Family, family_of_folder
 from tinybert.models.hub import resolve
+from tinybert.models.sources import check_manifest
 from tinybert.models.weights import read_weights, weights_file
+from tinybert.safetensors_file import safetensors_names
 
 
 @dataclass
@@ -37,6 +37,7 @@ def read_model_info(path: str, do_lower_case: bool | None, role: str) -> ModelIn
     config = read_config(folder)
     source = str(config_file(folder))
     check_tokenizer(folder, role)
+    check_manifest(folder)
     kind, _ = family_of_folder(config, _names(folder), source)
     known = kind.config(**architecture(config, source))
     return ModelInfo(known, kind, WordPiece.from_folder(folder, do_lower_case), labels_of(config), weights_file(folder))
@@ -47,14 +48,13 @@ def _names(folder: Path) -> Iterator[str]:
     path = weights_file(folder)
     try:
         if path.suffix == ".safetensors":
-            with safe_open(path, "np") as file:
-                yield from file.keys()
+            yield from safetensors_names(path)
             return
         if path.suffix == ".pdparams":
             with open(path, "rb") as file:
                 yield from (word for _, word, _ in pickletools.genops(file) if isinstance(word, str))
             return
-    except (ValueError, SafetensorError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass  # damaged: the reader says in words how
     yield from read_weights(folder)[0]
 

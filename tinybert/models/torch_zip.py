@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from tinybert.errors import UserError
-from tinybert.models.bfloat16 import bfloat16_to_float32
 from tinybert.models.safe_pickle import Name, SafeUnpickler, UnsafePickleError, ordered
+from tinybert.safetensors_file import bfloat16_to_float32
 
 _STORAGES = {
     "DoubleStorage": np.dtype("<f8"),

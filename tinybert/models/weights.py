@@ -6,18 +6,18 @@ run. Safetensors files hold no code. `pytorch_model.bin` has a reader of its own
 
 from __future__ import annotations
 
-import json
+import math
 import pickle
-import struct
 from pathlib import Path
 
 import numpy as np
 
+from tinybert.data.folder_files import refuse_placeholder
 from tinybert.errors import UserError
 from tinybert.models.array_pickle import read_arrays
-from tinybert.models.bfloat16 import bfloat16_to_float32
 from tinybert.models.safe_pickle import UnsafePickleError
 from tinybert.models.torch_zip import read_torch
+from tinybert.safetensors_file import bfloat16_to_float32, read_safetensors
 
 _NAME_TABLE = "StructuredToParameterName@@"
 _SLICES = "UnpackBigParamInfor@@"  # Paddle's own spelling: which entries are pieces of an array of more than a gigabyte
@@ -80,86 +80,89 @@ def write_pdparams(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
         pickle.dump({name: np.asarray(array, order="C") for name, array in arrays.items()}, file, protocol=4)
 
 
-_SAFETENSORS_TYPES = {
-    "F64": np.float64,
-    "F32": np.float32,
-    "F16": np.float16,
-    "BF16": np.uint16,
-    "I64": np.int64,
-    "I32": np.int32,
-    "I16": np.int16,
-    "I8": np.int8,
-    "U8": np.uint8,
-    "BOOL": np.bool_,
-}
-
-
-def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
-    """Read a safetensors file of any framework; bfloat16 comes back as float32.
-
-    The reader of the safetensors package cannot give bfloat16 to NumPy, so the eight-byte length, JSON header and flat buffer are
-    read here.
-
-    Raises:
-        UserError: the file is truncated or its header does not describe it.
-    """
-    path = Path(path)
-    size = path.stat().st_size
-    try:
-        with open(path, "rb") as file:
-            (header_size,) = struct.unpack("<Q", file.read(8))
-            if header_size > size:
-                raise ValueError("the header is longer than the file")
-            header = json.loads(file.read(header_size))
-        start = 8 + header_size
-        buffer = np.memmap(path, dtype=np.uint8, mode="r", offset=start) if size > start else np.zeros(0, np.uint8)
-        arrays = {}
-        for name, entry in header.items():
-            if name == "__metadata__":
-                continue
-            begin, end = entry["data_offsets"]
-            if not 0 <= begin <= end <= len(buffer):
-                raise ValueError(f"'{name}' ends at byte {end} of {len(buffer)}")
-            kind = _SAFETENSORS_TYPES[entry["dtype"]]
-            array = np.frombuffer(bytes(buffer[begin:end]), dtype=kind).reshape(entry["shape"])
-            arrays[name] = bfloat16_to_float32(array) if entry["dtype"] == "BF16" else array
-        return arrays
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as safetensors ({error}): it is truncated or damaged. Fetch it again.") from None
-
-
 def read_weights(folder: str | Path) -> tuple[dict[str, np.ndarray], Path]:
-    """Read the weights of a model folder, whichever file it has; floating point comes back as float32.
+    """Read the weights of a model folder, whichever file it has, see `read_file`.
 
     Returns the arrays by name and the file they came from.
     """
     path = weights_file(folder)
-    arrays = _READERS[path.name](path)
-    return {key: _to_float32(value) for key, value in arrays.items()}, path
+    return read_file(path), path
 
 
-_READERS = {"model_state.pdparams": read_pdparams, "model.safetensors": read_safetensors, "pytorch_model.bin": read_torch}
+def read_file(path: Path) -> dict[str, np.ndarray]:
+    """Read a file of weights by the kind that its name says; floating point comes back as float32, all of it finite.
+
+    Raises:
+        UserError: the file is a placeholder, unreadable, or has numbers that are NaN, infinite or too large for float32.
+    """
+    refuse_placeholder(path)
+    return {name: _finite(name, array, path) for name, array in READERS[path.name](path).items()}
+
+
+def _finite(name: str, array: np.ndarray, path: Path) -> np.ndarray:
+    if array.dtype.kind != "f":
+        return array
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32, copy=False)
+    refuse_non_finite(name, array, path)
+    return array
+
+
+def refuse_non_finite(name: str, array: np.ndarray, source: str | Path) -> None:
+    """Refuse an array with a number that is NaN or infinite.
+
+    Raises:
+        UserError: says how many, in which array of which file, and where the first one is.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        if math.isfinite(array.sum(dtype=np.float64)):  # eight times as fast as to look at each
+            return
+    bad = ~np.isfinite(array)
+    if not bad.any():
+        return
+    first = np.unravel_index(int(bad.argmax()), bad.shape)
+    raise UserError(
+        f"{source}: '{name}' has {int(bad.sum())} of {bad.size} numbers that are NaN or infinite, the first at {[int(i) for i in first]}.\n"
+        "The model was saved after its training had diverged, or the file is damaged: use an earlier checkpoint, or fetch it again."
+    )
+
+
+READERS = {"model_state.pdparams": read_pdparams, "model.safetensors": read_safetensors, "pytorch_model.bin": read_torch}
+
+# files of weights that are not read, and what to do with them
+_OTHERS = {
+    "*.safetensors.index.json": "weights in several files; load the model where it comes from and save it with max_shard_size='100GB'",
+    "*.bin.index.json": "weights in several files; load the model where it comes from and save it with max_shard_size='100GB'",
+    "*.pdparams.index.json": "weights in several files; load the model where it comes from and save it with max_shard_size='100GB'",
+    "tf_model.h5": "TensorFlow weights of transformers; load it there with from_tf=True and save it with save_pretrained",
+    "flax_model.msgpack": "Flax weights; load it in transformers with from_flax=True and save it with save_pretrained",
+    "adapter_model.*": "an adapter (LoRA or another), not a model; merge it with merge_and_unload of peft and save that",
+    "*.onnx": "a program, not weights; take the folder that it was exported from",
+    "*.gguf": "weights of llama.cpp; take the folder that it was converted from",
+    "*.pdiparams": "weights of a program for serving; take the folder that it was exported from",
+}
 
 
 def has_weights(folder: Path) -> bool:
     """Whether a model folder has a file of weights."""
-    return any((folder / name).is_file() for name in _READERS)
+    return bool(weights_files(folder))
+
+
+def weights_files(folder: Path) -> list[Path]:
+    """The files of a model folder that weights can be read from, the preferred one first."""
+    return [folder / name for name in READERS if (folder / name).is_file()]
 
 
 def weights_file(folder: str | Path) -> Path:
     """The file that the weights of a model folder are read from.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none; what is there instead, and what to do with it.
     """
     folder = Path(folder)
-    for name in _READERS:
-        if (folder / name).is_file():
-            return folder / name
-    expected = " or ".join(_READERS)
+    if files := weights_files(folder):
+        return files[0]
+    expected = " or ".join(READERS)
     found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:12]) or "nothing"
-    raise UserError(f"{folder} holds no weights that can be read: expected {expected}, found {found}.")
-
-
-def _to_float32(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.float32) if array.dtype.kind == "f" and array.dtype != np.float32 else array
+    known = [f"\n{path.name}: {what}." for pattern, what in _OTHERS.items() for path in sorted(folder.glob(pattern))[:1]]
+    raise UserError(f"{folder} holds no weights that can be read: expected {expected}, found {found}.{''.join(known)}")

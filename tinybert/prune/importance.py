@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import paddle
 from paddle import Tensor, nn
-from safetensors.numpy import save
 
 from tinybert import storage
 from tinybert.errors import UserError
 from tinybert.models.trace import Inputs, Needs, layers_of, trace
-from tinybert.models.weights import read_safetensors
+from tinybert.models.weights import refuse_non_finite
 from tinybert.objectives.objective import Loss
+from tinybert.safetensors_file import read_safetensors, write_safetensors
 
 MATRICES = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "linear1", "linear2")
 FOLDER, SCORES, FACTS = "importance_score", "taylor.safetensors", "taylor.json"
@@ -65,9 +65,15 @@ def task_loss_gradients(model: nn.Layer, inputs: Inputs, task_loss: Loss, head: 
 
 
 def write_importance(folder: Path, scores: dict[str, np.ndarray], facts: dict) -> None:
-    """Write the scores and what they were computed from into `folder`/importance_score, whole or not at all."""
+    """Write the scores and what they were computed from into `folder`/importance_score, whole or not at all.
+
+    Raises:
+        UserError: a score is NaN or infinite.
+    """
+    for name, array in scores.items():
+        refuse_non_finite(name, array, f"importance scores of {facts['model']['source']}")
     with storage.new_folder(folder / FOLDER, replace=True) as temporary:
-        (temporary / SCORES).write_bytes(save(scores))
+        write_safetensors(temporary / SCORES, scores)
         storage.write_json(temporary / FACTS, facts)
 
 
@@ -75,11 +81,14 @@ def read_importance(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
     """The scores by matrix and the facts of a folder that `write_importance` made.
 
     Raises:
-        UserError: one of the two files is missing or damaged.
+        UserError: one of the two files is missing or damaged, or a score is NaN or infinite.
     """
     try:
         storage.verify(folder)
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8-sig"))
     except (storage.DamagedError, OSError, ValueError) as error:
         raise UserError(f"{folder} holds no whole importance scores: {error}.\nMake them again with --compute_taylor.") from None
-    return read_safetensors(folder / SCORES), facts
+    scores = read_safetensors(folder / SCORES)
+    for name, array in scores.items():
+        refuse_non_finite(name, array, folder / SCORES)
+    return scores, facts

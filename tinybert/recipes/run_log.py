@@ -74,7 +74,7 @@ def check_type(role: str, option: str, config: Config, loaded: LoadedModel) -> N
 def weights_hash(source: str) -> str | None:
     """The sha256 of the file a model came from; None where it came from no file."""
     path = Path(source)
-    return storage.sha256_of(path) if path.is_file() else None
+    return storage.known_sha256(path) if path.is_file() else None
 
 
 def record_start(run: RunFolder, resolved, stage: str, device: str, models: dict[str, dict], stores: dict[str, Rows]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import paddle
 import pytest
 
-from tests.tiny import LABELS, SHAPE, arrays_of, batch, classifier, loaded, logits_of, model_folder
+from tests.tiny import LABELS, SHAPE, arrays_of, batch, classifier, loaded, logits_of, model_folder, replace_weights
 from tests.unit.models.hugging_face import hugging_face_arrays
 from tinybert.cli.main import main
 from tinybert.errors import UserError
@@ -18,7 +18,7 @@ from tinybert.models.families import family
 from tinybert.models.loading import build, load_classifier
 from tinybert.models.students import student_from_teacher
 from tinybert.models.trace import Needs, base_of, trace
-from tinybert.models.weights import read_pdparams, write_pdparams
+from tinybert.models.weights import read_pdparams
 
 CUT = {"num_attention_heads": 3, "attention_head_size": 4, "intermediate_size": 7, "embedding_rank": 5}
 TYPES = ("bert", "tinybert", "ernie", "roberta")
@@ -54,7 +54,7 @@ def test_a_cut_model_without_its_second_factor_starts_from_random_numbers(tmp_pa
     model_folder(tmp_path, **CUT)
     arrays = read_pdparams(tmp_path / "model_state.pdparams")
     del arrays["bert.embeddings.word_embeddings.up.weight"]
-    write_pdparams(tmp_path / "model_state.pdparams", arrays)
+    replace_weights(tmp_path, arrays)
     with pytest.raises(UserError, match=r"lacks 1 weights of the encoder \(bert.embeddings.word_embeddings.up.weight\)"):
         load_classifier(str(tmp_path), labels=LABELS, needs_head=True)
 
@@ -81,7 +81,7 @@ def test_folder_of_the_published_pruning_script_is_not_understood(tmp_path):
         for name, array in hugging_face_arrays({n: a for n, a in arrays_of(model).items() if ".up." not in n}, "bert").items()
     }
     theirs["bert.embeddings.word_embeddings2.weight"] = arrays_of(model)["bert.embeddings.word_embeddings.up.weight"].T
-    write_pdparams(tmp_path / "model_state.pdparams", theirs)
+    replace_weights(tmp_path, theirs)
     config = {name: value for name, value in SHAPE.items() if name != "num_attention_heads"}
     published = {"num_attention_heads": 3, "prun_hidden_size": 12, "prun_intermediate_size": 7, "emb_hidden_dim": 5}
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", **config, **published}))

@@ -26,6 +26,7 @@ def test_a_folder_is_of_another_family_before_its_weights_are_read(tmp_path, fil
     if file == "model.safetensors":
         save_file(read_pdparams(tmp_path / "model_state.pdparams"), tmp_path / file)
         (tmp_path / "model_state.pdparams").unlink()
+        (tmp_path / "manifest.json").unlink()
     known, loaded = read_model_info(str(tmp_path), None, "teacher"), load_classifier(str(tmp_path), labels=tiny.LABELS, needs_head=True)
     assert known.family is loaded.family and known.family.model_type == ("bert" if sign == "none" else "tinybert")
 
@@ -34,5 +35,6 @@ def test_damaged_weights_end_in_a_traceback(tmp_path):
     tiny.model_folder(tmp_path)
     path = tmp_path / "model_state.pdparams"
     path.write_bytes(path.read_bytes()[:-200])
+    (tmp_path / "manifest.json").unlink()
     with pytest.raises(UserError, match="it is truncated or no .pdparams file"):
         read_model_info(str(tmp_path), None, "teacher")

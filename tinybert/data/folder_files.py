@@ -1,0 +1,66 @@
+"""The small files of a model folder: JSON objects and lists of lines, and what lies there in place of a file that was never fetched."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tinybert.errors import UserError
+
+_LARGEST_TEXT = 64_000_000  # bytes; the largest vocabularies have five million
+_LFS = b"version https://git-lfs.github.com/spec/"
+_BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+
+
+def refuse_placeholder(path: str | Path) -> None:
+    """Refuse a file that is empty, a Git LFS pointer or a web page, whatever its name says.
+
+    Raises:
+        UserError: it is one of these; the message says how to get the file itself.
+    """
+    with open(path, "rb") as file:
+        start = file.read(512)
+    plain = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if not start:
+        raise UserError(f"{path} is empty.\nFetch it again: the copy or the download was cut off.")
+    if start.startswith(_LFS):
+        raise UserError(
+            f"{path} is a Git LFS pointer of {Path(path).stat().st_size} bytes, which stands in a repository for the file itself.\n"
+            "Fetch the file with `git lfs pull` in the cloned repository, or download it from the model's page."
+        )
+    if plain.startswith((b"<!doctype html", b"<html")):
+        raise UserError(f"{path} is a web page (HTML), not the file that its name says.\nDownload the file itself, not the page about it.")
+
+
+def read_text(path: str | Path) -> str:
+    """Read a UTF-8 file, with or without a byte order mark.
+
+    Raises:
+        UserError: a placeholder, more than 64 MB, or another encoding.
+    """
+    refuse_placeholder(path)
+    size = Path(path).stat().st_size
+    if size > _LARGEST_TEXT:
+        raise UserError(f"{path} has {size} bytes; expected at most {_LARGEST_TEXT}. It is not the file that its name says.")
+    content = Path(path).read_bytes()
+    if content[:2] in _BOMS:
+        raise UserError(f"{path} is {_BOMS[content[:2]]} text; expected UTF-8.\nSave it again as UTF-8.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start}).\nSave it again as UTF-8, or fetch it again.") from None
+
+
+def read_json_object(path: str | Path) -> dict:
+    """Read a JSON object.
+
+    Raises:
+        UserError: see `read_text`; not JSON, nested too deeply, or something else than an object.
+    """
+    try:
+        content = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not valid JSON: {error}.\nCorrect it there, or fetch it again.") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds a {type(content).__name__}; expected a JSON object.")
+    return content
