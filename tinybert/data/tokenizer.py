@@ -11,9 +11,11 @@ from pathlib import Path
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from tinybert import storage
+from tinybert.data.tokenizer_folder import AddedToken, read_tokenizer_files
 from tinybert.errors import UserError
 from tinybert.log import logger
 
+_PUBLISHED = ("normalized", "single_word", "special")
 _RULES = 1  # raise when the same vocabulary and settings give other ids than before: stored tokens are then made anew
 _SPECIAL = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 # these characters are cut off like symbols by PaddleNLP, whatever their Unicode category
@@ -24,8 +26,8 @@ class WordPiece:
     """BERT word pieces of a vocabulary: `ids(texts)` without [CLS] and [SEP].
 
     Attributes: `vocab_size` (lines of the vocabulary, the rows an embedding table needs), `pad_id`, `unk_id`, `cls_id`,
-    `sep_id`, `mask_id` (None if the vocabulary has no mask), `do_lower_case`, `fingerprint` (sha256 over vocabulary and
-    settings).
+    `sep_id`, `mask_id` (None if the vocabulary has no mask), `do_lower_case`, `added` (tokens that stand for themselves wherever they
+    occur in a text), `fingerprint` (sha256 over vocabulary and settings).
 
     The ids are those of PaddleNLP's BertTokenizer, which differs from Google's original in one rule: a symbol (`£`,
     `€`, an emoji) is always a word of its own. A special token stands for itself where white space surrounds it, as
@@ -41,6 +43,7 @@ class WordPiece:
         strip_accents: bool | None = None,
         special: dict[str, str] | None = None,
         model_max_length: int = 512,
+        added: dict[str, AddedToken] | None = None,
     ) -> None:
         self.vocabulary = vocabulary
         self.do_lower_case = do_lower_case
@@ -48,6 +51,7 @@ class WordPiece:
         self.strip_accents = strip_accents
         self.special = {**_SPECIAL, **(special or {})}
         self.model_max_length = model_max_length
+        self.added = added or {}
         index_of = {token: i for i, token in enumerate(vocabulary)}  # the last of duplicates counts, as in BERT
         lacking = [token for role, token in self.special.items() if role != "mask" and token not in index_of]
         if lacking:
@@ -61,12 +65,23 @@ class WordPiece:
         self.mask_id = index_of.get(self.special["mask"])
         self._special_ids = {token: index_of[token] for token in self.special.values() if token in index_of}
         self._openings = {token[0] for token in self._special_ids}
+        self._added_ids = {f"t{i}": entry.id for i, entry in enumerate(self.added.values())}
+        self._added_pattern = self._pattern() if self.added else None
         strip = do_lower_case if strip_accents is None else strip_accents
         self._characters = _Characters(do_lower_case, strip, tokenize_chinese_chars)
         self._rust = self._build(index_of)
         self._cleaner = normalizers.BertNormalizer(
             clean_text=True, handle_chinese_chars=tokenize_chinese_chars, strip_accents=False, lowercase=False
         )
+
+    def _pattern(self) -> re.Pattern[str]:
+        """Matches the added tokens, of several at a place the longest; each is a group `t<i>`."""
+        parts = {}
+        for (token, entry), group in zip(self.added.items(), self._added_ids, strict=True):
+            part = re.escape(token)
+            part = rf"(?<!\w){part}(?!\w)" if entry.single_word else part
+            parts[token] = f"(?P<{group}>(?i:{part}))" if entry.normalized and self.do_lower_case else f"(?P<{group}>{part})"
+        return re.compile("|".join(parts[token] for token in sorted(parts, key=len, reverse=True)))
 
     def _build(self, index_of: dict[str, int]) -> Tokenizer:
         rust = Tokenizer(models.WordPiece(index_of, unk_token=self.special["unk"], max_input_chars_per_word=100))
@@ -90,7 +105,8 @@ class WordPiece:
     @property
     def fingerprint(self) -> str:
         """sha256 over the vocabulary and every setting that changes ids, as hexadecimal text."""
-        document = json.dumps([_RULES, self._settings(), self.vocabulary])
+        added = [{token: vars(entry) for token, entry in sorted(self.added.items())}] if self.added else []
+        document = json.dumps([_RULES, self._settings(), self.vocabulary, *added])
         return hashlib.sha256(document.encode("utf-8")).hexdigest()
 
     @property
@@ -100,49 +116,49 @@ class WordPiece:
 
     @classmethod
     def from_folder(cls, folder: str | Path, do_lower_case: bool | None = None) -> WordPiece:
-        """Read `vocab.txt` and, if there is one, `tokenizer_config.json` of a model folder.
+        """Read the vocabulary of a model folder (`vocab.txt` or `tokenizer.json`) and what its other files say of the tokenizer.
 
         `do_lower_case` given here wins over the file; with neither, text is lower-cased.
 
         Raises:
-            UserError: no vocab.txt, an unreadable file, or a vocabulary without BERT's special tokens.
+            UserError: another kind of tokenizer, no vocabulary, files that contradict each other, or no special tokens of BERT.
         """
         folder = Path(folder)
-        config = _read_config(folder / "tokenizer_config.json")
-        vocabulary = read_vocabulary(folder / "vocab.txt")
-        if do_lower_case is None and config.get("do_lower_case") is None and _looks_cased(vocabulary):
+        found = read_tokenizer_files(folder)
+        if do_lower_case is None and found.do_lower_case is None and _looks_cased(found.vocabulary):
             logger.warning(
                 f"{folder}: the vocabulary looks cased, but no tokenizer_config.json says so; text is lower-cased. "
                 "Pass --do_lower_case False if that is wrong."
             )
-        special = {}
-        for role in _SPECIAL:
-            token = config.get(f"{role}_token")
-            token = token.get("content") if isinstance(token, dict) else token  # Hugging Face writes both forms
-            if token:
-                special[role] = token
-        chosen = config.get("do_lower_case", True) if do_lower_case is None else do_lower_case
-        chinese = config.get("tokenize_chinese_chars")
-        longest = config.get("model_max_length")
+        lower = found.do_lower_case if do_lower_case is None else do_lower_case
         return cls(
-            vocabulary,
-            do_lower_case=True if chosen is None else bool(chosen),
-            tokenize_chinese_chars=True if chinese is None else bool(chinese),
-            strip_accents=config.get("strip_accents"),
-            special=special,
-            # Hugging Face writes 1e30 for "no limit"
-            model_max_length=int(longest) if isinstance(longest, (int, float)) and longest < 1e6 else 512,
+            found.vocabulary,
+            do_lower_case=True if lower is None else lower,
+            tokenize_chinese_chars=True if found.tokenize_chinese_chars is None else found.tokenize_chinese_chars,
+            strip_accents=found.strip_accents,
+            special=found.special,
+            model_max_length=found.model_max_length or 512,
+            added=found.added,
         )
 
     def save(self, folder: str | Path, tokenizer_class: str = "BertTokenizer") -> None:
-        """Write vocab.txt, tokenizer_config.json and special_tokens_map.json, as PaddleNLP and Hugging Face read
-        them.
+        """Write vocab.txt, tokenizer_config.json, special_tokens_map.json and, where tokens were added, added_tokens.json, as PaddleNLP
+        and Hugging Face read them.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        tokens = {f"{role}_token": token for role, token in self.special.items()}
+        tokens: dict[str, object] = {f"{role}_token": token for role, token in self.special.items()}
         config = {**self._settings(), "model_max_length": self.model_max_length, "tokenizer_class": tokenizer_class}
-        storage.write_file(folder / "vocab.txt", "\n".join(self.vocabulary) + "\n")
+        base = len(self.vocabulary)
+        while base and self.vocabulary[base - 1] in self.added:
+            base -= 1  # tokens behind the word pieces; those among them stay in vocab.txt
+        storage.write_file(folder / "vocab.txt", "\n".join(self.vocabulary[:base]) + "\n")
+        if self.added:
+            config["added_tokens_decoder"] = {str(entry.id): _published(token, entry) for token, entry in self.added.items()}
+            special = [token for token, entry in self.added.items() if entry.special]
+            tokens |= {"additional_special_tokens": special} if special else {}
+            behind = {token: entry.id for token, entry in self.added.items() if entry.id >= base}
+            storage.write_json(folder / "added_tokens.json", behind)
         storage.write_json(folder / "tokenizer_config.json", config)
         storage.write_json(folder / "special_tokens_map.json", tokens)
 
@@ -150,7 +166,7 @@ class WordPiece:
         """Word-piece ids of each text, without special tokens around it; untruncated."""
         plain, parts = [], []
         for i, text in enumerate(texts):
-            pieces = self._cut_at_special(text)
+            pieces = self._pieces(text)
             if pieces is not None:
                 parts.append((i, pieces))
             plain.append("" if pieces is not None else self._prepared(text))
@@ -163,15 +179,27 @@ class WordPiece:
         """The words that word pieces are cut from: cleaned, in lower case and without accents where the model has it so, punctuation
         apart; the ids of the words one after another are the ids of the text.
         """
-        pieces = self._cut_at_special(text)
         found: list[str] = []
-        for piece in [text] if pieces is None else pieces:
-            if pieces is not None and piece in self._special_ids:
-                found.append(piece)
+        for piece in self._pieces(text) or [text]:
+            if isinstance(piece, int):
+                found.append(self.vocabulary[piece])
             else:
                 plain = self._rust.normalizer.normalize_str(self._prepared(piece))
                 found += [word for word, _ in self._rust.pre_tokenizer.pre_tokenize_str(plain)]
         return found
+
+    def _pieces(self, text: str) -> list[str | int] | None:
+        """The text cut into ids of tokens that stand for themselves and what lies between them; None if it holds no such token."""
+        if self._added_pattern is None:
+            return self._cut_at_special(text)
+        found: list[str | int] = []
+        at = 0
+        for match in self._added_pattern.finditer(text):
+            between = text[at : match.start()]
+            found += self._cut_at_special(between) or [between]
+            found.append(self._added_ids[match.lastgroup])
+            at = match.end()
+        return found + (self._cut_at_special(text[at:]) or [text[at:]]) if found else self._cut_at_special(text)
 
     def _encode(self, texts: list[str]) -> list:
         return self._rust.encode_batch_fast(texts, add_special_tokens=False)
@@ -179,8 +207,8 @@ class WordPiece:
     def _prepared(self, text: str) -> str:
         return text if text.isascii() else text.translate(self._characters)
 
-    def _cut_at_special(self, text: str) -> list[str] | None:
-        """The text cut into special tokens and what lies between them, or None if it holds no special token."""
+    def _cut_at_special(self, text: str) -> list[str | int] | None:
+        """The text cut into ids of special tokens and what lies between them, or None if it holds no special token."""
         if not any(opening in text for opening in self._openings):
             return None
         if not text.isascii():
@@ -188,21 +216,24 @@ class WordPiece:
         words = self._cleaner.normalize_str(text).split()
         if self._special_ids.keys().isdisjoint(words):
             return None
-        pieces: list[str] = [""]
+        pieces: list[str | int] = []
+        between: list[str] = []
         for word in words:
             if word in self._special_ids:
-                pieces += [word, ""]
+                pieces += [" ".join(between), self._special_ids[word]]
+                between = []
             else:
-                pieces[-1] += " " + word
-        return [piece for piece in pieces if piece]
+                between.append(word)
+        return [piece for piece in (*pieces, " ".join(between)) if piece != ""]
 
-    def _assemble(self, pieces: list[str]) -> list[int]:
-        encoded = self._encode(["" if piece in self._special_ids else self._prepared(piece) for piece in pieces])
-        return [
-            i
-            for piece, encoding in zip(pieces, encoded, strict=True)
-            for i in ([self._special_ids[piece]] if piece in self._special_ids else encoding.ids)
-        ]
+    def _assemble(self, pieces: list[str | int]) -> list[int]:
+        encoded = self._encode(["" if isinstance(piece, int) else self._prepared(piece) for piece in pieces])
+        return [i for piece, encoding in zip(pieces, encoded, strict=True) for i in ([piece] if isinstance(piece, int) else encoding.ids)]
+
+
+def _published(token: str, entry: AddedToken) -> dict[str, object]:
+    """A token as Hugging Face's tokenizer_config.json describes it."""
+    return {"content": token, "lstrip": False, "rstrip": False, **{name: getattr(entry, name) for name in _PUBLISHED}}
 
 
 class _Characters(dict):
@@ -230,39 +261,6 @@ class _Characters(dict):
             new = f" {char} "  # tokenizers 0.21 leaves out the first 256 ideographs of this block
         self[code] = new
         return new
-
-
-def read_vocabulary(path: Path) -> list[str]:
-    """The word pieces of a vocabulary file, one a line.
-
-    Raises:
-        UserError: no such file, or it is not UTF-8.
-    """
-    if not path.is_file():
-        raise UserError(
-            f"{path} does not exist. A BERT-like model folder needs its vocab.txt (one word piece per line); "
-            "copy it from where the model comes from."
-        )
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start}). Is it a word-piece vocabulary?") from None
-    lines = text.split("\n")  # not splitlines(): some vocabularies hold U+2028 and its like as tokens
-    if lines[-1] == "":
-        lines.pop()
-    return [line.removesuffix("\r") for line in lines]
-
-
-def _read_config(path: Path) -> dict:
-    if not path.is_file():
-        return {}
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is not readable as JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise UserError(f"{path} holds a {type(config).__name__}, a JSON object was expected.")
-    return config
 
 
 def _looks_cased(vocabulary: list[str]) -> bool:

@@ -190,23 +190,3 @@ def trained_on(config: dict) -> TrainedOn:
         entry["pair"] if isinstance(entry.get("pair"), bool) else None,
         length if isinstance(length, int) and not isinstance(length, bool) and length >= 4 else None,
     )
-
-
-def check_tokenizer(folder: Path, role: str) -> None:
-    """Refuse a folder whose tokenizer is known not to be BERT's.
-
-    Raises:
-        UserError: byte-level BPE, SentencePiece, or a vocabulary that stands in tokenizer.json alone.
-    """
-    if (folder / "vocab.txt").is_file():
-        return
-    if (folder / "merges.txt").is_file() or (folder / "sentencepiece.bpe.model").is_file() or (folder / "spiece.model").is_file():
-        raise UserError(
-            f"the {role} {folder} has a tokenizer of another kind (byte-level BPE as in RoBERTa's vocab.json and merges.txt, or "
-            "SentencePiece).\nOnly BERT's word pieces (vocab.txt) can be read: BERT, TinyBERT, ERNIE, MacBERT, Chinese RoBERTa-wwm."
-        )
-    if (folder / "tokenizer.json").is_file():
-        raise UserError(
-            f"the {role} {folder} has tokenizer.json, but no vocab.txt.\nIf the model is a BERT, write its word pieces one per line, in "
-            "the order of their ids (model.vocab in tokenizer.json), into vocab.txt."
-        )

@@ -6,6 +6,7 @@ import difflib
 from pathlib import Path
 
 from tinybert import runtime, storage
+from tinybert.data.tokenizer_folder import has_vocabulary
 from tinybert.errors import UserError
 from tinybert.log import logger
 from tinybert.models.configuration import config_file
@@ -102,7 +103,7 @@ def _from_paddlenlp(name: str, role: str) -> Path:
     from tinybert.data.places import model_home
 
     folder = model_home() / name
-    if (folder / "config.json").is_file() and (folder / "vocab.txt").is_file():
+    if (folder / "config.json").is_file() and has_vocabulary(folder):
         return folder
     models = paddlenlp_models()
     if name not in models:

@@ -10,6 +10,7 @@ from paddle import nn
 
 from tinybert import runtime
 from tinybert.data.tokenizer import WordPiece
+from tinybert.data.tokenizer_folder import check_tokenizer
 from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
 from tinybert.kinds.registry import kind_of_labels, kind_of_outputs
@@ -17,7 +18,6 @@ from tinybert.log import logger
 from tinybert.models.configuration import (
     architecture,
     check_size,
-    check_tokenizer,
     config_file,
     labels_of,
     read_config,
@@ -184,7 +184,7 @@ def read_folder(path: str, role: str) -> ModelFolder:
     config = read_config(folder)
     source = str(config_file(folder))
     family_of_config(config, source)  # refuse what is no encoder before its weights are read
-    check_tokenizer(folder, role)
+    check_tokenizer(folder)
     check_manifest(folder)
     arrays, file = read_weights(folder)
     arrays = unwrapped(arrays, str(file))
@@ -207,17 +207,29 @@ def _refuse_half_a_head(report: LoadReport, role: str) -> None:
 
 
 def check_vocabulary(source: str, loaded: LoadedModel) -> None:
-    """Refuse a vocabulary that has more word pieces than the embedding has rows.
+    """Refuse a vocabulary that has more word pieces than the embedding has rows, or far fewer.
+
+    Published embeddings are padded to a round number of rows, by up to 50 (ERNIE: 40,000 rows for 39,979 word pieces).
 
     Raises:
         UserError: it has.
     """
     rows = base_of(loaded.model).embeddings.word_embeddings.weight.shape[0]
-    if loaded.tokenizer.vocab_size > rows:
+    pieces = loaded.tokenizer.vocab_size
+    if pieces > rows:
         raise UserError(
-            f"{source}: vocab.txt has {loaded.tokenizer.vocab_size} word pieces, but the embedding only {rows} rows.\n"
-            "The vocabulary belongs to another model: use the right vocab.txt."
+            f"{source}: vocab.txt has {pieces} word pieces, but the embedding only {rows} rows.\n"
+            "The vocabulary belongs to another model, or tokens were added to it and not to the model: use the right vocab.txt."
         )
+    if rows - pieces > max(_SPARE_ROWS, rows // 50):
+        raise UserError(
+            f"{source}: vocab.txt has {pieces} word pieces, but the embedding {rows} rows: {rows - pieces} of them would never be used.\n"
+            "The vocabulary is cut off or belongs to another model: use the right vocab.txt. If the rows are spare, add a line for each of "
+            "them to vocab.txt ([unused1], [unused2], ...)."
+        )
+
+
+_SPARE_ROWS = 256  # that an embedding may have beyond its vocabulary
 
 
 def build(kind: Family, config: dict, outputs: int | None, source: str) -> nn.Layer:

@@ -59,7 +59,8 @@ _HARMLESS = {
     "sep_parallel_degree", "context_parallel_degree", "pipeline_parallel_degree", "virtual_pp_degree",
     "tensor_parallel_rank", "tensor_parallel_output", "fuse_sequence_parallel_allreduce", "use_fused_dropout_add",
     "use_fused_linear", "use_fused_linear_cross_entropy", "use_fused_rms_norm", "use_fused_rope",
-    "use_fused_head_and_loss_fn", "use_filtered_label_loss", "pre_trained", "training", "cell", "structure", "do_lower_case", "do_basic_tokenize",
+    "use_fused_head_and_loss_fn", "use_filtered_label_loss", "pre_trained", "training", "cell", "structure",
+    "do_lower_case", "do_basic_tokenize",
     "quantization_config", "prun_hidden_size", "prun_intermediate_size", "emb_hidden_dim", "max_seq_length",
     "model_max_length", "vocab_file", "eos_token", "bos_token",
 }  # fmt: skip

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinybert.data.tokenizer import WordPiece
-from tinybert.models.configuration import architecture, check_tokenizer, config_file, labels_of, read_config
+from tinybert.data.tokenizer_folder import check_tokenizer
+from tinybert.models.configuration import architecture, config_file, labels_of, read_config
 from tinybert.models.families import Family, family_of_folder
 from tinybert.models.hub import resolve
 from tinybert.models.sources import check_manifest
@@ -36,7 +37,7 @@ def read_model_info(path: str, do_lower_case: bool | None, role: str) -> ModelIn
     folder = resolve(path, role)
     config = read_config(folder)
     source = str(config_file(folder))
-    check_tokenizer(folder, role)
+    check_tokenizer(folder)
     check_manifest(folder)
     kind, _ = family_of_folder(config, _names(folder), source)
     known = kind.config(**architecture(config, source))

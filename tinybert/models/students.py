@@ -9,6 +9,7 @@ import paddle
 
 from tinybert import runtime
 from tinybert.data.tokenizer import WordPiece
+from tinybert.data.tokenizer_folder import has_vocabulary
 from tinybert.errors import UserError
 from tinybert.models.configuration import config_file, read_config
 from tinybert.models.families import STUDENT, family
@@ -116,7 +117,7 @@ def fresh_like(
     kind = family(model_type)
     paddle.seed(runtime.derive_seed(seed, "student"))
     model = build(kind, read_config(folder), outputs, str(folder))
-    tokenizer = WordPiece.from_folder(folder, do_lower_case) if (folder / "vocab.txt").is_file() else teacher.tokenizer
+    tokenizer = WordPiece.from_folder(folder, do_lower_case) if has_vocabulary(folder) else teacher.tokenizer
     left = " (its weights are not read: --continue_train reads them)" if has_weights(folder) else ""
     report = LoadReport(f"random weights in the shape of {config_file(folder)}{left}", fresh=list(model.state_dict()))
     student = LoadedModel(model, kind, tokenizer, teacher.labels, {}, report)

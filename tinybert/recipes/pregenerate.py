@@ -30,6 +30,7 @@ from tinybert.corpus.workers import Workers
 from tinybert.corpus.writing import ROWS, Shard, ShardMaker, plan
 from tinybert.data.progress import TextProgress
 from tinybert.data.tokenizer import WordPiece
+from tinybert.data.tokenizer_folder import has_vocabulary
 from tinybert.engine import run_lock
 from tinybert.engine.checkpoint import differences, refuse_differences
 from tinybert.engine.signals import StopRequest, graceful_shutdown
@@ -120,7 +121,7 @@ def _tokenizer(config) -> WordPiece:
     if named.is_file() and named.name != "vocab.txt":
         raise UserError(f"--bert_model {named} is a file. Name a model folder, or a folder with a vocab.txt in it.")
     folder = named.parent if named.name == "vocab.txt" else named
-    return WordPiece.from_folder(folder if (folder / "vocab.txt").is_file() else resolve(config.bert_model), config.do_lower_case)
+    return WordPiece.from_folder(folder if has_vocabulary(folder) else resolve(config.bert_model), config.do_lower_case)
 
 
 def _check_positions(model: str, max_seq_len: int) -> None:

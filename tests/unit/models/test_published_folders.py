@@ -143,11 +143,11 @@ def test_broken_configuration_under_another_name_ends_in_a_traceback(tmp_path, n
     [
         (["vocab.json", "merges.txt"], "byte-level BPE(.|\n)*Only BERT's word pieces"),
         (["sentencepiece.bpe.model"], "SentencePiece"),
-        (["tokenizer.json"], "tokenizer.json, but no vocab.txt"),
+        (["tokenizer.json"], "tokenizer.json cannot be read by the library tokenizers"),
         ([], "vocab.txt does not exist"),
     ],
 )
-def test_tokenizer_of_another_kind_is_called_a_missing_file(tmp_path, files, words):
+def test_tokenizer_of_another_kind_is_refused_by_its_kind(tmp_path, files, words):
     write_folder(tmp_path, hugging_face_arrays(arrays_of(classifier("roberta"))), {"model_type": "roberta", **SHAPE}, WORDS)
     (tmp_path / "vocab.txt").unlink()
     for name in files:

@@ -1,0 +1,303 @@
+"""What the files of a folder say about its tokenizer, and whether it is one of BERT's word pieces at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from tinybert.data.folder_files import read_json_object, read_text
+from tinybert.errors import UserError
+
+CONFIG, JSON, VOCABULARY = "tokenizer_config.json", "tokenizer.json", "vocab.txt"
+ROLES = ("pad", "unk", "cls", "sep", "mask")
+
+# classes, without `Fast`, whose word pieces are BERT's; the last ones say nothing, the files decide
+_WORD_PIECES = {
+    "BertTokenizer", "TinyBertTokenizer", "ErnieTokenizer", "RobertaChineseTokenizer", "ElectraTokenizer", "DistilBertTokenizer",
+    "MPNetTokenizer", "MobileBertTokenizer", "ConvBertTokenizer", "SqueezeBertTokenizer", "PPMiniLMTokenizer", "RetriBertTokenizer",
+    "DPRQuestionEncoderTokenizer", "DPRContextEncoderTokenizer", "DPRReaderTokenizer", "MacBertTokenizer",
+    "RobertaTokenizer", "PreTrainedTokenizer", "TokenizersBackend", "AutoTokenizer",
+}  # fmt: skip
+_SENTENCEPIECE = "cuts text with SentencePiece"
+_OTHERS = {
+    "BertJapaneseTokenizer": "splits Japanese text into words with MeCab, Sudachi or Juman++ first",
+    "KoBertTokenizer": _SENTENCEPIECE,
+    "KoBERTTokenizer": _SENTENCEPIECE,
+    "ErnieTinyTokenizer": "splits text into words with a dictionary, then cuts them with SentencePiece",
+    "ErnieMTokenizer": _SENTENCEPIECE,
+    "AlbertTokenizer": _SENTENCEPIECE,
+    "XLMRobertaTokenizer": _SENTENCEPIECE,
+    "XLNetTokenizer": _SENTENCEPIECE,
+    "CamembertTokenizer": _SENTENCEPIECE,
+    "BertGenerationTokenizer": _SENTENCEPIECE,
+    "DebertaV2Tokenizer": _SENTENCEPIECE,
+    "RoFormerTokenizer": "splits Chinese text into words with jieba first",
+    "BertweetTokenizer": "normalises tweets, then cuts words with BPE",
+    "HerbertTokenizer": "cuts words with BPE",
+    "RobertaBPETokenizer": "cuts bytes with BPE",
+    "GPT2Tokenizer": "cuts bytes with BPE",
+    "ErnieCtmTokenizer": "cuts text into characters and has several [CLS] tokens",
+    "CharacterBertTokenizer": "reads words as characters",
+}
+_ADVICE = "Only BERT's word pieces can be read: BERT, TinyBERT, ERNIE, MacBERT, Chinese RoBERTa-wwm. Choose such a model."
+_FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+
+
+@dataclass(frozen=True)
+class AddedToken:
+    """A token that is found in the text before it is cut into words. normalized: after lower-casing, so that case does not matter."""
+
+    id: int
+    normalized: bool = True
+    single_word: bool = False
+    special: bool = False
+
+
+@dataclass
+class TokenizerFiles:
+    """A vocabulary with its settings; what no file says is None."""
+
+    vocabulary: list[str]
+    special: dict[str, str]
+    added: dict[str, AddedToken] = field(default_factory=dict)
+    do_lower_case: bool | None = None
+    tokenize_chinese_chars: bool | None = None
+    strip_accents: bool | None = None
+    model_max_length: int | None = None
+
+
+def has_vocabulary(folder: Path) -> bool:
+    """Whether a folder has a file with the word pieces of a tokenizer."""
+    return (folder / VOCABULARY).is_file() or (folder / JSON).is_file()
+
+
+def check_tokenizer(folder: Path) -> dict:
+    """Refuse a folder whose tokenizer is known not to be BERT's, without reading its vocabulary; returns its tokenizer_config.json.
+
+    Raises:
+        UserError: another class, another way to split words, or the files of BPE or SentencePiece; says what it is and what to do.
+    """
+    config = read_json_object(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    model = read_json_object(folder / "config.json") if (folder / "config.json").is_file() else {}
+    for source, named in ((CONFIG, config.get("tokenizer_class")), ("config.json", model.get("tokenizer_class"))):
+        if named is not None:
+            _check_class(f"{folder / source}", str(named))
+    for key, plain in (("word_tokenizer_type", "basic"), ("subword_tokenizer_type", "wordpiece")):
+        if config.get(key) not in (None, plain):
+            raise UserError(f"{folder / CONFIG}: '{key}' is {config[key]!r}, which is not implemented; expected '{plain}'.\n{_ADVICE}")
+    if _flag(config, "do_basic_tokenize", folder / CONFIG) is False:
+        raise UserError(f"{folder / CONFIG}: 'do_basic_tokenize' is false: its text is split into words beforehand.\n{_ADVICE}")
+    if config.get("auto_map"):
+        raise UserError(f"{folder / CONFIG} names a tokenizer with code of its own (auto_map), which is not run.\n{_ADVICE}")
+    pieces = sorted(path.name for pattern in ("*.model", "*.spm", "dict.wordseg.pickle") for path in folder.glob(pattern))
+    if pieces:
+        raise UserError(f"{folder} has the files of a SentencePiece tokenizer ({', '.join(pieces[:3])}).\n{_ADVICE}")
+    if (folder / "merges.txt").is_file():
+        raise UserError(f"{folder} has a tokenizer of byte-level BPE (merges.txt), as RoBERTa and GPT-2 have.\n{_ADVICE}")
+    return config
+
+
+def _check_class(source: str, named: str) -> None:
+    name = named.removesuffix("Fast")
+    if name in _WORD_PIECES:
+        return
+    if name in _OTHERS:
+        raise UserError(f"{source}: tokenizer_class is {named}, which {_OTHERS[name]}.\n{_ADVICE}")
+    raise UserError(
+        f"{source}: tokenizer_class is {named[:60]}, which is not known here.\nIf it cuts text as BERT's word pieces do, write "
+        f'"tokenizer_class": "BertTokenizer" there. Otherwise choose another model.'
+    )
+
+
+def read_tokenizer_files(folder: Path) -> TokenizerFiles:
+    """Read the vocabulary of a folder (vocab.txt, or tokenizer.json of the library tokenizers) and its settings.
+
+    Raises:
+        UserError: see `check_tokenizer`; no vocabulary, two that differ, or files that contradict each other.
+    """
+    config = check_tokenizer(folder)
+    source = folder / CONFIG
+    rust = _read_tokenizer_json(folder / JSON) if (folder / JSON).is_file() else None
+    vocabulary = read_vocabulary(folder / VOCABULARY) if rust is None or (folder / VOCABULARY).is_file() else rust.vocabulary
+    if rust is not None and vocabulary != rust.vocabulary and not _same_ids(vocabulary, rust):
+        raise UserError(
+            f"{folder}: {VOCABULARY} and {JSON} have different word pieces ({len(vocabulary)} and {len(rust.vocabulary)}).\n"
+            "Only one of them is the model's: move the other away."
+        )
+    table = read_json_object(folder / "special_tokens_map.json") if (folder / "special_tokens_map.json").is_file() else {}
+    special = dict(rust.special) if rust is not None else {}
+    for places, where in ((table, folder / "special_tokens_map.json"), (config, source)):
+        special |= {role: _content(places[f"{role}_token"], where) for role in ROLES if places.get(f"{role}_token")}
+    found = TokenizerFiles(list(vocabulary), special)
+    _add_tokens(found, folder, config, table, {} if rust is None else rust.added)
+    for name in ("do_lower_case", "tokenize_chinese_chars", "strip_accents"):
+        stated = _flag(config, name, source)
+        setattr(found, name, getattr(rust, name) if stated is None and rust is not None else stated)
+    found.model_max_length = _length(config.get("model_max_length"), source)
+    whole = {*found.added, *special.values()}
+    if config.get("never_split") and not (isinstance(config["never_split"], list) and whole.issuperset(map(str, config["never_split"]))):
+        raise UserError(f"{source}: 'never_split' keeps words whole, which is not implemented.\nAdd them as tokens instead.")
+    return found
+
+
+def _flag(config: dict, key: str, source: Path) -> bool | None:
+    value = config.get(key)
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if value is not None and not isinstance(value, bool):
+        raise UserError(f"{source}: '{key}' is {value!r}; expected true, false or null.")
+    return value
+
+
+def _length(value: object, source: Path) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 1:
+        raise UserError(f"{source}: 'model_max_length' is {value!r}; expected a number of tokens.")
+    return int(value) if value < 1e6 else None  # Hugging Face writes 1e30 for "no limit"
+
+
+def _content(token: object, source: Path) -> str:
+    token = token.get("content") if isinstance(token, dict) else token  # Hugging Face writes both forms
+    if not isinstance(token, str) or not token:
+        raise UserError(f"{source}: a special token is {token!r}; expected text.")
+    return token
+
+
+# === Vocabularies ===
+
+
+def read_vocabulary(path: Path) -> list[str]:
+    """The word pieces of a vocabulary file, one a line.
+
+    Raises:
+        UserError: no such file, it is not UTF-8, or it belongs to a tokenizer of another kind.
+    """
+    if not path.is_file():
+        raise UserError(
+            f"{path} does not exist. A BERT-like model folder needs its vocab.txt (one word piece per line) or tokenizer.json; "
+            "copy it from where the model comes from."
+        )
+    lines = read_text(path).split("\n")  # not splitlines(): some vocabularies hold U+2028 and its like as tokens
+    if lines[-1] == "":
+        lines.pop()
+    vocabulary = [line.removesuffix("\r") for line in lines]
+    if len(vocabulary) > 4 and all(line.partition("\t")[2].strip().isdigit() for line in vocabulary):
+        raise UserError(f"{path} has a second column of numbers after a tab.\nKeep the word pieces alone: cut -f1 {path.name} > new.txt")
+    for sign, kind in (("\u2581", "SentencePiece"), ("\u0120", "byte-level BPE")):
+        marked = sum(piece.startswith(sign) for piece in vocabulary)
+        if marked > len(vocabulary) / 20 and marked > sum(piece.startswith("##") for piece in vocabulary):
+            raise UserError(f"{path} is a vocabulary of {kind}: {marked} of {len(vocabulary)} pieces begin with '{sign}'.\n{_ADVICE}")
+    return vocabulary
+
+
+@dataclass
+class _RustFile:
+    vocabulary: list[str]
+    special: dict[str, str]
+    added: dict[str, dict]
+    do_lower_case: bool | None
+    tokenize_chinese_chars: bool | None
+    strip_accents: bool | None
+
+
+def _read_tokenizer_json(path: Path) -> _RustFile:
+    """The vocabulary and settings in a file of the library tokenizers.
+
+    Raises:
+        UserError: the library cannot read it, or it cuts text in another way than BERT's word pieces.
+    """
+    text = read_text(path)
+    try:
+        content = json.loads(Tokenizer.from_str(text).to_str())
+    except BaseException as error:  # the library raises Exception itself, and a panic of Rust is a BaseException
+        if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
+            raise
+        raise UserError(f"{path} cannot be read by the library tokenizers: {error}.\nFetch it again, or use the vocab.txt.") from None
+    model, normalizer = content["model"], content["normalizer"] or {}
+    parts = (("model", "WordPiece", model), ("normalizer", "BertNormalizer", normalizer))
+    for name, wanted, part in (*parts, ("pre_tokenizer", "BertPreTokenizer", content["pre_tokenizer"] or {})):
+        if part.get("type") != wanted:
+            raise UserError(f"{path}: its {name} is {part.get('type') or 'missing'}; expected {wanted}.\n{_ADVICE}")
+    for key, wanted in (("continuing_subword_prefix", "##"), ("max_input_chars_per_word", 100)):
+        if model.get(key) != wanted:
+            raise UserError(f"{path}: '{key}' is {model.get(key)!r}, which is not implemented; expected {wanted!r}.\n{_ADVICE}")
+    if normalizer.get("clean_text") is False:
+        raise UserError(f"{path}: 'clean_text' is false, which is not implemented.\n{_ADVICE}")
+    added = {token["content"]: token for token in content["added_tokens"]}
+    by_id = {number: piece for piece, number in model["vocab"].items()}
+    between = {token["id"]: piece for piece, token in added.items() if by_id and token["id"] <= max(by_id)}
+    by_id = {**between, **by_id}
+    if sorted(by_id) != list(range(len(by_id))):
+        raise UserError(f"{path}: the ids of its {len(by_id)} word pieces are not 0 to {len(by_id) - 1}.\nFetch it again.")
+    pieces = [by_id[number] for number in range(len(by_id))]
+    return _RustFile(
+        pieces,
+        {"unk": model["unk_token"]},
+        added,
+        normalizer.get("lowercase"),
+        normalizer.get("handle_chinese_chars"),
+        normalizer.get("strip_accents"),
+    )
+
+
+def _same_ids(vocabulary: list[str], rust: _RustFile) -> bool:
+    """Whether lines of a vocabulary are the same pieces: the later of two equal lines counts, and added tokens may be among them."""
+    index_of = {piece: number for number, piece in enumerate(vocabulary)}
+    theirs = {piece: number for number, piece in enumerate(rust.vocabulary)} | {piece: token["id"] for piece, token in rust.added.items()}
+    return all(theirs.get(piece) == number for piece, number in index_of.items()) and all(
+        index_of.get(piece) == number for piece, number in theirs.items() if number < len(vocabulary)
+    )
+
+
+# === Added tokens ===
+
+
+def _add_tokens(found: TokenizerFiles, folder: Path, config: dict, table: dict, rust: dict[str, dict]) -> None:
+    """Extend the vocabulary by the tokens that were added to it, and note which tokens stand for themselves in any text.
+
+    Raises:
+        UserError: an added token has the id of another one, or an id behind a gap.
+    """
+    path = folder / "added_tokens.json"
+    ids = {str(token): number for token, number in (read_json_object(path) if path.is_file() else {}).items()}
+    details: dict[str, dict] = dict(rust)
+    decoder = config.get("added_tokens_decoder")
+    for number, token in decoder.items() if isinstance(decoder, dict) else ():
+        details[_content(token, folder / CONFIG)] = {**(token if isinstance(token, dict) else {}), "id": number}
+    index_of = {piece: number for number, piece in enumerate(found.vocabulary)}
+    for token, entry in details.items():
+        ids.setdefault(token, entry.get("id"))
+    more = {_content(token, folder): True for token in _listed(config, table)}
+    ids |= {token: index_of[token] for token in more if token in index_of and token not in ids}
+    try:
+        ordered = sorted((int(number), token) for token, number in ids.items())
+    except (TypeError, ValueError):
+        raise UserError(f"{folder}: an added token has no whole number as its id (added_tokens.json, {CONFIG} or {JSON}).") from None
+    for number, token in ordered:
+        if number == len(found.vocabulary):
+            found.vocabulary.append(token)
+        elif not 0 <= number < len(found.vocabulary) or found.vocabulary[number] != token:
+            there = repr(found.vocabulary[number]) if 0 <= number < len(found.vocabulary) else "behind a gap"
+            raise UserError(
+                f"{folder}: the added token {token!r} has the id {number}, which is {there} in the vocabulary of {len(index_of)}.\n"
+                "The files of the tokenizer belong to different models: fetch the whole folder again."
+            )
+        if token in found.special.values() or (token.startswith("[") and token[1:-1].lower() in ROLES):
+            continue
+        entry = {key: value for key, value in details.get(token, {}).items() if key in _FLAGS}
+        special = bool(entry.get("special", token in more))
+        normalized = bool(entry.get("normalized", not special))
+        found.added[token] = AddedToken(number, normalized, bool(entry.get("single_word")), special)
+
+
+def _listed(config: dict, table: dict) -> Iterable[object]:
+    """The additional special tokens that files list without an id."""
+    for content in (config, table):
+        for key in ("additional_special_tokens", "extra_special_tokens"):
+            tokens = content.get(key) or ()
+            yield from tokens.values() if isinstance(tokens, dict) else tokens if isinstance(tokens, list) else ()
