@@ -10,6 +10,7 @@ import paddle
 from tinybert.commands.augment import AugmentSettings
 from tinybert.data.batches import sequential
 from tinybert.data.layout import Flat, bert_rows
+from tinybert.data.metrics import check_outputs
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import Task
 from tinybert.errors import UserError
@@ -69,4 +70,5 @@ class TeacherFilter:
         with paddle.no_grad():
             for batch in sequential(store, BATCH):
                 outputs[batch.rows] = trace(self.teacher.model, Inputs.of(batch), Needs(logits=True)).logits.astype("float32").numpy()
+        check_outputs(outputs, "the teacher", "augmented rows")
         return outputs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tinybert.errors import NumericalError
+from tinybert.errors import NumericalError, UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,10 +30,28 @@ def checked(task_name: str, logits: np.ndarray, labels: np.ndarray, outputs: int
     width = 1 if logits.ndim == 1 else logits.shape[1]
     if width != outputs:
         raise ValueError(f"logits are {width} wide, {task_name} needs {outputs}")
-    broken = int((~np.isfinite(logits.reshape(len(labels), -1))).any(axis=1).sum())
-    if broken:
+    if broken := _broken_rows(logits):
         raise NumericalError(f"{broken} of {len(labels)} predictions for {task_name} are NaN or infinite")
     return logits
+
+
+def _broken_rows(logits: np.ndarray) -> int:
+    import numpy as np
+
+    return int((~np.isfinite(logits.reshape(len(logits), -1))).any(axis=1).sum()) if logits.size else 0
+
+
+def check_outputs(logits: np.ndarray, owner: str, rows: str) -> None:
+    """Refuse outputs `[N, C]` of a model that was given, where one is NaN or infinite: the largest of them would mean nothing.
+
+    Raises:
+        UserError: says of which model (`owner`) and on which rows.
+    """
+    if broken := _broken_rows(logits):
+        raise UserError(
+            f"{owner} gives NaN or infinite outputs for {broken} of {len(logits)} rows of {rows}.\nIts weights are finite, but too large "
+            "to compute with: its training had diverged. Give an earlier checkpoint."
+        )
 
 
 def of_classes(names: tuple[str, ...], predictions: np.ndarray, labels: np.ndarray, outputs: int) -> dict[str, float]:

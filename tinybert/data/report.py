@@ -18,6 +18,7 @@ MOST_REPEATED = 0.05
 MOST_CONTRADICTING = 0.01
 MOST_LEAKED = 0.02
 MOST_EMPTY = 0.01
+MOST_UNKNOWN = 0.05  # of the word pieces
 MOST_CLASSES = 10  # classes that are listed; of more, the largest and the smallest
 EXAMPLES = 3
 
@@ -36,18 +37,18 @@ class DataReport:
     def __init__(self) -> None:
         self._said: set[str] = set()
 
-    def lines(self, stores: dict[str, TokenStore], labels: Sequence[str]) -> tuple[list[str], list[str]]:
+    def lines(self, stores: dict[str, TokenStore], labels: Sequence[str], unk_id: int | None = None) -> tuple[list[str], list[str]]:
         """Lines and warnings about these splits, the training rows first; those that were given before are left out."""
-        reports = report(stores, labels)
+        reports = report(stores, labels, unk_id)
         new = [r.line for r in reports if r.line not in self._said], [w for r in reports for w in r.warnings if w not in self._said]
         self._said.update(*new)
         return new
 
 
-def report(stores: dict[str, TokenStore], labels: Sequence[str]) -> list[SplitReport]:
+def report(stores: dict[str, TokenStore], labels: Sequence[str], unk_id: int | None = None) -> list[SplitReport]:
     """A report on each split; the first one holds the training rows, in which rows of the others are looked for.
 
-    labels: the names of the classes, in the order of their indices; empty for scores.
+    labels: the names of the classes, in the order of their indices; empty for scores. unk_id: the word piece of what the vocabulary lacks.
     """
     reports, trained = [], None
     for number, (split, store) in enumerate(stores.items()):
@@ -65,6 +66,14 @@ def report(stores: dict[str, TokenStore], labels: Sequence[str]) -> list[SplitRe
         parts.append(f"{len(empty):,} empty")
         if len(empty) > MOST_EMPTY * len(store):
             warnings.append(f"{_share(len(empty), len(store))} of {split} have an empty text ({_examples(empty)})")
+        if unk_id is not None:
+            unknown = store.unknown_share(unk_id)
+            parts.append(f"{100 * unknown:.2f} % of the word pieces unknown")
+            if unknown > MOST_UNKNOWN:
+                warnings.append(
+                    f"{100 * unknown:.1f} % of the word pieces of {split} are unknown ([UNK]): the vocabulary is of another language or "
+                    "script than the text, or --do_lower_case is not the model's"
+                )
         reports.append(SplitReport(f"{split}: {len(store):,} rows; " + ", ".join(parts), warnings))
     return reports
 

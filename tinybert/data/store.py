@@ -75,6 +75,12 @@ class TokenStore:
         parts = (self.ids[begin : begin + CHUNK_IDS] for begin in range(0, len(self.ids), CHUNK_IDS))
         return reduce(np.union1d, (np.flatnonzero(np.bincount(part)) for part in parts), np.array([self.pad_id]))
 
+    def unknown_share(self, unk_id: int) -> float:
+        """The share of [UNK] among the word pieces of all rows, [CLS] and [SEP] not counted; 0.0 where there are none."""
+        unknown = sum(int((self.ids[begin : begin + CHUNK_IDS] == unk_id).sum()) for begin in range(0, len(self.ids), CHUNK_IDS))
+        pieces = len(self.ids) - 2 * len(self) - int((self.first < self.lengths).sum())
+        return unknown / pieces if pieces > 0 else 0.0
+
     @classmethod
     def from_arrays(
         cls,

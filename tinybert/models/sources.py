@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +11,12 @@ import numpy as np
 
 from tinybert import runtime, storage
 from tinybert.errors import UserError
+from tinybert.log import logger
 from tinybert.models.names import unwrapped
 from tinybert.models.weights import READERS, read_file, weights_file, weights_files
 
-# rounding of half precision, relative to a number (bfloat16 keeps 8 bits), and of the smallest float16 numbers
-_HALF_RELATIVE, _HALF_ABSOLUTE = 2**-8, 2**-24
+# rounding of half precision, relative to a number (bfloat16 keeps 8 bits, cut off by some), and of the smallest float16 numbers
+_HALF_RELATIVE, _HALF_ABSOLUTE = 2**-7, 2**-24
 
 
 def check_manifest(folder: Path) -> None:
@@ -40,7 +40,7 @@ def check_manifest(folder: Path) -> None:
     edited = [name for name, entry in recorded.items() if name != weights and (folder / name).is_file() and _sums(folder / name) != entry]
     for name in edited:
         if runtime.rank() == 0:
-            print(f"warning: {folder / name} was changed after it was written; it is read as it is now", file=sys.stderr)
+            logger.warning(f"{folder / name} was changed after it was written; it is read as it is now")
     if weights in recorded and _sums(folder / weights) != recorded[weights]:
         raise UserError(
             f"{folder / weights} is not the file that was written: {(folder / weights).stat().st_size} bytes, expected "

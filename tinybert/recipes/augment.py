@@ -27,7 +27,7 @@ from tinybert.data.progress import TextProgress
 from tinybert.data.readers import UsedRows
 from tinybert.data.rewriting import Rewriter
 from tinybert.data.tasks import augmented
-from tinybert.data.tokenizer import read_vocabulary
+from tinybert.data.tokenizer_folder import read_vocabulary
 from tinybert.engine import run_lock
 from tinybert.engine.checkpoint import differences, refuse_differences
 from tinybert.engine.processes import wait_for_all

@@ -12,11 +12,13 @@ from paddle import nn
 
 from tinybert import runtime
 from tinybert.data.batches import sequential
+from tinybert.data.metrics import check_outputs
 from tinybert.data.readers import read_split
 from tinybert.data.store import Rows
 from tinybert.data.tasks import Task
 from tinybert.engine.processes import sum_dict, sum_over_ranks
 from tinybert.engine.run_folder import RunFolder
+from tinybert.errors import NumericalError, UserError
 from tinybert.knowledge.store import StoredKnowledge
 from tinybert.log import logger
 from tinybert.models.loading import LoadedModel
@@ -77,8 +79,17 @@ def held_out_loss(layer: TrainedLayer, teacher: Teacher | StoredKnowledge, store
 
 
 def score_alone(results: RunFolder, loaded: LoadedModel, data: TaskData, stores: dict[str, Rows], batch_size: int) -> dict[str, float]:
-    """Score a model that is not trained: a line for the user, and an entry among the results where the folder is written."""
-    scores = score(loaded.model, data, stores, batch_size)
+    """Score a model that is not trained: a line for the user, and an entry among the results where the folder is written.
+
+    Raises:
+        UserError: an output is NaN or infinite.
+    """
+    try:
+        scores = score(loaded.model, data, stores, batch_size)
+    except NumericalError as error:
+        raise UserError(
+            f"{loaded.report.source}: {error}.\nIts weights are finite, but too large to compute with: give an earlier checkpoint."
+        ) from None
     log_once(f"{data.task.name}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
     results.write_results({"source": loaded.report.source, "scores": scores})
     return scores
@@ -94,6 +105,7 @@ def write_predictions(folder: Path, model: nn.Layer, data: TaskData, batch_size:
     for split in data.task.test_splits:
         ids = read_split(data.task, data.folder, split).ids
         logits = predict(model, data.store(split), batch_size)
+        check_outputs(logits, "the model", split)
         if runtime.rank() != 0:
             continue
         path = write_submission(folder, data.task, split, ids, logits)

@@ -117,7 +117,7 @@ class TaskData:
         """Print what the rows of these splits are like, the training rows first, and warn of what makes scores or lessons worthless."""
         if runtime.rank() != 0:
             return
-        lines, warnings = self.reports.lines(stores, self.task.labels)
+        lines, warnings = self.reports.lines(stores, self.task.labels, self.tokenizer.unk_id)
         for line in lines:
             logger.info(line)
         for warning in warnings:

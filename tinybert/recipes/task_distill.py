@@ -17,6 +17,7 @@ from tinybert.commands.distill import TaskDistillConfig
 from tinybert.config.groups import Actions, actions
 from tinybert.config.resolve import resolve
 from tinybert.config.stages import infer_stage
+from tinybert.data.metrics import check_outputs
 from tinybert.data.report import DataReport
 from tinybert.data.store import TokenStore
 from tinybert.engine.precision import require
@@ -188,7 +189,9 @@ class _Stage:
         if source is not None:
             name = task.eval_splits[0]
             dev = kept[name]
-            finding = task.kind.examine_teacher(task, source.logits(name, dev), dev.labels)
+            logits = source.logits(name, dev)
+            check_outputs(logits, "the teacher", name)
+            finding = task.kind.examine_teacher(task, logits, dev.labels)
             named = self.teacher.known.labels is not None or self.config.teacher_labels is not None
             warnings = judge(task, finding, self.config.allow_weak_teacher, named)
             record["teacher_scores"] = finding.scores
