@@ -37,6 +37,16 @@ def test_classes_are_listed_with_their_counts():
     assert only.line == "train: 4 rows; no 1 (25.0 %), yes 3 (75.0 %), 0 repeated, 0 empty" and not only.warnings
 
 
+def test_the_share_of_unknown_word_pieces_is_reported_and_warned_of():
+    rows = [[0, 5, 5, 5, 1], [0, 5, 5, 4, 1, 5, 1]]  # 4 is [UNK]; [CLS] and [SEP] do not count
+    (train,) = report({"train": store(rows, [0, 1], pair=True)}, ("no", "yes"), unk_id=4)
+    assert "14.29 % of the word pieces unknown" in train.line
+    assert any(warning.startswith("14.3 % of the word pieces of train are unknown ([UNK])") for warning in train.warnings)
+    many = store([[0, *[5] * 24, 4, 1]] * 2, [0, 1])
+    assert "4.00 % of the word pieces unknown" in report({"dev": many}, ("no", "yes"), unk_id=4)[0].line
+    assert not any("unknown" in warning for warning in report({"dev": many}, ("no", "yes"), unk_id=4)[0].warnings)
+
+
 def test_a_class_without_a_row_is_warned_of():
     (only,) = report({"train": store(numbered(3), [0, 2, 2])}, ("a", "b", "c"))
     assert only.warnings == ["no row of train has the label 'b': a model cannot learn it"]
