@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.tiny import SHAPE, WORDS, classifier, model_folder, word_pieces
+from tests.tiny import SHAPE, WORDS, classifier, model_folder, replace_weights, word_pieces
 from tinybert.models.families import family
 from tinybert.models.saving import save_model
-from tinybert.models.weights import read_pdparams, write_pdparams
+from tinybert.models.weights import read_pdparams
 
 LABELS = ("0", "1")
 
@@ -34,6 +34,6 @@ def world(tmp_path_factory) -> Path:
     model_folder(root / "three", labels=("a", "b", "c"), num_hidden_layers=4, **shape)
     save_model(root / "headless", classifier(num_hidden_layers=4, **shape), family("bert"), word_pieces(), LABELS)
     arrays = read_pdparams(root / "headless/model_state.pdparams")
-    write_pdparams(root / "headless/model_state.pdparams", {n: a for n, a in arrays.items() if not n.startswith("classifier")})
+    replace_weights(root / "headless", {n: a for n, a in arrays.items() if not n.startswith("classifier")})
     assert SHAPE["vocab_size"] == len(WORDS)
     return root

@@ -15,14 +15,14 @@ import pytest
 
 from tests import tiny
 from tinybert.engine import checkpoint
-from tinybert.models.weights import read_pdparams, write_pdparams
+from tinybert.models.weights import read_pdparams
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Path:
-    """Rows and a model; one model whose classifier is not finite."""
+    """Rows and a model; one model whose logits are not finite."""
     root = tmp_path_factory.mktemp("signals")
     (root / "SST-2").mkdir()
     (root / "long" / "SST-2").mkdir(parents=True)
@@ -33,8 +33,8 @@ def world(tmp_path_factory) -> Path:
     tiny.model_folder(root / "model", labels=("0", "1"))
     tiny.model_folder(root / "broken", labels=("0", "1"))
     weights = read_pdparams(root / "broken" / "model_state.pdparams")
-    weights["classifier.bias"] = np.array([np.nan, 0.0], np.float32)
-    write_pdparams(root / "broken" / "model_state.pdparams", weights)
+    weights["classifier.weight"] = np.full_like(weights["classifier.weight"], 3e38)  # finite, but no logit is
+    tiny.replace_weights(root / "broken", weights)
     return root
 
 

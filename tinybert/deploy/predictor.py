@@ -14,8 +14,9 @@ from tinybert.data.store import TokenStore
 from tinybert.data.tokenizer import WordPiece
 from tinybert.deploy.engine import Engine, open_engine
 from tinybert.errors import UserError
-from tinybert.models.configuration import TrainedOn, check_tokenizer, labels_of, read_config, trained_on
+from tinybert.models.configuration import TrainedOn, labels_of, read_config, trained_on
 from tinybert.models.limits import check_length, positions_in
+from tinybert.models.manifest import check_manifest
 
 UNKNOWN_LENGTH = 128  # of a model whose folder does not say what it was trained with
 
@@ -67,7 +68,7 @@ class Predictor:
         """
         folder = _folder(folder)
         config = read_config(folder)
-        check_tokenizer(folder, "model")
+        check_manifest(folder)
         tokenizer = WordPiece.from_folder(folder)
         engine = open_engine(folder, threads)
         known = trained_on(config)

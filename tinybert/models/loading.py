@@ -26,8 +26,9 @@ from tinybert.models.configuration import (
 from tinybert.models.cut import cut, strip_pruned_shapes
 from tinybert.models.families import BASES, Family, family_of_config, family_of_folder
 from tinybert.models.hub import resolve
+from tinybert.models.manifest import check_manifest
 from tinybert.models.names import is_hugging_face, to_paddle, unwrapped
-from tinybert.models.sources import check_manifest, compare_other_files
+from tinybert.models.sources import compare_other_files
 from tinybert.models.trace import base_of
 from tinybert.models.weights import read_weights
 

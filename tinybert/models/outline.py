@@ -12,7 +12,7 @@ from tinybert.data.tokenizer_folder import check_tokenizer
 from tinybert.models.configuration import architecture, config_file, labels_of, read_config
 from tinybert.models.families import Family, family_of_folder
 from tinybert.models.hub import resolve
-from tinybert.models.sources import check_manifest
+from tinybert.models.manifest import check_manifest
 from tinybert.models.weights import read_weights, weights_file
 from tinybert.safetensors_file import safetensors_names
 

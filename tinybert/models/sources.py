@@ -1,67 +1,19 @@
-"""Whether a model folder means one model: its files against its manifest, and several files of weights against each other."""
+"""Whether several files of weights in one folder are the same model."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from tinybert import runtime, storage
 from tinybert.errors import UserError
-from tinybert.log import logger
 from tinybert.models.names import unwrapped
-from tinybert.models.weights import READERS, read_file, weights_file, weights_files
+from tinybert.models.weights import read_file, weights_files
 
 # rounding of half precision, relative to a number (bfloat16 keeps 8 bits, cut off by some), and of the smallest float16 numbers
 _HALF_RELATIVE, _HALF_ABSOLUTE = 2**-7, 2**-24
-
-
-def check_manifest(folder: Path) -> None:
-    """Compare the files of a folder that this project has written with the sums in its manifest.
-
-    A text file that was edited since is read as it is, with a warning; weights must be the ones that were written.
-
-    Raises:
-        UserError: the weights are gone, shorter or have other bytes.
-    """
-    recorded = _recorded(folder)
-    if recorded is None:
-        return
-    weights = weights_file(folder).name
-    if weights not in recorded and any(name in recorded for name in READERS):
-        written = next(name for name in READERS if name in recorded)
-        raise UserError(
-            f"{folder} was written with {written}, which is gone; {weights} was put there later.\n"
-            f"If that is meant, delete {storage.MANIFEST} there."
-        )
-    edited = [name for name, entry in recorded.items() if name != weights and (folder / name).is_file() and _sums(folder / name) != entry]
-    for name in edited:
-        if runtime.rank() == 0:
-            logger.warning(f"{folder / name} was changed after it was written; it is read as it is now")
-    if weights in recorded and _sums(folder / weights) != recorded[weights]:
-        raise UserError(
-            f"{folder / weights} is not the file that was written: {(folder / weights).stat().st_size} bytes, expected "
-            f"{recorded[weights][0]} with the sha256 of {storage.MANIFEST}.\nIt is damaged: copy the folder again, or train anew. If "
-            f"it was replaced on purpose, delete {storage.MANIFEST} there."
-        )
-
-
-def _sums(path: Path) -> tuple[int, str]:
-    return path.stat().st_size, storage.known_sha256(path)
-
-
-def _recorded(folder: Path) -> dict[str, tuple[int, str]] | None:
-    """Bytes and sha256 by name of a manifest of this project; None where there is none."""
-    try:
-        content = json.loads((folder / storage.MANIFEST).read_text(encoding="utf-8"))
-        return {str(name): (entry["bytes"], entry["sha256"]) for name, entry in content["files"].items()}
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None  # another program's file of this name
 
 
 def compare_other_files(file: Path, arrays: dict[str, np.ndarray], renamed: Callable[[dict], dict]) -> list[str]:
