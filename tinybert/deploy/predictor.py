@@ -10,6 +10,7 @@ import numpy as np
 
 from tinybert.data.batches import sequential
 from tinybert.data.layout import Flat, bert_rows
+from tinybert.data.metrics import check_outputs
 from tinybert.data.store import TokenStore
 from tinybert.data.tokenizer import WordPiece
 from tinybert.deploy.engine import Engine, open_engine
@@ -106,6 +107,7 @@ class Predictor:
 
     def predictions(self, logits: np.ndarray) -> list[Prediction]:
         """What logits `[N, C]` say."""
+        check_outputs(logits, str(self.folder), "the input")
         if not self.labels:
             return [Prediction(None, None, {}, float(score)) for score in logits[:, 0]]
         shifted = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
