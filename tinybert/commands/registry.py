@@ -70,6 +70,7 @@ _ORDER = (
     "demo",
     "prune",
     "convert",
+    "export",
     "predict",
     "doctor",
     "download",

@@ -34,6 +34,32 @@ class Engine(Protocol):
         """The logits `[B, C]` float32 of rows `[B, T]` int64, padded with the tokenizer's padding id."""
 
 
+class ExportSource(Protocol):
+    """What an engine writes its file from: the loaded model, the same as a float32 ONNX file, and rows to calibrate with."""
+
+    loaded: object
+
+    @property
+    def onnx(self) -> Path:
+        """The model as ONNX, written when first asked for."""
+
+    def calibration(self) -> list[dict[str, np.ndarray]]:
+        """Training rows by input name, `[1, T]` each."""
+
+
+def check_quantised(counts: dict[str, int]) -> None:
+    """Refuse a file in which quantisation left something in float32.
+
+    Raises:
+        UserError: it did.
+    """
+    if counts["products"] < counts["products_before"] or counts["tables_in_float"] or not counts["products"]:
+        raise UserError(
+            f"int8: {counts['products']} of {counts['products_before']} matrix products with weights were quantised and "
+            f"{counts['tables_in_float']} embedding tables were left in float32. Nothing was written; please report this."
+        )
+
+
 def engine_module(form: str):
     """The module of a format's engine.
 
@@ -87,14 +113,21 @@ def check_rows(pad_id: int, vocab_size: int) -> tuple[np.ndarray, np.ndarray]:
     return np.where(real, ids, pad_id).astype(np.int64), (real & (np.arange(16) >= 5)).astype(np.int64)
 
 
-def _check_answers(engine: Engine, record: dict, folder: Path) -> None:
-    """Compare the answers to the rows that the record keeps: another version of a library, or another processor, may compute otherwise."""
-    check = record["check"]
+def differs(engine: Engine, check: dict) -> str:
+    """How the answers to the rows of a record differ from those that it keeps, in words; empty where they do not."""
     expected = np.asarray(check["logits"], np.float32)
     found = engine.logits(*(np.asarray(check[name], np.int64) for name in INPUTS))
-    difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else float("inf")
-    if not difference <= check["tolerance"]:
+    if found.shape != expected.shape:
+        return f"answers of shape {list(found.shape)}, {list(expected.shape)} expected"
+    difference = float(np.abs(found - expected).max())
+    return "" if difference <= check["tolerance"] else f"logits differ by {difference:.3g}, at most {check['tolerance']:.3g} expected"
+
+
+def _check_answers(engine: Engine, record: dict, folder: Path) -> None:
+    """Another version of a library, or another processor, may compute otherwise."""
+    reason = differs(engine, record["check"])
+    if reason:
         raise UserError(
-            f"{folder} answers differently here: logits differ by {difference:.3g} from those it gave when it was exported, at most "
-            f"{check['tolerance']:g} expected.\nIt was written with {record['engine']}, this is {engine.name}: export the model anew here."
+            f"{folder} answers differently here from when it was exported: {reason}.\nIt was written with {record['engine']}, this is "
+            f"{engine.name}: export the model anew here."
         )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
+import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from types import ModuleType
 
@@ -28,3 +32,18 @@ def needed(module: str, extra: str, why: str) -> ModuleType:
 def titled(package: str) -> str:
     """Name and version of an installed package: `onnxruntime 1.32.0`."""
     return f"{package} {version(package)}"
+
+
+@contextlib.contextmanager
+def quiet_stdout() -> Iterator[None]:
+    """Keep what a library writes to stdout, from C++ too, off the screen."""
+    sys.stdout.flush()
+    kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 1)
+        with open(os.devnull, "w") as file, contextlib.redirect_stdout(file):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nothing)

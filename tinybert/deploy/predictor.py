@@ -13,7 +13,7 @@ from tinybert.data.layout import Flat, bert_rows
 from tinybert.data.metrics import check_outputs
 from tinybert.data.store import TokenStore
 from tinybert.data.tokenizer import WordPiece
-from tinybert.deploy.engine import Engine, open_engine
+from tinybert.deploy.engine import Engine, open_engine, read_record
 from tinybert.errors import UserError
 from tinybert.models.configuration import TrainedOn, labels_of, read_config, trained_on
 from tinybert.models.limits import check_length, positions_in
@@ -76,6 +76,19 @@ class Predictor:
         length, notes = _length(max_seq_length, known, config, folder)
         outputs = engine.logits(np.array([[tokenizer.cls_id, tokenizer.sep_id]]), np.zeros((1, 2), np.int64)).shape[-1]
         return cls(folder, engine, tokenizer, _labels(config, outputs), known, length, notes)
+
+    @classmethod
+    def of_model(cls, loaded, folder: Path, config: dict, max_seq_length: int | None = None) -> Predictor:
+        """A model that is loaded already, `LoadedModel`, with the configuration of its folder.
+
+        Raises:
+            UserError: it has no head, or too few positions.
+        """
+        from tinybert.deploy.engines.dygraph import of_model
+
+        known = trained_on(config)
+        length, notes = _length(max_seq_length, known, config, folder)
+        return cls(folder, of_model(loaded), loaded.tokenizer, loaded.output_names, known, length, notes)
 
     def check(self, pair: bool) -> None:
         """Refuse pairs for a model of single texts, and single texts for a model of pairs.
@@ -147,7 +160,7 @@ class Predictor:
 
 def _folder(name: str | Path) -> Path:
     folder = Path(name).expanduser()
-    if (folder / "export.json").is_file():
+    if read_record(folder) is not None:
         return folder
     from tinybert.models.hub import resolve
 

@@ -52,17 +52,32 @@ def write_program(folder: Path, loaded: LoadedModel) -> Proof:
     Raises:
         UserError: the model has no head, or the program gives other logits; nothing has been written then.
     """
+    with storage.new_folder(folder, replace=True) as temporary:
+        save_program(temporary, loaded)
+        storage.write_json(temporary / "config.json", config_dict(loaded.model, loaded.family, loaded.output_names))
+        loaded.tokenizer.save(temporary, tokenizer_class=loaded.family.tokenizer)
+        return _proof(temporary, loaded)
+
+
+def save_program(folder: Path, loaded: LoadedModel) -> None:
+    """Write the program's two files into a folder.
+
+    Raises:
+        UserError: the model has no head.
+    """
     if not has_head(loaded):
         raise UserError("this model has no classifier: a program for serving needs its outputs.\nFine-tune or distil it for a task first.")
     served = _Served(loaded.model, loaded.family.relu_head)
     served.eval()
     shape = [paddle.static.InputSpec([None, None], "int64", name) for name in ("input_ids", "token_type_ids")]
-    with storage.new_folder(folder, replace=True) as temporary, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Tensor do not have 'place' interface")
-        paddle.jit.save(paddle.jit.to_static(served, input_spec=shape, full_graph=True), str(temporary / NAME))
-        storage.write_json(temporary / "config.json", config_dict(loaded.model, loaded.family, loaded.output_names))
-        loaded.tokenizer.save(temporary, tokenizer_class=loaded.family.tokenizer)
-        return _proof(temporary, loaded)
+        paddle.jit.save(paddle.jit.to_static(served, input_spec=shape, full_graph=True), str(folder / NAME))
+
+
+def program_file(folder: Path) -> Path | None:
+    """The program in a folder: `inference.json`, under Paddle 2.6 `inference.pdmodel`; None if there is none."""
+    return next((path for path in (folder / f"{NAME}.json", folder / f"{NAME}.pdmodel") if path.exists()), None)
 
 
 def _proof(folder: Path, loaded: LoadedModel) -> Proof:
@@ -90,8 +105,7 @@ def _proof(folder: Path, loaded: LoadedModel) -> Proof:
 def _predictor(folder: Path):
     from paddle.inference import Config, create_predictor
 
-    program = next(path for path in (folder / f"{NAME}.json", folder / f"{NAME}.pdmodel") if path.exists())
-    config = Config(str(program), str(folder / f"{NAME}.pdiparams"))
+    config = Config(str(program_file(folder)), str(folder / f"{NAME}.pdiparams"))
     config.disable_gpu()
     config.disable_glog_info()
     return create_predictor(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,7 +11,8 @@ from tinybert import runtime
 from tinybert.deploy.libraries import titled
 from tinybert.errors import UserError
 
-NEEDS = "paddlepaddle"
+if TYPE_CHECKING:
+    from tinybert.models.loading import LoadedModel
 
 
 class Dygraph:
@@ -19,7 +21,7 @@ class Dygraph:
     batch_dependent = False
     precision = "float32"
 
-    def __init__(self, loaded) -> None:
+    def __init__(self, loaded: LoadedModel) -> None:
         from tinybert.models.trace import Inputs, Needs, trace
 
         self.name = f"{titled('paddlepaddle')} dygraph"
@@ -44,10 +46,21 @@ def open_engine(folder: Path, record: dict | None, threads: int) -> Dygraph:
         UserError: no model, or one without a trained head.
     """
     runtime.prepare(threads)
-    from tinybert.models.exporting import has_head
     from tinybert.models.loading import load_pretrained
 
-    loaded, _ = load_pretrained(str(folder))
+    return of_model(load_pretrained(str(folder))[0])
+
+
+def of_model(loaded: LoadedModel) -> Dygraph:
+    """The engine of a model that is loaded already.
+
+    Raises:
+        UserError: it has no trained head.
+    """
+    from tinybert.models.exporting import has_head
+
     if not has_head(loaded):
-        raise UserError(f"{folder} has no trained classifier: there is nothing to predict.\nFine-tune or distil it for a task first.")
+        raise UserError(
+            f"{loaded.report.source} has no trained classifier: there is nothing to predict.\nFine-tune or distil it for a task first."
+        )
     return Dygraph(loaded)

@@ -1,0 +1,233 @@
+"""`tinybert export`: what every engine answers, what is measured, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.tiny import WORDS, batch, learnable_rows, logits_of
+from tests.unit.deploy.conftest import run, trained_folder
+from tinybert.deploy import export_session, measure
+from tinybert.deploy.engine import open_engine
+from tinybert.deploy.engines import onnx_runtime
+from tinybert.deploy.predictor import Predictor
+from tinybert.errors import UserError
+
+onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
+pytest.importorskip("paddle2onnx", reason="the extra `export` is not installed")
+pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
+
+INPUTS = (batch(), batch(rows=1, width=5, lengths=(5,)), batch(rows=4, width=7, lengths=(7, 1, 3, 7)))
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def same_process(monkeypatch):
+    """Reloading in this process, and two calls in place of timing: what these tests are about is elsewhere."""
+
+    def reload(folder: Path, store, threads: int) -> measure.Reloaded:
+        predictor = Predictor.open(folder, threads)
+        return measure.Reloaded(predictor.logits(store, predictor.batch_size()), 0.0, 0.0)
+
+    monkeypatch.setattr(measure, "reload", reload)
+    monkeypatch.setattr(measure, "SHAPES", ((1, 32), (1, 128), (32, 64)))
+    timed = measure.side_by_side
+    monkeypatch.setattr(measure, "side_by_side", lambda engines, inputs: timed(engines, inputs, rounds=1, seconds=0))
+
+
+def export(tmp_path: Path, **options) -> int:
+    data = tmp_path / "data"
+    if not data.exists():
+        learnable_rows(data, {"train": 40, "dev": 30}, seed=3)
+    files = {"train_file": data / "train.tsv", "dev_file": data / "dev.tsv", "text_a_column": "sentence", "label_column": "label"}
+    return run("export", model_path=tmp_path / "m", labels="0,1", max_drop=100, threads=1, output_dir=tmp_path / "x", **files, **options)
+
+
+def answer(folder: Path, inputs) -> np.ndarray:
+    return open_engine(folder, 1).logits(inputs.input_ids.numpy(), inputs.token_type_ids.numpy())
+
+
+def record(folder: Path) -> dict:
+    return json.loads((folder / "export.json").read_text())
+
+
+FAMILIES = {
+    "bert": ("bert", {}),
+    "tinybert": ("tinybert", {}),
+    "ernie": ("ernie", {"use_task_id": True, "task_id": 2, "task_type_vocab_size": 3}),
+    "roberta": ("roberta", {}),
+    "one segment": ("roberta", {"type_vocab_size": 1}),
+    "pruned": ("bert", {"num_attention_heads": 2, "attention_head_size": 4, "embedding_rank": 3}),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_onnx_answers_as_the_model_at_any_batch_and_length(tmp_path, same_process, name):
+    family, shape = FAMILIES[name]
+    model = trained_folder(tmp_path / "m", family, labels=("0", "1"), **shape)
+    assert export(tmp_path, precision="float32,int8") == 0
+    for inputs in INPUTS:
+        if shape.get("type_vocab_size") == 1:
+            inputs.token_type_ids = inputs.token_type_ids * 0
+        np.testing.assert_allclose(answer(tmp_path / "x" / "onnx-float32", inputs), logits_of(model, inputs), atol=1e-5)
+    counts = record(tmp_path / "x" / "onnx-int8")["quantised"]
+    assert counts["products"] == counts["products_before"] > 18 and counts["tables_in_float"] == 0
+    config = json.loads((tmp_path / "x" / "onnx-int8" / "config.json").read_text())
+    assert config["problem_type"] == "single_label_classification" and config["trained_on"]["max_seq_length"] == 16
+    graph = onnx.load(str(tmp_path / "x" / "onnx-float32" / "model.onnx")).graph
+    assert [[entry.dim_param for entry in value.type.tensor_type.shape.dim] for value in graph.input] == [["batch", "length"]] * len(
+        graph.input
+    )
+    assert graph.output[0].name == "logits"
+
+
+def test_every_engine_writes_scores_and_measures(tmp_path, same_process, capsys):
+    pytest.importorskip("openvino", reason="the extra `export` is not installed")
+    pytest.importorskip("nncf", reason="the extra `export` is not installed")
+    model = trained_folder(tmp_path / "m", "tinybert", labels=("0", "1"))
+    assert export(tmp_path, format="all", precision="float32,bfloat16,int8", calibration_rows=8) == 0
+    shown = capsys.readouterr().out
+    folders = {path.name for path in (tmp_path / "x").iterdir() if path.is_dir()}
+    expected = {"paddle-float32", "paddle-bfloat16", "onnx-float32", "onnx-int8", "openvino-float32", "openvino-bfloat16", "openvino-int8"}
+    assert folders == expected
+    for name in expected:
+        found = record(tmp_path / "x" / name)
+        exact = name.endswith("float32")
+        for inputs in INPUTS:
+            np.testing.assert_allclose(answer(tmp_path / "x" / name, inputs), logits_of(model, inputs), atol=1e-5 if exact else 0.8)
+        assert found["measures"]["label_flips"] == 0 or not exact
+        assert found["measures"]["milliseconds_1x32"] > 0 and len(found["run"]) == 8
+        card = (tmp_path / "x" / name / "README.md").read_text()
+        assert f"{found['rows']['metric']} {found['measures']['score']:.2f}" in card and card.count("| float32 |") == 4
+    assert shown.count("float32") >= 4 and len(json.loads((tmp_path / "x" / "export.json").read_text())["exports"]) == 8
+    small, whole = (record(tmp_path / "x" / f"openvino-{name}")["quantised"] for name in ("int8", "float32"))
+    assert small["products"] == small["products_before"] and small["calibration_rows"] == 8 and whole == {}
+    with pytest.raises(UserError, match=r"holds several exports: onnx-float32, onnx-int8"):
+        Predictor.open(tmp_path / "x")
+    data = tmp_path / "data" / "dev.tsv"
+    assert run("predict", model_path=tmp_path / "x" / "openvino-int8", input=data, output=tmp_path / "p.csv") == 0
+
+
+def test_new_process_loads_the_file_and_scores_the_same(tmp_path):
+    trained_folder(tmp_path / "m", labels=("0", "1"))
+    assert export(tmp_path) == 0
+    measures = record(tmp_path / "x")["measures"]
+    assert measures["load_seconds"] > 0 and measures["peak_megabytes"] > 10
+    code = (
+        "import sys; from tinybert.deploy.predictor import Predictor; "
+        "print(Predictor.open(sys.argv[1]).predict(['word1 word2'])[0].label); sys.exit('paddle' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "x")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.strip() in ("0", "1")  # and without Paddle
+
+
+def test_file_that_scores_otherwise_in_a_new_process_is_refused(tmp_path, monkeypatch, capsys):
+    trained_folder(tmp_path / "m", labels=("0", "1"))
+
+    def flipped(folder: Path, store, threads: int) -> measure.Reloaded:
+        predictor = Predictor.open(folder, threads)
+        logits = predictor.logits(store, 8)
+        return measure.Reloaded(logits if folder.name == "m" else logits[:, ::-1], 0.0, 0.0)
+
+    monkeypatch.setattr(measure, "reload", flipped)
+    assert export(tmp_path) == 2
+    assert "a new process that loads the file scores" in capsys.readouterr().err and not (tmp_path / "x").exists()
+
+
+def test_lower_score_is_not_written_unless_asked_for(tmp_path, same_process, monkeypatch, capsys):
+    trained_folder(tmp_path / "m", labels=("0", "1"))
+    quantised = onnx_runtime.OnnxRuntime.logits
+    monkeypatch.setattr(
+        onnx_runtime.OnnxRuntime,
+        "logits",
+        lambda self, ids, types: quantised(self, ids, types) * (-1 if self.precision == "int8" and len(ids) != 4 else 1),
+    )
+    monkeypatch.setattr(export_session, "_ALIKE", 1e9)
+    learnable_rows(tmp_path / "data", {"train": 40, "dev": 31}, seed=3)
+    options = {"train_file": tmp_path / "data/train.tsv", "dev_file": tmp_path / "data/dev.tsv", "text_a_column": "sentence"}
+    options |= {"label_column": "label", "labels": "0,1", "model_path": tmp_path / "m", "output_dir": tmp_path / "x", "precision": "int8"}
+    assert run("export", **options, max_drop=10) == 2 and not (tmp_path / "x").exists()
+    assert "nothing was written, because of\n  onnx int8: accuracy falls by 22.58 points, 10 allowed" in capsys.readouterr().err
+    assert run("export", **options, max_drop=10, allow_drop=True) == 0
+    assert record(tmp_path / "x")["measures"]["score_change"] == pytest.approx(-22.58, abs=0.01)
+
+
+def test_quantising_nothing_is_an_error(tmp_path, same_process, monkeypatch, capsys):
+    trained_folder(tmp_path / "m", labels=("0", "1"))
+    monkeypatch.setattr("tinybert.deploy.onnx_file._tidy", lambda library, graph: setattr(graph.output[0], "name", graph.output[0].name))
+    assert export(tmp_path, precision="int8") == 2
+    assert "int8: 0 of" in capsys.readouterr().err and not (tmp_path / "x").exists()
+
+
+def test_file_of_another_version_is_refused_by_its_answers(tmp_path, same_process):
+    trained_folder(tmp_path / "m", labels=("0", "1"))
+    assert export(tmp_path, format="onnx") == 0
+    found = record(tmp_path / "x")
+    found["check"]["logits"][0][0] += 1
+    (tmp_path / "x" / "export.json").write_text(json.dumps(found))
+    with pytest.raises(UserError, match="answers differently here"):
+        Predictor.open(tmp_path / "x")
+
+
+def test_onednn_that_changes_answers_is_switched_off_with_a_line(tmp_path, same_process, monkeypatch, capsys):
+    from tinybert.deploy.engines import paddle_inference
+
+    trained_folder(tmp_path / "m", labels=("0", "1"))
+    assert export(tmp_path, format="paddle") == 0
+    right = paddle_inference.PaddleInference.__init__
+
+    def failing(self, folder, precision, threads, onednn):
+        if onednn:
+            raise RuntimeError("(Unimplemented) ConvertPirAttribute2RuntimeAttribute not support")
+        right(self, folder, precision, threads, onednn)
+
+    monkeypatch.setattr(paddle_inference.PaddleInference, "__init__", failing)
+    assert open_engine(tmp_path / "x", 1).precision == "float32"
+    assert "oneDNN of this Paddle fails (RuntimeError: (Unimplemented)" in capsys.readouterr().err
+
+
+def test_inputs_are_given_by_name(tmp_path, same_process):
+    model = trained_folder(tmp_path / "m", labels=("0", "1"))
+    assert export(tmp_path) == 0
+    path = tmp_path / "x" / "model.onnx"
+    file = onnx.load(str(path))
+    first, second = (onnx.ValueInfoProto() for _ in range(2))
+    first.CopyFrom(file.graph.input[0])
+    second.CopyFrom(file.graph.input[1])
+    del file.graph.input[:]
+    file.graph.input.extend([second, first])
+    onnx.save(file, str(path))
+    np.testing.assert_allclose(answer(tmp_path / "x", INPUTS[0]), logits_of(model, INPUTS[0]), atol=1e-5)
+
+
+def test_pruned_vocabulary_keeps_the_task_and_sends_the_rest_to_unk(tmp_path, same_process, capsys):
+    trained_folder(tmp_path / "m", labels=("0", "1"))
+    learnable_rows(tmp_path / "data", {"train": 40, "dev": 30}, seed=3)
+    text = (tmp_path / "data" / "train.tsv").read_text()
+    assert "word29" in text and "word34" not in text
+    assert export(tmp_path, prune_vocabulary=True) == 0
+    vocabulary = (tmp_path / "x" / "vocab.txt").read_text().splitlines()
+    assert vocabulary == WORDS[:35] and "35 of 40 word pieces" in capsys.readouterr().out
+    whole, cut = Predictor.open(tmp_path / "m"), Predictor.open(tmp_path / "x")
+    for found, expected in zip(cut.predict(["word3 word29"]), whole.predict(["word3 word29"]), strict=True):
+        assert found.probabilities["1"] == pytest.approx(expected.probabilities["1"], abs=1e-5)
+    assert cut.predict(["word34"])[0].probability == pytest.approx(whole.predict(["[UNK]"])[0].probability, abs=1e-5)
+
+
+def test_what_cannot_be_exported_is_said(tmp_path, same_process, monkeypatch, capsys):
+    trained_folder(tmp_path / "m", labels=("0", "1"))
+    assert export(tmp_path, format="onnx", precision="bfloat16") == 2
+    assert "--format onnx has no bfloat16; it has float32, int8" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert export(tmp_path, format="onnx") == 2
+    assert "python -m pip install 'tinybert-paddle[export]'" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()

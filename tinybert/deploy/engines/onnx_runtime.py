@@ -1,0 +1,100 @@
+"""An ONNX file under onnxruntime: float32, or int8 with activations quantised as they come (dynamic)."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from tinybert.deploy.engine import INPUTS, ExportSource, check_quantised
+from tinybert.deploy.libraries import needed, titled
+from tinybert.errors import UserError
+
+PRECISIONS = ("float32", "int8")
+FILE = "model.onnx"
+# what dynamic quantisation leaves: products of 8-bit matrices, and tables that are looked up in 8 bits
+PRODUCTS = ("MatMulInteger", "DynamicQuantizeMatMul", "QLinearMatMul", "QGemm")
+_WHY = "an ONNX file"
+
+
+class OnnxRuntime:
+    """A session; inputs are given by their names, and those that the file does not have are left out."""
+
+    def __init__(self, path: Path, record: dict, threads: int) -> None:
+        library = needed("onnxruntime", "export", _WHY)
+        library.set_default_logger_severity(3)
+        options = library.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        # without VNNI, products of signed by unsigned 8-bit numbers saturate; this has them computed exactly, and does nothing elsewhere
+        options.add_session_config_entry("session.x64quantprecision", "1")
+        try:
+            self._session = library.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own classes derive from Exception alone
+            raise UserError(f"{path} cannot be loaded: {str(error).splitlines()[0]}\nExport the model again.") from None
+        self.name, self.precision = titled("onnxruntime"), record["precision"]
+        self.batch_dependent = bool(record.get("batch_dependent"))
+        self._names = [entry.name for entry in self._session.get_inputs()]
+        strange = [name for name in self._names if name not in INPUTS]
+        if strange:
+            raise UserError(f"{path} asks for {', '.join(strange)}; expected {' and '.join(INPUTS)}.")
+
+    def logits(self, input_ids: np.ndarray, token_type_ids: np.ndarray) -> np.ndarray:
+        """See `Engine`."""
+        arrays = dict(zip(INPUTS, (input_ids, token_type_ids), strict=True))
+        return self._session.run(["logits"], {name: arrays[name] for name in self._names})[0]
+
+
+def open_engine(folder: Path, record: dict, threads: int) -> OnnxRuntime:
+    """Load the file of an exported folder.
+
+    Raises:
+        UserError: onnxruntime is missing, or the file cannot be loaded.
+    """
+    return OnnxRuntime(folder / FILE, record, threads)
+
+
+def export(folder: Path, precision: str, source: ExportSource) -> dict:
+    """Write a model as ONNX; int8 has 8-bit weights, embedding tables included, and quantises activations as they come.
+
+    Returns what was quantised: matrix products and tables.
+
+    Raises:
+        UserError: a missing library, or nothing, or not all of it, was quantised.
+    """
+    target = folder / FILE
+    if precision == "float32":
+        shutil.copyfile(source.onnx, target)
+        return {}
+    needed("onnxruntime", "export", "int8")
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # it advises preparations that `onnx_file` has made
+    try:
+        quantize_dynamic(source.onnx, target, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gather"])
+    finally:
+        root.setLevel(level)
+    before, after = _weights(source.onnx), _weights(target)
+    counts = {
+        "products": sum(after["nodes"][name] for name in PRODUCTS),
+        "products_before": before["products"],
+        "tables_in_float": after["tables"],
+    }
+    check_quantised(counts)
+    return counts
+
+
+def _weights(path: Path) -> dict:
+    """The operations of a file, its matrix products with float32 weights, and the float32 tables that it looks up."""
+    onnx = needed("onnx", "export", _WHY)
+    graph = onnx.load(str(path), load_external_data=False).graph
+    floats = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2}
+    return {
+        "nodes": Counter(node.op_type for node in graph.node),
+        "products": sum(node.op_type == "MatMul" and node.input[1] in floats for node in graph.node),
+        "tables": sum(node.op_type == "Gather" and node.input[0] in floats for node in graph.node),
+    }

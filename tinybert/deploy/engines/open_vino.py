@@ -1,0 +1,106 @@
+"""OpenVINO on the CPU: float32, bfloat16, or int8 calibrated by NNCF on rows of the task."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from tinybert.deploy.engine import INPUTS, ExportSource, check_quantised
+from tinybert.deploy.libraries import needed, quiet_stdout, titled
+from tinybert.errors import UserError
+
+PRECISIONS = ("float32", "bfloat16", "int8")
+FILE = "model.xml"
+_WHY = "an OpenVINO file"
+# on processors with bfloat16 OpenVINO computes in it unless it is told not to
+_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+
+
+class OpenVino:
+    """A compiled model; inputs are given by their names, and those that the file does not have are left out."""
+
+    batch_dependent = False
+
+    def __init__(self, path: Path, precision: str, threads: int) -> None:
+        library = needed("openvino", "export", _WHY)
+        core = library.Core()
+        if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise UserError(f"{path}: this processor has no bfloat16. Export the model with --precision float32 or int8.")
+        settings = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+        try:
+            self._model = core.compile_model(str(path), "CPU", settings)
+        except RuntimeError as error:
+            raise UserError(f"{path} cannot be loaded: {str(error).strip().splitlines()[-1]}\nExport the model again.") from None
+        self.name, self.precision = titled("openvino"), precision
+        self._request = self._model.create_infer_request()
+        self._names = [entry.get_any_name() for entry in self._model.inputs]
+        strange = [name for name in self._names if name not in INPUTS]
+        if strange:
+            raise UserError(f"{path} asks for {', '.join(strange)}; expected {' and '.join(INPUTS)}.")
+
+    def logits(self, input_ids: np.ndarray, token_type_ids: np.ndarray) -> np.ndarray:
+        """See `Engine`."""
+        arrays = dict(zip(INPUTS, (input_ids, token_type_ids), strict=True))
+        self._request.infer({name: arrays[name] for name in self._names})
+        return self._request.get_output_tensor(0).data.copy()
+
+
+def open_engine(folder: Path, record: dict, threads: int) -> OpenVino:
+    """Compile the file of an exported folder.
+
+    Raises:
+        UserError: openvino is missing, or the file cannot be loaded.
+    """
+    return OpenVino(folder / FILE, record["precision"], threads)
+
+
+def export(folder: Path, precision: str, source: ExportSource) -> dict:
+    """Write a model in OpenVINO's format; weights of bfloat16 are stored in 16 bits, int8 is calibrated on the source's rows.
+
+    Returns what was quantised: matrix products and tables.
+
+    Raises:
+        UserError: a missing library, or nothing, or not all of it, was quantised.
+    """
+    library = needed("openvino", "export", _WHY)
+    nncf = needed("nncf", "export", "int8 for OpenVINO") if precision == "int8" else None
+    model = library.Core().read_model(str(source.onnx))
+    counts = {}
+    if nncf is not None:
+        nncf.set_log_level(logging.ERROR)
+        names = {entry.get_any_name() for entry in model.inputs}
+        rows = [{name: array for name, array in row.items() if name in names} for row in source.calibration()]
+        with quiet_stdout():  # its bars
+            model = nncf.quantize(model, nncf.Dataset(rows), subset_size=len(rows), model_type=nncf.ModelType.TRANSFORMER)
+        counts = {**_count(model), "calibration_rows": len(rows)}
+        check_quantised(counts)
+    library.save_model(model, str(folder / FILE), compress_to_fp16=precision == "bfloat16")
+    return counts
+
+
+def _count(model) -> dict[str, int]:
+    """Matrix products with weights, how many of them have 8-bit weights, and tables in float32."""
+    products = quantised = tables = 0
+    for node in model.get_ops():
+        kind = node.get_type_name()
+        if kind not in ("MatMul", "Gather"):
+            continue
+        origin = _constant(node.input_value(1 if kind == "MatMul" else 0))
+        if origin is None or len(origin.get_output_shape(0)) < 2:
+            continue
+        eight = origin.get_element_type().get_type_name() in ("i8", "u8")
+        if kind == "MatMul":
+            products, quantised = products + 1, quantised + eight
+        else:
+            tables += not eight
+    return {"products": quantised, "products_before": products, "tables_in_float": tables}
+
+
+def _constant(value):
+    """The constant that an input comes from through the operations that scale it; None where it is computed."""
+    node = value.get_node()
+    while node.get_type_name() in ("Convert", "Multiply", "Subtract", "Reshape", "Transpose", "FakeQuantize", "FakeConvert"):
+        node = node.input_value(0).get_node()
+    return node if node.get_type_name() == "Constant" else None

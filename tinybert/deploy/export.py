@@ -1,0 +1,164 @@
+"""Writing a model for other engines, and measuring every file before anybody gets it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from tinybert import runtime, storage
+from tinybert.data.batches import assemble
+from tinybert.data.tasks import Task
+from tinybert.deploy.engine import INPUTS, RECORD, engine_module
+from tinybert.deploy.export_session import Export, ExportSession
+from tinybert.deploy.model_card import card
+from tinybert.deploy.onnx_file import write_onnx
+from tinybert.deploy.predictor import Predictor
+from tinybert.deploy.scoring import ScoredRows
+from tinybert.deploy.vocabulary import with_vocabulary
+from tinybert.errors import UserError
+from tinybert.log import logger
+from tinybert.models.hub import resolve
+from tinybert.models.loading import LoadedModel, load_pretrained
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to write.
+
+    formats, precisions: every combination that an engine has is written. max_drop: points of the task's metric that a file may lose
+    against the float32 model; `allow_drop` writes it all the same. calibration_rows: training rows that int8 for OpenVINO is calibrated
+    on. prune_vocabulary: leave out word pieces that no training row has. threads: None: all cores.
+    """
+
+    formats: tuple[str, ...] = ("onnx",)
+    precisions: tuple[str, ...] = ("float32",)
+    max_drop: float = 0.5
+    allow_drop: bool = False
+    calibration_rows: int = 300
+    prune_vocabulary: bool = False
+    threads: int | None = None
+    max_seq_length: int | None = None
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """The combinations of format and precision.
+
+        Raises:
+            UserError: one of the formats or precisions has none.
+        """
+        found = []
+        for form in self.formats:
+            able = engine_module(form).PRECISIONS
+            mine = [(form, precision) for precision in self.precisions if precision in able]
+            if not mine:
+                raise UserError(f"--format {form} has no {' or '.join(self.precisions)}; it has {', '.join(able)}.")
+            found += mine
+        for precision in self.precisions:
+            if all(precision != other for _, other in found):
+                raise UserError(f"--precision {precision}: none of {', '.join(self.formats)} has it.")
+        return found
+
+
+class _Source:
+    """What engines write their files from."""
+
+    def __init__(self, loaded: LoadedModel, rows: ScoredRows, folder: Path, count: int) -> None:
+        self.loaded, self._rows, self._folder, self._count = loaded, rows, folder, count
+
+    @cached_property
+    def onnx(self) -> Path:
+        """The model as ONNX."""
+        path = self._folder / "model.onnx"
+        write_onnx(path, self.loaded)
+        return path
+
+    def calibration(self) -> list[dict[str, np.ndarray]]:
+        """Training rows, evenly from the shortest to the longest."""
+        store = self._rows.training_store(self.loaded.tokenizer)
+        order = np.argsort(store.lengths, kind="stable")
+        picked = order[np.linspace(0, len(order) - 1, min(self._count, len(order))).astype(int)]
+        batches = (assemble(store, np.array([row]), int(store.lengths[row]), {}) for row in picked)
+        return [dict(zip(INPUTS, (batch.input_ids, batch.token_type_ids), strict=True)) for batch in batches]
+
+
+def export_model(
+    model_path: str | Path,
+    output_dir: Path,
+    task: Task,
+    locate: Callable[[Task, list[str]], Path],
+    options: ExportOptions,
+    *,
+    replace: bool = False,
+) -> list[Export]:
+    """Write `output_dir`: the export itself, or with several of them one folder each, called `<format>-<precision>`.
+
+    task, locate: the rows to score on, and where their files are. Every file is scored, loaded again in a new process, and timed beside
+    the float32 model; the table is in `export.json` and in the model card. Returns the model itself first.
+
+    Raises:
+        UserError: no trained head, a missing library, a file that cannot be told from a broken one, or one that loses more than
+            `max_drop` points: nothing is written then.
+    """
+    wanted = options.pairs()
+    source = resolve(str(model_path))
+    loaded, config = load_pretrained(str(source))
+    threads = options.threads or runtime.available_cores()
+    runtime.set_threads(threads)
+    baseline = Predictor.of_model(loaded, source, config, options.max_seq_length)
+    splits = [task.eval_splits[0]] if task.eval_splits else []
+    splits += ["train"] if options.prune_vocabulary or ("openvino", "int8") in wanted else []
+    rows = ScoredRows.of(task, locate(task, splits), baseline.length, loaded.labels, int(loaded.config.num_labels))
+    if options.prune_vocabulary:
+        loaded, kept = with_vocabulary(loaded, rows.training_store(loaded.tokenizer).word_pieces())
+        logger.info(
+            f"vocabulary: {kept:,} of {baseline.tokenizer.vocab_size:,} word pieces occur in the training rows; words with others are [UNK]"
+        )
+    storage.recover(output_dir.parent)
+    with tempfile.TemporaryDirectory() as scratch, storage.new_folder(output_dir, replace=replace) as folder:
+        session = ExportSession(baseline, loaded, rows, threads, options.max_drop)
+        exports = []
+        for form, precision in wanted:
+            target = folder if len(wanted) == 1 else folder / f"{form}-{precision}"
+            exports.append(session.write(target, form, precision, _Source(loaded, rows, Path(scratch), options.calibration_rows), config))
+        _refuse(exports, options)
+        session.time()
+        everything = [session.model, *exports]
+        for export in exports:
+            _finish(export, everything, rows)
+            export.folder = output_dir if len(wanted) == 1 else output_dir / export.folder.name
+        if len(wanted) > 1:
+            storage.write_json(folder / RECORD, {"exports": [_line(export) for export in everything]})
+    return everything
+
+
+def _refuse(exports: Sequence[Export], options: ExportOptions) -> None:
+    refused = [export for export in exports if export.refused]
+    lines = "\n".join(f"  {export.name}: {export.refused}" for export in refused)
+    if options.allow_drop and refused:
+        logger.warning(f"written all the same (--allow_drop):\n{lines}")
+    if options.allow_drop or not refused:
+        return
+    raise UserError(
+        f"nothing was written, because of\n{lines}\nLeave it out, allow more with --max_drop, or write it all the same with --allow_drop."
+    )
+
+
+def _finish(export: Export, everything: Sequence[Export], rows: ScoredRows) -> None:
+    """Write the record, with every measure of the run, and the model card."""
+    record = {
+        **export.record,
+        "rows": {"task": rows.task.name, "split": rows.split, "metric": rows.task.metric, "max_seq_length": rows.length},
+        "measures": export.measures,
+        "run": [_line(other) for other in everything],
+        "versions": runtime.versions(),
+    }
+    storage.write_json(export.folder / RECORD, record)
+    storage.write_file(export.folder / "README.md", card(record))
+
+
+def _line(export: Export) -> dict:
+    return {name: value for name, value in asdict(export).items() if name in ("format", "precision", "engine", "measures")}

@@ -1,0 +1,103 @@
+"""README.md of an exported folder: what it is, how it was measured, how to run it; and the table of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_COLUMNS = {
+    "megabytes": ("MB", "{:.1f}"),
+    "score": ("score", "{:.2f}"),
+    "score_change": ("change", "{:+.2f}"),
+    "label_flips": ("other labels", "{:d}"),
+    "logit_difference": ("logits by", "{:.2g}"),
+    "milliseconds_1x32": ("ms 1x32", "{:.2f}"),
+    "milliseconds_1x128": ("ms 1x128", "{:.2f}"),
+    "rows_per_second_32x64": ("rows/s 32x64", "{:.0f}"),
+    "load_seconds": ("load s", "{:.2f}"),
+    "peak_megabytes": ("peak MB", "{:.0f}"),
+}
+
+
+def table(lines: Sequence[dict]) -> list[list[str]]:
+    """Header and rows of text for the lines of a run: one an export, the float32 model first."""
+    rows = [["engine", "precision", *(title for title, _ in _COLUMNS.values())]]
+    for line in lines:
+        rows.append([line["engine"], line["precision"], *(_shown(line["measures"].get(key), form) for key, (_, form) in _COLUMNS.items())])
+    return rows
+
+
+def _shown(value: float | int | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
+
+
+def as_text(rows: list[list[str]]) -> str:
+    """A table in columns, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def as_markdown(rows: list[list[str]]) -> str:
+    """The same for a page."""
+    ruler = ["---", "---", *["---:"] * (len(rows[0]) - 2)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], ruler, *rows[1:]))
+
+
+_RUN = {
+    "onnx": "any onnxruntime (Python, Node, C++, ...) runs `model.onnx`",
+    "openvino": "OpenVINO runs `model.xml` with `model.bin`",
+    "paddle": "Paddle Inference runs `inference.json` with `inference.pdiparams`",
+}
+
+
+def card(record: dict) -> str:
+    """The page of a folder, from its export.json."""
+    rows, measures = record["rows"], record["measures"]
+    notes = [f"Rows are cut to {rows['max_seq_length']} word pieces, as in training."]
+    if record.get("batch_dependent"):
+        apart = record["batch_difference"]
+        notes.append(f"The answer to a row depends on its batch, by up to {apart:.2g} in a logit: run rows one by one.")
+    quantised = record.get("quantised") or {}
+    if quantised:
+        notes.append(f"{quantised['products']} matrix products and all embedding tables are in 8 bits.")
+    if "calibration_rows" in quantised:
+        notes.append(f"Calibrated on {quantised['calibration_rows']} training rows.")
+    return "\n".join(
+        [
+            "---",
+            "library_name: tinybert-paddle",
+            "pipeline_tag: text-classification",
+            "---",
+            "",
+            f"# {rows['task']}, {record['engine']}, {record['precision']}",
+            "",
+            f"{rows['metric']} {measures['score']:.2f} on {rows['split']}, scored through this file; the float32 model has "
+            f"{measures['score'] - measures['score_change']:.2f}.",
+            "",
+            *notes,
+            "",
+            "## Measured in one run",
+            "",
+            f"{measures['threads']} threads each; the first line is the model itself. Times are medians without tokenisation; `load s` and "
+            "`peak MB` are of a process of its own.",
+            "",
+            as_markdown(table(record["run"])),
+            "",
+            "## Running it",
+            "",
+            "```bash",
+            "python -m tinybert predict --model_path . --input new.csv --output predictions.csv",
+            "python -m tinybert serve --model_path .",
+            "```",
+            "",
+            f"Without this project {_RUN[record['format']]}.",
+            "Inputs, by name: int64 `input_ids` and `token_type_ids`, `[batch, length]`, both free, padded with the tokenizer's [PAD].",
+            "Output: float32 `logits`, `[batch, labels]`.",
+            "`config.json` names the outputs (`id2label`), `vocab.txt` and `tokenizer_config.json` are the tokenizer's.",
+            "",
+        ]
+    )

@@ -1,0 +1,74 @@
+"""The labelled rows that an export is scored on, as each tokenizer sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinybert.data import metrics
+from tinybert.data.store import TokenStore
+from tinybert.data.tasks import Task
+from tinybert.data.tokenizer import WordPiece
+from tinybert.errors import UserError
+
+
+@dataclass
+class ScoredRows:
+    """The first evaluation split of a task, and how a model's outputs stand to the task's labels.
+
+    length: word pieces a row may have. order: where each of the task's labels stands among the model's outputs; None: in place.
+    """
+
+    task: Task
+    folder: Path
+    length: int
+    order: list[int] | None = None
+
+    @classmethod
+    def of(cls, task: Task, folder: Path, length: int, labels: tuple[str, ...] | None, outputs: int) -> ScoredRows:
+        """For a model with these labels (None: without names) and so many outputs.
+
+        Raises:
+            UserError: the task has no labelled rows, or other labels than the model.
+        """
+        from tinybert.models.loading import output_order
+
+        if not task.eval_splits:
+            raise UserError(f"{task.name} has no dev rows: an export is scored before it is written.\nGive them with --dev_file.")
+        if task.num_outputs != outputs:
+            raise UserError(f"the model has {outputs} outputs, but {task.name} has {task.num_outputs}. Give the rows of its own task.")
+        order = output_order(labels, task.labels) if labels and task.labels else None
+        if labels and task.labels and order is None:
+            raise UserError(
+                f"the model's labels are {', '.join(labels)}, but {task.name} has {', '.join(task.labels)}. Give the rows of its own task."
+            )
+        return cls(task, folder, length, order)
+
+    @property
+    def split(self) -> str:
+        """The split that is scored."""
+        return self.task.eval_splits[0]
+
+    def store(self, tokenizer: WordPiece) -> TokenStore:
+        """The rows as a tokenizer cuts them."""
+        return TokenStore.build_or_open(self.task, self.folder, self.split, tokenizer, self.length)
+
+    def training_store(self, tokenizer: WordPiece) -> TokenStore:
+        """The training rows.
+
+        Raises:
+            UserError: the task has none.
+        """
+        if "train" not in self.task.splits:
+            raise UserError(f"{self.task.name} has no training rows, which calibration and --prune_vocabulary need. Give --train_file.")
+        return TokenStore.build_or_open(self.task, self.folder, "train", tokenizer, self.length)
+
+    def score(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """The task's metrics of a model's logits `[N, C]`."""
+        return metrics.score(self.task, logits if self.order is None else logits[:, self.order], labels)
+
+    def flips(self, logits: np.ndarray, reference: np.ndarray) -> int | None:
+        """How many rows get another label than by the reference's logits; None for a regression."""
+        return None if self.task.regression else int((logits.argmax(1) != reference.argmax(1)).sum())

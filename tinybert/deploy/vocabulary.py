@@ -1,0 +1,38 @@
+"""A model without the word pieces that its task never uses."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinybert.data.tokenizer import WordPiece
+from tinybert.models.loading import LoadedModel, build
+from tinybert.models.saving import config_dict
+
+_TABLE = "embeddings.word_embeddings.weight"
+
+
+def with_vocabulary(loaded: LoadedModel, used: np.ndarray) -> tuple[LoadedModel, int]:
+    """The same model with the word pieces `used` and the special ones alone, in their order; a word that needs another one becomes [UNK].
+
+    Returns the model and how many word pieces it has.
+    """
+    old = loaded.tokenizer
+    special = [old.pad_id, old.unk_id, old.cls_id, old.sep_id, *([] if old.mask_id is None else [old.mask_id])]
+    kept = np.union1d(np.asarray(used, np.int64), special)
+    tokenizer = WordPiece(
+        [old.vocabulary[i] for i in kept],
+        old.do_lower_case,
+        old.tokenize_chinese_chars,
+        old.strip_accents,
+        old.special,
+        old.model_max_length,
+    )
+    config = config_dict(loaded.model, loaded.family, loaded.output_names)
+    config |= {"vocab_size": len(kept), "pad_token_id": tokenizer.pad_id}
+    model = build(loaded.family, config, int(loaded.config.num_labels), loaded.report.source)
+    state = {name: value.numpy() for name, value in loaded.model.state_dict().items()}
+    table = f"{loaded.family.base}.{_TABLE}"
+    for name, parameter in model.state_dict().items():
+        parameter.set_value(state[name][kept] if name == table else state[name])
+    model.eval()
+    return LoadedModel(model, loaded.family, tokenizer, loaded.labels, loaded.projections, loaded.report), len(kept)
