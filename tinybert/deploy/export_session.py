@@ -13,6 +13,7 @@ from tinybert.deploy.engine import RECORD, Engine, ExportSource, check_rows, eng
 from tinybert.deploy.predictor import Predictor
 from tinybert.deploy.scoring import ScoredRows
 from tinybert.errors import UserError
+from tinybert.kinds.registry import kind_of_outputs
 from tinybert.log import logger
 from tinybert.models.configuration import TrainedOn, trained_on
 from tinybert.models.limits import max_positions
@@ -164,5 +165,5 @@ class ExportSession:
 
 def _config(loaded: LoadedModel) -> dict:
     """The configuration that other people's code reads: label names and the kind of problem."""
-    kind = "single_label_classification" if loaded.output_names else "regression"
-    return {"problem_type": kind, **config_dict(loaded.model, loaded.family, loaded.output_names)}
+    kind = loaded.kind or kind_of_outputs(int(loaded.config.num_labels))
+    return {"problem_type": kind.problem_type, **config_dict(loaded.model, loaded.family, loaded.output_names, kind)}

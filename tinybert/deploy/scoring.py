@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from tinybert.data import metrics
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import Task
 from tinybert.data.tokenizer import WordPiece
@@ -67,8 +66,14 @@ class ScoredRows:
 
     def score(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """The task's metrics of a model's logits `[N, C]`."""
-        return metrics.score(self.task, logits if self.order is None else logits[:, self.order], labels)
+        return self.task.kind.score(self.task, self._ordered(logits), labels)
 
     def flips(self, logits: np.ndarray, reference: np.ndarray) -> int | None:
-        """How many rows get another label than by the reference's logits; None for a regression."""
-        return None if self.task.regression else int((logits.argmax(1) != reference.argmax(1)).sum())
+        """How many rows get another answer than by the reference's logits; None where answers are numbers."""
+        if not self.task.kind.names_labels:
+            return None
+        answers = (self.task.kind.answers(self.task, self._ordered(found)) for found in (logits, reference))
+        return sum(one != other for one, other in zip(*answers, strict=True))
+
+    def _ordered(self, logits: np.ndarray) -> np.ndarray:
+        return logits if self.order is None else logits[:, self.order]
