@@ -57,7 +57,9 @@ def _with_known(config: ExportConfig) -> ExportConfig:
     known = read_config(resolve(config.model_path))
     task = config.task_name or trained_on(known).task
     if task is None:
-        raise UserError("--task_name is missing: the model's folder does not say which task it was trained on.\nName it, or give --dev_file.")
+        raise UserError(
+            "--task_name is missing: the model's folder does not say which task it was trained on.\nName it, or give --dev_file."
+        )
     own = config.train_file is not None or config.dev_file is not None
     labels = labels_of(known)
     if own and config.labels is None and labels:
