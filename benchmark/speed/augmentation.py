@@ -29,7 +29,6 @@ def published(candidates, texts: list[str], count: int) -> None:
     """One forward pass per word, batch one, all positions, a full sort."""
     import numpy as np
     import paddle
-    import paddle.nn.functional as F
 
     from tinybert.augment.eligible import is_eligible
     from tinybert.models.trace import base_of
@@ -48,9 +47,7 @@ def published(candidates, texts: list[str], count: int) -> None:
                 pair[at] = tokenizer.mask_id
                 with paddle.no_grad():
                     x = base(paddle.to_tensor([pair[: model.positions]]), paddle.to_tensor([segments]))[0]
-                    x = F.gelu(F.linear(x, head["transform.weight"], head["transform.bias"]))
-                    x = F.layer_norm(x, x.shape[-1:], head["layer_norm.weight"], head["layer_norm.bias"])
-                    logits = (paddle.matmul(x, head["decoder"], transpose_y=True) + head["bias"]).numpy()
+                    logits = head(x).numpy()
                 np.argsort(-logits[0, at])[:count]
             elif is_eligible(word) and len(ids) > 1 and (row := table.row(word)) is not None:
                 np.argsort(-(table.vectors @ table.vectors[row]))[: count + 1]

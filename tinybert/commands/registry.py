@@ -66,6 +66,7 @@ _ORDER = (
     "finetune",
     "general",
     "pregenerate",
+    "pretrain",
     "augment",
     "demo",
     "prune",

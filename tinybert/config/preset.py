@@ -36,6 +36,7 @@ class Preset:
     prediction: Mapping[str, object] = field(default_factory=dict)
     finetune: Mapping[str, object] = field(default_factory=dict)
     general: Mapping[str, object] = field(default_factory=dict)
+    pretrain: Mapping[str, object] = field(default_factory=dict)
     pregenerate: Mapping[str, object] = field(default_factory=dict)
     augment: Mapping[str, object] = field(default_factory=dict)
 

@@ -1,7 +1,7 @@
 """Named sets of conventions and numbers, per stage and task.
 
-`both` holds for the distillation stages, general distillation included; `intermediate`, `prediction`, `general`,
-`pregenerate` and `finetune` hold for one each and win over it.
+`both` holds for the distillation stages, general distillation and pre-training included; `intermediate`, `prediction`, `general`,
+`pretrain`, `pregenerate` and `finetune` hold for one each and win over it.
 A value is plain, `PerTask` (a number per task, else a default) or `ByDepth` (a table for each depth of the student).
 Sources: the TinyBERT paper (Jiao et al. 2020), the scripts and README files of Huawei's TinyBERT, PaddleNLP, BERT-EMD,
 MUD and ROSITA.
@@ -79,6 +79,15 @@ SOUND = Preset(
     finetune=_BERT_FINETUNE,
     # paper: length, epochs; PaddleNLP, and BERT's own pre-training: the rate
     general={"max_seq_length": 128, "learning_rate": 1e-4, "num_train_epochs": 3.0, "sequences": "packed"},
+    # BERT's share; whole words as its authors came to prefer; one pass over plain text, at the rate of general distillation
+    pretrain={
+        "max_seq_length": 128,
+        "learning_rate": 1e-4,
+        "num_train_epochs": 1.0,
+        "sequences": "packed",
+        "mlm_probability": 0.15,
+        "whole_word": True,
+    },
     pregenerate={"mask_one_at_least": False},  # a probability of 0 means that nothing is masked
 )
 

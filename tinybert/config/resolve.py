@@ -18,7 +18,16 @@ from tinybert.config.mud import CONFIG_3D, read_config_3d
 from tinybert.config.notices import Notice
 from tinybert.config.picked import ResolvedOptions
 from tinybert.config.presets import PRESETS
-from tinybert.config.resolved import FinetuneSettings, GeneralSettings, Resolved, StageSettings, TaskSettings, TrainingSettings, Unused
+from tinybert.config.resolved import (
+    FinetuneSettings,
+    GeneralSettings,
+    PretrainSettings,
+    Resolved,
+    StageSettings,
+    TaskSettings,
+    TrainingSettings,
+    Unused,
+)
 from tinybert.config.stages import ABLATIONS
 from tinybert.config.stored import stored_reasons
 
@@ -26,6 +35,7 @@ if TYPE_CHECKING:
     from tinybert.commands.distill import TaskDistillConfig
     from tinybert.commands.finetune import FinetuneConfig
     from tinybert.commands.general import GeneralDistillConfig
+    from tinybert.commands.pretrain import PretrainConfig
     from tinybert.config.groups import TrainingRunOptions
     from tinybert.kinds.kind import Kind
 
@@ -127,6 +137,15 @@ def resolve_general(config: GeneralDistillConfig, data_length: int | None) -> Re
     return Resolved(config.preset, {"general": settings}, tuple(unused), tuple(warnings))
 
 
+def resolve_pretrain(config: PretrainConfig) -> Resolved:
+    """The settings of masked-LM training, as `resolved["pretrain"]`."""
+    picked = _StageOptions(config, "pretrain")
+    picked.drop(common_reasons(picked.values, config))
+    unused = _unused(config, {"pretrain": picked})
+    settings = picked.settings(PretrainSettings)
+    return Resolved(config.preset, {"pretrain": settings}, tuple(unused), tuple(entry.notice for entry in unused))
+
+
 class _StageOptions(ResolvedOptions):
     """What is picked for one stage of training."""
 
@@ -151,7 +170,7 @@ class _StageOptions(ResolvedOptions):
         original_rows = f"preset {self.preset}" if from_preset.pop("use_aug", None) is False else None
         if ablation == "pred" and stage == "prediction":
             original_rows = "ablation pred"
-        settings_class = {"finetune": FinetuneSettings, "general": GeneralSettings}.get(stage, StageSettings)
+        settings_class = {"finetune": FinetuneSettings, "general": GeneralSettings, "pretrain": PretrainSettings}.get(stage, StageSettings)
         super().__init__(config, settings_class, from_preset)
         for name, layers in by_depth.items():
             if self.sources.get(name, "").startswith("preset"):

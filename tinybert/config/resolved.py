@@ -156,6 +156,16 @@ class GeneralSettings(LayerSettings):
     relation_layers: str | None
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PretrainSettings(TrainingSettings):
+    """Settings of masked-LM training on raw text."""
+
+    sequences: str
+    held_out_sequences: int
+    mlm_probability: float
+    whole_word: bool
+
+
 @dataclasses.dataclass(frozen=True)
 class Unused:
     """An option that was given explicitly and that this run cannot honour."""

@@ -49,9 +49,12 @@ class Pieces:
         self.ordinary = np.array([i for i, token in enumerate(tokenizer.vocabulary) if token not in special])
 
 
-def mask(rows: Flat, rule: Masking, pieces: Pieces, vector: np.random.RandomState) -> Masked:
-    """Change `rows` in place; [CLS] and [SEP] stay, where the text has them too."""
-    groups = _groups(rows, rule.whole_word, pieces)
+def mask(rows: Flat, rule: Masking, pieces: Pieces, vector: np.random.RandomState, goes_on: np.ndarray | None = None) -> Masked:
+    """Change `rows` in place; [CLS] and [SEP] stay, where the text has them too.
+
+    goes_on: bool `[tokens]`, whether a piece goes on the word before it, where its spelling (##) does not tell.
+    """
+    groups = _groups(rows, rule.whole_word, pieces, goes_on)
     limit = np.minimum(rule.most, np.maximum(1, np.rint(rows.lengths * rule.probability)).astype(np.int64))
     row = np.repeat(np.arange(len(rows.lengths)), rows.lengths)
     inside = np.flatnonzero(groups >= 0)
@@ -66,12 +69,12 @@ def mask(rows: Flat, rule: Masking, pieces: Pieces, vector: np.random.RandomStat
     return Masked(places, labels)
 
 
-def _groups(rows: Flat, whole_word: bool, pieces: Pieces) -> np.ndarray:
+def _groups(rows: Flat, whole_word: bool, pieces: Pieces, goes_on: np.ndarray | None) -> np.ndarray:
     """The number of the group that every token belongs to, in order of appearance, -1 for [CLS] and [SEP], int64 `[tokens]`."""
     special = pieces.bounding[rows.values]
     begins = ~special
     if whole_word:
-        goes_on = pieces.continuing[rows.values] & ~special
+        goes_on = (pieces.continuing[rows.values] if goes_on is None else goes_on) & ~special
         goes_on[1:] &= ~special[:-1]
         begins &= ~goes_on
     return np.where(special, -1, np.cumsum(begins) - 1)

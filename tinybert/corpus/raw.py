@@ -27,9 +27,11 @@ def tokenised(
     *,
     sequences: str = "packed",
     processes: int = 1,
+    whole_words: bool = False,
 ) -> TokenStore:
     """The single sequences of a corpus, at most `max_seq_len` tokens each: packed, as many sentences of a document as fit, or lines, one
-    a row and cut there, as PaddleNLP's general_distill.py.
+    a row and cut there, as PaddleNLP's general_distill.py. whole_words: Chinese, whose ids say which of them go on a word, see
+    `WholeWords`.
 
     They are kept below `cache_home()`. Of several processes that ask at once, one builds and the others wait.
 
@@ -42,12 +44,13 @@ def tokenised(
     description = {
         "raw_text": FORMAT, "source_sha256": corpus.sha256, "tokenizer": tokenizer.fingerprint, "max_seq_len": max_seq_len,
         "sequences": sequences, "split_sentences": corpus.split, "pad_id": tokenizer.pad_id,
+        **({"whole_words": "jieba 0.42.1"} if whole_words else {}),
     }  # fmt: skip
 
     def build(new: Path) -> None:
         progress = TextProgress(f"Tokenising {corpus.path}", corpus.bytes, "tokens")
-        tokenise = Tokenise(tokenizer, corpus.split)
-        with RowWriter(new, tokenizer.vocab_size, max_seq_len) as writer, Workers((tokenise,), processes) as workers:
+        tokenise = Tokenise(tokenizer, corpus.split, whole_words)
+        with RowWriter(new, tokenise.ids, max_seq_len) as writer, Workers((tokenise,), processes) as workers:
             for piece in workers.ordered(tokenise, corpus.chunks()):
                 tokens = _as_tokens(piece)
                 picked = spans(tokens, 0, len(piece.documents), cut, seed=0, epoch=0)

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinybert import storage
 from tinybert.corpus.documents import Chunk, TextCorpus, sentences
+from tinybert.corpus.whole_words import WholeWords
 from tinybert.corpus.workers import Workers
 from tinybert.data.appending import AppendedArray
 from tinybert.data.layout import Flat
@@ -53,20 +54,33 @@ class TokenisedChunk:
 
 @dataclass
 class Tokenise:
-    """Documents to ids, in any process; sentences without a word piece and documents without a sentence are left out."""
+    """Documents to ids, in any process; sentences without a word piece and documents without a sentence are left out.
+
+    whole_words: Chinese, whose ids say which of them go on a word, see `WholeWords`.
+    """
 
     tokenizer: WordPiece
     split: bool
-    _words: WordTable | None = field(default=None, init=False)
+    whole_words: bool = False
+    _words: WordTable | WholeWords | None = field(default=None, init=False)
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_words": None}
+
+    @property
+    def ids(self) -> int:
+        """How many different ids there are."""
+        return self.tokenizer.vocab_size * (1 + self.whole_words)
 
     def __call__(self, chunk: Chunk) -> TokenisedChunk:
         if self._words is None:
-            self._words = WordTable(self.tokenizer)
+            self._words = (WholeWords if self.whole_words else WordTable)(self.tokenizer)
         cut = [sentences(document, self.split) for document in chunk.documents]
-        flat: Flat = self._words.ids([sentence for document in cut for sentence in document])
+        found = self._words.ids([sentence for document in cut for sentence in document])
+        flat = found if isinstance(found, Flat) else Flat.of(found)
         number = np.repeat(np.arange(len(cut)), np.fromiter(map(len, cut), np.int64, len(cut)))
         counts = np.bincount(number[flat.lengths > 0], minlength=len(cut))
-        ids = flat.values.astype(id_type(self.tokenizer.vocab_size))
+        ids = flat.values.astype(id_type(self.ids))
         return TokenisedChunk(ids, flat.lengths[flat.lengths > 0], counts[counts > 0], chunk.bytes_read)
 
 
@@ -78,7 +92,7 @@ def write_tokens(folder: Path, corpus: TextCorpus, tokenise: Tokenise, workers: 
     """
     progress = TextProgress("Tokenising the corpus", corpus.bytes, "tokens")
     with storage.new_folder(folder, replace=True) as new, contextlib.ExitStack() as files:
-        ids = files.enter_context(AppendedArray(new / "ids.npy", id_type(tokenise.tokenizer.vocab_size)))
+        ids = files.enter_context(AppendedArray(new / "ids.npy", id_type(tokenise.ids)))
         ends = files.enter_context(AppendedArray(new / "sentences.npy", np.int64))
         documents = files.enter_context(AppendedArray(new / "documents.npy", np.int64))
         for array in (ends, documents):

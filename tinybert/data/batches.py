@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinybert.data.store import Rows
+from tinybert.data.store import Rows, TokenLabels
 from tinybert.errors import UserError
 from tinybert.log import logger
 
@@ -19,7 +19,8 @@ class Batch:
     """One padded micro-batch.
 
     `rows` int64 `[B]` (positions in the store), `input_ids` int64 `[B, T]`, `token_type_ids` int64 `[B, T]`,
-    `attention_mask` float32 `[B, T]` (1 for tokens, 0 for padding), `labels` int64 `[B]`, float32 `[B]` or None.
+    `attention_mask` float32 `[B, T]` (1 for tokens, 0 for padding), `labels` int64 `[B]`, float32 `[B]` or None; of a masked LM int64
+    `[B, T]`, negative where nothing is to be predicted.
     `share` is this micro-batch's part of the whole optimizer step, over all its micro-batches and ranks: of its "rows",
     of its real "tokens", of its "token_pairs" (sum of squared lengths). The sum of share x local mean is the mean over
     the step. A share of 0 marks a stand-in: a row that another micro-batch has, given so that every rank makes the same
@@ -45,14 +46,19 @@ def assemble(store: Rows, rows: np.ndarray, width: int, share: dict[str, float])
     columns = np.arange(width)
     real = columns < lengths[:, None]
     input_ids = np.full((len(rows), width), store.pad_id, np.int64)
-    input_ids[real] = store.tokens(rows)
+    labels = None if store.labels is None else np.asarray(store.labels[rows])
+    if isinstance(store, TokenLabels):
+        labels = np.full((len(rows), width), -1, np.int64)
+        input_ids[real], labels[real] = store.tokens_and_labels(rows)
+    else:
+        input_ids[real] = store.tokens(rows)
     second = real & (columns >= store.first[rows].astype(np.int64)[:, None])
     return Batch(
         rows=rows,
         input_ids=input_ids,
         token_type_ids=second.astype(np.int64),
         attention_mask=real.astype(np.float32),
-        labels=None if store.labels is None else np.asarray(store.labels[rows]),
+        labels=labels,
         share=share,
     )
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -44,6 +44,14 @@ class Rows(Protocol):
 
     def tokens(self, rows: np.ndarray) -> np.ndarray:
         """The ids of several rows `[B]` one after another, `[tokens]`."""
+
+
+@runtime_checkable
+class TokenLabels(Protocol):
+    """Rows whose labels are of their tokens."""
+
+    def tokens_and_labels(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The ids and the labels of several rows `[B]` one after another, `[tokens]` both."""
 
 
 class TokenStore:

@@ -11,6 +11,9 @@ from tinybert.errors import UserError
 from tinybert.log import logger
 from tinybert.models.configuration import config_file
 
+_RUN_FOLDERS = (
+    "final", "best_inter_model", "final_inter_model", "best_general_model", "final_general_model", "best_masked_lm", "final_masked_lm",
+)  # fmt: skip
 EMBEDDED = "all-minilm-l6-v2"
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
@@ -41,7 +44,15 @@ def _in_folder(folder: Path, role: str, without: tuple[str, ...] = ()) -> Path:
     best = [entry for entry in folder.glob("best_model*") if config_file(entry) and entry.name not in without]
     if best:
         return max(best, key=_step_of)
-    for name in ("final", "best_inter_model", "final_inter_model", "best_general_model", "final_general_model"):
+    for name in (
+        "final",
+        "best_inter_model",
+        "final_inter_model",
+        "best_general_model",
+        "final_general_model",
+        "best_masked_lm",
+        "final_masked_lm",
+    ):
         if name not in without and config_file(folder / name):
             return folder / name
     found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:12]) or "nothing"

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import paddle
 import paddle.nn.functional as F
+from paddle import nn
 
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
 from tinybert.models.limits import max_positions
-from tinybert.models.loading import LoadedModel, LoadReport, ModelFolder, read_folder
+from tinybert.models.loading import LoadedModel, ModelFolder, read_folder
+from tinybert.models.saving import save_model
 from tinybert.models.trace import Inputs, Needs, base_of, trace
 
 _HEAD = "cls.predictions."
@@ -21,12 +24,43 @@ _POSITIONS = 256  # scored against the whole vocabulary at a time: 30 MB for 30,
 _DECODER, _BIAS = ("decoder.weight", "decoder_weight"), ("decoder_bias", "decoder.bias")  # PaddleNLP 3 and 2
 
 
+class MaskedLMHead(nn.Layer):
+    """What says which word piece stands at a position: `transform`, `layer_norm`, and the decoder with its bias.
+
+    embedding: the word embedding `[V, D]`, which is the decoder too, as BERT ties them; decoder: another one in its place, a parameter of
+    the head.
+    """
+
+    def __init__(self, config, embedding: paddle.Tensor, decoder: paddle.Tensor | None = None) -> None:
+        super().__init__()
+        width, self._activation = embedding.shape[1], config.hidden_act
+        self.transform = nn.Linear(width, width)
+        self.transform.weight.set_value(paddle.normal(0.0, float(config.initializer_range), [width, width]))
+        self.layer_norm = nn.LayerNorm(width, epsilon=float(config.layer_norm_eps))
+        self.decoder_bias = self.create_parameter([embedding.shape[0]], is_bias=True)
+        self._tied = (embedding,)  # in a tuple: a parameter of the encoder, not of the head
+        if decoder is not None:
+            self.decoder = self.create_parameter(decoder.shape)
+            self.decoder.set_value(decoder)
+
+    def forward(self, hidden: paddle.Tensor) -> paddle.Tensor:
+        """Outputs of the encoder's last layer to logits, `[P, D] -> [P, V]`."""
+        x = self.layer_norm(getattr(F, self._activation)(self.transform(hidden)))
+        return paddle.matmul(x, getattr(self, "decoder", self._tied[0]), transpose_y=True) + self.decoder_bias
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The parameters by PaddleNLP's names, `cls.predictions.*`."""
+        found = {f"{_HEAD}{name}": value.numpy() for name, value in self.state_dict().items() if name != "decoder"}
+        decoder = {f"{_HEAD}decoder.weight": self.decoder.numpy()} if hasattr(self, "decoder") else {}
+        return found | decoder
+
+
 @dataclass
 class MaskedLM:
-    """An encoder in evaluation mode and the parameters of its head: `transform`, `norm`, `decoder` `[V, D]` and its `bias` `[V]`."""
+    """An encoder and its head, in evaluation mode."""
 
     loaded: LoadedModel
-    head: dict[str, paddle.Tensor]
+    head: MaskedLMHead
     report: str
 
     @property
@@ -58,10 +92,7 @@ class MaskedLM:
     def logits(self, hidden: paddle.Tensor) -> paddle.Tensor:
         """What the head says of outputs of the last layer, `[P, D] -> [P, V]`."""
         with paddle.no_grad():
-            x = getattr(F, self.loaded.config.hidden_act)(F.linear(hidden, self.head["transform.weight"], self.head["transform.bias"]))
-            norm = self.head["layer_norm.weight"], self.head["layer_norm.bias"]
-            x = F.layer_norm(x, x.shape[-1:], *norm, epsilon=float(self.loaded.config.layer_norm_eps))
-            return paddle.matmul(x, self.head["decoder"], transpose_y=True) + self.head["bias"]
+            return self.head(hidden)
 
     def top(self, hidden: paddle.Tensor, count: int) -> np.ndarray:
         """The `count` best word pieces at each position `[P, D]`, the best first: int32 `[P, count]`."""
@@ -72,10 +103,10 @@ class MaskedLM:
         return np.concatenate(best)
 
 
-def load_masked_lm(path: str, do_lower_case: bool | None = None) -> MaskedLM:
+def load_masked_lm(path: str, do_lower_case: bool | None = None, fresh_head: bool = False) -> MaskedLM:
     """Load a BERT with its masked-LM head from a folder (PaddleNLP's or Hugging Face's layout), or by name.
 
-    A head without a decoder of its own uses the word embedding, as BERT ties them.
+    A head without a decoder of its own uses the word embedding, as BERT ties them. fresh_head: a folder without any gets a new one.
 
     Raises:
         UserError: as `load_classifier`; no head, a head with parts missing or of another shape, or a vocabulary without a mask.
@@ -83,29 +114,40 @@ def load_masked_lm(path: str, do_lower_case: bool | None = None) -> MaskedLM:
     role = "masked-LM model"
     found = read_folder(path, role)
     arrays = {name.removeprefix(_HEAD): array for name, array in found.arrays.items() if name.startswith(_HEAD)}
-    if not arrays:
+    if not arrays and not fresh_head:
         raise UserError(
             f"the {role} {found.folder} has no masked-LM head (cls.predictions.*): it cannot say which word fits into a gap.\n"
-            "Give a BERT as it was pre-trained, such as bert-base-uncased; sentence encoders and fine-tuned classifiers have none."
+            "Give a BERT as it was pre-trained, such as bert-base-uncased, or what `python -m tinybert pretrain` wrote; sentence encoders "
+            "and fine-tuned classifiers have none."
         )
     loaded = found.filled(None, None, do_lower_case, role)
     loaded.model.eval()
     if loaded.tokenizer.mask_id is None:
         raise UserError(f"{found.folder}/vocab.txt has no {loaded.tokenizer.special['mask']}: the {role} needs one to mark the gap.")
-    head = _head(arrays, found, loaded)
-    report = LoadReport(loaded.report.source, loaded.report.loaded + [f"{_HEAD}{name}" for name in head])
+    embedding = base_of(loaded.model).embeddings.word_embeddings.weight
+    head = _head(arrays, found, loaded) if arrays else MaskedLMHead(loaded.config, embedding)
+    head.eval()
+    names = list(head.arrays())
+    report = dataclasses.replace(loaded.report, loaded=loaded.report.loaded + names * bool(arrays))
+    report.fresh = loaded.report.fresh + names * (not arrays)
+    report.unused = [name for name in loaded.report.unused if not name.startswith(_HEAD)]
     return MaskedLM(loaded, head, str(report))
 
 
-def _head(arrays: dict[str, np.ndarray], found: ModelFolder, loaded: LoadedModel) -> dict[str, paddle.Tensor]:
+def save_masked_lm(folder: Path, loaded: LoadedModel, head: MaskedLMHead, record: tuple[str, dict] | None = None) -> None:
+    """Write encoder and head as PaddleNLP's masked LM of the family, for `load_masked_lm` and `load_encoder`; complete or invisible."""
+    save_model(folder, loaded.model, loaded.family, loaded.tokenizer, None, record=record, head=head.arrays())
+
+
+def _head(arrays: dict[str, np.ndarray], found: ModelFolder, loaded: LoadedModel) -> MaskedLMHead:
     embedding = base_of(loaded.model).embeddings.word_embeddings.weight
     rows, width = embedding.shape
     decoder = next((arrays[name] for name in _DECODER if name in arrays), None)
     if decoder is not None and list(decoder.shape) == [width, rows]:
         decoder = decoder.T
     parts = {name: arrays.get(name) for name in _PARTS}
-    parts["bias"] = next((arrays[name] for name in _BIAS if name in arrays), None)
-    shapes = {name: [width, width] if name == "transform.weight" else [width] for name in _PARTS} | {"bias": [rows]}
+    parts["decoder_bias"] = next((arrays[name] for name in _BIAS if name in arrays), None)
+    shapes = {name: [width, width] if name == "transform.weight" else [width] for name in _PARTS} | {"decoder_bias": [rows]}
     if decoder is not None:
         parts["decoder"], shapes["decoder"] = decoder, [rows, width]
     for name, array in parts.items():
@@ -115,4 +157,8 @@ def _head(arrays: dict[str, np.ndarray], found: ModelFolder, loaded: LoadedModel
                 f"{Path(found.file)}: '{_HEAD}{name}' {has}, expected shape {shapes[name]}.\n"
                 "The masked-LM head is incomplete or of another model: give a whole checkpoint."
             )
-    return {"decoder": embedding} | {name: paddle.to_tensor(np.ascontiguousarray(array)) for name, array in parts.items()}
+    own = decoder is not None and not np.array_equal(decoder, embedding.numpy())
+    head = MaskedLMHead(loaded.config, embedding, paddle.to_tensor(np.ascontiguousarray(decoder)) if own else None)
+    for name, parameter in head.named_parameters():
+        parameter.set_value(np.ascontiguousarray(parts[name]))
+    return head

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from paddle import nn
 
 from tinybert import storage
@@ -27,6 +28,7 @@ def save_model(
     record: tuple[str, dict] | None = None,
     trained_on: TrainedOn | None = None,
     kind_of_task: Kind | None = None,
+    head: dict[str, np.ndarray] | None = None,
 ) -> None:
     """Write a model so that PaddleNLP's `from_pretrained` and this project load it; complete or invisible.
 
@@ -34,10 +36,14 @@ def save_model(
     kind_of_task: of the head; without it, what the labels alone tell.
     projection: written back as `fit_dense` / `fit_denses` where a TinyBERT student is to be trained on; None leaves it out.
     record: name and content of a JSON file that says where the model comes from.
+    head: a masked-LM head by PaddleNLP's names, which the configuration then names the class of.
     trained_on: which rows the model has learnt, for those who predict with it.
     """
     arrays = {name: value.astype("float32").numpy() for name, value in model.state_dict().items()}
     config = config_dict(model, kind, labels, kind_of_task) | (trained_on.entry() if trained_on else {})
+    if head is not None:
+        arrays |= head
+        config["architectures"] = [f"{kind.stem}ForMaskedLM"]
     if projection is not None and projection.mode != "none":
         arrays |= {f"{kind.base}.{name}": array for name, array in projection.arrays().items()}
         config["fit_size"] = projection.width[1]

@@ -65,7 +65,7 @@ def score(model: nn.Layer, data: TaskData, stores: dict[str, Rows], batch_size: 
     return scores
 
 
-def held_out_loss(layer: TrainedLayer, teacher: Teacher | StoredKnowledge, store: Rows, batch_size: int) -> dict[str, float]:
+def held_out_loss(layer: TrainedLayer, teacher: Teacher | StoredKnowledge | None, store: Rows, batch_size: int) -> dict[str, float]:
     """The objective's parts on held-out rows, dropout off in student and teacher, as the mean over all rows whatever the batches."""
     names = [*(part.name for part in layer.objective.parts), "loss"]
     sums = dict.fromkeys(names, 0.0)
@@ -73,7 +73,7 @@ def held_out_loss(layer: TrainedLayer, teacher: Teacher | StoredKnowledge, store
     with _evaluating(layer, *live), paddle.no_grad():
         for batch in sequential(store, batch_size, runtime.rank(), runtime.world_size()):
             inputs = Inputs.of(batch)  # its shares refer to the whole store
-            for name, value in layer(inputs, teacher(inputs)).items():
+            for name, value in layer(inputs, teacher(inputs) if teacher else None).items():
                 sums[name] += float(value)
     return {f"held_out_{name}": value for name, value in sum_dict(sums).items()}
 

@@ -12,10 +12,11 @@ from tinybert.commands.distill import TaskDistillConfig
 from tinybert.commands.finetune import FinetuneConfig
 from tinybert.commands.general import GeneralDistillConfig
 from tinybert.commands.pregenerate import PregenerateConfig, resolve_pregenerate
+from tinybert.commands.pretrain import PretrainConfig
 from tinybert.commands.prune import PruneConfig, resolve_prune
 from tinybert.config.groups import actions
 from tinybert.config.options import Config
-from tinybert.config.resolve import resolve, resolve_finetune, resolve_general
+from tinybert.config.resolve import resolve, resolve_finetune, resolve_general, resolve_pretrain
 from tinybert.config.stages import infer_stage
 from tinybert.kinds.registry import DEFAULT, KINDS
 
@@ -32,6 +33,8 @@ def settled(config: Config) -> dict:
             return resolve_finetune(config, config.task_name).as_dict()
         case GeneralDistillConfig():
             return resolve_general(config, None if config.pregenerated_data is None else 128).as_dict()
+        case PretrainConfig():
+            return resolve_pretrain(config).as_dict()
         case AugmentConfig():
             return resolve_augment(config, config.task_name, False).as_dict()
         case PregenerateConfig():

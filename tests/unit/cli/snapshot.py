@@ -98,6 +98,7 @@ def ours() -> Iterator[tuple[str, str, str, str | None]]:
         ("--input_dir P --teacher_path T --student_layers 3 --output_dir O --method relation", "general_distill.py"),
         ("--pretrained_bert_model M --glove_embs G --task_name SST-2", "data_augmentation.py"),
         ("--train_corpus C --output_dir O --bert_model M", "python -m tinybert pregenerate"),
+        ("--model_name_or_path M --input_dir P --output_dir O", "python -m tinybert pretrain"),
         ("--model_path M --output_dir O", "python -m tinybert prune"),
     ):
         first = f"{script} {base}"

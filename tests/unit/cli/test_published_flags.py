@@ -21,6 +21,7 @@ from tinybert.commands.distill import TaskDistillConfig
 from tinybert.commands.finetune import FinetuneConfig
 from tinybert.commands.general import GeneralDistillConfig
 from tinybert.commands.pregenerate import PregenerateConfig, PregenerateSettings
+from tinybert.commands.pretrain import PretrainConfig
 from tinybert.commands.prune import PruneConfig, PruneSettings
 from tinybert.config import resolved
 from tinybert.config.resolve import OVERRIDES, STAGES
@@ -130,6 +131,7 @@ SETTINGS = {
     TaskDistillConfig: resolved.StageSettings,
     GeneralDistillConfig: resolved.GeneralSettings,
     PruneConfig: PruneSettings,
+    PretrainConfig: resolved.PretrainSettings,
     PregenerateConfig: PregenerateSettings,
     AugmentConfig: AugmentSettings,
 }

@@ -1,0 +1,57 @@
+"""Whole words of Chinese text: which pieces go on a word, and what masking makes of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.tiny import SPECIAL, word_pieces
+from tinybert.corpus.documents import TextCorpus
+from tinybert.corpus.masked_rows import IGNORED, MaskedRows
+from tinybert.corpus.masking import Masking, Pieces
+from tinybert.corpus.raw import tokenised
+from tinybert.corpus.whole_words import WholeWords
+
+CHARACTERS = "我们喜欢酒店的电视電視劇，。"
+PIECES = word_pieces([*SPECIAL, *dict.fromkeys(CHARACTERS), "good", "##s", "1", ".", "5", "##l"])
+SIZE = PIECES.vocab_size
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.text(st.sampled_from("我们喜欢酒店電視劇，. goods15l\t")))
+def test_ids_are_those_of_the_tokenizer(text):
+    assert [i % SIZE for i in WholeWords(PIECES).ids([text])[0]] == PIECES.ids([text])[0]
+
+
+def test_pieces_go_on_a_word_of_jieba_or_of_the_vocabulary():
+    texts = ["我们喜欢酒店的電視劇", "goods 1.5l酒店"]
+    goes_on = [[i >= SIZE for i in ids] for ids in WholeWords(PIECES).ids(texts)]
+    assert goes_on[0] == [False, True, False, True, False, True, False, False, True, True]
+    assert goes_on[1] == [False, True, False, False, False, True, False, True]  # "5l" is whole, though jieba cuts 1.5 and l
+
+
+@pytest.fixture
+def rows(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "text.txt").write_text("我们喜欢酒店的電視劇。电视的酒店我们喜欢，\n\n" * 30, encoding="utf-8")
+    return tokenised(TextCorpus(tmp_path / "text.txt"), PIECES, 24, sequences="lines", whole_words=True)
+
+
+def test_a_word_is_masked_whole_and_labels_say_what_stood_there(rows):
+    masked = MaskedRows(rows, Masking(0.3, most=24, whole_word=True), Pieces(PIECES), SIZE, seed=1, epoch=1)
+    numbers = np.arange(len(rows))
+    ids, labels = masked.tokens_and_labels(numbers)
+    stored = rows.tokens(numbers).astype(np.int64)
+    chosen = labels != IGNORED
+    assert (labels[chosen] == stored[chosen] % SIZE).all() and (ids[~chosen] == stored[~chosen] % SIZE).all()
+    assert (ids < SIZE).all() and 0.2 < chosen.mean() < 0.35
+    assert (chosen[1:] == chosen[:-1])[stored[1:] >= SIZE].all()  # what goes on a word shares its lot
+
+
+def test_masks_differ_between_epochs_and_are_the_same_when_read_again(rows):
+    rule = Masking(0.3, most=24, whole_word=True)
+    first, again, other = (MaskedRows(rows, rule, Pieces(PIECES), SIZE, seed=1, epoch=epoch) for epoch in (1, 1, 2))
+    numbers = np.array([3, 1, 4])
+    assert (first.tokens(numbers) == again.tokens(numbers)).all() and (first.tokens(numbers) != other.tokens(numbers)).any()

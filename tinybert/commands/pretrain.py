@@ -1,0 +1,52 @@
+"""The options of masked-LM training on raw text."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from tinybert.commands.registry import command
+from tinybert.config.groups import PRESET as FROM_PRESET
+from tinybert.config.groups import OptimisationOptions, TrainingRunOptions, common_checks, in_data, in_run
+from tinybert.config.notices import Notice
+from tinybert.config.options import option
+
+in_model = partial(option, group="model")
+in_masking = partial(option, group="masking")
+
+
+@command("pretrain", summary="train a masked LM on raw text, whole words masked", recipe="pretrain:pretrain")
+class PretrainConfig(TrainingRunOptions, OptimisationOptions):
+    """Train an encoder on raw text to predict masked words: an adapted teacher, and a masked LM for data augmentation."""
+
+    GROUPS = ("model", "data", "masking", "optimisation", "run")
+
+    model_name_or_path: str = in_model(
+        help="the folder or name of a BERT or ERNIE encoder; its masked-LM head is used if it has one, a task's head is not"
+    )
+    input_dir: Path = in_data(help="raw text: a file, a folder or a pattern; tokenised once and kept in the cache")
+    sequences: str | None = in_data(
+        None,
+        help="rows: as many sentences of a document as fit (packed), or one row a line, cut there (lines)",
+        choices=("packed", "lines"),
+        unset=FROM_PRESET,
+    )
+    max_seq_length: int | None = in_data(None, help="word pieces per row, [CLS] and [SEP] included", unset=FROM_PRESET, at_least=4)
+    do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the model's tokenizer")
+    pad_to_max_length: bool | None = in_data(None, help="pad every batch to max_seq_length and not to its longest row", unset=FROM_PRESET)
+    held_out_sequences: int = in_data(
+        1000, help="rows at the end of the text that are not trained on; they choose the best model", at_least=1
+    )
+    mlm_probability: float | None = in_masking(
+        None, help="the share of word pieces that are to be predicted; others in every epoch", unset=FROM_PRESET, above=0, below=1
+    )
+    whole_word: bool | None = in_masking(
+        None, help="mask all pieces of a word or none; words of a Chinese vocabulary are jieba's", unset=FROM_PRESET
+    )
+    output_dir: Path = in_run(help="the folder of this run's results")
+    preset: str = in_run("sound", help="the named set of numbers that fills in what is not given", choices=("sound",))
+    save_steps: int = in_run(1000, help="updates between two evaluations; the best model is kept; 0: once per epoch", at_least=0)
+
+    def check(self) -> list[Notice]:
+        """Refuse contradictions."""
+        return [*super().check(), *common_checks(self)]

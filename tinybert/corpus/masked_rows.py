@@ -1,0 +1,44 @@
+"""Rows of text with some of their word pieces masked, others in every epoch: what a masked LM learns from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinybert.corpus.masking import Masking, Pieces, mask
+from tinybert.data.layout import Flat
+from tinybert.data.store import Rows
+
+IGNORED = -100  # the label of a word piece that is not to be predicted, as in other frameworks
+
+
+class MaskedRows:
+    """Rows of a store as `Batches` takes them, masked when they are gathered.
+
+    What is masked depends on (seed, epoch, the rows that are gathered together) alone, so a resumed run meets the same. vocab_size: ids
+    from there on go on a word, see `WholeWords`.
+    """
+
+    labels = None
+
+    def __init__(self, store: Rows, rule: Masking, pieces: Pieces, vocab_size: int, seed: int, epoch: int) -> None:
+        self.store, self.rule, self.pieces, self.vocab_size = store, rule, pieces, vocab_size
+        self.seed, self.epoch = seed, epoch
+        self.lengths, self.first, self.pad_id, self.meta = store.lengths, store.first, store.pad_id, store.meta
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def tokens(self, rows: np.ndarray) -> np.ndarray:
+        """The ids of several rows `[B]` one after another, masked, `[tokens]`."""
+        return self.tokens_and_labels(rows)[0]
+
+    def tokens_and_labels(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same, and what stood in the places to be predicted, `IGNORED` in the others, `[tokens]` both."""
+        stored = self.store.tokens(rows).astype(np.int64)
+        flat = Flat(stored % self.vocab_size, self.lengths[rows].astype(np.int64))
+        vector = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([self.seed, self.epoch, *map(int, rows)])))
+        goes_on = stored >= self.vocab_size
+        masked = mask(flat, self.rule, self.pieces, vector, goes_on if goes_on.any() else None)
+        labels = np.full(len(stored), IGNORED, np.int64)
+        labels[masked.places] = masked.labels
+        return flat.values, labels

@@ -1,0 +1,129 @@
+"""Masked-LM training on raw text: an encoder adapted to a language or a domain, with the head that data augmentation needs.
+
+It can: whole-word masking, of Chinese too; other masks in every epoch; text of any size, tokenised once into a memory-mapped store; resume;
+several processes. Its limits: encoders whose head PaddleNLP calls `cls.predictions` (BERT, MacBERT, ERNIE); no next-sentence loss.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from tinybert import runtime
+from tinybert.commands.pretrain import PretrainConfig
+from tinybert.config.resolve import resolve_pretrain
+from tinybert.config.resolved import PretrainSettings
+from tinybert.corpus.documents import TextCorpus, refuse_output_inside
+from tinybert.corpus.masked_rows import MaskedRows
+from tinybert.corpus.masking import Masking, Pieces
+from tinybert.corpus.raw import tokenised
+from tinybert.data.chinese import is_chinese
+from tinybert.data.row_range import without_last
+from tinybert.data.tokenizer import WordPiece
+from tinybert.engine import checkpoint
+from tinybert.engine.precision import require
+from tinybert.engine.run_folder import RunFolder
+from tinybert.models.limits import check_length, max_positions
+from tinybert.models.masked_lm import load_masked_lm, save_masked_lm
+from tinybert.objectives.masked_lm import MaskedLMLoss
+from tinybert.objectives.objective import Objective, Part
+from tinybert.objectives.trained_layer import TrainedLayer
+from tinybert.recipes.disk_space import check_disk_space
+from tinybert.recipes.evaluate import held_out_loss
+from tinybert.recipes.fingerprints import describe_student
+from tinybert.recipes.input_protection import check_inputs_not_overwritten
+from tinybert.recipes.result import Result, result_of
+from tinybert.recipes.resume import finished_before
+from tinybert.recipes.run_log import describe_model, log_once, log_run_settings, record_start
+from tinybert.recipes.training import finish_stage, train_stage
+
+STAGE = "pretrain"
+FOLDERS = ("best_masked_lm", "final_masked_lm")
+
+
+def pretrain(config: PretrainConfig) -> Result:
+    """Train a masked LM, as the options of `python -m tinybert pretrain` say."""
+    output = Path(config.output_dir)
+    run = RunFolder(output, STAGE, writes=runtime.rank() == 0)
+    run.refuse(bool(config.resume), config.overwrite_output_dir, FOLDERS)
+    if config.resume:
+        checkpoint.find(run.checkpoints, config.resume)
+    refuse_output_inside(config.input_dir, output, "--input_dir")
+    check_inputs_not_overwritten(config, run.replaced(FOLDERS))
+    device = runtime.set_device(config.device)
+    if config.amp:
+        require(config.amp_dtype, device)
+    runtime.start_processes()
+
+    # === Model and data ===
+    resolved = resolve_pretrain(config)
+    settings = resolved[STAGE]
+    model = load_masked_lm(config.model_name_or_path, config.do_lower_case, fresh_head=True)
+    loaded = model.loaded
+    log_run_settings(f"masked-LM training on {config.input_dir}, results in {output}", resolved)
+    check_length("--max_seq_length", settings.max_seq_length, max_positions(loaded), "the model")
+    models = {"model": describe_model("model", loaded)}
+    train, held_out, data = _rows(config, settings, loaded.tokenizer)
+    identity = {
+        "data": data, "tokenizer": loaded.tokenizer.fingerprint, "model": describe_student(loaded),
+        "model_weights": str(models["model"]["sha256"]),
+    }  # fmt: skip
+    done = config.resume == "auto" and (output / FOLDERS[0]).is_dir()
+    if done and finished_before(run, resolved, config.resume_changed, identity):
+        log_once(f"masked-LM training is finished: {output / FOLDERS[0]}")
+        return result_of(run, *FOLDERS)
+    check_disk_space(run, FOLDERS, loaded.parameters(), config.keep_checkpoints)
+
+    # === Train ===
+    layers = int(loaded.config.num_hidden_layers)
+    layer = TrainedLayer(loaded.model, Objective([Part("mlm", MaskedLMLoss(model.head, layers))]))
+
+    def save(folder: Path) -> Path:
+        save_masked_lm(folder, loaded, model.head)
+        return folder
+
+    def start() -> None:
+        if config.overwrite_output_dir:
+            run.clear(FOLDERS)
+        record_start(run, resolved, STAGE, device, models, {"train": train[0], "held_out": held_out})
+        run.update_record(identity=identity)
+
+    best = train_stage(
+        config,
+        settings,
+        run,
+        layer,
+        None,
+        train,
+        evaluate=lambda step: held_out_loss(layer, None, held_out, settings.eval_batch_size),
+        better=("held_out_loss", "min"),
+        save_best=lambda step: save(output / FOLDERS[0]),
+        start=start,
+        resume=config.resume,
+        identity=identity,
+        scored={"data": data},
+    )
+    if run.writes:
+        save(output / FOLDERS[1])
+        finish_stage(run, best, "held_out_loss", output / FOLDERS[0], "masked LM: best")
+    return result_of(run, *FOLDERS)
+
+
+def _rows(config: PretrainConfig, settings: PretrainSettings, tokenizer: WordPiece) -> tuple[list[MaskedRows], MaskedRows, str]:
+    """The rows of each epoch, the held-out rows, always masked alike, and a hash of the text."""
+    corpus = TextCorpus(config.input_dir, split=False if settings.sequences == "lines" else None)
+    processes = corpus.processes(max(1, runtime.available_cores() // runtime.local_processes()))
+    words = settings.whole_word and is_chinese(tokenizer.vocabulary)
+    store = tokenised(corpus, tokenizer, settings.max_seq_length, sequences=settings.sequences, processes=processes, whole_words=words)
+    log_once(f"{corpus.path}: {len(store):,} rows, {int(store.lengths.sum()):,} word pieces" + (", words by jieba" if words else ""))
+    rows, last = without_last(store, settings.held_out_sequences)
+    steps = -(-len(rows) // (settings.batch_size * settings.gradient_accumulation_steps * runtime.world_size()))
+    epochs = settings.max_steps / steps if settings.max_steps > 0 else settings.num_train_epochs
+    rule = Masking(settings.mlm_probability, most=settings.max_seq_length, whole_word=settings.whole_word)
+    pieces = Pieces(tokenizer)
+
+    def masked(which, epoch: int) -> MaskedRows:
+        return MaskedRows(which, rule, pieces, tokenizer.vocab_size, settings.seed, epoch)
+
+    # drop_last makes epochs shorter, so that there may be one more
+    return [masked(rows, epoch) for epoch in range(1, math.ceil(epochs) + 2)], masked(last, 0), corpus.sha256
