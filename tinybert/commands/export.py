@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from tinybert.commands.registry import command
-from tinybert.config.dialects import HF
 from tinybert.config.distilling import in_models
-from tinybert.config.groups import RowOptions, in_data, in_run, threads_option
-from tinybert.config.options import Alias, option
+from tinybert.config.groups import in_run, threads_option
+from tinybert.config.options import option
+from tinybert.config.scoring import ScoringOptions
 
 in_export = partial(option, group="export")
 FORMATS = ("paddle", "onnx", "openvino", "all")
@@ -18,7 +18,7 @@ PRECISIONS = ("float32", "bfloat16", "int8")
 
 
 @command("export", summary="write a model for Paddle Inference, ONNX or OpenVINO, scored and measured", recipe="export:export")
-class ExportConfig(RowOptions):
+class ExportConfig(ScoringOptions):
     """Write a trained model for Paddle Inference, ONNX or OpenVINO, scored through the written file and measured beside the model."""
 
     GROUPS: ClassVar[tuple[str, ...]] = ("models", "export", "data", "run")
@@ -37,16 +37,6 @@ class ExportConfig(RowOptions):
     allow_drop: bool = in_export(False, help="write files that lose more than max_drop too")
     calibration_rows: int = in_export(300, help="training rows that openvino int8 is calibrated on", at_least=1, at_most=100_000)
     prune_vocabulary: bool = in_export(False, help="leave out word pieces that occur in no training row; words that need them are [UNK]")
-    task_name: str | None = in_data(
-        None, help="the task whose dev rows are scored; with files of your own any name", unset="the task that the model was trained on"
-    )
-    dev_file: Path | None = in_data(None, help="your own labelled rows to score on", alias=(Alias("validation_file", HF),))
-    metric: str | None = in_data(
-        None,
-        help="the metric that max_drop is about",
-        choices=("accuracy", "macro_f1", "f1", "mcc", "accuracy_and_f1", "pearson", "spearman", "pearson_and_spearman"),
-        unset="the task's",
-    )
     output_dir: Path = in_run(help="the folder of the export; several get a folder each in it")
     overwrite_output_dir: bool = in_run(False, help="replace an earlier export in output_dir")
     threads: int | None = threads_option()

@@ -73,6 +73,7 @@ _ORDER = (
     "convert",
     "export",
     "predict",
+    "bench",
     "doctor",
     "download",
 )  # others follow

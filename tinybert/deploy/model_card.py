@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tinybert.report.table import markdown_table
+
 _COLUMNS = {
     "megabytes": ("MB", "{:.1f}"),
     "score": ("score", "{:.2f}"),
@@ -18,33 +20,17 @@ _COLUMNS = {
 }
 
 
-def table(lines: Sequence[dict]) -> list[list[str]]:
-    """Header and rows of text for the lines of a run: one an export, the float32 model first."""
-    rows = [["engine", "precision", *(title for title, _ in _COLUMNS.values())]]
+def table(lines: Sequence[dict]) -> str:
+    """The lines of a run as Markdown: one an export, the float32 model first."""
+    rows = []
     for line in lines:
-        rows.append([line["engine"], line["precision"], *(_shown(line["measures"].get(key), form) for key, (_, form) in _COLUMNS.items())])
-    return rows
+        name = f"{line['engine']} {line['precision']}"
+        rows.append([name, *(_shown(line["measures"].get(key), form) for key, (_, form) in _COLUMNS.items())])
+    return markdown_table(["engine", *(title for title, _ in _COLUMNS.values())], rows)
 
 
 def _shown(value: float | int | None, form: str) -> str:
     return "-" if value is None else form.format(value)
-
-
-def as_text(rows: list[list[str]]) -> str:
-    """A table in columns, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i < 2 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
-
-
-def as_markdown(rows: list[list[str]]) -> str:
-    """The same for a page."""
-    ruler = ["---", "---", *["---:"] * (len(rows[0]) - 2)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], ruler, *rows[1:]))
 
 
 _RUN = {
@@ -85,7 +71,7 @@ def card(record: dict) -> str:
             f"{measures['threads']} threads each; the first line is the model itself. Times are medians without tokenisation; `load s` and "
             "`peak MB` are of a process of its own.",
             "",
-            as_markdown(table(record["run"])),
+            table(record["run"]),
             "",
             "## Running it",
             "",

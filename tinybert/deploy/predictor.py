@@ -90,6 +90,11 @@ class Predictor:
         length, notes = _length(max_seq_length, known, config, folder)
         return cls(folder, of_model(loaded), loaded.tokenizer, loaded.output_names, known, length, notes)
 
+    @property
+    def named(self) -> tuple[str, ...] | None:
+        """The label names, where the model has any."""
+        return None if all(label.startswith("LABEL_") for label in self.labels) else self.labels
+
     def check(self, pair: bool) -> None:
         """Refuse pairs for a model of single texts, and single texts for a model of pairs.
 

@@ -1,0 +1,24 @@
+"""The options of commands that score a finished model on labelled rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tinybert.config.dialects import HF
+from tinybert.config.groups import RowOptions, in_data
+from tinybert.config.options import Alias
+
+
+class ScoringOptions(RowOptions):
+    """Which rows a finished model is scored on."""
+
+    task_name: str | None = in_data(
+        None, help="the task whose dev rows are scored; with files of your own any name", unset="the task that the model was trained on"
+    )
+    dev_file: Path | None = in_data(None, help="your own labelled rows to score on", alias=(Alias("validation_file", HF),))
+    metric: str | None = in_data(
+        None,
+        help="the metric of the comparison",
+        choices=("accuracy", "macro_f1", "f1", "mcc", "accuracy_and_f1", "pearson", "spearman", "pearson_and_spearman"),
+        unset="the task's",
+    )

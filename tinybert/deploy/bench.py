@@ -1,0 +1,176 @@
+"""Models and exports side by side on the same rows: score, latency with tokenisation told apart, rows per second, size."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinybert.data.readers import Examples, read_split
+from tinybert.data.tasks import Task
+from tinybert.deploy import measure
+from tinybert.deploy.predictor import Predictor
+from tinybert.deploy.scoring import ScoredRows
+from tinybert.log import logger
+from tinybert.report.table import markdown_table
+
+_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model of a comparison. Times are medians in milliseconds of one row alone, `run` without and `tokenise` with nothing else."""
+
+    name: str
+    engine: str
+    precision: str
+    score: float
+    milliseconds: float
+    tokenise_milliseconds: float
+    run_milliseconds: float
+    rows_per_second: float
+    megabytes: float
+
+
+def compare(models: dict[str, Predictor], task: Task, folder: Path, rows: int, batch_size: int) -> list[Measured]:
+    """Score every model on the first evaluation split, then time all of them in turn, row by row and batch by batch."""
+    scores = {name: _score(predictor, task, folder) for name, predictor in models.items()}
+    for name, score in scores.items():
+        logger.info(f"{name}: {task.metric} {score:.2f}")
+    texts = _sampled(read_split(task, folder, task.eval_splits[0]), rows)
+    alone = _one_by_one(models, texts)
+    together = _together(models, texts, batch_size)
+    return [
+        Measured(
+            name,
+            predictor.engine.name,
+            predictor.engine.precision,
+            scores[name],
+            1000 * statistics.median(whole for whole, _ in alone[name]),
+            1000 * statistics.median(tokenise for _, tokenise in alone[name]),
+            1000 * statistics.median(whole - tokenise for whole, tokenise in alone[name]),
+            together[name],
+            measure.megabytes(predictor.folder),
+        )
+        for name, predictor in models.items()
+    ]
+
+
+def _score(predictor: Predictor, task: Task, folder: Path) -> float:
+    rows = ScoredRows.of(task, folder, predictor.length, predictor.named, max(1, len(predictor.labels)))
+    store = rows.store(predictor.tokenizer)
+    return 100 * rows.score(predictor.logits(store, predictor.batch_size()), store.labels)[task.metric]
+
+
+def _sampled(examples: Examples, count: int) -> list[tuple[str, str | None]]:
+    """Rows evenly from the shortest to the longest text."""
+    second = examples.text_b or [None] * len(examples)
+    both = sorted(zip(examples.text_a, second, strict=True), key=lambda row: len(row[0]) + len(row[1] or ""))
+    return [both[i] for i in np.linspace(0, len(both) - 1, min(count, len(both))).astype(int)]
+
+
+def _answer(predictor: Predictor, rows: Sequence[tuple[str, str | None]], batch_size: int) -> tuple[float, float]:
+    """Seconds from text to predictions, and those of them until there were ids."""
+    started = time.perf_counter()
+    second = None if rows[0][1] is None else [b or "" for _, b in rows]
+    store, _ = predictor.encode([a for a, _ in rows], second)
+    tokenised = time.perf_counter()
+    predictor.predictions(predictor.logits(store, batch_size))
+    return time.perf_counter() - started, tokenised - started
+
+
+def _one_by_one(models: dict[str, Predictor], texts: list[tuple[str, str | None]]) -> dict[str, list[tuple[float, float]]]:
+    """The times of every row; models take turns on each, and the first round is not counted."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in models}
+    for round_ in range(_ROUNDS + 1):
+        for text in texts if round_ else texts[: max(1, len(texts) // 5)]:
+            for name, predictor in models.items():
+                times = _answer(predictor, [text], 1)
+                if round_:
+                    found[name].append(times)
+    return found
+
+
+def _together(models: dict[str, Predictor], texts: list[tuple[str, str | None]], batch_size: int) -> dict[str, float]:
+    """Rows per second in batches, the median of a few passes in which models take turns; one by one where answers depend on the batch."""
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    for round_ in range(_ROUNDS + 1):
+        for name, predictor in models.items():
+            whole, _ = _answer(predictor, texts, 1 if predictor.engine.batch_dependent else batch_size)
+            if round_:
+                seconds[name].append(whole)
+    return {name: len(texts) / statistics.median(values) for name, values in seconds.items()}
+
+
+def table(found: Sequence[Measured], metric: str, batch_size: int) -> str:
+    """The comparison as Markdown; the factor is the first model's time over this one's."""
+    header = ["model", "engine", metric, "ms a row", "factor", "tokenise", "run", f"rows/s at {batch_size}", "MB"]
+    rows = [
+        [
+            one.name,
+            f"{one.engine} {one.precision}",
+            f"{one.score:.2f}",
+            f"{one.milliseconds:.2f}",
+            f"{found[0].milliseconds / one.milliseconds:.1f}",
+            f"{one.tokenise_milliseconds:.2f}",
+            f"{one.run_milliseconds:.2f}",
+            f"{one.rows_per_second:.0f}",
+            f"{one.megabytes:.1f}",
+        ]
+        for one in found
+    ]
+    return markdown_table(header, rows)
+
+
+def efficient(found: Sequence[Measured]) -> list[Measured]:
+    """Those that no other one beats in both score and time, the fastest first."""
+    kept: list[Measured] = []
+    for one in sorted(found, key=lambda one: (one.milliseconds, -one.score)):
+        if not kept or one.score > kept[-1].score:
+            kept.append(one)
+    return kept
+
+
+def picture(found: Sequence[Measured], metric: str, task: str, folder: Path) -> list[Path]:
+    """Draw score over latency, area by size, and the line of those that no other one beats; PNG and SVG."""
+    from tinybert.report.figure import new_figure, saved
+
+    figure = new_figure(8, 5)
+    axis = figure.subplots()
+    best = efficient(found)
+    axis.plot(
+        [one.milliseconds for one in best], [one.score for one in best], color="0.75", linewidth=1.5, zorder=1, label="not beaten in both"
+    )
+    largest = max(one.megabytes for one in found) or 1.0
+    engines = list(dict.fromkeys(one.engine for one in found))
+    for i, engine in enumerate(engines):
+        own = [one for one in found if one.engine == engine]
+        sizes = [max(12.0, 900 * one.megabytes / largest) for one in own]
+        points = ([one.milliseconds for one in own], [one.score for one in own])
+        axis.scatter(*points, s=sizes, color=f"C{i}", alpha=0.55, edgecolors="white", zorder=2)
+        axis.scatter([], [], s=40, color=f"C{i}", alpha=0.55, label=engine)
+    for one, (x, y) in zip(found, _label_places(found), strict=True):
+        axis.annotate(one.name, (one.milliseconds, one.score), xytext=(x, y), textcoords="offset points", fontsize=8, zorder=3)
+    axis.set_xscale("log")
+    axis.set_xlabel("milliseconds a row, tokenisation included (area: megabytes on disk)")
+    axis.set_ylabel(f"{metric} on dev")
+    axis.set_title(task)
+    axis.grid(alpha=0.25)
+    axis.margins(0.15)
+    axis.legend(fontsize=8, loc="lower right")
+    return [saved(figure, folder / f"pareto.{form}") for form in ("png", "svg")]
+
+
+def _label_places(found: Sequence[Measured]) -> list[tuple[int, int]]:
+    """Above each point and, for points that lie together, one line higher for each of them."""
+    places: list[tuple[int, int]] = []
+    for i, one in enumerate(found):
+        near = [
+            other for other in found[:i] if abs(np.log(other.milliseconds / one.milliseconds)) < 0.5 and abs(other.score - one.score) < 0.5
+        ]
+        places.append((6, 8 + 11 * len(near)))
+    return places

@@ -1,0 +1,82 @@
+"""Teachers, students and exports side by side: a table, a picture, and the fastest engine of this machine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from tinybert import runtime, storage
+from tinybert.commands.bench import BenchConfig
+from tinybert.data.places import locate
+from tinybert.deploy.bench import Measured, compare, picture, table
+from tinybert.deploy.predictor import Predictor
+from tinybert.errors import UserError
+from tinybert.log import logger
+from tinybert.recipes.result import Result
+from tinybert.recipes.scored_task import scored_task
+
+_FILES = {"bench.json", "bench.md", "pareto.png", "pareto.svg", storage.MANIFEST}
+
+
+def bench(config: BenchConfig) -> Result:
+    """Measure `--models` on the dev rows of a task and write the comparison to `--output_dir`."""
+    output = Path(config.output_dir).expanduser()
+    _check_output(config, output)
+    names = _names(config.models)
+    task = scored_task(config, config.models[0])
+    if not task.eval_splits:
+        raise UserError(f"{task.name} has no dev rows to score on. Give them with --dev_file.")
+    folder = locate(task, config.data_dir, config.glue_dir, [task.eval_splits[0]])
+    threads = config.threads or runtime.available_cores()
+    models = {name: Predictor.open(path, threads) for name, path in zip(names, config.models, strict=True)}
+    for predictor in models.values():
+        predictor.check(task.is_pair)
+    logger.info(f"comparing {len(models)} models on {task.name}, {threads} threads each")
+    found = compare(models, task, folder, config.rows, config.batch_size)
+    shown = table(found, task.metric, config.batch_size)
+    fastest, most = min(found, key=lambda one: one.milliseconds), max(found, key=lambda one: one.rows_per_second)
+    closing = f"fastest for one row: {_titled(fastest)}; most rows per second: {_titled(most)}"
+    record = {
+        "task": task.name,
+        "metric": task.metric,
+        "threads": threads,
+        "batch_size": config.batch_size,
+        "models": [asdict(one) for one in found],
+        "versions": runtime.versions(),
+    }
+    with storage.new_folder(output, replace=True) as temporary:
+        storage.write_json(temporary / "bench.json", record)
+        storage.write_file(temporary / "bench.md", f"# {task.name}, {threads} threads\n\n{shown}\n\n{closing}\n")
+        picture(found, task.metric, task.name, temporary)
+    logger.info(f"{shown}\n{closing}\nwritten: {output}")
+    return Result(output, record=record)
+
+
+def _titled(one: Measured) -> str:
+    return f"{one.name} ({one.engine} {one.precision})"
+
+
+def _names(paths: list[str]) -> list[str]:
+    """A short name for each folder: its last part, with the one above it where two are alike.
+
+    Raises:
+        UserError: a folder that is named twice.
+    """
+    whole = [str(Path(path).expanduser().absolute()) for path in paths]
+    twice = next((path for path in whole if whole.count(path) > 1), None)
+    if twice is not None:
+        raise UserError(f"--models has {twice} twice. Name every model once.")
+    last = [Path(path).name for path in whole]
+    return [name if last.count(name) == 1 else "/".join(Path(path).parts[-2:]) for name, path in zip(last, whole, strict=True)]
+
+
+def _check_output(config: BenchConfig, output: Path) -> None:
+    if output.is_file():
+        raise UserError(f"--output_dir {output} is a file. Name a folder.")
+    if not output.is_dir() or not any(output.iterdir()):
+        return
+    if not config.overwrite_output_dir:
+        raise UserError(f"--output_dir {output} is not empty. Name another folder, or replace it with --overwrite_output_dir.")
+    strange = sorted(entry.name for entry in output.iterdir() if entry.name not in _FILES)
+    if strange:
+        raise UserError(f"--output_dir {output} holds more than a comparison ({', '.join(strange[:5])}): it is not replaced.")

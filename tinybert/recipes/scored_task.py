@@ -1,0 +1,30 @@
+"""The task whose dev rows a finished model is scored on: what is given, else what the model's folder says."""
+
+from __future__ import annotations
+
+from tinybert.config.scoring import ScoringOptions
+from tinybert.data.custom_files import joined_labels
+from tinybert.data.tasks import Task
+from tinybert.errors import UserError
+from tinybert.models.configuration import labels_of, read_config, trained_on
+from tinybert.models.hub import resolve
+from tinybert.recipes.task_data import task_of
+
+
+def scored_task(config: ScoringOptions, model_path: str) -> Task:
+    """The task; for files of one's own with the labels of the model, where none are given.
+
+    Raises:
+        UserError: nobody says which task it is.
+    """
+    known = read_config(resolve(model_path))
+    name = config.task_name or trained_on(known).task
+    if name is None:
+        raise UserError(
+            f"--task_name is missing: {model_path} does not say which task it was trained on.\nName it; for rows of your own give any name."
+        )
+    own = config.train_file is not None or config.dev_file is not None
+    labels = labels_of(known)
+    if own and config.labels is None and labels:
+        return task_of(config.replace(task_name=name, labels=joined_labels(labels)))
+    return task_of(config.replace(task_name=name))
