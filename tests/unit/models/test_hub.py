@@ -15,7 +15,7 @@ from tests.tiny import SHAPE, WORDS, arrays_of, classifier
 from tinybert.errors import UserError
 from tinybert.models import hub
 from tinybert.models.families import family
-from tinybert.models.loading import load_classifier
+from tinybert.models.loading import load_classifier, load_encoder
 from tinybert.models.weights import write_pdparams
 
 
@@ -159,3 +159,27 @@ def test_failed_download_leaves_half_a_model(mirror, tmp_path):
     with pytest.raises(UserError, match="404"):
         hub.resolve(NAME, "student")
     assert not (tmp_path / "home").exists()
+
+
+# === General students of the repository ===
+
+
+@pytest.mark.parametrize("name", sorted(hub.BUNDLED))
+def test_a_bundled_general_student_is_whole_and_loads_as_float32(name):
+    folder = hub.resolve(name.upper())
+    assert folder.name == name and (folder / "README.md").is_file()
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 32e6
+    loaded = load_encoder(name)
+    assert not loaded.report.fresh and loaded.family.model_type == "tinybert" and loaded.projections
+    assert {str(parameter.dtype) for parameter in loaded.model.parameters()} == {"paddle.float32"}
+
+
+def test_a_changed_or_missing_bundled_student_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(hub, "__file__", str(tmp_path / "tinybert/models/hub.py"))
+    folder = tmp_path / "pretrained_models/general-4x312-zh"
+    with pytest.raises(UserError, match="comes with a checkout"):
+        hub.resolve("general-4x312-zh")
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"other")
+    with pytest.raises(UserError, match="expected 12d1866b"):
+        hub.resolve("general-4x312-zh")
