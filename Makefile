@@ -4,12 +4,16 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1 && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+EXTRAS ?= cpu,dev
+STAMP := $(VENV)/.installed-$(EXTRAS)
 TASK ?= demo
+# compiled modules are kept, wherever the variable comes from: a hundred tests start a process of their own
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help install demo test test-long fuzz lint format clean
 
 help:
+	@echo "make install        .venv with this project, editable, and the pinned packages (EXTRAS=cpu,dev,export for more)"
 	@echo "make demo           the whole main job on embedded data (TASK=SST-2 for a GLUE task)"
 	@echo "make test           all tests, bounded"
 	@echo "make test-long      the tests that take minutes"
@@ -18,10 +22,10 @@ help:
 
 install: $(STAMP)
 
-$(STAMP): requirements.txt requirements-dev.txt requirements-demo.txt
+$(STAMP): pyproject.toml requirements-demo.txt
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.10, 3.11 or 3.12 found; give one with make PYTHON=/path/to/python"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-demo.txt
 	touch $(STAMP)
 
@@ -29,7 +33,7 @@ demo: install
 	$(BIN)/python -m tinybert demo --task_name $(TASK) --output_dir runs/$(TASK) --overwrite_output_dir
 
 test: install
-	$(BIN)/python -m pytest tests -m "not long"
+	$(BIN)/python -m pytest tests -m "not long" --numprocesses 2 --dist loadfile
 
 test-long: install
 	$(BIN)/python -m pytest tests -m long

