@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import functools
 import hashlib
 import json
@@ -20,6 +19,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from filelock import FileLock, Timeout
 
 from tinybert import temporaries
 from tinybert.temporaries import temporary_name
@@ -279,22 +280,49 @@ def lock(path: str | Path, wait: bool = True) -> Iterator[None]:
     lock_file = Path(f"{path}.lock")
     made = [folder for folder in lock_file.parents if not folder.exists()]
     try:
-        try:
-            descriptor = take_lock(lock_file, wait)
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
-            lock_file.unlink(missing_ok=True)  # the work is done twice at worst: what is written is whole in any case
-            yield
-            return
-        if descriptor is None:
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), str(lock_file))
+        held = take_lock(lock_file, -1 if wait else 0)
         try:
             yield
         finally:
-            drop_lock(lock_file, descriptor)
+            drop_lock(held)
+    except Timeout:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), str(lock_file)) from None
     finally:
         remove_empty(made)
+
+
+def take_lock(lock_file: Path, timeout: float = -1) -> FileLock | None:
+    """An exclusive lock on a file, made for it, within so many seconds (-1: for ever). It ends with the process, however that ends.
+
+    None where the file system has no locks: every write is whole or not there, so two processes at most do the same work twice.
+
+    Raises:
+        filelock.Timeout: another process has it.
+        OSError: nothing may be written there.
+    """
+    files: list[os.stat_result] = []
+    held = FileLock(lock_file, timeout, thread_local=False, fallback_to_soft=False, on_acquired=lambda file: files.append(os.fstat(file)))
+    while True:
+        lock_file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            held.acquire()
+            if os.path.samestat(os.stat(lock_file), files[-1]):
+                return held
+        except FileNotFoundError:  # whoever held it has deleted the file, or its folder too, meanwhile: take the lock on a new one
+            pass
+        except (OSError, NotImplementedError) as error:
+            if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+                raise
+            lock_file.unlink(missing_ok=True)
+            return None
+        held.release()
+
+
+def drop_lock(held: FileLock | None) -> None:
+    """Give back what `take_lock` took, and delete the file."""
+    if held is not None:
+        Path(held.lock_file).unlink(missing_ok=True)
+        held.release()
 
 
 def remove_empty(folders: list[Path]) -> None:
@@ -302,41 +330,3 @@ def remove_empty(folders: list[Path]) -> None:
     for folder in folders:
         with contextlib.suppress(OSError):
             folder.rmdir()
-
-
-def take_lock(lock_file: Path, wait: bool) -> int | None:
-    """The descriptor that holds an exclusive lock on a file, made for it; None where another process has it and `wait` is False.
-
-    The system lifts the lock when the process ends, however it ends.
-    """
-    while True:
-        lock_file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:
-            continue  # the folder was empty, and whoever made it has just deleted it
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if is_named(lock_file, descriptor):
-                return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except BaseException:  # cleaned up and raised again
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # whoever held it has deleted the file meanwhile: take the lock on the new one
-
-
-def is_named(path: Path, descriptor: int) -> bool:
-    """Whether a descriptor is of the file that has this name now."""
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
-def drop_lock(lock_file: Path, descriptor: int) -> None:
-    """Give back what `take_lock` took, and delete the file."""
-    lock_file.unlink(missing_ok=True)
-    os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -137,7 +138,7 @@ def test_a_manifest_that_lists_files_elsewhere_is_damaged(tmp_path, name):
 
 
 def test_a_file_system_without_locks_stops_nobody(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage.fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(95, "Operation not supported")))
+    monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(95, "Operation not supported")))
     with storage.lock(tmp_path / "x"), storage.lock(tmp_path / "x", wait=False):
         pass
     assert list(tmp_path.iterdir()) == []

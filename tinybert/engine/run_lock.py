@@ -7,16 +7,18 @@ import json
 import os
 import socket
 import sys
-import time
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from tinybert import storage
 from tinybert.errors import UserError
 
 NAME = ".lock"
+HOLDER = ".lock.json"  # who holds it, for the message
 PATIENCE = 0.5  # seconds: another process may just be looking whether the lock is free
 
-_held: dict[Path, int] = {}  # the folders that this process holds, with the descriptors that hold them
+_held: dict[Path, tuple[FileLock, os.stat_result]] = {}  # the folders that this process holds, with their locks and these files
 
 
 def refuse_held(folder: Path) -> None:
@@ -26,9 +28,8 @@ def refuse_held(folder: Path) -> None:
         UserError: names that process.
     """
     if not _holds(folder) and (folder / NAME).is_file():
-        descriptor = _try(folder, patience=0.0)
-        if descriptor is not None:
-            storage.drop_lock(folder / NAME, descriptor)  # left behind by a process that was killed
+        lock = _take(folder, patience=0.0)
+        storage.drop_lock(lock)  # left behind by a process that has ended
 
 
 def hold(folder: Path) -> bool:
@@ -39,8 +40,8 @@ def hold(folder: Path) -> bool:
     """
     if _holds(folder):
         return False
-    descriptor = _try(folder, PATIENCE)
-    if descriptor is None:
+    lock = _take(folder, PATIENCE)
+    if lock is None:
         return True
     who = {
         "process": os.getpid(),
@@ -48,50 +49,49 @@ def hold(folder: Path) -> bool:
         "command": Path(sys.argv[0]).name,
         "since": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
-    os.truncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(who).encode(), 0)
-    _held[folder.resolve()] = descriptor
+    storage.write_json(folder / HOLDER, who)
+    _held[folder.resolve()] = lock, os.stat(folder / NAME)
     return True
 
 
 def release(folder: Path) -> None:
     """Give the lock of a folder back, if this process has it."""
-    descriptor = _held.pop(folder.resolve(), None)
-    if descriptor is not None:
-        storage.drop_lock(folder / NAME, descriptor)
+    lock, _ = _held.pop(folder.resolve(), (None, None))
+    if lock is not None:
+        (folder / HOLDER).unlink(missing_ok=True)
+        storage.drop_lock(lock)
 
 
 def _holds(folder: Path) -> bool:
-    descriptor = _held.get(folder.resolve())
-    if descriptor is None:
+    lock, file = _held.get(folder.resolve(), (None, None))
+    if lock is None:
         return False
-    if storage.is_named(folder / NAME, descriptor):
-        return True
-    os.close(_held.pop(folder.resolve()))  # somebody has deleted the folder
+    try:
+        if os.path.samestat(file, os.stat(folder / NAME)):
+            return True
+    except FileNotFoundError:  # somebody has deleted the folder
+        pass
+    _held.pop(folder.resolve())
+    lock.release()
     return False
 
 
-def _try(folder: Path, patience: float) -> int | None:
-    """The descriptor of the lock; None where the file system has no locks, or nothing may be written there."""
-    given_up = time.monotonic() + patience
-    while True:
-        try:
-            descriptor = storage.take_lock(folder / NAME, wait=False)
-        except OSError:
-            return None
-        if descriptor is not None:
-            return descriptor
-        if time.monotonic() >= given_up:
-            raise UserError(
-                f"--output_dir {folder} is in use: {_holder(folder)} is writing there.\n"
-                "Wait until it has ended, stop it, or choose another folder."
-            )
-        time.sleep(0.05)
+def _take(folder: Path, patience: float) -> FileLock | None:
+    """The lock; None where the file system has none, or nothing may be written there."""
+    try:
+        return storage.take_lock(folder / NAME, patience)
+    except Timeout:
+        raise UserError(
+            f"--output_dir {folder} is in use: {_holder(folder)} is writing there.\n"
+            "Wait until it has ended, stop it, or choose another folder."
+        ) from None
+    except OSError:
+        return None
 
 
 def _holder(folder: Path) -> str:
     try:
-        who = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        who = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
         return f"process {who['process']} on {who['host']} ({who['command']}, since {who['since']})"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"
