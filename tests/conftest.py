@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tinybert import runtime  # noqa: E402
+from tinybert import log, runtime  # noqa: E402
 
 runtime.prepare_environment()  # before any test imports Paddle; tests that need none never do
 
@@ -20,6 +20,12 @@ if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_seta
     cores = sorted(os.sched_getaffinity(0))
     count = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) % len(cores) :: count] or cores[:1])
+
+
+@pytest.fixture(autouse=True)
+def every_warning_is_new() -> None:
+    """The same warning is given once in a run; each test is one."""
+    log.begin_run()
 
 
 def real_data_folder() -> Path | None:

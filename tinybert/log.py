@@ -75,7 +75,33 @@ class _Console(logging.Handler):
         stream.flush()
 
 
+class _Once(logging.Filter):
+    """Lets the same warning through once in a run, however many models and stages it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno != logging.WARNING:
+            return True
+        text = record.getMessage()
+        if text in self.said:
+            return False
+        self.said.add(text)
+        return True
+
+
+_once = _Once()
+
+
+def begin_run() -> None:
+    """Forget which warnings have been given: another run begins."""
+    _once.said.clear()
+
+
 if not logger.handlers:
+    logger.addFilter(_once)
     logger.addHandler(_Console())
     logger.setLevel(logging.INFO)
     logger.propagate = False

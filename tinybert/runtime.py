@@ -37,6 +37,7 @@ INSTALL_PADDLE = (
     "For a CPU: python -m pip install paddlepaddle==3.3.1 (or this project as '.[cpu]'). For a GPU or another device: the build that "
     "https://www.paddlepaddle.org.cn/install/quick names for it."
 )
+_INSTRUCTIONS = ("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")  # that kernels are chosen by
 _TRUE = ("1", "t", "true", "y", "yes")  # as Paddle reads a flag
 
 
@@ -209,6 +210,23 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def computing() -> dict[str, str]:
+    """What decides about the last bits of a result: versions of what computes, and the instructions that the processor offers."""
+    found = {name: version for name, version in versions().items() if name not in ("tinybert", "tokenizers")}
+    return {**found, "processor": _processor()}
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            text = file.read(8192)
+    except OSError:
+        return platform.machine()
+    flags = next((line.split() for line in text.splitlines() if line.startswith(("flags", "Features"))), [])
+    vendor = next((line.split(":")[1].strip() for line in text.splitlines() if line.startswith("vendor_id")), "")
+    return " ".join([platform.machine(), vendor, *(name for name in _INSTRUCTIONS if name in flags)]).strip()
 
 
 def seed_step(seed: int, stage: str, step: int, micro: int = 0, rank_: int = 0) -> None:

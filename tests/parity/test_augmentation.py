@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from random import Random
@@ -22,12 +23,20 @@ from tinybert.models.masked_lm import load_masked_lm
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory) -> Candidates:
-    """The fixture's model and table behind our own readers: a Hugging Face folder and a GloVe text file."""
+def published(tmp_path_factory):
+    """From a fixture to the model and table that lie beside it, read by our own readers: a Hugging Face folder, a text of vectors."""
+
+    @functools.cache
+    def beside(source: Path) -> Candidates:
+        return _candidates(source / "augment_model.npz", tmp_path_factory.mktemp("published"))
+
+    return lambda path: beside(path.parent)
+
+
+def _candidates(source: Path, folder: Path) -> Candidates:
     from safetensors.numpy import save_file
 
-    config, arrays = read(HERE / "augment_model.npz")
-    folder = tmp_path_factory.mktemp("published")
+    config, arrays = read(source)
     names = {"hidden": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads", "ffn": "intermediate_size"}
     shape = {new: config[old] for old, new in names.items()} | {key: config[key] for key in ("vocab_size", "max_position_embeddings")}
     (folder / "config.json").write_text(json.dumps({**shape, "model_type": "bert", "type_vocab_size": 2, "layer_norm_eps": 1e-12}))
@@ -41,13 +50,20 @@ def published(tmp_path_factory) -> Candidates:
     return Candidates(load_masked_lm(str(folder)), table, config["M"], match_case=False, words_only=False)
 
 
+def test_each_fixture_is_compared_with_the_model_beside_it(published, tmp_path):
+    for name in ("augment_model.npz", "augment_model.json"):
+        (tmp_path / name).write_bytes((HERE / name).read_bytes())
+    one, other = (published(folder / "augment_candidates.json") for folder in (HERE, tmp_path))
+    assert one is not other and published(HERE / "augment_rows.json") is one
+
+
 def sentences_of(path: Path) -> list[dict]:
     return json.loads(path.read_text())["sentences"]
 
 
 @pytest.mark.parametrize("path", fixtures("augment_candidates*.json"), ids=lambda path: path.stem)
-def test_candidates_differ_from_the_published_ones(path, published):
-    sentences = sentences_of(path)
+def test_candidates_are_the_published_ones_in_their_order(path, published):
+    sentences, published = sentences_of(path), published(path)
     found = published.find([entry["sentence"] for entry in sentences])  # all at once: batches mix sentences
     compared = {MASKED_LM: 0, VECTORS: 0, KEPT: 0}
     for number, entry in enumerate(sentences):
@@ -63,8 +79,9 @@ def test_candidates_differ_from_the_published_ones(path, published):
     assert compared[MASKED_LM] > 20 and compared[VECTORS] > 3
 
 
-def test_logits_differ_from_the_published_ones(published):
+def test_logits_are_the_published_ones(published):
     (entry, *_) = sentences_of(HERE / "augment_candidates.json")
+    published = published(HERE / "augment_candidates.json")
     known = entry["words_augmented"][0]
     ids = published.tokenizer.ids([entry["sentence"]])[0]
     pair = published.reader.ids(ids)[None]
@@ -76,8 +93,8 @@ def test_logits_differ_from_the_published_ones(published):
 
 
 @pytest.mark.parametrize("path", fixtures("augment_candidates*.json"), ids=lambda path: path.stem)
-def test_samples_draw_in_another_order_than_the_published_ones(path, published):
-    config = json.loads(path.read_text())
+def test_samples_are_drawn_in_the_published_order(path, published):
+    config, published = json.loads(path.read_text()), published(path)
     for entry in config["sentences"]:
         random = Random(config["sampling_python_random_seed"])
         text = entry["sentence"]
@@ -86,7 +103,8 @@ def test_samples_draw_in_another_order_than_the_published_ones(path, published):
 
 
 @pytest.mark.parametrize("path", fixtures("augment_rows*.json"), ids=lambda path: path.stem)
-def test_rows_differ_from_the_published_files(path, published, tmp_path):
+def test_rows_are_those_of_the_published_files(path, published, tmp_path):
+    published = published(path)
     for entry in json.loads(path.read_text())["tasks"].values():
         file = tmp_path / "train.tsv"
         file.write_text("".join("\t".join(row) + "\n" for row in entry["input_rows"]))

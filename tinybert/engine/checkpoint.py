@@ -21,6 +21,8 @@ from tinybert.log import logger
 from tinybert.safetensors_file import read_safetensors, write_safetensors
 
 _ARRAYS = ("weights", "optimizer", "participants")
+# the entries of a fingerprint that say which model was trained: going on from a checkpoint means that one, whatever is named now
+STARTS = frozenset({"student", "student_weights", "model", "model_weights"})
 _LEFT = "left_"  # checkpoints of a course that was left
 
 
@@ -159,7 +161,9 @@ def check(path: Path, fingerprint: dict, allow_changes: bool, assumed: dict | No
         refuse_differences(
             changed,
             f"the checkpoint {path} belongs to a run with other data or arguments",
-            "Repeat the command as it was, start over with --overwrite_output_dir, or allow it with --resume_changed.",
+            "Repeat the command as it was, or start over with --overwrite_output_dir."
+            if STARTS.intersection(changed)
+            else "Repeat the command as it was, start over with --overwrite_output_dir, or allow it with --resume_changed.",
         )
     return set(changed)
 

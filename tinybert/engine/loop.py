@@ -35,7 +35,8 @@ from tinybert.errors import Interrupted, NumericalError, UserError
 from tinybert.log import logger
 from tinybert.user_objects import TrainingState, user_objects
 
-SPIKE = 10.0  # a loss this many times its running mean is worth a warning
+SPIKE = 10.0  # a loss this many times its running mean, and twice what the run began with, is worth a warning: a single hard row is not
+BEGINNING = 20  # steps
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,8 @@ class Loop:
         self.scored_at: int | None = None
         self.window = RunningMetrics()
         self.running_loss: float | None = None
+        self.first_loss = 0.0  # the mean of the first steps
+        self.jumped = False  # whether the loss has, and it was said
         self.seconds = 0.0
         self.data_seconds = 0.0
         self.last_checkpoint: Path | None = None
@@ -255,9 +258,12 @@ class Loop:
         self.seconds += seconds
         self.window.add(parts, *size, seconds)
         loss = parts["loss"]
-        spiked = self.running_loss is not None and loss > SPIKE * self.running_loss and self.step > 20
-        if spiked and self.run_folder.writes:
-            logger.warning(f"the loss jumped to {loss:.4g} at step {self.step}, from about {self.running_loss:.4g}")
+        if self.step <= BEGINNING:
+            self.first_loss += loss / BEGINNING
+        elif not self.jumped and self.running_loss is not None and loss > max(SPIKE * self.running_loss, 2 * self.first_loss):
+            self.jumped = True
+            if self.run_folder.writes:
+                logger.warning(f"the loss jumped to {loss:.4g} at step {self.step}, from about {self.running_loss:.4g}")
         self.running_loss = loss if self.running_loss is None else 0.98 * self.running_loss + 0.02 * loss
 
     def _log(self, progress: Progress) -> None:
@@ -342,11 +348,13 @@ class Loop:
             "last_scores": self.last_scores,
             **self.window.state(),
             "running_loss": self.running_loss,
+            "first_loss": self.first_loss,
             "seconds": self.seconds,
             "data_seconds": self.data_seconds,
             "log_position": self.run_folder.log_position(),
             "fingerprint": self.fingerprint,
             "threads": runtime.threads(),
+            "computing": runtime.computing(),
             "precision": self.precision.state(),
         }
         extra = {f"{who}|{name}": array for who, part in self.participants.items() for name, array in part.arrays().items()}
@@ -385,10 +393,20 @@ class Loop:
         self.last_scores = state["last_scores"]
         self.window = RunningMetrics.of(state)
         self.running_loss, self.seconds, self.data_seconds = (state[name] for name in ("running_loss", "seconds", "data_seconds"))
+        self.first_loss = state.get("first_loss", self.running_loss or 0.0)
         self.last_checkpoint = path
         if self.run_folder.writes:
             logger.info(f"resuming the {self.run_folder.stage} stage from {path} at step {self.step}")
+            self._say_what_computes_now(state.get("computing"))
         return state["log_position"]
+
+    def _say_what_computes_now(self, before: dict | None) -> None:
+        """Other versions, or a processor with other instructions, are no reason to stop, but the last bits will differ."""
+        changed = checkpoints.differences(before, runtime.computing()) if before else {}
+        if changed:
+            logger.warning(
+                f"the run began elsewhere ({'; '.join(changed.values())}): it goes on, but not bit for bit as it would have there"
+            )
 
     def _is_there(self, best: Best) -> bool:
         """Whether the model of an evaluation is on disk, and not one that a course beyond the checkpoint has put in its place."""

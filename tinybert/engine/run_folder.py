@@ -107,6 +107,9 @@ class RunFolder:
         record = self.record()
         if record.pop(self.stage, None) is not None:
             storage.write_json(self.path / "run.json", record)
+        results = self._results()
+        if results.pop(self.stage, None) is not None:
+            storage.write_json(self.path / "eval_results.json", results)
         self.clear_logs()
 
     def clear_logs(self) -> None:

@@ -51,7 +51,9 @@ def finished_before(run: RunFolder, resolved, allow_changes: bool, identity: dic
         refuse_differences(
             changed,
             f"the {run.stage} stage in {run.path} is finished, with other settings or inputs",
-            "Go on from its last checkpoint with --resume_changed, replace it with --overwrite_output_dir, or choose another folder.",
+            "Replace it with --overwrite_output_dir, or choose another folder."
+            if checkpoint.STARTS.intersection(changed)
+            else "Go on from its last checkpoint with --resume_changed, replace it with --overwrite_output_dir, or choose another folder.",
         )
     return not changed
 

@@ -9,7 +9,7 @@ from tinybert import runtime, storage
 from tinybert.config.options import Config
 from tinybert.data.store import Rows
 from tinybert.engine.run_folder import RunFolder
-from tinybert.log import logger
+from tinybert.log import begin_run, logger
 from tinybert.models.cut import describe_architecture
 from tinybert.models.loading import LoadedModel
 from tinybert.models.outline import ModelInfo
@@ -25,6 +25,7 @@ def log_run_settings(headline: str, resolved) -> None:
     """Print what was chosen (the first line), every resolved setting with its source, and warnings."""
     if runtime.rank() != 0:
         return
+    begin_run()
     logger.info(headline)
     logger.info(resolved.as_text())
     for warning in resolved.warnings:

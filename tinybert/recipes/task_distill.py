@@ -102,6 +102,9 @@ def task_distill(config: TaskDistillConfig) -> Result:
     if teacher is not None:
         needed = not all(stores(config, stage) for stage in choice.stages)
         check_type("teacher", "teacher_model_type", config, teacher.load() if needed else teacher.known)
+    other = RunFolder(output, "prediction", writes=False)
+    if choice.stages == ("intermediate",) and other.done_before():
+        logger.warning(f"the prediction stage in {output} was trained from an earlier student: train it anew after this one")
     reports = DataReport()
     for number, stage in enumerate(choice.stages):
         done = (output / FOLDERS[stage][0] / "config.json").is_file()
@@ -123,7 +126,7 @@ def task_distill(config: TaskDistillConfig) -> Result:
         if not config.student_init:
             check_type("student", "model_type", config, student)
         resume = config.resume if named in (None, stage) else None
-        behind = [runs[later] for later in choice.stages[number + 1 :]] if stage == named else []
+        behind = [runs[later] for later in choice.stages[number + 1 :]]  # they learn from the student that is trained now
         _Stage(config, resolved, runs[stage], task, teacher, student, device, resume, reports, behind).run()
         wait_for_all()
     if do.predict:
@@ -148,7 +151,7 @@ class _Stage:
     device: str
     resume: str | None
     reports: DataReport  # on the rows, shared by the stages
-    behind: list[RunFolder]  # later stages, which start afresh: what is there belongs to the course that is left
+    behind: list[RunFolder]  # later stages, which start afresh: what is there was trained from an earlier student
     facts: dict = field(default_factory=dict)  # what was decided on the way, for run.json
     learned: Learned | None = None
     selection: Selection = Selection()

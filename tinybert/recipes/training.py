@@ -145,7 +145,10 @@ def _to_resume(
         return None, set()
     recorded = inputs_of(run.record().get(run.stage, {}))
     assumed = {**(assumed or {}), **{name: recorded.get(name, value) for name, value in scored.items()}}
-    return found, checkpoint.check(found, fingerprint, config.resume_changed, assumed)
+    changed = checkpoint.check(found, fingerprint, config.resume_changed, assumed)
+    if changed & checkpoint.STARTS and run.writes:
+        logger.warning("another model is named than the checkpoint was trained from: the checkpoint's weights are trained on, not those")
+    return found, changed
 
 
 def _record_start(run: RunFolder, layer: TrainedLayer, unreached: list[str], precision: Precision, total: int, an_epoch: int) -> None:

@@ -94,7 +94,7 @@ def test_parquet_rows_are_read_like_those_of_text(tmp_path):
     parquet.write_table(table.table(columns), tmp_path / "rows.parquet")
     found = read(tmp_path / "rows.parquet")
     assert (found.text_a, found.labels.tolist()) == (["good", "", "字符"], [1, 0, 1])
-    assert read(tmp_path / "rows.parquet", label_column="score", regression=True).labels.tolist() == [0.5, 1.0, 2.0]
+    assert read(tmp_path / "rows.parquet", label_column="score", kind="regression").labels.tolist() == [0.5, 1.0, 2.0]
     assert own_task("own", CustomFiles(train_file=tmp_path / "rows.parquet", **{**NAMED, "label_column": "flag"},
                                        allow_suspicious_labels=True)).labels == ("false", "true")  # fmt: skip
     with pytest.raises(UserError, match="has the keys text, label, score, flag|the key 'none'"):
