@@ -65,3 +65,13 @@ def test_no_module_of_the_library_prints():
         if any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls):
             found.append(path.relative_to(PACKAGE).as_posix())
     assert set(found) == OWN_OUTPUT
+
+
+def test_the_same_warning_is_given_once_in_a_run(capsys):
+    for _ in range(2):
+        for _ in range(3):
+            log.logger.warning("the vocabulary looks cased")
+            log.logger.info("a line")
+        log.begin_run()
+    told = capsys.readouterr()
+    assert told.err == "warning: the vocabulary looks cased\n" * 2 and told.out == "a line\n" * 6

@@ -90,7 +90,7 @@ def test_the_best_model_is_the_best_on_rows_that_are_no_longer_the_dev_set(world
     name = {"intermediate": "held_out_loss"}.get(kind, "accuracy")
     steps: list[int] = []
     original = Loop._evaluate
-    monkeypatch.setattr(Loop, "_evaluate", lambda self, progress: (steps.append(self.step), original(self, progress))[1])
+    monkeypatch.setattr(Loop, "_evaluate", lambda self, *words: (steps.append(self.step), original(self, *words))[1])
     recipe, scorer = "finetune" if kind == "finetune" else "task_distill", "held_out_loss" if kind == "intermediate" else "score"
     before, later = (0.1, 0.5) if kind == "intermediate" else (0.9, 0.5)  # no later step is as good as the first one
     monkeypatch.setattr(f"tinybert.recipes.{recipe}.{scorer}", lambda *words: {name: before if steps[-1] == 2 else later})

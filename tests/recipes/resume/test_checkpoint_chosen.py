@@ -20,7 +20,7 @@ def test_the_best_step_is_one_whose_model_is_not_on_disk(world, tmp_path, monkey
     output, recipe = tmp_path / "run", "finetune" if kind == "finetune" else "task_distill"
     steps: list[int] = []
     original = Loop._evaluate
-    monkeypatch.setattr(Loop, "_evaluate", lambda self, progress: (steps.append(self.step), original(self, progress))[1])
+    monkeypatch.setattr(Loop, "_evaluate", lambda self, *words: (steps.append(self.step), original(self, *words))[1])
     monkeypatch.setattr(f"tinybert.recipes.{recipe}.score", lambda *words: {"accuracy": SCORES.get(steps[-1], 0.1)})
     with monkeypatch.context() as patch:
         cut_after(patch, kind, 5)

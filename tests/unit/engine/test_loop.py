@@ -217,10 +217,20 @@ def test_too_many_checkpoints_are_kept(tmp_path):
     assert sorted(entry.name for entry in made.run_folder.checkpoints.iterdir()) == [f"step_{step:08d}" for step in (6, 7, 8)]
 
 
-def test_jump_of_the_loss_passes_without_a_word(tmp_path, capsys):
+@pytest.mark.parametrize(("factors", "times"), [({25: 1e4, 27: 1e4}, 1), ({}, 0)])
+def test_a_loss_that_jumps_is_warned_of_once(tmp_path, capsys, factors, times):
     made, _, _ = loop(tmp_path, total_steps=30)
     forward = made.callbacks.forward
-    made.callbacks.forward = lambda batch: {name: value * (1e4 if made.step == 25 else 1) for name, value in forward(batch).items()}
+    made.callbacks.forward = lambda batch: {name: value * factors.get(made.step, 1) for name, value in forward(batch).items()}
     made.run()
     said = capsys.readouterr().err
-    assert "warning: the loss jumped to" in said and "at step 26" in said
+    assert said.count("warning: the loss jumped to") == times and ("at step 26" in said) == bool(times)
+
+
+def test_a_hard_row_after_the_loss_has_fallen_is_no_jump(tmp_path, capsys):
+    made, _, _ = loop(tmp_path, total_steps=40)
+    forward = made.callbacks.forward
+    scale = {step: 1.0 if step < 20 or step == 35 else 1e-3 for step in range(40)}  # at step 35 as high as at the beginning
+    made.callbacks.forward = lambda batch: {name: value * scale[made.step] for name, value in forward(batch).items()}
+    made.run()
+    assert "jumped" not in capsys.readouterr().err
