@@ -76,8 +76,7 @@ def test_the_labels_that_a_refusal_names_are_no_labels_of_the_option():
     ("given", "labels"), [("0, 1", ("0", "1")), ("1, 0", ("0", "1")), ('good,"bad, very"', ("bad, very", "good")), ("anything", ())]
 )
 def test_blanks_or_commas_in_labels_make_them_those_of_another_task(tmp_path, given, labels):
-    outputs = labels or ("",)
-    kept = model_folder(tmp_path / "teacher", labels=tuple(f"LABEL_{i}" for i in range(len(outputs))))
+    kept = model_folder(tmp_path / "teacher", labels=tuple(f"LABEL_{i}" for i in range(len(labels))))
     teacher = LazyTeacher(_arguments(tmp_path, given), labels)
     loaded = teacher.load()
     turned = given in ("1, 0", 'good,"bad, very"')

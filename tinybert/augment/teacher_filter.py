@@ -41,7 +41,7 @@ class TeacherFilter:
         if reason is not None:
             raise UserError(reason)
         teacher = load_classifier(
-            settings.teacher_path, labels=task.labels, needs_head=True, do_lower_case=settings.do_lower_case, role="teacher"
+            settings.teacher_path, labels=task.labels, needs_head=True, kind=task.kind, do_lower_case=settings.do_lower_case, role="teacher"
         )
         check_positions("teacher", teacher, settings.filter_length, "--filter_length")
         teacher.model.eval()

@@ -12,7 +12,7 @@ from tinybert.config.dialects import EMD, HF, HUAWEI, MUD
 from tinybert.config.notices import Notice
 from tinybert.config.options import Alias, Config, option
 from tinybert.errors import UserError
-from tinybert.kinds.registry import KINDS
+from tinybert.kinds.registry import KINDS, METRICS
 
 in_data = partial(option, group="data")
 in_optimisation = partial(option, group="optimisation")
@@ -70,7 +70,7 @@ class RowOptions(Config):
     )
     kind: str | None = in_data(
         None,
-        help="what your own files are about: one class a row, or a score",
+        help="what a row of your own files has: one class, a score, or any number of labels",
         choices=tuple(KINDS),
         alias=(Alias("regression", "shorthand", means="regression"),),
         unset="a known task's own; files of your own: classification",
@@ -91,8 +91,8 @@ class DataOptions(RowOptions):
     metric: str | None = in_data(
         None,
         help="the metric that chooses the best model",
-        choices=("accuracy", "macro_f1", "f1", "mcc", "accuracy_and_f1", "pearson", "spearman", "pearson_and_spearman"),
-        unset="the task's, or the preset's; with files of your own accuracy, or pearson_and_spearman",
+        choices=METRICS,
+        unset="the task's, or the preset's; with files of your own the kind's: accuracy, pearson_and_spearman, micro_f1",
     )
     max_seq_length: int | None = in_data(
         None, help="word pieces per example, [CLS] and [SEP] included; longer ones are cut", unset=PRESET, at_least=4

@@ -19,7 +19,7 @@ class Batch:
     """One padded micro-batch.
 
     `rows` int64 `[B]` (positions in the store), `input_ids` int64 `[B, T]`, `token_type_ids` int64 `[B, T]`,
-    `attention_mask` float32 `[B, T]` (1 for tokens, 0 for padding), `labels` int64 `[B]`, float32 `[B]` or None; of a masked LM int64
+    `attention_mask` float32 `[B, T]` (1 for tokens, 0 for padding), `labels` int64 `[B]`, float32 `[B]` or `[B, C]`, or None; of a masked LM int64
     `[B, T]`, negative where nothing is to be predicted.
     `share` is this micro-batch's part of the whole optimizer step, over all its micro-batches and ranks: of its "rows",
     of its real "tokens", of its "token_pairs" (sum of squared lengths). The sum of share x local mean is the mean over
@@ -46,7 +46,7 @@ def assemble(store: Rows, rows: np.ndarray, width: int, share: dict[str, float])
     columns = np.arange(width)
     real = columns < lengths[:, None]
     input_ids = np.full((len(rows), width), store.pad_id, np.int64)
-    labels = None if store.labels is None else np.asarray(store.labels[rows])
+    labels = None if store.labels is None else _batch_labels(store.labels[rows])
     if isinstance(store, TokenLabels):
         labels = np.full((len(rows), width), -1, np.int64)
         input_ids[real], labels[real] = store.tokens_and_labels(rows)
@@ -61,6 +61,11 @@ def assemble(store: Rows, rows: np.ndarray, width: int, share: dict[str, float])
         labels=labels,
         share=share,
     )
+
+
+def _batch_labels(labels: np.ndarray) -> np.ndarray:
+    """Labels as losses take them: sets of labels, stored as bytes, in float32."""
+    return labels.astype(np.float32) if labels.dtype == np.uint8 else np.asarray(labels)
 
 
 class Batches:

@@ -15,6 +15,7 @@ from tinybert.data.labels import check_labels, check_spelling, count_labels
 from tinybert.data.readers import iter_labels
 from tinybert.data.tasks import Column, Split, Task, augmented
 from tinybert.errors import UserError
+from tinybert.kinds.kind import Kind
 from tinybert.kinds.registry import DEFAULT, get_kind
 
 MOST_LABELS = 10_000  # found in a training file; more of them mean the wrong column
@@ -64,7 +65,7 @@ def own_task(name: str, files: CustomFiles) -> Task:
         if not files.allow_suspicious_labels:
             check_spelling(labels, f"--labels {files.labels}")
     elif "train" in splits:
-        labels = labels_of_file(splits["train"], name, files.allow_suspicious_labels)
+        labels = labels_of_file(splits["train"], name, kind, files.allow_suspicious_labels)
     else:
         raise UserError(
             "--labels is missing: neither a --train_file nor the model's config.json says which labels there are and in which order.\n"
@@ -122,7 +123,8 @@ def own_split(path: Path, files: CustomFiles, labelled: bool = True) -> Split:
     label = column("label_column") if labelled else None
     if labelled and label is None:
         raise UserError(f"--label_column is missing: it says where the labels are\n{_there(path, split, names)}")
-    return replace(split, text_a=text_a, text_b=column("text_b_column"), label=label)
+    many = label is not None and get_kind(files.kind or DEFAULT.name).many_labels
+    return replace(split, text_a=text_a, text_b=column("text_b_column"), label=label, many_labels=many)
 
 
 def _column(option: str, wanted: str, path: Path, split: Split, names: list[str]) -> Column:
@@ -173,7 +175,7 @@ def joined_labels(labels: tuple[str, ...]) -> str:
     return text.getvalue()
 
 
-def labels_of_file(split: Split, name: str, allow_suspicious: bool = False) -> tuple[str, ...]:
+def labels_of_file(split: Split, name: str, kind: Kind = DEFAULT, allow_suspicious: bool = False) -> tuple[str, ...]:
     """The distinct labels of a file in sorted order, numbers by their size.
 
     Raises:
@@ -181,25 +183,26 @@ def labels_of_file(split: Split, name: str, allow_suspicious: bool = False) -> t
             misspellings of others (`check_labels`).
     """
     path = Path(split.file)
-    counts = count_labels(_present(path, split, name))
+    counts = count_labels(_present(path, split, name, kind))
     if len(counts) > 1 and not allow_suspicious:
         check_labels(counts, str(path))
     return _checked(in_order(counts), str(path))
 
 
-def _present(path: Path, split: Split, name: str) -> Iterator[tuple[int, str]]:
+def _present(path: Path, split: Split, name: str, kind: Kind) -> Iterator[tuple[int, str]]:
     """Lines and labels; refuses a row without one, and too many different ones."""
     found = set()
-    for line, label in iter_labels(path, split, name):
-        if not label:
+    for line, text in iter_labels(path, split, name):
+        names = kind.names_in(text)
+        if not all(names):
             raise UserError(f"{path}, line {line}: found an empty label, expected a text. Label the row or take it out.")
-        found.add(label)
+        found.update(names)
         if len(found) > MOST_LABELS:
             raise UserError(
                 f"{path} has more than {MOST_LABELS} different labels in {split.label!r}.\n"
                 "Is that the column of the labels? For a score give --kind regression; to mean it, list them with --labels."
             )
-        yield line, label
+        yield from ((line, label) for label in names)
 
 
 def in_order(labels: Iterable[str]) -> tuple[str, ...]:

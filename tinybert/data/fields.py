@@ -139,7 +139,16 @@ class FieldReader:
     # === Keys ===
 
     def _of_object(self, record: dict[str, object], number: int) -> list[str | None]:
-        return [None if key is None else self._value(record, str(key), number) for key in self._columns]
+        return [None if key is None else self._value(self._joined(record, key), str(key), number) for key in self._columns]
+
+    def _joined(self, record: dict[str, object], key: Column) -> dict[str, object]:
+        """The record with a list of labels as a text with bars between."""
+        value = record.get(str(key))
+        if not (self.split.many_labels and key == self.split.label and isinstance(value, list)):
+            return record
+        if not all(isinstance(part, str) and "|" not in part for part in value):
+            return record  # refused as what it is
+        return {**record, str(key): "|".join(value) if len(value) != 1 else f"{value[0]}|{value[0]}"}
 
     def _value(self, record: dict[str, object], key: str, number: int) -> str:
         if key not in record:

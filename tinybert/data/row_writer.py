@@ -35,7 +35,7 @@ class RowWriter:
         self._offsets.append(self.tokens + np.cumsum(rows.lengths))
         self._first.append(first)
         if self._labels is not None:
-            self._labels.append(labels)
+            self._labels.append(np.asarray(labels).reshape(-1))
         self.rows += len(rows.lengths)
         self.tokens += len(rows.values)
         self.histogram += np.bincount(rows.lengths, minlength=len(self.histogram))

@@ -129,7 +129,10 @@ class TokenStore:
         except ValueError as error:
             raise storage.DamagedError(f"{folder} holds something else than plain arrays: {error}") from error
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        return cls(arrays["ids"], arrays["offsets"], arrays["first"], arrays.get("labels"), meta)
+        labels = arrays.get("labels")
+        if labels is not None and meta.get("label_width", 1) > 1:
+            labels = labels.reshape(-1, meta["label_width"])
+        return cls(arrays["ids"], arrays["offsets"], arrays["first"], labels, meta)
 
     @staticmethod
     def is_stored(task: Task, folder: str | Path, split: str, tokenizer: WordPiece, max_seq_length: int) -> bool:
@@ -220,6 +223,7 @@ def _describe(task: Task, split: str, source: Path, tokenizer: WordPiece, max_se
         "max_seq_length": max_seq_length,
         "columns": task.split(split).key,
         "labels": list(task.labels),
+        **({"kind": task.kind.name} if task.kind.label_width(task.labels) > 1 else {}),
     }
 
 
@@ -235,4 +239,5 @@ def _build(new: Path, task: Task, folder: str | Path, split: str, tokenizer: Wor
             writer.append(rows, first, chunk.labels)
             truncated += cut
             progress.show(writer.rows, chunk.bytes_read)
-    storage.write_json(new / "meta.json", {**meta, **writer.counts(), "truncated": truncated})
+    width = {} if task.kind.label_width(task.labels) == 1 else {"label_width": task.kind.label_width(task.labels)}
+    storage.write_json(new / "meta.json", {**meta, **writer.counts(), **width, "truncated": truncated})

@@ -20,7 +20,7 @@ class Split:
     `header`: the first line of a TSV or CSV file names the columns. `index`: the column that a submission file repeats; without
     it rows are numbered. `skips_short_rows`: rows with too few columns are counted and left out instead of being an error;
     `skipped_labels`: so are rows with one of these labels. `format`: tsv, csv, jsonl or json (see `formats.py`); `quoted`: fields
-    of TSV and CSV may stand in double quotes.
+    of TSV and CSV may stand in double quotes; `many_labels`: in JSON a label may be a list.
     """
 
     file: str
@@ -33,6 +33,7 @@ class Split:
     format: str = "tsv"
     quoted: bool = False
     skipped_labels: tuple[str, ...] = ()
+    many_labels: bool = False
 
     @property
     def has_header(self) -> bool:

@@ -44,7 +44,7 @@ class RowFormat:
         return "".join(self._row(name, found) for name, found in zip(ids, predictions, strict=True))
 
     def _row(self, name: str, found: Prediction) -> str:
-        top = found.top(self.top_k)
+        top = found.top(self.top_k) if self.top_k > 1 or found.label is None else [(found.label, found.probability)]
         if self.form != "jsonl":
             if found.label is None:
                 return self._line([name, _number(found.score)])

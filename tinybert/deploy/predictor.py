@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from tinybert.data.store import TokenStore
 from tinybert.data.tokenizer import WordPiece
 from tinybert.deploy.engine import Engine, open_engine, read_record
 from tinybert.errors import UserError
+from tinybert.kinds.kind import Kind
+from tinybert.kinds.registry import DEFAULT, kind_of_config, kind_of_outputs
 from tinybert.models.configuration import TrainedOn, labels_of, read_config, trained_on
 from tinybert.models.limits import check_length, positions_in
 from tinybert.models.manifest import check_manifest
@@ -28,7 +30,8 @@ Row = str | tuple[str, str]
 class Prediction:
     """What a model says about one row.
 
-    label, probability: the most probable label; None for a regression. probabilities: by label, in the model's order.
+    label, probability: the most probable label, or several with a bar between and the smallest of their probabilities where a row may have
+    any number; None for a score. probabilities: by label, in the model's order.
     score: the number that a regression predicts.
     """
 
@@ -47,7 +50,7 @@ class Predictor:
     """A model that is ready to answer.
 
     labels: in the order of its outputs, empty for a regression. length: word pieces a row may have. notes: what a user should know
-    about how its inputs are made.
+    about how its inputs are made. kind, decision: of the task, and what its answers depend on beside the logits.
     """
 
     folder: Path
@@ -57,6 +60,8 @@ class Predictor:
     rows: TrainedOn
     length: int
     notes: tuple[str, ...] = ()
+    kind: Kind = DEFAULT
+    decision: Mapping[str, float] | None = None
 
     @classmethod
     def open(cls, folder: str | Path, threads: int | None = None, max_seq_length: int | None = None) -> Predictor:
@@ -75,7 +80,9 @@ class Predictor:
         known = trained_on(config)
         length, notes = _length(max_seq_length, known, config, folder)
         outputs = engine.logits(np.array([[tokenizer.cls_id, tokenizer.sep_id]]), np.zeros((1, 2), np.int64)).shape[-1]
-        return cls(folder, engine, tokenizer, _labels(config, outputs), known, length, notes)
+        kind = kind_of_config(config) or kind_of_outputs(outputs)
+        labels = _labels(config, outputs)
+        return cls(folder, engine, tokenizer, labels, known, length, notes, kind, kind.decision_of(config))
 
     @classmethod
     def of_model(cls, loaded, folder: Path, config: dict, max_seq_length: int | None = None) -> Predictor:
@@ -128,12 +135,11 @@ class Predictor:
         check_outputs(logits, str(self.folder), "the input")
         if not self.labels:
             return [Prediction(None, None, {}, float(score)) for score in logits[:, 0]]
-        shifted = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-        shares = shifted / shifted.sum(1, keepdims=True)
-        best = logits.argmax(1)
+        shares = self.kind.probabilities(logits)
+        chosen = self.kind.chosen(shares, self.decision or self.kind.default_decision())
         return [
-            Prediction(self.labels[at], float(row[at]), dict(zip(self.labels, map(float, row), strict=True)))
-            for at, row in zip(best, shares, strict=True)
+            Prediction("|".join(self.labels[at] for at in found), sure, dict(zip(self.labels, map(float, row), strict=True)))
+            for (found, sure), row in zip(chosen, shares, strict=True)
         ]
 
     def batch_size(self, wanted: int | None = None) -> int:

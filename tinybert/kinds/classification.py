@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from tinybert.data import metrics
@@ -59,7 +59,7 @@ class Classification(Kind):
         """Accuracy first."""
         return ("accuracy", "macro_f1", *(("f1",) if len(labels) == 2 else ()))
 
-    def score(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    def score(self, task: Task, logits: np.ndarray, labels: np.ndarray, decision: Mapping[str, float] | None = None) -> dict[str, float]:
         """Of the class with the highest logit."""
         checked = metrics.checked(task.name, logits, labels, task.num_outputs)
         return metrics.of_classes(task.metrics, checked.argmax(axis=1), labels, task.num_outputs)
@@ -105,14 +105,19 @@ class Classification(Kind):
 
     # === Predictions ===
 
-    def answers(self, task: Task, logits: np.ndarray) -> list[str]:
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Softmax."""
+        return metrics.softmax(logits)
+
+    def chosen(self, probabilities: np.ndarray, decision: Mapping[str, float]) -> list[tuple[list[int], float]]:
+        """The most probable class."""
+        return [([int(at)], float(row[at])) for at, row in zip(probabilities.argmax(1), probabilities, strict=True)]
+
+    def answers(self, task: Task, logits: np.ndarray, decision: Mapping[str, float] | None = None) -> list[str]:
         """The names of the classes."""
         return [task.labels[i] for i in logits.argmax(1)]
 
     def keeps_variants(self, task: Task, outputs: np.ndarray, keep: float) -> np.ndarray:
         """Those with so much of the row's own probability for the row's own class."""
-        import numpy as np
-
-        shifted = np.exp(outputs - outputs.max(1, keepdims=True))
-        own = (shifted / shifted.sum(1, keepdims=True))[:, outputs[0].argmax()]
+        own = metrics.softmax(outputs)[:, outputs[0].argmax()]
         return own >= keep * own[0]

@@ -54,7 +54,7 @@ class Kind:
     name: in `--kind`, in model folders and records. article: the name in a sentence. problem_type: what PaddleNLP and Hugging Face call
     it in config.json. head: what the logits are computed from, `sequence` (one vector a row). label_type: how labels are stored.
     label_word: what a label is called in messages. names_labels: the outputs have names, which `--labels` or the training file lists.
-    softens: a temperature softens what is learnt.
+    softens: a temperature softens what is learnt. many_labels: a row has any number of labels.
     """
 
     name: ClassVar[str]
@@ -65,6 +65,7 @@ class Kind:
     label_word: ClassVar[str] = "label"
     names_labels: ClassVar[bool] = True
     softens: ClassVar[bool] = True
+    many_labels: ClassVar[bool] = False
 
     def __repr__(self) -> str:
         return f"Kind({self.name})"
@@ -74,6 +75,14 @@ class Kind:
     def outputs(self, labels: Labels) -> int:
         """The width of the logits."""
         raise NotImplementedError
+
+    def label_width(self, labels: Labels) -> int:
+        """How many numbers a stored label has; 1: labels are `[N]`."""
+        return 1
+
+    def names_in(self, text: str) -> list[str]:
+        """The names of labels that the text of a label stands for."""
+        return [text]
 
     def reader(self, labels: Labels) -> Callable[[str], object | None]:
         """From the text of a label to its value; None for a text that is no label."""
@@ -96,6 +105,7 @@ class Kind:
         return {
             "id2label": {str(i): name for i, name in enumerate(labels)},
             "label2id": {name: i for i, name in enumerate(labels)},
+            "problem_type": self.problem_type,
         }
 
     # === Training ===
@@ -122,8 +132,21 @@ class Kind:
         """The metrics of a user's own files; the first one chooses the best model."""
         raise NotImplementedError
 
-    def score(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """The task's metrics of logits against labels, as fractions of 1.
+    def decide(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Numbers that predictions depend on beside the logits, chosen on labelled rows and kept in the model."""
+        return {}
+
+    def default_decision(self) -> dict[str, float]:
+        """The same where no rows have chosen them."""
+        return {}
+
+    def decision_of(self, config: dict) -> dict[str, float]:
+        """The same as a model's configuration has them."""
+        found = {name: config.get(name) for name in self.default_decision()}
+        return self.default_decision() | {name: float(value) for name, value in found.items() if isinstance(value, (int, float))}
+
+    def score(self, task: Task, logits: np.ndarray, labels: np.ndarray, decision: Mapping[str, float] | None = None) -> dict[str, float]:
+        """The task's metrics of logits against labels, as fractions of 1; decision: what `decide` has chosen.
 
         Raises:
             NumericalError: a logit is NaN or infinite.
@@ -140,7 +163,15 @@ class Kind:
 
     # === Predictions ===
 
-    def answers(self, task: Task, logits: np.ndarray) -> list[str]:
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """The probabilities of the labels, `[N, C]`."""
+        raise NotImplementedError
+
+    def chosen(self, probabilities: np.ndarray, decision: Mapping[str, float]) -> list[tuple[list[int], float]]:
+        """The labels that each row is predicted to have, and how sure that is."""
+        raise NotImplementedError
+
+    def answers(self, task: Task, logits: np.ndarray, decision: Mapping[str, float] | None = None) -> list[str]:
         """The prediction of each row as a file of predictions has it."""
         raise NotImplementedError
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from tinybert.errors import UserError
 from tinybert.kinds.classification import Classification
 from tinybert.kinds.kind import Kind, Labels
+from tinybert.kinds.multi_label import MultiLabel
 from tinybert.kinds.regression import Regression
 
 DEFAULT = Classification()
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (DEFAULT, Regression())}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (DEFAULT, Regression(), MultiLabel())}
+
+METRICS: tuple[str, ...] = tuple(dict.fromkeys(metric for kind in KINDS.values() for metric in kind.metrics(("0", "1"))))
 
 
 def get_kind(name: str) -> Kind:
@@ -25,6 +28,12 @@ def get_kind(name: str) -> Kind:
 def kind_of_labels(labels: Labels) -> Kind:
     """The kind of a task for whole rows of which only the labels are known: a classification, or the one without names."""
     return DEFAULT if labels else next(kind for kind in KINDS.values() if not kind.names_labels)
+
+
+def kind_of_config(config: dict) -> Kind | None:
+    """The kind that a model's configuration states by its `problem_type`; None where it does not say."""
+    stated = config.get("problem_type")
+    return next((kind for kind in KINDS.values() if stated and kind.problem_type == stated), None)
 
 
 def kind_of_outputs(outputs: int) -> Kind:

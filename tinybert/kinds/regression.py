@@ -92,7 +92,7 @@ class Regression(Kind):
         """Their mean first."""
         return metrics.SCORES
 
-    def score(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    def score(self, task: Task, logits: np.ndarray, labels: np.ndarray, decision: Mapping[str, float] | None = None) -> dict[str, float]:
         """Of logits `[N, 1]` or `[N]`."""
         import numpy as np
 
@@ -116,7 +116,7 @@ class Regression(Kind):
 
     # === Predictions ===
 
-    def answers(self, task: Task, logits: np.ndarray) -> list[str]:
+    def answers(self, task: Task, logits: np.ndarray, decision: Mapping[str, float] | None = None) -> list[str]:
         """Scores to three decimals, within the task's bounds."""
         import numpy as np
 

@@ -78,13 +78,11 @@ def config_as(loaded: LoadedModel, source_config: dict, layout: str) -> dict:
         UserError: Hugging Face's class would compute something else.
     """
     encoder = base_of(loaded.model).config
-    config = config_dict(loaded.model, loaded.family, loaded.output_names)
-    if source_config.get("problem_type"):
-        config["problem_type"] = source_config["problem_type"]
+    config = config_dict(loaded.model, loaded.family, loaded.output_names, loaded.head_config(loaded.output_names))
     config |= trained_on(source_config).entry()
     if not has_head(loaded):
         config["architectures"] = [loaded.family.encoder.__name__]
-        for key in ("num_labels", "id2label", "label2id", "problem_type", "trained_on"):
+        for key in ("num_labels", "id2label", "label2id", "problem_type", "trained_on", *loaded.decision):
             config.pop(key, None)
     if layout == "paddlenlp":
         widths = {array.shape[-1] for array in loaded.projections.values()}

@@ -13,7 +13,7 @@ from tinybert.data.tokenizer import WordPiece
 from tinybert.data.tokenizer_folder import check_tokenizer
 from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
-from tinybert.kinds.registry import kind_of_labels, kind_of_outputs
+from tinybert.kinds.registry import kind_of_config, kind_of_labels, kind_of_outputs
 from tinybert.log import logger
 from tinybert.models.configuration import (
     architecture,
@@ -62,7 +62,10 @@ def _some(names: list[str], limit: int = 4) -> str:
 
 @dataclass
 class LoadedModel:
-    """A model, its tokenizer, the label names it was trained with (None if it has none), and its projections by name."""
+    """A model, its tokenizer, the label names it was trained with (None if it has none), and its projections by name.
+
+    kind: of the task that its head is for. decision: numbers that its predictions depend on beside the logits, see `Kind.decide`.
+    """
 
     model: nn.Layer
     family: Family
@@ -71,6 +74,7 @@ class LoadedModel:
     projections: dict[str, np.ndarray]
     report: LoadReport
     kind: Kind | None = None
+    decision: dict[str, float] = field(default_factory=dict)
 
     @property
     def config(self):
@@ -82,6 +86,10 @@ class LoadedModel:
         """The names of the outputs, LABEL_<i> where they have none."""
         outputs = int(self.config.num_labels)
         return (self.kind or kind_of_outputs(outputs)).output_names(self.labels, outputs)
+
+    def head_config(self, labels: tuple[str, ...]) -> dict:
+        """What config.json says of the head, whose outputs stand for these labels."""
+        return (self.kind or kind_of_labels(labels)).head_config(labels) | self.decision
 
     def parameters(self) -> int:
         """How many numbers the model holds, projections left out."""
@@ -111,12 +119,20 @@ def load_classifier(
     found = read_folder(path, role)
     kind = kind or kind_of_labels(labels)
     arrays, folder, outputs = found.arrays, found.folder, kind.outputs(labels)
+    stated = kind_of_config(found.config)
+    if stated is not None and stated is not kind:
+        if needs_head:
+            raise UserError(
+                f"the {role} {folder} was trained for {stated.article} (problem_type {stated.problem_type} in its config.json), "
+                f"the task is {kind.article}.\nGive a model of this kind, or say with --kind {stated.name} what your files are."
+            )
+        _drop_head(arrays)
     _check_head(arrays, kind, needs_head, labels, folder, role)
     own = labels_of(found.config)
     if needs_head:
         _align_labels(arrays, own_labels or own, labels, folder, role, own_labels is not None)
     loaded = found.filled(outputs, own, do_lower_case, role)
-    loaded.kind = kind
+    loaded.kind, loaded.decision = kind, kind.decision_of(found.config)
     if needs_head:
         _refuse_half_a_head(loaded.report, role)
     return loaded
@@ -137,6 +153,8 @@ def load_pretrained(path: str, role: str = "model") -> tuple[LoadedModel, dict]:
         _refuse_half_a_head(loaded.report, role)
     if loaded.labels is not None and (weight is None or len(loaded.labels) != weight.shape[-1]):
         loaded.labels = None
+    loaded.kind = kind_of_config(found.config)
+    loaded.decision = loaded.kind.decision_of(found.config) if loaded.kind else {}
     return loaded, found.config
 
 
@@ -290,8 +308,12 @@ def _check_head(arrays: dict[str, np.ndarray], kind: Kind, needed: bool, labels:
                 f"the {role} {folder} has {weight.shape[-1]} outputs, but the task has {kind.describe(labels)}.\n"
                 "It was fine-tuned on another task: give the one of this task."
             )
-        for name in [name for name in arrays if name.startswith("classifier.")]:
-            del arrays[name]
+        _drop_head(arrays)
+
+
+def _drop_head(arrays: dict[str, np.ndarray]) -> None:
+    for name in [name for name in arrays if name.startswith("classifier.")]:
+        del arrays[name]
 
 
 def output_order(own: tuple[str, ...], wanted: tuple[str, ...]) -> list[int] | None:

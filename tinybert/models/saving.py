@@ -9,7 +9,6 @@ from paddle import nn
 
 from tinybert import storage
 from tinybert.data.tokenizer import WordPiece
-from tinybert.kinds.kind import Kind
 from tinybert.kinds.registry import kind_of_labels
 from tinybert.models.configuration import ARCHITECTURE_KEYS, TrainedOn
 from tinybert.models.families import Family
@@ -27,20 +26,20 @@ def save_model(
     projection: Projection | None = None,
     record: tuple[str, dict] | None = None,
     trained_on: TrainedOn | None = None,
-    kind_of_task: Kind | None = None,
+    head_config: dict | None = None,
     head: dict[str, np.ndarray] | None = None,
 ) -> None:
     """Write a model so that PaddleNLP's `from_pretrained` and this project load it; complete or invisible.
 
     labels: of its head, empty where the outputs have no names; None for an encoder without one.
-    kind_of_task: of the head; without it, what the labels alone tell.
+    head_config: what config.json says of its head, `LoadedModel.head_config`; without it, what the labels alone tell.
     projection: written back as `fit_dense` / `fit_denses` where a TinyBERT student is to be trained on; None leaves it out.
     record: name and content of a JSON file that says where the model comes from.
     head: a masked-LM head by PaddleNLP's names, which the configuration then names the class of.
     trained_on: which rows the model has learnt, for those who predict with it.
     """
     arrays = {name: value.astype("float32").numpy() for name, value in model.state_dict().items()}
-    config = config_dict(model, kind, labels, kind_of_task) | (trained_on.entry() if trained_on else {})
+    config = config_dict(model, kind, labels, head_config) | (trained_on.entry() if trained_on else {})
     if head is not None:
         arrays |= head
         config["architectures"] = [f"{kind.stem}ForMaskedLM"]
@@ -55,14 +54,17 @@ def save_model(
             storage.write_json(temporary / record[0], record[1])
 
 
-def config_dict(model: nn.Layer, kind: Family, labels: tuple[str, ...] | None, kind_of_task: Kind | None = None) -> dict:
+def config_dict(model: nn.Layer, kind: Family, labels: tuple[str, ...] | None, head: dict | None = None) -> dict:
     """The configuration of a model as it is written to config.json, label names included."""
     config = base_of(model).config
     values = {key: getattr(config, key) for key in ARCHITECTURE_KEYS if getattr(config, key, None) is not None}
     values.pop("fit_size", None)
     if kind.keeps_projections:
         values["fit_size"] = config.hidden_size
-    head = {} if labels is None else (kind_of_task or kind_of_labels(labels)).head_config(labels)
+    if labels is None:
+        head = {}
+    elif head is None:
+        head = kind_of_labels(labels).head_config(labels)
     return {
         "architectures": [(kind.encoder if labels is None else kind.classifier).__name__],
         "model_type": kind.model_type,

@@ -46,7 +46,7 @@ def student_from_teacher(teacher: LoadedModel, layers: tuple[int, ...], outputs:
     for name, parameter in model.state_dict().items():
         parameter.set_value(source[name])
         report.loaded.append(name)
-    return LoadedModel(model, teacher.family, teacher.tokenizer, teacher.labels, {}, report)
+    return LoadedModel(model, teacher.family, teacher.tokenizer, teacher.labels, {}, report, teacher.kind, dict(teacher.decision))
 
 
 def arrays_of_layers(loaded: LoadedModel, layers: tuple[int, ...]) -> dict[str, np.ndarray]:

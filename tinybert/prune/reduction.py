@@ -118,7 +118,7 @@ def pruned(loaded: LoadedModel, wanted: Shape, kept: Kept) -> tuple[LoadedModel,
     for name, parameter in model.state_dict().items():
         parameter.set_value(np.ascontiguousarray(arrays[name]))
     report = LoadReport(f"{loaded.report.source}, pruned", loaded=list(arrays))
-    return LoadedModel(model, loaded.family, loaded.tokenizer, loaded.labels, {}, report), energy
+    return LoadedModel(model, loaded.family, loaded.tokenizer, loaded.labels, {}, report, loaded.kind, loaded.decision), energy
 
 
 def _slice_layer(arrays: dict[str, np.ndarray], layer: str, columns: np.ndarray, neurons: np.ndarray) -> None:

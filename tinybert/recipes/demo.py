@@ -140,7 +140,7 @@ def _compare(task, folders: dict[str, Path]) -> tuple[str, dict]:
     lines = []
     slowest = latency["teacher"]
     for name, loaded in models.items():
-        scores = score(loaded.model, data, stores, 64)
+        scores = score(loaded, data, stores, 64)
         size = os.path.getsize(loaded.report.source) / 1e6
         lines.append(
             [

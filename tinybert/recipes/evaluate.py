@@ -51,15 +51,19 @@ def predict(model: nn.Layer, store: Rows, batch_size: int, head: str | None = No
     return sum_over_ranks(logits)  # each row was filled by one rank, the others hold 0 there
 
 
-def score(model: nn.Layer, data: TaskData, stores: dict[str, Rows], batch_size: int) -> dict[str, float]:
+def score(loaded: LoadedModel, data: TaskData, stores: dict[str, Rows], batch_size: int, decide: bool = False) -> dict[str, float]:
     """The task's metrics on its evaluation splits.
 
     The first split's metrics stand under their own names; those of further splits (MNLI mismatched) carry the split's.
+    decide: choose on the first split what the kind chooses on labelled rows, and keep it in `loaded`.
     """
     scores: dict[str, float] = {}
     for number, split in enumerate(data.task.eval_splits):
         store = stores[split]
-        values = data.task.kind.score(data.task, predict(model, store, batch_size), store.labels)
+        logits = predict(loaded.model, store, batch_size)
+        if decide and number == 0:
+            loaded.decision = data.task.kind.decide(data.task, logits, store.labels)
+        values = data.task.kind.score(data.task, logits, store.labels, loaded.decision)
         prefix = "" if number == 0 else f"{split.removeprefix('dev_')}_"
         scores |= {f"{prefix}{name}": float(value) for name, value in values.items()}
     return scores
@@ -85,7 +89,7 @@ def score_alone(results: RunFolder, loaded: LoadedModel, data: TaskData, stores:
         UserError: an output is NaN or infinite.
     """
     try:
-        scores = score(loaded.model, data, stores, batch_size)
+        scores = score(loaded, data, stores, batch_size)
     except NumericalError as error:
         raise UserError(
             f"{loaded.report.source}: {error}.\nIts weights are finite, but too large to compute with: give an earlier checkpoint."
@@ -100,13 +104,13 @@ def prediction_files(folder: Path, task: Task) -> list[Path]:
     return [submission_path(folder, task, split) for split in task.test_splits]
 
 
-def write_predictions(folder: Path, model: nn.Layer, data: TaskData, batch_size: int) -> None:
+def write_predictions(folder: Path, loaded: LoadedModel, data: TaskData, batch_size: int) -> None:
     """Predict every test split of the task and write its submission file."""
     for split in data.task.test_splits:
         ids = read_split(data.task, data.folder, split).ids
-        logits = predict(model, data.store(split), batch_size)
+        logits = predict(loaded.model, data.store(split), batch_size)
         check_outputs(logits, "the model", split)
         if runtime.rank() != 0:
             continue
-        path = write_submission(folder, data.task, split, ids, logits)
+        path = write_submission(folder, data.task, split, ids, logits, loaded.decision)
         logger.info(f"predictions for {split}: {path}")

@@ -16,6 +16,7 @@ from tinybert.commands.finetune import FinetuneConfig
 from tinybert.config.groups import actions
 from tinybert.config.resolve import resolve_finetune
 from tinybert.data.store import TokenStore
+from tinybert.data.tasks import Task
 from tinybert.data.tokenizer import WordPiece
 from tinybert.engine import checkpoint
 from tinybert.engine.precision import require
@@ -81,7 +82,7 @@ def finetune(config: FinetuneConfig) -> Result:
     if config.amp:
         require(config.amp_dtype, device)
     runtime.start_processes()
-    loaded = _load(config, settings, task.labels, needs_head=not do.train)
+    loaded = _load(config, settings, task, needs_head=not do.train)
     model = describe_model("model", loaded)
     splits = splits_for(task, augmented=settings.use_aug, train=do.train, evaluate=do.evaluate, predict=do.predict)
     data = TaskData.find(task, config, splits, loaded.tokenizer, settings.max_seq_length)
@@ -97,7 +98,7 @@ def finetune(config: FinetuneConfig) -> Result:
         else:
             training.run()
         if do.predict:
-            loaded = load_classifier(str(output), labels=task.labels, needs_head=True)
+            loaded = load_classifier(str(output), labels=task.labels, needs_head=True, kind=task.kind)
     scores: dict[str, float] = {}
     if do.evaluate and not do.train:
         # what training left under its own name stays
@@ -105,14 +106,16 @@ def finetune(config: FinetuneConfig) -> Result:
         data.report(stores)
         scores = score_alone(results, loaded, data, stores, settings.eval_batch_size)
     if do.predict:
-        write_predictions(output, loaded.model, data, settings.eval_batch_size)
+        write_predictions(output, loaded, data, settings.eval_batch_size)
     return result_of(run, *MODELS) if do.train else Result(output, scores)
 
 
-def _load(config: FinetuneConfig, settings, labels: tuple[str, ...], needs_head: bool) -> LoadedModel:
+def _load(config: FinetuneConfig, settings, task: Task, needs_head: bool) -> LoadedModel:
     """The model that is fine-tuned or scored, with its own tokenizer or another one."""
     paddle.seed(runtime.derive_seed(settings.seed, "model"))
-    loaded = load_classifier(config.model_name_or_path, labels=labels, needs_head=needs_head, do_lower_case=settings.do_lower_case)
+    loaded = load_classifier(
+        config.model_name_or_path, labels=task.labels, needs_head=needs_head, kind=task.kind, do_lower_case=settings.do_lower_case
+    )
     if config.tokenizer_name_or_path:
         tokenizer = WordPiece.from_folder(resolve_folder(config.tokenizer_name_or_path, "tokenizer"), settings.do_lower_case)
         loaded = replace(loaded, tokenizer=tokenizer)
@@ -168,7 +171,7 @@ class _Training:
             None,
             train,
             texts=(train, *self.stores.values()),
-            evaluate=lambda step: score(loaded.model, self.data, self.stores, settings.eval_batch_size),
+            evaluate=lambda step: score(loaded, self.data, self.stores, settings.eval_batch_size, decide=True),
             better=(task.metric, "max"),
             save_best=self._save_best,
             start=start,
@@ -183,7 +186,9 @@ class _Training:
 
     def _save(self, folder: Path) -> None:
         loaded, data = self.loaded, self.data
-        save_model(folder, loaded.model, loaded.family, loaded.tokenizer, data.task.labels, trained_on=data.trained_on)
+        labels = data.task.labels
+        head = loaded.head_config(labels)
+        save_model(folder, loaded.model, loaded.family, loaded.tokenizer, labels, trained_on=data.trained_on, head_config=head)
 
     def _save_best(self, step: int) -> Path:
         folder = self.run_folder.path / f"best_model_{step}"

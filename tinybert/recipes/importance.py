@@ -50,7 +50,9 @@ def importance(config: FinetuneConfig) -> Result:
     log_run_settings(f"importance of the weights of {config.model_name_or_path} on {task.name}, result in {output / FOLDER}", resolved)
     log_outputs(task, config)
     device = runtime.set_device(config.device)
-    loaded = load_classifier(config.model_name_or_path, labels=task.labels, needs_head=True, do_lower_case=settings.do_lower_case)
+    loaded = load_classifier(
+        config.model_name_or_path, labels=task.labels, needs_head=True, kind=task.kind, do_lower_case=settings.do_lower_case
+    )
     check_type("model", "model_type", config, loaded)
     check_positions("model", loaded, settings.max_seq_length)
     model = describe_model("model", loaded)

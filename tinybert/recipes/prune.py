@@ -77,7 +77,17 @@ def prune(config: PruneConfig) -> Result:
     if student.parameters() >= loaded.parameters():
         logger.warning(f"the student is not smaller: factors of rank {wanted.rank} hold more than the whole embedding")
     rows = trained_on(config)
-    save_model(output, student.model, student.family, student.tokenizer, loaded.output_names, record=(RECORD, record), trained_on=rows)
+    names = loaded.output_names
+    save_model(
+        output,
+        student.model,
+        student.family,
+        student.tokenizer,
+        names,
+        record=(RECORD, record),
+        trained_on=rows,
+        head_config=loaded.head_config(names),
+    )
     share = student.parameters() / loaded.parameters()
     logger.info(
         f"student: {student.family.model_type} {describe_architecture(student.config)}, {student.parameters():,} parameters ({share:.1%})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import paddle
@@ -11,6 +12,7 @@ import paddle
 from tinybert import runtime
 from tinybert.commands.general import GeneralDistillConfig
 from tinybert.errors import UserError
+from tinybert.kinds.kind import Kind
 from tinybert.models import hub
 from tinybert.models.configuration import read_config
 from tinybert.models.loading import LoadedModel, load_classifier, load_encoder
@@ -19,25 +21,25 @@ from tinybert.models.students import fresh_like, fresh_student, parse_init, stud
 from tinybert.recipes.teacher_source import LazyTeacher
 
 
-def make_student(config, teacher: LazyTeacher | None, labels: tuple[str, ...]) -> LoadedModel:
+def make_student(config, teacher: LazyTeacher | None, labels: tuple[str, ...], kind: Kind) -> LoadedModel:
     """A checkpoint, layers of the teacher, or a shape.
 
     Raises:
         UserError: no teacher to take a vocabulary from, or a checkpoint that cannot be read.
     """
-    outputs = max(1, len(labels))
     paddle.seed(runtime.derive_seed(config.seed, "student"))
     if config.student_model_name_or_path is not None:
         return load_classifier(
             config.student_model_name_or_path,
             labels=labels,
             needs_head=False,
+            kind=kind,
             do_lower_case=config.do_lower_case,
             role="student",
         )
     if teacher is None:
         raise UserError("a fresh student takes its vocabulary from a teacher: give --teacher_path, or a student's folder.")
-    return _new_student(config, teacher.known, teacher.load, outputs)
+    return replace(_new_student(config, teacher.known, teacher.load, kind.outputs(labels)), kind=kind)
 
 
 def make_general_student(config: GeneralDistillConfig, teacher: LoadedModel) -> LoadedModel:

@@ -17,7 +17,8 @@ from tinybert.data.store import Rows, TokenStore
 from tinybert.data.tasks import Task, get_task, is_task
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
-from tinybert.kinds.registry import DEFAULT, get_kind
+from tinybert.kinds.kind import Kind
+from tinybert.kinds.registry import DEFAULT, get_kind, kind_of_config
 from tinybert.log import logger
 from tinybert.models.configuration import TrainedOn, labels_of, read_config
 from tinybert.models.hub import resolve
@@ -31,6 +32,9 @@ def task_of(config) -> Task:
     """
     files = CustomFiles(**{entry.name: getattr(config, entry.name, None) for entry in fields(CustomFiles)})
     own = is_own(config) or (files.test_file is not None and not is_task(config.task_name))
+    if own and files.train_file is None and files.kind is None:
+        kind = _kind_of_model(config)
+        files = replace(files, kind=kind.name if kind is not None else None)
     if own and files.train_file is None and files.labels is None and get_kind(files.kind or DEFAULT.name).names_labels:
         # a trained model's classes are what they are: its run has allowed them
         files = replace(files, labels=_labels_of_model(config), allow_suspicious_labels=True)
@@ -46,10 +50,22 @@ def task_of(config) -> Task:
     return replace(task, splits={**task.splits, "train_aug": rows})
 
 
+def _folder_config(config) -> dict | None:
+    """config.json of the model that scores or predicts."""
+    path = getattr(config, "student_model_name_or_path", None) or getattr(config, "model_name_or_path", None)
+    return read_config(resolve(str(path))) if path else None
+
+
+def _kind_of_model(config) -> Kind | None:
+    """The kind in the configuration of the model that scores or predicts; None where it names none."""
+    known = _folder_config(config)
+    return None if known is None else kind_of_config(known)
+
+
 def _labels_of_model(config) -> str | None:
     """The labels in the configuration of the model that scores or predicts, as `--labels` takes them; None where it names none."""
-    path = getattr(config, "student_model_name_or_path", None) or getattr(config, "model_name_or_path", None)
-    labels = labels_of(read_config(resolve(str(path)))) if path else None
+    known = _folder_config(config)
+    labels = labels_of(known) if known is not None else None
     return None if labels is None else joined_labels(labels)
 
 

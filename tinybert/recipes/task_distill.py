@@ -98,7 +98,7 @@ def task_distill(config: TaskDistillConfig) -> Result:
         require(config.amp_dtype, device)
     runtime.start_processes()
 
-    teacher = LazyTeacher(config, task.labels) if config.teacher_path is not None else None
+    teacher = LazyTeacher(config, task.labels, task.kind) if config.teacher_path is not None else None
     if teacher is not None:
         needed = not all(stores(config, stage) for stage in choice.stages)
         check_type("teacher", "teacher_model_type", config, teacher.load() if needed else teacher.known)
@@ -115,9 +115,11 @@ def task_distill(config: TaskDistillConfig) -> Result:
                 "Finish it with --resume auto, or train the later stage alone with --stage."
             )
         if stage == "prediction" and len(choice.stages) > 1:
-            student = load_classifier(str(output / FOLDERS["intermediate"][0]), labels=task.labels, needs_head=False, role="student")
+            student = load_classifier(
+                str(output / FOLDERS["intermediate"][0]), labels=task.labels, needs_head=False, kind=task.kind, role="student"
+            )
         else:
-            student = make_student(config, teacher, task.labels)
+            student = make_student(config, teacher, task.labels, task.kind)
         if (passed or config.resume == "auto") and done:
             inputs = inputs_of_task(config, resolved[stage], task, teacher, student)
             if finished_before(runs[stage], resolved, config.resume_changed, inputs) or passed:
@@ -131,9 +133,9 @@ def task_distill(config: TaskDistillConfig) -> Result:
         wait_for_all()
     if do.predict:
         settings = resolved[choice.stages[-1]]
-        best = load_classifier(str(output / FOLDERS["prediction"][0]), labels=task.labels, needs_head=True)
+        best = load_classifier(str(output / FOLDERS["prediction"][0]), labels=task.labels, needs_head=True, kind=task.kind)
         data = TaskData.find(task, config, list(task.test_splits), best.tokenizer, settings.max_seq_length)
-        write_predictions(output, best.model, data, settings.eval_batch_size)
+        write_predictions(output, best, data, settings.eval_batch_size)
     last = choice.stages[-1]
     return result_of(runs[last], *FOLDERS[last])
 
@@ -259,14 +261,14 @@ class _Stage:
 
         def save(folder: Path) -> Path:
             projection = layer.objective.projection if intermediate and student.family.keeps_projections else None
-            rows = data.trained_on
-            save_model(folder, student.model, student.family, student.tokenizer, task.labels, projection, trained_on=rows)
+            rows, head = data.trained_on, student.head_config(task.labels)
+            save_model(folder, student.model, student.family, student.tokenizer, task.labels, projection, trained_on=rows, head_config=head)
             return folder
 
         def evaluate(step: int) -> dict[str, float]:
             if intermediate:
                 return held_out_loss(layer, traced[1], kept[task.eval_splits[0]], settings.eval_batch_size)
-            return score(student.model, data, kept, settings.eval_batch_size)
+            return score(student, data, kept, settings.eval_batch_size, decide=True)
 
         better = ("held_out_loss", "min") if intermediate else (task.metric, "max")
         assumed = {name: identity[name] for name in ("student", "teacher") if name in identity}
@@ -319,6 +321,7 @@ def _score_only(config: TaskDistillConfig, do: Actions) -> Result:
         config.student_model_name_or_path,
         labels=task.labels,
         needs_head=True,
+        kind=task.kind,
         do_lower_case=config.do_lower_case,
         role="student",
     )
@@ -332,5 +335,5 @@ def _score_only(config: TaskDistillConfig, do: Actions) -> Result:
         data.report(stores)
         scores = score_alone(results, student, data, stores, settings.eval_batch_size)
     if do.predict:
-        write_predictions(Path(config.output_dir), student.model, data, settings.eval_batch_size)
+        write_predictions(Path(config.output_dir), student, data, settings.eval_batch_size)
     return Result(Path(config.output_dir), scores)

@@ -12,6 +12,7 @@ import numpy as np
 from tinybert.data.custom_files import listed_labels
 from tinybert.data.places import cache_home
 from tinybert.data.store import TokenStore
+from tinybert.kinds.kind import Kind
 from tinybert.knowledge.building import CacheSpec, build, is_complete, open_stored
 from tinybert.knowledge.layout import Layout
 from tinybert.knowledge.selection import Selection
@@ -28,8 +29,8 @@ from tinybert.recipes.task_data import TaskData
 class LazyTeacher:
     """The teacher of a run, whose weights are read when something first needs them."""
 
-    def __init__(self, config, labels: tuple[str, ...]) -> None:
-        self.config, self.task_labels = config, labels
+    def __init__(self, config, labels: tuple[str, ...], kind: Kind | None = None) -> None:
+        self.config, self.task_labels, self.kind = config, labels, kind
         self._loaded: LoadedModel | None = None
         self._outline: ModelInfo | None = None
 
@@ -54,6 +55,7 @@ class LazyTeacher:
                 self.config.teacher_path,
                 labels=self.task_labels,
                 needs_head=self.config.method != "none",
+                kind=self.kind,
                 do_lower_case=self.config.do_lower_case,
                 role="teacher",
                 own_labels=self._told_labels(),

@@ -17,9 +17,11 @@ def submission_path(folder: Path, task: Task, split: str) -> Path:
     return folder / f"{task.name}{_NAMES.get(split, '-' + split)}.tsv"
 
 
-def write_submission(folder: Path, task: Task, split: str, ids: list[str] | None, logits: np.ndarray) -> Path:
+def write_submission(
+    folder: Path, task: Task, split: str, ids: list[str] | None, logits: np.ndarray, decision: dict[str, float] | None = None
+) -> Path:
     """Write the predictions of one test split, `logits [N, C]`."""
-    answers = task.kind.answers(task, logits)
+    answers = task.kind.answers(task, logits, decision)
     names = ids or [str(i) for i in range(len(answers))]
     lines = ["index\tprediction", *(f"{index}\t{answer}" for index, answer in zip(names, answers, strict=True))]
     folder.mkdir(parents=True, exist_ok=True)

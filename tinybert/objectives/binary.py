@@ -1,0 +1,56 @@
+"""Each label on its own: binary cross-entropy of the student's logits with gold labels or with a teacher's probabilities."""
+
+from __future__ import annotations
+
+import paddle.nn.functional as F
+from paddle import Tensor
+
+from tinybert.models.trace import EncoderTrace, Inputs, Needs
+from tinybert.objectives.objective import Loss
+
+
+class BinaryGoldLoss(Loss):
+    """Binary cross-entropy with gold labels of 0 and 1.
+
+    | inputs | labels |
+    |---|---|
+    | logits `[B, C]` of the student | float32 `[B, C]`, 0 or 1 |
+
+    Relations: `GoldLabelLoss` where a row has one label.
+
+    Source: what PaddleNLP and transformers train with under `problem_type` multi_label_classification.
+    """
+
+    needs_student = Needs(logits=True)
+
+    def forward(self, student: EncoderTrace, teacher: EncoderTrace | None, inputs: Inputs) -> Tensor:
+        """Mean over rows and labels, a scalar."""
+        return F.binary_cross_entropy_with_logits(student.logits.astype("float32"), inputs.labels.astype("float32"))
+
+
+class BinarySoftLoss(Loss):
+    """Binary cross-entropy of sigmoid(z_S / T) with the teacher's sigmoid(z_T / T).
+
+    Args:
+        temperature: above 1 draws all probabilities towards one half.
+        scale: multiply by T^2, so that gradients keep their size as T grows (Hinton et al. 2015).
+
+    | inputs | labels |
+    |---|---|
+    | logits `[B, C]` of both traces | none |
+
+    Relations: `SoftCrossEntropyLoss` where the labels exclude each other.
+    """
+
+    needs_student = Needs(logits=True)
+    needs_teacher = Needs(logits=True)
+
+    def __init__(self, temperature: float = 1.0, scale: bool = True) -> None:
+        super().__init__()
+        self.temperature, self.scale = temperature, scale
+
+    def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
+        """Mean over rows and labels, a scalar."""
+        target = F.sigmoid(teacher.logits.astype("float32") / self.temperature)
+        loss = F.binary_cross_entropy_with_logits(student.logits.astype("float32") / self.temperature, target)
+        return loss * self.temperature**2 if self.scale else loss
