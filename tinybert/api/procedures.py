@@ -147,12 +147,12 @@ def evaluate(model: object, data: Data, *, batch_size: int = 64, max_seq_length:
         from tinybert.recipes.evaluate import score
         from tinybert.recipes.task_data import TaskData
 
-        loaded = load_classifier(str(known.path), labels=data.labels, needs_head=True)
+        loaded = load_classifier(str(known.path), labels=data.labels, needs_head=True, kind=data.task.kind)
         length = max_seq_length or trained_on(known.config).max_seq_length
         length = length or min(UNKNOWN_LENGTH, positions_in(known.config) or UNKNOWN_LENGTH)
         check_positions("model", loaded, length)
         rows = TaskData(data.task, data.folder, loaded.tokenizer, length)
-        return score(loaded.model, rows, {split: rows.store(split) for split in data.task.eval_splits}, batch_size)
+        return score(loaded, rows, {split: rows.store(split) for split in data.task.eval_splits}, batch_size)
 
 
 def predict(model: object, rows: Sequence[str | tuple[str, str]], **options: int) -> list[Prediction]:

@@ -75,40 +75,10 @@ def of_scores(names: tuple[str, ...], predictions: np.ndarray, labels: np.ndarra
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities of logits `[..., C]` that exclude each other."""
+    import numpy as np
+
     shifted = np.exp(np.asarray(logits, np.float64) - np.max(logits, axis=-1, keepdims=True))
     return shifted / shifted.sum(-1, keepdims=True)
-
-
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of logits, each on its own."""
-    return 0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits, np.float64)))
-
-
-def f1_of_counts(predicted: np.ndarray, gold: np.ndarray) -> float:
-    """F1 of all decisions together, `[N, C]` of 0 and 1; 0.0 where nothing is predicted and nothing is gold."""
-    hits = float((predicted & (gold > 0)).sum())
-    total = float(predicted.sum()) + float((gold > 0).sum())
-    return 2 * hits / total if total else 0.0
-
-
-def of_label_sets(names: tuple[str, ...], predicted: np.ndarray, gold: np.ndarray) -> dict[str, float]:
-    """These metrics of predicted sets of labels against gold ones, both `[N, C]` of 0 and 1.
-
-    micro_f1: F1 of all decisions together. macro_f1: the mean of each label's F1; a label that is neither gold nor predicted counts as 0
-    (scikit-learn's `zero_division=0`), so that rows without it lower the score even of a perfect answer. accuracy: rows without a mistake.
-    """
-    predicted, gold = np.asarray(predicted, bool), np.asarray(gold)
-
-    def one(name: str) -> float:
-        if name == "micro_f1":
-            return f1_of_counts(predicted, gold)
-        if name == "macro_f1":
-            return float(np.mean([f1_of_counts(predicted[:, [i]], gold[:, [i]]) for i in range(gold.shape[1])]))
-        if name == "accuracy":
-            return float((predicted == (gold > 0)).all(1).mean())
-        raise ValueError(f"no metric {name!r} of sets of labels")
-
-    return _all(names, one)
 
 
 def _all(names: tuple[str, ...], one: Callable[[str], float]) -> dict[str, float]:

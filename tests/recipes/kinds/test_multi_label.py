@@ -10,8 +10,8 @@ import pytest
 
 from tests.recipes.conftest import distill, finetune, logged, record
 from tests.recipes.kinds.conftest import QUICK
-from tinybert.data import metrics
 from tinybert.data.custom_files import CustomFiles, own_task
+from tinybert.data.label_sets import of_label_sets
 from tinybert.data.readers import read_split
 from tinybert.deploy.predictor import Predictor
 from tinybert.errors import UserError
@@ -140,11 +140,11 @@ def test_scores_equal_scikit_learns_with_zero_division_stated():
     random = np.random.default_rng(0)
     gold, predicted = random.random((50, 4)) < 0.3, random.random((50, 4)) < 0.3
     gold[:, 3] = predicted[:, 3] = False
-    found = metrics.of_label_sets(("micro_f1", "macro_f1", "accuracy"), predicted, gold.astype(np.uint8))
+    found = of_label_sets(("micro_f1", "macro_f1", "accuracy"), predicted, gold.astype(np.uint8))
     assert found["micro_f1"] == pytest.approx(f1_score(gold, predicted, average="micro", zero_division=0))
     assert found["macro_f1"] == pytest.approx(f1_score(gold, predicted, average="macro", zero_division=0))
     assert found["accuracy"] == pytest.approx(accuracy_score(gold, predicted))
-    perfect = metrics.of_label_sets(("macro_f1",), np.array([[True, False]]), np.array([[1, 0]], np.uint8))
+    perfect = of_label_sets(("macro_f1",), np.array([[True, False]]), np.array([[1, 0]], np.uint8))
     assert perfect["macro_f1"] == 0.5  # a label that nobody has and nobody predicts counts as 0
 
 
