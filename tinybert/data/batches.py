@@ -19,8 +19,8 @@ class Batch:
     """One padded micro-batch.
 
     `rows` int64 `[B]` (positions in the store), `input_ids` int64 `[B, T]`, `token_type_ids` int64 `[B, T]`,
-    `attention_mask` float32 `[B, T]` (1 for tokens, 0 for padding), `labels` int64 `[B]`, float32 `[B]` or `[B, C]`, or None; of a masked LM int64
-    `[B, T]`, negative where nothing is to be predicted.
+    `attention_mask` float32 `[B, T]` (1 for tokens, 0 for padding), `labels` int64 `[B]`, float32 `[B]` or `[B, C]`, or None; of tokens
+    int64 `[B, T]`, negative where nothing is to be predicted.
     `share` is this micro-batch's part of the whole optimizer step, over all its micro-batches and ranks: of its "rows",
     of its real "tokens", of its "token_pairs" (sum of squared lengths). The sum of share x local mean is the mean over
     the step. A share of 0 marks a stand-in: a row that another micro-batch has, given so that every rank makes the same
