@@ -38,7 +38,13 @@ def place() -> str:
 
 def temporary_name(final: Path) -> Path:
     """A new hidden sibling of a path, in this process's name."""
-    return final.parent / f".{final.name}.tmp-{place()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return final.parent / f".{_short(final.name)}.tmp-{place()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for what a temporary's has besides: no file system takes more than 255 bytes."""
+    content = os.fsencode(name)
+    return name if len(content) <= 200 else f"{content[:160].decode('utf-8', 'ignore')}~{hashlib.sha256(content).hexdigest()[:8]}"
 
 
 @contextlib.contextmanager
@@ -64,7 +70,8 @@ def leftovers(parent: Path, name: str | None = None) -> list[Path]:
     """The temporaries in a folder whose writers are dead; with `name`, those of the file or folder of that name alone."""
     with contextlib.suppress(OSError), os.scandir(parent) as entries:
         found = [(Path(entry.path), _NAME.fullmatch(entry.name)) for entry in entries if ".tmp-" in entry.name]
-        return sorted(path for path, match in found if match and name in (None, match["name"]) and _is_dead(path, match))
+        wanted = None if name is None else _short(name)
+        return sorted(path for path, match in found if match and wanted in (None, match["name"]) and _is_dead(path, match))
     return []
 
 

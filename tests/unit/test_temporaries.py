@@ -154,3 +154,12 @@ def test_a_lock_that_another_process_holds_is_not_waited_for(tmp_path):
         process.communicate()
     with storage.lock(tmp_path / "x", wait=False):
         pass
+
+
+@pytest.mark.parametrize("name", ["a" * 250, "\u5b57" * 80])
+def test_names_as_long_as_the_file_system_allows_are_written(tmp_path, name):
+    for text in ("1", "2"):
+        storage.write_file(tmp_path / name, text)
+        with storage.new_file(tmp_path / name) as file:
+            file.write(text.encode())
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "2"

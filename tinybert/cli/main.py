@@ -9,10 +9,16 @@ from collections.abc import Callable, Sequence
 
 from tinybert import __version__
 from tinybert.cli.stopping import early
+from tinybert.cli.streams import lasting_streams
 from tinybert.commands.registry import Command, all_commands, find_command
 from tinybert.config.suggestions import did_you_mean
 from tinybert.errors import Interrupted, NumericalError, UserError
 
+# a full disk, missing rights, names that are too long, a file where a folder must be: what the user can mend
+_OF_THE_SYSTEM = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR,
+    errno.EEXIST, errno.ELOOP, errno.EMFILE, errno.ENFILE, errno.ESTALE,
+)  # fmt: skip
 _FLAGS = "print every option as Markdown (docs/flags.md)"
 
 
@@ -61,6 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _guarded(work: Callable[[], None]) -> int:
+    with lasting_streams():
+        return _exit_code(work)
+
+
+def _exit_code(work: Callable[[], None]) -> int:
     try:
         work()
     except (UserError, NumericalError) as problem:
@@ -70,7 +81,7 @@ def _guarded(work: Callable[[], None]) -> int:
         print(f"interrupted: {problem}", file=sys.stderr)
         return problem.exit_code
     except OSError as problem:
-        if problem.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS):
+        if problem.errno not in _OF_THE_SYSTEM:
             raise
         print(f"error: {problem}\nmake room, or name a folder that can be read and written", file=sys.stderr)
         return 2

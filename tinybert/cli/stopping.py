@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM outside of training: one line, exit code 130 or 143, and no half-written files."""
+"""SIGINT and SIGTERM outside of training: one line, exit code 130 or 143, and no half-written files. SIGHUP ends nothing."""
 
 from __future__ import annotations
 
@@ -39,6 +39,13 @@ class Early:
         raise Stopped(number)
 
 
+def hang_up(number: int, frame: object) -> None:
+    """The handler of a terminal that has gone: the run goes on."""
+    signal.signal(number, signal.SIG_IGN)  # said once
+    with contextlib.suppress(OSError):
+        os.write(2, b"SIGHUP: the terminal has gone, the run goes on; SIGTERM ends it\n")
+
+
 @contextlib.contextmanager
 def early() -> Iterator[Early]:
     """Answer both signals while the block runs; a training loop inside has its own answer."""
@@ -47,6 +54,8 @@ def early() -> Iterator[Early]:
         yield answer
         return
     before = {number: signal.signal(number, answer.receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
     # Paddle 3.3 puts a handler of its own on SIGTERM when it is imported: a signal meanwhile waits for `Early.listen_again`
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:

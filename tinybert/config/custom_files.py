@@ -68,9 +68,9 @@ def _check_own_task(config: RowOptions, do: Actions) -> None:
         if getattr(config, name) is not None:
             raise UserError(f"--{name} and files of your own contradict each other\ngive the folder of a known task, or files by name")
     name = config.task_name
-    if name.strip() != name or name in (".", "..") or not re.fullmatch(r"[^\x00-\x1f/\\:*?\"<>|]{1,100}", name):
+    if name.strip() != name or name in (".", "..") or not re.fullmatch(r"[^\x00-\x1f/\\:*?\"<>|]{1,100}", name) or len(name.encode()) > 200:
         raise UserError(
-            f'--task_name {name!r} names folders and files\nexpected up to 100 characters without / \\ : * ? " < > |, such as reviews'
+            f'--task_name {name!r} names folders and files\nexpected at most 100 characters or 200 bytes, no / \\ : * ? " < > |, such as reviews'
         )
     if do.train and config.train_file is None:
         raise UserError("--train_file is missing: there is nothing to train on\ngive it beside --dev_file, or only score with --do_eval")

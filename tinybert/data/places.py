@@ -14,7 +14,13 @@ def _home(variable: str, below: str) -> Path:
     if os.environ.get(variable):
         return Path(os.environ[variable]).expanduser()
     root = os.environ.get("PPNLP_HOME") or "~/.paddlenlp"
-    return Path(root).expanduser() / below
+    try:
+        return Path(root).expanduser() / below
+    except RuntimeError:
+        raise UserError(
+            "there is no home directory: HOME is not set, and this user has no entry in the list of users (passwd).\n"
+            f"Set HOME, PPNLP_HOME or {variable} to a folder that can be written."
+        ) from None
 
 
 def data_home() -> Path:

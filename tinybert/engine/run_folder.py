@@ -18,6 +18,8 @@ from tinybert.engine import run_lock
 from tinybert.engine.curves import Curves, remove_curves
 from tinybert.errors import UserError
 
+_AWAY = "this run needs {} there. Move it away, or choose another --output_dir."
+
 
 class RunFolder:
     """The output folder of one stage of a run, `--output_dir`.
@@ -48,6 +50,9 @@ class RunFolder:
         run_lock.refuse_held(self.path)
         self._results()
         found = [entry.name for pattern in models for entry in self.path.glob(pattern)]
+        files = [name for name in found if not (self.path / name).is_dir()]
+        if files:
+            raise UserError(f"{self.path / files[0]} is a file, {_AWAY.format('a folder')}")
         if found and not (resume or overwrite or self.done_before()):
             raise UserError(
                 f"--output_dir {self.path} already holds {', '.join(sorted(found))}, which this run would replace.\n"
@@ -68,6 +73,12 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"--output_dir {self.path} is a file; expected a folder or a new name.")
+        for name in ("plots", "vdl", f"vdl/{self.stage}", "checkpoints", f"checkpoints/{self.stage}"):
+            if (self.path / name).exists() and not (self.path / name).is_dir():
+                raise UserError(f"{self.path / name} is a file, {_AWAY.format('a folder')}")
+        for name in ("run.json", "log.jsonl", "eval_results.json"):
+            if (self.path / name).is_dir():
+                raise UserError(f"{self.path / name} is a folder, {_AWAY.format('a file')}")
         parent = self.path
         while not parent.exists():
             parent = parent.parent

@@ -1,0 +1,69 @@
+"""Standard output and standard error that may go away: a closed pipe or a lost terminal ends no run."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from typing import TextIO
+
+_GONE = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO, errno.ECONNRESET)
+
+
+class _Lasting:
+    """A stream that writes nowhere once nobody reads it any more, and says so on the other one."""
+
+    def __init__(self, stream: TextIO, other: TextIO, name: str) -> None:
+        self._stream, self._other, self._name = stream, other, name
+
+    def write(self, text: str) -> int:
+        """Write, or leave it."""
+        with self._left():
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or leave it."""
+        with self._left():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+    @contextlib.contextmanager
+    def _left(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+            # whatever still waits in the buffer, here or in a library in C, goes there too
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+            with contextlib.suppress(OSError, ValueError):
+                self._other.write(f"{self._name} is closed: the run goes on without it\n")
+                self._other.flush()
+
+
+@contextlib.contextmanager
+def lasting_streams() -> Iterator[None]:
+    """Have `sys.stdout` and `sys.stderr` outlive their readers while the block runs; what their encoding lacks is escaped.
+
+    A stream that was closed before the process began is replaced as well.
+    """
+    before = sys.stdout, sys.stderr
+    out, err = (stream or open(os.devnull, "w", encoding="utf-8") for stream in before)  # noqa: SIM115  as long as the process
+    for stream in (out, err):
+        with contextlib.suppress(AttributeError, OSError):  # streams of somebody else's
+            stream.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = _Lasting(out, err, "standard output"), _Lasting(err, out, "standard error")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        sys.stdout, sys.stderr = before
