@@ -67,6 +67,8 @@ def prepare(threads: int | None = None, as_installed: bool = False) -> int:
     """
     if not as_installed:
         prepare_environment()
+    if os.path.expanduser("~") == "~" and os.environ.get("PPNLP_HOME"):
+        os.environ["HOME"] = os.environ["PPNLP_HOME"]  # else Paddle and PaddleNLP make a folder of that name where the user stands
     os.environ.setdefault("GLOG_minloglevel", "2")
     warnings.filterwarnings("ignore", message="No ccache found")
     warnings.filterwarnings("ignore", message="Setuptools is replacing distutils")

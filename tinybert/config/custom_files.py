@@ -70,7 +70,8 @@ def _check_own_task(config: RowOptions, do: Actions) -> None:
     name = config.task_name
     if name.strip() != name or name in (".", "..") or not re.fullmatch(r"[^\x00-\x1f/\\:*?\"<>|]{1,100}", name) or len(name.encode()) > 200:
         raise UserError(
-            f'--task_name {name!r} names folders and files\nexpected at most 100 characters or 200 bytes, no / \\ : * ? " < > |, such as reviews'
+            f"--task_name {name!r} names folders and files\n"
+            'expected at most 100 characters (200 bytes), no / \\ : * ? " < > |, such as reviews'
         )
     if do.train and config.train_file is None:
         raise UserError("--train_file is missing: there is nothing to train on\ngive it beside --dev_file, or only score with --do_eval")
