@@ -76,4 +76,5 @@ _ORDER = (
     "bench",
     "doctor",
     "download",
+    "clean",
 )  # others follow

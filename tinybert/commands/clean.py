@@ -1,0 +1,20 @@
+"""Deleting what killed runs have left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tinybert.commands.registry import command
+from tinybert.config.groups import in_data
+from tinybert.config.options import Config
+
+
+@command("clean", summary="list and delete what killed runs have left", recipe="clean:clean")
+class CleanConfig(Config):
+    """List what killed runs have left in caches, data, models and output folders, with its size, and delete it."""
+
+    NEEDS_PADDLE = False
+
+    output_dir: Path | None = in_data(None, help="an output folder, or a folder of them, to look through as well")
+    unfinished: bool = in_data(False, help="also delete work that --resume would go on from: parts of an augmentation, tokens of a corpus")
+    dry_run: bool = in_data(False, help="list only, delete nothing")
