@@ -1,0 +1,307 @@
+"""`tinybert serve`: answers, limits, batches, metrics, and an end that loses no request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.unit.deploy.conftest import run, trained_folder
+from tinybert.deploy.batching import Batcher, ClosedError, QueueFullError
+from tinybert.deploy.predictor import Predictor
+
+ROOT = Path(__file__).resolve().parents[3]
+LIBRARIES = ("fastapi", "uvicorn", "prometheus_client", "httpx")
+needs_serve = pytest.mark.skipif(not all(map(find_spec, LIBRARIES)), reason=f"not all of {', '.join(LIBRARIES)} are installed")
+
+
+# === Batches ===
+
+
+def run_batches(work, **options):
+    """Run `work(batcher, batches)` with a batcher that doubles numbers; `batches` collects what ran together."""
+    batches: list[list[int]] = []
+
+    def double(rows: list[int]) -> list[int]:
+        batches.append(rows)
+        time.sleep(0.01)
+        if 999 in rows:
+            raise ValueError("thirteen")
+        return [2 * row for row in rows]
+
+    async def main():
+        batcher = Batcher(double, **{"max_batch": 8, "max_wait": 0.005, "max_queue": 100, **options})
+        await batcher.start()
+        try:
+            return await work(batcher)
+        finally:
+            await batcher.stop()
+
+    return asyncio.run(main()), batches
+
+
+def test_rows_of_many_callers_run_together_and_come_back_in_order():
+    async def work(batcher):
+        return await asyncio.gather(*(batcher.answers([i, 100 + i]) for i in range(20)))
+
+    found, batches = run_batches(work)
+    assert found == [[2 * i, 200 + 2 * i] for i in range(20)]
+    assert max(map(len, batches)) == 8 and len(batches) == 5
+
+
+def test_row_alone_is_answered_at_its_deadline():
+    async def work(batcher):
+        begun = time.monotonic()
+        assert await batcher.answers([1]) == [2]
+        return time.monotonic() - begun
+
+    seconds, _ = run_batches(work, max_wait=0.2)
+    assert 0.2 <= seconds < 2
+    seconds, _ = run_batches(work, max_wait=0.0)
+    assert seconds < 0.2 + 1
+
+
+def test_full_queue_refuses_whole_requests_and_errors_reach_their_batch():
+    async def work(batcher):
+        first = asyncio.ensure_future(batcher.answers([1, 2, 3]))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFullError):
+            await batcher.answers([4, 5])
+        with pytest.raises(ValueError, match="thirteen"):
+            await batcher.answers([999])
+        return await first
+
+    found, _ = run_batches(work, max_queue=4, max_batch=3)
+    assert found == [2, 4, 6]
+
+
+def test_stopping_answers_everything_that_was_taken():
+    async def work(batcher):
+        taken = [asyncio.ensure_future(batcher.answers([i])) for i in range(30)]
+        await asyncio.sleep(0)
+        await batcher.stop()
+        with pytest.raises(ClosedError):
+            await batcher.answers([1])
+        return [answer for (answer,) in await asyncio.wait_for(asyncio.gather(*taken), 1)]
+
+    found, _ = run_batches(work, max_wait=60.0)
+    assert found == [2 * i for i in range(30)]
+
+
+# === The application ===
+
+
+@contextmanager
+def client(folder: Path, **limits):
+    from fastapi.testclient import TestClient
+
+    from tinybert.deploy.service import ServiceSettings, create_app
+
+    predictor = Predictor.open(folder, 1)
+    with TestClient(create_app(predictor, ServiceSettings(str(folder), **limits))) as opened:
+        yield opened, predictor
+
+
+@needs_serve
+def test_answers_are_those_of_predict(single, pairs):
+    with client(single) as (http, predictor):
+        texts = ["word1 word2", "word3", ""]
+        found = http.post("/predict", json={"texts": texts, "top_k": 2, "probabilities": True}).json()["predictions"]
+        for one, expected in zip(found, predictor.predict(texts), strict=True):
+            assert one["label"] == expected.label and [entry["label"] for entry in one["top"]] == [name for name, _ in expected.top(2)]
+            assert one["probabilities"] == pytest.approx(expected.probabilities, abs=1e-6)
+        alone = http.post("/predict", json={"text": "word3"}).json()["predictions"]
+        assert alone == [{"label": found[1]["label"], "probability": pytest.approx(found[1]["probability"], abs=1e-6)}]
+    with client(pairs) as (http, predictor):
+        found = http.post("/predict", json={"text": "word1", "text_pair": "word2"}).json()["predictions"][0]
+        assert found["label"] == predictor.predict([("word1", "word2")])[0].label
+        assert http.post("/predict", json={"texts": [["word1", "word2"]]}).json()["predictions"] == [found]
+        assert 'id="pair"' in http.get("/").text
+
+
+@needs_serve
+def test_requests_beyond_the_limits_get_clear_answers(single):
+    with client(single, max_rows=2, max_characters=10, max_queue=1) as (http, _):
+
+        def refused(body: dict) -> tuple[int, str]:
+            response = http.post("/predict", json=body)
+            return response.status_code, json.dumps(response.json()["detail"])
+
+        for body, said in (
+            ({"texts": ["a", "b", "c"]}, "got 3 texts, expected 1 to 2"),
+            ({"texts": []}, "got 0 texts"),
+            ({"text": "a" * 11}, "got a text of 11 characters, expected at most 10"),
+            ({"text": "a", "text_pair": "b"}, "got pairs, but the model was trained on single texts"),
+            ({"texts": [["a", "b", "c"]]}, "got a list of 3 texts, expected a pair"),
+            ({"texts": ["a", ["b", "c"]]}, "single texts and pairs together"),
+            ({}, "give either text or texts"),
+            ({"text": 1}, "valid string"),
+            ({"txt": "a"}, "Extra inputs"),
+        ):
+            status, detail = refused(body)
+            assert status == 422 and said in detail, detail
+        full = http.post("/predict", json={"texts": ["a", "b"]})
+        assert full.status_code == 429 and full.headers["retry-after"] == "1" and "at most 1 may" in full.json()["detail"]
+        assert http.post("/predict", content=b'{"text": "' + b"a" * 400_000 + b'"}').status_code == 413
+        assert http.post("/predict", content=(part for part in [b"a" * 200_000] * 3)).status_code == 413
+        assert http.post("/predict", json={"text": "a"}).status_code == 200
+
+
+@needs_serve
+def test_health_metrics_and_schema_tell_what_happened(single):
+    with client(single) as (http, predictor):
+        http.post("/predict", json={"texts": ["word1", "word2"]})
+        http.post("/predict", json={"texts": []})
+        health = http.get("/health").json()
+        assert health["status"] == "ok" and health["labels"] == ["no", "yes"] and health["max_seq_length"] == 16
+        metrics = http.get("/metrics").text
+        for line in ('tinybert_requests_total{status="200"} 1.0', 'tinybert_requests_total{status="422"} 1.0', "tinybert_rows_total 2.0"):
+            assert line in metrics
+        assert "tinybert_batch_rows_sum 2.0" in metrics and "tinybert_request_seconds_count 1.0" in metrics
+        assert "/predict" in http.get("/openapi.json").json()["paths"]
+        page = http.get("/").text
+        assert predictor.engine.name in page and not re.findall(r'(?:src|href)="https?:', page)
+
+
+# === The process ===
+
+
+@contextmanager
+def served(folder: Path, *words: str):
+    """`tinybert serve` in a process of its own; its address once it answers."""
+    command = [sys.executable, "-m", "tinybert", "serve", "--model_path", str(folder), "--port", "0", "--threads", "1", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+    try:
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            found = re.search(r"on (http://\S+)", line)
+            if found:
+                break
+        else:
+            pytest.fail("".join(lines))
+        yield found[1], process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def get(address: str, body: dict | None = None, wait: float = 60) -> dict:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(address, data, {"Content-Type": "application/json"})
+    until = time.monotonic() + wait
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=wait) as response:
+                return json.loads(response.read())
+        except urllib.error.HTTPError:
+            raise
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+
+
+@needs_serve
+def test_sigterm_answers_accepted_requests_and_ends_with_0(tmp_path):
+    trained_folder(tmp_path / "m")
+    with served(tmp_path / "m", "--max_queue", "100000", "--max_batch", "1") as (address, process):
+        get(f"{address}/health")
+        texts = [f"word{i % 30}" for i in range(250)]
+        found: list = []
+        callers = [threading.Thread(target=lambda: found.append(get(f"{address}/predict", {"texts": texts}))) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        until = time.monotonic() + 60
+        while get(f"{address}/health")["waiting"] < 500 and time.monotonic() < until:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGTERM)
+        for caller in callers:
+            caller.join(120)
+        assert [len(one["predictions"]) for one in found] == [250] * 4
+        said = process.stdout.read()
+        assert process.wait(60) == 0 and "stopped: every accepted request was answered" in said
+
+
+@needs_serve
+@pytest.mark.long
+def test_two_workers_share_the_requests_and_their_numbers(tmp_path):
+    trained_folder(tmp_path / "m")
+    with served(tmp_path / "m", "--workers", "2") as (address, process):
+        get(f"{address}/health")
+        for i in range(40):
+            assert get(f"{address}/predict", {"text": f"word{i % 30}"})["predictions"]
+        with urllib.request.urlopen(f"{address}/metrics") as response:
+            assert "tinybert_rows_total 40.0" in response.read().decode()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
+@needs_serve
+def test_taken_port_is_said_before_the_model_is_loaded(single, capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert run("serve", model_path=single, port=taken.getsockname()[1]) == 2
+    assert "Choose another port" in capsys.readouterr().err
+
+
+# === The page, in a browser ===
+
+
+@needs_serve
+def test_sentence_typed_into_the_page_is_answered(tmp_path):
+    driver = shutil.which("chromedriver")
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if driver is None or browser is None:
+        pytest.skip("chromium and chromedriver are not installed")
+    model = tmp_path / "m"
+    trained_folder(model)
+    expected = Predictor.open(model, 1).predict(["word1 word2"])[0].label
+    with served(model) as (address, _):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        process = subprocess.Popen([driver, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            web = f"http://127.0.0.1:{port}"
+            arguments = [
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                f"--user-data-dir={tmp_path}/chromium",
+            ]
+            options = {"browserName": "chrome", "goog:chromeOptions": {"args": arguments, "binary": browser}}
+            session = get(f"{web}/session", {"capabilities": {"alwaysMatch": options}}, 120)["value"]["sessionId"]
+            here = f"{web}/session/{session}"
+
+            def element(selector: str) -> str:
+                found = get(f"{here}/element", {"using": "css selector", "value": selector})["value"]
+                return f"{here}/element/{next(iter(found.values()))}"
+
+            get(f"{here}/url", {"url": address})
+            get(f"{element('#text')}/value", {"text": "word1 word2"})
+            get(f"{element('button')}/click", {})
+            until, shown = time.monotonic() + 30, ""
+            while not shown and time.monotonic() < until:
+                shown = get(f"{element('#answer')}/text")["value"]
+            assert shown.startswith(f"{expected} (") and "%" in shown
+            assert get(f"{element('#error')}/text")["value"] == ""
+        finally:
+            process.kill()
+            process.wait()

@@ -1,0 +1,54 @@
+"""The numbers of a service for Prometheus, of all its worker processes together."""
+
+from __future__ import annotations
+
+import os
+
+from tinybert.deploy.libraries import needed
+
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """Requests by status, rows, seconds of requests and batches, rows of batches, and rows that wait."""
+
+    def __init__(self) -> None:
+        self._library = needed("prometheus_client", "serve", "tinybert serve")
+        library, self._registry = self._library, self._library.CollectorRegistry()
+        own = {"registry": self._registry}
+        self._requests = library.Counter("tinybert_requests", "requests to /predict by status", ["status"], **own)
+        self._rows = library.Counter("tinybert_rows", "rows that were predicted", **own)
+        self._seconds = library.Histogram("tinybert_request_seconds", "seconds of an answered request", buckets=_SECONDS, **own)
+        self._batch_rows = library.Histogram("tinybert_batch_rows", "rows that ran together", buckets=_ROWS, **own)
+        self._batch_seconds = library.Histogram("tinybert_batch_seconds", "seconds of a batch", buckets=_SECONDS, **own)
+        self._waiting = library.Gauge("tinybert_waiting_rows", "rows that wait", multiprocess_mode="livesum", **own)
+
+    def request(self, rows: int, seconds: float) -> None:
+        """Count an answered request."""
+        self._requests.labels("200").inc()
+        self._rows.inc(rows)
+        self._seconds.observe(seconds)
+
+    def refused(self, status: int) -> None:
+        """Count a request that was not answered."""
+        self._requests.labels(str(status)).inc()
+
+    def batch(self, rows: int, seconds: float) -> None:
+        """Count a batch."""
+        self._batch_rows.observe(rows)
+        self._batch_seconds.observe(seconds)
+
+    def waiting(self, rows: int) -> None:
+        """Set how many rows wait in this process."""
+        self._waiting.set(rows)
+
+    def text(self) -> tuple[bytes, str]:
+        """The numbers in Prometheus' text format, and its content type."""
+        registry = self._registry
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            from prometheus_client.multiprocess import MultiProcessCollector
+
+            registry = self._library.CollectorRegistry()
+            MultiProcessCollector(registry)
+        return self._library.generate_latest(registry), self._library.CONTENT_TYPE_LATEST
