@@ -38,6 +38,14 @@ def test_run_leaves_an_incomplete_folder(teacher):
     for folder in (teacher / best, teacher / "final"):
         verify(folder)
         assert {"config.json", "model_state.pdparams", "tokenizer_config.json", "vocab.txt"} <= {path.name for path in folder.iterdir()}
+    card = (teacher / best / "README.md").read_text()
+    for part in (
+        "for demo",
+        "Licence of the data: fill in",
+        "BertForSequenceClassification.from_pretrained",
+        f"{entry['best']['accuracy']:.4f}",
+    ):
+        assert part in card
     results = json.loads((teacher / "eval_results.json").read_text())["finetune"]
     assert results["best_step"] == entry["best"]["step"]
     assert results["best"]["accuracy"] == entry["best"]["accuracy"]

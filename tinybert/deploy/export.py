@@ -20,6 +20,7 @@ from tinybert.deploy.onnx_file import write_onnx
 from tinybert.deploy.predictor import Predictor
 from tinybert.deploy.scoring import ScoredRows
 from tinybert.deploy.vocabulary import with_vocabulary
+from tinybert.engine.run_record import RunRecord, now, write_record
 from tinybert.errors import UserError
 from tinybert.log import logger
 from tinybert.models.hub import resolve
@@ -157,6 +158,8 @@ def _finish(export: Export, everything: Sequence[Export], rows: ScoredRows) -> N
         "versions": runtime.versions(),
     }
     storage.write_json(export.folder / RECORD, record)
+    measured = {"engine": export.engine, "precision": export.precision, "measures": export.measures, "rows": record["rows"]}
+    write_record(export.folder, "export", RunRecord("export", finished=now(), versions=runtime.versions(), details=measured))
     storage.write_file(export.folder / "README.md", card(record))
 
 

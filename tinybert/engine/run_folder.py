@@ -16,6 +16,7 @@ import numpy as np
 from tinybert import storage
 from tinybert.engine import run_lock
 from tinybert.engine.curves import Curves, remove_curves
+from tinybert.engine.run_record import FILE, RunRecord, read_entries, write_record
 from tinybert.errors import UserError
 
 _AWAY = "this run needs {} there. Move it away, or choose another --output_dir."
@@ -115,9 +116,7 @@ class RunFolder:
         self._hold()
         for folder in self.replaced(models):
             storage.remove_own(folder)
-        record = self.record()
-        if record.pop(self.stage, None) is not None:
-            storage.write_json(self.path / "run.json", record)
+        write_record(self.path, self.stage, None)
         results = self._results()
         if results.pop(self.stage, None) is not None:
             storage.write_json(self.path / "eval_results.json", results)
@@ -135,35 +134,17 @@ class RunFolder:
 
     def record(self) -> dict:
         """The content of run.json: one entry a stage; empty where there is none yet."""
-        return self._entries("run.json")
+        return read_entries(self.path / FILE)
 
     def _results(self) -> dict:
-        return self._entries("eval_results.json")
-
-    def _entries(self, name: str) -> dict:
-        """The objects of a JSON file of this folder, one a stage."""
-        path = self.path / name
-        try:
-            content = json.loads(path.read_text(encoding="utf-8-sig"))
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path} is damaged ({error}): delete it, or choose another --output_dir.") from None
-        if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
-            raise UserError(
-                f"{path} is damaged (found {json.dumps(content)[:60]}, expected one object per stage): "
-                "delete it, or choose another --output_dir."
-            )
-        return content
+        return read_entries(self.path / "eval_results.json")
 
     def update_record(self, **values: object) -> None:
-        """Add to this stage's entry of run.json."""
+        """Add to this stage's entry of run.json: fields of `RunRecord`, or details by other names."""
         if not self.writes:
             return
         self._hold()
-        record = self.record()
-        record.setdefault(self.stage, {}).update(values)
-        storage.write_json(self.path / "run.json", record)
+        write_record(self.path, self.stage, RunRecord.of(self.record().get(self.stage, {}) | values))
 
     def write_results(self, results: dict) -> None:
         """Write this stage's scores into eval_results.json."""

@@ -20,6 +20,7 @@ from tinybert.commands.finetune import FinetuneConfig
 from tinybert.config.options import Config
 from tinybert.data.tasks import Task, get_task
 from tinybert.engine.run_folder import RunFolder
+from tinybert.engine.run_record import DataEntry, RunRecord, now, write_record
 from tinybert.errors import UserError
 from tinybert.log import logger
 from tinybert.models.loading import LoadedModel, load_classifier
@@ -173,6 +174,16 @@ def _report(task: Task, output: Path, seed: int, table: str, figures: dict, minu
     data = RunFolder(output / "teacher", "finetune").record()["finetune"]["data"]
     figures |= {"minutes": minutes, "seed": seed, "versions": runtime.versions(), "task": task.name, "data": data}
     storage.write_json(output / "report.json", figures)
+    comparison = RunRecord(
+        "comparison",
+        finished=now(),
+        seconds=60 * minutes,
+        versions=runtime.versions(),
+        threads=runtime.threads(),
+        data={split: DataEntry(**entry) for split, entry in data.items()},
+        details={"scores": figures["rows"], "seed": seed},
+    )
+    write_record(output, "comparison", comparison)
     note = (
         f"{task.name}, dev {task.metric} of the last models, seed {seed}; latency: median of {figures['latency_rows']} dev rows "
         f"one at a time, models in turn, {runtime.threads()} threads. One seed and a small dev set: a difference of a few points is noise."

@@ -160,8 +160,8 @@ class _Training:
         def start() -> None:
             if self.config.overwrite_output_dir:
                 run.clear(MODELS)
-            record_start(run, self.resolved, "finetune", self.device, {"model": self.model}, {"train": train, **self.stores})
-            run.update_record(identity=fingerprint_for_record(identity))
+            stores = {"train": train, **self.stores}
+            record_start(run, self.resolved, "finetune", self.device, {"model": self.model}, stores, fingerprint_for_record(identity))
 
         best = train_stage(
             self.config,

@@ -93,8 +93,7 @@ def general_distill(config: GeneralDistillConfig) -> Result:
         if config.overwrite_output_dir:
             run.clear(FOLDERS)
         stores = {**{f"epoch {number}": store for number, store in enumerate(train)}, "held_out": held_out}
-        record_start(run, resolved, STAGE, device, models, stores)
-        run.update_record(**chosen.facts, identity=identity)
+        record_start(run, resolved, STAGE, device, models, stores, identity, **chosen.facts)
 
     best = train_stage(
         config,

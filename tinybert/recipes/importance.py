@@ -76,7 +76,7 @@ def importance(config: FinetuneConfig) -> Result:
         checkpoint.check(resume, fingerprint, config.resume_changed)
     if config.overwrite_output_dir:
         run.clear((FOLDER,))
-    record_start(run, resolved, "finetune", device, {"model": model}, {split: store})
+    record_start(run, resolved, "finetune", device, {"model": model}, {split: store}, {})
 
     # === Accumulate ===
     sums = GradientSums(loaded.model)

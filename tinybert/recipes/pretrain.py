@@ -85,8 +85,7 @@ def pretrain(config: PretrainConfig) -> Result:
     def start() -> None:
         if config.overwrite_output_dir:
             run.clear(FOLDERS)
-        record_start(run, resolved, STAGE, device, models, {"train": train[0], "held_out": held_out})
-        run.update_record(identity=identity)
+        record_start(run, resolved, STAGE, device, models, {"train": train[0], "held_out": held_out}, identity)
 
     best = train_stage(
         config,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 
 from tinybert import runtime, storage
 from tinybert.config.options import Config
 from tinybert.data.store import Rows
 from tinybert.engine.run_folder import RunFolder
+from tinybert.engine.run_record import DataEntry, ModelEntry, Setting, now
 from tinybert.log import begin_run, logger
 from tinybert.models.cut import describe_architecture
 from tinybert.models.loading import LoadedModel
@@ -78,22 +78,26 @@ def weights_hash(source: str) -> str | None:
     return storage.known_sha256(path) if path.is_file() else None
 
 
-def record_start(run: RunFolder, resolved, stage: str, device: str, models: dict[str, dict], stores: dict[str, Rows]) -> None:
-    """Write arguments, versions, models and data hashes into run.json."""
+def record_start(
+    run: RunFolder, resolved, stage: str, device: str, models: dict[str, dict], stores: dict[str, Rows], identity: dict, **details: object
+) -> None:
+    """Write what a stage was given into run.json: settings, versions, models, hashes of the data, and details of its method."""
     run.update_record(
-        started=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        started=now(),
         finished=None,
-        settings={name: {"value": value, "source": source} for name, value, source in resolved[stage].as_table()},
+        settings={name: Setting(value, source) for name, value, source in resolved[stage].as_table()},
         preset=resolved.preset,
         versions=runtime.versions(),
         device=device,
-        models=models,
-        data={split: {"rows": len(store), "sha256": store.meta["source_sha256"]} for split, store in stores.items()},
+        models={role: ModelEntry(**entry) for role, entry in models.items()},
+        data={split: DataEntry(len(store), store.meta["source_sha256"]) for split, store in stores.items()},
         labels=next(iter(stores.values())).meta.get("labels"),
+        identity=identity,
+        **details,
     )
 
 
 def record_end(run: RunFolder) -> None:
     """Mark the stage as finished, and let others write into the folder."""
-    run.update_record(finished=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
+    run.update_record(finished=now())
     run.release()

@@ -218,8 +218,8 @@ class _Stage:
                 if later.writes and later.done_before():
                     logger.info(f"the {later.stage} stage starts afresh: what it left in {later.path} is removed")
                 later.clear(FOLDERS[later.stage])
-            record_start(self.run_folder, self.resolved, stage, self.device, models, {split: train, **kept})
-            self.run_folder.update_record(**record, **self.facts, identity=fingerprint_for_record(identity))
+            identified, details = fingerprint_for_record(identity), {**record, **self.facts}
+            record_start(self.run_folder, self.resolved, stage, self.device, models, {split: train, **kept}, identified, **details)
 
         self._train(layer, traced, settings, data, train, kept, identity, start)
 

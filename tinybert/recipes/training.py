@@ -28,6 +28,7 @@ from tinybert.recipes.resume import RESUME_IGNORED, inputs_of
 from tinybert.recipes.run_log import log_once, record_end
 from tinybert.recipes.stage_objective import Learned, StageObjective
 from tinybert.recipes.trained_vocabulary import trained_vocabulary
+from tinybert.report.model_card import write_card
 from tinybert.report.plots import plot_run
 
 
@@ -128,6 +129,7 @@ def trained_layer(student: LoadedModel, chosen: StageObjective) -> TrainedLayer:
 def finish_stage(run: RunFolder, best: Best, metric: str, folder: Path, headline: str) -> None:
     """Write the scores of a trained stage, close its record, draw its curves, and say in which folder its best model is."""
     run.write_results({"best_step": best.step, "best": best.scores, "final": run.record()[run.stage]["last"]})
+    write_card(folder, run.stage, run.record()[run.stage])
     record_end(run)
     plot_run(run.path)
     log_once(f"{headline} {metric} {best.scores[metric]:.4f} at step {best.step}: {folder}")

@@ -55,7 +55,7 @@ def test_two_runs_write_into_one_folder(tmp_path, writer, stage):
             run.refuse(resume, overwrite)
     with pytest.raises(UserError, match="is in use"):
         run.update_record(seed=2)
-    assert set(run.record()) == {stage} and run.record()[stage] == {"seed": 1}
+    assert set(run.record()) == {stage} and run.record()[stage]["seed"] == 1
 
 
 def test_results_that_came_while_a_run_was_loading_are_replaced(tmp_path, writer):
@@ -64,7 +64,7 @@ def test_results_that_came_while_a_run_was_loading_are_replaced(tmp_path, writer
     writer("finetune").communicate(timeout=20)
     with pytest.raises(UserError, match="another run was faster"):
         run.update_record(seed=2)
-    assert run.record()["finetune"] == {"seed": 1}
+    assert run.record()["finetune"]["seed"] == 1
 
 
 def test_a_killed_run_locks_its_folder_for_ever(tmp_path, writer):
