@@ -25,6 +25,7 @@ def _card(config: Mapping, stage: str, record: Mapping, size: int) -> str:
     classifies = trained.endswith("SequenceClassification")
     auto = "AutoModelForSequenceClassification" if classifies else "AutoModel"
     call = '; print(model.predict(["a text"]))' if classifies else ""
+    method = f" of method {_value(record, 'method')}" if "method" in (record.get("settings") or {}) else ""
     best = dict(record["best"])
     step = best.pop("step", None)
     models = {role: entry for role, entry in record["models"].items() if role in ("teacher", "student", "model")}
@@ -44,7 +45,7 @@ def _card(config: Mapping, stage: str, record: Mapping, size: int) -> str:
             "",
             f"# {trained}{f' for {task}' if task else ''}",
             "",
-            f"Stage `{stage}`, objective: {record['objective']}. Best evaluation at step {step} of {record['total_steps']}, seed "
+            f"Stage `{stage}`{method}, objective: {record['objective']}. Best evaluation at step {step} of {record['total_steps']}, seed "
             f"{_value(record, 'seed')}, preset {record['preset']}; weights on disk: {size / 1e6:.1f} MB.",
             "",
             "## Scores",
