@@ -136,6 +136,11 @@ class Selection:
     width: Width = Width()
 
     @property
+    def reduces(self) -> bool:
+        """Whether anything of the pairs' hidden states is left out."""
+        return self.tokens.scheme != "none" or self.width.scheme != "none"
+
+    @property
     def needs(self) -> Needs:
         """What a trace of the teacher must hold for it."""
         scores = frozenset(self.attention) if self.tokens.reads_scores else frozenset()

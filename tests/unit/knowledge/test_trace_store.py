@@ -1,0 +1,212 @@
+"""Teacher traces that are computed once: equal to the live teacher's, found again, shared, repaired, refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+
+from tests import tiny
+from tinybert.data.batches import assemble
+from tinybert.data.store import TokenStore
+from tinybert.errors import UserError
+from tinybert.knowledge.parts import RowParts
+from tinybert.knowledge.selection import Selection, Tokens, Width
+from tinybert.knowledge.stored_teacher import StoredTeacher, no_weights
+from tinybert.knowledge.trace_store import TraceStore
+from tinybert.models.projections import Projection
+from tinybert.models.trace import Inputs, Needs
+from tinybert.objectives.mud import SelectedHiddenLoss, selected_objective
+from tinybert.objectives.trained_layer import Teacher, TrainedLayer
+
+SEP, ROWS = 3, 23
+NEEDS = Needs(hidden=frozenset([0, 2, 4]), scores=frozenset([1, 3]), qkv=frozenset([3]), logits=True)
+PAIRS, LAYERS = ((0, 0), (2, 4)), (0, 3)
+SELECTIONS = {
+    "left, dimensions": (Tokens("left_first", 4, SEP), Width("uniform_mask", 0.2, (0, 5, 10))),
+    "attention": (Tokens("attention", 5, SEP), Width()),
+    "without separators, importance": (Tokens("attention_no_sep", 5, SEP), Width("importance_mask_dynamic", 0.1)),
+    "importance alone": (Tokens(), Width("importance_mask_dynamic", 0.05)),
+}
+
+
+@pytest.fixture(scope="module")
+def rows() -> TokenStore:
+    random = np.random.default_rng(3)
+    made = [[2, *random.integers(5, 40, n).tolist(), 3, *random.integers(5, 40, 3).tolist(), 3] for n in random.integers(1, 13, ROWS)]
+    made[7] = made[2]
+    return TokenStore.from_arrays(made, labels=np.zeros(ROWS, np.int64))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny.classifier("bert", num_hidden_layers=4, hidden_size=16)
+
+
+class Counting:
+    """A live teacher that counts the rows that it is given."""
+
+    def __init__(self, model) -> None:
+        self.model, self.rows = model, 0
+
+    def __call__(self, needs: Needs):
+        teacher = Teacher(self.model, needs)
+
+        def run(inputs: Inputs):
+            self.rows += len(inputs.input_ids)
+            return teacher(inputs)
+
+        return run
+
+
+def batch(store: TokenStore, rows) -> Inputs:
+    rows = np.asarray(rows)
+    share = {"rows": 1.0, "tokens": 1.0, "token_pairs": 1.0}
+    return Inputs.of(assemble(store, rows, int(store.lengths[rows].max()), share))
+
+
+def stored(folder, model, load, needs=NEEDS, dtype="float32", selection=None) -> StoredTeacher:
+    def parts(needs: Needs) -> RowParts:
+        return RowParts.of(needs, model.bert.config, 2, dtype, selection)
+
+    return StoredTeacher(TraceStore(folder, {"teacher": "a" * 64}), needs, parts, load)
+
+
+def arrays(trace, inputs: Inputs) -> dict[str, np.ndarray]:
+    """Every array of a trace with 0 in place of padding."""
+    real = inputs.attention_mask.numpy().astype(bool)
+    found = {"logits": trace.logits.numpy()}
+    for name, masks in (
+        ("hidden", real[:, :, None]),
+        ("scores", real[:, None, :, None] & real[:, None, None, :]),
+        ("query", real[:, None, :, None]),
+        ("key", real[:, None, :, None]),
+        ("value", real[:, None, :, None]),
+    ):
+        found |= {f"{name}:{n}": np.where(masks, array.numpy(), 0) for n, array in getattr(trace, name).items()}
+    return found
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 0), ("float16", 1e-3)])
+def test_stored_traces_equal_the_live_teachers(rows, model, tmp_path, dtype, tolerance):
+    teacher = stored(tmp_path, model, Counting(model), dtype=dtype)
+    inputs = batch(rows, range(6))
+    live, filled, found = Teacher(model, NEEDS)(inputs), teacher(inputs), teacher(inputs)
+    for name, array in arrays(live, inputs).items():
+        np.testing.assert_allclose(arrays(filled, inputs)[name], array, rtol=tolerance, atol=tolerance)
+        np.testing.assert_array_equal(arrays(found, inputs)[name], arrays(filled, inputs)[name])
+    assert set(arrays(found, inputs)) == {"logits", *(f"{n}:3" for n in ("query", "key", "value")), "hidden:0", "hidden:2", "hidden:4",
+                                          "scores:1", "scores:3"}  # fmt: skip
+
+
+def test_a_row_is_computed_once_in_any_order_batch_and_process(rows, model, tmp_path):
+    load = Counting(model)
+    teacher = stored(tmp_path, model, load)
+    teacher(batch(rows, [2, 7, 5]))  # rows 2 and 7 are equal
+    assert load.rows == 2
+    later = stored(tmp_path, model, load)
+    for some in ([5, 2], [7], [2, 9]):
+        later(batch(rows, some))
+    assert load.rows == 3
+    teacher(batch(rows, [9]))  # what the other one wrote since
+    assert load.rows == 3
+
+
+def test_the_written_bytes_are_the_estimated_ones(rows, model, tmp_path):
+    teacher = stored(tmp_path, model, Counting(model), dtype="float16")
+    teacher(batch(rows, range(5)))
+    assert teacher.store.written == sum(teacher.parts.bytes(int(length)) for length in rows.lengths[:5])
+
+
+def test_fewer_parts_are_read_from_rows_that_hold_more(rows, model, tmp_path):
+    stored(tmp_path, model, Counting(model))(batch(rows, range(4)))
+    teacher = stored(tmp_path, model, no_weights("it"), Needs(logits=True))
+    np.testing.assert_allclose(teacher(batch(rows, range(4))).logits, Teacher(model, Needs(logits=True))(batch(rows, range(4))).logits)
+
+
+@pytest.mark.parametrize("suffix", [".rows", ".index"])
+def test_a_store_cut_off_while_it_was_written_goes_on(rows, model, tmp_path, suffix):
+    stored(tmp_path, model, Counting(model))(batch(rows, range(4)))
+    (path,) = tmp_path.glob(f"*{suffix}")
+    path.write_bytes(path.read_bytes()[:-7])
+    load = Counting(model)
+    inputs = batch(rows, range(4))
+    trace = stored(tmp_path, model, load)(inputs)
+    assert load.rows == 1
+    np.testing.assert_allclose(trace.logits, Teacher(model, NEEDS)(inputs).logits, rtol=1e-5)
+
+
+def test_a_damaged_row_is_computed_again_or_named(rows, model, tmp_path):
+    stored(tmp_path, model, Counting(model))(batch(rows, range(4)))
+    (path,) = tmp_path.glob("*.rows")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="not among the stored teacher traces"):
+        stored(tmp_path, model, no_weights("runs/teacher"))(batch(rows, range(4)))
+    load = Counting(model)
+    teacher = stored(tmp_path, model, load)
+    teacher(batch(rows, range(4)))
+    assert (load.rows, teacher.store.damaged) == (1, 1)
+    stored(tmp_path, model, no_weights("it"))(batch(rows, range(4)))  # the new row wins
+
+
+def test_the_store_of_another_teacher_is_refused_by_name(rows, model, tmp_path):
+    TraceStore(tmp_path / "store", {"teacher": "a" * 64, "teacher_head": None})
+    with pytest.raises(UserError, match=r"teacher: stored aaaaaaaaaaaa\.\.\., wanted bbbbbbbbbbbb\.\.\."):
+        TraceStore(tmp_path / "store", {"teacher": "b" * 64, "teacher_head": None})
+    (tmp_path / "store" / "store.json").write_text("{")
+    with pytest.raises(UserError, match="damaged"):
+        TraceStore(tmp_path / "store", {"teacher": "a" * 64})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("")
+    with pytest.raises(UserError, match="holds something else"):
+        TraceStore(tmp_path / "mine", {})
+
+
+def test_a_full_disk_ends_the_writing_and_not_the_run(rows, model, tmp_path, monkeypatch, capsys):
+    load = Counting(model)
+    teacher = stored(tmp_path, model, load, dtype="float16")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(teacher.store, "append", full)
+    first, second = teacher(batch(rows, range(3))), teacher(batch(rows, range(3)))
+    np.testing.assert_array_equal(first.hidden[2].numpy(), second.hidden[2].numpy())
+    assert load.rows == 6
+    assert capsys.readouterr().err.count("no longer stored") == 1
+
+
+def test_a_value_too_large_for_float16_is_an_error_that_names_the_option(rows, tmp_path):
+    large = tiny.classifier("bert", num_hidden_layers=4, hidden_size=16)
+    large.bert.embeddings.layer_norm.weight.set_value(large.bert.embeddings.layer_norm.weight * 1e6)
+    with pytest.raises(UserError, match="--teacher_traces_dtype float32"):
+        stored(tmp_path, large, Counting(large), dtype="float16")(batch(rows, range(3)))
+    stored(tmp_path, large, Counting(large), dtype="float32")(batch(rows, range(3)))
+
+
+@pytest.mark.parametrize("name", SELECTIONS)
+@pytest.mark.parametrize("mask", ["both", "teacher"])
+def test_a_stored_selection_gives_the_loss_of_the_live_teacher(rows, model, tmp_path, name, mask):
+    selection = Selection(PAIRS, LAYERS, *SELECTIONS[name])
+    paddle.seed(1)
+    objective = selected_objective(SelectedHiddenLoss(selection, Projection("none", 2, 16, 16), mask))
+    layer = TrainedLayer(tiny.classifier("tinybert", seed=5, num_hidden_layers=2, hidden_size=16), objective)
+    needs = objective.needs_teacher | Needs(logits=True)
+    teacher = stored(tmp_path, model, Counting(model), needs, "float32", selection)
+    for some in ([3, 4, 8, 11], [1, 3]):
+        inputs = batch(rows, some)
+        live = float(layer(inputs, Teacher(model, needs)(inputs))["loss"])
+        for _ in range(2):
+            assert float(layer(inputs, teacher(inputs))["loss"]) == pytest.approx(live, rel=1e-5)
+    full = RowParts.of(needs, model.bert.config, 2, "float32")
+    assert teacher.store.written < sum(full.bytes(int(rows.lengths[row])) for row in (3, 4, 8, 11, 1))
+
+
+def test_a_selection_is_not_read_from_the_store_of_another(rows, model, tmp_path):
+    needs = Needs(hidden=frozenset([0, 4]), scores=frozenset(LAYERS), logits=True)
+    for number, name in enumerate(SELECTIONS):
+        load = Counting(model)
+        stored(tmp_path, model, load, needs, "float16", Selection(PAIRS, LAYERS, *SELECTIONS[name]))(batch(rows, [1]))
+        assert load.rows == 1, number

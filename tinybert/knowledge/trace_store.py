@@ -1,0 +1,210 @@
+"""A teacher's traces on disk, keyed by the token ids of a row, that any number of processes fill and read at the same time.
+
+A store is a folder: `store.json` says what the traces depend on; each writer appends to segments of its own. A segment is three files:
+`<name>.json` (the parts of its rows), `<name>.rows` (their bytes) and `<name>.index` (one fixed record a row: key, place, length, CRC-32).
+A record is written after its bytes, so what a killed process leaves is read as far as it is whole; a record with a wrong sum counts as
+missing, and a later one of the same row wins.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import secrets
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from tinybert import storage
+from tinybert.errors import UserError
+from tinybert.knowledge.parts import Part, RowParts, part_places
+
+FORMAT = 1
+DESCRIPTION = "store.json"
+_RECORD = np.dtype([("key", "V16"), ("offset", "<u8"), ("bytes", "<u4"), ("length", "<u4"), ("crc", "<u4"), ("unused", "<u4")])
+
+
+def row_key(ids: np.ndarray, segments: np.ndarray) -> bytes:
+    """The key of a row of token ids and token type ids, both `[T]` without padding; 16 bytes."""
+    return hashlib.blake2b(ids.astype("<i4").tobytes() + segments.astype(np.uint8).tobytes(), digest_size=16).digest()
+
+
+class _Segment:
+    """One segment: the names of its parts with their places, and the records that were read of it."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        described = json.loads(base.with_suffix(".json").read_text(encoding="utf-8"))
+        self.parts = [Part(entry["name"], tuple(entry["shape"]), entry["dtype"]) for entry in described["parts"]]
+        self.selected: str | None = described["selected"]
+        self.names = (*(part.full_name for part in self.parts), *([self.selected] if self.selected else []))
+        self.records = np.empty(0, _RECORD)
+        self.verified: set[int] = set()
+        self._file: int | None = None
+
+    def new_records(self) -> np.ndarray:
+        """Whole records that were appended since the last call."""
+        with open(self.base.with_suffix(".index"), "rb") as file:
+            file.seek(len(self.records) * _RECORD.itemsize)
+            data = file.read()
+        fresh = np.frombuffer(data[: len(data) - len(data) % _RECORD.itemsize], _RECORD)
+        self.records = np.concatenate([self.records, fresh]) if len(fresh) else self.records
+        return fresh
+
+    def read(self, number: int) -> memoryview | None:
+        """The bytes of a row, None where they are damaged."""
+        if self._file is None:
+            self._file = os.open(self.base.with_suffix(".rows"), os.O_RDONLY)
+        record = self.records[number]
+        data = os.pread(self._file, int(record["bytes"]), int(record["offset"]))
+        if number not in self.verified:
+            if len(data) != record["bytes"] or zlib.crc32(data) != record["crc"]:
+                return None
+            self.verified.add(number)
+        return memoryview(data)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+class TraceStore:
+    """The traces of one teacher.
+
+    identity: everything that the traces depend on, by name. `damaged` counts the rows whose bytes were found to be wrong.
+
+    Raises:
+        UserError: the folder holds traces of another teacher, naming what differs, or something else, or cannot be written.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, object]) -> None:
+        self.folder, self.damaged, self.written = folder, 0, 0
+        self._segments: list[_Segment] = []
+        self._known: set[str] = set()
+        self._rows: dict[bytes, int | tuple[int, ...]] = {}  # one place, or several where parts were added later
+        self._writers: dict[tuple[str, ...], tuple[int, int, int]] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._check(identity)
+            self.refresh()
+        except OSError as error:
+            raise UserError(f"the folder of teacher traces {folder} cannot be used: {error}\nname another folder") from error
+
+    def _check(self, identity: dict[str, object]) -> None:
+        path = self.folder / DESCRIPTION
+        if not path.is_file():
+            others = [entry.name for entry in self.folder.iterdir() if not entry.name.startswith(".")]
+            if others:
+                raise UserError(f"{self.folder} holds something else ({others[0]}), not teacher traces\nname an empty or new folder")
+            storage.write_json(path, {"format": FORMAT, "identity": identity})
+            return
+        try:
+            then = json.loads(path.read_text(encoding="utf-8"))["identity"]
+            different = {name: (then.get(name), value) for name, value in identity.items() if then.get(name) != value}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path} is damaged ({error!r})\ndelete {self.folder}, or name another folder") from None
+        if different:
+            lines = [f"  {name}: stored {_short(old)}, wanted {_short(new)}" for name, (old, new) in different.items()]
+            raise UserError("\n".join([f"{self.folder} holds the traces of another teacher:", *lines, "name another folder"]))
+
+    def refresh(self) -> None:
+        """Read what this and other processes have appended."""
+        for path in sorted(self.folder.glob("*.json")):
+            if path.name != DESCRIPTION and path.name not in self._known and path.with_suffix(".index").is_file():
+                self._known.add(path.name)
+                self._segments.append(_Segment(path.with_suffix("")))
+        for number, segment in enumerate(self._segments):
+            begin = len(segment.records)
+            for row, key in enumerate(segment.new_records()["key"]):
+                self._add(key.tobytes(), number, begin + row)
+
+    def _add(self, key: bytes, segment: int, row: int) -> None:
+        place = segment << 40 | row
+        self._rows[key] = (*self._places(key), place) if key in self._rows else place
+
+    def _places(self, key: bytes) -> tuple[int, ...]:
+        places = self._rows.get(key, ())
+        return (places,) if isinstance(places, int) else places
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def read(self, key: bytes, parts: RowParts) -> dict[str, memoryview] | None:
+        """The bytes of a row by name of the part; None where something is missing or damaged, which is then forgotten."""
+        found: dict[str, memoryview] = {}
+        for place in reversed(self._places(key)):
+            segment, number = self._segments[place >> 40], place & (1 << 40) - 1
+            useful = [name for name in parts.names if name in segment.names and name not in found]
+            if not useful:
+                continue
+            data = segment.read(number)
+            if data is None:
+                self.damaged += 1
+                self._rows[key] = tuple(other for other in self._places(key) if other != place)
+                continue
+            places = part_places(segment.parts, segment.selected, int(segment.records[number]["length"]))
+            found |= {name: data[slice(*places[name])] for name in useful}
+            if len(found) == len(parts.names):
+                return found
+        return None
+
+    def append(self, parts: RowParts, keys: list[bytes], lengths: np.ndarray, rows: list[bytes]) -> None:
+        """Add rows, the bytes of each as `RowParts.encode` makes them.
+
+        Raises:
+            OSError: the disk is full or the folder is gone.
+        """
+        number, data, index = self._writer(parts)
+        segment = self._segments[number]
+        begin = os.lseek(data, 0, os.SEEK_END)
+        sizes = np.array([len(row) for row in rows], np.int64)
+        records = np.zeros(len(rows), _RECORD)
+        records["key"] = np.frombuffer(b"".join(keys), "V16")
+        records["offset"] = begin + np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        records["bytes"], records["length"] = sizes, lengths
+        records["crc"] = [zlib.crc32(row) for row in rows]
+        _write(data, b"".join(rows))
+        _write(index, records.tobytes())
+        for key, row in zip(keys, range(len(segment.records), len(segment.records) + len(rows)), strict=True):
+            self._add(key, number, row)
+        segment.records = np.concatenate([segment.records, records])
+        self.written += int(sizes.sum())
+
+    def _writer(self, parts: RowParts) -> tuple[int, int, int]:
+        if parts.names not in self._writers:
+            base = self.folder / f"{time.time_ns():016x}-{secrets.token_hex(4)}"
+            flags = os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_WRONLY
+            files = [os.open(base.with_suffix(suffix), flags, 0o644) for suffix in (".rows", ".index")]
+            selected = parts.selected.name if parts.selected else None
+            described = {"parts": [dataclasses.asdict(part) for part in parts.parts], "selected": selected}
+            storage.write_json(base.with_suffix(".json"), described)
+            self._known.add(base.with_suffix(".json").name)
+            self._segments.append(_Segment(base))
+            self._writers[parts.names] = (len(self._segments) - 1, *files)
+        return self._writers[parts.names]
+
+    def close(self) -> None:
+        """Close every file."""
+        for _, *files in self._writers.values():
+            for file in files:
+                os.close(file)
+        self._writers.clear()
+        for segment in self._segments:
+            segment.close()
+
+
+def _write(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text[:12] + "..." if len(text) == 64 and " " not in text else text
