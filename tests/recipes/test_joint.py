@@ -55,7 +55,6 @@ def test_a_joint_run_goes_on_as_another_one(teacher, tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--stage", "joint", "--cache_teacher"), "--stage joint has one"),
         (("--stage", "joint", "--method", "emd"), "--method emd has no intermediate stage"),
         (("--stage", "joint", "--method", "none"), "--method none has no intermediate stage"),
         (

@@ -19,7 +19,7 @@ ORDER = (
     "losses",
     "method emd",
     "method mud",
-    "stored knowledge",
+    "teacher traces",
     "pruning",
     "published differences",
     "optimisation",

@@ -74,7 +74,7 @@ def resolve(
         values.drop(teacher_reasons(values.values, name, config.method))
         values.drop(schedule_reasons(values.values, name, stages[0]))
         values.drop(vocabulary_reasons(values.values, config))
-        values.drop(stored_reasons(config, values.values, name, joint))
+        values.drop(stored_reasons(config, values.values, name) if not joint else {})
         if config.method == "none" and config.student_model_name_or_path is not None:
             values.drop(dict.fromkeys(("teacher_path", "teacher_model_type"), "--method none learns gold labels only"))
         values.judge_ablation(config.ablation)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +11,7 @@ import paddle
 from tinybert.errors import UserError
 from tinybert.knowledge.parts import RowParts
 from tinybert.knowledge.trace_store import TraceStore, row_key
+from tinybert.log import logger
 from tinybert.models.trace import EncoderTrace, Inputs, Needs
 
 LiveTeacher = Callable[[Inputs], EncoderTrace]
@@ -28,11 +28,13 @@ class StoredTeacher:
         UserError: a row is missing and `load` has no weights to compute it with.
     """
 
-    def __init__(self, store: TraceStore, needs: Needs, parts_of: Callable[[Needs], RowParts], load: Callable[[Needs], LiveTeacher]) -> None:
+    def __init__(
+        self, store: TraceStore, needs: Needs, parts_of: Callable[[Needs], RowParts], load: Callable[[Needs], LiveTeacher]
+    ) -> None:
         self.store, self._parts_of, self._load = store, parts_of, load
         self._live: dict[Needs, LiveTeacher] = {}
         self._writes = True
-        self.read_rows = self.computed_rows = 0
+        self.read_rows = self.computed_rows = self.read_in_a_row = 0
         self.needs = needs
 
     @property
@@ -65,6 +67,7 @@ class StoredTeacher:
             found |= self._compute(inputs, rows, [keys[row] for row in rows], lengths[rows])
         self.computed_rows += len(rows)
         self.read_rows += len(keys) - len(rows)
+        self.read_in_a_row = 0 if len(rows) else self.read_in_a_row + len(keys)
         return self.parts.decode([found[key] for key in keys], lengths, ids.shape[1])
 
     def _compute(self, inputs: Inputs, rows: np.ndarray, keys: list[bytes], lengths: np.ndarray) -> dict[bytes, dict[str, memoryview]]:
@@ -79,7 +82,7 @@ class StoredTeacher:
                 self.store.append(self.parts, keys, lengths, encoded)
             except OSError as error:
                 self._writes = False
-                print(f"warning: teacher traces are no longer stored ({error}); the teacher runs beside the student", file=sys.stderr)
+                logger.warning(f"teacher traces are no longer stored ({error}); the teacher runs beside the student")
         return {key: self.parts.split(row, int(length)) for key, row, length in zip(keys, encoded, lengths, strict=True)}
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tinybert.data.tokenizer import WordPiece
 from tinybert.data.tokenizer_folder import check_tokenizer
+from tinybert.errors import UserError
 from tinybert.models.configuration import architecture, config_file, labels_of, read_config
 from tinybert.models.families import Family, family_of_folder
 from tinybert.models.hub import resolve
@@ -19,20 +20,20 @@ from tinybert.safetensors_file import safetensors_names
 
 @dataclass
 class ModelInfo:
-    """What a model folder says of its model without its weights: configuration, tokenizer, label names, the file with the weights."""
+    """What a model folder says of its model without its weights: configuration, tokenizer, labels, the file of weights if any."""
 
     config: object
     family: Family
     tokenizer: WordPiece
     labels: tuple[str, ...] | None
-    weights: Path
+    weights: Path | None
 
 
 def read_model_info(path: str, do_lower_case: bool | None, role: str) -> ModelInfo:
     """Read a model folder but for its weights.
 
     Raises:
-        UserError: not a model folder, or no file with weights in it.
+        UserError: not a model folder.
     """
     folder = resolve(path, role)
     config = read_config(folder)
@@ -41,12 +42,21 @@ def read_model_info(path: str, do_lower_case: bool | None, role: str) -> ModelIn
     check_manifest(folder)
     kind, _ = family_of_folder(config, _names(folder), source)
     known = kind.config(**architecture(config, source))
-    return ModelInfo(known, kind, WordPiece.from_folder(folder, do_lower_case), labels_of(config), weights_file(folder))
+    return ModelInfo(known, kind, WordPiece.from_folder(folder, do_lower_case), labels_of(config), _weights(folder))
+
+
+def _weights(folder: Path) -> Path | None:
+    try:
+        return weights_file(folder)
+    except UserError:
+        return None
 
 
 def _names(folder: Path) -> Iterator[str]:
     """The names of a folder's weights, as far as the family needs them; of a pickle all words, among which the names are."""
-    path = weights_file(folder)
+    path = _weights(folder)
+    if path is None:
+        return
     try:
         if path.suffix == ".safetensors":
             yield from safetensors_names(path)

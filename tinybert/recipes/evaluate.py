@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,10 @@ from tinybert.data.tasks import Task
 from tinybert.engine.processes import sum_dict, sum_over_ranks
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import NumericalError, UserError
-from tinybert.knowledge.store import StoredKnowledge
 from tinybert.log import logger
 from tinybert.models.loading import LoadedModel
-from tinybert.models.trace import Inputs, Needs, base_of, trace
-from tinybert.objectives.trained_layer import Teacher, TrainedLayer
+from tinybert.models.trace import EncoderTrace, Inputs, Needs, base_of, trace
+from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.run_log import log_once
 from tinybert.recipes.task_data import TaskData
 from tinybert.report.submission import submission_path, write_submission
@@ -69,11 +68,13 @@ def score(loaded: LoadedModel, data: TaskData, stores: dict[str, Rows], batch_si
     return scores
 
 
-def held_out_loss(layer: TrainedLayer, teacher: Teacher | StoredKnowledge | None, store: Rows, batch_size: int) -> dict[str, float]:
+def held_out_loss(
+    layer: TrainedLayer, teacher: Callable[[Inputs], EncoderTrace] | None, store: Rows, batch_size: int
+) -> dict[str, float]:
     """The objective's parts on held-out rows, dropout off in student and teacher, as the mean over all rows whatever the batches."""
     names = [*(part.name for part in layer.objective.parts), "loss"]
     sums = dict.fromkeys(names, 0.0)
-    live = (teacher.model,) if isinstance(teacher, Teacher) else ()  # what is stored has no dropout
+    live = (teacher.model,) if getattr(teacher, "model", None) is not None else ()  # what is stored has no dropout
     with _evaluating(layer, *live), paddle.no_grad():
         for batch in sequential(store, batch_size, runtime.rank(), runtime.world_size()):
             inputs = Inputs.of(batch)  # its shares refer to the whole store

@@ -16,7 +16,7 @@ MODELS = (
 )  # fmt: skip
 OTHERS = (
     "data_dir", "glue_dir", "train_file", "dev_file", "test_file", "aug_file", "input_dir", "pregenerated_data", "train_corpus",
-    "glove_embs", "importance", "cache_knowledge",
+    "glove_embs", "importance", "teacher_traces",
 )  # fmt: skip
 
 

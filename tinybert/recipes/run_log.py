@@ -54,10 +54,10 @@ def describe_model_info(role: str, outline: ModelInfo) -> dict:
     """Print that a model is known by its folder alone; returns its entry for run.json."""
     config = outline.config
     shape = f"{config.num_hidden_layers} x {config.hidden_size}, {config.num_attention_heads} heads"
-    log_once(f"{role}: {outline.family.model_type} {shape}; {outline.weights}, not loaded unless its knowledge is missing")
+    log_once(f"{role}: {outline.family.model_type} {shape}; {outline.weights or 'no weights'}, read where a trace is missing")
     return {
         "source": str(outline.weights),
-        "sha256": weights_hash(str(outline.weights)),
+        "sha256": weights_hash(str(outline.weights)) if outline.weights else None,
         "type": outline.family.model_type,
         "layers": config.num_hidden_layers,
         "hidden": config.hidden_size,

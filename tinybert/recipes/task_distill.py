@@ -54,7 +54,7 @@ from tinybert.recipes.task_data import (
     task_of,
 )
 from tinybert.recipes.teacher_check import described, judge
-from tinybert.recipes.teacher_source import LazyTeacher, LiveTeacher, StoredTeacher, stores
+from tinybert.recipes.teacher_source import LazyTeacher, TeacherTraces, choose_source, keeps_live, passes_over
 from tinybert.recipes.training import finish_stage, train_stage, trained_layer
 from tinybert.report.transport_plots import plot_transport
 
@@ -100,7 +100,7 @@ def task_distill(config: TaskDistillConfig) -> Result:
 
     teacher = LazyTeacher(config, task.labels, task.kind) if config.teacher_path is not None else None
     if teacher is not None:
-        needed = not all(stores(config, stage) for stage in choice.stages)
+        needed = any(keeps_live(config, resolved[stage]) for stage in choice.stages)
         check_type("teacher", "teacher_model_type", config, teacher.load() if needed else teacher.known)
     other = RunFolder(output, "prediction", writes=False)
     if choice.stages == ("intermediate",) and other.done_before():
@@ -163,9 +163,7 @@ class _Stage:
         stage, settings, task = self.run_folder.stage, self.resolved[self.run_folder.stage], self.task
         models = {"student": describe_model("student", self.student)}
         if self.teacher is not None:
-            if stores(self.config, stage):
-                self.teacher.release()  # a student that starts from its layers has them by now
-            else:
+            if keeps_live(self.config, settings):
                 self.teacher.load()
             models["teacher"] = self.teacher.describe()
             check_fit(
@@ -188,13 +186,12 @@ class _Stage:
         train = data.store(split)
         kept = {name: data.store(name) for name in task.eval_splits}
         data.report({split: train, **kept})
-        source = self._teacher_source(layer.objective.needs_teacher, settings, data, models)
+        traces = self._teacher_traces(layer.objective.needs_teacher, settings, train, kept[task.eval_splits[0]])
         record: dict = {}
-        traced = None
-        if source is not None:
+        if traces is not None:
             name = task.eval_splits[0]
             dev = kept[name]
-            logits = source.logits(name, dev)
+            logits = traces.logits(dev)
             check_outputs(logits, "the teacher", name)
             finding = task.kind.examine_teacher(task, logits, dev.labels)
             named = self.teacher.known.labels is not None or self.config.teacher_labels is not None
@@ -204,8 +201,7 @@ class _Stage:
                 logger.info(described(task, finding, named))
                 for warning in warnings:
                     logger.warning(warning)
-            traced = source.of(split, train), source.of(name, dev)
-            record |= source.facts()
+            record |= traces.facts()
 
         identity = data.identity(train) | models_identity(self.student, {role: entry["sha256"] for role, entry in models.items()})
         if self.teacher is not None:
@@ -221,7 +217,7 @@ class _Stage:
             identified, details = fingerprint_for_record(identity), {**record, **self.facts}
             record_start(self.run_folder, self.resolved, stage, self.device, models, {split: train, **kept}, identified, **details)
 
-        self._train(layer, traced, settings, data, train, kept, identity, start)
+        self._train(layer, traces, settings, data, train, kept, identity, start)
 
     def _trained_layer(self, settings) -> TrainedLayer:
         known = self.teacher.known if self.teacher is not None else None
@@ -229,12 +225,21 @@ class _Stage:
         self.facts, self.learned, self.selection = chosen.facts, chosen.learned, chosen.selection
         return trained_layer(self.student, chosen)
 
-    def _teacher_source(self, needs: Needs, settings, data: TaskData, models: dict) -> LiveTeacher | StoredTeacher | None:
+    def _teacher_traces(self, needs: Needs, settings, train: TokenStore, dev: TokenStore) -> TeacherTraces | None:
+        """What gives the teacher's traces of training and dev rows; None where nothing reads the teacher."""
         if self.teacher is None or not needs:
             return None
-        if stores(self.config, settings.stage):
-            return StoredTeacher(self.config, self.teacher, settings, needs, self.selection, data, models["teacher"])
-        return LiveTeacher(self.teacher, settings, needs)
+        rows, world = len(train), runtime.world_size()
+        passes = passes_over(settings, rows, world)
+        if self.run_folder.stage == "intermediate" and "prediction" in self.resolved.stages:
+            passes += passes_over(self.resolved["prediction"], rows, world)
+        began = self.run_folder.record().get(self.run_folder.stage, {}).get("teacher_traces", {}).get("mode", "live")
+        source = choose_source(
+            self.config, settings, needs, self.selection, self.teacher, self.task.num_outputs, [train, dev], passes,
+            began if self.resume else None,
+        )  # fmt: skip
+        log_once(source.describe(self.config.teacher_traces_dtype))
+        return TeacherTraces(source, self.config, self.teacher, settings, needs, self.selection, rows)
 
     def _pruning(self, layer: TrainedLayer, traced, settings, total: int) -> GradualPruning:
         pruning = pruning_of(
@@ -243,7 +248,7 @@ class _Stage:
             self.student,
             self.teacher.known if self.teacher else None,
             layer,
-            traced[0] if traced else None,
+            traced,
             total,
         )
         self.facts["pruning"] = [str(event) for event in pruning.events]
@@ -254,7 +259,7 @@ class _Stage:
     def _train(
         self, layer, traced, settings, data: TaskData, train: TokenStore, kept: dict[str, TokenStore], identity: dict, start
     ) -> None:
-        """`traced`: what gives the teacher's traces of the training rows and of dev, None where nothing reads the teacher."""
+        """`traced`: what gives the teacher's traces, None where nothing reads the teacher."""
         run, task, student = self.run_folder, self.task, self.student
         intermediate = run.stage == "intermediate"
         best_folder, final_folder = (run.path / name for name in FOLDERS[run.stage])
@@ -267,7 +272,7 @@ class _Stage:
 
         def evaluate(step: int) -> dict[str, float]:
             if intermediate:
-                return held_out_loss(layer, traced[1], kept[task.eval_splits[0]], settings.eval_batch_size)
+                return held_out_loss(layer, traced, kept[task.eval_splits[0]], settings.eval_batch_size)
             return score(student, data, kept, settings.eval_batch_size, decide=True)
 
         better = ("held_out_loss", "min") if intermediate else (task.metric, "max")
@@ -277,7 +282,7 @@ class _Stage:
             settings,
             run,
             layer,
-            traced[0] if traced else None,
+            traced,
             train,
             texts=(train, *kept.values()),
             evaluate=evaluate,
@@ -288,11 +293,13 @@ class _Stage:
             learned=self.learned,
             pruning=(lambda total: self._pruning(layer, traced, settings, total)) if settings.prune_schedule else None,
             scored=scored_rows(kept),
-            identity=identity | ({"teacher_traces": "stored"} if traced and stores(self.config, run.stage) else {}),
-            assumed=assumed | (teacher_label_order(self.teacher.known.labels, task) if self.teacher else {}),
+            identity=identity | ({"teacher_traces": traced.kind} if traced else {}),
+            assumed={"teacher_traces": "live"} | assumed | (teacher_label_order(self.teacher.known.labels, task) if self.teacher else {}),
         )
         if run.writes:
             save(final_folder)
+            if traced:
+                run.update_record(**traced.facts())
             if settings.prune_schedule:
                 run.update_record(pruned={"shape": describe_architecture(student.config), "parameters": student.parameters()})
             if self.learned is not None:

@@ -1,29 +1,34 @@
-"""Where a stage's teacher traces come from: the teacher itself, or knowledge that was stored before."""
+"""Where a stage's teacher traces come from: the teacher itself in every pass, or a store that the first pass fills."""
 
 from __future__ import annotations
 
 import gc
 import hashlib
 import json
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from tinybert import runtime
+from tinybert.data.batches import sequential
 from tinybert.data.custom_files import listed_labels
 from tinybert.data.places import cache_home
 from tinybert.data.store import TokenStore
+from tinybert.engine.processes import sum_over_ranks
+from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
-from tinybert.knowledge.building import CacheSpec, build, is_complete, open_stored
-from tinybert.knowledge.layout import Layout
+from tinybert.knowledge.parts import RowParts
 from tinybert.knowledge.selection import Selection
-from tinybert.knowledge.store import StoredKnowledge
+from tinybert.knowledge.stored_teacher import StoredTeacher, no_weights
+from tinybert.knowledge.trace_store import TraceStore
 from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.outline import ModelInfo, function_words, read_model_info
-from tinybert.models.trace import Needs
+from tinybert.models.trace import EncoderTrace, Inputs, Needs
 from tinybert.objectives.trained_layer import Teacher
 from tinybert.recipes.evaluate import predict
-from tinybert.recipes.run_log import describe_model, describe_model_info
-from tinybert.recipes.task_data import TaskData
+from tinybert.recipes.run_log import describe_model, describe_model_info, weights_hash
 
 
 class LazyTeacher:
@@ -33,6 +38,7 @@ class LazyTeacher:
         self.config, self.task_labels, self.kind = config, labels, kind
         self._loaded: LoadedModel | None = None
         self._outline: ModelInfo | None = None
+        self._sha256: str | None = None
 
     @property
     def own_labels(self) -> tuple[str, ...] | None:
@@ -47,6 +53,19 @@ class LazyTeacher:
     def function(self) -> str:
         """What the same weights may compute differently by, in words; the same whether they are loaded or not."""
         return function_words(self.config.teacher_path, self.known.family, "teacher")
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether its weights are in memory."""
+        return self._loaded is not None
+
+    @property
+    def sha256(self) -> str | None:
+        """The hash of its file of weights; None where it has none."""
+        if self._sha256 is None:
+            source = self._loaded.report.source if self._loaded is not None else self.known.weights
+            self._sha256 = weights_hash(str(source)) if source is not None else None
+        return self._sha256
 
     def load(self) -> LoadedModel:
         """The teacher with its weights."""
@@ -82,88 +101,192 @@ class LazyTeacher:
         return describe_model("teacher", known) if isinstance(known, LoadedModel) else describe_model_info("teacher", known)
 
 
-def stores(config, stage: str) -> bool:
-    """Whether the knowledge of a stage is to be stored."""
-    return config.cache_knowledge is not None or (config.cache_teacher and stage == "prediction")
+@dataclass(frozen=True)
+class TraceSource:
+    """Where the traces of one stage come from.
+
+    mode: `live` or `stored`. reason: why. parts: what is stored of a row. bytes: the estimate for all rows of the stage.
+    """
+
+    mode: str
+    reason: str
+    folder: Path | None = None
+    parts: RowParts | None = None
+    bytes: int = 0
+
+    def describe(self, dtype: str) -> str:
+        """One line for the user."""
+        if self.mode == "live":
+            return f"teacher traces: live, in every pass ({self.reason})"
+        return f"teacher traces: stored in {self.folder}, about {self.bytes / 1e6:,.1f} MB in {dtype} ({self.reason})"
 
 
-class LiveTeacher:
-    """The teacher runs beside the student."""
-
-    def __init__(self, teacher: LazyTeacher, settings, needs: Needs) -> None:
-        self.teacher = Teacher(teacher.load().model, needs, settings.teacher_mode or "eval", _head(settings))
-        self.batch_size = settings.eval_batch_size
-
-    def of(self, split: str, store: TokenStore) -> Teacher:
-        """What takes a batch of this split and returns the teacher's trace."""
-        return self.teacher
-
-    def logits(self, split: str, store: TokenStore) -> np.ndarray:
-        """The teacher's logits on a split, `[N, C]`."""
-        return predict(self.teacher.model, store, self.batch_size, self.teacher.head)
-
-    def facts(self) -> dict:
-        """Nothing for run.json."""
-        return {}
+def asked_source(config) -> str:
+    """`--teacher_traces`; without it `auto`, and `live` under the preset of a published system, which runs its teacher in every pass."""
+    return config.teacher_traces or ("auto" if config.preset == "sound" else "live")
 
 
-class StoredTeacher:
-    """The teacher runs once over every split, unless its knowledge is there already, and is then let go of."""
+def keeps_live(config, settings) -> bool:
+    """Whether a stage is sure to run its teacher in every pass."""
+    return asked_source(config) == "live" or bool(asked_source(config) == "auto" and unstorable(settings))
 
-    def __init__(self, config, teacher: LazyTeacher, settings, needs: Needs, selection: Selection, data: TaskData, entry: dict) -> None:
-        self.config, self.teacher, self.settings, self.needs = config, teacher, settings, needs
-        known = teacher.known
-        self.depth = known.config.num_hidden_layers
-        self.layout = Layout(selection, known.config.hidden_size, data.task.num_outputs, settings.max_seq_length)
-        self.entry = entry
-        self.identity = {
-            "teacher": entry["sha256"],
-            "teacher_architecture": teacher.function,
-            "teacher_head": settings.teacher_head,
-            "teacher_labels": config.teacher_labels or ", ".join(known.labels or ()) or None,
-            "labels": ", ".join(data.task.labels),
-            "tokenizer": data.tokenizer.fingerprint,
-            "max_seq_length": settings.max_seq_length,
-        }
-        self._opened: dict[str, StoredKnowledge] = {}
 
-    def _wanted(self, split: str, store: TokenStore) -> CacheSpec:
-        identity = {**self.identity, "data": store.meta["source_sha256"], "columns": str(store.meta["columns"])}
-        wanted = CacheSpec(Path(), identity, self.entry, self.depth, self.layout)
-        if self.config.cache_knowledge is not None:
-            root = Path(self.config.cache_knowledge)
-        else:
-            key = hashlib.sha256(json.dumps(wanted.fingerprint(), sort_keys=True).encode()).hexdigest()
-            root = cache_home() / "knowledge" / key
-        return CacheSpec(root / split, identity, self.entry, self.depth, self.layout)
+def choose_source(
+    config, settings, needs: Needs, selection: Selection, teacher: LazyTeacher, outputs: int, stores: list[TokenStore], passes: float,
+    resumed: str | None = None,
+) -> TraceSource:  # fmt: skip
+    """Decide by `--teacher_traces` whether a stage stores its teacher's traces.
 
-    def of(self, split: str, store: TokenStore) -> StoredKnowledge:
-        """What takes a batch of this split and returns what was stored of it."""
-        if split not in self._opened:
-            wanted = self._wanted(split, store)
-            if not is_complete(wanted, store):
-                build(wanted, store, self._live, self.settings.eval_batch_size)
-                self.teacher.release()
-            self._opened[split] = open_stored(wanted, store, self.needs)
-        return self._opened[split]
+    stores: every row that the teacher is asked for. passes: how often it is asked for the training rows. resumed: the mode of the run that
+    goes on, which is kept.
+
+    Raises:
+        UserError: a store is asked for, and the stage needs what cannot be stored.
+    """
+    asked = asked_source(config)
+    if asked == "live":
+        return TraceSource("live", "asked for" if config.teacher_traces else f"preset {config.preset}")
+    obstacles = unstorable(settings)
+    if asked != "auto" and obstacles:
+        raise UserError(
+            f"--teacher_traces {asked}: the {settings.stage} stage needs what cannot be stored: "
+            + "; ".join(reason for _, reason in obstacles)
+            + f"\nadd {' '.join(option for option, _ in obstacles)}, or train with --teacher_traces live"
+        )
+    parts = RowParts.of(needs | Needs(logits=True), teacher.known.config, outputs, config.teacher_traces_dtype, selection)
+    size = sum(
+        int(count) * parts.bytes(int(length))
+        for store in stores
+        for length, count in zip(*np.unique(store.lengths, return_counts=True), strict=True)
+    )
+    folder = cache_home() / "traces" / _key(trace_identity(config, settings, teacher)) if asked in ("auto", "store") else Path(asked)
+    if asked != "auto":
+        return TraceSource("stored", "asked for", folder, parts, size)
+    if resumed is not None:
+        return TraceSource(resumed, "as the run began", folder, parts, size)
+    if obstacles:
+        return TraceSource("live", obstacles[0][1])
+    if passes <= 1 and not folder.is_dir():
+        return TraceSource("live", "the stage is one pass over its rows")
+    room = shutil.disk_usage(_existing(cache_home())).free / 2
+    limit = room if config.teacher_traces_gb is None else min(room, config.teacher_traces_gb * 1e9)
+    if size > limit and not folder.is_dir():
+        where = "half of the free disk" if limit == room else "--teacher_traces_gb"
+        return TraceSource("live", f"a store would take {size / 1e9:,.1f} GB, more than {limit / 1e9:,.1f} GB, {where}")
+    return TraceSource("stored", f"{passes:.3g} passes", folder, parts, size)
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
+def unstorable(settings) -> list[tuple[str, str]]:
+    """Option and reason for everything of a stage that differs from pass to pass, or depends on the batch."""
+    found = []
+    if settings.teacher_mode == "train":
+        found.append(("--teacher_mode eval", "with dropout the teacher is another one in every pass"))
+    if settings.attention_reduction not in (None, "masked"):
+        found.append(("--attention_reduction masked", f"attention_reduction {settings.attention_reduction} reads padding"))
+    if settings.hidden_reduction not in (None, "masked"):
+        found.append(("--hidden_reduction masked", f"hidden_reduction {settings.hidden_reduction} reads padding"))
+    if getattr(settings, "mask_threshold", None) == "batch":
+        found.append(("--mask_threshold example", "mask_threshold batch depends on the rows that share a batch"))
+    if getattr(settings, "mask_first_step", None) is False:
+        found.append(("--mask_first_step True", "the first step without the mask needs everything"))
+    return found
+
+
+def trace_identity(config, settings, teacher: LazyTeacher) -> dict[str, object]:
+    """Everything that a trace of a row of token ids depends on, by name; without `teacher` where its weights are not at hand."""
+    known = teacher.known
+    identity = {
+        "teacher": teacher.sha256,
+        "teacher_architecture": teacher.function,
+        "teacher_head": getattr(settings, "teacher_head", None),
+        "teacher_labels": getattr(config, "teacher_labels", None) or ", ".join(getattr(known, "labels", None) or ()) or None,
+        "labels": ", ".join(teacher.task_labels),
+        "vocabulary": known.tokenizer.fingerprint,
+        "precision": f"{config.amp} {config.amp_dtype}" if config.amp else "float32",
+    }
+    return {name: value for name, value in identity.items() if name != "teacher" or value is not None}
+
+
+def _key(identity: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+class TeacherTraces:
+    """The teacher of a stage in training: called with a batch, it returns what the objective needs.
+
+    `model` is the live teacher's, None where traces are stored.
+    """
+
+    def __init__(self, source: TraceSource, config, teacher: LazyTeacher, settings, needs: Needs, selection: Selection, rows: int) -> None:
+        """`rows`: how many a pass over the training rows has."""
+        self.source, self.lazy, self.settings, self._rows = source, teacher, settings, rows
+        self.model, self.dtype = None, config.teacher_traces_dtype
+        if source.mode == "live":
+            self.teacher = Teacher(teacher.load().model, needs, settings.teacher_mode or "eval", _head(settings))
+            self.model = self.teacher.model
+            return
+        self.outputs = next(part.shape[-1] for part in source.parts.parts if part.name == "logits")
+
+        def parts(needs: Needs) -> RowParts:
+            return RowParts.of(needs | Needs(logits=True), teacher.known.config, self.outputs, config.teacher_traces_dtype, selection)
+
+        store = TraceStore(source.folder, trace_identity(config, settings, teacher))
+        load = self._live if teacher.sha256 is not None else no_weights(config.teacher_path)
+        self.teacher = StoredTeacher(store, needs, parts, load)
 
     def _live(self, needs: Needs) -> Teacher:
-        return Teacher(self.teacher.load().model, needs, "eval", _head(self.settings))
+        return Teacher(self.lazy.load().model, needs, "eval", _head(self.settings))
 
-    def logits(self, split: str, store: TokenStore) -> np.ndarray:
-        """The teacher's logits on a split, `[N, C]`."""
-        return self.of(split, store).logits()
+    @property
+    def kind(self) -> str:
+        """`live`, or `stored` with the type, in which the traces are rounded."""
+        return "live" if self.model is not None else f"stored {self.dtype}"
+
+    @property
+    def needs(self) -> Needs:
+        """What a trace holds."""
+        return self.teacher.needs
+
+    @needs.setter
+    def needs(self, needs: Needs) -> None:
+        self.teacher.needs = needs
+
+    def __call__(self, inputs: Inputs) -> EncoderTrace | None:
+        """The teacher's trace of a micro-batch, without gradients; None where the objective does not need it."""
+        trace = self.teacher(inputs)
+        if self.model is None and self.lazy.is_loaded and self.teacher.read_in_a_row >= self._rows:
+            self.teacher.release()  # a whole pass did without its weights
+            self.lazy.release()
+        return trace
+
+    def logits(self, store: TokenStore) -> np.ndarray:
+        """The teacher's logits of every row of a store, `[N, C]`."""
+        if self.model is not None:
+            return predict(self.model, store, self.settings.eval_batch_size, self.teacher.head)
+        found = np.zeros((len(store), self.outputs))
+        for batch in sequential(store, self.settings.eval_batch_size, runtime.rank(), runtime.world_size()):
+            found[batch.rows] = self.teacher(Inputs.of(batch)).logits.numpy()
+        return sum_over_ranks(found)  # each row was filled by one rank, the others hold 0 there
 
     def facts(self) -> dict:
-        """Where the knowledge is and what it costs, for run.json."""
-        names = ("rows", "bytes", "bytes_per_row", "of_full", "seconds")
-        return {
-            "knowledge": {
-                split: {"folder": str(stored.folder), **{name: stored.record.get(name) for name in names}}
-                for split, stored in self._opened.items()
-            }
-        }
+        """What was done, for run.json."""
+        if self.model is not None:
+            return {"teacher_traces": {"mode": "live", "reason": self.source.reason}}
+        store = self.teacher.store
+        counts = {"rows_computed": self.teacher.computed_rows, "rows_read": self.teacher.read_rows, "bytes_written": store.written}
+        return {"teacher_traces": {"mode": "stored", "reason": self.source.reason, "folder": str(store.folder), **counts}}
+
+
+def passes_over(settings, rows: int, world: int = 1) -> float:
+    """How often a stage goes over its training rows."""
+    if settings.max_steps > 0:
+        return settings.max_steps * settings.batch_size * settings.gradient_accumulation_steps * world / max(rows, 1)
+    return settings.num_train_epochs
 
 
 def _head(settings) -> str | None:
-    return "relu" if settings.teacher_head == "relu" else None
+    return "relu" if getattr(settings, "teacher_head", None) == "relu" else None

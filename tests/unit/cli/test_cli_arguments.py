@@ -224,7 +224,6 @@ def test_a_configuration_file_counts_by_its_spelling(tmp_path):
         ("--save_steps -1", ["at least 0"]),
         ("--batch_size 16 --train_batch_size 32", ["both are spellings of --batch_size"]),
         ("--teacher_model U", ["both are spellings of --teacher_path"]),
-        ("--cache_teacher --cache_knowledge k", ["give one of --cache_knowledge and --cache_teacher"]),
     ],
 )
 def test_contradictions_and_impossible_values_are_refused(more, pieces):
