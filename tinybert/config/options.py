@@ -265,7 +265,9 @@ class Config(Options):
     def replace(self, **values: object) -> Self:
         """The same with other values, checked again; None takes a value back."""
         kept = [name for name in self.options() if name in self.given and name not in values]
-        entries = [Entry(self.spelled[name], getattr(self, name), f"--{self.spelled[name]}") for name in kept]
+        switches = {alias.name for option in type(self).options().values() for alias in option.aliases if alias.means is not None}
+        spelled = [(self.spelled[name], getattr(self, name)) for name in kept]
+        entries = [Entry(spelling, True if spelling in switches else value, f"--{spelling}") for spelling, value in spelled]
         return self.of([*entries, *(Entry(name, value, f"--{name}") for name, value in values.items() if value is not None)])
 
     def as_dict(self) -> dict[str, object]:
