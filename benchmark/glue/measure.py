@@ -111,16 +111,16 @@ def _training(record: dict, results: dict) -> dict:
         "shape": [model["layers"], model["hidden"], model["heads"]],
         "teacher_sha256": last["models"].get("teacher", {}).get("sha256"),
         "data_sha256": {split: entry["sha256"] for split, entry in last["data"].items()},
-        "knowledge": _knowledge(record[stages[0]]),
+        "knowledge": _traces(record[stages[0]]),
         "threads": last["threads"],
         "versions": last["versions"],
     }
 
 
-def _knowledge(record: dict) -> dict | None:
-    """What was stored of the training rows and what building it took; None where the teacher ran beside the student."""
-    stored = record.get("knowledge", {}).get("train")
-    return {name: stored[name] for name in ("bytes_per_row", "of_full", "seconds")} if stored else None
+def _traces(record: dict) -> dict | None:
+    """What was stored of a row; None where the teacher ran in every pass."""
+    stored = record.get("teacher_traces", {})
+    return {"bytes_per_row": stored["bytes_per_row"], "of_full": stored["of_all_hidden_states"]} if stored.get("mode") == "stored" else None
 
 
 def _transport(log: Path) -> dict:

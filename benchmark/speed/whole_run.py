@@ -2,7 +2,8 @@
 
 Protocol: a 12 x 768 teacher and a 4 x 312 student with random weights (speed does not depend on their values); the first 1,000 rows of
 SST-2's training set cut at 64 word pieces, of MRPC's at 128, and 200 rows of dev, which are scored once an epoch; 20 epochs of stage
-one and 3 of stage two at 32 rows an update, evaluation, checkpoints and the filling of an empty store included. Each run is a process of its own.
+one and 3 of stage two at 32 rows an update, evaluation, checkpoints and the filling of an empty store included. Each run is a process of
+its own.
 Systems take turns, every second round in the opposite order; figures are medians, ratios the medians of the rounds' own ratios.
 
 Systems: `stored` (this checkout, `--teacher_traces store`), `found` (the same again, with the store that `stored` has filled), `live`

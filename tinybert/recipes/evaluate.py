@@ -68,9 +68,7 @@ def score(loaded: LoadedModel, data: TaskData, stores: dict[str, Rows], batch_si
     return scores
 
 
-def held_out_loss(
-    layer: TrainedLayer, teacher: Callable[[Inputs], EncoderTrace] | None, store: Rows, batch_size: int
-) -> dict[str, float]:
+def held_out_loss(layer: TrainedLayer, teacher: Callable[[Inputs], EncoderTrace] | None, store: Rows, batch_size: int) -> dict[str, float]:
     """The objective's parts on held-out rows, dropout off in student and teacher, as the mean over all rows whatever the batches."""
     names = [*(part.name for part in layer.objective.parts), "loss"]
     sums = dict.fromkeys(names, 0.0)

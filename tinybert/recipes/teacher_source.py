@@ -105,7 +105,8 @@ class LazyTeacher:
 class TraceSource:
     """Where the traces of one stage come from.
 
-    mode: `live` or `stored`. reason: why. parts: what is stored of a row. bytes: the estimate for all rows of the stage.
+    mode: `live` or `stored`. reason: why. parts: what is stored of a row. bytes: the estimate for all rows of the stage. rows: how many
+    there are. full_bytes: every hidden state of the teacher at real positions, in float16.
     """
 
     mode: str
@@ -113,6 +114,8 @@ class TraceSource:
     folder: Path | None = None
     parts: RowParts | None = None
     bytes: int = 0
+    rows: int = 0
+    full_bytes: int = 0
 
     def describe(self, dtype: str) -> str:
         """One line for the user."""
@@ -159,11 +162,14 @@ def choose_source(
         for store in stores
         for length, count in zip(*np.unique(store.lengths, return_counts=True), strict=True)
     )
+    known = teacher.known.config
+    full = sum(int(store.lengths.sum(dtype=np.int64)) for store in stores) * (known.num_hidden_layers + 1) * known.hidden_size * 2
+    sizes = {"parts": parts, "bytes": size, "rows": sum(map(len, stores)), "full_bytes": full}
     folder = cache_home() / "traces" / _key(trace_identity(config, settings, teacher)) if asked in ("auto", "store") else Path(asked)
     if asked != "auto":
-        return TraceSource("stored", "asked for", folder, parts, size)
+        return TraceSource("stored", "asked for", folder, **sizes)
     if resumed is not None:
-        return TraceSource(resumed, "as the run began", folder, parts, size)
+        return TraceSource(resumed, "as the run began", folder, **sizes)
     if obstacles:
         return TraceSource("live", obstacles[0][1])
     if passes <= 1 and not folder.is_dir():
@@ -173,7 +179,7 @@ def choose_source(
     if size > limit and not folder.is_dir():
         where = "half of the free disk" if limit == room else "--teacher_traces_gb"
         return TraceSource("live", f"a store would take {size / 1e9:,.1f} GB, more than {limit / 1e9:,.1f} GB, {where}")
-    return TraceSource("stored", f"{passes:.3g} passes", folder, parts, size)
+    return TraceSource("stored", f"{passes:.3g} passes", folder, **sizes)
 
 
 def _existing(folder: Path) -> Path:
@@ -278,7 +284,9 @@ class TeacherTraces:
             return {"teacher_traces": {"mode": "live", "reason": self.source.reason}}
         store = self.teacher.store
         counts = {"rows_computed": self.teacher.computed_rows, "rows_read": self.teacher.read_rows, "bytes_written": store.written}
-        return {"teacher_traces": {"mode": "stored", "reason": self.source.reason, "folder": str(store.folder), **counts}}
+        source = self.source
+        sizes = {"bytes_per_row": round(source.bytes / source.rows, 1), "of_all_hidden_states": source.bytes / source.full_bytes}
+        return {"teacher_traces": {"mode": "stored", "reason": source.reason, "folder": str(store.folder), **sizes, **counts}}
 
 
 def passes_over(settings, rows: int, world: int = 1) -> float:
