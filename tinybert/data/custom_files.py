@@ -13,7 +13,7 @@ from tinybert.data.fields import column_names
 from tinybert.data.formats import NAMED, format_of, other_delimiter
 from tinybert.data.labels import check_labels, check_spelling, count_labels
 from tinybert.data.readers import iter_labels
-from tinybert.data.tasks import Column, Split, Task, augmented
+from tinybert.data.tasks import UNDECIDED, Column, Split, Task, augmented
 from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
 from tinybert.kinds.registry import DEFAULT, get_kind
@@ -46,6 +46,8 @@ class CustomFiles:
 def own_task(name: str, files: CustomFiles) -> Task:
     """The task that these files are. Reads headers, and the labels of the training file unless they are given.
 
+    Rows labelled `-`, on which annotators did not agree, are left out and counted, unless `--labels` names that label.
+
     Raises:
         UserError: a file or column that is not there, or labels that make no classification.
     """
@@ -71,6 +73,10 @@ def own_task(name: str, files: CustomFiles) -> Task:
             "--labels is missing: neither a --train_file nor the model's config.json says which labels there are and in which order.\n"
             "Give --labels a,b,c in the order of the training run (it printed them), or the --train_file of that run."
         )
+    if kind is DEFAULT and UNDECIDED in labels and files.labels is None and len(labels) > 2:  # as in files of SNLI, MNLI and OCNLI
+        labels = tuple(label for label in labels if label != UNDECIDED)
+    if kind is DEFAULT and UNDECIDED not in labels:
+        splits = {split: replace(columns, skipped_labels=(UNDECIDED,) * bool(columns.label)) for split, columns in splits.items()}
     metrics = kind.own_metrics(labels)
     return Task(name, name, labels, splits, metrics, metrics[0], own=True, kind=kind)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinybert.data.clue import RECORDS, RecordError
 from tinybert.data.formats import DELIMITERS, Record, other_delimiter, records
 from tinybert.data.source import Source
 from tinybert.data.tasks import Column, Split
@@ -139,7 +140,18 @@ class FieldReader:
     # === Keys ===
 
     def _of_object(self, record: dict[str, object], number: int) -> list[str | None]:
-        return [None if key is None else self._value(self._joined(record, key), str(key), number) for key in self._columns]
+        text_a, text_b, label, index = self._columns
+        texts = self._of_record(record, number) if self.split.record else self._named(record, number, text_a, text_b)
+        return [*texts, *self._named(record, number, label, index if index in record else None)]
+
+    def _named(self, record: dict[str, object], number: int, *keys: Column | None) -> list[str | None]:
+        return [None if key is None else self._value(self._joined(record, key), str(key), number) for key in keys]
+
+    def _of_record(self, record: dict[str, object], number: int) -> list[str | None]:
+        try:
+            return list(RECORDS[self.split.record](record))
+        except RecordError as error:
+            raise self.source.error(number, error.found, error.expected, "Correct the row.") from None
 
     def _joined(self, record: dict[str, object], key: Column) -> dict[str, object]:
         """The record with a list of labels as a text with bars between."""

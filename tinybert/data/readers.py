@@ -152,10 +152,8 @@ def iter_labels(path: Path, split: Split, task_name: str) -> Iterator[tuple[int,
 
 def _chunk(task: Task, split: Split, rows: list[Fields], labels: list[float], before: int, bytes_read: int) -> Chunk:
     ids = None
-    if split.index is not None:
-        ids = [row.index or "" for row in rows]
-    elif split.label is None:
-        ids = [str(before + i) for i in range(len(rows))]
+    if split.index is not None or split.label is None:  # JSON may leave the index out
+        ids = [str(before + i) if row.index is None else row.index for i, row in enumerate(rows)]
     return Chunk(
         text_a=[row.text_a for row in rows],
         text_b=None if split.text_b is None else [row.text_b or "" for row in rows],

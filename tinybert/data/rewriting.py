@@ -49,6 +49,8 @@ class Rewriter:
         """
         if split.format in NAMED and split.format not in JSON:
             raise UserError(f"{split.file} is a {split.format} file: augmented rows are written as text.\nTurn it into CSV first.")
+        if split.record is not None:
+            raise UserError(f"the texts of {split.file} are made of several keys\nno variant of such a text can be written back")
         if published and (split.format != "tsv" or split.quoted):
             raise UserError(
                 "--quotes published is about TSV files without quoting, which the published scripts write\n"

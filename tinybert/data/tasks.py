@@ -10,6 +10,7 @@ from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
 from tinybert.kinds.registry import DEFAULT, KINDS
 
+UNDECIDED = "-"  # the label of rows on which the annotators of SNLI, MNLI, OCNLI and CMNLI did not agree
 Column = int | str  # a column's number, counted from 0, or its name in the header; for JSON the name of a key
 
 
@@ -20,7 +21,8 @@ class Split:
     `header`: the first line of a TSV or CSV file names the columns. `index`: the column that a submission file repeats; without
     it rows are numbered. `skips_short_rows`: rows with too few columns are counted and left out instead of being an error;
     `skipped_labels`: so are rows with one of these labels. `format`: tsv, csv, jsonl or json (see `formats.py`); `quoted`: fields
-    of TSV and CSV may stand in double quotes; `many_labels`: in JSON a label may be a list.
+    of TSV and CSV may stand in double quotes; `many_labels`: in JSON a label may be a list. `record`:
+    the texts are made of a whole record, by this name in `clue.RECORDS`.
     """
 
     file: str
@@ -34,6 +36,7 @@ class Split:
     quoted: bool = False
     skipped_labels: tuple[str, ...] = ()
     many_labels: bool = False
+    record: str | None = None
 
     @property
     def has_header(self) -> bool:
@@ -45,6 +48,7 @@ class Split:
         """What decides how the file is read, for the name of stored tokens."""
         columns = [self.text_a, self.text_b, self.label, self.header, self.skips_short_rows]
         own = [self.format, self.quoted, list(self.skipped_labels)]
+        own += [self.record] if self.record else []
         return columns if own == ["tsv", False, []] else columns + own  # tokens stored by earlier versions stay good
 
 
@@ -54,6 +58,7 @@ class Task:
 
     `metrics` are the names that `kind.score` reports, `metric` the one that decides which model is the best. `home` is the
     folder below DATA_HOME that holds `folder`, and `also` are the folders below `home` where PaddleNLP unpacks the same files.
+    `predictions`: the file that CLUE's server takes, JSON lines; without it GLUE's table is written.
     `own`: the files are the user's, with absolute paths, and looked for nowhere else. `bounds` are the limits of a score.
     """
 
@@ -68,6 +73,7 @@ class Task:
     own: bool = False
     bounds: tuple[float, float] | None = None
     kind: Kind = DEFAULT
+    predictions: str | None = None
 
     @property
     def num_outputs(self) -> int:
@@ -176,23 +182,34 @@ _GLUE = (
 _DEMO = Task("demo", "demo", _BINARY, _splits(Split("train.tsv", 0, label=1), None))
 
 
-def _clue_task(name: str, labels: tuple[str, ...], pair: bool, index: str | None = None, **more) -> Task:
+def _clue_task(name: str, labels: tuple[str, ...], pair: bool, **more) -> Task:
     text = ("sentence1", "sentence2") if pair else ("sentence", None)
     train = Split(more.get("train_file", "train.json"), *text, "label", format="jsonl", skipped_labels=more.get("skipped", ()))
-    test = replace(train, file="test.json", label=None, index=index, skipped_labels=())
+    train = replace(train, record=more.get("record"))
+    test = replace(train, file="test.json", label=None, index="id", skipped_labels=())
     splits = _splits(train, test, {"dev": replace(train, file="dev.json")})
-    return Task(name, name, labels, splits, home="Clue", also=(f"{name.lower()}_public",))
+    file = f"{more.get('predicted', name.lower())}_predict.json"
+    return Task(name, name, labels, splits, home="Clue", also=(f"{name.lower()}_public",), predictions=file)
 
 
-# File names, label order and the rows labelled "-" that are left out are those of PaddleNLP's CLUE reader. Where the id of a
-# test row could not be seen in a published file, rows are numbered, which is what CLUE's ids are.
+# File names, label order and the rows labelled "-" that are left out are those of PaddleNLP's CLUE reader, names of predictions those
+# that CLUE asks for (version 1.1).
 _TNEWS = tuple(str(label) for label in range(100, 117) if label not in (105, 111))
 _CLUE = (
-    _clue_task("TNEWS", _TNEWS, pair=False, index="id"),
-    _clue_task("AFQMC", _BINARY, pair=True, index="id"),
+    _clue_task("TNEWS", _TNEWS, pair=False, predicted="tnews11"),
+    _clue_task("AFQMC", _BINARY, pair=True),
     _clue_task("IFLYTEK", tuple(map(str, range(119))), pair=False),
-    _clue_task("OCNLI", ("entailment", "contradiction", "neutral"), pair=True, train_file="train.50k.json", skipped=("-",)),
-    _clue_task("CMNLI", ("contradiction", "entailment", "neutral"), pair=True, skipped=("-",)),
+    _clue_task(
+        "OCNLI",
+        ("entailment", "contradiction", "neutral"),
+        pair=True,
+        train_file="train.50k.json",
+        skipped=(UNDECIDED,),
+        predicted="ocnli_50k",
+    ),
+    _clue_task("CMNLI", ("contradiction", "entailment", "neutral"), pair=True, skipped=(UNDECIDED,)),
+    _clue_task("CSL", _BINARY, pair=True, record="csl"),
+    _clue_task("CLUEWSC2020", ("true", "false"), pair=False, record="cluewsc", predicted="cluewsc11"),
 )
 # columns by name: some copies of this set have a further column before the label, and some test files have none
 _CHN_SENTI_CORP = Task(
@@ -213,7 +230,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-_BY_PLAIN_NAME = {_plain(name): task for name, task in TASKS.items()} | {"mnlimm": TASKS["MNLI"]}
+_BY_PLAIN_NAME = {_plain(name): task for name, task in TASKS.items()} | {"mnlimm": TASKS["MNLI"], "cluewsc": TASKS["CLUEWSC2020"]}
 
 
 def is_task(name: str) -> bool:

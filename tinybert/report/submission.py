@@ -1,7 +1,8 @@
-"""Files for the GLUE server: index and prediction, one file a test split."""
+"""Predictions as the servers of GLUE and CLUE take them, one file a test split."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,20 @@ _NAMES = {"test": "", "test_matched": "-m", "test_mismatched": "-mm"}
 
 
 def submission_path(folder: Path, task: Task, split: str) -> Path:
-    """Where the predictions of one test split go: `<TASK>.tsv`, for MNLI `MNLI-m.tsv` or `MNLI-mm.tsv`."""
-    return folder / f"{task.name}{_NAMES.get(split, '-' + split)}.tsv"
+    """Where the predictions of one test split go: `<TASK>.tsv`, for MNLI `MNLI-m.tsv` or `MNLI-mm.tsv`; for CLUE `<task>_predict.json`."""
+    return folder / (task.predictions or f"{task.name}{_NAMES.get(split, '-' + split)}.tsv")
 
 
 def write_submission(
     folder: Path, task: Task, split: str, ids: list[str] | None, logits: np.ndarray, decision: dict[str, float] | None = None
 ) -> Path:
-    """Write the predictions of one test split, `logits [N, C]`."""
+    """Write the predictions of one test split, `logits [N, C]`: a table of index and prediction, for CLUE JSON lines of id and label."""
     answers = task.kind.answers(task, logits, decision)
-    names = ids or [str(i) for i in range(len(answers))]
-    lines = ["index\tprediction", *(f"{index}\t{answer}" for index, answer in zip(names, answers, strict=True))]
+    rows = zip(ids or [str(i) for i in range(len(answers))], answers, strict=True)
+    if task.predictions:
+        lines = [json.dumps({"id": int(i) if i.isdecimal() else i, "label": answer}, ensure_ascii=False) for i, answer in rows]
+    else:
+        lines = ["index\tprediction", *(f"{index}\t{answer}" for index, answer in rows)]
     folder.mkdir(parents=True, exist_ok=True)
     path = submission_path(folder, task, split)
     storage.write_file(path, "\n".join(lines) + "\n")

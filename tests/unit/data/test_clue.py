@@ -2,11 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from tinybert.config.presets import PRESETS
+from tinybert.data.custom_files import CustomFiles, own_task
 from tinybert.data.readers import read_split
+from tinybert.data.rewriting import Rewriter
 from tinybert.data.tasks import CLUE_TASKS, get_task
+from tinybert.errors import UserError
+from tinybert.report.submission import write_submission
 
 REAL = [
     ("TNEWS", "train", 53360, "108", "上课时学生手机响个不停", None),
@@ -98,3 +103,89 @@ def test_chinese_texts_are_not_cut_at_the_length_of_english_sentences(preset):
         for stage in ("intermediate", "finetune"):
             assert PRESETS[preset].values(stage, name)["max_seq_length"] == 128
     assert PRESETS["sound"].values("intermediate", "SST-2")["max_seq_length"] == 64
+
+
+# === Records and predictions of CLUE ===
+
+CSL = {"id": 1, "abst": "为解决问题，提出方法。", "keyword": ["水体", "重构"], "label": "0"}
+WSC = {
+    "target": {"span2_index": 6, "span1_index": 2, "span1_text": "手机", "span2_text": "它"}, "idx": 3, "label": "false",
+    "text": "床上手机响，它很吵",
+}  # fmt: skip
+
+
+def test_keywords_and_abstract_of_csl_are_a_pair(folder):
+    task = get_task("csl")
+    made_up(folder, task, "train", [CSL, {**CSL, "label": "1"}])
+    made_up(folder, task, "test", [{"id": 7, "abst": "文", "keyword": ["词"]}])
+    examples = read_split(task, folder, "train")
+    assert examples.text_a[0] == "水体 重构" and examples.text_b[0] == CSL["abst"] and examples.labels.tolist() == [0, 1]
+    assert read_split(task, folder, "test").ids == ["7"]
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ({}, "床上_手机_响，[它]很吵"),
+        ({"span1_text": "它", "span1_index": 6, "span2_text": "手机", "span2_index": 2}, "床上[手机]响，_它_很吵"),
+        ({"span2_text": "床", "span2_index": 0}, "[床]上_手机_响，它很吵"),
+    ],
+)
+def test_the_two_phrases_of_cluewsc_are_marked(folder, target, expected):
+    task = get_task("cluewsc")
+    made_up(folder, task, "dev", [{**WSC, "target": WSC["target"] | target}, {**WSC, "label": "true"}])
+    examples = read_split(task, folder, "dev")
+    assert examples.text_a[0] == expected and examples.text_b is None and examples.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("csl", {**CSL, "keyword": "水体"}),
+        ("csl", {key: value for key, value in CSL.items() if key != "abst"}),
+        ("cluewsc", {**WSC, "target": WSC["target"] | {"span1_index": 1}}),
+        ("cluewsc", {**WSC, "target": "手机"}),
+    ],
+)
+def test_a_record_without_its_texts_is_refused_with_its_line(folder, name, row):
+    task = get_task(name)
+    made_up(folder, task, "dev", [CSL if name == "csl" else WSC, row])
+    with pytest.raises(UserError, match="line 2"):
+        read_split(task, folder, "dev")
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "label"),
+    [
+        ("TNEWS", "tnews11_predict.json", "100"),
+        ("AFQMC", "afqmc_predict.json", "0"),
+        ("IFLYTEK", "iflytek_predict.json", "0"),
+        ("OCNLI", "ocnli_50k_predict.json", "entailment"),
+        ("CMNLI", "cmnli_predict.json", "contradiction"),
+        ("CSL", "csl_predict.json", "0"),
+        ("CLUEWSC2020", "cluewsc11_predict.json", "true"),
+    ],
+)
+def test_predictions_are_the_json_lines_that_clue_takes(tmp_path, name, file, label):
+    task = get_task(name)
+    path = write_submission(tmp_path, task, "test", ["5", "6"], np.eye(task.num_outputs)[[0, 1]])
+    assert path.name == file
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert lines == [{"id": 5, "label": label}, {"id": 6, "label": task.labels[1]}]
+
+
+def test_rows_of_own_files_without_a_gold_label_are_left_out_and_counted(tmp_path, capsys):
+    rows = [("a", "yes"), ("b", "-"), ("c", "no"), ("d", "-")]
+    (tmp_path / "train.tsv").write_text("text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows * 3))
+    files = {"train_file": tmp_path / "train.tsv", "text_a_column": "text", "label_column": "label"}
+    task = own_task("mine", CustomFiles(**files))
+    assert task.labels == ("no", "yes") and len(read_split(task, tmp_path, "train")) == 6
+    assert "6 rows labelled - were left out" in capsys.readouterr().err
+    named = own_task("mine", CustomFiles(**files, labels="no,yes,-"))
+    assert named.labels == ("no", "yes", "-") and len(read_split(named, tmp_path, "train")) == 12
+
+
+def test_texts_made_of_a_whole_record_cannot_be_augmented(folder):
+    task = get_task("csl")
+    with pytest.raises(UserError, match="made of several keys"):
+        Rewriter.of(task.split("train"), [], json.dumps(CSL), False)
