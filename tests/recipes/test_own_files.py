@@ -16,6 +16,7 @@ from tinybert.data.readers import iter_rows
 from tinybert.data.tasks import get_task
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
+from tinybert.models.configuration import TrainedOn
 from tinybert.models.families import family
 from tinybert.models.loading import build
 from tinybert.models.saving import save_model
@@ -203,3 +204,23 @@ def test_chinese_tasks_train_on_real_rows(tmp_path, real_data, chinese, name):
     words = ["--task_name", name, "--data_dir", tmp_path, "--model_name_or_path", chinese, "--output_dir", run]
     finetune("--max_steps", 30, *words, *QUICK, "--learning_rate", 1e-2)
     assert losses(run)[-1] < 0.9 * losses(run)[0]
+
+
+def test_a_model_that_is_used_otherwise_than_trained_is_told_so(teacher, tmp_path, capsys):
+    line = ("--model_name_or_path", teacher, "--task_name", "demo", "--do_eval", "--device", "cpu", "--output_dir", tmp_path / "scores")
+    finetune(*line, "--max_seq_length", 32)
+    assert "is used with" not in capsys.readouterr().err
+    finetune(*line, "--max_seq_length", 16, "--do_lower_case", False)
+    told = capsys.readouterr().err
+    assert told.count("warning: the model was trained with --max_seq_length 32 and is used with 16") == 1
+    assert "was made with do_lower_case True and is used with --do_lower_case False" in told
+
+
+@pytest.mark.parametrize(("before", "now", "words"), [
+    (TrainedOn("a", False, 64), TrainedOn("a", False, 64), None), (TrainedOn(), TrainedOn("a", True, 64), None),
+    (TrainedOn("a", False, 64), TrainedOn("b", True, 64), "on single texts and is used on pairs of texts"),
+    (TrainedOn("a", False, 64), TrainedOn("a", False, 128), "--max_seq_length 64 and is used with 128"),
+])  # fmt: skip
+def test_differences_of_use_are_named(before, now, words):
+    told = before.used_otherwise(now)
+    assert (words is None and told == []) or (len(told) == 1 and words in told[0])

@@ -130,6 +130,8 @@ class WordPiece:
                 f"{folder}: the vocabulary looks cased, but no tokenizer_config.json says so; text is lower-cased. "
                 "Pass --do_lower_case False if that is wrong."
             )
+        if None not in (do_lower_case, found.do_lower_case) and do_lower_case != found.do_lower_case:
+            logger.warning(f"{folder} was made with do_lower_case {found.do_lower_case} and is used with --do_lower_case {do_lower_case}")
         lower = found.do_lower_case if do_lower_case is None else do_lower_case
         return cls(
             found.vocabulary,

@@ -174,6 +174,19 @@ class TrainedOn:
     pair: bool | None = None
     max_seq_length: int | None = None
 
+    def used_otherwise(self, now: TrainedOn) -> list[str]:
+        """What to say where a model is used on other rows than it has learnt, a line each; what is not known is no difference."""
+        lines = []
+        if None not in (self.max_seq_length, now.max_seq_length) and self.max_seq_length != now.max_seq_length:
+            lines.append(
+                f"was trained with --max_seq_length {self.max_seq_length} and is used with {now.max_seq_length}: "
+                "its scores may differ from those of its run"
+            )
+        if None not in (self.pair, now.pair) and self.pair != now.pair:
+            before, after = ("pairs of texts" if pair else "single texts" for pair in (self.pair, now.pair))
+            lines.append(f"was trained on {before} and is used on {after}")
+        return lines
+
     def entry(self) -> dict:
         """What config.json says about it."""
         known = {name: value for name, value in asdict(self).items() if value is not None}

@@ -16,11 +16,13 @@ from tinybert.kinds.kind import Kind
 from tinybert.kinds.registry import kind_of_config, kind_of_labels, kind_of_outputs
 from tinybert.log import logger
 from tinybert.models.configuration import (
+    TrainedOn,
     architecture,
     check_size,
     config_file,
     labels_of,
     read_config,
+    trained_on,
     unknown_keys,
 )
 from tinybert.models.cut import cut, strip_pruned_shapes
@@ -65,6 +67,7 @@ class LoadedModel:
     """A model, its tokenizer, the label names it was trained with (None if it has none), and its projections by name.
 
     kind: of the task that its head is for. decision: numbers that its predictions depend on beside the logits, see `Kind.decide`.
+    trained_on: the rows that it has learnt, as far as its folder says.
     """
 
     model: nn.Layer
@@ -75,6 +78,7 @@ class LoadedModel:
     report: LoadReport
     kind: Kind | None = None
     decision: dict[str, float] = field(default_factory=dict)
+    trained_on: TrainedOn = TrainedOn()
 
     @property
     def config(self):
@@ -132,7 +136,7 @@ def load_classifier(
     if needs_head:
         _align_labels(arrays, own_labels or own, labels, folder, role, own_labels is not None)
     loaded = found.filled(outputs, own, do_lower_case, role)
-    loaded.kind, loaded.decision = kind, kind.decision_of(found.config)
+    loaded.kind, loaded.decision, loaded.trained_on = kind, kind.decision_of(found.config), trained_on(found.config)
     if needs_head:
         _refuse_half_a_head(loaded.report, role)
     return loaded

@@ -87,6 +87,7 @@ def score_alone(results: RunFolder, loaded: LoadedModel, data: TaskData, stores:
     Raises:
         UserError: an output is NaN or infinite.
     """
+    data.say_if_used_otherwise("model", loaded.trained_on)
     try:
         scores = score(loaded, data, stores, batch_size)
     except NumericalError as error:
@@ -105,6 +106,7 @@ def prediction_files(folder: Path, task: Task) -> list[Path]:
 
 def write_predictions(folder: Path, loaded: LoadedModel, data: TaskData, batch_size: int) -> None:
     """Predict every test split of the task and write its submission file."""
+    data.say_if_used_otherwise("model", loaded.trained_on)
     for split in data.task.test_splits:
         ids = read_split(data.task, data.folder, split).ids
         logits = predict(loaded.model, data.store(split), batch_size)

@@ -119,6 +119,11 @@ class TaskData:
         """What the folder of a model says about these rows."""
         return TrainedOn(self.task.name, self.task.is_pair, self.max_seq_length)
 
+    def say_if_used_otherwise(self, role: str, known: TrainedOn) -> None:
+        """Warn where a trained model meets other rows than those that it has learnt."""
+        for line in known.used_otherwise(self.trained_on) if runtime.rank() == 0 else ():
+            logger.warning(f"the {role} {line}")
+
     def store(self, split: str) -> TokenStore:
         """The tokens of one split, built once and then memory-mapped."""
         store = TokenStore.build_or_open(self.task, self.folder, split, self.tokenizer, self.max_seq_length)

@@ -186,6 +186,8 @@ class _Stage:
         train = data.store(split)
         kept = {name: data.store(name) for name in task.eval_splits}
         data.report({split: train, **kept})
+        if self.teacher is not None and isinstance(self.teacher.known, LoadedModel):
+            data.say_if_used_otherwise("teacher", self.teacher.known.trained_on)
         traces = self._teacher_traces(layer.objective.needs_teacher, settings, train, kept[task.eval_splits[0]])
         record: dict = {}
         if traces is not None:
