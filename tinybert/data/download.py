@@ -7,14 +7,18 @@ path in it is put in front of the original path.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import http.client
+import lzma
 import os
 import shutil
+import struct
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import urlsplit, urlunsplit
@@ -26,6 +30,11 @@ from tinybert.errors import UserError
 from tinybert.log import logger
 
 TIMEOUT = 30  # seconds without a byte
+MOST_UNPACKED = 1 << 30  # bytes of one file of an archive; the largest published one has 120 MB
+# what zipfile raises besides its own: encrypted members, unknown compressions, broken streams, headers of other programs
+_UNREADABLE = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, struct.error, ValueError,
+)  # fmt: skip
 _MRPC_TEST_HEADER = "index\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
 
 
@@ -38,9 +47,13 @@ def mirrored(url: str) -> str:
     mirror = os.environ.get("TINYBERT_MIRROR")
     if not mirror:
         return url
-    base, parts = urlsplit(mirror.rstrip("/")), urlsplit(url)
-    if not base.scheme or not base.netloc:
-        raise UserError(f"TINYBERT_MIRROR={mirror!r} is not an address such as http://127.0.0.1:8000")
+    try:
+        base, parts = urlsplit(mirror.rstrip("/")), urlsplit(url)
+        usable = base.scheme in ("http", "https") and bool(base.hostname) and base.port != 0
+    except ValueError:  # half of an IPv6 address, a port that is no number
+        usable = False
+    if not usable or not mirror.isprintable() or " " in mirror or base.query or base.fragment:
+        raise UserError(f"TINYBERT_MIRROR={mirror!r} is not an address such as http://127.0.0.1:8000: correct or unset it")
     return urlunsplit((base.scheme, base.netloc, base.path + parts.path, parts.query, ""))
 
 
@@ -157,9 +170,16 @@ def _write_from_zip(entry: dict, folder: Path, missing: list[str]) -> None:
             for member in sorted(members):
                 name = _in_archive(member, content.namelist())
                 if member.name in missing and name is not None:
+                    size = content.getinfo(name).file_size
+                    if size > MOST_UNPACKED:
+                        raise DownloadError(
+                            f"{archive}: {name} unpacks to {size / 1e9:.1f} GB, no task has that much. Fetch the archive again."
+                        )
                     with content.open(name) as source, storage.new_file(folder / member.name, keep_existing=True) as out:
                         shutil.copyfileobj(source, out, 1 << 20)
-    except zipfile.BadZipFile as error:
+    except (*_UNREADABLE, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: a place before the beginning of the archive
+            raise
         raise DownloadError(f"{archive} is not a readable zip archive: {error}. Delete it and try again.") from error
     finally:
         if not kept:
@@ -184,7 +204,9 @@ def _write_mrpc(entry: dict, folder: Path, missing: list[str]) -> None:
 
     if "train.tsv" in missing or "dev.tsv" in missing:
         corpus = source("train_data")
-        lines = source("dev_id").read_text(encoding="utf-8-sig").split("\n")
+        listed = source("dev_id")
+        with _utf8(listed):
+            lines = listed.read_text(encoding="utf-8-sig").split("\n")
         dev_ids = {tuple(line.strip().split("\t")) for line in lines}
         for file, wanted in (("train.tsv", False), ("dev.tsv", True)):
             if file in missing:
@@ -199,8 +221,16 @@ def _write_mrpc(entry: dict, folder: Path, missing: list[str]) -> None:
         _copy_rows(source("test_data"), folder / "test.tsv", _MRPC_TEST_HEADER, lambda row, i: [str(i), *row[1:]])
 
 
+@contextlib.contextmanager
+def _utf8(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise DownloadError(f"{path} is not UTF-8 text: {error}. Delete it and try again.") from error
+
+
 def _copy_rows(source: Path, target: Path, header: str | None, change: Callable[[list[str], int], list[str] | None]) -> None:
-    with open(source, encoding="utf-8", newline="\n") as lines, storage.new_file(target, keep_existing=True) as out:
+    with _utf8(source), open(source, encoding="utf-8", newline="\n") as lines, storage.new_file(target, keep_existing=True) as out:
         own_header = next(lines, "")
         out.write((header or own_header.rstrip("\r\n") + "\n").encode())
         for i, line in enumerate(lines):

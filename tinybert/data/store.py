@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tokenize
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
@@ -27,6 +28,10 @@ from tinybert.errors import UserError
 from tinybert.log import logger
 
 FORMAT = 1
+# what NumPy's reader of headers, JSON and our own checks raise for content that this program did not write
+_NOT_OURS = (
+    ValueError, KeyError, TypeError, AttributeError, EOFError, OverflowError, RecursionError, MemoryError, SyntaxError, tokenize.TokenError,
+)  # fmt: skip
 CHUNK_ROWS = 16384  # rows in memory while a store is built
 CHUNK_IDS = 1 << 22  # ids in memory while they are counted
 
@@ -126,13 +131,27 @@ class TokenStore:
         folder = Path(folder)
         try:
             arrays = {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in folder.glob("*.npy")}
-        except ValueError as error:
-            raise storage.DamagedError(f"{folder} holds something else than plain arrays: {error}") from error
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        labels = arrays.get("labels")
-        if labels is not None and meta.get("label_width", 1) > 1:
-            labels = labels.reshape(-1, meta["label_width"])
-        return cls(arrays["ids"], arrays["offsets"], arrays["first"], labels, meta)
+            meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+            store = cls(arrays["ids"], arrays["offsets"], arrays["first"], arrays.get("labels"), meta)
+            store.check()
+        except _NOT_OURS as error:
+            raise storage.DamagedError(f"{folder} holds something else than plain arrays of rows: {error}") from error
+        return store
+
+    def check(self) -> None:
+        """Whether the arrays belong together.
+
+        Raises:
+            ValueError: says what does not fit.
+        """
+        for name in ("ids", "offsets", "first"):
+            array = getattr(self, name)
+            if array.ndim != 1 or array.dtype.kind not in "iu":
+                raise ValueError(f"{name} are {array.dtype} of {array.ndim} dimensions, not whole numbers in a row")
+        if not len(self.offsets) or self.offsets[0] != 0 or self.offsets[-1] != len(self.ids) or (len(self) and self.lengths.min() < 1):
+            raise ValueError(f"offsets do not part the {len(self.ids)} ids into rows")
+        if len(self.first) != len(self) or (self.labels is not None and len(self.labels) != len(self)):
+            raise ValueError(f"{len(self)} rows, but {len(self.first)} first segments or another number of labels")
 
     @staticmethod
     def is_stored(task: Task, folder: str | Path, split: str, tokenizer: WordPiece, max_seq_length: int) -> bool:

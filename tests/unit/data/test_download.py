@@ -242,3 +242,65 @@ def test_every_task_has_a_published_address():
 def test_a_task_of_ones_own_is_not_looked_for_on_the_network():
     with pytest.raises(download.DownloadError, match="no published address"):
         download.download_task(get_task("demo"), "/nowhere/demo")
+
+
+@pytest.mark.parametrize("address", [
+    "http://[::1", "http://h:99999", "http://h:abc", "http://h:0", "ftp://h", "file:///etc", "http://", "h", "http://h h", "http://\n",
+    "http://h?a=b", "http://h#a", "gopher://h", "http://\x00",
+])  # fmt: skip
+def test_an_unusable_mirror_address_is_named(monkeypatch, address):
+    monkeypatch.setattr(download.os, "environ", {"TINYBERT_MIRROR": address})
+    with pytest.raises(UserError, match="TINYBERT_MIRROR=.* is not an address such as"):
+        download.mirrored("https://host.com/x")
+
+
+ENTRY = {"url": "https://host.com/data.zip", "md5": None, "splits": {"train": ("SST-2/train.tsv", None)}}
+
+
+def odd_archive(**changes) -> bytes:
+    """A zip archive, with bytes exchanged."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("SST-2/train.tsv", "sentence\tlabel\n" + "good\t1\n" * 50)
+    content = bytearray(out.getvalue())
+    central = content.index(b"PK\x01\x02")
+    for at, value in {"encrypted": ((6, central + 8), b"\1"), "method": ((8, central + 10), b"\x63"),
+                      "size": ((central + 24,), b"\xf0\xff\xff\xff"), "stream": ((60, 70), b"\xff\xff")}.items():  # fmt: skip
+        for place in value[0] if changes.get(at) else ():
+            content[place : place + len(value[1])] = value[1]
+    return bytes(content)
+
+
+@pytest.mark.parametrize("change", ["encrypted", "method", "size", "stream", "cut", "nothing"])
+def test_an_odd_archive_ends_in_words_and_leaves_no_file(site, tmp_path, change):
+    content = odd_archive(**{change: True})
+    publish(site, "data.zip", content[: len(content) // 2] if change == "cut" else b"" if change == "nothing" else content)
+    (tmp_path / "got").mkdir()
+    with pytest.raises(download.DownloadError, match="is not a readable zip archive|unpacks to"):
+        download._write_from_zip(ENTRY, tmp_path / "got", ["train.tsv"])
+    assert list((tmp_path / "got").iterdir()) == []
+
+
+def test_an_archive_without_oddities_is_unpacked(site, tmp_path):
+    publish(site, "data.zip", odd_archive())
+    (tmp_path / "got").mkdir()
+    download._write_from_zip(ENTRY, tmp_path / "got", ["train.tsv"])
+    assert (tmp_path / "got/train.tsv").read_text().count("good") == 50
+
+
+def test_mutated_archives_are_unpacked_or_end_in_words(site, tmp_path):
+    import random
+
+    source, refused = random.Random(5), 0
+    (tmp_path / "got").mkdir()
+    for _ in range(200):
+        content = bytearray(odd_archive())
+        for _ in range(source.randint(1, 3)):
+            content[source.randrange(len(content))] = source.randrange(256)
+        (tmp_path / "got/data.zip").write_bytes(content)
+        try:
+            download._write_from_zip(ENTRY, tmp_path / "got", ["train.tsv"])
+        except download.DownloadError:
+            refused += 1
+        (tmp_path / "got/train.tsv").unlink(missing_ok=True)
+    assert 50 < refused < 200 and [p.name for p in (tmp_path / "got").iterdir()] == ["data.zip"]

@@ -103,6 +103,7 @@ WELL_FORMED = {
 PIECES = [
     *(bytes([byte]) for byte in b'\0\t\n\r ",:[]{}\\x\xff\xc3\xed\xef'), b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\\ud800", b"null", b"1e999",
     b"-", b"NaN", b'""', b"\r\n", b"label", b"[" * 3000, b'{"a":' * 3000, b"9" * 5000, "\u2028".encode(), b"\x1c", b"\x85",
+    b"\xff\xfe", b"\xfe\xff\0", b"PAR1", b"PK\x03\x04", b"\x1f\x8b\x08", b"a\0b\0c\0d\0", "\u200b".encode(), "\uff11".encode(),
 ]  # fmt: skip
 
 

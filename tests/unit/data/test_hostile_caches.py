@@ -99,3 +99,58 @@ def test_two_processes_fetch_a_file_twice(tmp_path):
         server.server_close()
     assert asked == ["/big.bin"]
     assert (tmp_path / "target" / "big.bin").read_bytes() == content
+
+
+def _agreeing(folder: Path) -> None:
+    """Make the manifest agree with what is there."""
+    files = {p.name: {"bytes": p.stat().st_size, "sha256": storage.sha256_of(p)} for p in folder.iterdir() if p.name != storage.MANIFEST}
+    (folder / storage.MANIFEST).write_text(json.dumps({"format": 1, "files": files}))
+
+
+ARRAYS = {
+    "ids.npy": [np.zeros((2, 3), int), np.zeros(3, float), np.array(["a"]), np.zeros(0, int)],
+    "offsets.npy": [np.array([0, 99]), np.array([0, -1, 8]), np.array([5, 2, 8]), np.array([], int), np.array(3)],
+    "first.npy": [np.zeros(7, int), np.zeros((2, 2), int)],
+    "labels.npy": [np.zeros(99, int)],
+}
+
+
+@pytest.mark.parametrize(("name", "number"), [(name, i) for name, arrays in ARRAYS.items() for i in range(len(arrays))])
+def test_arrays_that_do_not_belong_together_are_damaged(folder, word_pieces, tmp_path, monkeypatch, name, number):
+    (folder / "train.tsv").write_text("sentence\tlabel\ngood film\t1\nbad film\t0\n")
+    monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
+    TokenStore.build_or_open(get_task("sst-2"), folder, "train", word_pieces, 8)
+    (stored,) = (tmp_path / "cache/tokens").glob("[0-9a-f]*[0-9a-f]")
+    np.save(stored / name, ARRAYS[name][number])
+    _agreeing(stored)
+    with pytest.raises(storage.DamagedError):
+        TokenStore.open(stored)
+    assert len(TokenStore.build_or_open(get_task("sst-2"), folder, "train", word_pieces, 8)) == 2
+
+
+def test_mutated_stores_are_read_or_damaged_and_never_crash(folder, word_pieces, tmp_path, monkeypatch):
+    import random
+    import shutil
+
+    (folder / "train.tsv").write_text("sentence\tlabel\n" + "good film\t1\nbad film\t0\n" * 9)
+    monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
+    TokenStore.build_or_open(get_task("sst-2"), folder, "train", word_pieces, 8)
+    (stored,) = (tmp_path / "cache/tokens").glob("[0-9a-f]*[0-9a-f]")
+    source, damaged = random.Random(3), 0
+    for _ in range(300):
+        copy = shutil.copytree(stored, tmp_path / "copy")
+        path = source.choice(sorted(copy.iterdir()))
+        content = bytearray(path.read_bytes())
+        for _ in range(source.randint(1, 3)):
+            at = source.randrange(len(content))
+            content[at : at + source.randint(0, 4)] = source.randbytes(source.randint(0, 4))
+        path.write_bytes(content)
+        if path.name != storage.MANIFEST:
+            _agreeing(copy)
+        try:
+            store = TokenStore.open(copy)
+            assert sum(len(store.row(i)) for i in range(len(store))) == len(store.ids)
+        except storage.DamagedError:
+            damaged += 1
+        shutil.rmtree(copy)
+    assert 50 < damaged < 300

@@ -75,7 +75,7 @@ def test_pairs_know_where_the_second_sentence_begins(folder, word_pieces):
 
 
 def test_scores_stay_fractions_and_test_files_have_no_labels(folder, word_pieces):
-    header, row = "\t".join("abcdefghij") + "\n", "\t".join("abcdefghi")
+    header, row = "\t".join("abcdefghij") + "\n", "\t".join("ABCDEFGHI")
     (folder / "train.tsv").write_text(header + row + "\t3.8\n")
     (folder / "test.tsv").write_text(header[:-3] + "\n" + row + "\n")
     assert build(folder, word_pieces, STS).labels.tolist() == [np.float32(3.8)]
