@@ -242,6 +242,22 @@ def _read_manifest(folder: Path) -> dict[str, tuple[int, str]]:
         raise DamagedError(f"{folder} has no readable {MANIFEST} ({type(error).__name__}: {error})") from error
 
 
+def changed_files(folder: str | Path) -> list[str]:
+    """The files in a folder's manifest that are gone or have other bytes now; none where it has no manifest of ours. Each file is read
+    once a process.
+    """
+    folder = Path(folder)
+    try:
+        recorded = _read_manifest(folder)
+    except DamagedError:  # no manifest, or another program's file of this name
+        return []
+    return [name for name, (size, sha256) in recorded.items() if not _is_as_written(folder / name, size, sha256)]
+
+
+def _is_as_written(path: Path, size: int, sha256: str) -> bool:
+    return path.is_file() and path.stat().st_size == size and known_sha256(path) == sha256
+
+
 def is_complete(folder: str | Path) -> bool:
     """Whether a folder has a manifest and every file of it with the recorded size (a quick look, without hashing)."""
     folder = Path(folder)

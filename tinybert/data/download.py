@@ -6,6 +6,7 @@ path in it is put in front of the original path.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import errno
 import hashlib
@@ -75,12 +76,22 @@ def _locked(path: Path) -> contextlib.AbstractContextManager[None]:
     return storage.lock(path.parent / f".{path.name}")
 
 
+def _published_md5(answer: http.client.HTTPResponse) -> str | None:
+    """The MD5 that the host states for the content (Content-MD5, RFC 1864), as hexadecimal text; None where it states none."""
+    try:
+        digest = base64.b64decode(answer.headers.get("Content-MD5") or "", validate=True)
+    except ValueError:
+        return None
+    return digest.hex() if len(digest) == 16 else None
+
+
 def _stream(url: str, out: BinaryIO, expected: dict[str, str | None]) -> None:
-    digests = {name: hashlib.new(name, usedforsecurity=False) for name, value in expected.items() if value}
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "tinybert"})
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             size = int(answer.headers.get("Content-Length") or 0)
+            expected = {**expected, "md5": expected.get("md5") or _published_md5(answer)}
+            digests = {name: hashlib.new(name, usedforsecurity=False) for name, value in expected.items() if value}
             done = _copy(answer, out, size, digests, PurePosixPath(urlsplit(url).path).name)
     except urllib.error.HTTPError as error:
         raise DownloadError(f"{url}: the host answered {error.code} {error.reason}") from error

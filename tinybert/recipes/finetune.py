@@ -148,7 +148,7 @@ class _Training:
         sha256 = rows_hash(task, self.config, self._rows)
         inputs = {"model_weights": str(self.model["sha256"]), f"{self._rows}_rows": sha256, **scored_rows(self.stores)}
         inputs |= rows_identity(task, sha256, task.split(self._rows).key, self.loaded.tokenizer)
-        return finished_before(self.run_folder, self.resolved, self.config.resume_changed, inputs)
+        return finished_before(self.run_folder, self.resolved, self.config.resume_changed, MODELS, inputs)
 
     def run(self) -> None:
         """Train, and keep the best and the last model."""

@@ -71,7 +71,7 @@ def general_distill(config: GeneralDistillConfig) -> Result:
         **{f"{role}_weights": str(entry["sha256"]) for role, entry in models.items()},
     }
     done = config.resume == "auto" and (output / FOLDERS[0]).is_dir()
-    if done and finished_before(run, resolved, config.resume_changed, identity):
+    if done and finished_before(run, resolved, config.resume_changed, FOLDERS, identity):
         log_once(f"general distillation is finished: {output / FOLDERS[0]}")
         return result_of(run, *FOLDERS)
     check_disk_space(run, FOLDERS, student.parameters(), config.keep_checkpoints)

@@ -6,6 +6,9 @@ from tinybert.engine import checkpoint
 from tinybert.engine.checkpoint import differences, refuse_differences
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
+from tinybert.log import logger
+from tinybert.models.manifest import check_manifest
+from tinybert.models.weights import weights_file
 
 # settings that may change between a run and its resumption without changing what is learnt
 RESUME_IGNORED = ("logging_steps", "save_steps", "eval_batch_size", "preset")
@@ -30,9 +33,11 @@ def resumed_stage(resume: str | None, runs: dict[str, RunFolder]) -> str | None:
     return named
 
 
-def finished_before(run: RunFolder, resolved, allow_changes: bool, identity: dict[str, str] | None = None) -> bool:
+def finished_before(run: RunFolder, resolved, allow_changes: bool, models: tuple[str, ...], identity: dict[str, str] | None = None) -> bool:
     """Whether this stage was finished with these settings; other ones are a reason to go on where `allow_changes` says so.
 
+    models: the folders of its best and last model, as patterns; where the best one is gone, or one of them is damaged, the stage is not
+    finished, which is said.
     identity: what models and data are, named as in `inputs_of`, compared where the run's record has them too: records of older versions
     have less.
 
@@ -55,7 +60,20 @@ def finished_before(run: RunFolder, resolved, allow_changes: bool, identity: dic
             if checkpoint.STARTS.intersection(changed)
             else "Go on from its last checkpoint with --resume_changed, replace it with --overwrite_output_dir, or choose another folder.",
         )
-    return not changed
+    return not changed and _are_whole(run, models)
+
+
+def _are_whole(run: RunFolder, models: tuple[str, ...]) -> bool:
+    problem = None if any(run.path.glob(models[0])) else f"{run.path / models[0]} is missing"
+    for folder in (folder for pattern in models for folder in run.path.glob(pattern)):
+        try:
+            weights_file(folder)
+            check_manifest(folder)
+        except UserError as error:
+            problem = str(error).partition("\n")[0]
+    if problem and run.writes:
+        logger.warning(f"the {run.stage} stage was finished, but its model is not whole ({problem}): it goes on from its last checkpoint")
+    return problem is None
 
 
 def fingerprint_for_record(identity: dict[str, str]) -> dict[str, str]:

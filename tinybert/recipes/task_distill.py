@@ -122,7 +122,7 @@ def task_distill(config: TaskDistillConfig) -> Result:
             student = make_student(config, teacher, task.labels, task.kind)
         if (passed or config.resume == "auto") and done:
             inputs = inputs_of_task(config, resolved[stage], task, teacher, student)
-            if finished_before(runs[stage], resolved, config.resume_changed, inputs) or passed:
+            if finished_before(runs[stage], resolved, config.resume_changed, FOLDERS[stage], inputs) or passed:
                 log_once(f"the {stage} stage is finished: {output / FOLDERS[stage][0]}")
                 continue
         if not config.student_init:

@@ -27,6 +27,17 @@ def test_a_finished_stage_is_trained_again_by_resume(world, tmp_path, capsys):
     assert "the prediction stage is finished" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("stage", "best"), [("finetune", "best_model_*"), ("prediction", "best_model")])
+def test_a_run_whose_weights_are_gone_is_not_called_finished(world, tmp_path, stage, best, capsys):
+    run(world, tmp_path / "run", stage, max_steps=2)
+    weights = next((tmp_path / "run").glob(best)) / "model_state.pdparams"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    run(world, tmp_path / "run", stage, max_steps=2, resume="auto")
+    said = capsys.readouterr()
+    assert "was finished, but its model is not whole" in said.err and "is finished:" not in said.out
+    load_classifier(str(tmp_path / "run"), labels=("0", "1"), needs_head=True)
+
+
 @pytest.mark.parametrize("kind", ["finetune", "prediction"])
 def test_a_finished_run_predicts_with_the_model_that_it_started_from(world, tmp_path, kind):
     shutil.copy(world["data"] / "dev.tsv", tmp_path / "rows.tsv")

@@ -1,5 +1,6 @@
 """Downloads are whole or absent, never run over an edited file, and say what went wrong. Against a server in this process."""
 
+import base64
 import functools
 import hashlib
 import http.server
@@ -76,6 +77,82 @@ def test_the_mirror_replaces_scheme_and_host_only(monkeypatch):
     monkeypatch.setenv("TINYBERT_MIRROR", "127.0.0.1")
     with pytest.raises(UserError, match="TINYBERT_MIRROR"):
         download.mirrored("https://host.com/x")
+
+
+@pytest.mark.parametrize(
+    "mirror",
+    [
+        "x",
+        "http://",
+        "ftp://host",
+        "file:///etc",
+        "http://[::1",
+        "http://host:port",
+        "http://host:99999",
+        "http://h\u00e9st",
+        "http://a b",
+        "//",
+    ],
+)
+def test_unusable_mirror_is_named_before_anything_is_asked(monkeypatch, mirror):
+    monkeypatch.setenv("TINYBERT_MIRROR", mirror)
+    with pytest.raises(UserError, match="TINYBERT_MIRROR=.* is not an address such as"):
+        download.mirrored("https://example.org/a")
+
+
+def test_content_must_have_the_md5_that_the_host_states(site, tmp_path, monkeypatch):
+    publish(site, "a.txt", b"content")
+    plain = http.server.BaseHTTPRequestHandler.end_headers
+    stated = base64.b64encode(hashlib.md5(b"other").digest()).decode()
+
+    def end_headers(self):
+        self.send_header("Content-MD5", stated)
+        plain(self)
+
+    monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "end_headers", end_headers)
+    with pytest.raises(UserError, match="md5 .* expected"):
+        download.fetch("http://example.org/a.txt", tmp_path / "a.txt")
+    assert visible(tmp_path) == ["site"]
+
+
+def odd(kind: str) -> bytes:
+    """An archive that cannot be unpacked, or that would fill a disk."""
+    if kind == "bomb":
+        data = io.BytesIO()
+        with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("SST-2/train.tsv", b"0" * 50_000_000)
+        return data.getvalue()
+    content = bytearray(zipped({"SST-2/train.tsv": "sentence\tlabel\n", "SST-2/dev.tsv": "", "SST-2/test.tsv": ""}))
+    for signature, flags, method in ((b"PK\x03\x04", 6, 8), (b"PK\x01\x02", 8, 10)):
+        at = content.find(signature)
+        while at >= 0:
+            content[at + (flags if kind == "password" else method)] = {"password": 1, "compression": 97, "damage": 8}[kind]
+            at = content.find(signature, at + 4)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["password", "compression", "damage", "bomb"])
+def test_odd_archive_ends_in_one_line(site, tmp_path, monkeypatch, kind):
+    md5 = publish(site, "SST-2.zip", odd(kind))
+    table_with(monkeypatch, "sst-2", "http://example.org/SST-2.zip", md5)
+    with pytest.raises(UserError, match="is not a readable zip archive|It is no task's archive"):
+        download.download_task(get_task("SST-2"), tmp_path / "SST-2")
+    assert "train.tsv" not in visible(tmp_path / "SST-2")
+
+
+def test_content_must_have_the_md5_that_the_host_states(site, tmp_path, monkeypatch):
+    publish(site, "a.txt", b"content")
+    plain = http.server.BaseHTTPRequestHandler.end_headers
+    stated = base64.b64encode(hashlib.md5(b"other").digest()).decode()
+
+    def end_headers(self):
+        self.send_header("Content-MD5", stated)
+        plain(self)
+
+    monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "end_headers", end_headers)
+    with pytest.raises(UserError, match="md5 .* expected"):
+        download.fetch("http://example.org/a.txt", tmp_path / "a.txt")
+    assert visible(tmp_path) == ["site"]
 
 
 def test_a_file_arrives_whole(site, tmp_path):

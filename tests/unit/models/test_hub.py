@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import http.server
+import json
+import shutil
 import threading
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +19,8 @@ from tinybert.models import hub
 from tinybert.models.families import family
 from tinybert.models.loading import load_classifier, load_encoder
 from tinybert.models.weights import write_pdparams
+
+FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def folders(parent: Path, *names: str) -> None:
@@ -152,6 +156,53 @@ def test_a_home_that_cannot_be_written_is_reported_by_the_name_of_a_lock(mirror,
     monkeypatch.setattr("tinybert.data.download.os.access", lambda path, mode: False)
     with pytest.raises(UserError, match=f"home/{NAME} cannot be written: no permission in {tmp_path}"):
         hub.resolve(NAME, "student")
+
+
+@pytest.mark.parametrize("spelled", [("tinybert-4l-312-zh", "tinybert-4l-312d-zh"), ("tinybert-6l-768-v2", "tinybert-6l-768d-v2")])
+def test_spelling_of_the_published_page_is_answered_with_paddlenlps_name(tmp_path, monkeypatch, capsys, spelled):
+    monkeypatch.setenv("MODEL_HOME", str(tmp_path))
+    shutil.copytree(FIXTURES / "bert", tmp_path / spelled[1])
+    assert hub.resolve(spelled[0], "student") == tmp_path / spelled[1]
+    assert f"{spelled[0]}: taken as {spelled[1]}" in capsys.readouterr().out
+
+
+def test_model_of_a_sentencepiece_tokenizer_is_no_name_of_ours():
+    names = hub.paddlenlp_models()
+    assert "ernie-tiny" not in names and "ernie-3.0-medium-zh" in names
+    assert names["bert-base-uncased"]["do_lower_case"] and not names["bert-base-cased"]["do_lower_case"]
+
+
+def test_without_a_network_the_ways_that_work_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODEL_HOME", str(tmp_path))
+    monkeypatch.setenv("TINYBERT_MIRROR", "http://127.0.0.1:9")
+    shutil.copytree(FIXTURES / "bert", tmp_path / "hfl" / "mine")
+    with pytest.raises(
+        UserError, match=rf"the teacher {NAME} cannot be had: (.|\n)*Without a network: .*here already \(hfl/mine"
+    ) as problem:
+        hub.resolve(NAME, "teacher")
+    assert f"copy {tmp_path}/{NAME} from there" in str(problem.value) and f"{NAME}.pdparams, http" in str(problem.value)
+    assert not (tmp_path / NAME).exists()
+
+
+def test_second_download_must_give_what_the_first_one_gave(mirror, tmp_path):
+    folder, published = tmp_path / "home" / NAME, tmp_path / "site/paddlenlp/models/transformers/tinybert"
+    hub.resolve(NAME, "student")
+    pins = tmp_path / "home" / hub.PINS
+    assert set(json.loads(pins.read_text())[NAME]) == {"model_state.pdparams", "vocab.txt"}
+    shutil.rmtree(folder)
+    hub.resolve(NAME, "student")
+    shutil.rmtree(folder)
+    content = bytearray((published / f"{NAME}.pdparams").read_bytes())
+    content[-60] ^= 1
+    (published / f"{NAME}.pdparams").write_bytes(bytes(content))
+    with pytest.raises(UserError, match="are not those of its first download"):
+        hub.resolve(NAME, "student")
+    assert not folder.exists()
+    pins.unlink()
+    hub.resolve(NAME, "student")
+    (folder / "model_state.pdparams").write_bytes(b"x")  # and what lies there is compared each time
+    with pytest.raises(UserError, match="is not the file that was written"):
+        load_classifier(NAME, labels=("0", "1"), needs_head=False, role="student")
 
 
 def test_failed_download_leaves_half_a_model(mirror, tmp_path):

@@ -86,7 +86,7 @@ def test_weights_that_took_the_place_of_the_written_ones_are_refused(tmp_path):
     model_folder(tmp_path)
     (tmp_path / "model_state.pdparams").unlink()
     save_file(hugging_face_arrays(arrays_of(classifier(seed=1))), tmp_path / "model.safetensors")
-    with pytest.raises(UserError, match="was written with model_state.pdparams, which is gone"):
+    with pytest.raises(UserError, match="model_state.pdparams is not the file that was written: it is gone"):
         load(tmp_path)
     (tmp_path / "manifest.json").write_text('{"name": "my app"}')  # a file of this name of another program
     load(tmp_path)
