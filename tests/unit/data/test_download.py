@@ -116,12 +116,7 @@ def test_content_must_have_the_md5_that_the_host_states(site, tmp_path, monkeypa
 
 
 def odd(kind: str) -> bytes:
-    """An archive that cannot be unpacked, or that would fill a disk."""
-    if kind == "bomb":
-        data = io.BytesIO()
-        with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("SST-2/train.tsv", b"0" * 50_000_000)
-        return data.getvalue()
+    """An archive that cannot be unpacked."""
     content = bytearray(zipped({"SST-2/train.tsv": "sentence\tlabel\n", "SST-2/dev.tsv": "", "SST-2/test.tsv": ""}))
     for signature, flags, method in ((b"PK\x03\x04", 6, 8), (b"PK\x01\x02", 8, 10)):
         at = content.find(signature)
@@ -131,28 +126,13 @@ def odd(kind: str) -> bytes:
     return bytes(content)
 
 
-@pytest.mark.parametrize("kind", ["password", "compression", "damage", "bomb"])
+@pytest.mark.parametrize("kind", ["password", "compression", "damage"])
 def test_odd_archive_ends_in_one_line(site, tmp_path, monkeypatch, kind):
     md5 = publish(site, "SST-2.zip", odd(kind))
     table_with(monkeypatch, "sst-2", "http://example.org/SST-2.zip", md5)
-    with pytest.raises(UserError, match="is not a readable zip archive|It is no task's archive"):
+    with pytest.raises(UserError, match="is not a readable zip archive"):
         download.download_task(get_task("SST-2"), tmp_path / "SST-2")
     assert "train.tsv" not in visible(tmp_path / "SST-2")
-
-
-def test_content_must_have_the_md5_that_the_host_states(site, tmp_path, monkeypatch):
-    publish(site, "a.txt", b"content")
-    plain = http.server.BaseHTTPRequestHandler.end_headers
-    stated = base64.b64encode(hashlib.md5(b"other").digest()).decode()
-
-    def end_headers(self):
-        self.send_header("Content-MD5", stated)
-        plain(self)
-
-    monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "end_headers", end_headers)
-    with pytest.raises(UserError, match="md5 .* expected"):
-        download.fetch("http://example.org/a.txt", tmp_path / "a.txt")
-    assert visible(tmp_path) == ["site"]
 
 
 def test_a_file_arrives_whole(site, tmp_path):
