@@ -96,6 +96,20 @@ class Model:
                     shutil.copyfile(entry, temporary / entry.name)
         return Model(folder)
 
+    def export(self, folder: str | Path, format: str | Sequence[str] = "onnx", *, data: Data | None = None, **options: object) -> Model:
+        """Write it for another engine, `paddle`, `onnx` or `openvino`; returns the exported model, which predicts with that engine.
+
+        data: rows on which the file is scored beside the model. options: those of `python -m tinybert export`, such as `precision`. For
+        several formats the folder gets one below it for each, and this model is returned.
+
+        Raises:
+            UserError: a library that is missing, a file that answers otherwise than the model, or a folder that is there already.
+        """
+        formats = [format] if isinstance(format, str) else list(format)
+        values = {**({} if data is None else data.options), "model_path": str(self.path), "output_dir": folder, "format": formats}
+        output = run_command("export", {**values, **options}).output
+        return self if len(formats) > 1 or "all" in formats or not (output / "export.json").is_file() else Model(output)
+
     def convert(self, folder: str | Path, to: str, **options: object) -> Path:
         """Write it in another layout: `huggingface`, `paddlenlp`, or `inference`, a program for Paddle Inference; returns the folder.
 

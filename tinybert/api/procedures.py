@@ -161,27 +161,29 @@ def predict(model: object, rows: Sequence[str | tuple[str, str]], **options: int
 
 
 def prune(
-    model: object, *, output_dir: str | Path, data: Data | None = None, importance: str | Path | None = None, **options: object
+    model: object,
+    *,
+    output_dir: str | Path,
+    data: Data | None = None,
+    training: Training | None = None,
+    importance: str | Path | None = None,
+    **options: object,
 ) -> Model:
     """Cut a fine-tuned model down to a student: fewer heads, neurons and layers, a factorised embedding.
 
-    data: rows on which the importance of its weights is computed, where heads or neurons go and no `importance` folder is there.
-    options: those of `python -m tinybert prune`: `keep_heads`, `ffn_hidden_dim`, `num_layers`, `layers`, `emb_hidden_dim`, `preset`.
+    data: rows on which the importance of its weights is computed, as `training` says, where heads or neurons go and no `importance` folder
+    is there; importance and model then lie in two folders in `output_dir`. options: those of `python -m tinybert prune`: `keep_heads`,
+    `ffn_hidden_dim`, `num_layers`, `layers`, `emb_hidden_dim`, `preset`.
 
     Raises:
         UserError: nothing would be pruned, a shape that the model does not have, or importance scores that are missing.
     """
-    known = load(model)
+    known, output = load(model), Path(output_dir)
     if data is not None and importance is None:
-        scored = {
-            **data.options,
-            "model_name_or_path": str(known.path),
-            "compute_taylor": True,
-            "output_dir": Path(output_dir) / "importance",
-        }
-        importance = run_command("finetune", scored).output
-    values = {"model_path": str(known.path), "output_dir": Path(output_dir) / "model" if data is not None else output_dir}
-    return Model(run_command("prune", {**values, "importance": importance, **options}).best)
+        scored = {**data.options, "model_name_or_path": str(known.path), "compute_taylor": True}
+        importance = run_command("finetune", {**scored, **_run_options(training, output / "importance", False, False)}).output
+        output = output / "model"
+    return Model(run_command("prune", {"model_path": str(known.path), "importance": importance, "output_dir": output, **options}).best)
 
 
 def pregenerate(text: str | Path, model: object, *, output_dir: str | Path, **options: object) -> Path:

@@ -1,0 +1,50 @@
+"""The page about the API: every block runs, and every public name is on it."""
+
+from __future__ import annotations
+
+import functools
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import tinybert as tb
+from tests import tiny
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+
+
+def test_every_block_of_the_page_runs(tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    (tmp_path / "glue").mkdir()
+    tiny.learnable_rows(tmp_path / "glue" / "SST-2", {"train": 24, "dev": 16}, seed=1)
+    tiny.model_folder(
+        tmp_path / "pretrained_models" / "SST-2", labels=("0", "1"), num_hidden_layers=6, hidden_size=24, max_position_embeddings=128
+    )
+    for name in ("train", "dev"):
+        (tmp_path / f"{name}.csv").write_text("review,stars\nword1,good\nword2,bad\nword3,good\n")
+    sentences = [" ".join(f"word{number}" for number in random.integers(0, 35, 8)) for _ in range(60)]
+    (tmp_path / "text.txt").write_text("\n".join(f"{text}\n" if i % 4 == 3 else text for i, text in enumerate(sentences)))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
+    real = tb.Training
+    monkeypatch.setattr(tb, "Training", lambda **options: real(**{**options, "max_steps": 2, "batch_size": 8, "device": "cpu"}))
+    monkeypatch.setattr(tb, "distill", functools.partial(tb.distill, allow_weak_teacher=True))  # its weights are random
+    world: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
+        exec(compile(block, "docs/api.md", "exec"), world)
+
+
+def test_every_public_name_is_on_the_page_and_documented():
+    missing = [name for name in tb.__all__ if not name.startswith("_") and not re.search(rf"\btb\.{name}\b|\*\*`{name}`\*\*", PAGE)]
+    assert not missing
+    assert all((getattr(tb, name).__doc__ or "").strip() for name in tb.__all__ if not name.startswith("_"))
+
+
+def test_the_import_is_fast_and_needs_no_paddle():
+    code = "import sys, time; before = time.process_time(); import tinybert as tb; tb.Training(max_steps=2); tb.TinyBERT(); "
+    code += "print(time.process_time() - before, 'paddle' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert float(out[0]) < 0.3 and out[1] == "False"

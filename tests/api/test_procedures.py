@@ -1,0 +1,84 @@
+"""The other procedures: each returns what the next one takes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tinybert as tb
+from tests import tiny
+from tests.api.conftest import STEPS
+
+SMALL = {**STEPS, "max_steps": 2}
+
+
+@pytest.fixture(scope="module")
+def data(folder) -> tb.Data:
+    return tb.load_task("SST-2", folder / "SST-2")
+
+
+def test_a_pruned_model_is_a_student_that_is_distilled(folder, data, tmp_path):
+    short = tb.Training(max_seq_length=16, device="cpu")
+    pruned = tb.prune(folder / "teacher", data=data, training=short, output_dir=tmp_path / "cut", keep_heads=1, num_layers=2)
+    assert pruned.config["num_hidden_layers"] == 2 and pruned.parameters < tb.load(folder / "teacher").parameters
+    run = tb.distill(
+        folder / "teacher", pruned, data, method=tb.Logits(), training=tb.Training(**SMALL), output_dir=tmp_path / "run",
+        allow_weak_teacher=True,
+    )  # fmt: skip
+    assert run.student.config["num_hidden_layers"] == 2
+
+
+def test_augmented_rows_are_what_the_next_run_trains_on(folder, tmp_path):
+    random = np.random.default_rng(0)
+    words = [f"w{letter}" for letter in "abcdefghij"]
+    tiny.masked_lm_folder(tmp_path / "mlm", [*tiny.SPECIAL, *words])
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("".join(f"{word} {' '.join(f'{x:.3f}' for x in random.standard_normal(4))}\n" for word in words))
+    rows = [(" ".join(random.choice(words, 4)), "yes" if i % 2 else "no") for i in range(12)]
+    data = tb.from_rows(rows, rows)
+    more = tb.augment(data, tmp_path / "mlm", word_vectors=vectors, output_dir=tmp_path / "augmented", N=2, device="cpu")
+    tiny.model_folder(tmp_path / "model", labels=("no", "yes"))
+    run = tb.finetune(tmp_path / "model", more, training=tb.Training(**SMALL), output_dir=tmp_path / "run")
+    assert run.record["finetune"]["data"]["train_aug"]["rows"] > 12
+
+
+def test_raw_text_makes_a_general_student(folder, tmp_path):
+    random = np.random.default_rng(0)
+    lines = [" ".join(f"word{number}" for number in random.integers(0, 35, 8)) + "\n" + ("\n" if i % 4 == 3 else "") for i in range(60)]
+    (tmp_path / "text.txt").write_text("".join(lines))
+    rows = tb.pregenerate(
+        tmp_path / "text.txt", folder / "teacher", output_dir=tmp_path / "rows", max_seq_len=16, num_workers=1, epochs_to_generate=1
+    )
+    training = tb.Training(**{name: value for name, value in SMALL.items() if name != "max_seq_length"})
+    sources = {"pregenerated": rows}, {"text": tmp_path / "text.txt", "max_seq_length": 16}
+    for number, source in enumerate(sources):
+        output = tmp_path / f"general{number}"
+        run = tb.general_distill(
+            folder / "teacher", tb.student(layers=1, hidden=8, heads=2), **source, training=training, output_dir=output,
+            held_out_sequences=8,
+        )  # fmt: skip
+        assert run.stages == ("general",) and run.scores["held_out_loss"] > 0
+    start = tb.finetune(run.model, tb.load_task("SST-2", folder / "SST-2"), training=tb.Training(**SMALL), output_dir=tmp_path / "task")
+    assert start.model.config["hidden_size"] == 8
+
+
+def test_a_model_is_saved_and_converted_and_predicts_the_same(folder, tmp_path):
+    model, texts = tb.load(folder / "teacher"), ["word1 word2", "word20"]
+    expected = [found.probabilities for found in model.predict(texts)]
+    copies = [model.save(tmp_path / "copy"), tb.load(model.convert(tmp_path / "hf", to="huggingface"))]
+    for copy in copies:
+        assert [found.probabilities for found in copy.predict(texts)] == [pytest.approx(row, abs=1e-6) for row in expected]
+    with pytest.raises(tb.UserError, match="exists\nname a new folder"):
+        model.save(tmp_path / "copy")
+    with pytest.raises(tb.UserError, match="expected a list of texts"):
+        model.predict("word1")
+
+
+def test_an_exported_model_predicts_with_its_engine(folder, tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("paddle2onnx")
+    model, texts = tb.load(folder / "teacher"), ["word1 word2", "word20"]
+    served = model.export(tmp_path / "served", format="onnx")
+    assert [found.probabilities for found in served.predict(texts)] == [
+        pytest.approx(found.probabilities, abs=1e-5) for found in model.predict(texts)
+    ]
