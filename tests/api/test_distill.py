@@ -144,7 +144,9 @@ def test_the_process_of_the_caller_is_as_before(folder, data, tmp_path, monkeypa
     paddle.seed(7)
     expected = paddle.rand([3]).numpy()
     paddle.seed(7)
-    tb.finetune(folder / "teacher", data, training=TRAINING, output_dir=tmp_path / "run")
+    run = tb.finetune(folder / "teacher", data, training=TRAINING, output_dir=tmp_path / "run")
+    run.model.predict(["word1"])
+    run.curves()
     assert np.array_equal(paddle.rand([3]).numpy(), expected)
     assert {number: signal.getsignal(number) for number in handlers} == handlers
     assert os.environ["OMP_NUM_THREADS"] == "3" and not run_lock._held

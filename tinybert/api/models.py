@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinybert import runtime, storage
-from tinybert.api.process import ready, run_command
+from tinybert.api.process import in_process, ready, run_command
 from tinybert.data.places import cache_home
 from tinybert.errors import UserError
 
@@ -28,7 +28,8 @@ class Model:
     path: the folder. labels: the names of its outputs in their order, None where its configuration names none.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, data: Data | None = None) -> None:
+        self._data = data  # that it was trained on, where that is known
         ready()
         from tinybert.models.configuration import labels_of, read_config
         from tinybert.models.hub import resolve
@@ -45,7 +46,8 @@ class Model:
         """
         from tinybert.models.loading import load_pretrained
 
-        return load_pretrained(str(self.path))[0]
+        with in_process():
+            return load_pretrained(str(self.path))[0]
 
     @property
     def parameters(self) -> int:
@@ -72,7 +74,8 @@ class Model:
         if isinstance(rows, str):
             raise UserError(f"predict got one text, {rows[:40]!r}\nexpected a list of texts")
         if max_seq_length not in self._predictors:
-            self._predictors[max_seq_length] = Predictor.open(self.path, runtime.threads(), max_seq_length)
+            with in_process():
+                self._predictors[max_seq_length] = Predictor.open(self.path, runtime.threads(), max_seq_length)
         return self._predictors[max_seq_length].predict(rows, batch_size)
 
     def evaluate(self, data: Data, **options: int) -> dict[str, float]:
@@ -99,13 +102,15 @@ class Model:
     def export(self, folder: str | Path, format: str | Sequence[str] = "onnx", *, data: Data | None = None, **options: object) -> Model:
         """Write it for another engine, `paddle`, `onnx` or `openvino`; returns the exported model, which predicts with that engine.
 
-        data: rows on which the file is scored beside the model. options: those of `python -m tinybert export`, such as `precision`. For
-        several formats the folder gets one below it for each, and this model is returned.
+        data: rows on which the file is scored beside the model; None: those that a run trained it on. options: those of
+        `python -m tinybert export`, such as `precision`. For several formats the folder gets one below it for each, and this model is
+        returned.
 
         Raises:
             UserError: a library that is missing, a file that answers otherwise than the model, or a folder that is there already.
         """
         formats = [format] if isinstance(format, str) else list(format)
+        data = data or self._data
         values = {**({} if data is None else data.options), "model_path": str(self.path), "output_dir": folder, "format": formats}
         output = run_command("export", {**values, **options}).output
         return self if len(formats) > 1 or "all" in formats or not (output / "export.json").is_file() else Model(output)

@@ -62,7 +62,7 @@ def distill(
         **options,
     }
     result = run_command("distill", values, objects)
-    return Run(result.output, known, result.best)
+    return Run(result.output, known, result.best, data)
 
 
 def finetune(
@@ -90,7 +90,7 @@ def finetune(
         **options,
     }
     result = run_command("finetune", values, _objects(callbacks, ()))
-    return Run(result.output, None, result.best)
+    return Run(result.output, None, result.best, data)
 
 
 def general_distill(

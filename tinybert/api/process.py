@@ -30,38 +30,47 @@ def ready(threads: int | None = None) -> None:
     global _ready
     if _ready and threads is None:
         return
-    before = os.environ.get("OMP_NUM_THREADS")
-    main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGTERM) if main else None
     try:
-        runtime.prepare(threads)
+        with _kept():
+            runtime.prepare(threads)
     except ModuleNotFoundError as error:
         if error.name != "paddle":
             raise
         raise UserError("PaddlePaddle is not installed\ninstall it: python -m pip install 'tinybert-paddle[cpu]'") from None
+    _ready = True
+
+
+@contextlib.contextmanager
+def _kept() -> Iterator[None]:
+    """What Paddle's preparation takes is given back: OMP_NUM_THREADS, and SIGTERM, for which Paddle has a handler of its own."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    handler = signal.getsignal(signal.SIGTERM) if threading.current_thread() is threading.main_thread() else None
+    try:
+        yield
     finally:
         if before is None:
             os.environ.pop("OMP_NUM_THREADS", None)
         else:
             os.environ["OMP_NUM_THREADS"] = before
-    if handler is not None:  # Paddle takes SIGTERM when it is imported
-        signal.signal(signal.SIGTERM, handler)
-    _ready = True
+        if handler is not None:
+            signal.signal(signal.SIGTERM, handler)
 
 
 @contextlib.contextmanager
 def in_process(threads: int | None = None, objects: UserObjects | None = None, output: Path | None = None) -> Iterator[None]:
-    """Paddle is ready inside; afterwards its device and its generator are those of the caller, and the folder `output` is free."""
+    """Paddle is ready inside; afterwards its device, threads and generator are those of before, and the folder `output` is free."""
     ready(threads)
     import paddle
 
-    device, generator = paddle.get_device(), paddle.get_rng_state()
+    device, generator, count = paddle.get_device(), paddle.get_rng_state(), runtime.threads()
     try:
-        with handed_over(objects or UserObjects()):
+        with _kept(), handed_over(objects or UserObjects()):
             yield
     finally:
         paddle.set_device(device)
         paddle.set_rng_state(generator)
+        if runtime.threads() != count:  # a resumed run takes those of its checkpoint
+            runtime.set_threads(count)
         if output is not None:
             run_lock.release(output)
         gc.collect()

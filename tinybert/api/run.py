@@ -13,6 +13,8 @@ from tinybert.errors import UserError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from tinybert.api.data import Data
+
 
 class Run:
     """A finished or interrupted run in its output folder.
@@ -21,8 +23,8 @@ class Run:
     sources, models, data, versions, times. teacher: the model that was learnt from, None if there was none.
     """
 
-    def __init__(self, folder: str | Path, teacher: Model | None = None, best: Path | None = None) -> None:
-        self.folder, self.teacher, self._best = Path(folder), teacher, best
+    def __init__(self, folder: str | Path, teacher: Model | None = None, best: Path | None = None, data: Data | None = None) -> None:
+        self.folder, self.teacher, self._best, self._data = Path(folder), teacher, best, data
         self.record = RunFolder(self.folder, "").record()
         self.stages = tuple(stage for stage, entry in self.record.items() if "total_steps" in entry)
         if not self.stages:
@@ -41,7 +43,7 @@ class Run:
         Raises:
             UserError: none was written.
         """
-        return Model(self._best or self.folder)
+        return Model(self._best or self.folder, self._data)
 
     @property
     def student(self) -> Model:

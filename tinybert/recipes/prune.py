@@ -38,7 +38,7 @@ def prune(config: PruneConfig) -> Result:
     if not config.name_by_shape:
         check_output(config, source, output)
     logger.info(f"pruning {source}\n{settings.as_text()}")
-    loaded, config = load_pretrained(str(source))
+    loaded, saved = load_pretrained(str(source))
     model = describe_model("model", loaded)
     _refuse_without_head(loaded)
     if loaded.projections:
@@ -76,7 +76,7 @@ def prune(config: PruneConfig) -> Result:
     }
     if student.parameters() >= loaded.parameters():
         logger.warning(f"the student is not smaller: factors of rank {wanted.rank} hold more than the whole embedding")
-    rows = trained_on(config)
+    rows = trained_on(saved)
     names = loaded.output_names
     save_model(
         output,
