@@ -166,4 +166,5 @@ class ExportSession:
 def _config(loaded: LoadedModel) -> dict:
     """The configuration that other people's code reads: label names and the kind of problem."""
     kind = loaded.kind or kind_of_outputs(int(loaded.config.num_labels))
-    return {"problem_type": kind.problem_type, **config_dict(loaded.model, loaded.family, loaded.output_names, kind)}
+    names = loaded.output_names
+    return {"problem_type": kind.problem_type, **config_dict(loaded.model, loaded.family, names, loaded.head_config(names))}

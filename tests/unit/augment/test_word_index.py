@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tinybert.augment import word_index
 from tinybert.augment.word_index import WordIndex
 from tinybert.augment.word_vectors import open_word_vectors
 
@@ -17,7 +18,7 @@ def test_the_first_row_of_a_word_is_found_in_memory_and_on_disk(tmp_path):
 
 
 def test_words_with_one_hash_are_told_apart(monkeypatch):
-    monkeypatch.setattr("tinybert.augment.word_index._hash", lambda word: 7)
+    monkeypatch.setattr(word_index, "_hash", lambda word: 7)
     index = WordIndex.of(WORDS[:5])
     assert [index.row(word) for word in ("é", "酒店", "w1")] == [4, 1, None]
 
