@@ -19,6 +19,7 @@ _OF_THE_SYSTEM = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR,
     errno.EEXIST, errno.ELOOP, errno.EMFILE, errno.ENFILE, errno.ESTALE,
 )  # fmt: skip
+_LAUNCH = "run a command in several processes of this machine, which end together"
 _FLAGS = "print every option as Markdown (docs/flags.md)"
 
 
@@ -58,10 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name == "--version":
         print(f"tinybert {__version__}")
         return 0
+    if name == "launch":
+        return _launched(rest)
     if name == "flags":
         return _guarded(lambda: _print_flags(rest))
     if find_command(name) is None:
-        names = [*all_commands(), "flags"]
+        names = [*all_commands(), "launch", "flags"]
         return _guarded(lambda: _refuse(f"unknown command {name!r}{did_you_mean(name, names)}\nexpected one of {', '.join(names)}"))
     return run_script(name, rest, prog=f"python -m tinybert {name}")
 
@@ -97,6 +100,13 @@ def _refuse(message: str) -> None:
     raise UserError(message)
 
 
+def _launched(words: Sequence[str]) -> int:
+    from tinybert.cli.launching import launch
+
+    codes: list[int] = []
+    return _guarded(lambda: codes.append(launch(words))) or codes[0]
+
+
 def _print_flags(rest: Sequence[str]) -> None:
     from tinybert.cli.flags_page import flags_page
 
@@ -106,7 +116,7 @@ def _print_flags(rest: Sequence[str]) -> None:
 
 
 def _overview() -> str:
-    summaries = {**{name: entry.summary for name, entry in all_commands().items()}, "flags": _FLAGS}
+    summaries = {**{name: entry.summary for name, entry in all_commands().items()}, "launch": _LAUNCH, "flags": _FLAGS}
     lines = [f"  {name:<13}{what}" for name, what in summaries.items()]
     return "\n".join(
         [
