@@ -12,6 +12,8 @@ from tinybert import storage
 from tinybert.errors import UserError
 from tinybert.models.configuration import trained_on
 from tinybert.models.cut import describe_architecture
+from tinybert.models.independent_forward import TOLERANCE as FORWARD_TOLERANCE
+from tinybert.models.independent_forward import independent_outputs
 from tinybert.models.loading import LoadedModel, load_pretrained
 from tinybert.models.names import to_hugging_face
 from tinybert.models.saving import config_dict
@@ -110,6 +112,11 @@ def config_as(loaded: LoadedModel, source_config: dict, layout: str) -> dict:
     return config
 
 
+def compared_output(loaded: LoadedModel) -> str:
+    """Which output of a model was trained: logits, else the pooled output, else hidden states."""
+    return "logits" if has_head(loaded) else "pooled output" if not loaded.report.fresh_in("pooler") else "hidden states"
+
+
 def prove(source: LoadedModel, copy: LoadedModel) -> Proof:
     """Compare two models: class, tokenizer, labels, every weight, and what a fixed batch gives.
 
@@ -129,7 +136,7 @@ def prove(source: LoadedModel, copy: LoadedModel) -> Proof:
     unlike = [name for name in before.keys() | after.keys() if not np.array_equal(before.get(name), after.get(name), equal_nan=True)]
     if unlike:
         raise UserError(f"the copy has other weights ({', '.join(sorted(unlike)[:4])}). Nothing was written; please report this.")
-    output = "logits" if has_head(source) else "pooled output" if not source.report.fresh_in("pooler") else "hidden states"
+    output = compared_output(source)
     difference = float(np.abs(_outputs(source, output) - _outputs(copy, output)).max())
     if not difference <= TOLERANCE:
         raise UserError(
@@ -137,6 +144,28 @@ def prove(source: LoadedModel, copy: LoadedModel) -> Proof:
             "Nothing was written; please report this."
         )
     return Proof(output, difference, len(before))
+
+
+def check_reading(loaded: LoadedModel, folder: Path, output: str) -> str:
+    """Compare a model as it was read with a forward pass of the same files that shares no code with it; says in words what was found.
+
+    Raises:
+        UserError: the outputs differ: the files were read as another model than they are.
+    """
+    inputs = fixed_batch(loaded)
+    ids, segments, mask = (value.numpy() for value in (inputs.input_ids, inputs.token_type_ids, inputs.attention_mask))
+    expected = independent_outputs(folder, loaded.config.layer_norm_eps, ids, segments, mask, output)
+    if expected is None:
+        return "note: no independent forward pass of such a network is written here; the copy was compared with the source as it was read"
+    found = _outputs(loaded, output)
+    real = mask[:, :, None] if found.ndim == 3 else 1.0  # what stands at padding is nobody's
+    difference = float(np.abs((found - expected) * real).max())
+    if not difference <= FORWARD_TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        raise UserError(
+            f"{folder}: {output} of the model as it was read differ by {difference:g} from an independent forward pass of its files."
+            "\nThe model was not understood, and nothing was written; please report this with its config.json."
+        )
+    return f"proof: largest difference of {output} from an independent forward pass of the source's own files: {difference:.1e}"
 
 
 def _weights(loaded: LoadedModel) -> dict[str, np.ndarray]:

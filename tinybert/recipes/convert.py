@@ -14,7 +14,7 @@ from tinybert.errors import UserError
 from tinybert.log import logger
 from tinybert.models.configuration import config_file
 from tinybert.models.cut import describe_architecture
-from tinybert.models.exporting import has_head, write_as
+from tinybert.models.exporting import check_reading, compared_output, has_head, write_as
 from tinybert.models.hub import resolve
 from tinybert.models.inference_program import write_program
 from tinybert.models.loading import LoadedModel, load_pretrained
@@ -35,12 +35,14 @@ def convert(config: ConvertConfig) -> Result:
     loaded, model_config = load_pretrained(str(source))
     for line in notes(loaded, config.to):
         logger.info(line)
+    reading = check_reading(loaded, source, compared_output(loaded))
     if config.to == "inference":
         proof = write_program(output, loaded)
         logger.info("inputs: input_ids, token_type_ids, int64 [B, T]; output: logits [B, C], in the order of config.json's id2label")
     else:
         proof = write_as(output, loaded, model_config, config.to)
         logger.info(f"proof: {proof.weights} weights equal to the bit")
+    logger.info(reading)
     logger.info(f"proof: largest absolute difference of {proof.output} on a fixed batch: {proof.difference}")
     logger.info(f"written: {output}")
     return Result(output, record={"largest difference": proof.difference})
