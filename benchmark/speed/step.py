@@ -64,7 +64,7 @@ def measure(options) -> dict:
         layer_weights.check_solver()  # its import is no part of a step
         layer_weights.transport_flow = clocked(layer_weights.transport_flow, solving)
         weights = LayerWeights(*depths)
-        objective = emd_objective(depths, weights, projection, DEFAULT, beta=0.01)
+        objective = emd_objective(depths, weights, projection, DEFAULT)
     elif options.stage == "intermediate":
         objective = intermediate_objective(LayerMap.create("uniform", *depths), projection)
     else:

@@ -13,11 +13,11 @@ from tinybert.engine.optimizers import create_optimizer
 from tinybert.kinds.kind import LogitOptions
 from tinybert.kinds.registry import kind_of_outputs
 from tinybert.models.trace import trace
-from tinybert.objectives.emd import emd_objective
+from tinybert.objectives.emd import Comparison, Shares, emd_objective
 from tinybert.objectives.layer_weights import LayerWeights, transport_flow, updated
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 
-PUBLISHED = {"attention_reduction": "zeroed", "hidden_reduction": "mean"}
+PUBLISHED = Comparison(attention_reduction="zeroed", hidden_reduction="mean")
 RUNS = [path for path in fixtures("emd_*.npz") if json.loads(path.with_suffix(".json").read_text())["kind"] == "emd"]
 ADAM = {"weight_decay": 0.01, "epsilon": 1e-6, "max_grad_norm": 1.0, "grad_clip": "tensor"}  # README section 3.3
 KINDS = {"att": "attn", "rep": "hidn"}
@@ -49,11 +49,8 @@ def _world(path):
         projection_of(models, renamed, "shared" if config["share_param"] else "per_layer"),
         kind_of_outputs(outputs),
         LogitOptions(config["T"], "mean", True),
-        beta=config["beta"],
-        theta=config["theta"],
-        alpha=config["alpha"],
-        reduce_temperature=config["reduce_T"],
-        **PUBLISHED,
+        Shares(config["beta"], config["theta"], alpha=config["alpha"], reduce_temperature=config["reduce_T"]),
+        PUBLISHED,
     )
     layer = TrainedLayer(student, objective)
     layer.freeze_padding_row()

@@ -13,7 +13,6 @@ from tests.recipes.conftest import DEMO, LABELS, SHORT, distill, logged, record,
 from tests.tiny import arrays_of
 from tinybert.cli.parser import parse
 from tinybert.commands.distill import TaskDistillConfig
-from tinybert.config.resolve import resolve
 from tinybert.data.places import demo_folder
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import get_task
@@ -23,7 +22,6 @@ from tinybert.models.loading import load_classifier
 from tinybert.models.projections import layout_of
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.recipes.evaluate import held_out_loss, predict
-from tinybert.recipes.stage_objective import stage_objective
 from tinybert.storage import sha256_of, verify
 
 
@@ -124,11 +122,11 @@ def test_results_of_the_same_stage_are_overwritten(fresh_run, teacher):
 
 def test_the_teachers_dropout_decides_which_model_is_the_best(teacher, tinybert_folder):
     words = ("--task_name", "demo", "--teacher_path", teacher, "--student_model_name_or_path", tinybert_folder, "--output_dir", "o")
-    parsed = parse(TaskDistillConfig, [*map(str, words), "--preset", "huawei"])
-    settings = resolve(parsed, "intermediate", "demo", DEFAULT)["intermediate"]
+    parsed = parse(TaskDistillConfig, [*map(str, words), "--preset", "huawei", "--stage", "intermediate"])
+    settings = parsed.resolve("demo", DEFAULT)["intermediate"]
     student = load_classifier(str(tinybert_folder), labels=LABELS, needs_head=False)
     live = load_classifier(str(teacher), labels=LABELS, needs_head=True)
-    layer = TrainedLayer(student.model, stage_objective(settings, DEFAULT, student, live).objective)
+    layer = TrainedLayer(student.model, settings.method_object.objective(settings, DEFAULT, student, live).objective)
     layer.train()
     frozen = Teacher(live.model, layer.objective.needs_teacher, settings.teacher_mode)
     store = TokenStore.build_or_open(get_task("demo"), demo_folder(), "dev", student.tokenizer, 32)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from tinybert import runtime, storage
 from tinybert.augment.rows import augmented_rows
-from tinybert.commands.augment import AugmentSettings
+from tinybert.config.resolved import Settings
 from tinybert.data.chinese import is_chinese
 from tinybert.data.readers import UsedRows
 from tinybert.data.rewriting import Frame, Rewriter
@@ -71,7 +71,7 @@ class PartMaker:
     model: str
     word_vectors: Path | None
     task: Task
-    settings: AugmentSettings
+    settings: Settings
     rewriter: Rewriter
     frame: Frame
     preview: int

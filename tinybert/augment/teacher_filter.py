@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import paddle
 
-from tinybert.commands.augment import AugmentSettings
+from tinybert.config.resolved import Settings
 from tinybert.data.batches import sequential
 from tinybert.data.layout import Flat, bert_rows
 from tinybert.data.metrics import check_outputs
@@ -31,7 +31,7 @@ class TeacherFilter:
     task: Task
 
     @classmethod
-    def load(cls, settings: AugmentSettings, task: Task) -> TeacherFilter:
+    def load(cls, settings: Settings, task: Task) -> TeacherFilter:
         """Load the teacher that the settings name.
 
         Raises:

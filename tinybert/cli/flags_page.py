@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tinybert.commands.augment import PRESETS as AUGMENT_PRESETS
 from tinybert.commands.registry import all_commands
 from tinybert.config.options import Config, Option
-from tinybert.config.presets import PRESETS
+from tinybert.config.preset import preset_names, read_preset
 
 
 def scripts() -> dict[str, type[Config]]:
@@ -13,6 +12,7 @@ def scripts() -> dict[str, type[Config]]:
     return {entry.script: entry.config for entry in all_commands().values()}
 
 
+_SECTIONS = ("distill", "finetune", "general", "pregenerate", "augment")
 _HEADER = """# Options
 
 Made by `python -m tinybert flags > docs/flags.md`; a test compares the two.
@@ -33,8 +33,9 @@ def flags_page() -> str:
             rows = [_row(option) for option in options if option.group == group]
             if rows:
                 parts.append("\n".join([f"### {group}", "", *_table("option", "values", "default", "what", "also", rows=rows)]) + "\n")
-    for title, presets in (("Presets", PRESETS), ("Presets of `data_augmentation.py`", AUGMENT_PRESETS)):
-        parts.append(f"## {title}\n\n" + "\n".join(_table("name", "what", rows=[[p.name, p.summary] for p in presets.values()])) + "\n")
+    named = dict.fromkeys(name for section in _SECTIONS for name in preset_names(section))
+    rows = [[name, read_preset(name).summary, ", ".join(of for of in _SECTIONS if name in preset_names(of))] for name in named]
+    parts.append("## Presets\n\n" + "\n".join(_table("name", "what", "of", rows=rows)) + "\n")
     parts.append(
         "## Accepted without effect\n\nEach prints one line.\n\n"
         + "\n".join(_table("option", "why", "comes from", "accepted by", rows=_obsolete()))

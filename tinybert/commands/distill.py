@@ -2,63 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tinybert.commands.registry import command
 from tinybert.config import dialects
-from tinybert.config.dialects import HUAWEI, MUD
-from tinybert.config.distilling import (
-    ORDER,
-    IntermediateOptions,
-    ModelOptions,
-    check_layer_map,
-    in_conventions,
-    in_losses,
-    in_models,
-)
-from tinybert.config.emd import EmdOptions, check_emd
-from tinybert.config.groups import PRESET as FROM_PRESET
-from tinybert.config.groups import (
-    DataOptions,
-    OptimisationOptions,
-    RunOptions,
-    actions,
-    common_checks,
-    in_data,
-    in_optimisation,
-    in_run,
-)
-from tinybert.config.mud import MudOptions, check_mud
+from tinybert.config.distilling import ORDER, ModelOptions, TeacherOptions, in_conventions, in_models, unread_teacher
+from tinybert.config.groups import DataOptions, OptimisationOptions, RunOptions, actions, common_checks, in_run
 from tinybert.config.notices import Notice
-from tinybert.config.options import Alias, option
-from tinybert.config.prune import PruneScheduleOptions, check_schedule
+from tinybert.config.options import Option, option
+from tinybert.config.prune import SCHEDULE_OPTIONS, PruneScheduleOptions, check_schedule, schedule_off
+from tinybert.config.resolve import resolve_stages
+from tinybert.config.resolved import Resolved, Settings
 from tinybert.config.stages import ABLATIONS, infer_stage
 from tinybert.config.stored import StoredOptions, check_stored
 from tinybert.config.student_choice import check_student
 from tinybert.errors import UserError
+from tinybert.methods.command import MethodOptions
+from tinybert.methods.registry import methods_of
+
+if TYPE_CHECKING:
+    from tinybert.config.resolve import Context
+    from tinybert.kinds.kind import Kind
 
 in_stage = partial(option, group="stage and method")
+
+
+def _unheard(context: Context) -> str | None:
+    """Why nobody asks what the teacher's outputs are: nothing is learnt of them."""
+    if not context.method.reads_teacher:
+        return f"--method {context.method.name} learns no teacher"
+    unread = context.stage == "prediction" and (context.joint or "layers" not in context.learns) and not context.effective("alpha")
+    return "the stage does not read the teacher" if unread else None
+
+
+def _of_stage(stage: str, name: str, group: str = "optimisation", **bounds: float) -> Any:
+    """An option of one stage alone, which beats that of both."""
+    about = f"{name} of the {stage} stage"
+    return option(None, help=about, group=group, unset=name, of_stage=stage, beats=True, sets=lambda value: {name: value}, **bounds)
 
 
 @command(
     "distill", summary="distil a teacher into a student (task_distill.py)", recipe="task_distill:task_distill", script="task_distill.py"
 )
 class TaskDistillConfig(
+    MethodOptions,
     RunOptions,
     OptimisationOptions,
     DataOptions,
-    EmdOptions,
-    MudOptions,
     PruneScheduleOptions,
     StoredOptions,
-    IntermediateOptions,
+    TeacherOptions,
     ModelOptions,
 ):
     """Distil a fine-tuned teacher into a small student on a known task or your own files, in one stage or two."""
 
     OBSOLETE = dialects.OBSOLETE_DISTILL
     FOREIGN = dialects.FOREIGN_DISTILL
+    COMMAND = PRESET_SECTION = "distill"
     GROUPS = ORDER
 
     teacher_labels: str | None = in_models(
@@ -67,8 +70,11 @@ class TaskDistillConfig(
         metavar="LABEL,LABEL,...",
         listed=True,
         unset="from its config.json, else the task's order",
+        no_effect=_unheard,
     )
-    allow_weak_teacher: bool = in_models(False, help="go on with a teacher that is no better on dev than the majority class")
+    allow_weak_teacher: bool = in_models(
+        False, help="go on with a teacher that is no better on dev than the majority class", no_effect=_unheard
+    )
     output_dir: Path = in_run(help="the folder of this run's results; both stages of a task may share it")
     stage: str | None = in_stage(
         None,
@@ -78,91 +84,80 @@ class TaskDistillConfig(
     )
     intermediate_distill: bool = in_stage(False, help="old spelling of --stage intermediate")
     pred_distill: bool = in_stage(False, help="old spelling of --stage prediction")
-    repr_distill: bool = in_stage(False, help="MUD's spelling of --stage intermediate; with --pred_distill: --stage joint")
-    method: str = in_stage(
-        "tinybert",
-        help="tinybert: both stages; mud: both, a chosen part of the hidden states; emd: one stage, layers matched by transport; "
-        "logits: logits only; none: gold labels only",
-        choices=("tinybert", "mud", "emd", "logits", "none"),
-    )
     ablation: str | None = in_stage(
         None,
         help="leave out, as the paper does: embedding, hidden states, attention, both of these (trm), or the logits",
         choices=tuple(ABLATIONS),
         unset="nothing left out",
+        sets=ABLATIONS.get,
     )
-    T: float | None = in_losses(
-        None,
-        help="temperature of the logits",
-        alias=(Alias("temperature", f"{HUAWEI}, {MUD}"),),
-        unset=FROM_PRESET,
-        above=0,
-        at_most=1e6,
-    )
-    alpha: float | None = in_losses(
-        None,
-        help="weight of the teacher against gold labels in the prediction stage; 1: teacher only",
-        unset=FROM_PRESET,
-        at_least=0,
-        at_most=1,
-    )
-    prediction_weight: float = in_losses(1.0, help="weight of the prediction loss", at_least=0)
-    use_pred: bool = in_losses(True, help="learn the logits; without it the prediction stage learns gold labels")
-
     teacher_head: str | None = in_conventions(
         None,
         help="the teacher's head as it was trained, or with a ReLU before the classifier",
         choices=("trained", "relu"),
+        no_effect=unread_teacher,
     )
-    soft_ce_reduction: str | None = in_conventions(None, help="soft cross-entropy: sum or mean over the classes", choices=("sum", "mean"))
-    temperature_square: bool | None = in_conventions(None, help="multiply the soft cross-entropy by T^2")
-    regression_target: str | None = in_conventions(
-        None,
-        help="what a regression learns: the teacher's score, the gold score, or the softmax of one class (loss 0)",
-        choices=("teacher", "gold", "softmax"),
-    )
-
-    intermediate_epochs: float | None = in_optimisation(
-        None, help="num_train_epochs of the intermediate stage", unset="num_train_epochs", above=0, at_most=1e6
-    )
-    prediction_epochs: float | None = in_optimisation(
-        None, help="num_train_epochs of the prediction stage", unset="num_train_epochs", above=0, at_most=1e6
-    )
-    intermediate_learning_rate: float | None = in_optimisation(
-        None, help="learning_rate of the intermediate stage", unset="learning_rate", above=0
-    )
-    prediction_learning_rate: float | None = in_optimisation(
-        None, help="learning_rate of the prediction stage", unset="learning_rate", above=0
-    )
-    intermediate_max_steps: int | None = in_optimisation(
-        None, help="max_steps of the intermediate stage", unset="max_steps", at_least=-1, at_most=1e9
-    )
-    prediction_max_steps: int | None = in_optimisation(
-        None, help="max_steps of the prediction stage", unset="max_steps", at_least=-1, at_most=1e9
-    )
-    intermediate_aug: bool | None = in_data(None, help="use_aug of the intermediate stage", unset="use_aug")
-    prediction_aug: bool | None = in_data(None, help="use_aug of the prediction stage", unset="use_aug")
+    intermediate_epochs: float | None = _of_stage("intermediate", "num_train_epochs", above=0, at_most=1e6)
+    prediction_epochs: float | None = _of_stage("prediction", "num_train_epochs", above=0, at_most=1e6)
+    intermediate_learning_rate: float | None = _of_stage("intermediate", "learning_rate", above=0)
+    prediction_learning_rate: float | None = _of_stage("prediction", "learning_rate", above=0)
+    intermediate_max_steps: int | None = _of_stage("intermediate", "max_steps", at_least=-1, at_most=1e9)
+    prediction_max_steps: int | None = _of_stage("prediction", "max_steps", at_least=-1, at_most=1e9)
+    intermediate_aug: bool | None = _of_stage("intermediate", "use_aug", group="data")
+    prediction_aug: bool | None = _of_stage("prediction", "use_aug", group="data")
 
     def check(self) -> list[Notice]:
-        """Refuse a missing teacher or student, two kinds of student, a malformed map, and contradictory stages."""
+        """Refuse a missing teacher or student, two kinds of student, and contradictory stages."""
         notes = [*super().check(), *common_checks(self)]
         check_student(self)
-        check_emd(self)
-        check_mud(self)
         check_schedule(self)
         check_stored(self)
-        if actions(self).train:
-            if self.teacher_path is None and (self.method != "none" or self.student_init):
-                reason = "--student_init copies its layers" if self.student_init else "give a fine-tuned teacher, or --method none"
-                raise UserError(f"--teacher_path (or --teacher_model) is missing\n{reason}")
-            stage = infer_stage(self).stage
-            if actions(self).predict and stage == "intermediate":
-                raise UserError(
-                    "--do_predict needs a classifier, which the intermediate stage does not train\n"
-                    "leave it out, or ask for --stage both or --stage prediction"
-                )
-        check_layer_map(self.layer_map)
-        for name, value in ABLATIONS.get(self.ablation or "", {}).items():
-            if name in self.given and getattr(self, name) != value:
-                raise UserError(f"--ablation {self.ablation} sets {name} to {value}, --{name} says otherwise\ngive one of them")
+        if not actions(self).train:
+            return notes
+        if self.preset not in (None, self.method_object.preset):
+            for name, method in methods_of("distill").items():
+                if method.preset == self.preset:
+                    raise UserError(
+                        f"--preset {self.preset} holds the numbers of --method {name}\nadd --method {name}, or choose another preset"
+                    )
+        if self.teacher_path is None and (self.method_object.reads_teacher or self.student_init):
+            reason = "--student_init copies its layers" if self.student_init else "give a fine-tuned teacher, or --method none"
+            raise UserError(f"--teacher_path (or --teacher_model) is missing\n{reason}")
+        stage = infer_stage(self)
+        if actions(self).predict and stage.stage == "intermediate":
+            raise UserError(
+                "--do_predict needs a classifier, which the intermediate stage does not train\n"
+                "leave it out, or ask for --stage both or --stage prediction"
+            )
+        self.resolve(self.task_name)  # whatever leaves nothing to learn is refused here
         return notes
+
+    def resolve(self, task_name: str, kind: Kind | None = None, student_depth: int | None = None) -> Resolved:
+        """The settings of each stage, for a task of a kind, and a student of so many layers; of the prediction stage to score alone."""
+        if not actions(self).train:
+            return resolve_stages(self, ("prediction",), task_name, student_depth, kind=kind)
+        choice = infer_stage(self)
+        return resolve_stages(self, choice.stages, task_name, student_depth, kind=kind, joint=choice.stage == "joint")
+
+    # === What `tinybert.config.resolve` asks ===
+
+    def option_off(self, context: Context, declared: Option) -> str | None:
+        """Pruning has its first stage, methods have their options."""
+        if declared.name in SCHEDULE_OPTIONS:
+            return schedule_off(context, declared.name)
+        return super().option_off(context, declared)
+
+    def about(self, context: Context) -> dict[str, object]:
+        """Stage, preset, task and method."""
+        about = {"stage": context.stage, "preset": self.preset, "task_name": context.task_name, "method": self.method}
+        return about | {"joint": context.joint or None}
+
+    def stage_notices(self, settings: Mapping[str, Settings]) -> list[Notice]:
+        """A loss that is always 0."""
+        if "prediction" not in settings or settings["prediction"].get("regression_target") != "softmax":
+            return []
+        text = (
+            "regression_target softmax: the softmax of one class is always 1, so the prediction loss is 0 and nothing "
+            "is learnt; --regression_target teacher learns from the teacher"
+        )
+        return [Notice("zero-loss", text)]

@@ -21,7 +21,10 @@ from tinybert.config.groups import (
     in_run,
 )
 from tinybert.config.notices import Notice
-from tinybert.config.options import Alias, option
+from tinybert.config.options import Alias, Option, option
+from tinybert.config.preset import preset_names
+from tinybert.config.resolve import Context, resolve_stages
+from tinybert.config.resolved import Resolved
 
 in_stage = partial(option, group="stage and method")
 
@@ -37,6 +40,7 @@ class FinetuneConfig(RunOptions, OptimisationOptions, DataOptions):
 
     OBSOLETE = dialects.OBSOLETE_FINETUNE
     GROUPS = ORDER
+    PRESET_SECTION = "finetune"
 
     model_name_or_path: str = in_models(help="the folder or name of the pre-trained model")
     model_type: str | None = in_models(None, help="the family of the model (bert, ernie, ...)", unset="from its configuration")
@@ -49,18 +53,37 @@ class FinetuneConfig(RunOptions, OptimisationOptions, DataOptions):
     preset: str = in_run(
         "sound",
         help="the named set of conventions and numbers that fills in what is not given",
-        choices=("sound", "paper", "huawei", "paddlenlp", "emd", "mud", "rosita"),
+        choices=preset_names("finetune"),
     )
     compute_taylor: bool = in_stage(
         False, help="train nothing: accumulate the first-order importance of a fine-tuned model's weights, for pruning"
     )
     importance_mode: str | None = in_conventions(
-        None, help="compute_taylor without dropout (eval) or, as published, with it (train)", choices=("eval", "train")
+        None,
+        help="compute_taylor without dropout (eval) or, as published, with it (train)",
+        choices=("eval", "train"),
+        no_effect=lambda context: None if context.compute_taylor else "only --compute_taylor reads it",
     )
     evaluate_during_training: bool = in_run(
-        False, help="evaluate every logging_steps instead of every save_steps, as the Hugging Face scripts do"
+        False, help="evaluate every logging_steps instead of every save_steps, as the Hugging Face scripts do", does="scores"
     )
 
     def check(self) -> list[Notice]:
         """Refuse contradictions among the shared options."""
         return [*super().check(), *common_checks(self)]
+
+    def resolve(self, task_name: str) -> Resolved:
+        """The settings for one task, as `resolved["finetune"]`."""
+        return resolve_stages(self, ("finetune",), task_name)
+
+    def about(self, context: Context) -> dict[str, object]:
+        """Stage, preset and task."""
+        return {**super().about(context), "task_name": context.task_name}
+
+    def option_off(self, context: Context, declared: Option) -> str | None:
+        """The importance pass updates nothing and scores nothing."""
+        if self.compute_taylor and declared.does == "updates":
+            return "--compute_taylor makes one pass and updates nothing"
+        if self.compute_taylor and declared.does == "scores":
+            return "--compute_taylor scores nothing"
+        return super().option_off(context, declared)

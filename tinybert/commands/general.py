@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-import re
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tinybert.commands.registry import command
 from tinybert.config import dialects
 from tinybert.config.dialects import HUAWEI, PADDLENLP
-from tinybert.config.distilling import ORDER, IntermediateOptions, ModelOptions, check_layer_map, in_losses, in_models
+from tinybert.config.distilling import ORDER, ModelOptions, TeacherOptions, in_models
 from tinybert.config.groups import PRESET as FROM_PRESET
 from tinybert.config.groups import OptimisationOptions, TrainingRunOptions, common_checks, in_data, in_run
 from tinybert.config.notices import Notice
-from tinybert.config.options import Alias, option
+from tinybert.config.options import Alias, Derived
+from tinybert.config.preset import preset_names
+from tinybert.config.resolve import resolve_stages
+from tinybert.config.resolved import Resolved, Settings
 from tinybert.config.student_choice import check_student
 from tinybert.errors import UserError
+from tinybert.methods.command import MethodOptions
 
-in_stage = partial(option, group="stage and method")
+if TYPE_CHECKING:
+    from tinybert.config.resolve import Context
+
+
+def _has_rows(context: Context) -> str | None:
+    return "pregenerated_data has its rows already" if context.facts["data_length"] is not None else None
+
+
+def _length_of_data(context: Context) -> Derived | None:
+    length = context.facts["data_length"]
+    return None if length is None else Derived(length, "pregenerated_data")
 
 
 @command(
@@ -26,11 +40,13 @@ in_stage = partial(option, group="stage and method")
     recipe="general_distill:general_distill",
     script="general_distill.py",
 )
-class GeneralDistillConfig(TrainingRunOptions, OptimisationOptions, IntermediateOptions, ModelOptions):
+class GeneralDistillConfig(MethodOptions, TrainingRunOptions, OptimisationOptions, TeacherOptions, ModelOptions):
     """Distil a pre-trained teacher into a general student on raw text, the student that every task starts from."""
 
     OBSOLETE = dialects.OBSOLETE_GENERAL
     GROUPS = ORDER
+    COMMAND = "general"
+    PRESET_SECTION = "distill"
 
     teacher_path: str | None = in_models(
         None,
@@ -56,49 +72,43 @@ class GeneralDistillConfig(TrainingRunOptions, OptimisationOptions, Intermediate
         help="rows of input_dir: as many sentences of a document as fit (packed), or one row a line, cut there (lines)",
         choices=("packed", "lines"),
         unset=FROM_PRESET,
+        setting=True,
+        no_effect=_has_rows,
     )
     max_seq_length: int | None = in_data(
         None,
         help="word pieces per sequence of input_dir, [CLS] and [SEP] included; pregenerated_data has its own",
         unset=FROM_PRESET,
         at_least=4,
+        setting=True,
+        derived=_length_of_data,
     )
-    do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the teacher's tokenizer")
+    do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the teacher's tokenizer", setting=True)
     pad_to_max_length: bool | None = in_data(
-        None, help="pad every batch to max_seq_length, as the published script does, and not to its longest row", unset=FROM_PRESET
+        None,
+        help="pad every batch to max_seq_length, as the published script does, and not to its longest row",
+        unset=FROM_PRESET,
+        setting=True,
     )
     held_out_sequences: int = in_data(
-        1000, help="sequences at the end of each epoch's data that are not trained on; the first epoch's choose the best model", at_least=1
+        1000,
+        help="sequences at the end of each epoch's data that are not trained on; the first epoch's choose the best model",
+        at_least=1,
+        setting=True,
     )
-    method: str = in_stage(
-        "tinybert",
-        help="tinybert: embedding, hidden states and attention; relation: MiniLMv2's relations of one layer",
-        choices=("tinybert", "relation"),
-    )
-    relation_weight: float | None = in_losses(
-        None,
-        help="weight of the relation loss (query-query, key-key, value-value)",
-        unset="1 with method relation, else 0",
-        at_least=0,
-    )
-    relation_heads: int | None = in_losses(
-        None, help="heads into which the relation loss cuts both layers; divides both widths", unset="the teacher's heads", at_least=1
-    )
-    relation_layers: str | None = in_losses(
-        None, help="the layers of the relation loss, counted from 1", metavar="STUDENT:TEACHER", unset="the last of both"
-    )
-
     output_dir: Path = in_run(help="the folder of this run's results")
     preset: str = in_run(
         "sound",
         help="the named set of conventions and numbers that fills in what is not given",
-        choices=("sound", "paper", "huawei", "paddlenlp"),
+        choices=preset_names("general"),
     )
     save_steps: int = in_run(
         1000,
         help="updates between two evaluations; the best model is kept; 0: once per epoch",
         alias=(Alias("eval_step", HUAWEI),),
         at_least=0,
+        setting=True,
+        does="scores",
     )
 
     def check(self) -> list[Notice]:
@@ -116,7 +126,24 @@ class GeneralDistillConfig(TrainingRunOptions, OptimisationOptions, Intermediate
         check_student(self)
         if self.continue_train and self.student_model_name_or_path is None:
             raise UserError("--continue_train goes on from a student's weights\nname its folder with --student_model_name_or_path")
-        check_layer_map(self.layer_map)
-        if self.relation_layers is not None and not re.fullmatch(r"[1-9]\d*:[1-9]\d*", self.relation_layers):
-            raise UserError(f"--relation_layers got {self.relation_layers!r}\nexpected STUDENT:TEACHER, counted from 1, such as 4:6")
+        self.resolve(None if self.pregenerated_data is None else 128)  # whatever leaves nothing to learn is refused here
         return notes
+
+    def resolve(self, data_length: int | None) -> Resolved:
+        """The settings, as `resolved["general"]`. data_length: of pre-generated sequences, which decides max_seq_length; None for raw text.
+
+        Raises:
+            UserError: nothing is left to learn.
+        """
+        return resolve_stages(self, ("general",), data_length=data_length)
+
+    def about(self, context: Context) -> dict[str, object]:
+        """Stage, preset and method."""
+        return {**super().about(context), "method": self.method}
+
+    def stage_notices(self, settings: Mapping[str, Settings]) -> list[Notice]:
+        """PaddleNLP's script ends earlier."""
+        if self.preset != "paddlenlp" or self.max_steps > 0:
+            return []
+        text = "PaddleNLP's script stops after its first step unless max_steps is given; here num_train_epochs decides"
+        return [Notice("published-first-step", text)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,14 +10,35 @@ from tinybert.config import dialects
 from tinybert.config.groups import PRESET as FROM_PRESET
 from tinybert.config.groups import in_data, in_run
 from tinybert.config.notices import Notice
-from tinybert.config.options import Alias, Config, option
-from tinybert.config.picked import ResolvedOptions
-from tinybert.config.presets import PRESETS
-from tinybert.config.resolved import Resolved, Settings
+from tinybert.config.options import Alias, Config, Derived, option
+from tinybert.config.preset import preset_names
+from tinybert.config.resolve import Context, resolve_stages
+from tinybert.config.resolved import Resolved
 from tinybert.errors import UserError
 
-in_rows = partial(option, group="sequences")
-in_masks = partial(option, group="masks")
+
+def _no_second_part(context: Context) -> str | None:
+    return "single sequences have no second part" if context.sequences != "pairs" else None
+
+
+def _whole_lines(context: Context) -> str | None:
+    return "a line is a sequence" if context.sequences == "lines" else None
+
+
+def _no_masks(context: Context) -> str | None:
+    return None if context.masked_lm_prob or context.mask_one_at_least else "masked_lm_prob 0 masks nothing"
+
+
+def _one_epoch(context: Context) -> Derived | None:
+    if context.sequences != "lines" or not _no_masks(context) or context.epochs_to_generate == 1:
+        return None
+    text = "one epoch is made: lines without masks are the same in every epoch"
+    said = Notice("one-epoch", text) if context.given("epochs_to_generate") else None
+    return Derived(1, "lines without masks are the same in every epoch", notice=said)
+
+
+in_rows = partial(option, group="sequences", setting=True)
+in_masks = partial(option, group="masks", setting=True)
 
 
 @command("pregenerate", summary="turn raw text into the sequences that general distillation learns from", recipe="pregenerate:pregenerate")
@@ -28,6 +48,7 @@ class PregenerateConfig(Config):
     OBSOLETE = dialects.OBSOLETE_PREGENERATE
     GROUPS = ("data", "sequences", "masks", "run")
     NEEDS_PADDLE = False
+    PRESET_SECTION = "pregenerate"
 
     train_corpus: str = in_data(
         help="the text: a file, a folder of files or a pattern in quotes; a sentence or a paragraph a line, "
@@ -37,9 +58,13 @@ class PregenerateConfig(Config):
     bert_model: str = in_data(
         help="the folder or name of the model whose vocabulary is used: the teacher", alias=(Alias("teacher_path", dialects.PADDLENLP),)
     )
-    do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the tokenizer's configuration")
+    do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the tokenizer's configuration", setting=True)
     split_sentences: bool | None = in_data(
-        None, help="cut every line into its sentences", unset="from the preset, else if the first lines hold several each"
+        None,
+        help="cut every line into its sentences",
+        unset="from the preset, else if the first lines hold several each",
+        setting=True,
+        no_effect=_whole_lines,
     )
 
     sequences: str = in_rows(
@@ -55,13 +80,18 @@ class PregenerateConfig(Config):
         help="how often the target length is a random shorter one: of a document in pairs, of a sequence in packed",
         at_least=0,
         at_most=1,
+        no_effect=_whole_lines,
     )
-    one_seq: bool = in_rows(False, help="pairs without random second parts: B is what follows A, or a full stop where nothing does")
-    epochs_to_generate: int = in_rows(3, help="how often the corpus is cut into sequences, differently each time", at_least=1)
+    one_seq: bool = in_rows(
+        False, help="pairs without random second parts: B is what follows A, or a full stop where nothing does", no_effect=_no_second_part
+    )
+    epochs_to_generate: int = in_rows(
+        3, help="how often the corpus is cut into sequences, differently each time", at_least=1, derived=_one_epoch
+    )
 
     masked_lm_prob: float = in_masks(0.0, help="share of word pieces that are masked; 0: none", at_least=0, at_most=1)
-    max_predictions_per_seq: int = in_masks(20, help="at most so many masked word pieces in a sequence", at_least=0)
-    do_whole_word_mask: bool = in_masks(False, help="mask all word pieces of a word or none")
+    max_predictions_per_seq: int = in_masks(20, help="at most so many masked word pieces in a sequence", at_least=0, no_effect=_no_masks)
+    do_whole_word_mask: bool = in_masks(False, help="mask all word pieces of a word or none", no_effect=_no_masks)
     mask_one_at_least: bool | None = in_masks(
         None, help="mask one word piece of every sequence even where masked_lm_prob is 0, as the published script does", unset=FROM_PRESET
     )
@@ -69,11 +99,14 @@ class PregenerateConfig(Config):
     output_dir: Path = in_run(help="the folder of the result; an interrupted run with the same options goes on in it")
     overwrite_output_dir: bool = in_run(False, help="replace what an earlier run with other options has left in output_dir")
     format: str = in_run(
-        "shards", help="shards: arrays with checksums; json: the published script's JSON lines and metrics", choices=("shards", "json")
+        "shards",
+        help="shards: arrays with checksums; json: the published script's JSON lines and metrics",
+        choices=("shards", "json"),
+        setting=True,
     )
     num_workers: int | None = in_run(None, help="processes; the result does not depend on them", unset="all available cores", at_least=1)
-    seed: int = in_run(42, help="seed of cuts, second parts and masks", at_least=0)
-    preset: str = in_run("sound", help="the named set of conventions that fills in what is not given", choices=("sound", "huawei"))
+    seed: int = in_run(42, help="seed of cuts, second parts and masks", at_least=0, setting=True)
+    preset: str = in_run("sound", help="the named set of conventions that fills in what is not given", choices=preset_names("pregenerate"))
 
     def check(self) -> list[Notice]:
         """Refuse a masked share that can mask nothing."""
@@ -81,46 +114,6 @@ class PregenerateConfig(Config):
             raise UserError("--masked_lm_prob asks for masks, --max_predictions_per_seq 0 forbids them\ngive one of them")
         return super().check()
 
-
-@dataclass(frozen=True, kw_only=True)
-class PregenerateSettings(Settings):
-    """What sequences are made with; None where something does not apply."""
-
-    sequences: str
-    max_seq_len: int
-    epochs_to_generate: int
-    short_seq_prob: float | None
-    one_seq: bool | None
-    split_sentences: bool | None
-    do_lower_case: bool | None
-    masked_lm_prob: float
-    mask_one_at_least: bool
-    max_predictions_per_seq: int | None
-    do_whole_word_mask: bool | None
-    format: str
-    seed: int
-
-
-def resolve_pregenerate(config: PregenerateConfig) -> Resolved:
-    """The settings of pregeneration, as `resolved["pregenerate"]`."""
-    picked = ResolvedOptions(config, PregenerateSettings, PRESETS[config.preset].values("pregenerate", ""))
-    reasons = _reasons(picked.values)
-    lines = picked.values["sequences"] == "lines" and "max_predictions_per_seq" in reasons
-    if lines and picked.values["epochs_to_generate"] > 1:
-        picked.put("epochs_to_generate", 1, "lines without masks are the same in every epoch")
-    picked.drop(reasons)
-    several = lines and "epochs_to_generate" in config.given and config.epochs_to_generate > 1
-    more = [Notice("one-epoch", "one epoch is made: lines without masks are the same in every epoch")] if several else []
-    settings = PregenerateSettings(stage="pregenerate", preset=config.preset, sources=picked.sources, **picked.values)
-    return picked.resolved(settings, *more)
-
-
-def _reasons(values: dict[str, object]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    if values["sequences"] != "pairs":
-        found["one_seq"] = "single sequences have no second part"
-    if values["sequences"] == "lines":
-        found |= dict.fromkeys(("short_seq_prob", "split_sentences"), "a line is a sequence")
-    if not values["masked_lm_prob"] and not values["mask_one_at_least"]:
-        found |= dict.fromkeys(("max_predictions_per_seq", "do_whole_word_mask"), "masked_lm_prob 0 masks nothing")
-    return found
+    def resolve(self) -> Resolved:
+        """The settings, as `resolved["pregenerate"]`."""
+        return resolve_stages(self, ("pregenerate",))

@@ -10,15 +10,19 @@ from tinybert.config.groups import PRESET as FROM_PRESET
 from tinybert.config.groups import OptimisationOptions, TrainingRunOptions, common_checks, in_data, in_run
 from tinybert.config.notices import Notice
 from tinybert.config.options import option
+from tinybert.config.preset import preset_names
+from tinybert.config.resolve import resolve_stages
+from tinybert.config.resolved import Resolved
 
 in_model = partial(option, group="model")
-in_masking = partial(option, group="masking")
+in_masking = partial(option, group="masking", setting=True)
 
 
 @command("pretrain", summary="train a masked LM on raw text, whole words masked", recipe="pretrain:pretrain")
 class PretrainConfig(TrainingRunOptions, OptimisationOptions):
     """Train an encoder on raw text to predict masked words: an adapted teacher, and a masked LM for data augmentation."""
 
+    PRESET_SECTION = "distill"
     GROUPS = ("model", "data", "masking", "optimisation", "run")
 
     model_name_or_path: str = in_model(
@@ -30,12 +34,17 @@ class PretrainConfig(TrainingRunOptions, OptimisationOptions):
         help="rows: as many sentences of a document as fit (packed), or one row a line, cut there (lines)",
         choices=("packed", "lines"),
         unset=FROM_PRESET,
+        setting=True,
     )
-    max_seq_length: int | None = in_data(None, help="word pieces per row, [CLS] and [SEP] included", unset=FROM_PRESET, at_least=4)
-    do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the model's tokenizer")
-    pad_to_max_length: bool | None = in_data(None, help="pad every batch to max_seq_length and not to its longest row", unset=FROM_PRESET)
+    max_seq_length: int | None = in_data(
+        None, help="word pieces per row, [CLS] and [SEP] included", unset=FROM_PRESET, at_least=4, setting=True
+    )
+    do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the model's tokenizer", setting=True)
+    pad_to_max_length: bool | None = in_data(
+        None, help="pad every batch to max_seq_length and not to its longest row", unset=FROM_PRESET, setting=True
+    )
     held_out_sequences: int = in_data(
-        1000, help="rows at the end of the text that are not trained on; they choose the best model", at_least=1
+        1000, help="rows at the end of the text that are not trained on; they choose the best model", at_least=1, setting=True
     )
     mlm_probability: float | None = in_masking(
         None, help="the share of word pieces that are to be predicted; others in every epoch", unset=FROM_PRESET, above=0, below=1
@@ -44,9 +53,15 @@ class PretrainConfig(TrainingRunOptions, OptimisationOptions):
         None, help="mask all pieces of a word or none; words of a Chinese vocabulary are jieba's", unset=FROM_PRESET
     )
     output_dir: Path = in_run(help="the folder of this run's results")
-    preset: str = in_run("sound", help="the named set of numbers that fills in what is not given", choices=("sound",))
-    save_steps: int = in_run(1000, help="updates between two evaluations; the best model is kept; 0: once per epoch", at_least=0)
+    preset: str = in_run("sound", help="the named set of numbers that fills in what is not given", choices=preset_names("pretrain"))
+    save_steps: int = in_run(
+        1000, help="updates between two evaluations; the best model is kept; 0: once per epoch", at_least=0, setting=True, does="scores"
+    )
 
     def check(self) -> list[Notice]:
         """Refuse contradictions."""
         return [*super().check(), *common_checks(self)]
+
+    def resolve(self) -> Resolved:
+        """The settings, as `resolved["pretrain"]`."""
+        return resolve_stages(self, ("pretrain",))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
+from typing import TYPE_CHECKING
 
 from tinybert.config.dialects import EMD, HUAWEI, MUD
 from tinybert.config.groups import PRESET as FROM_PRESET
 from tinybert.config.options import Alias, Config, option
-from tinybert.errors import UserError
-from tinybert.mapping import NAMES as LAYER_MAPS
 
 THREE = f"{HUAWEI}, {EMD}, {MUD}"
 ORDER = (
@@ -25,10 +23,26 @@ ORDER = (
     "optimisation",
     "run",
 )
+if TYPE_CHECKING:
+    from tinybert.config.resolve import Context
+
 in_models = partial(option, group="models")
-in_losses = partial(option, group="losses")
 # conventions on which the published systems disagree
-in_conventions = partial(option, group="published differences", unset=FROM_PRESET)
+in_conventions = partial(option, group="published differences", unset=FROM_PRESET, setting=True)
+
+
+def unread_teacher(context: Context) -> str | None:
+    """Why a stage never runs the teacher."""
+    if not context.method.reads_teacher:
+        return f"--method {context.method.name} learns no teacher"
+    reads = "layers" in context.learns or context.use_pred
+    return None if reads else "without use_pred the stage learns gold labels only"
+
+
+def _not_even_loaded(context: Context) -> str | None:
+    """Why a teacher that is named is not looked at."""
+    unread = not context.method.reads_teacher and context.student_model_name_or_path is not None
+    return f"--method {context.method.name} learns no teacher" if unread else None
 
 
 class ModelOptions(Config):
@@ -39,8 +53,9 @@ class ModelOptions(Config):
         help="the folder of the fine-tuned teacher",
         alias=(Alias("teacher_model", THREE),),
         unset="required unless --method none",
+        no_effect=_not_even_loaded,
     )
-    teacher_model_type: str = in_models("bert", help="the family of the teacher")
+    teacher_model_type: str = in_models("bert", help="the family of the teacher", no_effect=_not_even_loaded)
     student_model_name_or_path: str | None = in_models(
         None,
         help="the folder or name of the student to start from",
@@ -57,52 +72,13 @@ class ModelOptions(Config):
     student_ffn: int | None = in_models(None, help="feed-forward size of a fresh student", unset="4 x its hidden size", at_least=1)
 
 
-class IntermediateOptions(Config):
-    """TinyBERT's losses of embedding, hidden states and attention."""
-
-    layer_map: str | None = in_losses(
-        None,
-        help="which teacher layer each student entry learns from: " + ", ".join(LAYER_MAPS) + ", or pairs student:teacher",
-        metavar="NAME|0:0,1:3,2:6",
-        unset=FROM_PRESET,
-    )
-    projection: str | None = in_losses(
-        None,
-        help="the linear map from student to teacher width: one, one per entry, none, or auto (as the student has it)",
-        choices=("auto", "shared", "per_layer", "none"),
-        unset=FROM_PRESET,
-    )
-    embedding_weight: float = in_losses(1.0, help="weight of the embedding loss", at_least=0)
-    hidden_weight: float = in_losses(1.0, help="weight of the hidden-state loss", at_least=0)
-    attention_weight: float = in_losses(1.0, help="weight of the attention loss", at_least=0)
-    use_embedding: bool = in_losses(True, help="learn the embedding output")
-    use_rep: bool = in_losses(True, help="learn the hidden states")
-    use_att: bool = in_losses(True, help="learn the attention scores")
+class TeacherOptions(Config):
+    """How the teacher is run, and what is trained of the student beside the losses."""
 
     teacher_mode: str | None = in_conventions(
-        None, help="the teacher without dropout (eval) or, as published, with it (train)", choices=("eval", "train")
-    )
-    attention_reduction: str | None = in_conventions(
         None,
-        help="attention scores of padding: not counted, set to 0 but counted, or compared as they are",
-        choices=("masked", "zeroed", "raw"),
-    )
-    hidden_reduction: str | None = in_conventions(
-        None, help="hidden states of padding: not counted, or part of the mean", choices=("masked", "mean")
+        help="the teacher without dropout (eval) or, as published, with it (train)",
+        choices=("eval", "train"),
+        no_effect=unread_teacher,
     )
     pad_embedding: str | None = in_conventions(None, help="train the word embedding of [PAD] or not", choices=("free", "frozen"))
-    attention_heads: str | None = in_conventions(
-        None,
-        help="different numbers of heads: refuse (match), or compare averages over heads",
-        choices=("match", "average"),
-    )
-
-
-def check_layer_map(text: str | None) -> None:
-    """Refuse a layer map that is neither a known name nor pairs.
-
-    Raises:
-        UserError: says what is expected.
-    """
-    if text and text not in LAYER_MAPS and not re.fullmatch(r"\d+:\d+(,\d+:\d+)*", text):
-        raise UserError(f"--layer_map got {text!r}\nexpected one of {', '.join(LAYER_MAPS)}, or pairs student:teacher such as 0:0,1:3,2:6")

@@ -6,19 +6,119 @@ import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tinybert.config.custom_files import check_own_files
 from tinybert.config.dialects import EMD, HF, HUAWEI, MUD
 from tinybert.config.notices import Notice
-from tinybert.config.options import Alias, Config, option
+from tinybert.config.options import KEEP, Alias, Config, Derived, option
+from tinybert.config.preset import preset_names
 from tinybert.errors import UserError
 from tinybert.kinds.registry import KINDS, METRICS
 
+if TYPE_CHECKING:
+    from tinybert.config.resolve import Context
+    from tinybert.config.resolved import Settings
+
 in_data = partial(option, group="data")
-in_optimisation = partial(option, group="optimisation")
+in_optimisation = partial(option, group="optimisation", setting=True)
 in_run = partial(option, group="run")
 THREE = f"{HUAWEI}, {EMD}, {MUD}"
 PRESET = "from the preset"
+
+
+# === When an option has no effect ===
+
+
+def _data_dir_wins(context: Context) -> str | None:
+    return "--data_dir is the folder of this task's files" if context.data_dir is not None else None
+
+
+def _without_scores(context: Context) -> str | None:
+    lowest = "the best model of the intermediate stage is the one with the lowest loss on held-out rows"
+    return lowest if context.stage == "intermediate" else None
+
+
+def _max_steps_win(context: Context) -> str | None:
+    return "max_steps beats it" if context.max_steps > 0 else None
+
+
+def _constant(context: Context) -> str | None:
+    return "a constant schedule has no warm-up" if context.lr_schedule == "constant" else None
+
+
+def _counts_steps(context: Context) -> bool:
+    """Steps or proportion, never both: what was given beats the preset, then steps above 0 win; 0 steps given alone: no warm-up."""
+    by_share = context.given("warmup_proportion")
+    steps = None if by_share and not context.given("warmup_steps") else context.warmup_steps
+    return steps is not None and (steps > 0 or not by_share)
+
+
+def _proportion_wins(context: Context) -> str | None:
+    return _constant(context) or (None if _counts_steps(context) else "warmup_proportion decides")
+
+
+def _steps_win(context: Context) -> str | None:
+    return _constant(context) or ("--warmup_steps beats it" if _counts_steps(context) else None)
+
+
+def _no_clipping(context: Context) -> str | None:
+    return "max_grad_norm 0 means no clipping" if context.max_grad_norm == 0 else None
+
+
+def _bertadam_clips(context: Context) -> Derived | None:
+    """BertAdam clips each tensor on its own, whatever else is asked for."""
+    if context.optimizer != "bertadam" or context.grad_clip == "tensor":
+        return None
+    return Derived("tensor", "optimizer bertadam", "--optimizer bertadam clips each tensor alone")
+
+
+def _evaluated_with_logging(context: Context) -> Derived | None:
+    if not context.evaluate_during_training:
+        return None
+    reason = "--evaluate_during_training evaluates every logging_steps" if context.save_steps > 0 else None
+    source = f"logging_steps ({context.sources['logging_steps']}), with evaluate_during_training"
+    return Derived(context.logging_steps, source, reason)
+
+
+def _by_steps(context: Context) -> str | None:
+    return "--checkpoint_steps beats it" if context.checkpoint_steps is not None else None
+
+
+def _without_amp(context: Context) -> str | None:
+    return "without --amp everything is float32" if context.amp is None else None
+
+
+def vocabulary_reason(settings: Settings | Context, config: Config) -> str | None:
+    """Why all rows of the word embedding must be trained in a stage; None where those that its texts reach will do."""
+    if settings.optimizer == "adam" and settings.weight_decay:
+        return "the L2 penalty of --optimizer adam moves every row"
+    if settings.get("prune_schedule"):
+        return "--prune_schedule changes the embedding on the way"
+    if config.amp is not None:
+        return "--amp keeps the weights in another form"
+    return "--resume_changed may go on from other texts" if config.resume_changed else None
+
+
+def _whole_vocabulary(context: Context) -> str | None:
+    return vocabulary_reason(context, context.config)
+
+
+def original_rows(context: Context) -> Derived | None:
+    """Two rules of the paper: STS-B, and gold labels instead of logits, take the original rows even with --use_aug."""
+    rule = f"preset {context.config.preset}" if context.preset_values.get("original_rows") else None
+    if context.ablation == "pred" and context.stage == "prediction":
+        rule = "ablation pred"
+    if rule is None or context.sources["use_aug"] != "given":
+        return None
+    text = (
+        f"{rule} trains the {context.stage} stage of {context.task_name} on the original rows; "
+        f"--{context.stage}_aug asks for the augmented ones"
+    )
+    return Derived(False, rule, text, Notice("original-rows", text))
+
+
+# === The options ===
 
 
 class RowOptions(Config):
@@ -36,6 +136,7 @@ class RowOptions(Config):
         None,
         help="the folder that holds one folder per task",
         unset="$DATA_HOME/Glue, else $PPNLP_HOME/datasets/Glue; CLUE tasks: Clue in its place",
+        no_effect=_data_dir_wins,
     )
     train_file: Path | None = in_data(None, help="your own training rows: TSV, CSV, JSON lines or a JSON array")
     file_format: str | None = in_data(
@@ -78,7 +179,7 @@ class RowOptions(Config):
     allow_suspicious_labels: bool = in_data(
         False, help="train labels that differ in spelling only (Yes, yes), or that one row has, as classes of their own"
     )
-    do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the tokenizer's configuration")
+    do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the tokenizer's configuration", setting=True)
 
 
 class DataOptions(RowOptions):
@@ -93,16 +194,23 @@ class DataOptions(RowOptions):
         help="the metric that chooses the best model",
         choices=METRICS,
         unset="the task's, or the preset's; with files of your own the kind's: accuracy, pearson_and_spearman, micro_f1",
+        setting=True,
+        does="scores",
+        no_effect=_without_scores,
     )
     max_seq_length: int | None = in_data(
-        None, help="word pieces per example, [CLS] and [SEP] included; longer ones are cut", unset=PRESET, at_least=4
+        None, help="word pieces per example, [CLS] and [SEP] included; longer ones are cut", unset=PRESET, at_least=4, setting=True
     )
     pad_to_max_length: bool | None = in_data(
-        None,
-        help="pad every batch to max_seq_length, as the published scripts do, and not to its longest row",
-        unset=PRESET,
+        None, help="pad every batch to max_seq_length, as the published scripts do, and not to its longest row", unset=PRESET, setting=True
     )
-    use_aug: bool = in_data(False, help="train on train_aug.tsv, the augmented rows beside train.tsv", alias=(Alias("aug_train", THREE),))
+    use_aug: bool = in_data(
+        False,
+        help="train on train_aug.tsv, the augmented rows beside train.tsv",
+        alias=(Alias("aug_train", THREE),),
+        setting=True,
+        derived=original_rows,
+    )
     aug_file: Path | None = in_data(None, help="where the augmented rows are", unset="train_aug.tsv beside train.tsv")
 
 
@@ -126,10 +234,18 @@ class OptimisationOptions(Config):
         alias=(Alias("per_gpu_eval_batch_size", HF), Alias("per_device_eval_batch_size", HF)),
         unset=PRESET,
         at_least=1,
+        does="scores",
     )
-    learning_rate: float | None = in_optimisation(None, help="peak learning rate", unset=PRESET, above=0)
+    learning_rate: float | None = in_optimisation(None, help="peak learning rate", unset=PRESET, above=0, does="updates")
     num_train_epochs: float | None = in_optimisation(
-        None, help="passes over the training rows, fractions allowed", unset=PRESET, above=0, at_most=1e6
+        None,
+        help="passes over the training rows, fractions allowed",
+        unset=PRESET,
+        above=0,
+        at_most=1e6,
+        does="updates",
+        otherwise=KEEP,
+        no_effect=_max_steps_win,
     )
     max_steps: int = in_optimisation(-1, help="stop after this many updates; above 0 it beats num_train_epochs", at_least=-1, at_most=1e9)
     optimizer: str | None = in_optimisation(
@@ -137,6 +253,7 @@ class OptimisationOptions(Config):
         help="adamw: with bias correction; bertadam: without, as the published PyTorch scripts; adam: with an L2 penalty in place of decay",
         choices=("adamw", "bertadam", "adam"),
         unset=PRESET,
+        does="updates",
     )
     weight_decay: float | None = in_optimisation(
         None,
@@ -144,19 +261,24 @@ class OptimisationOptions(Config):
         alias=(Alias("wd", THREE),),
         unset=PRESET,
         at_least=0,
+        does="updates",
     )
-    adam_epsilon: float | None = in_optimisation(None, help="the optimizer's epsilon", unset=PRESET, above=0)
+    adam_epsilon: float | None = in_optimisation(None, help="the optimizer's epsilon", unset=PRESET, above=0, does="updates")
     lr_schedule: str | None = in_optimisation(
         None,
         help="linear: warm-up, then down to 0; constant: no warm-up either",
         choices=("constant", "linear"),
         unset=PRESET,
+        does="updates",
     )
     warmup_steps: int | None = in_optimisation(
         None,
         help="updates of warm-up; above 0 it beats warmup_proportion, 0 alone means no warm-up",
         unset="from warmup_proportion",
         at_least=0,
+        does="updates",
+        otherwise=0,
+        no_effect=_proportion_wins,
     )
     warmup_proportion: float | None = in_optimisation(
         None,
@@ -165,24 +287,32 @@ class OptimisationOptions(Config):
         unset=PRESET,
         at_least=0,
         below=1,
+        does="updates",
+        otherwise=0.0,
+        no_effect=_steps_win,
     )
-    max_grad_norm: float | None = in_optimisation(None, help="clip gradients at this norm; 0: no clipping", unset=PRESET, at_least=0)
+    max_grad_norm: float | None = in_optimisation(
+        None, help="clip gradients at this norm; 0: no clipping", unset=PRESET, at_least=0, does="updates"
+    )
     grad_clip: str | None = in_optimisation(
         None,
         help="the norm of all gradients together (global) or of each parameter alone (tensor, as bertadam always does)",
         choices=("global", "tensor"),
         unset=PRESET,
+        does="updates",
+        derived=_bertadam_clips,
+        no_effect=_no_clipping,
     )
-    gradient_accumulation_steps: int = in_optimisation(1, help="forward passes per update", at_least=1)
+    gradient_accumulation_steps: int = in_optimisation(1, help="forward passes per update", at_least=1, does="updates")
     drop_last: bool | None = in_optimisation(
         None, help="skip a last batch that is not full, as the published PyTorch scripts do", unset=PRESET
     )
     seed: int = in_optimisation(42, help="seed of sampling, dropout and fresh weights", at_least=0)
 
 
-def threads_option(unset: str = "all available cores", owner: str = "this process") -> int | None:
+def threads_option(unset: str = "all available cores", owner: str = "this process", **more: Any) -> int | None:
     """`--threads` of every script; they differ in what stands for None."""
-    return in_run(None, help=f"CPU threads of {owner}", unset=unset, at_least=1, at_most=1024)
+    return in_run(None, help=f"CPU threads of {owner}", unset=unset, at_least=1, at_most=1024, **more)
 
 
 class DeviceOptions(Config):
@@ -218,23 +348,34 @@ class TrainingRunOptions(DeviceOptions):
     preset: str = in_run(
         "sound",
         help="the named set of conventions and numbers that fills in what is not given",
-        choices=("sound", "paper", "huawei", "paddlenlp", "emd", "mud"),
+        choices=preset_names("distill"),
     )
     amp: str | None = in_run(
-        None, help="mixed precision: O1 (operators choose) or O2 (weights too); needs a GPU", choices=("O1", "O2"), unset="float32"
+        None,
+        help="mixed precision: O1 (operators choose) or O2 (weights too); needs a GPU",
+        choices=("O1", "O2"),
+        unset="float32",
+        does="updates",
     )
-    amp_dtype: str = in_run("float16", help="the half precision of --amp", choices=("float16", "bfloat16"))
-    logging_steps: int = in_run(100, help="updates between two lines of the log", at_least=1)
+    amp_dtype: str = in_run(
+        "float16", help="the half precision of --amp", choices=("float16", "bfloat16"), does="updates", no_effect=_without_amp
+    )
+    logging_steps: int = in_run(100, help="updates between two lines of the log", at_least=1, setting=True)
     save_steps: int = in_run(
         100,
         help="updates between two evaluations; the best model is kept; 0: once per epoch, keeping best and final",
         alias=(Alias("eval_step", THREE), Alias("eval_steps", HF)),
         at_least=0,
+        setting=True,
+        does="scores",
+        derived=_evaluated_with_logging,
     )
     checkpoint_steps: int | None = in_run(None, help="updates between two checkpoints to resume from", unset="by time", at_least=1)
-    checkpoint_minutes: float = in_run(10.0, help="minutes between two checkpoints, unless checkpoint_steps is given", above=0)
+    checkpoint_minutes: float = in_run(
+        10.0, help="minutes between two checkpoints, unless checkpoint_steps is given", above=0, no_effect=_by_steps
+    )
     keep_checkpoints: int = in_run(
-        2, help="how many of the newest checkpoints stay on disk", alias=(Alias("save_total_limit", HF),), at_least=1
+        2, help="how many of the newest checkpoints stay on disk", alias=(Alias("save_total_limit", HF),), at_least=1, does="updates"
     )
 
 
@@ -242,13 +383,16 @@ class RunOptions(TrainingRunOptions):
     """A run that trains, scores or predicts."""
 
     do_train: bool = in_run(False, help="train; when none of the three is given, train and then score")
-    do_eval: bool = in_run(False, help="score the dev set; without do_train nothing is trained")
-    do_predict: bool = in_run(False, help="write the GLUE submission files; without do_train nothing is trained")
+    do_eval: bool = in_run(False, help="score the dev set; without do_train nothing is trained", does="scores")
+    do_predict: bool = in_run(False, help="write the GLUE submission files; without do_train nothing is trained", does="scores")
     compact_vocabulary: str = in_optimisation(
         "auto",
         help="update the rows of the word embedding alone whose word pieces stand in the stage's texts, and decay the others when they are "
         "written, with the same result; auto: on the CPU where no more than 70 % of the rows are left",
         choices=("auto", "True", "False"),
+        does="updates",
+        setting=False,
+        no_effect=_whole_vocabulary,
     )
 
 

@@ -10,10 +10,10 @@ import numbers
 import os
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tinybert.config.dialects import IgnoredOption, UnsupportedOption
 from tinybert.config.notices import Notice
@@ -42,6 +42,16 @@ class Alias:
 
 
 MISSING = dataclasses.MISSING
+KEEP = object()
+
+
+class Derived(typing.NamedTuple):
+    """A value that other values give an option, where it comes from, why what was given does not count, and what is said about it."""
+
+    value: object
+    source: str
+    reason: str | None = None
+    notice: Notice | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +60,13 @@ class Option:
 
     `unset` says in words what None stands for, `listed` that a text of pieces between commas may be a list in a file; the four bounds are
     those of a number.
+
+    What a run makes of it (`tinybert.config.resolve`): `setting`: its value is one of the settings of a stage, which presets fill in and
+    the record lists. `no_effect`: from the context to the reason why it has no effect there, None where it has one. `learnt`: it is about
+    `layers` or `logits`, and has no effect in a stage that learns none; `part`: the part of the objective that it is about. `does`: what
+    it is for (`updates`, `scores`), for commands that can do without. `otherwise`: its value where it has no effect; KEEP: as it is.
+    `derived`: from the context to the value that other values give it. `sets`: from its value to the settings that it stands for, where
+    `of_stage` names the stage and `beats` lets it win over what is given for them. `commands`: those that have it; None: all.
     """
 
     default: object = MISSING  # required without one
@@ -64,6 +81,18 @@ class Option:
     above: float | None = None
     below: float | None = None
     listed: bool = False
+    setting: bool = False
+    no_effect: Callable[[typing.Any], str | None] | None = None
+    learnt: str | None = None
+    part: str | None = None
+    does: str | None = None
+    otherwise: object = None
+    derived: Callable[[typing.Any], Derived | None] | None = None
+    sets: Callable[[typing.Any], Mapping[str, object]] | None = None
+    of_stage: str | None = None
+    beats: bool = False
+    commands: tuple[str, ...] | None = None
+    owner: str | None = None
     name: str = ""
     kind: type = str
     many: bool = False
@@ -236,6 +265,7 @@ class Config(Options):
     FOREIGN: ClassVar[tuple[UnsupportedOption, ...]] = ()
     GROUPS: ClassVar[tuple[str, ...]] = ()
     NEEDS_PADDLE: ClassVar[bool] = True
+    PRESET_SECTION: ClassVar[str] = ""  # of preset files
     SINGLE_DASH: ClassVar[bool] = False  # whether -name stands for --name, as in some published scripts
 
     given: frozenset[str]
@@ -285,12 +315,45 @@ class Config(Options):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.options() if name in self.given)})"
 
+    def _refuse_two_words(self) -> None:
+        """Refuse an option that stands for others (`sets`) beside another value for one of them."""
+        for name, declared in self.options().items():
+            value = getattr(self, name)
+            if name not in self.given or declared.sets is None or declared.beats or value is False and declared.default is False:
+                continue
+            for target, meant in declared.sets(value).items():
+                if target in self.given and getattr(self, target) != meant:
+                    raise UserError(
+                        f"--{name} {value} is --{target} {meant}, --{target} {getattr(self, target)} says otherwise\ngive one of them"
+                    )
+
     def check(self) -> list[Notice]:
         """Refuse combinations that make no sense; returns what is to be said about the others.
 
         Raises:
             UserError: says what was found, what was expected and what to do.
         """
+        return []
+
+    # === What a run makes of it: the hooks of `tinybert.config.resolve` ===
+
+    def option_off(self, context: Any, declared: Option) -> str | None:
+        """Why an option has no effect in a stage, for reasons that lie in the command; the option's own come after."""
+        return None
+
+    def check_stage(self, context: Any) -> None:
+        """Refuse a stage that cannot do what is asked for.
+
+        Raises:
+            UserError: says what was found and what to do.
+        """
+
+    def about(self, context: Any) -> dict[str, object]:
+        """What a stage is, beside its settings."""
+        return {"stage": context.stage, "preset": self.preset}
+
+    def stage_notices(self, settings: Mapping[str, Any]) -> list[Notice]:
+        """What is to be said about the settings of the stages."""
         return []
 
 

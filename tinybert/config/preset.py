@@ -1,61 +1,70 @@
-"""What a preset is: values by stage, some of them by task, by kind of text, or by the student's depth."""
+"""Named sets of conventions and numbers: data files in `presets/`, one for each published system.
+
+A file has a section for each command that offers it. The stages of distillation take `distill`, and their own sections (`intermediate`,
+`prediction`, `general`) win over it. A value is plain, a table by task (`{default: 20.0, cola: 50.0}`, names in lower case without
+hyphens), or such a table for each depth of the student (`{4: {...}, 6: {...}}`).
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
 
-
-@dataclass(frozen=True)
-class PerTask:
-    """A value per task; task names in lower case without hyphens."""
-
-    default: object
-    tasks: Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class ByDepth:
-    """A table per depth of the student; other depths take the nearest, the deeper of two that are equally near."""
-
-    layers: Mapping[int, PerTask]
-
-    def nearest(self, depth: int) -> int:
-        """The depth whose table a student of `depth` layers takes."""
-        return min(self.layers, key=lambda known: (abs(known - depth), -known))
+_FOLDER = Path(__file__).with_name("presets")
+_ORDER = ("sound", "paper", "huawei", "paddlenlp", "emd", "mud", "rosita")  # as they are listed; others follow
+NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A named set of values by stage."""
+    """A named set of values by section."""
 
     name: str
     summary: str
-    both: Mapping[str, object] = field(default_factory=dict)
-    intermediate: Mapping[str, object] = field(default_factory=dict)
-    prediction: Mapping[str, object] = field(default_factory=dict)
-    finetune: Mapping[str, object] = field(default_factory=dict)
-    general: Mapping[str, object] = field(default_factory=dict)
-    pretrain: Mapping[str, object] = field(default_factory=dict)
-    pregenerate: Mapping[str, object] = field(default_factory=dict)
-    augment: Mapping[str, object] = field(default_factory=dict)
+    sections: Mapping[str, Mapping[str, object]]
 
-    def _tables(self, stage: str) -> list[Mapping[str, object]]:
-        return [*([] if stage in ("finetune", "pregenerate", "augment") else [self.both]), getattr(self, stage)]
+    def _items(self, *sections: str) -> list[tuple[str, object]]:
+        return [item for section in dict.fromkeys(sections) for item in self.sections.get(section, NOTHING).items()]
 
-    def values(self, stage: str, task_name: str, depth: int | None = None) -> dict[str, object]:
-        """The values of `stage` (a field of this class) for a task and a student of `depth` layers."""
+    def values(self, section: str, stage: str, task_name: str, depth: int | None = None) -> dict[str, object]:
+        """The values of a stage of the command that reads `section`, for a task and a student of `depth` layers."""
         task = task_name.lower().replace("-", "").replace("_", "")
         found: dict[str, object] = {}
-        for name, value in (item for table in self._tables(stage) for item in table.items()):
-            if isinstance(value, ByDepth):
-                value = value.layers[value.nearest(depth or 0)]
-            if isinstance(value, PerTask):
-                value = value.tasks.get(task, value.default)
-            found[name] = value
+        for name, value in self._items(section, stage):
+            if _by_depth(value):
+                value = value[_nearest(value, depth)]  # type: ignore[index]
+            found[name] = value.get(task, value["default"]) if isinstance(value, dict) else value
         return found
 
-    def depths(self, stage: str, depth: int | None) -> dict[str, int]:
+    def depths(self, section: str, stage: str, depth: int | None) -> dict[str, int]:
         """The values of a stage that depend on the student's depth, and the depth whose table is taken."""
-        values = (item for table in self._tables(stage) for item in table.items())
-        return {name: value.nearest(depth or 0) for name, value in values if isinstance(value, ByDepth)}
+        return {name: _nearest(value, depth) for name, value in self._items(section, stage) if _by_depth(value)}
+
+
+def _by_depth(value: object) -> bool:
+    return isinstance(value, dict) and "default" not in value
+
+
+def _nearest(tables: object, depth: int | None) -> int:
+    """Depths without a table take the nearest, the deeper of two that are equally near."""
+    return min(tables, key=lambda known: (abs(known - (depth or 0)), -known))  # type: ignore[call-overload]
+
+
+@lru_cache
+def read_preset(name: str) -> Preset:
+    """A preset by its name."""
+    import yaml
+
+    content = yaml.load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return Preset(name, content.pop("summary"), content)
+
+
+@lru_cache
+def preset_names(section: str) -> tuple[str, ...]:
+    """The presets that have a section; the files are searched for its name, not parsed, so that --help is fast."""
+    found = [path.stem for path in _FOLDER.glob("*.yaml") if re.search(rf"^{section}:", path.read_text(encoding="utf-8"), re.MULTILINE)]
+    return tuple(sorted(found, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)))

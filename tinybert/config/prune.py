@@ -12,14 +12,13 @@ from tinybert.errors import UserError
 
 if TYPE_CHECKING:
     from tinybert.commands.distill import TaskDistillConfig
+    from tinybert.config.resolve import Context
 
 ROSITA = "ROSITA"
 BOTH = f"{MUD}, {ROSITA}"
 LAYER_RULES = ("bottom", "top", "uniform")
 in_models = partial(option, group="models")
-in_pruning = partial(option, group="pruning")
-# what the published scripts keep when nothing is said
-_PUBLISHED = {"keep_heads": 2, "num_layers": 6, "ffn_hidden_dim": 768, "emb_hidden_dim": 128}
+in_pruning = partial(option, group="pruning", setting=True)
 
 
 class KeptOptions(Config):
@@ -60,6 +59,15 @@ SCHEDULE_OPTIONS = tuple(PruneScheduleOptions.options())
 _WIDTH = ("keep_heads", "ffn_hidden_dim", "emb_hidden_dim")
 
 
+def schedule_off(context: Context, name: str) -> str | None:
+    """Why one of these options has no effect: the first stage of a run prunes."""
+    if context.prune_schedule is None:
+        return "only --prune_schedule reads it"
+    if context.stage != context.stages[0]:
+        return f"the {context.stages[0]} stage prunes"
+    return "it is not asked for" if context.values[name] is None else None
+
+
 def check_schedule(config: TaskDistillConfig) -> None:
     """Refuse what to keep without a schedule, a schedule without it, and what cannot change its shape.
 
@@ -75,10 +83,10 @@ def check_schedule(config: TaskDistillConfig) -> None:
                 "add --prune_schedule width, depth or both; to prune at once and before, use python -m tinybert prune"
             )
         return
-    if config.method not in ("tinybert", "logits", "none"):
+    if not config.method_object.prunes:
         raise UserError(
             f"--prune_schedule and --method {config.method} do not go together: what it learns about layers has the student's shape\n"
-            "prune with --method tinybert or logits; or prune at once (python -m tinybert prune), then use it"
+            "prune with another method; or prune at once (python -m tinybert prune), then use it"
         )
     wide, deep = [name for name in _WIDTH if name in config.given], "num_layers" in config.given
     if kind != "depth" and not wide:

@@ -1,265 +1,175 @@
-"""From arguments and preset to the settings of each stage: what was given wins, and nothing is ignored silently."""
+"""From a configuration and its preset to the settings of each stage: what was given wins, then the preset, then the default.
+
+What an option means beside others stands at its declaration: this module only asks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from tinybert.config.applies import (
-    common_reasons,
-    distill_reasons,
-    importance_reasons,
-    schedule_reasons,
-    teacher_reasons,
-    vocabulary_reasons,
-)
-from tinybert.config.general import general_reasons
-from tinybert.config.mud import CONFIG_3D, read_config_3d
 from tinybert.config.notices import Notice
-from tinybert.config.picked import ResolvedOptions
-from tinybert.config.presets import PRESETS
-from tinybert.config.resolved import (
-    FinetuneSettings,
-    GeneralSettings,
-    PretrainSettings,
-    Resolved,
-    StageSettings,
-    TaskSettings,
-    TrainingSettings,
-    Unused,
-)
-from tinybert.config.stages import ABLATIONS
-from tinybert.config.stored import stored_reasons
+from tinybert.config.options import KEEP, Config, Derived, Option
+from tinybert.config.preset import read_preset
+from tinybert.config.resolved import Resolved, Settings, Unused
 
 if TYPE_CHECKING:
-    from tinybert.commands.distill import TaskDistillConfig
-    from tinybert.commands.finetune import FinetuneConfig
-    from tinybert.commands.general import GeneralDistillConfig
-    from tinybert.commands.pretrain import PretrainConfig
-    from tinybert.config.groups import TrainingRunOptions
     from tinybert.kinds.kind import Kind
 
-STAGES = ("intermediate", "prediction")
-OVERRIDES = {
-    "num_train_epochs": "epochs",
-    "learning_rate": "learning_rate",
-    "max_steps": "max_steps",
-    "use_aug": "aug",
-}
-# options of one stage alone: stage and the setting that each stands for
-_OF_STAGE = {f"{stage}_{suffix}": (stage, name) for stage in STAGES for name, suffix in OVERRIDES.items()}
-# what a setting becomes where it does not apply but the training still reads it; None for the others
-_NEUTRAL = {"warmup_steps": 0, "warmup_proportion": 0.0}
-_NEUTRAL_PREDICTION = {**_NEUTRAL, "alpha": 0.0, "prediction_weight": 1.0}  # gold labels alone
-_KEPT = ("num_train_epochs",)  # max_steps beats it, yet it stays a number that progress can show
 
+class Context:
+    """One stage of one run, as an option sees it that says whether it has an effect: any option's value, and what the run is.
 
-def resolve(
-    config: TaskDistillConfig,
-    stage: str,
-    task_name: str,
-    kind: Kind,
-    student_depth: int | None = None,
-) -> Resolved:
-    """The settings of `stage` (`intermediate`, `prediction`, `both` or `joint`) of task distillation for one task.
-
-    student_depth: layers of the student, for presets that have a table for each depth.
+    stages: all of the run. learns: `layers`, `logits`, both or neither. facts: what only the recipe knows, such as the length of its data.
     """
-    joint = stage == "joint"
-    stages = STAGES if stage == "both" else ("prediction",) if joint else (stage,)
-    picked = {name: _StageOptions(config, name, task_name, student_depth) for name in stages}
-    for name, values in picked.items():
-        values.drop(common_reasons(values.values, config))
-        values.drop(distill_reasons(values.values, name, config.method, kind, joint))
-        values.drop(teacher_reasons(values.values, name, config.method))
-        values.drop(schedule_reasons(values.values, name, stages[0]))
-        values.drop(vocabulary_reasons(values.values, config))
-        values.drop(stored_reasons(config, values.values, name) if not joint else {})
-        if config.method == "none" and config.student_model_name_or_path is not None:
-            values.drop(dict.fromkeys(("teacher_path", "teacher_model_type"), "--method none learns gold labels only"))
-        values.judge_ablation(config.ablation)
-    settings = {name: values.settings(StageSettings, method=config.method, joint=joint or None) for name, values in picked.items()}
-    unused = _unused(config, picked)
-    for other in set(STAGES) - set(stages):
-        names = [name for name, (stage_of, _) in _OF_STAGE.items() if stage_of == other and name in config.given]
-        unused += [Unused(name, getattr(config, name), f"this run has no {other} stage") for name in names]
-    warnings = [entry.notice for entry in unused]
-    if len(stages) > 1:  # honoured in one stage only, so it is not among the unused ones
-        warnings += [Notice("original-rows", values.original_rows_line()) for values in picked.values() if values.original_rows]
-    warnings += [line for values in picked.values() for line in values.depth_lines]
-    target = settings["prediction"].regression_target if "prediction" in settings else None
-    if target == "softmax":
-        text = (
-            "regression_target softmax: the softmax of one class is always 1, so the prediction loss is 0 and nothing "
-            "is learnt; --regression_target teacher learns from the teacher"
-        )
-        warnings.append(Notice("zero-loss", text))
-    return Resolved(config.preset, settings, tuple(unused), tuple(dict.fromkeys(warnings)))
-
-
-def resolve_finetune(config: FinetuneConfig, task_name: str) -> Resolved:
-    """The settings of fine-tuning for one task, as `resolved["finetune"]`."""
-    picked = _StageOptions(config, "finetune", task_name)
-    picked.drop(common_reasons(picked.values, config))
-    if config.evaluate_during_training:
-        if "save_steps" in config.given and config.save_steps > 0:
-            picked.reasons["save_steps"] = "--evaluate_during_training evaluates every logging_steps"
-        source = f"logging_steps ({picked.sources['logging_steps']}), with evaluate_during_training"
-        picked.put("save_steps", config.logging_steps, source)
-    picked.drop(importance_reasons(config.compute_taylor))
-    picked.drop(vocabulary_reasons(picked.values, config))
-    unused = _unused(config, {"finetune": picked})
-    warnings = [entry.notice for entry in unused]
-    return Resolved(config.preset, {"finetune": picked.settings(FinetuneSettings)}, tuple(unused), tuple(warnings))
-
-
-def resolve_general(config: GeneralDistillConfig, data_length: int | None) -> Resolved:
-    """The settings of general distillation, as `resolved["general"]`.
-
-    data_length: the length of pre-generated sequences, which decides max_seq_length; None for raw text.
-
-    Raises:
-        UserError: nothing is left to learn.
-    """
-    picked = _StageOptions(config, "general")
-    if data_length is not None:
-        picked.put("max_seq_length", data_length, "pregenerated_data")
-    if picked.values["relation_weight"] is None:
-        picked.put("relation_weight", 1.0 if config.method == "relation" else 0.0, f"method {config.method}")
-    picked.drop(common_reasons(picked.values, config))
-    picked.drop(general_reasons(picked.values, config.method, data_length is not None))
-    unused = _unused(config, {"general": picked})
-    warnings = [entry.notice for entry in unused]
-    if config.preset == "paddlenlp" and config.max_steps <= 0:
-        text = "PaddleNLP's script stops after its first step unless max_steps is given; here num_train_epochs decides"
-        warnings.append(Notice("published-first-step", text))
-    settings = picked.settings(GeneralSettings, method=config.method)
-    return Resolved(config.preset, {"general": settings}, tuple(unused), tuple(warnings))
-
-
-def resolve_pretrain(config: PretrainConfig) -> Resolved:
-    """The settings of masked-LM training, as `resolved["pretrain"]`."""
-    picked = _StageOptions(config, "pretrain")
-    picked.drop(common_reasons(picked.values, config))
-    unused = _unused(config, {"pretrain": picked})
-    settings = picked.settings(PretrainSettings)
-    return Resolved(config.preset, {"pretrain": settings}, tuple(unused), tuple(entry.notice for entry in unused))
-
-
-class _StageOptions(ResolvedOptions):
-    """What is picked for one stage of training."""
 
     def __init__(
-        self,
-        config: TrainingRunOptions,
-        stage: str,
-        task_name: str = "",
-        depth: int | None = None,
+        self, config: Config, stage: str, stages: Sequence[str], task_name: str = "", depth: int | None = None, **facts: object
     ) -> None:
-        self.stage, self.task_name, self.preset = stage, task_name, config.preset
-        self.original_rows: str | None = None
-        from_preset = PRESETS[config.preset].values(stage, task_name, depth)
-        by_depth = PRESETS[config.preset].depths(stage, depth)
-        self.depth_lines = [
-            Notice("preset-depth", f"preset {self.preset} has no numbers for a student of {depth} layers: those of {taken} are taken")
-            for taken in dict.fromkeys(by_depth.values())
-            if depth not in (None, taken)
-        ]
-        ablation = getattr(config, "ablation", None)
-        # two rules of the paper: STS-B, and gold labels instead of logits, take the original rows even with --use_aug
-        original_rows = f"preset {self.preset}" if from_preset.pop("use_aug", None) is False else None
-        if ablation == "pred" and stage == "prediction":
-            original_rows = "ablation pred"
-        settings_class = {"finetune": FinetuneSettings, "general": GeneralSettings, "pretrain": PretrainSettings}.get(stage, StageSettings)
-        super().__init__(config, settings_class, from_preset)
-        for name, layers in by_depth.items():
-            if self.sources.get(name, "").startswith("preset"):
-                self.sources[name] += f", {task_name} with {layers} layers"
-        self._of_this_stage()
-        if original_rows and self.sources.get("use_aug") == "given":
-            self.original_rows = original_rows
-            self.put("use_aug", False, original_rows)
-            self.reasons["use_aug"] = self.original_rows_line()
-        self._other_spellings()
-        if self.values.get("metric") is None:  # the task has its own
-            self.sources.pop("metric", None)
-        self._warm_up()
-        self._clip()
-        for name, value in ABLATIONS.get(ablation or "", {}).items():
-            self.put(name, value, f"given (ablation {ablation})")
+        self.config, self.stage, self.stages, self.task_name, self.facts = config, stage, tuple(stages), task_name, facts
+        self.joint = bool(facts.get("joint"))
+        self.kind: Kind | None = facts.get("kind")  # type: ignore[assignment]
+        self.method: Any = getattr(config, "method_object", None)
+        self.learns = self.method.learns(stage, self.joint) if self.method else frozenset()
+        self._options = config.options()
+        preset = read_preset(config.preset)
+        self.preset_values = preset.values(config.PRESET_SECTION, stage, task_name, depth)
+        self.values: dict[str, object] = {}
+        self.sources: dict[str, str] = {}
+        self.notices: list[Notice] = []
+        self.beaten: dict[str, str] = {}  # given, but another option or rule wins: the reason
+        self._reasons: dict[str, str | None] = {}
+        by_depth = preset.depths(config.PRESET_SECTION, stage, depth)
+        if depth is not None:
+            text = "preset {} has no numbers for a student of {} layers: those of {} are taken"
+            others = dict.fromkeys(taken for taken in by_depth.values() if taken != depth)
+            self.notices += [Notice("preset-depth", text.format(config.preset, depth, taken)) for taken in others]
+        for option in self._options.values():
+            self._pick(option, by_depth.get(option.name))
+        for option in self._options.values():
+            self._stand_for_others(option)
+        for option in self._options.values():
+            found = option.derived(self) if option.derived else None
+            if found is not None:
+                self._derive(option.name, found)
 
-    def _of_this_stage(self) -> None:
-        """Options of this stage alone beat those of both."""
-        for own, (stage, name) in _OF_STAGE.items():
-            if stage == self.stage and getattr(self.config, own) is not None:
-                self.put(name, getattr(self.config, own), f"given ({own})")
-                if self.is_explicit(name):
-                    self.reasons[name] = f"--{own} beats it"
-
-    def _other_spellings(self) -> None:
-        """Options that stand for others."""
-        shared, config_3d = (getattr(self.config, name, None) for name in ("share_param", "config_3d"))
-        if shared is not None:
-            self.put("projection", "shared" if shared else "per_layer", "given (share_param)")
-        if getattr(self.config, "is_rosita", False):
-            self.put("projection", "none", "given (is_rosita)")
-        if config_3d is not None:
-            for name, value in zip(CONFIG_3D, read_config_3d(config_3d), strict=True):
-                self.put(name, value, "given (config_3d)")
-
-    def _warm_up(self) -> None:
-        """Steps or proportion, never both: what was given beats the preset, then steps above 0 win; 0 steps given alone: no warm-up."""
-        explicit_proportion = "warmup_proportion" in self.given
-        steps = None if explicit_proportion and "warmup_steps" not in self.given else self.values["warmup_steps"]
-        if steps is not None and (steps > 0 or not explicit_proportion):
-            if explicit_proportion:
-                self.reasons["warmup_proportion"] = "--warmup_steps beats it"
-            self.values["warmup_proportion"] = 0.0
-            self.sources.pop("warmup_proportion")
+    def _pick(self, option: Option, layers: int | None) -> None:
+        name, given = option.name, option.name in self.config.given
+        value = getattr(self.config, name)
+        if option.setting and not given and self.preset_values.get(name) is not None:
+            self.values[name], self.sources[name] = self.preset_values[name], f"preset {self.config.preset}"
+            if layers is not None:
+                self.sources[name] += f", {self.task_name} with {layers} layers"
         else:
-            self.values["warmup_steps"] = 0
-            self.sources.pop("warmup_steps")
+            self.values[name], self.sources[name] = value, "given" if given and value is not None else "default"
 
-    def _clip(self) -> None:
-        """BertAdam clips each tensor on its own, whatever else is asked for."""
-        if self.values["optimizer"] == "bertadam" and self.values["grad_clip"] != "tensor":
-            self.reasons["grad_clip"] = "--optimizer bertadam clips each tensor alone"
-            self.put("grad_clip", "tensor", "optimizer bertadam")
+    def _stand_for_others(self, option: Option) -> None:
+        value = getattr(self.config, option.name)
+        if not self._stands(option) or option.of_stage not in (None, self.stage):
+            return
+        for name, other in option.sets(value).items():
+            if option.beats and self.sources.get(name) == "given":
+                self.beaten[name] = f"--{option.name} beats it"
+            shown = f"{option.name} {value}" if option.choices else option.name
+            self.values[name], self.sources[name] = other, f"given ({shown})"
 
-    def original_rows_line(self) -> str:
-        """Why --use_aug does not reach this stage."""
-        return (
-            f"{self.original_rows} trains the {self.stage} stage of {self.task_name} on the original rows; "
-            f"--{self.stage}_aug asks for the augmented ones"
-        )
+    def _derive(self, name: str, found: Derived) -> None:
+        self.values[name], self.sources[name] = found.value, found.source
+        if found.reason:
+            self.beaten[name] = found.reason
+        if found.notice:
+            self.notices.append(found.notice)
 
-    def drop(self, reasons: Mapping[str, str]) -> None:
-        """Take out what does not apply, each with its reason."""
-        super().drop(reasons, _NEUTRAL_PREDICTION if self.stage == "prediction" else _NEUTRAL, _KEPT)
-        for own, (stage, name) in _OF_STAGE.items():
-            if stage == self.stage and name in reasons:
-                self.reasons.setdefault(own, reasons[name])
+    def get(self, name: str) -> Any:
+        """The value of an option that has an effect, else what stands in its place."""
+        return self.effective(name)
 
-    def judge_ablation(self, ablation: str | None) -> None:
-        """An ablation has no effect where none of the switches that it stands for has one; to be called when all reasons are known."""
-        reasons = [self.reasons.get(name) for name in ABLATIONS.get(ablation or "", ())]
-        if reasons and all(reasons):
-            self.reasons.setdefault("ablation", "; ".join(dict.fromkeys(filter(None, reasons))))
+    # === What options ask ===
 
-    def settings(self, settings_class: type[TrainingSettings], **more: object) -> TrainingSettings:
-        """The finished settings."""
-        known = {"stage": self.stage, "preset": self.preset, "sources": self.sources}
-        if issubclass(settings_class, TaskSettings):
-            known["task_name"] = self.task_name
-        return settings_class(**known, **self.values, **more)
+    def __getattr__(self, name: str) -> Any:
+        """The value of an option, whether it has an effect or not; None where the command has none of this name."""
+        if name.startswith("_") or name == "values":
+            raise AttributeError(name)
+        return self.values.get(name)
+
+    def given(self, name: str) -> bool:
+        """Whether an option was given."""
+        return name in self.config.given
+
+    def off(self, name: str) -> str | None:
+        """Why an option has no effect here; None where it has one."""
+        if name not in self._reasons:
+            self._reasons[name] = None  # options that ask each other see the first one as having an effect
+            self._reasons[name] = self._off(self._options[name]) if name in self._options else "the command has no such option"
+        return self._reasons[name]
+
+    def _off(self, option: Option) -> str | None:
+        if option.of_stage not in (None, self.stage):
+            return None
+        found = self.config.option_off(self, option)
+        if found is None and option.no_effect is not None:
+            found = option.no_effect(self)
+        if found is None and option.sets is not None:
+            reasons = [self.off(name) for name in option.sets(getattr(self.config, option.name))] if self._stands(option) else []
+            found = "; ".join(dict.fromkeys(map(str, reasons))) if reasons and all(reasons) else None
+        return found
+
+    def _stands(self, option: Option) -> bool:
+        """Whether it stands for other settings: a switch does when it is on."""
+        value = getattr(self.config, option.name)
+        return option.sets is not None and value is not None and (value is not False or option.default is None)
+
+    def effective(self, name: str) -> Any:
+        """The value of an option that has an effect, else what stands in its place."""
+        option = self._options.get(name)
+        if option is None or self.off(name) is None or option.otherwise is KEEP:
+            return self.values.get(name)
+        return option.otherwise(self) if callable(option.otherwise) else option.otherwise
+
+    # === The result ===
+
+    def settings(self, about: Mapping[str, object]) -> Settings:
+        """The settings of this stage."""
+        listed = [name for name, option in self._options.items() if option.setting]
+        sources = {name: self.sources[name] for name in listed if self.off(name) is None and not self._is_unsaid(name)}
+        return Settings(about, {name: self.effective(name) for name in listed}, sources, self.method)
+
+    def _is_unsaid(self, name: str) -> bool:
+        return name == "metric" and self.values[name] is None  # the task has its own
+
+    def unused_reason(self, name: str) -> str | None:
+        """Why a given option is not honoured."""
+        return self.beaten.get(name) or self.off(name)
 
 
-def _unused(config: TrainingRunOptions, picked: dict[str, _StageOptions]) -> list[Unused]:
-    """Explicit options that no stage of this run honours."""
-    found = []
-    for name in config.options():
-        concerned = [_OF_STAGE[name][0]] if name in _OF_STAGE else picked
-        reasons = [picked[stage].reasons.get(name) for stage in concerned if stage in picked]
-        if name in config.given and reasons and all(reasons):
-            found.append(Unused(name, getattr(config, name), "; ".join(dict.fromkeys(filter(None, reasons)))))
-    return found
+def resolve_stages(config: Config, stages: Sequence[str], task_name: str = "", depth: int | None = None, **facts: object) -> Resolved:
+    """The settings of each stage of a run.
+
+    depth: layers of the student, for presets that have a table for each depth. facts: what else is known of the run: `kind` of its task,
+    whether it is `joint`, ...
+
+    Raises:
+        UserError: nothing is left to learn, or the stage cannot do what is asked for.
+    """
+    contexts = {stage: Context(config, stage, stages, task_name, depth, **facts) for stage in stages}
+    for context in contexts.values():
+        config.check_stage(context)
+    settings = {stage: context.settings(config.about(context)) for stage, context in contexts.items()}
+    unused = []
+    for name, option in config.options().items():
+        if name not in config.given:
+            continue
+        if option.of_stage is not None and option.of_stage not in contexts:
+            unused.append(Unused(name, getattr(config, name), f"this run has no {option.of_stage} stage"))
+            continue
+        concerned = [contexts[option.of_stage]] if option.of_stage else list(contexts.values())
+        reasons = [context.unused_reason(name) for context in concerned]
+        if all(reasons):
+            unused.append(Unused(name, getattr(config, name), "; ".join(dict.fromkeys(map(str, reasons)))))
+    told = [entry.notice for entry in unused]
+    names = {entry.name for entry in unused}
+    told += [
+        notice for context in contexts.values() for notice in context.notices if not (notice.code == "original-rows" and "use_aug" in names)
+    ]
+    told += config.stage_notices(settings)
+    return Resolved(config.preset, settings, tuple(unused), tuple(dict.fromkeys(told)))

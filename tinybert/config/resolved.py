@@ -4,166 +4,45 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from tinybert.config.notices import Notice
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Values of one stage; `sources` says where each comes from."""
+    """Values of one stage, each an attribute; None where one does not apply. `sources` says where each comes from.
 
-    stage: str
-    preset: str
+    `about`: what the run is (stage, preset, task, method), which has no source. `method_object`: the method, where there is one.
+    """
 
-    sources: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    def __init__(
+        self, about: Mapping[str, object], values: Mapping[str, object], sources: Mapping[str, str], method_object: object = None
+    ) -> None:
+        self.about, self.values, self.sources, self.method_object = dict(about), dict(values), dict(sources), method_object
 
-    def as_dict(self) -> dict[str, object]:
-        """Name and value of everything that applies to this stage, for run.json."""
-        names = [entry.name for entry in dataclasses.fields(self) if entry.name != "sources"]
-        return {name: getattr(self, name) for name in names}
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("__") and name not in ("about", "values"):
+            for table in (self.about, self.values):
+                if name in table:
+                    return table[name]
+        raise AttributeError(f"the settings hold no {name}")
 
-    def as_table(self) -> list[tuple[str, object, str]]:
-        """Rows (name, value, where it comes from), without what does not apply to this stage."""
-        return [(name, value, self.sources[name]) for name, value in self.as_dict().items() if name in self.sources]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingSettings(Settings):
-    """Data and optimisation of one stage."""
-
-    max_seq_length: int
-    pad_to_max_length: bool
-    do_lower_case: bool | None
-    drop_last: bool
-
-    batch_size: int
-    eval_batch_size: int
-    gradient_accumulation_steps: int
-    learning_rate: float
-    num_train_epochs: float
-    max_steps: int
-    optimizer: str
-    weight_decay: float
-    adam_epsilon: float
-    lr_schedule: str
-    warmup_steps: int
-    warmup_proportion: float
-    max_grad_norm: float
-    grad_clip: str | None
-    seed: int
-    logging_steps: int
-    save_steps: int
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TaskSettings(TrainingSettings):
-    """Settings of a stage that trains on the rows of a task."""
-
-    task_name: str
-    metric: str | None
-    use_aug: bool
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FinetuneSettings(TaskSettings):
-    """Settings of fine-tuning, or of the importance pass (`compute_taylor`), which leaves out what trains."""
-
-    importance_mode: str | None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LayerSettings(TrainingSettings):
-    """What the inside of a student learns from the inside of its teacher; None where something does not apply to the method."""
-
-    method: str
-    pad_embedding: str
-    teacher_mode: str | None
-
-    layer_map: str | None
-    projection: str | None
-    use_embedding: bool | None
-    use_rep: bool | None
-    use_att: bool | None
-    embedding_weight: float | None
-    hidden_weight: float | None
-    attention_weight: float | None
-    attention_reduction: str | None
-    attention_heads: str | None
-    hidden_reduction: str | None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StageSettings(LayerSettings, TaskSettings):
-    """Settings of one distillation stage; None where something does not apply to the stage or the method."""
-
-    joint: bool | None = None  # True: hidden states and scores are learnt in the prediction stage
-    teacher_head: str | None
-
-    use_pred: bool | None
-    T: float | None
-    alpha: float | None
-    prediction_weight: float | None
-    soft_ce_reduction: str | None
-    temperature_square: bool | None
-    regression_target: str | None
-
-    beta: float | None
-    theta: float | None
-    reduce_T: float | None  # noqa: N815  the published name
-    emd_rule: str | None
-    T_emd: float | None
-    add_softmax: bool | None
-    seperate: bool | None
-    update_weight: bool | None
-    emd_update_steps: int | None
-    new_pred_loss: bool | None
-
-    layer_scheme: str | None
-    keep_layers: int | None
-    s_layer_indices: list[int] | None
-    t_layer_indices: list[int] | None
-    token_scheme: str | None
-    keep_tokens: int | None
-    att_ttop12: bool | None
-    hidden_scheme: str | None
-    keep_hidden: float | None
-    mud_mask: str | None
-    mask_threshold: str | None
-    mask_first_step: bool | None
-
-    prune_schedule: str | None
-    keep_heads: int | None
-    ffn_hidden_dim: int | None
-    num_layers: int | None
-    emb_hidden_dim: int | None
-    prune_period_proportion: float | None
+    def get(self, name: str) -> Any:
+        """The value of a setting, None where the command has none of this name."""
+        return self.about.get(name, self.values.get(name))
 
     @property
     def learns_layers(self) -> bool:
         """Whether layers of the student learn from layers that a layer map gives them."""
-        return self.stage == "intermediate" or bool(self.joint)
+        return self.stage == "intermediate" or bool(self.about.get("joint"))
 
+    def as_dict(self) -> dict[str, object]:
+        """Name and value of everything that applies to this stage, for run.json."""
+        return {**self.about, **{name: value for name, value in self.values.items() if value is not None or name in self.sources}}
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class GeneralSettings(LayerSettings):
-    """Settings of general distillation; None where something does not apply to the method."""
-
-    sequences: str | None
-    held_out_sequences: int
-
-    relation_weight: float
-    relation_heads: int | None
-    relation_layers: str | None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PretrainSettings(TrainingSettings):
-    """Settings of masked-LM training on raw text."""
-
-    sequences: str
-    held_out_sequences: int
-    mlm_probability: float
-    whole_word: bool
+    def as_table(self) -> list[tuple[str, object, str]]:
+        """Rows (name, value, where it comes from), without what does not apply to this stage."""
+        return [(name, value, self.sources[name]) for name, value in self.values.items() if name in self.sources]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,7 +61,7 @@ class Unused:
 
 @dataclasses.dataclass(frozen=True)
 class Resolved:
-    """The settings of each stage of a run, what could not be honoured, and lines to print."""
+    """The settings of each stage of a run, what could not be honoured, and what is said about it."""
 
     preset: str
     stages: Mapping[str, Settings]
@@ -197,7 +76,7 @@ class Resolved:
         """Rows (name, value, where it comes from); `stage.name` where the stages differ, unused options last."""
         tables = {stage: {row[0]: row for row in settings.as_table()} for stage, settings in self.stages.items()}
         rows: list[tuple[str, object, str]] = []
-        for name in (entry.name for entry in dataclasses.fields(next(iter(self.stages.values())))):
+        for name in dict.fromkeys(name for settings in self.stages.values() for name in settings.values):
             found = {stage: table[name] for stage, table in tables.items() if name in table}
             if not found:
                 continue
@@ -218,7 +97,7 @@ class Resolved:
         """Plain values for run.json: per stage the settings and their sources, unused options, warnings."""
         return {
             "preset": self.preset,
-            "stages": {stage: {**entry.as_dict(), "sources": dict(entry.sources)} for stage, entry in self.stages.items()},
+            "stages": {stage: {**entry.as_dict(), "sources": entry.sources} for stage, entry in self.stages.items()},
             "unused": [dataclasses.asdict(entry) for entry in self.unused],
             "warnings": [str(entry) for entry in self.warnings],
             "codes": [entry.code for entry in self.warnings],

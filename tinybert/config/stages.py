@@ -42,7 +42,7 @@ def infer_stage(config: TaskDistillConfig) -> StageChoice:
         UserError: contradictory stages, a stage that the method does not have, or mixed dialects without a stage.
     """
     asked = _asked(config)
-    if config.method in ("emd", "logits", "none"):
+    if "intermediate" not in config.method_object.stages:
         if asked and asked.stage != "prediction":
             raise UserError(
                 f"--method {config.method} has no intermediate stage, but {asked.reason} asks for one\n"

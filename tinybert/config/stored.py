@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,24 @@ from tinybert.errors import UserError
 
 if TYPE_CHECKING:
     from tinybert.commands.distill import TaskDistillConfig
+    from tinybert.config.resolve import Context
+
+
+def _unread(context: Context) -> str | None:
+    unread = context.stage == "prediction" and "layers" not in context.learns and not context.effective("alpha")
+    return "the stage does not read the teacher" if unread else None
+
+
+def _unstored(context: Context) -> str | None:
+    return _unread(context) or ("--teacher_traces live stores nothing" if context.teacher_traces == "live" else None)
+
+
+def _whatever_size(context: Context) -> str | None:
+    asked = context.teacher_traces not in (None, "auto")
+    return _unstored(context) or ("the store is asked for, whatever its size" if asked else None)
+
 
 in_stored = partial(option, group="teacher traces")
-NAMES = ("teacher_traces", "teacher_traces_dtype", "teacher_traces_gb")
 
 
 class StoredOptions(Config):
@@ -27,10 +41,13 @@ class StoredOptions(Config):
         metavar="auto|live|store|PATH",
         unset="auto with --preset sound, else live",
         alias=(Alias("cache_knowledge", "version 0.1"), Alias("cache_teacher", "version 0.1", means="store")),
+        no_effect=_unread,
     )
-    teacher_traces_dtype: str = in_stored("float16", help="the type in which traces are stored", choices=("float16", "float32"))
+    teacher_traces_dtype: str = in_stored(
+        "float16", help="the type in which traces are stored", choices=("float16", "float32"), no_effect=_unstored
+    )
     teacher_traces_gb: float | None = in_stored(
-        None, help="the largest store that auto makes, in GB", unset="half of the free disk", above=0
+        None, help="the largest store that auto makes, in GB", unset="half of the free disk", above=0, no_effect=_whatever_size
     )
 
 
@@ -43,14 +60,3 @@ def check_stored(config: TaskDistillConfig) -> None:
     asked = config.teacher_traces
     if asked is not None and asked.lower() in ("auto", "live", "store") and asked not in ("auto", "live", "store"):
         raise UserError(f"--teacher_traces got {asked!r}\nexpected auto, live, store or a folder; did you mean {asked.lower()}?")
-
-
-def stored_reasons(config: TaskDistillConfig, values: Mapping[str, object], stage: str) -> dict[str, str]:
-    """Name and reason of an option about teacher traces that has no effect in this stage."""
-    if stage == "prediction" and values["alpha"] == 0 and config.method != "emd":
-        return dict.fromkeys(NAMES, "the stage does not read the teacher")
-    if config.teacher_traces == "live":
-        return dict.fromkeys(NAMES[1:], "--teacher_traces live stores nothing")
-    if config.teacher_traces not in (None, "auto"):
-        return {"teacher_traces_gb": "the store is asked for, whatever its size"}
-    return {}

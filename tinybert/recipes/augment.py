@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tinybert import runtime, storage
 from tinybert.augment.parts import FILE, ROWS, PartMaker, parts_of
-from tinybert.commands.augment import STAGE, AugmentConfig, resolve_augment, workers
+from tinybert.commands.augment import STAGE, AugmentConfig, workers
 from tinybert.corpus.workers import Workers
 from tinybert.data.chinese import is_chinese
 from tinybert.data.places import locate
@@ -54,7 +54,7 @@ def augment(config: AugmentConfig) -> Result:
 def _augment(config: AugmentConfig, at_end: contextlib.ExitStack) -> Result:
     task = task_of(config)
     vocabulary = read_vocabulary(resolve(config.pretrained_bert_model, "masked-LM model") / "vocab.txt")
-    resolved = resolve_augment(config, task.name, not task.is_pair, is_chinese(vocabulary))
+    resolved = config.resolve(task.name, not task.is_pair, is_chinese(vocabulary))
     settings = resolved[STAGE]
     split = task.split("train")
     folder = locate(task, config.data_dir, config.glue_dir, ["train"])

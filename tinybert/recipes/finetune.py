@@ -14,7 +14,6 @@ import paddle
 from tinybert import runtime, storage
 from tinybert.commands.finetune import FinetuneConfig
 from tinybert.config.groups import actions
-from tinybert.config.resolve import resolve_finetune
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import Task
 from tinybert.data.tokenizer import WordPiece
@@ -58,7 +57,7 @@ def finetune(config: FinetuneConfig) -> Result:
     # === Check everything before work starts ===
     task = task_of(config)
     do = actions(config)
-    resolved = resolve_finetune(config, task.name)
+    resolved = config.resolve(task.name)
     settings = resolved["finetune"]
     task = preset_metric(task, settings)
     output = Path(config.output_dir or Path("pretrained_models") / task.folder)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from tinybert import runtime
 from tinybert.commands.general import GeneralDistillConfig
-from tinybert.config.resolve import resolve_general
 from tinybert.engine import checkpoint
 from tinybert.engine.precision import require
 from tinybert.engine.run_folder import RunFolder
+from tinybert.methods.stage_objective import stage_objective
 from tinybert.models.loading import load_encoder
 from tinybert.models.saving import save_model
 from tinybert.models.students import check_fit
@@ -29,7 +29,6 @@ from tinybert.recipes.result import Result, result_of
 from tinybert.recipes.resume import finished_before
 from tinybert.recipes.run_log import check_type, describe_model, log_once, log_run_settings, record_start
 from tinybert.recipes.run_student import make_general_student
-from tinybert.recipes.stage_objective import compares_scores, general_objective
 from tinybert.recipes.training import finish_stage, train_stage, trained_layer
 
 STAGE = "general"
@@ -54,7 +53,7 @@ def general_distill(config: GeneralDistillConfig) -> Result:
     teacher = load_encoder(config.teacher_path, do_lower_case=config.do_lower_case, role="teacher")
     student = make_general_student(config, teacher)
     data = GeneralData.open(config, teacher, student)
-    resolved = resolve_general(config, data.length)
+    resolved = config.resolve(data.length)
     settings = resolved[STAGE]
     log_run_settings(f"general distillation: method {config.method}, {data.source}, results in {output}", resolved)
     check_type("teacher", "teacher_model_type", config, teacher)
@@ -62,7 +61,7 @@ def general_distill(config: GeneralDistillConfig) -> Result:
         check_type("student", "model_type", config, student)
     models = {"student": describe_model("student", student), "teacher": describe_model("teacher", teacher)}
     heads = settings.attention_heads or "match"
-    check_fit(teacher, student, settings.max_seq_length, compares_scores=compares_scores(settings), heads=heads)
+    check_fit(teacher, student, settings.max_seq_length, compares_scores=config.method_object.compares_scores(settings), heads=heads)
     train, held_out = data.split(settings)
     identity = {
         "data": data.identity,
@@ -77,7 +76,7 @@ def general_distill(config: GeneralDistillConfig) -> Result:
     check_disk_space(run, FOLDERS, student.parameters(), config.keep_checkpoints)
 
     # === Train ===
-    chosen = general_objective(settings, student, teacher)
+    chosen = stage_objective(settings, None, student, teacher)
     layer = trained_layer(student, chosen)
     projection = layer.objective.projection
     if not student.family.keeps_projections and projection is not None and projection.mode != "none":

@@ -7,17 +7,18 @@ from collections.abc import Callable
 import numpy as np
 
 from tinybert import runtime
+from tinybert.config.resolved import Settings
 from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
 from tinybert.log import logger
 from tinybert.mapping import LayerMap
+from tinybert.methods.stage_objective import stage_objective
 from tinybert.models.loading import LoadedModel
 from tinybert.models.trace import layers_of
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.prune.importance import GradientSums
 from tinybert.prune.reduction import Kept, Shape, check_shape, choose, pruned
 from tinybert.prune.schedule import Event, planned
-from tinybert.recipes.stage_objective import compares_scores, stage_objective
 
 
 class GradualPruning:
@@ -89,7 +90,13 @@ def refuse_processes() -> None:
 
 
 def pruning_of(
-    settings, kind: Kind, student: LoadedModel, teacher: LoadedModel | None, layer: TrainedLayer, traced: Teacher | None, total: int
+    settings: Settings,
+    kind: Kind,
+    student: LoadedModel,
+    teacher: LoadedModel | None,
+    layer: TrainedLayer,
+    traced: Teacher | None,
+    total: int,
 ) -> GradualPruning:
     """The schedule that a stage's settings ask for, checked against student and teacher.
 
@@ -102,7 +109,7 @@ def pruning_of(
     end = Shape(start.layers[: settings.num_layers], settings.keep_heads or start.heads, settings.ffn_hidden_dim or start.neurons, rank)
     asked = Shape(tuple(range(1, (settings.num_layers or len(start.layers)) + 1)), end.heads, end.neurons, end.rank)
     check_shape(student, asked)
-    if compares_scores(settings) and end.heads != start.heads and settings.attention_heads != "average":
+    if settings.method_object.compares_scores(settings) and end.heads != start.heads and settings.attention_heads != "average":
         raise UserError(
             f"--prune_schedule {settings.prune_schedule} takes heads away, so attention scores cannot be compared head by head.\n"
             "Use --attention_heads average, or switch the attention loss off with --use_att False."
@@ -124,7 +131,7 @@ def pruning_of(
     return GradualPruning(student, events, put)
 
 
-def _fit_objective(layer: TrainedLayer, settings, kind: Kind, student: LoadedModel, teacher: LoadedModel) -> None:
+def _fit_objective(layer: TrainedLayer, settings: Settings, kind: Kind, student: LoadedModel, teacher: LoadedModel) -> None:
     """Map the layers that are left; the projection keeps what it has learnt."""
     before = layer.objective.projection
     layer.objective = stage_objective(settings, kind, student, teacher).objective

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from tinybert import runtime, storage
 from tinybert.commands.finetune import FinetuneConfig
-from tinybert.config.resolve import resolve_finetune
 from tinybert.data.batches import Batches
 from tinybert.engine import checkpoint
 from tinybert.engine.checkpoint import Checkpoint, differences, refuse_differences
@@ -40,7 +39,7 @@ def importance(config: FinetuneConfig) -> Result:
     if runtime.world_size() > 1:
         raise UserError("--compute_taylor runs in one process: start it without paddle.distributed.launch.")
     task = task_of(config)
-    resolved = resolve_finetune(config, task.name)
+    resolved = config.resolve(task.name)
     settings = resolved["finetune"]
     output = _output(config, task.folder)
     run = RunFolder(output, STAGE)

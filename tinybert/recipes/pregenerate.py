@@ -19,7 +19,8 @@ import time
 from pathlib import Path
 
 from tinybert import runtime, storage
-from tinybert.commands.pregenerate import PregenerateConfig, PregenerateSettings, resolve_pregenerate
+from tinybert.commands.pregenerate import PregenerateConfig
+from tinybert.config.resolved import Settings
 from tinybert.corpus.documents import TextCorpus, refuse_output_inside
 from tinybert.corpus.masking import Masking
 from tinybert.corpus.published import metrics_path
@@ -51,7 +52,7 @@ _FOLDERS = re.compile(rf"{re.escape(TOKENS)}|epoch_\d+")
 
 def pregenerate(config: PregenerateConfig) -> Result:
     """Make what `--output_dir` lacks of the sequences, and print what was made, and how fast."""
-    resolved = resolve_pregenerate(config)
+    resolved = config.resolve()
     settings = resolved["pregenerate"]
     logger.info(f"pregenerating {settings.sequences} of {config.train_corpus} for {settings.epochs_to_generate} epochs")
     logger.info(resolved.as_text())
@@ -132,7 +133,7 @@ def _check_positions(model: str, max_seq_len: int) -> None:
         check_length("--max_seq_len", max_seq_len, positions, model)
 
 
-def _masking(settings: PregenerateSettings, tokenizer: WordPiece, model: str) -> Masking:
+def _masking(settings: Settings, tokenizer: WordPiece, model: str) -> Masking:
     masking = Masking(
         settings.masked_lm_prob, settings.max_predictions_per_seq or 0, bool(settings.do_whole_word_mask), settings.mask_one_at_least
     )
@@ -221,7 +222,7 @@ def _leave_nothing(output: Path) -> None:
         output.rmdir()
 
 
-def _described(tokenizer: WordPiece, settings: PregenerateSettings, corpus: TextCorpus, tokens: CorpusTokens) -> dict:
+def _described(tokenizer: WordPiece, settings: Settings, corpus: TextCorpus, tokens: CorpusTokens) -> dict:
     """What the record says of vocabulary, text and versions."""
     return {
         "vocabulary_sha256": tokenizer.vocabulary_sha256, "vocab_size": tokenizer.vocab_size, "max_seq_len": settings.max_seq_len,
@@ -307,7 +308,7 @@ def _report(output: Path, totals: list[dict[str, int]], new: int, seconds: float
     logger.info(f"next: python general_distill.py --pregenerated_data {output} ...")
 
 
-def _warn_of_lost_text(total: dict[str, int], corpus_tokens: int, settings: PregenerateSettings) -> None:
+def _warn_of_lost_text(total: dict[str, int], corpus_tokens: int, settings: Settings) -> None:
     """Say so where sequences hold much less than the text: sentences, or lines, that are longer than a row lose their rest."""
     special = 3 if settings.sequences == "pairs" else 2
     share = (total["tokens"] - special * total["rows"]) / corpus_tokens

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from tinybert import runtime
 from tinybert.commands.pretrain import PretrainConfig
-from tinybert.config.resolve import resolve_pretrain
-from tinybert.config.resolved import PretrainSettings
+from tinybert.config.resolved import Settings
 from tinybert.corpus.documents import TextCorpus, refuse_output_inside
 from tinybert.corpus.masked_rows import MaskedRows
 from tinybert.corpus.masking import Masking, Pieces
@@ -56,7 +55,7 @@ def pretrain(config: PretrainConfig) -> Result:
     runtime.start_processes()
 
     # === Model and data ===
-    resolved = resolve_pretrain(config)
+    resolved = config.resolve()
     settings = resolved[STAGE]
     model = load_masked_lm(config.model_name_or_path, config.do_lower_case, fresh_head=True)
     loaded = model.loaded
@@ -108,7 +107,7 @@ def pretrain(config: PretrainConfig) -> Result:
     return result_of(run, *FOLDERS)
 
 
-def _rows(config: PretrainConfig, settings: PretrainSettings, tokenizer: WordPiece) -> tuple[list[MaskedRows], MaskedRows, str]:
+def _rows(config: PretrainConfig, settings: Settings, tokenizer: WordPiece) -> tuple[list[MaskedRows], MaskedRows, str]:
     """The rows of each epoch, the held-out rows, always masked alike, and a hash of the text."""
     corpus = TextCorpus(config.input_dir, split=False if settings.sequences == "lines" else None)
     processes = corpus.processes(max(1, runtime.available_cores() // runtime.local_processes()))

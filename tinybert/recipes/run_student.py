@@ -11,6 +11,7 @@ import paddle
 
 from tinybert import runtime
 from tinybert.commands.general import GeneralDistillConfig
+from tinybert.config.preset import read_preset
 from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
 from tinybert.models import hub
@@ -88,7 +89,7 @@ def named_student(config, output: Path, written: tuple[str, ...]) -> str | None:
 
 def student_depth(config) -> int | None:
     """The student's number of layers, where the preset has numbers for each depth; None where it is not asked or not known yet."""
-    if config.preset != "emd":
+    if not read_preset(config.preset).depths("distill", "prediction", None):
         return None
     if config.student_model_name_or_path is None:
         return config.student_layers or len(parse_init(config.student_init, sys.maxsize))

@@ -15,7 +15,6 @@ from pathlib import Path
 from tinybert import runtime
 from tinybert.commands.distill import TaskDistillConfig
 from tinybert.config.groups import Actions, actions
-from tinybert.config.resolve import resolve
 from tinybert.config.stages import infer_stage
 from tinybert.data.metrics import check_outputs
 from tinybert.data.report import DataReport
@@ -26,13 +25,13 @@ from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
 from tinybert.knowledge.selection import Selection
 from tinybert.log import logger
+from tinybert.methods.stage_objective import Learned, stage_objective
 from tinybert.models.cut import describe_architecture
 from tinybert.models.limits import check_positions
 from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.saving import save_model
 from tinybert.models.students import check_fit
 from tinybert.models.trace import Needs
-from tinybert.objectives.layer_weights import check_solver
 from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.disk_space import check_disk_space
 from tinybert.recipes.evaluate import held_out_loss, prediction_files, score, score_alone, write_predictions
@@ -43,7 +42,6 @@ from tinybert.recipes.result import Result, result_of
 from tinybert.recipes.resume import fingerprint_for_record, finished_before, resumed_stage
 from tinybert.recipes.run_log import check_type, describe_model, log_once, log_run_settings, record_start
 from tinybert.recipes.run_student import make_student, named_student, student_depth
-from tinybert.recipes.stage_objective import Learned, compares_scores, prediction_of, stage_objective
 from tinybert.recipes.task_data import (
     TaskData,
     check_predictable,
@@ -72,7 +70,7 @@ def task_distill(config: TaskDistillConfig) -> Result:
     written = tuple(name for stage in choice.stages for name in FOLDERS[stage])
     config = config.replace(student_model_name_or_path=named_student(config, output, written))
     task = task_of(config)
-    resolved = resolve(config, choice.stage, task.name, task.kind, student_depth(config))
+    resolved = config.resolve(task.name, task.kind, student_depth(config))
     if "prediction" in resolved.stages:
         task = preset_metric(task, resolved["prediction"])
     if do.predict:
@@ -85,10 +83,7 @@ def task_distill(config: TaskDistillConfig) -> Result:
     named = resumed_stage(config.resume, runs)
     if config.prune_schedule:
         refuse_processes()
-    if config.method == "emd":
-        check_solver()
-    elif "prediction" in runs:
-        prediction_of(resolved["prediction"], task.kind)  # what stage two cannot do is refused before stage one starts
+    config.method_object.check_installation()
     check_inputs_not_overwritten(config, [output], ("teacher_path",))  # what lies there is the student's
     check_inputs_not_overwritten(config, [place for stage, run in runs.items() for place in run.replaced(FOLDERS[stage])])
     log_run_settings(headline, resolved)
@@ -170,7 +165,7 @@ class _Stage:
                 self.teacher.known,
                 self.student,
                 settings.max_seq_length,
-                compares_scores=compares_scores(settings),
+                compares_scores=settings.method_object.compares_scores(settings),
                 heads=settings.attention_heads or "match",
             )
         else:
@@ -224,7 +219,7 @@ class _Stage:
     def _trained_layer(self, settings) -> TrainedLayer:
         known = self.teacher.known if self.teacher is not None else None
         chosen = stage_objective(settings, self.task.kind, self.student, known)
-        self.facts, self.learned, self.selection = chosen.facts, chosen.learned, chosen.selection
+        self.facts, self.learned, self.selection = chosen.facts, chosen.learned, chosen.selection or Selection()
         return trained_layer(self.student, chosen)
 
     def _teacher_traces(self, needs: Needs, settings, train: TokenStore, dev: TokenStore) -> TeacherTraces | None:
@@ -312,7 +307,7 @@ class _Stage:
 def _score_only(config: TaskDistillConfig, do: Actions) -> Result:
     """`--do_eval` and `--do_predict` without training: the student as it is."""
     task = task_of(config)
-    resolved = resolve(config, "prediction", task.name, task.kind)
+    resolved = config.resolve(task.name, task.kind)
     settings = resolved["prediction"]
     task = preset_metric(task, settings)
     if do.predict:

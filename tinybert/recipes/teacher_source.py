@@ -73,7 +73,7 @@ class LazyTeacher:
             self._loaded = load_classifier(
                 self.config.teacher_path,
                 labels=self.task_labels,
-                needs_head=self.config.method != "none",
+                needs_head=self.config.method_object.reads_teacher,
                 kind=self.kind,
                 do_lower_case=self.config.do_lower_case,
                 role="teacher",

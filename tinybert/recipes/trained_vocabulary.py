@@ -8,7 +8,7 @@ from functools import reduce
 import numpy as np
 import paddle
 
-from tinybert.config.applies import vocabulary_reason
+from tinybert.config.groups import vocabulary_reason
 from tinybert.data.store import TokenStore
 from tinybert.engine.optimizers import without_gradient
 from tinybert.models.compact import CompactVocabulary
@@ -31,7 +31,7 @@ def trained_vocabulary(
     student = base_of(layer.student)
     embedding = student.embeddings.word_embeddings
     rows, asked = len(embedding.weight), config.compact_vocabulary
-    reason = vocabulary_reason(settings.optimizer, settings.weight_decay, bool(getattr(settings, "prune_schedule", None)), config)
+    reason = vocabulary_reason(settings, config)
     if asked == "False":
         reason = "--compact_vocabulary False"
     elif asked == "auto" and not paddle.get_device().startswith("cpu"):

@@ -19,6 +19,7 @@ from tinybert.engine.precision import Precision
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.schedules import schedule
 from tinybert.log import logger
+from tinybert.methods.stage_objective import Learned, StageObjective
 from tinybert.models.loading import LoadedModel
 from tinybert.models.trace import Inputs
 from tinybert.objectives.custom import loss_identity, losses_of
@@ -26,7 +27,6 @@ from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.recipes.gradual_pruning import GradualPruning
 from tinybert.recipes.resume import RESUME_IGNORED, inputs_of
 from tinybert.recipes.run_log import log_once, record_end
-from tinybert.recipes.stage_objective import Learned, StageObjective
 from tinybert.recipes.trained_vocabulary import trained_vocabulary
 from tinybert.report.model_card import write_card
 from tinybert.report.plots import plot_run
@@ -67,7 +67,7 @@ def train_stage(
     rate = _learning_rate(settings, total, run)
 
     vocabulary, vocabulary_line = trained_vocabulary(config, settings, layer, texts, rate)
-    if getattr(settings, "pad_embedding", None) == "frozen":  # fine-tuning leaves it free
+    if settings.get("pad_embedding") == "frozen":  # fine-tuning leaves it free
         layer.freeze_padding_row(vocabulary.row_of if vocabulary else int)
     first = Inputs.of(batches.step(0, 0)[0])
     unreached = layer.freeze_unreached(first, teacher(first) if teacher else None)

@@ -7,16 +7,15 @@ import re
 
 from tinybert.cli.flags_page import scripts
 from tinybert.cli.parser import parse
-from tinybert.commands.augment import AugmentConfig, resolve_augment
+from tinybert.commands.augment import AugmentConfig
 from tinybert.commands.distill import TaskDistillConfig
 from tinybert.commands.finetune import FinetuneConfig
 from tinybert.commands.general import GeneralDistillConfig
-from tinybert.commands.pregenerate import PregenerateConfig, resolve_pregenerate
+from tinybert.commands.pregenerate import PregenerateConfig
 from tinybert.commands.pretrain import PretrainConfig
 from tinybert.commands.prune import PruneConfig, resolve_prune
 from tinybert.config.groups import actions
 from tinybert.config.options import Config
-from tinybert.config.resolve import resolve, resolve_finetune, resolve_general, resolve_pretrain
 from tinybert.config.stages import infer_stage
 from tinybert.kinds.registry import DEFAULT, KINDS
 
@@ -27,18 +26,17 @@ def settled(config: Config) -> dict:
         case TaskDistillConfig():
             stage = infer_stage(config).stage if actions(config).train else "prediction"
             scores = config.kind == "regression" or config.task_name.lower().replace("-", "") == "stsb"
-            kind = KINDS["regression"] if scores else DEFAULT
-            return resolve(config, stage, config.task_name, kind, 4).as_dict() | {"stage": stage}
+            return config.resolve(config.task_name, KINDS["regression"] if scores else DEFAULT, 4).as_dict() | {"stage": stage}
         case FinetuneConfig():
-            return resolve_finetune(config, config.task_name).as_dict()
+            return config.resolve(config.task_name).as_dict()
         case GeneralDistillConfig():
-            return resolve_general(config, None if config.pregenerated_data is None else 128).as_dict()
+            return config.resolve(None if config.pregenerated_data is None else 128).as_dict()
         case PretrainConfig():
-            return resolve_pretrain(config).as_dict()
+            return config.resolve().as_dict()
         case AugmentConfig():
-            return resolve_augment(config, config.task_name, False).as_dict()
+            return config.resolve(config.task_name, False).as_dict()
         case PregenerateConfig():
-            return resolve_pregenerate(config).as_dict()
+            return config.resolve().as_dict()
         case PruneConfig():
             return {"stages": {"prune": dataclasses.asdict(resolve_prune(config))}}
     return {}

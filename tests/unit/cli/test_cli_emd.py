@@ -8,7 +8,6 @@ import pytest
 
 from tinybert.cli.parser import parse
 from tinybert.commands.distill import TaskDistillConfig
-from tinybert.config.resolve import resolve
 from tinybert.errors import UserError
 from tinybert.kinds.registry import DEFAULT, KINDS
 
@@ -17,7 +16,7 @@ BASE = "--task_name x --output_dir o --teacher_path T --student_model_name_or_pa
 
 def resolved(more: str = "", task: str = "SST-2", depth: int | None = 4, regression: bool = False):
     parsed = parse(TaskDistillConfig, shlex.split(BASE + more))
-    return resolve(parsed, "prediction", task, KINDS["regression"] if regression else DEFAULT, depth)
+    return parsed.resolve(task, KINDS["regression"] if regression else DEFAULT, depth)
 
 
 # README of BERT-EMD, "best" table: beta, T_emd, T, learning rate
@@ -111,6 +110,6 @@ def test_nothing_is_transported_without_a_word(more):
 
 
 def test_tinybert_runs_show_settings_of_another_method():
-    parsed = parse(TaskDistillConfig, shlex.split(BASE.replace("--method emd", "")))
-    text = resolve(parsed, "both", "SST-2", DEFAULT).as_text()
+    parsed = parse(TaskDistillConfig, shlex.split(BASE.replace("--method emd", "--stage both")))
+    text = parsed.resolve("SST-2", DEFAULT).as_text()
     assert "beta" not in text and "emd" not in text

@@ -8,7 +8,6 @@ import pytest
 
 from tinybert.cli.parser import parse
 from tinybert.commands.general import GeneralDistillConfig
-from tinybert.config.resolve import resolve_general
 from tinybert.errors import UserError
 
 HUAWEI = (
@@ -27,7 +26,7 @@ BASE = "--pregenerated_data c --teacher_path t --student_layers 4 --output_dir o
 
 def resolved(line: str, data_length: int | None = 128):
     parsed = parse(GeneralDistillConfig, shlex.split(line))
-    return resolve_general(parsed, data_length)
+    return parsed.resolve(data_length)
 
 
 def test_huaweis_line_is_refused_or_loses_an_option(capsys):

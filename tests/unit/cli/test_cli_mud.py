@@ -8,17 +8,15 @@ import pytest
 
 from tinybert.cli.parser import parse
 from tinybert.commands.distill import TaskDistillConfig
-from tinybert.config.mud import read_config_3d
-from tinybert.config.resolve import resolve
 from tinybert.errors import UserError
 from tinybert.kinds.registry import DEFAULT
+from tinybert.methods.mud import read_config_3d
 
 BASE = "--task_name x --output_dir o --teacher_path T --student_model_name_or_path S --method mud "
 
 
 def resolved(more: str = "", stage: str = "intermediate", task: str = "SST-2"):
-    parsed = parse(TaskDistillConfig, shlex.split(BASE + more))
-    return resolve(parsed, stage, task, DEFAULT)
+    return parse(TaskDistillConfig, shlex.split(f"{BASE}{more} --stage {stage}")).resolve(task, DEFAULT)
 
 
 @pytest.mark.parametrize(
@@ -67,9 +65,9 @@ def test_a_malformed_configuration_runs(text):
         ("--keep_tokens 65 --token_scheme left_first", "more than there is: rows have at most 64"),
         ("--keep_tokens 5", "no --token_scheme says which"),
         ("--keep_hidden 0.5", "no --hidden_scheme says which"),
-        ("--config_3d 1l_5t_0.5h --keep_layers 2", "says keep_layers 1, --keep_layers says 2"),
+        ("--config_3d 1l_5t_0.5h --keep_layers 2", "is --keep_layers 1, --keep_layers 2 says otherwise"),
         ("--s_layer_indices 1 2 --t_layer_indices 4", "names 2 entries of the student"),
-        ("--is_rosita --projection shared", "--is_rosita is --projection none"),
+        ("--is_rosita --projection shared", "--is_rosita True is --projection none"),
         ("--use_rep False", "use_rep is off"),
         ("--layer_scheme t_top0", "expected none, or t_topX"),
         ("--stage both --repr_distill --pred_distill", "different stages"),

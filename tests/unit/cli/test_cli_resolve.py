@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 
 import pytest
 
 from tinybert.cli.parser import parse
 from tinybert.commands.distill import TaskDistillConfig
 from tinybert.commands.finetune import FinetuneConfig
-from tinybert.config.presets import PRESETS, ByDepth, PerTask
-from tinybert.config.resolve import resolve, resolve_finetune
+from tinybert.commands.registry import find_command
+from tinybert.config import preset as preset_module
+from tinybert.config.preset import read_preset
 from tinybert.errors import UserError
 from tinybert.kinds.registry import DEFAULT, KINDS
 
@@ -19,13 +21,13 @@ BASE = "--task_name x --output_dir o --teacher_path T --student_model_name_or_pa
 
 
 def resolved(more: str = "", stage: str = "both", task: str = "SST-2", regression: bool = False):
-    parsed = parse(TaskDistillConfig, shlex.split(BASE + more))
-    return resolve(parsed, stage, task, KINDS["regression"] if regression else DEFAULT)
+    config = parse(TaskDistillConfig, shlex.split(f"{BASE}{more} --stage {stage}"))
+    return config.resolve(task, KINDS["regression"] if regression else DEFAULT)
 
 
 def finetune(more: str = "", task: str = "SST-2"):
     parsed = parse(FinetuneConfig, shlex.split("--task_name x --model_name_or_path M " + more))
-    return resolve_finetune(parsed, task)
+    return parsed.resolve(task)
 
 
 def source(result, stage: str, name: str) -> str:
@@ -186,23 +188,17 @@ def test_no_setting_is_left_without_a_value(preset, regression):
             assert getattr(settings, name) is not None
 
 
-@pytest.mark.parametrize("preset", list(PRESETS))
+COMMANDS = {"intermediate": "distill", "prediction": "distill", "augment": "augment"}
+
+
+@pytest.mark.parametrize("preset", [path.stem for path in Path(preset_module.__file__).with_name("presets").glob("*.yaml")])
 def test_presets_name_only_real_options_with_allowed_values(preset):
-    options = {**FinetuneConfig.options(), **TaskDistillConfig.options()}
-    for table in (
-        PRESETS[preset].both,
-        PRESETS[preset].intermediate,
-        PRESETS[preset].prediction,
-        PRESETS[preset].finetune,
-    ):
+    for section, table in read_preset(preset).sections.items():
+        options = dict(find_command(COMMANDS.get(section, section)).config.options())
         for name, value in table.items():
-            plain = [value]
-            if isinstance(value, ByDepth):
-                plain = [entry for table in value.layers.values() for entry in (table.default, *table.tasks.values())]
-            elif isinstance(value, PerTask):
-                plain = [value.default, *value.tasks.values()]
-            for entry in plain:
-                assert entry is None or options[name].read(entry, name) == entry
+            tables = [value] if not isinstance(value, dict) or "default" in value else list(value.values())
+            plain = [entry for table in tables for entry in (table.values() if isinstance(table, dict) else [table])]
+            assert name == "original_rows" or all(entry is None or options[name].read(entry, name) == entry for entry in plain)
 
 
 @pytest.mark.parametrize(
@@ -320,13 +316,13 @@ def test_ablations_switch_off_what_the_paper_does(ablation, off):
         ("--method emd --ablation attn", "prediction", None),
         ("--method emd --ablation embd", "prediction", None),
         ("--method emd --ablation pred", "prediction", None),
-        ("--method mud --ablation attn", "intermediate", "--method mud learns no attention"),
-        ("--method mud --ablation embd", "intermediate", "the embedding is one of the entries that keep_layers counts"),
+        ("--method mud --ablation attn", "intermediate", "--method mud does not read it"),
+        ("--method mud --ablation embd", "intermediate", "--method mud does not read it"),
         ("--method mud --ablation pred", "both", None),
         ("--ablation trm", "both", None),
-        ("--ablation pred", "intermediate", "the intermediate stage learns hidden states and attention, not logits"),
-        ("--ablation trm", "prediction", "the prediction stage learns logits only"),
-        ("--method none --ablation attn", "prediction", "--method none learns gold labels only"),
+        ("--ablation pred", "intermediate", "the intermediate stage learns no logits"),
+        ("--ablation trm", "prediction", "the prediction stage learns no hidden states and attention"),
+        ("--method none --ablation attn", "prediction", "--method none does not read it"),
     ],
 )
 def test_an_ablation_without_effect_is_not_told_or_one_with_effect_is(more, stage, reason):

@@ -16,7 +16,6 @@ from tinybert.commands.demo import DemoConfig
 from tinybert.commands.distill import TaskDistillConfig
 from tinybert.commands.finetune import FinetuneConfig
 from tinybert.commands.general import GeneralDistillConfig
-from tinybert.config.resolve import resolve, resolve_finetune, resolve_general
 from tinybert.errors import UserError
 from tinybert.kinds.registry import DEFAULT
 
@@ -61,11 +60,11 @@ def _answer(arguments_class: type, words: list[str]) -> bool:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             parsed = parse(arguments_class, words)
             if arguments_class is TaskDistillConfig:
-                resolve(parsed, "both", "SST-2", DEFAULT).as_text()
+                parsed.resolve("SST-2", DEFAULT).as_text()
             elif arguments_class is FinetuneConfig:
-                resolve_finetune(parsed, "CoLA").as_text()
+                parsed.resolve("CoLA").as_text()
             elif arguments_class is GeneralDistillConfig:
-                resolve_general(parsed, None).as_text()
+                parsed.resolve(None).as_text()
     except (UserError, SystemExit):
         return False
     return True

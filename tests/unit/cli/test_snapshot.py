@@ -1,4 +1,4 @@
-"""Command lines come to the settings that they came to in version 0.1."""
+"""Command lines come to the settings that they came to in version 0.1, apart from the corrections that are listed here."""
 
 from __future__ import annotations
 
@@ -6,16 +6,25 @@ import json
 
 from tests.unit.cli.snapshot import PATH, outcomes
 
+# what 0.1 accepted, and refused only after models and data had been read; now the configuration is refused as it is made
+REFUSED_EARLIER = {
+    "prediction_weight 0": "the prediction stage has nothing to learn; BERT-EMD learns layers beside it, and keeps the weight",
+    "hidden_weight 0": "MUD learns hidden states alone in its first stage",
+}
+
+
+def _corrected(key: str, now: dict[str, object]) -> bool:
+    option = key.rpartition(" | ")[2].removeprefix("stsb ").removeprefix("mrpc ")
+    return option in REFUSED_EARLIER and now == {"refused": True}
+
 
 def test_command_lines_resolve_as_in_the_snapshot():
     stored, now = json.loads(PATH.read_text(encoding="utf-8")), outcomes()
-    changed = {
-        key: {name: (stored.get(key, {}).get(name), now.get(key, {}).get(name)) for name in {*stored.get(key, {}), *now.get(key, {})}}
-        for key in [*stored, *(key for key in now if key not in stored)]
-        if stored.get(key) != now.get(key)
-    }
+    changed = {key: now.get(key, {}) for key in {**stored, **now} if stored.get(key) != now.get(key)}
     shown = {
-        key: {name: f"{was} -> {is_now}" for name, (was, is_now) in values.items() if was != is_now}
-        for key, values in list(changed.items())[:20]
+        key: {name: f"{stored.get(key, {}).get(name)} -> {values.get(name)}" for name in {*stored.get(key, {}), *values}}
+        for key, values in changed.items()
+        if not _corrected(key, values)
     }
-    assert not changed, f"{len(changed)} lines changed:\n{json.dumps(shown, indent=1)}"
+    assert not shown, f"{len(shown)} lines changed:\n{json.dumps(dict(list(shown.items())[:10]), indent=1)}"
+    assert len(changed) == 11  # each correction is met by some of the lines

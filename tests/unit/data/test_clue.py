@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tinybert.config.presets import PRESETS
+from tinybert.config.preset import read_preset
 from tinybert.data.custom_files import CustomFiles, own_task
 from tinybert.data.readers import read_split
 from tinybert.data.rewriting import Rewriter
@@ -101,8 +101,8 @@ def test_copies_of_chnsenticorp_with_a_number_before_the_label_are_read_by_name(
 def test_chinese_texts_are_not_cut_at_the_length_of_english_sentences(preset):
     for name in (*CLUE_TASKS, "ChnSentiCorp"):
         for stage in ("intermediate", "finetune"):
-            assert PRESETS[preset].values(stage, name)["max_seq_length"] == 128
-    assert PRESETS["sound"].values("intermediate", "SST-2")["max_seq_length"] == 64
+            assert read_preset(preset).values("finetune" if stage == "finetune" else "distill", stage, name)["max_seq_length"] == 128
+    assert read_preset("sound").values("distill", "intermediate", "SST-2")["max_seq_length"] == 64
 
 
 # === Records and predictions of CLUE ===

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.objectives import made_up
 from tinybert.kinds.registry import DEFAULT
-from tinybert.objectives.emd import emd_objective
+from tinybert.objectives.emd import Shares, emd_objective
 from tinybert.objectives.layer_weights import LayerWeights, transport_flow, updated
 
 COSTS = np.array([[1, 2, 3], [2, 1, 0.5]])
@@ -77,7 +77,7 @@ def _step(shares: list[slice], ranks: int = 1, **options) -> tuple[dict, list[fl
     lengths = np.array(made_up.LENGTHS, float)
     others: list[np.ndarray] = []
     weights = LayerWeights(2, 4, over_ranks=lambda mine: mine + sum(others, np.zeros_like(mine)), **options)
-    objective = emd_objective((2, 4), weights, made_up.projection(), DEFAULT, beta=1.0)
+    objective = emd_objective((2, 4), weights, made_up.projection(), DEFAULT, shares=Shares(beta=1.0))
     total: dict[str, float] = {}
 
     def inputs_of(rows: slice):

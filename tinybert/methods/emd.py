@@ -1,0 +1,209 @@
+"""BERT-EMD: all layers of both models, matched by transport, and logits, in one stage."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tinybert.config.groups import PRESET as FROM_PRESET
+from tinybert.config.options import Alias, option
+from tinybert.errors import UserError
+from tinybert.methods.layer_losses import LayerLosses, all_off, depths, make_projection, part_off, part_weights
+from tinybert.methods.logit_losses import LogitLosses, logit_options, teacher_share
+from tinybert.methods.method import Method
+from tinybert.methods.registry import register
+
+if TYPE_CHECKING:
+    from tinybert.config.resolve import Context
+    from tinybert.config.resolved import Settings
+    from tinybert.kinds.kind import Kind
+    from tinybert.methods.stage_objective import StageObjective
+    from tinybert.models.loading import LoadedModel
+
+in_emd = partial(option, group="method emd", setting=True)
+
+
+def _uniform(context: Context) -> str | None:
+    return None if context.update_weight else "without update_weight the layer weights stay uniform"
+
+
+def _not_softmax(context: Context) -> str | None:
+    return _uniform(context) or (None if context.emd_rule == "softmax" else "only --emd_rule softmax reads it")
+
+
+def _one_cost(context: Context) -> str | None:
+    single = part_off(context, "attention") or part_off(context, "hidden")
+    return _uniform(context) or ("there is one kind of cost only" if single else None)
+
+
+def _unlearnt(context: Context) -> str | None:
+    if not context.use_pred:
+        return "without use_pred the prediction loss is that of the gold labels"
+    return "prediction_weight is 0" if context.prediction_weight == 0 else None
+
+
+def _unreduced(context: Context) -> str | None:
+    fixed = "the older prediction loss (new_pred_loss False) has it fixed"
+    return _unlearnt(context) or context.off("T") or (None if context.new_pred_loss else fixed)
+
+
+@register
+class Emd(Method, LayerLosses, LogitLosses):
+    """beta * (theta * (attention + hidden states) + embedding) + prediction (Li et al. 2020)."""
+
+    name = "emd"
+    help = "one stage, layers matched by transport"
+    stages = ("prediction",)
+    preset = "emd"
+    weighs_gold_labels = True
+
+    beta: float | None = in_emd(None, help="weight of all that is not the prediction loss", unset=FROM_PRESET, at_least=0, learnt="layers")
+    theta: float | None = in_emd(
+        None,
+        help="weight of the two transports against the embedding loss",
+        unset=FROM_PRESET,
+        at_least=0,
+        learnt="layers",
+        part="embedding",
+    )
+    reduce_T: float | None = in_emd(  # noqa: N815  the published name
+        None, help="divides the soft cross-entropy", unset=FROM_PRESET, above=0, learnt="logits", no_effect=_unreduced
+    )
+    emd_rule: str | None = in_emd(
+        None,
+        help="how costs become layer weights: their inverse (division), or the softmax of it (the script until August 2021)",
+        choices=("division", "softmax"),
+        unset=FROM_PRESET,
+        learnt="layers",
+        part="transport",
+        no_effect=_uniform,
+    )
+    T_emd: float | None = in_emd(
+        None,
+        help="temperature of emd_rule softmax",
+        unset=FROM_PRESET,
+        at_least=0.001,
+        learnt="layers",
+        part="transport",
+        no_effect=_not_softmax,
+    )
+    add_softmax: bool = in_emd(
+        True,
+        help="with emd_rule softmax: one more softmax, which keeps every layer within a factor of e",
+        learnt="layers",
+        part="transport",
+        no_effect=_not_softmax,
+    )
+    seperate: bool = in_emd(
+        False,
+        help="own layer weights for attention and for hidden states",
+        alias=(Alias("separate", "correct spelling"),),
+        learnt="layers",
+        part="transport",
+        no_effect=_one_cost,
+    )
+    update_weight: bool = in_emd(True, help="learn the layer weights; without it they stay uniform", learnt="layers", part="transport")
+    emd_update_steps: int = in_emd(
+        1,
+        help="updates of the model between two updates of the layer weights",
+        at_least=1,
+        learnt="layers",
+        part="transport",
+        no_effect=_uniform,
+    )
+    share_param: bool | None = in_emd(
+        None,
+        help="True is --projection shared, False --projection per_layer",
+        unset="from --projection",
+        learnt="layers",
+        setting=False,
+        sets=lambda value: {"projection": "shared" if value else "per_layer"},
+    )
+    new_pred_loss: bool = in_emd(
+        True,
+        help="False: the script's older prediction loss, half the soft cross-entropy, or the gold score of a regression",
+        learnt="logits",
+        no_effect=_unlearnt,
+    )
+
+    def learns(self, stage: str, joint: bool) -> frozenset[str]:
+        """Everything at once."""
+        return frozenset({"layers", "logits"})
+
+    def check_stage(self, context: Context) -> None:
+        """Refuse transport of nothing."""
+        if all_off(context, "attention", "hidden"):
+            raise UserError(
+                "--method emd has nothing to transport: attention scores and hidden states are both off\n"
+                "leave use_att or use_rep on, or choose --method logits"
+            )
+
+    def part_off(self, context: Context, part: str) -> str | None:
+        """beta 0 leaves out all but the prediction, theta 0 what is transported; the older prediction loss has its numbers fixed."""
+        if part == "target":
+            return None if context.new_pred_loss else "the older prediction loss (new_pred_loss False) has it fixed"
+        if context.beta == 0:
+            return "beta 0 leaves the prediction loss alone"
+        if context.theta == 0 and part in ("attention", "hidden", "transport"):
+            return "theta 0 leaves nothing to transport"
+        embedding = part_off(context, "embedding")
+        return f"theta is 0 and {embedding}" if context.theta == 0 and part == "states" and embedding else None
+
+    def check_installation(self) -> None:
+        """The solver of transport problems."""
+        from tinybert.objectives.layer_weights import check_solver
+
+        check_solver()
+
+    def compares_scores(self, settings: Settings) -> bool:
+        """Where anything is transported and attention is on."""
+        return bool(settings.beta and settings.theta and part_weights(settings)["attention_weight"])
+
+    def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
+        """The transports, the embedding, the logits."""
+        from tinybert.engine.processes import sum_over_ranks
+        from tinybert.methods.stage_objective import StageObjective
+        from tinybert.objectives.emd import Comparison, Shares, emd_objective
+        from tinybert.objectives.layer_weights import LayerWeights
+
+        layers = depths(student, teacher)
+        theta, parts = settings.theta or 0.0, part_weights(settings)  # what has no effect beside the others is None
+        attention, hidden, embedding = (
+            parts["attention_weight"] if theta else 0.0,
+            parts["hidden_weight"] if theta else 0.0,
+            parts["embedding_weight"],
+        )
+        weights = LayerWeights(
+            *layers,
+            kinds=tuple(part for part, used in (("attn", attention), ("hidn", hidden)) if used),
+            rule=settings.emd_rule or "division",
+            temperature=settings.T_emd or 1.0,
+            merge=not settings.seperate,
+            second_softmax=bool(settings.add_softmax),
+            update=bool(settings.update_weight),
+            every=settings.emd_update_steps or 1,
+            over_ranks=sum_over_ranks,
+        )
+        projection, facts, lines = None, {}, []
+        if attention or hidden:
+            lines.append(f"transport: {layers[0]} layers of the student onto {layers[1]} of the teacher")
+        if settings.beta and (hidden or embedding):
+            projection, fact, line = make_projection(settings, student, teacher)
+            facts["projection"] = fact
+            lines.append(line)
+        shares = Shares(
+            settings.beta,
+            theta,
+            attention,
+            hidden,
+            embedding,
+            settings.prediction_weight,
+            alpha=teacher_share(settings),
+            reduce_temperature=settings.reduce_T or 1.0,
+            new_prediction_loss=not settings.use_pred or bool(settings.new_pred_loss),
+        )
+        comparison = Comparison(
+            settings.attention_reduction or "masked", settings.attention_heads or "match", settings.hidden_reduction or "masked"
+        )
+        objective = emd_objective(layers, weights, projection, kind, logit_options(settings), shares, comparison)
+        return StageObjective(objective, weights, facts, lines)

@@ -1,0 +1,151 @@
+"""Options that methods share: what is learnt of embedding, hidden states and attention, how it is weighed, mapped and projected."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tinybert.config.groups import PRESET as FROM_PRESET
+from tinybert.config.options import Options, option
+from tinybert.errors import UserError
+from tinybert.mapping import NAMES as LAYER_MAPS
+
+if TYPE_CHECKING:
+    from tinybert.config.resolve import Context
+    from tinybert.config.resolved import Settings
+    from tinybert.models.loading import LoadedModel
+    from tinybert.models.projections import Projection
+
+in_losses = partial(option, group="losses", setting=True, learnt="layers")
+# conventions on which the published systems disagree
+in_conventions = partial(option, group="published differences", unset=FROM_PRESET, setting=True, learnt="layers")
+_SWITCHES = {
+    "embedding": ("use_embedding", "embedding_weight"),
+    "hidden": ("use_rep", "hidden_weight"),
+    "attention": ("use_att", "attention_weight"),
+}
+
+
+def part_off(context: Context, part: str) -> str | None:
+    """Why `embedding`, `hidden` or `attention` is not learnt; None where it is, or where the method knows no such switch."""
+    switch, weight = _SWITCHES[part]
+    if switch not in context.method.options():
+        return f"--method {context.method.name} knows no {part} loss"
+    if not context.values[switch]:
+        return f"{switch} is off"
+    return f"{weight} is 0" if context.values[weight] == 0 else None
+
+
+def part_weights(settings: Settings) -> dict[str, float]:
+    """The weight of each part as an objective takes it, 0 where it is switched off."""
+    return {weight: (settings.get(weight) or 0.0) if settings.get(switch) else 0.0 for switch, weight in _SWITCHES.values()}
+
+
+def all_off(context: Context, *parts: str) -> str | None:
+    """Why none of these parts is learnt; None where one is."""
+    reasons = [part_off(context, part) for part in parts]
+    return " and ".join(map(str, reasons)) if all(reasons) else None
+
+
+def _switched(switch: str):  # noqa: ANN202
+    return lambda context: None if context.values[switch] else f"{switch} is off"
+
+
+class HiddenLosses(Options):
+    """The loss of hidden states, and the linear map that it learns through."""
+
+    projection: str | None = in_losses(
+        None,
+        help="projection of student hidden states to the teacher's hidden size: shared, per_layer, none, or auto (as stored in the student "
+        "checkpoint)",
+        choices=("auto", "shared", "per_layer", "none"),
+        unset=FROM_PRESET,
+        part="states",
+        no_effect=lambda context: all_off(context, "embedding", "hidden"),
+    )
+    hidden_weight: float = in_losses(1.0, help="weight of the hidden-state loss", at_least=0, part="hidden", no_effect=_switched("use_rep"))
+    use_rep: bool = in_losses(True, help="learn the hidden states")
+    hidden_reduction: str | None = in_conventions(
+        None,
+        help="hidden states of padding: not counted, or part of the mean",
+        choices=("masked", "mean"),
+        part="states",
+        no_effect=lambda context: all_off(context, "embedding", "hidden"),
+    )
+
+
+class LayerLosses(HiddenLosses):
+    """TinyBERT's losses of embedding, hidden states and attention."""
+
+    embedding_weight: float = in_losses(
+        1.0, help="weight of the embedding loss", at_least=0, part="embedding", no_effect=_switched("use_embedding")
+    )
+    attention_weight: float = in_losses(
+        1.0, help="weight of the attention loss", at_least=0, part="attention", no_effect=_switched("use_att")
+    )
+    use_embedding: bool = in_losses(True, help="learn the embedding output")
+    use_att: bool = in_losses(True, help="learn the attention scores")
+    attention_reduction: str | None = in_conventions(
+        None,
+        help="attention scores of padding: not counted, set to 0 but counted, or compared as they are",
+        choices=("masked", "zeroed", "raw"),
+        part="attention",
+        no_effect=lambda context: all_off(context, "attention"),
+    )
+    attention_heads: str | None = in_conventions(
+        None,
+        help="different numbers of heads: refuse (match), or compare averages over heads",
+        choices=("match", "average"),
+        part="attention",
+        no_effect=lambda context: all_off(context, "attention"),
+    )
+
+
+class MappedLayers(Options):
+    """Which layer learns from which."""
+
+    layer_map: str | None = in_losses(
+        None,
+        help="which teacher layer each student entry learns from: " + ", ".join(LAYER_MAPS) + ", or pairs student:teacher",
+        metavar="NAME|0:0,1:3,2:6",
+        unset=FROM_PRESET,
+    )
+
+
+def check_layer_map(text: str | None) -> None:
+    """Refuse a layer map that is neither a known name nor pairs.
+
+    Raises:
+        UserError: says what is expected.
+    """
+    if text and text not in LAYER_MAPS and not re.fullmatch(r"\d+:\d+(,\d+:\d+)*", text):
+        raise UserError(f"--layer_map got {text!r}\nexpected one of {', '.join(LAYER_MAPS)}, or pairs student:teacher such as 0:0,1:3,2:6")
+
+
+def depths(student: LoadedModel, teacher: LoadedModel) -> tuple[int, int]:
+    """The numbers of layers of both."""
+    return student.config.num_hidden_layers, teacher.config.num_hidden_layers
+
+
+def make_projection(settings: Settings, student: LoadedModel, teacher: LoadedModel) -> tuple[Projection, dict, str]:
+    """The projection with its weights, its facts and its line."""
+    import paddle
+
+    from tinybert import runtime
+    from tinybert.models.projections import Projection, layout_of, layouts_of, width_of
+
+    mode = settings.projection
+    widths = student.config.hidden_size, teacher.config.hidden_size
+    stored, origin = student.projections, "fresh"
+    if mode == "auto":
+        if width_of(stored) not in (None, widths[1]):
+            origin = f"fresh: the checkpoint's leads to a teacher {width_of(stored)} wide, this one is {widths[1]}"
+            stored = {}
+        mode = layout_of(stored) or ("none" if widths[0] == widths[1] else "shared")
+    paddle.seed(runtime.derive_seed(settings.seed, "projection"))
+    projection = Projection(mode, student.config.num_hidden_layers, *widths)
+    if mode in layouts_of(stored):
+        projection.load(stored)
+        origin = "from the student's checkpoint"
+    return projection, {"mode": mode, "origin": origin}, f"projection: {mode}" + ("" if mode == "none" else f", {origin}")

@@ -1,0 +1,110 @@
+"""Options that methods share: what is learnt of the teacher's logits."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tinybert.config.dialects import HUAWEI, MUD
+from tinybert.config.groups import PRESET as FROM_PRESET
+from tinybert.config.options import Alias, Options, option
+from tinybert.errors import UserError
+
+if TYPE_CHECKING:
+    from tinybert.config.resolve import Context
+    from tinybert.config.resolved import Settings
+    from tinybert.kinds.kind import Kind, LogitOptions
+    from tinybert.objectives.objective import Objective
+
+
+def _unlearnt(context: Context) -> str | None:
+    if not context.use_pred:
+        return "without use_pred the logits are not learnt"
+    return "prediction_weight is 0" if context.prediction_weight == 0 else None
+
+
+def _softened(context: Context) -> str | None:
+    return _unlearnt(context) or ("alpha 0 leaves no teacher term" if context.alpha == 0 else None)
+
+
+def _unweighed(context: Context) -> str | None:
+    """Without the logits the gold labels stand alone: a weight changes nothing, but for methods that learn layers beside them."""
+    return None if context.use_pred or context.method.weighs_gold_labels else "without use_pred the stage learns gold labels"
+
+
+def _in_prediction(value: float):  # noqa: ANN202
+    return lambda context: value if context.stage == "prediction" else None
+
+
+in_losses = partial(option, group="losses", setting=True, learnt="logits", commands=("distill",))
+in_conventions = partial(option, group="published differences", unset=FROM_PRESET, setting=True, learnt="logits", commands=("distill",))
+
+
+class LogitLosses(Options):
+    """How the teacher's logits and the gold labels are learnt."""
+
+    T: float | None = in_losses(
+        None,
+        help="temperature of the logits",
+        alias=(Alias("temperature", f"{HUAWEI}, {MUD}"),),
+        unset=FROM_PRESET,
+        at_least=0.001,
+        at_most=1e6,
+        no_effect=_softened,
+    )
+    alpha: float | None = in_losses(
+        None,
+        help="weight of the teacher against gold labels in the prediction stage; 1: teacher only",
+        unset=FROM_PRESET,
+        at_least=0,
+        at_most=1,
+        part="target",
+        no_effect=_unlearnt,
+        otherwise=_in_prediction(0.0),
+    )
+    prediction_weight: float = in_losses(
+        1.0, help="weight of the prediction loss", at_least=0, no_effect=_unweighed, otherwise=_in_prediction(1.0)
+    )
+    use_pred: bool = in_losses(True, help="learn the logits; without it the prediction stage learns gold labels")
+    soft_ce_reduction: str | None = in_conventions(
+        None, help="soft cross-entropy: sum or mean over the classes", choices=("sum", "mean"), no_effect=_softened
+    )
+    temperature_square: bool | None = in_conventions(None, help="multiply the soft cross-entropy by T^2", no_effect=_softened)
+    regression_target: str | None = in_conventions(
+        None,
+        help="what a regression learns: the teacher's score, the gold score, or the softmax of one class (loss 0)",
+        choices=("teacher", "gold", "softmax"),
+        part="target",
+        no_effect=_unlearnt,
+    )
+
+
+def check_prediction_weight(context: Context) -> None:
+    """Refuse a stage that learns logits or gold labels with a weight of 0.
+
+    Raises:
+        UserError: says which option to change.
+    """
+    if "logits" in context.learns and context.use_pred and context.prediction_weight == 0 and not context.method.weighs_gold_labels:
+        raise UserError("the prediction stage has nothing to learn: --prediction_weight is 0.\nGive another weight, or leave it out.")
+
+
+def logit_options(settings: Settings) -> LogitOptions:
+    """What has no effect beside the others is None."""
+    from tinybert.kinds.kind import LogitOptions
+
+    return LogitOptions(
+        settings.T or 1.0, settings.soft_ce_reduction or "sum", bool(settings.temperature_square), settings.regression_target or "teacher"
+    )
+
+
+def teacher_share(settings: Settings) -> float:
+    """The weight of the teacher against the gold labels, 0 where its logits are not learnt."""
+    return (settings.alpha or 0.0) if settings.use_pred else 0.0
+
+
+def prediction_of(settings: Settings, kind: Kind) -> Objective:
+    """The objective of TinyBERT's second stage, which needs no model to be checked."""
+    from tinybert.objectives.tinybert import prediction_objective
+
+    return prediction_objective(kind, logit_options(settings), alpha=teacher_share(settings), weight=settings.prediction_weight)

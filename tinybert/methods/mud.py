@@ -1,0 +1,254 @@
+"""MUD, "Marginal Utility Diminishes": a chosen part of the teacher's hidden states, by layer, position and hidden entry."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tinybert.config.groups import PRESET as FROM_PRESET
+from tinybert.config.options import option
+from tinybert.errors import UserError
+from tinybert.methods.layer_losses import HiddenLosses, depths, make_projection, part_weights
+from tinybert.methods.logit_losses import LogitLosses, check_prediction_weight, prediction_of
+from tinybert.methods.method import Method
+from tinybert.methods.registry import register
+
+if TYPE_CHECKING:
+    from tinybert.config.resolve import Context
+    from tinybert.config.resolved import Settings
+    from tinybert.kinds.kind import Kind
+    from tinybert.knowledge.selection import Width
+    from tinybert.methods.stage_objective import StageObjective
+    from tinybert.models.loading import LoadedModel
+
+in_mud = partial(option, group="method mud", setting=True, learnt="layers")
+_NUMBER = r"(\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?)"
+_CONFIG_3D = re.compile(rf"(\d+)l_(\d+)t_{_NUMBER}h")
+CONFIG_3D = ("keep_layers", "keep_tokens", "keep_hidden")
+
+
+def _named_layers(context: Context) -> str | None:
+    return "s_layer_indices and t_layer_indices name the layers" if context.s_layer_indices else None
+
+
+def _unnamed_layers(context: Context) -> str | None:
+    return None if context.s_layer_indices else "layer_scheme and keep_layers choose the layers"
+
+
+def _all_tokens(context: Context) -> str | None:
+    return "without a token_scheme all positions are learnt" if context.token_scheme in (None, "none") else None
+
+
+def _attention_unread(context: Context) -> str | None:
+    return "token_scheme left_first reads no attention" if context.token_scheme == "left_first" else _all_tokens(context)
+
+
+def _all_entries(context: Context) -> str | None:
+    return "without a hidden_scheme all hidden entries are learnt" if context.hidden_scheme in (None, "none") else None
+
+
+def _no_threshold(context: Context) -> str | None:
+    fixed = context.hidden_scheme != "importance_mask_dynamic"
+    return _all_entries(context) or ("only hidden_scheme importance_mask_dynamic reads it" if fixed else None)
+
+
+def _no_fixed_mask(context: Context) -> str | None:
+    dynamic = context.hidden_scheme == "importance_mask_dynamic"
+    return _all_entries(context) or ("importance_mask_dynamic is applied in every step" if dynamic else None)
+
+
+def read_config_3d(text: str) -> tuple[int, int, float]:
+    """`2l_10t_0.1h` as layers, positions and the share of hidden entries.
+
+    Raises:
+        UserError: another form, or a number that cannot be.
+    """
+    match = _CONFIG_3D.fullmatch(text)
+    layers, tokens, hidden = (int(match[1]), int(match[2]), float(match[3])) if match else (0, 0, 0.0)
+    if not match or layers < 1 or tokens < 1 or not 0 < hidden <= 1:
+        raise UserError(
+            f"--config_3d got {text!r}\nexpected LAYERSl_TOKENSt_HIDDENh such as 1l_10t_0.1h: at least 1 layer, at least 1 token, and a "
+            "share of the hidden entries above 0 and at most 1"
+        )
+    return layers, tokens, hidden
+
+
+@register
+class Mud(Method, HiddenLosses, LogitLosses):
+    """A chosen part of the hidden states, then logits (Liu et al. 2021)."""
+
+    name = "mud"
+    help = "both, a chosen part of the hidden states"
+    preset = "mud"
+
+    repr_distill: bool = option(
+        False, group="stage and method", help="MUD's spelling of --stage intermediate; with --pred_distill: --stage joint"
+    )
+    layer_scheme: str | None = in_mud(
+        None,
+        help="t_topX: student entries spread evenly over the teacher's first X layers, g(m) = round(m X / S); none: over all",
+        metavar="none|t_topX",
+        unset="none",
+        no_effect=_named_layers,
+    )
+    keep_layers: int | None = in_mud(
+        None, help="learn the last so many of the student's S + 1 entries", unset="all", at_least=1, no_effect=_named_layers
+    )
+    s_layer_indices: list[int] = in_mud(
+        [], help="these student entries instead (0 is the embedding)", at_least=0, no_effect=_unnamed_layers
+    )
+    t_layer_indices: list[int] = in_mud(
+        [], help="the teacher entries that they learn from, one each", at_least=0, no_effect=_unnamed_layers
+    )
+    token_scheme: str | None = in_mud(
+        None,
+        help="which positions: the first ones, or those to which [CLS] pays most attention in the teacher, without the [SEP]s or with",
+        choices=("none", "left_first", "attention", "attention_no_sep"),
+        unset="none",
+    )
+    keep_tokens: int | None = in_mud(None, help="how many positions of each row", unset="all", at_least=1, no_effect=_all_tokens)
+    att_ttop12: bool | None = in_mud(
+        None,
+        help="choose positions by the teacher layers that end S equal blocks, and not by the layer that is learnt",
+        unset=FROM_PRESET,
+        no_effect=_attention_unread,
+    )
+    hidden_scheme: str | None = in_mud(
+        None,
+        help="which hidden entries: random or evenly spread dimensions, or the largest by magnitude",
+        choices=("none", "rand_mask", "uniform_mask", "importance_mask_dynamic"),
+        unset="none",
+    )
+    keep_hidden: float | None = in_mud(
+        None, help="which share of the hidden entries", unset="1", above=0, at_most=1, no_effect=_all_entries
+    )
+    config_3d: str | None = in_mud(
+        None,
+        help="keep_layers, keep_tokens and keep_hidden in one word",
+        metavar="1l_10t_0.1h",
+        unset="the three options",
+        setting=False,
+        sets=lambda value: dict(zip(CONFIG_3D, read_config_3d(value), strict=True)),
+    )
+    is_rosita: bool = in_mud(
+        False, help="a student as wide as its teacher: --projection none", setting=False, sets=lambda value: {"projection": "none"}
+    )
+    mud_mask: str | None = in_mud(
+        None,
+        help="hidden entries that are not chosen: not compared at all (both), or the student's pulled to 0 (teacher, published)",
+        choices=("both", "teacher"),
+        unset=FROM_PRESET,
+        no_effect=_all_entries,
+    )
+    mask_threshold: str | None = in_mud(
+        None,
+        help="importance_mask_dynamic: entries compete inside their example, or over the whole batch (published)",
+        choices=("example", "batch"),
+        unset=FROM_PRESET,
+        no_effect=_no_threshold,
+    )
+    mask_first_step: bool | None = in_mud(
+        None,
+        help="apply rand_mask and uniform_mask in the first update too; the published script does not",
+        unset=FROM_PRESET,
+        no_effect=_no_fixed_mask,
+    )
+
+    def check(self, config: Any) -> None:
+        """Refuse a malformed choice of layers, and lists that do not fit each other."""
+        scheme = config.layer_scheme
+        if scheme not in (None, "none") and not re.fullmatch(r"t_top[1-9]\d*", scheme):
+            raise UserError(f"--layer_scheme got {scheme!r}\nexpected none, or t_topX with a number of teacher layers, such as t_top10")
+        students, teachers = config.s_layer_indices, config.t_layer_indices
+        if len(students) != len(teachers):
+            raise UserError(
+                f"--s_layer_indices names {len(students)} entries of the student, --t_layer_indices {len(teachers)} of the teacher\n"
+                "give both, with as many in each"
+            )
+
+    def check_stage(self, context: Context) -> None:
+        """Refuse a stage with nothing to learn, more than there is, and kept positions or entries that nobody chooses."""
+        check_prediction_weight(context)
+        if "layers" not in context.learns:
+            return
+        if not part_weights(context)["hidden_weight"]:
+            why = "use_rep is off" if not context.use_rep else "--hidden_weight is 0"
+            raise UserError(
+                f"--method mud learns hidden states in the intermediate stage, but {why}\nleave it on, or choose --stage prediction"
+            )
+        length, tokens, scheme = context.max_seq_length, context.keep_tokens, context.token_scheme or "none"
+        if tokens is not None and tokens > length:
+            raise UserError(f"--keep_tokens {tokens} is more than there is: rows have at most {length} word pieces\nkeep at most that many")
+        if scheme == "none" and tokens is not None and tokens < length:
+            raise UserError(
+                f"keep_tokens is {tokens}, but no --token_scheme says which positions these are\n"
+                "add --token_scheme attention_no_sep, attention or left_first"
+            )
+        share = context.keep_hidden
+        if context.hidden_scheme in (None, "none") and share is not None and share < 1:
+            raise UserError(
+                f"keep_hidden is {share:g}, but no --hidden_scheme says which entries these are\n"
+                "add --hidden_scheme importance_mask_dynamic, uniform_mask or rand_mask"
+            )
+
+    def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
+        """Chosen hidden states, logits, or both."""
+        from tinybert.methods.stage_objective import StageObjective
+        from tinybert.objectives.objective import Objective
+
+        if not settings.learns_layers:
+            return StageObjective(prediction_of(settings, kind))
+        chosen = _selected(settings, student, teacher)
+        if settings.joint:
+            parts = [*chosen.objective.parts, *prediction_of(settings, kind).parts]
+            chosen.objective = Objective(parts, chosen.objective.projection)
+        return chosen
+
+
+def _selected(settings: Settings, student: LoadedModel, teacher: LoadedModel) -> StageObjective:
+    from tinybert.knowledge.selection import Selection, Tokens, deciding_layers
+    from tinybert.mapping import LayerMap
+    from tinybert.methods.stage_objective import StageObjective
+    from tinybert.objectives.mud import MaskStart, SelectedHiddenLoss, selected_objective
+
+    layers, width = depths(student, teacher), teacher.config.hidden_size
+    if settings.s_layer_indices:
+        named = zip(settings.s_layer_indices, settings.t_layer_indices, strict=True)
+        layer_map = LayerMap.create(",".join(f"{s}:{t}" for s, t in named), *layers)
+    else:
+        top = (settings.layer_scheme or "none").removeprefix("t_top")
+        layer_map = LayerMap.grid(*layers, None if top == "none" else int(top), settings.keep_layers)
+    tokens = Tokens(settings.token_scheme or "none", settings.keep_tokens or settings.max_seq_length, student.tokenizer.sep_id)
+    deciding = deciding_layers(layer_map.hidden, *layers, published=bool(settings.att_ttop12))
+    selection = Selection(layer_map.hidden, deciding, tokens, _width(settings, width))
+    projection, fact, line = make_projection(settings, student, teacher)
+    fixed = bool(selection.width.dims)
+    start = MaskStart() if fixed and not settings.mask_first_step else None
+    loss = SelectedHiddenLoss(selection, projection, settings.mud_mask or "both", settings.hidden_reduction, start)
+    facts = {
+        "projection": fact,
+        "layer_map": layer_map.hidden,
+        "token_layers": list(deciding) if tokens.reads_scores else None,
+        "kept_dimensions": list(selection.width.dims) if fixed else None,
+    }
+    positions = "all positions" if tokens.scheme == "none" else f"{tokens.keep} positions ({tokens.scheme})"
+    chosen = selection.width
+    entries = "all hidden entries" if chosen.scheme == "none" else f"{chosen.keep:.3g} of the hidden entries ({chosen.scheme})"
+    lines = [layer_map.table("hidden states"), f"knowledge: {len(layer_map.hidden)} entries, {positions}, {entries}", line]
+    return StageObjective(selected_objective(loss, part_weights(settings)["hidden_weight"]), start, facts, lines, selection)
+
+
+def _width(settings: Settings, width: int) -> Width:
+    from tinybert import runtime
+    from tinybert.knowledge.selection import Width, random_dims, uniform_dims
+
+    scheme, keep = settings.hidden_scheme or "none", settings.keep_hidden or 1.0
+    dims: tuple[int, ...] = ()
+    if scheme == "uniform_mask":
+        dims = uniform_dims(width, keep)
+        if not dims:
+            raise UserError(f"--keep_hidden {keep:g} keeps none of {width} dimensions.\nKeep at least {1 / width:.2g} of them.")
+    elif scheme == "rand_mask":
+        dims = random_dims(width, keep, runtime.derive_seed(settings.seed, "hidden mask"))
+    return Width(scheme, keep, dims, settings.mask_threshold or "example")

@@ -1,0 +1,36 @@
+"""No distillation: gold labels alone, for comparison."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tinybert.methods.method import Method
+from tinybert.methods.registry import register
+
+if TYPE_CHECKING:
+    from tinybert.config.resolved import Settings
+    from tinybert.kinds.kind import Kind
+    from tinybert.methods.stage_objective import StageObjective
+    from tinybert.models.loading import LoadedModel
+
+
+@register
+class NoTeacher(Method):
+    """The student is fine-tuned on gold labels."""
+
+    name = "none"
+    help = "gold labels only"
+    stages = ("prediction",)
+    reads_teacher = False
+    prunes = True
+
+    def learns(self, stage: str, joint: bool) -> frozenset[str]:
+        """Nothing of a teacher."""
+        return frozenset()
+
+    def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
+        """Gold labels."""
+        from tinybert.methods.stage_objective import StageObjective
+        from tinybert.objectives.tinybert import gold_objective
+
+        return StageObjective(gold_objective(kind))

@@ -1,0 +1,59 @@
+"""Which methods there are. A method is one file here, or a class that is registered anywhere else."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from typing import TypeVar
+
+from tinybert import methods
+from tinybert.config.options import Option
+from tinybert.errors import UserError
+from tinybert.methods.method import Method
+
+M = TypeVar("M", bound=type[Method])
+_METHODS: dict[str, type[Method]] = {}
+_ORDER = ("tinybert", "mud", "emd", "logits", "none", "relation")  # as they are listed; others follow
+
+
+def register(method: M) -> M:
+    """Make a method known under its name.
+
+    Raises:
+        TypeError: another class has that name.
+    """
+    known = _METHODS.setdefault(method.name, method)
+    if known is not method:
+        raise TypeError(f"two methods are called {method.name}: {known.__module__} and {method.__module__}")
+    return method
+
+
+def methods_of(command: str) -> Mapping[str, type[Method]]:
+    """The methods that a command offers, by name."""
+    for entry in pkgutil.iter_modules(methods.__path__):
+        importlib.import_module(f"tinybert.methods.{entry.name}")
+    listed = sorted(_METHODS, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+    return {name: _METHODS[name] for name in listed if command in _METHODS[name].commands}
+
+
+def options_of_methods(command: str) -> dict[str, Option]:
+    """The options of all methods of a command, by name."""
+    found: dict[str, Option] = {}
+    for method in methods_of(command).values():
+        for name, option in method.options().items():
+            if option.commands is None or command in option.commands:
+                found.setdefault(name, option)
+    return found
+
+
+def get_method(name: str, command: str) -> type[Method]:
+    """The method of that name.
+
+    Raises:
+        UserError: the command has none.
+    """
+    known = methods_of(command)
+    if name not in known:
+        raise UserError(f"--method got {name!r}\nexpected one of {', '.join(known)}")
+    return known[name]

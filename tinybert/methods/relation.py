@@ -1,0 +1,124 @@
+"""MiniLMv2's relations of one layer, in general distillation: alone, or beside TinyBERT's losses."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tinybert.config.options import Derived, Options, option
+from tinybert.errors import UserError
+from tinybert.methods.method import Method
+from tinybert.methods.registry import register
+
+if TYPE_CHECKING:
+    from tinybert.config.resolve import Context
+    from tinybert.config.resolved import Settings
+    from tinybert.kinds.kind import Kind
+    from tinybert.methods.stage_objective import StageObjective
+    from tinybert.models.loading import LoadedModel
+    from tinybert.objectives.objective import Part
+
+in_losses = partial(option, group="losses", setting=True, commands=("general",))
+
+
+def _weight(context: Context) -> Derived | None:
+    if context.relation_weight is not None:
+        return None
+    return Derived(1.0 if isinstance(context.method, Relation) else 0.0, f"method {context.method.name}")
+
+
+def _weightless(context: Context) -> str | None:
+    return None if context.relation_weight else "--relation_weight is 0"
+
+
+class RelationLosses(Options):
+    """The relation loss, and where it is taken."""
+
+    relation_weight: float | None = in_losses(
+        None,
+        help="weight of the relation loss (query-query, key-key, value-value)",
+        unset="1 with method relation, else 0",
+        at_least=0,
+        derived=_weight,
+    )
+    relation_heads: int | None = in_losses(
+        None,
+        help="heads into which the relation loss cuts both layers; divides both widths",
+        unset="the teacher's heads",
+        at_least=1,
+        no_effect=_weightless,
+    )
+    relation_layers: str | None = in_losses(
+        None,
+        help="the layers of the relation loss, counted from 1",
+        metavar="STUDENT:TEACHER",
+        unset="the last of both",
+        no_effect=_weightless,
+    )
+
+
+def check_relation_layers(config: Any) -> None:
+    """Refuse a malformed pair of layers.
+
+    Raises:
+        UserError: says what is expected.
+    """
+    layers = config.relation_layers
+    if layers is not None and not re.fullmatch(r"[1-9]\d*:[1-9]\d*", layers):
+        raise UserError(f"--relation_layers got {layers!r}\nexpected STUDENT:TEACHER, counted from 1, such as 4:6")
+
+
+@register
+class Relation(Method, RelationLosses):
+    """Relations alone (Wang et al. 2020, MiniLMv2)."""
+
+    name = "relation"
+    help = "MiniLMv2's relations of one layer"
+    commands = ("general",)
+
+    def learns(self, stage: str, joint: bool) -> frozenset[str]:
+        """Layers."""
+        return frozenset({"layers"})
+
+    def check(self, config: Any) -> None:
+        """Refuse a malformed pair of layers."""
+        check_relation_layers(config)
+
+    def check_stage(self, context: Context) -> None:
+        """Refuse a weight of 0."""
+        if not context.relation_weight:
+            raise UserError("--relation_weight 0 leaves --method relation nothing to learn\ngive another weight, or --method tinybert")
+
+    def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
+        """The relation loss."""
+        from tinybert.methods.stage_objective import StageObjective
+        from tinybert.objectives.objective import Objective
+
+        parts, facts, lines = relation_parts(settings, student, teacher)
+        return StageObjective(Objective(list(parts)), None, facts, lines)
+
+
+def relation_parts(settings: Settings, student: LoadedModel, teacher: LoadedModel) -> tuple[tuple[Part, ...], dict, list[str]]:
+    """The relation loss as parts of an objective, its facts and its line; nothing where it has no weight.
+
+    Raises:
+        UserError: a layer that is not there.
+    """
+    from tinybert.objectives.objective import Part
+    from tinybert.objectives.relation import RelationLoss
+
+    if not settings.get("relation_weight"):
+        return (), {}, []
+    depths = [loaded.config.num_hidden_layers for loaded in (student, teacher)]
+    widths = student.config.hidden_size, teacher.config.hidden_size
+    pair = [int(number) for number in settings.relation_layers.split(":")] if settings.relation_layers else depths
+    if pair[0] > depths[0] or pair[1] > depths[1]:
+        raise UserError(
+            f"--relation_layers {settings.relation_layers}: the student has {depths[0]} layers and the teacher {depths[1]}.\n"
+            "Choose a layer that is there, or leave the option out for the last of both."
+        )
+    heads = settings.relation_heads or teacher.config.num_attention_heads
+    parts = (Part("rela", RelationLoss((pair[0] - 1, pair[1] - 1), heads, widths), settings.relation_weight),)
+    line = f"relations: student layer {pair[0]} <- teacher layer {pair[1]}, {heads} relation heads"
+    return parts, {"relation": {"layers": pair, "heads": heads}}, [line]
