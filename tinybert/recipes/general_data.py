@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinybert import runtime
-from tinybert.config.resolved import GeneralSettings
+from tinybert.config.resolved import Settings
 from tinybert.corpus.documents import TextCorpus, refuse_output_inside
 from tinybert.corpus.raw import tokenised
 from tinybert.corpus.shards import open_pregenerated
@@ -29,7 +29,7 @@ class GeneralData:
 
     source: str
     length: int | None
-    read: Callable[[GeneralSettings], list[Rows]]
+    read: Callable[[Settings], list[Rows]]
     identity: str = ""
 
     @classmethod
@@ -61,7 +61,7 @@ class GeneralData:
         source = f"{pregenerated.epochs} epochs of sequences of up to {pregenerated.max_seq_len} word pieces in {pregenerated.folder}"
         return cls(source, pregenerated.max_seq_len, lambda settings: stores)
 
-    def split(self, settings: GeneralSettings) -> tuple[list[RowRange], RowRange]:
+    def split(self, settings: Settings) -> tuple[list[RowRange], RowRange]:
         """The rows to train on in each epoch, and the held-out rows of the first.
 
         The last rows of every epoch are left out of training: sequences stand in the order of their text, which every epoch cuts
