@@ -141,8 +141,9 @@ class RowOptions(Config):
     train_file: Path | None = in_data(None, help="your own training rows: TSV, CSV, JSON lines or a JSON array")
     file_format: str | None = in_data(
         None,
-        help="the format of these files; jsonl: one object per line, json: an array of objects; parquet needs pyarrow, xlsx openpyxl",
-        choices=("tsv", "csv", "jsonl", "json", "parquet", "xlsx"),
+        help="the format of these files; jsonl: one object per line, json: an array of objects; parquet needs pyarrow, xlsx openpyxl; "
+        "conll: tagged words in columns between blanks",
+        choices=("tsv", "csv", "jsonl", "json", "parquet", "xlsx", "conll"),
         unset="by suffix: .tsv .txt .csv .jsonl .ndjson .json .parquet .xlsx",
     )
     text_a_column: str | None = in_data(
@@ -171,7 +172,7 @@ class RowOptions(Config):
     )
     kind: str | None = in_data(
         None,
-        help="what a row of your own files has: one class, a score, or any number of labels",
+        help="what a row of your own files has: one class, a score, any number of labels, or a tag for each word",
         choices=tuple(KINDS),
         alias=(Alias("regression", "shorthand", means="regression"),),
         unset="a known task's own; files of your own: classification",

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinybert.data.layout import positions
 from tinybert.data.store import Rows, TokenLabels
+from tinybert.data.tagged import NO_WORD
 from tinybert.errors import UserError
 from tinybert.log import logger
 
@@ -22,7 +24,8 @@ class Batch:
     `attention_mask` float32 `[B, T]` (1 for tokens, 0 for padding), `labels` int64 `[B]`, float32 `[B]` or `[B, C]`, or None; of tokens
     int64 `[B, T]`, negative where nothing is to be predicted.
     `share` is this micro-batch's part of the whole optimizer step, over all its micro-batches and ranks: of its "rows",
-    of its real "tokens", of its "token_pairs" (sum of squared lengths). The sum of share x local mean is the mean over
+    of its real "tokens", of its "token_pairs" (sum of squared lengths), of its
+    "words" where they have labels. The sum of share x local mean is the mean over
     the step. A share of 0 marks a stand-in: a row that another micro-batch has, given so that every rank makes the same
     number of forward passes.
     """
@@ -35,9 +38,11 @@ class Batch:
     share: dict[str, float]
 
 
-def _sums(lengths: np.ndarray) -> dict[str, int]:
-    wide = lengths.astype(np.int64)
-    return {"rows": len(wide), "tokens": int(wide.sum()), "token_pairs": int((wide * wide).sum())}
+def _sums(store: Rows, rows: np.ndarray | slice) -> dict[str, int]:
+    wide = store.lengths[rows].astype(np.int64)
+    words = getattr(store, "words", None)
+    more = {} if words is None else {"words": int(words.counts[rows].sum())}
+    return {"rows": len(wide), "tokens": int(wide.sum()), "token_pairs": int((wide * wide).sum()), **more}
 
 
 def assemble(store: Rows, rows: np.ndarray, width: int, share: dict[str, float]) -> Batch:
@@ -47,6 +52,10 @@ def assemble(store: Rows, rows: np.ndarray, width: int, share: dict[str, float])
     real = columns < lengths[:, None]
     input_ids = np.full((len(rows), width), store.pad_id, np.int64)
     labels = None if store.labels is None else _batch_labels(store.labels[rows])
+    words = getattr(store, "words", None)
+    if words is not None:
+        labels = np.full((len(rows), width), NO_WORD, np.int64)
+        labels[real] = words.labels[positions(store.offsets[rows], lengths)]
     if isinstance(store, TokenLabels):
         labels = np.full((len(rows), width), -1, np.int64)
         input_ids[real], labels[real] = store.tokens_and_labels(rows)
@@ -120,7 +129,7 @@ class Batches:
         begin = int(steps[index]) * self.step_rows
         rows = order[begin : begin + self.step_rows]
         lengths = self.store.lengths[rows]
-        total = _sums(lengths)
+        total = _sums(self.store, rows)
         width = self.pad_to or int(lengths.max())
         # slots of a step: all ranks of the first micro-batch, then all ranks of the second, ...
         slots = min(self.accumulation, -(-len(rows) // self.world)) * self.world
@@ -128,7 +137,7 @@ class Batches:
         batches = []
         for slot in range(self.rank, slots, self.world):
             mine = slice(bounds[slot], bounds[slot + 1])
-            part = _sums(lengths[mine])
+            part = _sums(self.store, rows[mine])
             share = {name: part[name] / total[name] for name in total}
             batches.append(assemble(self.store, rows[mine] if part["rows"] else rows[:1], width, share))
         return batches
@@ -171,11 +180,11 @@ def sequential(store: Rows, batch_size: int, rank: int = 0, world: int = 1, pad_
     whole store. Ranks may differ by one batch.
     """
     _check(store, batch_size, rank, world, pad_to)
-    total = _sums(store.lengths)
+    total = _sums(store, slice(None))
     order = np.argsort(-store.lengths, kind="stable")
     for begin in range(rank * batch_size, len(order), batch_size * world):
         rows = order[begin : begin + batch_size]
-        part = _sums(store.lengths[rows])
+        part = _sums(store, rows)
         share = {name: part[name] / total[name] for name in total}
         yield assemble(store, rows, pad_to or int(store.lengths[rows[0]]), share)
 

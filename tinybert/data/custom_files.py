@@ -10,14 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tinybert.data.fields import column_names
-from tinybert.data.formats import NAMED, format_of, other_delimiter
+from tinybert.data.formats import JSON, NAMED, TAGGED, format_of, other_delimiter
 from tinybert.data.labels import check_labels, check_spelling, count_labels
 from tinybert.data.readers import iter_labels
+from tinybert.data.tagged import OUTSIDE, tags_of_file
 from tinybert.data.tasks import UNDECIDED, Column, Split, Task, augmented
 from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
-from tinybert.kinds.registry import DEFAULT, get_kind
+from tinybert.kinds.registry import DEFAULT, KINDS, get_kind
 
+TAGGED_SUFFIXES = (".conll", ".bio", ".iob", ".iob2", ".bioes", ".bmes")
 MOST_LABELS = 10_000  # found in a training file; more of them mean the wrong column
 
 
@@ -51,6 +53,8 @@ def own_task(name: str, files: CustomFiles) -> Task:
     Raises:
         UserError: a file or column that is not there, or labels that make no classification.
     """
+    if files.kind is None and any(path is not None and Path(path).suffix.lower() in TAGGED_SUFFIXES for path in _paths(files)):
+        files = replace(files, kind=next(kind.name for kind in KINDS.values() if kind.of_words))
     splits: dict[str, Split] = {}
     if files.train_file is not None:
         splits["train"] = own_split(files.train_file, files)
@@ -62,8 +66,12 @@ def own_task(name: str, files: CustomFiles) -> Task:
     kind = get_kind(files.kind or DEFAULT.name)
     if not kind.names_labels:
         labels: tuple[str, ...] = ()
+    elif kind.of_words and files.labels is None and "train" in splits:
+        labels = tags_of_file(splits["train"])
     elif files.labels is not None:
         labels = listed_labels(files.labels)
+        if kind.of_words and labels[0] != OUTSIDE:
+            raise UserError(f"--labels {files.labels}: the first tag is {labels[0]!r}, expected {OUTSIDE!r}, which means no entity")
         if not files.allow_suspicious_labels:
             check_spelling(labels, f"--labels {files.labels}")
     elif "train" in splits:
@@ -79,6 +87,10 @@ def own_task(name: str, files: CustomFiles) -> Task:
         splits = {split: replace(columns, skipped_labels=(UNDECIDED,) * bool(columns.label)) for split, columns in splits.items()}
     metrics = kind.own_metrics(labels)
     return Task(name, name, labels, splits, metrics, metrics[0], own=True, kind=kind)
+
+
+def _paths(files: CustomFiles) -> tuple[Path | None, ...]:
+    return files.train_file, files.dev_file, files.test_file
 
 
 def with_own_test(task: Task, files: CustomFiles) -> Task:
@@ -114,6 +126,8 @@ def own_split(path: Path, files: CustomFiles, labelled: bool = True) -> Split:
         raise UserError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; expected a file of rows")
     if not path.stat().st_size:
         raise UserError(f"{path} is empty; expected a file of rows. Is it complete?")
+    if get_kind(files.kind or DEFAULT.name).of_words:
+        return _tagged_split(path, files, labelled)
     form = files.file_format or format_of(path)
     quoting = files.quoting or ("csv" if form == "csv" else "none")
     split = Split(str(path), 0, header=files.header is not False, format=form, quoted=quoting == "csv")
@@ -131,6 +145,24 @@ def own_split(path: Path, files: CustomFiles, labelled: bool = True) -> Split:
         raise UserError(f"--label_column is missing: it says where the labels are\n{_there(path, split, names)}")
     many = label is not None and get_kind(files.kind or DEFAULT.name).many_labels
     return replace(split, text_a=text_a, text_b=column("text_b_column"), label=label, many_labels=many)
+
+
+def _tagged_split(path: Path, files: CustomFiles, labelled: bool) -> Split:
+    """A file of tagged words: JSON by its suffix, else columns between blanks, the word first and the tag last."""
+    form = files.file_format or (format_of(path) if path.suffix.lower().startswith(".json") else TAGGED)
+    if form not in (*JSON, TAGGED):
+        raise UserError(f"--file_format {form}: tagged words stand in columns between blanks ({TAGGED}) or in JSON ({', '.join(JSON)})")
+    for option in ("header", "quoting", "text_b_column"):
+        if getattr(files, option) not in (None, True):
+            raise UserError(f"--{option} has no meaning for files of tagged words\nleave it out")
+    if form in JSON:
+        return Split(str(path), files.text_a_column or "words", label=(files.label_column or "tags") if labelled else None, format=form)
+    given = {"text_a_column": files.text_a_column or "0", "label_column": files.label_column or "-1"}
+    for option, value in given.items():
+        if not value.removeprefix("-").isdigit():
+            raise UserError(f"--{option} {value}: columns between blanks have no names\ngive a number, counted from 0")
+    label = int(given["label_column"]) if labelled else None
+    return Split(str(path), int(given["text_a_column"]), label=label, header=False, format=form)
 
 
 def _column(option: str, wanted: str, path: Path, split: Split, names: list[str]) -> Column:

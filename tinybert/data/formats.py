@@ -12,6 +12,7 @@ from tinybert.data.tables import parquet_rows, workbook_rows
 from tinybert.errors import UserError
 
 FORMATS = ("tsv", "csv", "jsonl", "json", "parquet", "xlsx")
+TAGGED = "conll"  # words and tags in columns between blanks, a blank line between sentences
 JSON = ("jsonl", "json")
 NAMED = (*JSON, "parquet", "xlsx")  # every row names its fields
 DELIMITERS = {"tsv": "\t", "csv": ","}

@@ -30,9 +30,18 @@ def checked(task_name: str, logits: np.ndarray, labels: np.ndarray, outputs: int
     width = 1 if logits.ndim == 1 else logits.shape[1]
     if width != outputs:
         raise ValueError(f"logits are {width} wide, {task_name} needs {outputs}")
-    if broken := _broken_rows(logits):
-        raise NumericalError(f"{broken} of {len(labels)} predictions for {task_name} are NaN or infinite")
+    check_finite(task_name, logits)
     return logits
+
+
+def check_finite(task_name: str, logits: np.ndarray) -> None:
+    """Refuse logits `[N, C]` of which one is NaN or infinite.
+
+    Raises:
+        NumericalError: there is one.
+    """
+    if broken := _broken_rows(logits):
+        raise NumericalError(f"{broken} of {len(logits)} predictions for {task_name} are NaN or infinite")
 
 
 def _broken_rows(logits: np.ndarray) -> int:

@@ -15,7 +15,9 @@ from tinybert.data.layout import Flat
 class RowWriter:
     """Open a folder, `append` rows, leave the block: `ids.npy`, `offsets.npy`, `first.npy` and, with a type for them, `labels.npy`."""
 
-    def __init__(self, folder: Path, vocab_size: int, max_seq_length: int, label_type: type | None = None) -> None:
+    def __init__(
+        self, folder: Path, vocab_size: int, max_seq_length: int, label_type: type | None = None, more: dict[str, type] | None = None
+    ) -> None:
         self.rows = self.tokens = 0
         self.histogram = np.zeros(max_seq_length + 1, np.int64)
         self._files = contextlib.ExitStack()
@@ -24,18 +26,21 @@ class RowWriter:
         self._offsets = self._open(folder / "offsets.npy", np.int64)
         self._first = self._open(folder / "first.npy", width)
         self._labels = None if label_type is None else self._open(folder / "labels.npy", label_type)
+        self._more = {name: self._open(folder / f"{name}.npy", dtype) for name, dtype in (more or {}).items()}
         self._offsets.append(np.zeros(1, np.int64))
 
     def _open(self, path: Path, dtype: type) -> AppendedArray:
         return self._files.enter_context(AppendedArray(path, dtype))
 
-    def append(self, rows: Flat, first: np.ndarray, labels: np.ndarray | None = None) -> None:
-        """Add rows, the length of each one's first segment `[N]` and, if the writer has them, labels `[N]`."""
+    def append(self, rows: Flat, first: np.ndarray, labels: np.ndarray | None = None, **more: np.ndarray) -> None:
+        """Add rows, the length of each one's first segment `[N]` and, if the writer has them, labels `[N]` and arrays of other names."""
         self._ids.append(rows.values)
         self._offsets.append(self.tokens + np.cumsum(rows.lengths))
         self._first.append(first)
         if self._labels is not None:
             self._labels.append(np.asarray(labels).reshape(-1))
+        for name, array in more.items():
+            self._more[name].append(array)
         self.rows += len(rows.lengths)
         self.tokens += len(rows.values)
         self.histogram += np.bincount(rows.lengths, minlength=len(self.histogram))

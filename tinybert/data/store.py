@@ -22,6 +22,7 @@ from tinybert.data.places import cache_home
 from tinybert.data.progress import TextProgress
 from tinybert.data.readers import iter_rows, split_path
 from tinybert.data.row_writer import RowWriter
+from tinybert.data.tagged import TaggedWords, encoded, iter_sentences
 from tinybert.data.tasks import Task
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
@@ -67,10 +68,24 @@ class TokenStore:
     `pad_id` is what fills a batch; `meta` describes where the rows come from.
     """
 
-    def __init__(self, ids: np.ndarray, offsets: np.ndarray, first: np.ndarray, labels: np.ndarray | None, meta: dict) -> None:
+    def __init__(
+        self,
+        ids: np.ndarray,
+        offsets: np.ndarray,
+        first: np.ndarray,
+        labels: np.ndarray | None,
+        meta: dict,
+        words: TaggedWords | None = None,
+    ) -> None:
+        self.words = words
         self.ids, self.offsets, self.first, self.labels, self.meta = ids, offsets, first, labels, meta
         self.lengths = np.diff(offsets).astype(np.int32)
         self.pad_id = int(meta.get("pad_id", 0))
+
+    @property
+    def gold(self) -> np.ndarray | TaggedWords | None:
+        """What predictions are scored against: labels, or the tags of words."""
+        return self.labels if self.words is None else self.words
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -132,11 +147,22 @@ class TokenStore:
         try:
             arrays = {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in folder.glob("*.npy")}
             meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-            store = cls(arrays["ids"], arrays["offsets"], arrays["first"], arrays.get("labels"), meta)
+            store = cls._of_arrays(arrays, meta)
             store.check()
         except _NOT_OURS as error:
             raise storage.DamagedError(f"{folder} holds something else than plain arrays of rows: {error}") from error
         return store
+
+    @classmethod
+    def _of_arrays(cls, arrays: dict[str, np.ndarray], meta: dict) -> TokenStore:
+        labels = arrays.get("labels")
+        parts = arrays["ids"], arrays["offsets"], arrays["first"]
+        if "tag_counts" in arrays:
+            ends = np.concatenate([[0], np.cumsum(arrays["tag_counts"], dtype=np.int64)])
+            return cls(*parts, None, meta, TaggedWords(labels, arrays["word_counts"], arrays["tags"], ends))
+        if labels is not None and meta.get("label_width", 1) > 1:
+            labels = labels.reshape(-1, meta["label_width"])
+        return cls(*parts, labels, meta)
 
     def check(self) -> None:
         """Whether the arrays belong together.
@@ -183,7 +209,8 @@ class TokenStore:
 
         def build(new: Path) -> None:
             meta = {**description, "task": task.name, "split": split, "source": str(source), "pad_id": tokenizer.pad_id}
-            _build(new, task, folder, split, tokenizer, max_seq_length, meta)
+            fill = _build_tagged if task.kind.of_words else _build
+            fill(new, task, folder, split, tokenizer, max_seq_length, meta)
             if (source.stat().st_size, source.stat().st_mtime_ns) != (before.st_size, before.st_mtime_ns):
                 raise UserError(f"{source} was changed while it was read. Start again when it is finished.")
 
@@ -242,7 +269,7 @@ def _describe(task: Task, split: str, source: Path, tokenizer: WordPiece, max_se
         "max_seq_length": max_seq_length,
         "columns": task.split(split).key,
         "labels": list(task.labels),
-        **({"kind": task.kind.name} if task.kind.label_width(task.labels) > 1 else {}),
+        **({"kind": task.kind.name} if task.kind.label_width(task.labels) > 1 or task.kind.of_words else {}),
     }
 
 
@@ -260,3 +287,28 @@ def _build(new: Path, task: Task, folder: str | Path, split: str, tokenizer: Wor
             progress.show(writer.rows, chunk.bytes_read)
     width = {} if task.kind.label_width(task.labels) == 1 else {"label_width": task.kind.label_width(task.labels)}
     storage.write_json(new / "meta.json", {**meta, **writer.counts(), **width, "truncated": truncated})
+
+
+def _build_tagged(new: Path, task: Task, folder: str | Path, split: str, tokenizer: WordPiece, max_seq_length: int, meta: dict) -> None:
+    path, columns = split_path(task, folder, split), task.split(split)
+    index_of = {label: i for i, label in enumerate(task.labels)}
+    progress = TextProgress(f"Tokenising {task.name} {split}", path.stat().st_size, "rows")
+    truncated = words = kept = 0
+    more = {"word_counts": np.int32, "tags": np.int16, "tag_counts": np.int32}
+    with RowWriter(new, tokenizer.vocab_size, max_seq_length, np.int16, more) as writer:
+        for part in iter_sentences(path, columns, CHUNK_ROWS):
+            unknown = next((tag for tags in part.tags or () for tag in tags if tag not in index_of), None)
+            if unknown is not None:
+                raise UserError(
+                    f"{path}: found the tag {unknown!r}, expected {task.kind.expected(task.labels)}. Does it belong to {task.name}?"
+                )
+            tags = [
+                np.array([index_of[tag] for tag in (part.tags[i] if part.tags else ())] or [0] * len(sentence), np.int16)
+                for i, sentence in enumerate(part.words)
+            ]
+            rows, first, labels, counts, cut = encoded(part.words, tags, tokenizer, max_seq_length)
+            lengths = np.array([len(each) for each in tags], np.int32)
+            writer.append(rows, first, labels, word_counts=counts, tags=np.concatenate(tags), tag_counts=lengths)
+            truncated, words, kept = truncated + cut, words + int(lengths.sum()), kept + int(counts.sum())
+            progress.show(writer.rows, part.bytes_read)
+    storage.write_json(new / "meta.json", {**meta, **writer.counts(), "truncated": truncated, "words": words, "words_cut": words - kept})

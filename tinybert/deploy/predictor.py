@@ -76,6 +76,7 @@ class Predictor:
         config = read_config(folder)
         check_manifest(folder)
         tokenizer = WordPiece.from_folder(folder)
+        check_kind(folder, config)
         engine = open_engine(folder, threads)
         known = trained_on(config)
         length, notes = _length(max_seq_length, known, config, folder)
@@ -167,6 +168,20 @@ class Predictor:
                 raise UserError(f"got {wrong!r}; expected a text, or a pair of texts.")
             store, _ = self.encode([row[0] for row in rows], [row[1] for row in rows])
         return self.predictions(self.logits(store, self.batch_size(batch_size)))
+
+
+def check_kind(folder: Path, config: dict) -> None:
+    """Refuse a model whose answers are not of whole texts.
+
+    Raises:
+        UserError: says how its predictions are had.
+    """
+    stated = kind_of_config(config)
+    if stated is not None and stated.of_words:
+        raise UserError(
+            f"{folder} is a model for {stated.article}, which predicts tags of words, not of texts.\n"
+            f"Give the words of each sentence to task_distill.py --do_predict --test_file FILE --kind {stated.name}"
+        )
 
 
 def _folder(name: str | Path) -> Path:

@@ -52,9 +52,11 @@ class Kind:
     """One kind of task; an object without state, the same for every task of the kind.
 
     name: in `--kind`, in model folders and records. article: the name in a sentence. problem_type: what PaddleNLP and Hugging Face call
-    it in config.json. head: what the logits are computed from, `sequence` (one vector a row). label_type: how labels are stored.
+    it in config.json. head: what the logits are computed from, `sequence` (one vector a row)
+    or `token` (every token). label_type: how labels are stored.
     label_word: what a label is called in messages. names_labels: the outputs have names, which `--labels` or the training file lists.
     softens: a temperature softens what is learnt. many_labels: a row has any number of labels.
+    of_words: a row is a sentence of words with a label each.
     """
 
     name: ClassVar[str]
@@ -66,6 +68,7 @@ class Kind:
     names_labels: ClassVar[bool] = True
     softens: ClassVar[bool] = True
     many_labels: ClassVar[bool] = False
+    of_words: ClassVar[bool] = False
 
     def __repr__(self) -> str:
         return f"Kind({self.name})"

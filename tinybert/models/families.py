@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from tinybert import runtime
 from tinybert.errors import UserError
 
+HEADS = {"sequence": "ForSequenceClassification", "token": "ForTokenClassification"}  # ends of the names of PaddleNLP's classes
+
 
 @dataclass(frozen=True)
 class Family:
@@ -21,6 +23,7 @@ class Family:
     relu_head: a ReLU stands between pooled output and classifier. keeps_projections: a folder has a place for the distillation's linear
     maps. published_as: Hugging Face's model_type, where that is another family's. positions_follow_padding: positions are
     counted from behind the padding id. defaults: values of configurations that leave them out, where the class's own are no checkpoint's.
+    over_tokens: the family whose classes have its heads over tokens, where PaddleNLP gives it none.
     """
 
     model_type: str
@@ -32,6 +35,7 @@ class Family:
     published_as: str | None = None
     positions_follow_padding: bool = False
     defaults: dict[str, object] = field(default_factory=dict, hash=False)
+    over_tokens: str | None = None
 
     @functools.cached_property
     def config(self) -> type:
@@ -46,7 +50,15 @@ class Family:
     @functools.cached_property
     def classifier(self) -> type:
         """PaddleNLP's encoder with a head for whole rows."""
-        return getattr(_module(self.base, "modeling"), f"{self.stem}ForSequenceClassification")
+        return self.head_class("sequence")
+
+    def head_class(self, head: str) -> type:
+        """PaddleNLP's encoder with a head, one of `HEADS`."""
+        return getattr(_module(self.base, "modeling"), f"{self.stem}{HEADS[head]}")
+
+    def for_head(self, head: str) -> Family:
+        """The family that a model of this one with such a head is of: without its head, a TinyBERT is a BERT."""
+        return _ROWS[self.over_tokens] if head != "sequence" and self.over_tokens else self
 
     @property
     def tokenizer(self) -> str:
@@ -80,6 +92,7 @@ _ROWS = {
             relu_head=True,
             keeps_projections=True,
             published_as="bert",
+            over_tokens="bert",
             defaults={"type_vocab_size": 2},  # the class's own default is 16, no checkpoint has that
         ),
         Family("ernie", "Ernie", "ernie"),
@@ -117,6 +130,11 @@ def family(model_type: str) -> Family:
 def family_of_model(model) -> Family:
     """The row of one of PaddleNLP's models, with or without a head."""
     return _BY_BASE[model.base_model_prefix]
+
+
+def head_of_model(model) -> str:
+    """Which of `HEADS` one of PaddleNLP's models has."""
+    return next((head for head, end in HEADS.items() if type(model).__name__.endswith(end)), "sequence")
 
 
 def family_of_config(config: dict, source: str) -> Family:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +91,11 @@ class LoadedModel:
         outputs = int(self.config.num_labels)
         return (self.kind or kind_of_outputs(outputs)).output_names(self.labels, outputs)
 
+    @property
+    def head(self) -> str:
+        """What its logits are computed from, see `Kind.head`."""
+        return self.kind.head if self.kind else "sequence"
+
     def head_config(self, labels: tuple[str, ...]) -> dict:
         """What config.json says of the head, whose outputs stand for these labels."""
         return (self.kind or kind_of_labels(labels)).head_config(labels) | self.decision
@@ -120,8 +125,8 @@ def load_classifier(
         UserError: not a model folder, unreadable or truncated weights, shapes that disagree with the configuration, another number
             of labels than the task's, or a missing head.
     """
-    found = read_folder(path, role)
     kind = kind or kind_of_labels(labels)
+    found = read_folder(path, role).for_head(kind.head)
     arrays, folder, outputs = found.arrays, found.folder, kind.outputs(labels)
     stated = kind_of_config(found.config)
     if stated is not None and stated is not kind:
@@ -135,7 +140,7 @@ def load_classifier(
     own = labels_of(found.config)
     if needs_head:
         _align_labels(arrays, own_labels or own, labels, folder, role, own_labels is not None)
-    loaded = found.filled(outputs, own, do_lower_case, role)
+    loaded = found.filled(outputs, own, do_lower_case, role, kind.head)
     loaded.kind, loaded.decision, loaded.trained_on = kind, kind.decision_of(found.config), trained_on(found.config)
     if needs_head:
         _refuse_half_a_head(loaded.report, role)
@@ -152,13 +157,14 @@ def load_pretrained(path: str, role: str = "model") -> tuple[LoadedModel, dict]:
     """
     found = read_folder(path, role)
     weight = _head_weight(found.arrays)
-    loaded = found.filled(1 if weight is None else weight.shape[-1], labels_of(found.config), None, role)
+    kind = kind_of_config(found.config)
+    head = kind.head if kind else "sequence"
+    loaded = found.filled(1 if weight is None else weight.shape[-1], labels_of(found.config), None, role, head)
     if weight is not None:
         _refuse_half_a_head(loaded.report, role)
     if loaded.labels is not None and (weight is None or len(loaded.labels) != weight.shape[-1]):
         loaded.labels = None
-    loaded.kind = kind_of_config(found.config)
-    loaded.decision = loaded.kind.decision_of(found.config) if loaded.kind else {}
+    loaded.kind, loaded.decision = kind, kind.decision_of(found.config) if kind else {}
     return loaded, found.config
 
 
@@ -185,9 +191,21 @@ class ModelFolder:
     file: Path
     notes: list[str] = field(default_factory=list)
 
-    def filled(self, outputs: int | None, labels: tuple[str, ...] | None, do_lower_case: bool | None, role: str) -> LoadedModel:
+    def for_head(self, head: str) -> ModelFolder:
+        """The same, its encoder under the names of the family that has such a head."""
+        family, base = self.kind.for_head(head), f"{self.kind.base}."
+        if family is self.kind:
+            return self
+        arrays = {
+            f"{family.base}.{name.removeprefix(base)}" if name.startswith(base) else name: array for name, array in self.arrays.items()
+        }
+        return replace(self, kind=family, arrays=arrays)
+
+    def filled(
+        self, outputs: int | None, labels: tuple[str, ...] | None, do_lower_case: bool | None, role: str, head: str = "sequence"
+    ) -> LoadedModel:
         """The model of these weights, with a classifier of so many outputs; None: the encoder alone."""
-        model = build(self.kind, self.config, outputs, str(self.folder))
+        model = build(self.kind, self.config, outputs, str(self.folder), head)
         chosen = "; ".join([f"read as {self.kind.model_type}: {self.reason}", *self.notes])
         report = _fill(model, self.arrays, LoadReport(str(self.file), chosen=chosen), role)
         report.unused += self.left_over
@@ -255,7 +273,7 @@ def check_vocabulary(source: str, loaded: LoadedModel) -> None:
 _SPARE_ROWS = 256  # that an embedding may have beyond its vocabulary
 
 
-def build(kind: Family, config: dict, outputs: int | None, source: str) -> nn.Layer:
+def build(kind: Family, config: dict, outputs: int | None, source: str, head: str = "sequence") -> nn.Layer:
     """A classifier of this family with fresh weights, without the projections that PaddleNLP keeps inside TinyBERT.
 
     outputs: None takes the classifier off, which leaves an encoder under the names that it has inside a model with a head.
@@ -265,7 +283,7 @@ def build(kind: Family, config: dict, outputs: int | None, source: str) -> nn.La
     if kind.keeps_projections:
         known["fit_size"] = 1  # these layers are deleted below: keep them small
     try:
-        model = kind.classifier(kind.config(**strip_pruned_shapes(known), num_labels=outputs or 1))
+        model = kind.head_class(head)(kind.config(**strip_pruned_shapes(known), num_labels=outputs or 1))
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise UserError(f"{source}: config.json does not describe a {kind.model_type} encoder: {error}") from None
     if outputs is None:

@@ -66,7 +66,7 @@ def config_dict(model: nn.Layer, kind: Family, labels: tuple[str, ...] | None, h
     elif head is None:
         head = kind_of_labels(labels).head_config(labels)
     return {
-        "architectures": [(kind.encoder if labels is None else kind.classifier).__name__],
+        "architectures": [kind.encoder.__name__ if labels is None else type(model).__name__],
         "model_type": kind.model_type,
         **values,
         **head,

@@ -40,7 +40,7 @@ def parse_init(text: str, teacher_layers: int) -> tuple[int, ...]:
 def student_from_teacher(teacher: LoadedModel, layers: tuple[int, ...], outputs: int | None) -> LoadedModel:
     """A student of the teacher's own class and width that starts from its embeddings, some of its layers (1-based) and its head."""
     config = {**teacher.config.to_dict(), "num_hidden_layers": len(layers)}
-    model = build(teacher.family, config, outputs, "the student")
+    model = build(teacher.family, config, outputs, "the student", teacher.head)
     source = arrays_of_layers(teacher, layers)
     report = LoadReport(f"layers {', '.join(map(str, layers))} of the teacher")
     for name, parameter in model.state_dict().items():
@@ -73,6 +73,7 @@ def fresh_student(
     heads: int | None,
     ffn: int | None,
     seed: int,
+    head: str = "sequence",
 ) -> LoadedModel:
     """A student of this shape with random weights and the teacher's vocabulary, positions and tokenizer.
 
@@ -98,9 +99,9 @@ def fresh_student(
         "pad_token_id": of_teacher.pad_token_id,
         "layer_norm_eps": 1e-12,
     }
-    kind = family(model_type)
+    kind = family(model_type).for_head(head)
     paddle.seed(runtime.derive_seed(seed, "student"))
-    model = build(kind, config, outputs, "the student")
+    model = build(kind, config, outputs, "the student", head)
     report = LoadReport("random weights", fresh=list(model.state_dict()))
     return LoadedModel(model, kind, teacher.tokenizer, teacher.labels, {}, report)
 

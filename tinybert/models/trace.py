@@ -16,7 +16,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from tinybert.models import cpu_ops
-from tinybert.models.families import family_of_model
+from tinybert.models.families import family_of_model, head_of_model
 
 if TYPE_CHECKING:
     from tinybert.data.batches import Batch
@@ -82,7 +82,7 @@ class EncoderTrace:
     hidden: entry -> `[B, T, D]`, entry 0 the embedding output, entry m the output of layer m.
     scores: 0-based layer -> `[B, h, T, T]`, q.k / sqrt(head size) + mask, before softmax.
     query, key, value: 0-based layer -> `[B, h, T, head size]`.
-    pooled: `[B, D]`. logits: `[B, C]`.
+    pooled: `[B, D]`. logits: `[B, C]`, of a head over tokens `[B, T, C]`.
     selected: student entry -> what it learns of its teacher entry; only stored knowledge comes with it, `tinybert.knowledge`.
     """
 
@@ -109,7 +109,7 @@ class Inputs:
     token_type_ids: Tensor
     attention_mask: Tensor
     labels: Tensor | None = None
-    share: dict[str, float] = field(default_factory=lambda: {"rows": 1.0, "tokens": 1.0, "token_pairs": 1.0})
+    share: dict[str, float] = field(default_factory=lambda: {"rows": 1.0, "tokens": 1.0, "token_pairs": 1.0, "words": 1.0})
     rows: np.ndarray | None = None
     padded: bool = True
 
@@ -237,6 +237,12 @@ def _split_heads(tensor: Tensor, attention: nn.Layer) -> Tensor:
 
 
 def _finish_head(model: nn.Layer, last: Tensor, needs: Needs, result: EncoderTrace, head: str | None) -> None:
+    if head_of_model(model) == "token":
+        if needs.pooled:
+            result.pooled = base_of(model).pooler(last)
+        if needs.logits:
+            result.logits = model.classifier(model.dropout(last))
+        return
     if hasattr(getattr(model, "classifier", None), "out_proj"):  # RoBERTa: dense, tanh and output inside the classifier
         if needs.logits:
             result.logits = model.classifier(model.dropout(last))  # PaddleNLP's class drops out before the head, and again inside

@@ -114,7 +114,7 @@ def pruned(loaded: LoadedModel, wanted: Shape, kept: Kept) -> tuple[LoadedModel,
         "intermediate_size": wanted.neurons,
         "embedding_rank": wanted.rank,
     }
-    model = build(loaded.family, config, outputs, "the pruned model")
+    model = build(loaded.family, config, outputs, "the pruned model", loaded.head)
     for name, parameter in model.state_dict().items():
         parameter.set_value(np.ascontiguousarray(arrays[name]))
     report = LoadReport(f"{loaded.report.source}, pruned", loaded=list(arrays))

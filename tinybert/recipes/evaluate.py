@@ -12,6 +12,7 @@ from paddle import nn
 
 from tinybert import runtime
 from tinybert.data.batches import sequential
+from tinybert.data.layout import positions
 from tinybert.data.metrics import check_outputs
 from tinybert.data.readers import read_split
 from tinybert.data.store import Rows
@@ -25,7 +26,7 @@ from tinybert.models.trace import EncoderTrace, Inputs, Needs, base_of, trace
 from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.run_log import log_once
 from tinybert.recipes.task_data import TaskData
-from tinybert.report.submission import submission_path, write_submission
+from tinybert.report.submission import submission_path, write_submission, write_tags
 
 
 @contextlib.contextmanager
@@ -42,11 +43,21 @@ def _evaluating(*models: nn.Layer) -> Iterator[None]:
 
 
 def predict(model: nn.Layer, store: Rows, batch_size: int, head: str | None = None) -> np.ndarray:
-    """The logits of every row, `[N, C]`, in the order of the store; several processes share the rows. The model keeps its mode."""
-    logits = np.zeros((len(store), base_of(model).config.num_labels))
+    """The logits of every row, `[N, C]`, or of every word that has a piece, `[W, C]`, in the order of the store.
+
+    Several processes share the rows. The model keeps its mode.
+    """
+    words = getattr(store, "words", None)
+    places = None if words is None else words.places
+    rows = len(store) if words is None else int(places[-1])
+    logits = np.zeros((rows, base_of(model).config.num_labels))
     with _evaluating(model), paddle.no_grad():
         for batch in sequential(store, batch_size, runtime.rank(), runtime.world_size()):
-            logits[batch.rows] = trace(model, Inputs.of(batch), Needs(logits=True), head).logits.astype("float32").numpy()
+            found = trace(model, Inputs.of(batch), Needs(logits=True), head).logits.astype("float32").numpy()
+            if words is None:
+                logits[batch.rows] = found
+            else:
+                logits[positions(places[batch.rows], words.counts[batch.rows])] = found[batch.labels >= 0]
     return sum_over_ranks(logits)  # each row was filled by one rank, the others hold 0 there
 
 
@@ -61,8 +72,8 @@ def score(loaded: LoadedModel, data: TaskData, stores: dict[str, Rows], batch_si
         store = stores[split]
         logits = predict(loaded.model, store, batch_size)
         if decide and number == 0:
-            loaded.decision = data.task.kind.decide(data.task, logits, store.labels)
-        values = data.task.kind.score(data.task, logits, store.labels, loaded.decision)
+            loaded.decision = data.task.kind.decide(data.task, logits, store.gold)
+        values = data.task.kind.score(data.task, logits, store.gold, loaded.decision)
         prefix = "" if number == 0 else f"{split.removeprefix('dev_')}_"
         scores |= {f"{prefix}{name}": float(value) for name, value in values.items()}
     return scores
@@ -108,10 +119,13 @@ def write_predictions(folder: Path, loaded: LoadedModel, data: TaskData, batch_s
     """Predict every test split of the task and write its submission file."""
     data.say_if_used_otherwise("model", loaded.trained_on)
     for split in data.task.test_splits:
-        ids = read_split(data.task, data.folder, split).ids
+        ids = None if data.task.kind.of_words else read_split(data.task, data.folder, split).ids
         logits = predict(loaded.model, data.store(split), batch_size)
         check_outputs(logits, "the model", split)
         if runtime.rank() != 0:
             continue
-        path = write_submission(folder, data.task, split, ids, logits, loaded.decision)
+        if data.task.kind.of_words:
+            path = write_tags(folder, data.task, data.folder, split, logits, data.store(split).words)
+        else:
+            path = write_submission(folder, data.task, split, ids, logits, loaded.decision)
         logger.info(f"predictions for {split}: {path}")

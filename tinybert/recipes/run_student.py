@@ -40,7 +40,7 @@ def make_student(config, teacher: LazyTeacher | None, labels: tuple[str, ...], k
         )
     if teacher is None:
         raise UserError("a fresh student takes its vocabulary from a teacher: give --teacher_path, or a student's folder.")
-    return replace(_new_student(config, teacher.known, teacher.load, kind.outputs(labels)), kind=kind)
+    return replace(_new_student(config, teacher.known, teacher.load, kind.outputs(labels), kind.head), kind=kind)
 
 
 def make_general_student(config: GeneralDistillConfig, teacher: LoadedModel) -> LoadedModel:
@@ -59,7 +59,9 @@ def make_general_student(config: GeneralDistillConfig, teacher: LoadedModel) -> 
     return _new_student(config, teacher, lambda: teacher, None)
 
 
-def _new_student(config, known: LoadedModel | ModelInfo, load: Callable[[], LoadedModel], outputs: int | None) -> LoadedModel:
+def _new_student(
+    config, known: LoadedModel | ModelInfo, load: Callable[[], LoadedModel], outputs: int | None, head: str = "sequence"
+) -> LoadedModel:
     """Layers of the teacher, which is loaded for them, or a shape."""
     if config.student_init is not None:
         source = load()
@@ -73,6 +75,7 @@ def _new_student(config, known: LoadedModel | ModelInfo, load: Callable[[], Load
         heads=config.student_heads,
         ffn=config.student_ffn,
         seed=config.seed,
+        head=head,
     )
 
 

@@ -130,7 +130,11 @@ class TaskData:
         cut = store.meta["truncated"]
         if self.task.own and cut and runtime.rank() == 0:
             logger.info(f"{split}: {cut} of {len(store)} rows are cut to {self.max_seq_length} word pieces (--max_seq_length)")
-        if split in self.task.eval_splits and len(store) and not np.ptp(store.labels) and runtime.rank() == 0:
+        lost = store.meta.get("words_cut")
+        if lost and runtime.rank() == 0:
+            logger.warning(f"{split}: {lost:,} of {store.meta['words']:,} words lie beyond --max_seq_length and count as outside")
+        same = store.labels is not None and split in self.task.eval_splits and len(store) and not np.ptp(store.labels)
+        if same and runtime.rank() == 0:
             logger.warning(f"all {len(store)} rows of {split} have the same {self.task.kind.label_word}: scores on them say little")
         return store
 

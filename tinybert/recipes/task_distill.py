@@ -190,7 +190,7 @@ class _Stage:
             dev = kept[name]
             logits = traces.logits(dev)
             check_outputs(logits, "the teacher", name)
-            finding = task.kind.examine_teacher(task, logits, dev.labels)
+            finding = task.kind.examine_teacher(task, logits, dev.gold)
             named = self.teacher.known.labels is not None or self.config.teacher_labels is not None
             warnings = judge(task, finding, self.config.allow_weak_teacher, named)
             record["teacher_scores"] = finding.scores

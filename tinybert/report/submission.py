@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from tinybert import storage
+from tinybert.data.readers import split_path
+from tinybert.data.tagged import TaggedWords, iter_sentences
 from tinybert.data.tasks import Task
 
 _NAMES = {"test": "", "test_matched": "-m", "test_mismatched": "-mm"}
@@ -15,7 +17,7 @@ _NAMES = {"test": "", "test_matched": "-m", "test_mismatched": "-mm"}
 
 def submission_path(folder: Path, task: Task, split: str) -> Path:
     """Where the predictions of one test split go: `<TASK>.tsv`, for MNLI `MNLI-m.tsv` or `MNLI-mm.tsv`; for CLUE `<task>_predict.json`."""
-    return folder / (task.predictions or f"{task.name}{_NAMES.get(split, '-' + split)}.tsv")
+    return folder / (task.predictions or f"{task.name}{_NAMES.get(split, '-' + split)}.{'conll' if task.kind.of_words else 'tsv'}")
 
 
 def write_submission(
@@ -28,6 +30,23 @@ def write_submission(
         lines = [json.dumps({"id": int(i) if i.isdecimal() else i, "label": answer}, ensure_ascii=False) for i, answer in rows]
     else:
         lines = ["index\tprediction", *(f"{index}\t{answer}" for index, answer in rows)]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = submission_path(folder, task, split)
+    storage.write_file(path, "\n".join(lines) + "\n")
+    return path
+
+
+def write_tags(folder: Path, task: Task, source: Path, split: str, logits: np.ndarray, words: TaggedWords) -> Path:
+    """Write the words of one test split, each with its predicted tag behind a tab, a blank line after each sentence.
+
+    logits: `[W, C]` of the words that have a piece; those beyond a row's length are outside.
+    """
+    found = words.sentences(logits.argmax(1))
+    lines = []
+    for part in iter_sentences(split_path(task, source, split), task.split(split)):
+        for sentence in part.words:
+            _, told = next(found)
+            lines += [*(f"{word}\t{task.labels[tag]}" for word, tag in zip(sentence, told, strict=True)), ""]
     folder.mkdir(parents=True, exist_ok=True)
     path = submission_path(folder, task, split)
     storage.write_file(path, "\n".join(lines) + "\n")

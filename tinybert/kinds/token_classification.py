@@ -1,0 +1,97 @@
+"""One tag a word: named entities and the like, from CoNLL columns or JSON, scored by whole entities."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from tinybert.kinds.kind import Kind, Labels, LogitOptions, TeacherReport
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tinybert.data.tagged import TaggedWords
+    from tinybert.data.tasks import Task
+    from tinybert.objectives.objective import Loss
+
+METRICS = ("entity_f1", "strict_f1", "precision", "recall", "accuracy")
+
+
+class TokenClassification(Kind):
+    """Labels int64 `[B, T]` at the first piece of each word and negative elsewhere, logits `[B, T, C]`; the first label means outside.
+
+    Losses are means over words; what a row of a data set is, `data.tagged` knows.
+    """
+
+    name = "token_classification"
+    article = "a token classification"
+    head = "token"
+    label_type = "int16"
+    label_word = "tag"
+    of_words = True
+
+    def outputs(self, labels: Labels) -> int:
+        """The number of tags."""
+        return len(labels)
+
+    def reader(self, labels: Labels) -> Callable[[str], int | None]:
+        """The index of a tag by its name."""
+        return {label: i for i, label in enumerate(labels)}.get
+
+    def expected(self, labels: Labels) -> str:
+        """The names of the tags."""
+        return f"one of {', '.join(labels)}"
+
+    def head_config(self, labels: Labels) -> dict:
+        """The class of the head says the rest."""
+        return {name: value for name, value in super().head_config(labels).items() if name != "problem_type"}
+
+    def gold_loss(self) -> Loss:
+        """Cross-entropy of every word with its tag."""
+        from tinybert.objectives.words import WordGoldLoss
+
+        return WordGoldLoss()
+
+    def teacher_loss(self, options: LogitOptions) -> Loss:
+        """Cross-entropy of every word with the teacher's distribution."""
+        from tinybert.objectives.words import WordSoftLoss
+
+        return WordSoftLoss(options.temperature, options.reduction, options.scale)
+
+    # === Scores ===
+
+    def metrics(self, labels: Labels) -> tuple[str, ...]:
+        """Entities found, leniently and strictly, and words."""
+        return METRICS
+
+    def own_metrics(self, labels: Labels) -> tuple[str, ...]:
+        """Entity F1 as conlleval counts first."""
+        return METRICS
+
+    def score(self, task: Task, logits: np.ndarray, labels: TaggedWords, decision: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Of the tag with the highest logit of every word `[W, C]`."""
+        from tinybert.data import entities, metrics
+
+        metrics.check_finite(task.name, logits)
+        return entities.of_tags(task.metrics, logits.argmax(1), labels, task.labels)
+
+    def examine_teacher(self, task: Task, logits: np.ndarray, labels: TaggedWords) -> TeacherReport:
+        """Weak: an entity F1 at or below one over the square root of the number of entities, where guessing finds next to none."""
+        from tinybert.data import entities
+
+        count = entities.count_entities(labels, task.labels)
+        margin = 1 / math.sqrt(max(1, count))
+        scores = self.score(task, logits, labels)
+        reached = entities.of_tags(("entity_f1",), logits.argmax(1), labels, task.labels)["entity_f1"]
+        return TeacherReport(scores, "no entity at all", margin, weak=reached <= margin, tells=margin < 1)
+
+    # === Predictions ===
+
+    def answers(self, task: Task, logits: np.ndarray, decision: Mapping[str, float] | None = None) -> list[str]:
+        """The tag of every word."""
+        return [task.labels[i] for i in logits.argmax(1)]
+
+    def check_variants(self, task: Task) -> str | None:
+        """A word that takes another one's place would need a tag."""
+        return "rows of tagged words cannot be augmented: nothing says which tag a new word has"

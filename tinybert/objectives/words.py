@@ -1,0 +1,68 @@
+"""The student's logits of every word against its tag, or against the teacher's logits of it."""
+
+from __future__ import annotations
+
+import paddle.nn.functional as F
+from paddle import Tensor
+
+from tinybert.models.trace import EncoderTrace, Inputs, Needs
+from tinybert.objectives.objective import Loss
+
+
+def _mean_over_words(values: Tensor, labels: Tensor) -> Tensor:
+    """The mean of `[B, T]` where a word begins, a scalar."""
+    real = (labels >= 0).astype("float32")
+    return (values * real).sum() / real.sum().clip(min=1.0)
+
+
+class WordGoldLoss(Loss):
+    """Cross-entropy with the tag of each word, at its first piece.
+
+    | inputs | labels |
+    |---|---|
+    | logits `[B, T, C]` of the student | int64 `[B, T]`, negative where no word begins |
+
+    Relations: `GoldLabelLoss` where a whole row has one label.
+
+    Source: BERT (Devlin et al. 2019), section 5.3 and its code for CoNLL-2003.
+    """
+
+    unit = "words"
+    needs_student = Needs(logits=True)
+
+    def forward(self, student: EncoderTrace, teacher: EncoderTrace | None, inputs: Inputs) -> Tensor:
+        """Mean over words, a scalar."""
+        labels = inputs.labels
+        values = F.cross_entropy(student.logits.astype("float32"), labels.clip(min=0).unsqueeze(-1), reduction="none").squeeze(-1)
+        return _mean_over_words(values, labels)
+
+
+class WordSoftLoss(Loss):
+    """Cross-entropy of each word's softened distribution under the teacher's: - softmax(z_T / T) . log softmax(z_S / T).
+
+    Args:
+        temperature, scale: as in `SoftCrossEntropyLoss`.
+        reduction: over the tags, `sum` or `mean`; always the mean over words.
+
+    | inputs | labels |
+    |---|---|
+    | logits `[B, T, C]` of both traces | int64 `[B, T]`, which say where words begin |
+
+    Relations: `SoftCrossEntropyLoss` where a whole row has one distribution.
+    """
+
+    unit = "words"
+    needs_student = Needs(logits=True)
+    needs_teacher = Needs(logits=True)
+
+    def __init__(self, temperature: float = 1.0, reduction: str = "sum", scale: bool = True) -> None:
+        super().__init__()
+        self.temperature, self.reduction, self.scale = temperature, reduction, scale
+
+    def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
+        """Mean over words, a scalar."""
+        target = F.softmax(teacher.logits.astype("float32") / self.temperature, axis=-1)
+        products = -(target * F.log_softmax(student.logits.astype("float32") / self.temperature, axis=-1))
+        values = products.mean(-1) if self.reduction == "mean" else products.sum(-1)
+        loss = _mean_over_words(values, inputs.labels)
+        return loss * self.temperature**2 if self.scale else loss
