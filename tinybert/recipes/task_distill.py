@@ -19,6 +19,7 @@ from tinybert.config.stages import infer_stage
 from tinybert.data.metrics import check_outputs
 from tinybert.data.report import DataReport
 from tinybert.data.store import TokenStore
+from tinybert.data.tasks import Task
 from tinybert.engine.precision import require
 from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
@@ -70,6 +71,8 @@ def task_distill(config: TaskDistillConfig) -> Result:
     written = tuple(name for stage in choice.stages for name in FOLDERS[stage])
     config = config.replace(student_model_name_or_path=named_student(config, output, written))
     task = task_of(config)
+    if task.kind.head != "sequence":
+        config = _with_live_teacher(config, task)
     resolved = config.resolve(task.name, task.kind, student_depth(config))
     if "prediction" in resolved.stages:
         task = preset_metric(task, resolved["prediction"])
@@ -133,6 +136,13 @@ def task_distill(config: TaskDistillConfig) -> Result:
         write_predictions(output, best, data, settings.eval_batch_size)
     last = choice.stages[-1]
     return result_of(runs[last], *FOLDERS[last])
+
+
+def _with_live_teacher(config: TaskDistillConfig, task: Task) -> TaskDistillConfig:
+    """What a teacher says of every token is not stored: refused where it is asked for."""
+    if config.teacher_traces not in (None, "auto", "live"):
+        raise UserError(f"--teacher_traces {config.teacher_traces}: what a teacher says of {task.kind.article} cannot be stored\nuse live")
+    return config.replace(teacher_traces="live")
 
 
 @dataclass

@@ -106,8 +106,8 @@ def test_a_stopped_run_goes_on_exactly(teacher, rows, tmp_path):
 def test_what_a_tagger_cannot_do_is_said_in_words(teacher, rows, words_encoder, tmp_path):
     with pytest.raises(UserError, match="cannot be stored"):
         distill(
-            "--teacher_path", teacher, "--student_init", "teacher:1", *rows, *QUICK, "--cache_teacher", "--max_steps", 2, "--output_dir",
-            tmp_path / "o",
+            "--teacher_path", teacher, "--student_init", "teacher:1", *rows, *QUICK, "--teacher_traces", "store", "--max_steps", 2,
+            "--output_dir", tmp_path / "o",
         )  # fmt: skip
     with pytest.raises(UserError, match="predicts tags of words"):
         Predictor.open(next(teacher.glob("best_model_*")))
