@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 import subprocess
 import sys
@@ -41,6 +42,11 @@ def test_every_public_name_is_on_the_page_and_documented():
     missing = [name for name in tb.__all__ if not name.startswith("_") and not re.search(rf"\btb\.{name}\b|\*\*`{name}`\*\*", PAGE)]
     assert not missing
     assert all((getattr(tb, name).__doc__ or "").strip() for name in tb.__all__ if not name.startswith("_"))
+
+
+def test_help_lists_the_options_of_training():
+    assert "learning_rate: peak learning rate" in tb.Training.__doc__
+    assert "max_steps" in inspect.signature(tb.Training).parameters and "output_dir" not in inspect.signature(tb.Training).parameters
 
 
 def test_the_import_is_fast_and_needs_no_paddle():

@@ -189,12 +189,13 @@ def prune(
 def pregenerate(text: str | Path, model: object, *, output_dir: str | Path, **options: object) -> Path:
     """Turn raw text into the sequences that general distillation learns from; returns their folder.
 
-    text: a file or a folder. model: whose vocabulary is used. options: those of `python -m tinybert pregenerate`.
+    text: a file or a folder. model: whose vocabulary is used. options: those of `python -m tinybert pregenerate`. One process works unless
+    `num_workers` says more, as in `tb.augment`.
 
     Raises:
         UserError: text that cannot be read, or a folder with something else in it.
     """
-    values = {"train_corpus": text, "bert_model": str(load(model).path), "output_dir": output_dir, **options}
+    values = {"train_corpus": text, "bert_model": str(load(model).path), "output_dir": output_dir, "num_workers": 1, **options}
     return Path(run_command("pregenerate", values).output)
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from tinybert import runtime
 from tinybert.commands.registry import find_command
 from tinybert.engine import run_lock
-from tinybert.errors import UserError
 from tinybert.log import logger
 from tinybert.user_objects import UserObjects, handed_over
 
@@ -30,13 +29,8 @@ def ready(threads: int | None = None) -> None:
     global _ready
     if _ready and threads is None:
         return
-    try:
-        with _kept():
-            runtime.prepare(threads)
-    except ModuleNotFoundError as error:
-        if error.name != "paddle":
-            raise
-        raise UserError("PaddlePaddle is not installed\ninstall it: python -m pip install 'tinybert-paddle[cpu]'") from None
+    with _kept():
+        runtime.prepare(threads)
     _ready = True
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+
 from tinybert.api.options import ChosenOptions
+from tinybert.commands.distill import TaskDistillConfig
 from tinybert.config.options import Option
 
 _OF_THE_CALL = ("output_dir", "overwrite_output_dir", "resume", "preset", "do_train", "do_eval", "do_predict")
@@ -12,12 +15,10 @@ _OF_LENGTH = ("max_seq_length", "pad_to_max_length")
 class Training(ChosenOptions):
     """How a run is trained; what is not given comes from the preset.
 
-    Options, among others: `max_steps`, `num_train_epochs`, `batch_size`, `learning_rate`, `warmup_proportion`, `weight_decay`,
-    `max_seq_length`, `seed`, `device`, `threads`, `amp`, `logging_steps`, `save_steps`, `checkpoint_steps`; of one stage alone
-    `intermediate_max_steps`, `prediction_learning_rate`, ... (docs/flags.md has all of them, groups `optimisation` and `run`).
-
     Raises:
         UserError: an unknown option or a wrong value, in the words of the command line.
+
+    Options:
     """
 
     def __init__(self, **options: object) -> None:
@@ -26,3 +27,10 @@ class Training(ChosenOptions):
 
 def _belongs(option: Option) -> bool:
     return option.name in _OF_LENGTH or (option.group in ("optimisation", "run") and option.name not in _OF_THE_CALL)
+
+
+_OPTIONS = [option for option in TaskDistillConfig.options().values() if _belongs(option)]
+Training.__signature__ = inspect.Signature(
+    [inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=option.kind) for option in _OPTIONS]
+)
+Training.__doc__ += "".join(f"    {option.name}: {option.help} (default: {option.default_words})\n" for option in _OPTIONS)
