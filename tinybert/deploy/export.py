@@ -112,7 +112,7 @@ def export_model(
     baseline = Predictor.of_model(loaded, source, config, options.max_seq_length)
     splits = [task.eval_splits[0]] if task.eval_splits else []
     splits += ["train"] if options.prune_vocabulary or ("openvino", "int8") in wanted else []
-    rows = ScoredRows.of(task, locate(task, splits), baseline.length, loaded.labels, int(loaded.config.num_labels))
+    rows = ScoredRows.of(task, locate(task, splits), baseline)
     if options.prune_vocabulary:
         loaded, kept = with_vocabulary(loaded, rows.training_store(loaded.tokenizer).word_pieces())
         logger.info(

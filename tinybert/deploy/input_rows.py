@@ -127,7 +127,7 @@ class _Reader(FieldReader):
 
     def _found(self, names: list[str], number: int) -> Split:
         file, pair = self.rows.file, self.rows.pair
-        text_a, text_b = (self._named(option, names, number) for option in ("text_a_column", "text_b_column"))
+        text_a, text_b = (self._column_of(option, names, number) for option in ("text_a_column", "text_b_column"))
         if text_a is None and text_b is None and pair is not False:
             text_a, text_b = next((both for both in _PAIRS if set(both) <= set(names)), (None, None))
         if text_a is None:
@@ -135,10 +135,10 @@ class _Reader(FieldReader):
         if text_a is None:
             found = f"the columns {', '.join(map(repr, names[:20]))}"
             raise self.source.error(number, found, f"one called {' or '.join(_SINGLE)}", "Name the text's column with --text_a_column.")
-        index = self._named("id_column", names, number) if file.id_column else next((name for name in _IDS if name in names), None)
+        index = self._column_of("id_column", names, number) if file.id_column else next((name for name in _IDS if name in names), None)
         return replace(self.rows.split, text_a=text_a, text_b=text_b, index=index)
 
-    def _named(self, option: str, names: list[str], number: int) -> Column | None:
+    def _column_of(self, option: str, names: list[str], number: int) -> Column | None:
         wanted = getattr(self.rows.file, option)
         if wanted is None or wanted in names or self.rows.split.format in JSON:
             return wanted

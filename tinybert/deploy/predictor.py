@@ -96,7 +96,9 @@ class Predictor:
 
         known = trained_on(config)
         length, notes = _length(max_seq_length, known, config, folder)
-        return cls(folder, of_model(loaded), loaded.tokenizer, loaded.output_names, known, length, notes)
+        kind = loaded.kind or kind_of_outputs(int(loaded.config.num_labels))
+        decision = loaded.decision or kind.default_decision()
+        return cls(folder, of_model(loaded), loaded.tokenizer, loaded.output_names, known, length, notes, kind, decision)
 
     @property
     def named(self) -> tuple[str, ...] | None:

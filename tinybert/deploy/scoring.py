@@ -10,6 +10,7 @@ import numpy as np
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import Task
 from tinybert.data.tokenizer import WordPiece
+from tinybert.deploy.predictor import Predictor
 from tinybert.errors import UserError
 
 
@@ -18,22 +19,25 @@ class ScoredRows:
     """The first evaluation split of a task, and how a model's outputs stand to the task's labels.
 
     length: word pieces a row may have. order: where each of the task's labels stands among the model's outputs; None: in place.
+    decision: what the model's answers depend on beside the logits, see `Kind.decide`.
     """
 
     task: Task
     folder: Path
     length: int
     order: list[int] | None = None
+    decision: dict[str, float] | None = None
 
     @classmethod
-    def of(cls, task: Task, folder: Path, length: int, labels: tuple[str, ...] | None, outputs: int) -> ScoredRows:
-        """For a model with these labels (None: without names) and so many outputs.
+    def of(cls, task: Task, folder: Path, predictor: Predictor) -> ScoredRows:
+        """For a model.
 
         Raises:
             UserError: the task has no labelled rows, or other labels than the model.
         """
         from tinybert.models.loading import output_order
 
+        labels, outputs = predictor.named, max(1, len(predictor.labels))
         if not task.eval_splits:
             raise UserError(f"{task.name} has no dev rows: an export is scored before it is written.\nGive them with --dev_file.")
         if task.num_outputs != outputs:
@@ -43,7 +47,7 @@ class ScoredRows:
             raise UserError(
                 f"the model's labels are {', '.join(labels)}, but {task.name} has {', '.join(task.labels)}. Give the rows of its own task."
             )
-        return cls(task, folder, length, order)
+        return cls(task, folder, predictor.length, order, predictor.decision)
 
     @property
     def split(self) -> str:
@@ -66,13 +70,13 @@ class ScoredRows:
 
     def score(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """The task's metrics of a model's logits `[N, C]`."""
-        return self.task.kind.score(self.task, self._ordered(logits), labels)
+        return self.task.kind.score(self.task, self._ordered(logits), labels, self.decision)
 
     def flips(self, logits: np.ndarray, reference: np.ndarray) -> int | None:
         """How many rows get another answer than by the reference's logits; None where answers are numbers."""
         if not self.task.kind.names_labels:
             return None
-        answers = (self.task.kind.answers(self.task, self._ordered(found)) for found in (logits, reference))
+        answers = (self.task.kind.answers(self.task, self._ordered(found), self.decision) for found in (logits, reference))
         return sum(one != other for one, other in zip(*answers, strict=True))
 
     def _ordered(self, logits: np.ndarray) -> np.ndarray:

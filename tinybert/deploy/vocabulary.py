@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tinybert.data.tokenizer import WordPiece
@@ -35,4 +37,4 @@ def with_vocabulary(loaded: LoadedModel, used: np.ndarray) -> tuple[LoadedModel,
     for name, parameter in model.state_dict().items():
         parameter.set_value(state[name][kept] if name == table else state[name])
     model.eval()
-    return LoadedModel(model, loaded.family, tokenizer, loaded.labels, loaded.projections, loaded.report), len(kept)
+    return replace(loaded, model=model, tokenizer=tokenizer), len(kept)

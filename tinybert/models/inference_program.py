@@ -54,7 +54,8 @@ def write_program(folder: Path, loaded: LoadedModel) -> Proof:
     """
     with storage.new_folder(folder, replace=True) as temporary:
         save_program(temporary, loaded)
-        storage.write_json(temporary / "config.json", config_dict(loaded.model, loaded.family, loaded.output_names))
+        names = loaded.output_names
+        storage.write_json(temporary / "config.json", config_dict(loaded.model, loaded.family, names, loaded.head_config(names)))
         loaded.tokenizer.save(temporary, tokenizer_class=loaded.family.tokenizer)
         return _proof(temporary, loaded)
 

@@ -174,6 +174,7 @@ def test_file_of_another_version_is_refused_by_its_answers(tmp_path, same_proces
     found = record(tmp_path / "x")
     found["check"]["logits"][0][0] += 1
     (tmp_path / "x" / "export.json").write_text(json.dumps(found))
+    (tmp_path / "x" / "manifest.json").unlink()
     with pytest.raises(UserError, match="answers differently here"):
         Predictor.open(tmp_path / "x")
 
