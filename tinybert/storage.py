@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import shutil
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -29,8 +30,27 @@ MANIFEST = "manifest.json"
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # what file systems without locks answer
 
 
+# what NumPy's reader of headers, JSON and checks of their content raise for what this program did not write
+_NOT_OURS = (
+    ValueError, KeyError, TypeError, AttributeError, EOFError, OverflowError, RecursionError, MemoryError, SyntaxError, tokenize.TokenError,
+)  # fmt: skip
+
+
 class DamagedError(Exception):
     """A folder does not agree with its manifest: a file is missing, short, or its sha256 differs."""
+
+
+@contextlib.contextmanager
+def reading(folder: str | Path) -> Iterator[None]:
+    """Read arrays and JSON of a folder in the block: whatever their content makes fail is damage.
+
+    Raises:
+        DamagedError: names the folder.
+    """
+    try:
+        yield
+    except _NOT_OURS as error:
+        raise DamagedError(f"{folder} holds something else than plain arrays of rows: {error}") from error
 
 
 def sha256_of(path: str | Path) -> str:

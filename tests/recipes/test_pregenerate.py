@@ -260,3 +260,16 @@ def test_published_files_that_another_program_wrote_are_not_overwritten(corpus, 
     (tmp_path / "rows/epoch_0.json").write_text("mine")
     assert main(line(corpus, tmp_path / "rows", "--format", "json", "--overwrite_output_dir")) == 2
     assert "did not write: epoch_0.json" in capsys.readouterr().err and (tmp_path / "rows/epoch_0.json").read_text() == "mine"
+
+
+def test_damaged_tokens_of_a_killed_run_are_made_anew(corpus, tmp_path, monkeypatch):
+    assert main(line(corpus, tmp_path / "through")) == 0
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 1)
+        assert main(line(corpus, tmp_path / "cut")) == 143
+    path = tmp_path / "cut/.corpus_tokens/documents.npy"
+    content = bytearray(path.read_bytes())
+    content[20:24] = b"(((("  # of the header: as long as before
+    path.write_bytes(content)
+    assert main(line(corpus, tmp_path / "cut")) == 0
+    assert contents(tmp_path / "cut") == contents(tmp_path / "through")

@@ -148,10 +148,11 @@ def open_word_vectors(path: str | Path, most: int = 0) -> WordVectors:
 
 def _opened(folder: Path) -> WordVectors:
     storage.verify(folder)
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    words = WordIndex.map(folder)
-    flat = np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False)
-    return WordVectors(words, flat.reshape(len(words), meta["dimension"]), meta)
+    with storage.reading(folder):
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        words = WordIndex.map(folder)
+        flat = np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False)
+        return WordVectors(words, flat.reshape(len(words), meta["dimension"]), meta)
 
 
 # === Reading the text ===

@@ -33,9 +33,18 @@ class CorpusTokens:
 
     @classmethod
     def map(cls, folder: Path) -> CorpusTokens:
-        """Memory-map what `write_tokens` has written."""
-        # plain arrays over the maps: np.memmap's own indexing is many times slower for single elements
-        return cls(*(np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in ("ids", "sentences", "documents")))
+        """Memory-map what `write_tokens` has written.
+
+        Raises:
+            DamagedError: it holds something else than these arrays.
+        """
+        with storage.reading(folder):
+            # plain arrays over the maps: np.memmap's own indexing is many times slower for single elements
+            arrays = [np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in ("ids", "sentences", "documents")]
+            for inner, outer in zip(arrays, arrays[1:], strict=False):
+                if outer.ndim != 1 or not len(outer) or outer[0] != 0 or outer[-1] != len(inner) - (inner is not arrays[0]):
+                    raise ValueError("the arrays do not belong together")
+            return cls(*arrays)
 
     def document_starts(self, begin: int, end: int) -> np.ndarray:
         """The token each document from `begin` to `end` (without it) begins with, and the end of the last, int64 `[end - begin + 1]`."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tokenize
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
@@ -29,10 +28,6 @@ from tinybert.errors import UserError
 from tinybert.log import logger
 
 FORMAT = 1
-# what NumPy's reader of headers, JSON and our own checks raise for content that this program did not write
-_NOT_OURS = (
-    ValueError, KeyError, TypeError, AttributeError, EOFError, OverflowError, RecursionError, MemoryError, SyntaxError, tokenize.TokenError,
-)  # fmt: skip
 CHUNK_ROWS = 16384  # rows in memory while a store is built
 CHUNK_IDS = 1 << 22  # ids in memory while they are counted
 
@@ -144,13 +139,11 @@ class TokenStore:
             DamagedError: it holds something else than plain arrays.
         """
         folder = Path(folder)
-        try:
+        with storage.reading(folder):
             arrays = {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in folder.glob("*.npy")}
             meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
             store = cls._of_arrays(arrays, meta)
             store.check()
-        except _NOT_OURS as error:
-            raise storage.DamagedError(f"{folder} holds something else than plain arrays of rows: {error}") from error
         return store
 
     @classmethod

@@ -87,7 +87,7 @@ def pregenerate(config: PregenerateConfig) -> Result:
     with graceful_shutdown() as stop, contextlib.ExitStack() as at_end:
         at_end.callback(run_lock.release, output)
         workers = at_end.enter_context(Workers((tokenise, maker), processes))
-        if not storage.is_complete(output / TOKENS):
+        if not _is_readable(output / TOKENS):
             try:
                 _tokenise(output, corpus, tokenise, workers, stop)
             except UserError:
@@ -232,6 +232,13 @@ def _described(tokenizer: WordPiece, settings: Settings, corpus: TextCorpus, tok
         },
         "versions": runtime.versions(),
     }  # fmt: skip
+
+
+def _is_readable(tokens: Path) -> bool:
+    """Whether the tokens of an earlier run are there, and arrays that belong together."""
+    with contextlib.suppress(storage.DamagedError):
+        return storage.is_complete(tokens) and bool(CorpusTokens.map(tokens))
+    return False
 
 
 # === The work ===
