@@ -137,4 +137,4 @@ def masked_lm_folder(folder: Path, pieces: list[str], **shape: int) -> None:
     width, head = SHAPE["hidden_size"], "cls.predictions."
     shapes = {"transform.weight": (width, width), "transform.bias": (width,), "layer_norm.weight": (width,), "layer_norm.bias": (width,)}
     arrays |= {head + name: random.standard_normal(size).astype("float32") for name, size in shapes.items()}
-    write_pdparams(folder / "model_state.pdparams", arrays | {f"{head}decoder_bias": np.zeros(len(pieces), "float32")})
+    replace_weights(folder, arrays | {f"{head}decoder_bias": np.zeros(len(pieces), "float32")})
