@@ -92,14 +92,27 @@ def _step_of(path: Path) -> int:
     return int(path.name[5:])
 
 
+def _verify(path: Path) -> None:
+    """Check a checkpoint against its manifest, and that its state can be one.
+
+    Raises:
+        DamagedError: says what is wrong.
+    """
+    storage.verify(path)
+    with storage.reading(path):
+        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        if not isinstance(state["step"], int) or not isinstance(state.get("fingerprint", {}), dict):
+            raise ValueError("state.json says neither step nor settings")
+
+
 def newest(folder: Path) -> Path | None:
     """The newest checkpoint that is whole; damaged ones are named and passed over. Leftovers of killed writers are cleaned."""
     storage.recover(folder)
     for path in _listed(folder):
         try:
-            storage.verify(path)
+            _verify(path)
             return path
-        except storage.DamagedError as error:
+        except (storage.DamagedError, OSError) as error:
             logger.warning(f"passing over a damaged checkpoint: {error}")
     return None
 
@@ -119,7 +132,7 @@ def find(folder: Path, resume: str) -> Path | None:
             raise UserError(f"--resume {resume} is no checkpoint: expected a folder step_<n> with state.json, or `auto`.")
         path = inside
     try:
-        storage.verify(path)
+        _verify(path)
     except storage.DamagedError as error:
         raise UserError(f"--resume {resume}: the checkpoint is damaged: {error}. Use --resume auto to take the newest whole one.") from None
     return path

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from tinybert import storage
 from tinybert.engine import checkpoint
 from tinybert.engine.checkpoint import Checkpoint
 from tinybert.errors import UserError
@@ -120,3 +121,15 @@ def test_changed_argument_is_not_named():
     now = {"seed": 1, "learning_rate": 3e-5, "new": None}
     assert checkpoint.differences(then, then) == {}
     assert list(checkpoint.differences(then, now).values()) == ["gone: was 'x', is None", "learning_rate: was 5e-05, is 3e-05"]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "null", "{}", '{"step": "7"}', '{"step": 7, "fingerprint": []}', "[" * 10**5])
+def test_a_state_that_cannot_be_one_is_passed_over_and_refused_by_its_path(tmp_path, content):
+    older, odd = saved(tmp_path, 5), saved(tmp_path, 7)
+    (odd / "state.json").write_text(content)
+    files = json.loads((odd / "manifest.json").read_text())
+    files["files"]["state.json"] = {"bytes": len(content), "sha256": storage.sha256_of(odd / "state.json")}
+    (odd / "manifest.json").write_text(json.dumps(files))
+    assert checkpoint.newest(tmp_path) == older
+    with pytest.raises(UserError, match="the checkpoint is damaged"):
+        checkpoint.find(tmp_path, str(odd))
