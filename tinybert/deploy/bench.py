@@ -63,7 +63,7 @@ def compare(models: dict[str, Predictor], task: Task, folder: Path, rows: int, b
 def _score(predictor: Predictor, task: Task, folder: Path) -> float:
     rows = ScoredRows.of(task, folder, predictor)
     store = rows.store(predictor.tokenizer)
-    return 100 * rows.score(predictor.logits(store, predictor.batch_size()), store.labels)[task.metric]
+    return 100 * rows.score(predictor.logits(store, predictor.batch_size()), store.gold)[task.metric]
 
 
 def _sampled(examples: Examples, count: int) -> list[tuple[str, str | None]]:

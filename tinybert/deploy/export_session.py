@@ -52,7 +52,7 @@ class ExportSession:
         self.baseline, self.loaded, self.rows, self.threads, self.max_drop = baseline, loaded, rows, threads, max_drop
         self.store = rows.store(baseline.tokenizer)
         self.logits = baseline.logits(self.store, 64)
-        self.scores = rows.score(self.logits, self.store.labels)
+        self.scores = rows.score(self.logits, self.store.gold)
         again = measure.reload(baseline.folder, self.store, threads)
         self.model = Export("model", "float32", baseline.engine.name, self._measures(baseline.folder, self.logits, self.scores, again))
         self.engines: dict[str, Engine] = {BASELINE: baseline.engine}
@@ -76,10 +76,10 @@ class ExportSession:
         predictor = Predictor.open(folder, self.threads)
         store = self.rows.store(self.loaded.tokenizer)
         logits = predictor.logits(store, predictor.batch_size())
-        scores = self.rows.score(logits, store.labels)
+        scores = self.rows.score(logits, store.gold)
         again = measure.reload(folder, store, self.threads)
         metric = self.rows.task.metric
-        apart = abs(self.rows.score(again.logits, store.labels)[metric] - scores[metric])
+        apart = abs(self.rows.score(again.logits, store.gold)[metric] - scores[metric])
         if apart > 1e-9:
             raise UserError(
                 f"{form} {precision}: a new process that loads the file scores {100 * apart:.2f} points more or less of {metric}.\n"
@@ -117,7 +117,8 @@ class ExportSession:
             )
         lengths = (ids != tokenizer.pad_id).sum(1)
         alone = [engine.logits(ids[i : i + 1, :length], segments[i : i + 1, :length])[0] for i, length in enumerate(lengths)]
-        apart = float(np.abs(np.array(alone) - answers).max())
+        together = [answer[:length] if answers.ndim > 2 else answer for answer, length in zip(answers, lengths, strict=True)]
+        apart = max(float(np.abs(one - other).max()) for one, other in zip(alone, together, strict=True))
         check = {"input_ids": ids.tolist(), "token_type_ids": segments.tolist(), "logits": answers.tolist()}
         return {
             "check": {**check, "tolerance": _TOLERANCES[precision] * scale},
@@ -167,4 +168,5 @@ def _config(loaded: LoadedModel) -> dict:
     """The configuration that other people's code reads: label names and the kind of problem."""
     kind = loaded.kind or kind_of_outputs(int(loaded.config.num_labels))
     names = loaded.output_names
-    return {"problem_type": kind.problem_type, **config_dict(loaded.model, loaded.family, names, loaded.head_config(names))}
+    problem = {"problem_type": kind.problem_type} if kind.problem_type else {}
+    return {**problem, **config_dict(loaded.model, loaded.family, names, loaded.head_config(names))}

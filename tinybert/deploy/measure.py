@@ -71,7 +71,8 @@ def reload(folder: Path, store: TokenStore, threads: int) -> Reloaded:
     """
     with tempfile.TemporaryDirectory() as name:
         rows, answers = Path(name) / "rows.npz", Path(name) / "answers.npz"
-        np.savez(rows, ids=store.ids, offsets=store.offsets, first=store.first, pad_id=store.pad_id)
+        words = {} if store.words is None else {"labels": store.words.labels, "counts": store.words.counts}
+        np.savez(rows, ids=store.ids, offsets=store.offsets, first=store.first, pad_id=store.pad_id, **words)
         package = str(Path(__file__).resolve().parents[2])
         paths = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
         command = [sys.executable, "-m", "tinybert.deploy.reload", str(folder.resolve()), str(rows), str(answers), str(threads)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tinybert.data.batches import sequential
-from tinybert.data.layout import Flat, bert_rows
+from tinybert.data.layout import Flat, bert_rows, positions
 from tinybert.data.metrics import check_outputs
 from tinybert.data.store import TokenStore
 from tinybert.data.tokenizer import WordPiece
@@ -76,7 +76,6 @@ class Predictor:
         config = read_config(folder)
         check_manifest(folder)
         tokenizer = WordPiece.from_folder(folder)
-        check_kind(folder, config)
         engine = open_engine(folder, threads)
         known = trained_on(config)
         length, notes = _length(max_seq_length, known, config, folder)
@@ -106,11 +105,12 @@ class Predictor:
         return None if all(label.startswith("LABEL_") for label in self.labels) else self.labels
 
     def check(self, pair: bool) -> None:
-        """Refuse pairs for a model of single texts, and single texts for a model of pairs.
+        """Refuse pairs for a model of single texts, single texts for a model of pairs, and texts for a model of words.
 
         Raises:
             UserError: it was trained on the other kind.
         """
+        check_texts(self.folder, self.kind)
         if self.rows.pair is None or self.rows.pair == pair:
             return
         found, trained = ("pairs of texts", "single texts") if pair else ("single texts", "pairs of texts")
@@ -125,10 +125,19 @@ class Predictor:
         return TokenStore.from_arrays(flat, first=first, pad_id=self.tokenizer.pad_id), cut
 
     def logits(self, store: TokenStore, batch_size: int, each: Callable[[int], None] | None = None) -> np.ndarray:
-        """The logits `[N, C]` of every row, in the order of the store; `each` is told how many rows a batch had."""
-        found = np.zeros((len(store), max(1, len(self.labels))), np.float32)
+        """The logits `[N, C]` of every row, or `[W, C]` of every word with a piece of tagged sentences, in the order of the store.
+
+        each: is told how many rows a batch had.
+        """
+        words = store.words
+        places = np.arange(len(store) + 1) if words is None else words.places
+        found = np.zeros((int(places[-1]), max(1, len(self.labels))), np.float32)
         for batch in sequential(store, batch_size):
-            found[batch.rows] = self.engine.logits(batch.input_ids, batch.token_type_ids)
+            answers = self.engine.logits(batch.input_ids, batch.token_type_ids)
+            if words is None:
+                found[batch.rows] = answers
+            else:
+                found[positions(places[batch.rows], words.counts[batch.rows])] = answers[batch.labels >= 0]
             if each is not None:
                 each(len(batch.rows))
         return found
@@ -172,17 +181,16 @@ class Predictor:
         return self.predictions(self.logits(store, self.batch_size(batch_size)))
 
 
-def check_kind(folder: Path, config: dict) -> None:
+def check_texts(folder: Path, kind: Kind) -> None:
     """Refuse a model whose answers are not of whole texts.
 
     Raises:
         UserError: says how its predictions are had.
     """
-    stated = kind_of_config(config)
-    if stated is not None and stated.of_words:
+    if kind.of_words:
         raise UserError(
-            f"{folder} is a model for {stated.article}, which predicts tags of words, not of texts.\n"
-            f"Give the words of each sentence to task_distill.py --do_predict --test_file FILE --kind {stated.name}"
+            f"{folder} is a model for {kind.article}, which predicts tags of words, not of texts.\n"
+            f"Give the words of each sentence to task_distill.py --do_predict --test_file FILE --kind {kind.name}"
         )
 
 

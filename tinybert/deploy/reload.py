@@ -11,7 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from tinybert.data.store import TokenStore
+from tinybert.data.tagged import TaggedWords
 from tinybert.errors import UserError
+
+_NONE = np.zeros(0, np.int64)
 
 
 def main(words: list[str]) -> int:
@@ -24,7 +27,8 @@ def main(words: list[str]) -> int:
         predictor = Predictor.open(folder, int(threads))
         loaded = time.perf_counter() - started
         with np.load(rows) as found:
-            store = TokenStore(found["ids"], found["offsets"], found["first"], None, {"pad_id": int(found["pad_id"])})
+            words = TaggedWords(found["labels"], found["counts"], _NONE, _NONE) if "counts" in found else None
+            store = TokenStore(found["ids"], found["offsets"], found["first"], None, {"pad_id": int(found["pad_id"])}, words)
         logits = predictor.logits(store, predictor.batch_size())
     except UserError as problem:
         sys.stderr.write(f"error: {' '.join(str(problem).split())}\n")

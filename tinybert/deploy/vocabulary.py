@@ -29,9 +29,10 @@ def with_vocabulary(loaded: LoadedModel, used: np.ndarray) -> tuple[LoadedModel,
         old.special,
         old.model_max_length,
     )
-    config = config_dict(loaded.model, loaded.family, loaded.output_names)
+    config = config_dict(loaded.model, loaded.family, loaded.output_names, loaded.head_config(loaded.output_names))
     config |= {"vocab_size": len(kept), "pad_token_id": tokenizer.pad_id}
-    model = build(loaded.family, config, int(loaded.config.num_labels), loaded.report.source)
+    head = loaded.kind.head if loaded.kind else "sequence"
+    model = build(loaded.family, config, int(loaded.config.num_labels), loaded.report.source, head)
     state = {name: value.numpy() for name, value in loaded.model.state_dict().items()}
     table = f"{loaded.family.base}.{_TABLE}"
     for name, parameter in model.state_dict().items():

@@ -9,11 +9,8 @@ from tinybert.data.places import locate
 from tinybert.deploy.engine import FORMATS, RECORD
 from tinybert.deploy.export import ExportOptions, export_model
 from tinybert.deploy.model_card import table
-from tinybert.deploy.predictor import check_kind
 from tinybert.errors import UserError
 from tinybert.log import logger
-from tinybert.models.configuration import read_config
-from tinybert.models.hub import resolve
 from tinybert.recipes.result import Result
 from tinybert.recipes.scored_task import scored_task
 
@@ -22,8 +19,6 @@ def export(config: ExportConfig) -> Result:
     """Write `--model_path` to `--output_dir`, and print what every file scores and costs."""
     output = Path(config.output_dir).expanduser()
     _check_output(config, output)
-    source = resolve(str(config.model_path))
-    check_kind(source, read_config(source))
     task = scored_task(config, config.model_path)
     options = ExportOptions(
         formats=FORMATS if "all" in config.format else tuple(dict.fromkeys(config.format)),

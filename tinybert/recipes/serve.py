@@ -9,7 +9,7 @@ import tempfile
 from tinybert import runtime
 from tinybert.commands.serve import ServeConfig
 from tinybert.deploy.libraries import needed
-from tinybert.deploy.predictor import Predictor
+from tinybert.deploy.predictor import Predictor, check_texts
 from tinybert.deploy.service import SETTINGS, ServiceSettings, create_app, environment
 from tinybert.errors import UserError
 from tinybert.log import logger
@@ -36,6 +36,7 @@ def serve(config: ServeConfig) -> None:
     common = {"log_level": "warning", "access_log": False, "lifespan": "on"}
     try:
         predictor = Predictor.open(config.model_path, threads, config.max_seq_length)
+        check_texts(predictor.folder, predictor.kind)
         for note in predictor.notes:
             logger.info(note)
         what = f"{predictor.engine.name} {predictor.engine.precision}, {config.workers} x {threads} threads"

@@ -110,7 +110,7 @@ def test_what_a_tagger_cannot_do_is_said_in_words(teacher, rows, words_encoder, 
             "--output_dir", tmp_path / "o",
         )  # fmt: skip
     with pytest.raises(UserError, match="predicts tags of words"):
-        Predictor.open(next(teacher.glob("best_model_*")))
+        Predictor.open(next(teacher.glob("best_model_*"))).predict(["word0"])
     single = tmp_path / "single.tsv"
     single.write_text("text\tlabel\n" + "".join(f"word{i % 5} word9\t{LABELS[i % 5]}\n" for i in range(10)))
     own = ("--task_name", "x", "--text_a_column", "text", "--label_column", "label", "--labels", ",".join(LABELS))

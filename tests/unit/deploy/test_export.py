@@ -232,3 +232,30 @@ def test_what_cannot_be_exported_is_said(tmp_path, same_process, monkeypatch, ca
     assert export(tmp_path, format="onnx") == 2
     assert "python -m pip install 'tinybert-paddle[export]'" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+def test_tags_of_words_are_exported_and_scored_as_entities(tmp_path, monkeypatch, capsys):
+    from tests.tiny import SHAPE, word_pieces
+    from tinybert.kinds.registry import KINDS
+    from tinybert.models.configuration import TrainedOn
+    from tinybert.models.families import family
+    from tinybert.models.loading import build
+    from tinybert.models.saving import save_model
+
+    labels = ("O", "B-LOC", "I-LOC")
+    model = build(family("bert"), dict(SHAPE), 3, "tiny", "token")
+    head = KINDS["token_classification"].head_config(labels)
+    save_model(tmp_path / "m", model, family("bert"), word_pieces(), labels, head_config=head, trained_on=TrainedOn("names", False, 16))
+    random = np.random.default_rng(0)
+    sentences = [[f"word{random.integers(30)} {labels[random.integers(3)]}" for _ in range(random.integers(1, 20))] for _ in range(12)]
+    (tmp_path / "dev.conll").write_text("\n\n".join("\n".join(words) for words in sentences) + "\n")
+    options = {"dev_file": tmp_path / "dev.conll", "kind": "token_classification", "output_dir": tmp_path / "x", "threads": 1}
+    assert run("export", model_path=tmp_path / "m", precision="float32", **options) == 0
+    measures = record(tmp_path / "x")["measures"]
+    assert measures["label_flips"] == 0 and measures["logit_difference"] < 1e-4
+    inputs = INPUTS[0]
+    np.testing.assert_allclose(answer(tmp_path / "x", inputs), logits_of(model, inputs), atol=1e-5)
+    config = json.loads((tmp_path / "x" / "config.json").read_text())
+    assert config["architectures"] == ["BertForTokenClassification"] and config["id2label"]["1"] == "B-LOC"
+    with pytest.raises(UserError, match="predicts tags of words"):
+        Predictor.open(tmp_path / "x").predict(["word1"])
