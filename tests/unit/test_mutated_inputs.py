@@ -7,6 +7,7 @@ taken and refused; the everyday run draws a few hundred.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -14,10 +15,12 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.tiny import WORDS as WORD_PIECES
 from tests.unit.cli.settled import settled
 from tinybert.cli.flags_page import scripts
 from tinybert.cli.main import run_script
@@ -25,10 +28,14 @@ from tinybert.commands.registry import Command
 from tinybert.data.custom_files import CustomFiles, own_task
 from tinybert.data.readers import read_split
 from tinybert.data.tasks import get_task
+from tinybert.data.tokenizer import WordPiece
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
 from tinybert.models.configuration import architecture, labels_of, read_config
+from tinybert.models.manifest import check_manifest
+from tinybert.models.weights import read_file, write_pdparams
 from tinybert.recipes.resume import finished_before
+from tinybert.safetensors_file import write_safetensors
 
 FULL = 10_000
 SHARE = 1.0 if os.environ.get("FUZZ") else 0.06
@@ -144,6 +151,73 @@ def test_a_mutated_configuration_of_a_model_ends_in_a_traceback(edits):
             architecture(config, folder)
 
         count("configurations of models", read)
+
+
+TOKENIZER = {
+    "tokenizer_config.json": json.dumps({"do_lower_case": True, "model_max_length": 9, "added_tokens_decoder": {"40": {"content": "<x>"}}}),
+    "vocab.txt": "\n".join(WORD_PIECES),
+    "added_tokens.json": '{"<x>": 40}',
+    "special_tokens_map.json": '{"pad_token": "[PAD]", "additional_special_tokens": ["<x>"]}',
+    "tokenizer.json": json.dumps({
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": {
+            "type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True,
+        }, "pre_tokenizer": {"type": "BertPreTokenizer"}, "post_processor": None, "decoder": None, "model": {
+            "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+            "vocab": {word: i for i, word in enumerate(WORD_PIECES)},
+        },
+    }),
+}  # fmt: skip
+
+
+@drawn(0.1)
+@given(st.sampled_from(sorted(TOKENIZER)), EDITS)
+def test_mutated_tokenizer_is_read_or_refused_in_words(name, edits):
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        for file in {"vocab.txt", name}:
+            content = TOKENIZER[file].encode()
+            (Path(folder) / file).write_bytes(mutated(content, edits) if file == name else content)
+        count("tokenizers", lambda: WordPiece.from_folder(folder).ids(["word1 <x> [MASK]", "\u4e2d"]))
+
+
+def _weights() -> dict[str, bytes]:
+    """A small file of weights of each kind, and the manifest of a folder."""
+    arrays = {"a.weight": np.arange(6, dtype="float32").reshape(2, 3), "b": np.ones(2, "float16"), "c": np.zeros(0, "int64")}
+    with tempfile.TemporaryDirectory() as folder:
+        write_safetensors(Path(folder) / "model.safetensors", arrays, {"format": "pt"})
+        write_pdparams(Path(folder) / "model_state.pdparams", arrays)
+        found = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    return found | {"pytorch_model.bin": (Path(__file__).parent / "models/fixtures/torch_module_zip.bin").read_bytes()}
+
+
+WEIGHTS = _weights()
+
+
+@drawn(0.2)
+@given(st.sampled_from(sorted(WEIGHTS)), EDITS)
+def test_mutated_weights_are_read_or_refused_in_words(name, edits):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(mutated(WEIGHTS[name], edits))
+        manifest = {"format": 1, "files": {name: {"bytes": len(WEIGHTS[name]), "sha256": hashlib.sha256(WEIGHTS[name]).hexdigest()}}}
+
+        def read() -> None:
+            if not edits:
+                (Path(folder) / "manifest.json").write_text(json.dumps(manifest))
+            check_manifest(Path(folder))
+            for array in read_file(path).values():
+                assert array.dtype.kind != "f" or np.isfinite(array).all()
+
+        count(f"weights {name}", read)
+
+
+@drawn(0.05)
+@given(EDITS)
+def test_mutated_manifest_never_ends_in_a_traceback(edits):
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "model.safetensors").write_bytes(WEIGHTS["model.safetensors"])
+        manifest = {"files": {"model.safetensors": {"bytes": len(WEIGHTS["model.safetensors"]), "sha256": "0" * 64}}}
+        (Path(folder) / "manifest.json").write_bytes(mutated(json.dumps(manifest).encode(), edits))
+        count("manifests", lambda: check_manifest(Path(folder)))
 
 
 class _Settings:

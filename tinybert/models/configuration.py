@@ -36,7 +36,7 @@ _RULES: dict[str, tuple[tuple[type, ...], float, float]] = {
     "initializer_range": (_NUMBER, 0, 10),
     "layer_norm_eps": (_NUMBER, 0, 0.1),
 }
-_WORDS = {"hidden_act": ("gelu", "relu", "tanh"), "pool_act": ("tanh", "relu")}
+_WORDS = {"hidden_act": ("gelu", "relu", "tanh"), "pool_act": ("tanh", "linear")}
 ARCHITECTURE_KEYS = (*_RULES, *_WORDS, "use_task_id")
 _MOST_PARAMETERS = 4_000_000_000  # 16 GB; BERT-large has 335 million
 _ROOM = 1_000_000

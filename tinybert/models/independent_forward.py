@@ -70,7 +70,8 @@ def independent_outputs(folder, eps: float, ids: np.ndarray, segments: np.ndarra
     if kind == "roberta" and output == "logits":
         return weights.linear(np.tanh(weights.linear(first, "classifier.dense", False)), "classifier.out_proj", False)
     pooled = weights.linear(first, "pooler.dense")
-    pooled = np.maximum(pooled, 0) if config.get("pool_act") == "relu" else np.tanh(pooled)
+    linear = kind in ("bert", "tinybert") and config.get("pool_act", "tanh") != "tanh"
+    pooled = pooled if linear else np.tanh(pooled)
     if output == "pooled output":
         return pooled
     return weights.linear(np.maximum(pooled, 0) if kind == "tinybert" else pooled, "classifier", False)

@@ -63,6 +63,12 @@ def test_setting_that_leaves_the_network_as_it_is_passes(more):
     assert architecture({**BERT, **more}, "here") == architecture(BERT, "here")
 
 
+def test_activation_of_the_pooler_that_paddlenlp_leaves_out_is_refused():
+    # its BertPooler has tanh or nothing: with "relu" it would be a linear one, without a word
+    with pytest.raises(UserError, match="'pool_act' in config.json is 'relu'; expected one of tanh, linear"):
+        architecture({**BERT, "pool_act": "relu"}, "here")
+
+
 def test_configuration_of_paddlenlps_own_classes_passes():
     from tinybert.models.families import MODEL_TYPES, family
 
