@@ -275,7 +275,8 @@ def changed_files(folder: str | Path) -> list[str]:
 
 
 def _is_as_written(path: Path, size: int, sha256: str) -> bool:
-    return path.is_file() and path.stat().st_size == size and known_sha256(path) == sha256
+    # os.path.isfile takes a name that no file can have for none
+    return os.path.isfile(path) and path.stat().st_size == size and known_sha256(path) == sha256
 
 
 def is_complete(folder: str | Path) -> bool:

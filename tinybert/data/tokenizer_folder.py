@@ -276,7 +276,7 @@ def _add_tokens(found: TokenizerFiles, folder: Path, config: dict, table: dict, 
     ids |= {token: index_of[token] for token in more if token in index_of and token not in ids}
     try:
         ordered = sorted((int(number), token) for token, number in ids.items())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UserError(f"{folder}: an added token has no whole number as its id (added_tokens.json, {CONFIG} or {JSON}).") from None
     for number, token in ordered:
         if number == len(found.vocabulary):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tinybert import runtime, storage
@@ -21,11 +22,11 @@ def check_manifest(folder: Path) -> None:
         UserError: a file of weights or a program is gone, or has other bytes.
     """
     for name in storage.changed_files(folder):
-        if name in _TEXTS and (folder / name).is_file():
+        if name in _TEXTS and os.path.isfile(folder / name):
             if runtime.rank() == 0:
                 logger.warning(f"{folder / name} was changed after it was written; it is read as it is now")
         elif name not in _TEXTS:
-            found = "its sha256 differs from the one in" if (folder / name).is_file() else "it is gone, and stands in"
+            found = "its sha256 differs from the one in" if os.path.isfile(folder / name) else "it is gone, and stands in"
             raise UserError(
                 f"{folder / name} is not the file that was written: {found} {storage.MANIFEST}.\nIf that was done on "
                 f"purpose, delete {storage.MANIFEST} there; otherwise copy the folder again, or train anew."

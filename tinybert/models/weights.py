@@ -16,6 +16,7 @@ from tinybert.data.folder_files import refuse_placeholder
 from tinybert.errors import UserError
 from tinybert.models.array_pickle import read_arrays
 from tinybert.models.safe_pickle import UnsafePickleError
+from tinybert.models.tensorflow_bundle import read_tensorflow
 from tinybert.models.torch_zip import read_torch
 from tinybert.safetensors_file import bfloat16_to_float32, read_safetensors
 
@@ -96,7 +97,7 @@ def read_file(path: Path) -> dict[str, np.ndarray]:
         UserError: the file is a placeholder, unreadable, or has numbers that are NaN, infinite or too large for float32.
     """
     refuse_placeholder(path)
-    return {name: _finite(name, array, path) for name, array in READERS[path.name](path).items()}
+    return {name: _finite(name, array, path) for name, array in READERS.get(path.name, read_tensorflow)(path).items()}
 
 
 def _finite(name: str, array: np.ndarray, path: Path) -> np.ndarray:
@@ -150,7 +151,8 @@ def has_weights(folder: Path) -> bool:
 
 def weights_files(folder: Path) -> list[Path]:
     """The files of a model folder that weights can be read from, the preferred one first."""
-    return [folder / name for name in READERS if (folder / name).is_file()]
+    known = [folder / name for name in READERS if (folder / name).is_file()]
+    return known + sorted(folder.glob("*.ckpt.index")) + sorted(folder.glob("*.ckpt-*.index"))
 
 
 def weights_file(folder: str | Path) -> Path:
