@@ -74,6 +74,7 @@ _ORDER = (
     "export",
     "predict",
     "bench",
+    "compare",
     "doctor",
     "download",
     "clean",

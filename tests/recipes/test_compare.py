@@ -1,0 +1,101 @@
+"""`compare`: every combination is trained, one failure ends nothing else, and an interrupted comparison goes on."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from tinybert.cli.parser import parse
+from tinybert.commands.compare import CompareConfig
+from tinybert.compare.plan import plan, student_words
+from tinybert.compare.summary import Line, advice, lines_of, table
+from tinybert.deploy.bench import Measured
+from tinybert.errors import UserError
+
+BASE = ("--task_name", "demo", "--device", "cpu", "--max_seq_length", "16", "--threads", "1", "--batch_size", "4", "--updates", "3")
+
+
+def config(teacher, output, *more: str) -> CompareConfig:
+    return parse(CompareConfig, [*map(str, ("--teacher_path", teacher, "--output_dir", output, *BASE, *more))])
+
+
+def compare(teacher, output, *more: str):
+    from tinybert.recipes.compare import compare as recipe
+
+    return recipe(config(teacher, output, *more))
+
+
+def test_a_comparison_trains_each_row_and_goes_on_after_a_failure(teacher, tmp_path):
+    out = tmp_path / "out"
+    more = ("--students", "teacher:2,4", "missing", "--methods", "none", "logits")
+    result = compare(teacher, out, *more)
+    record = json.loads((out / "compare.json").read_text())
+    lines = {(line["student"], line["method"]): line for line in record["lines"]}
+    assert len(lines) == 4
+    assert 0 <= lines["teacher:2,4", "logits"]["mean"] <= 100 and lines["teacher:2,4", "logits"]["measured"]["milliseconds"] > 0
+    assert "missing" in lines["missing", "none"]["error"]
+    assert result.best == out / "runs" / f"teacher_2_4-{'logits' if 'logits' in str(result.best) else 'none'}-42" / "final"
+    page = (out / "report.html").read_text()
+    assert page.count("<svg") == 2 and not re.findall(r'(?:src|href)="http', page)
+    assert json.loads((out / "run.json").read_text())["comparison"]["kind"] == "comparison"
+    with pytest.raises(UserError, match="already holds a comparison"):
+        compare(teacher, out, *more)
+    with pytest.raises(UserError, match=r"--resume: .*updates: was 3, is 4"):
+        compare(teacher, out, *more, "--updates", "4", "--resume")
+    before = (out / "runs" / "teacher_2_4-none-42" / "run.json").stat().st_mtime_ns
+    compare(teacher, out, *more, "--resume")  # runs the failed ones again, and no others
+    assert (out / "runs" / "teacher_2_4-none-42" / "run.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--methods", "magic"), "--methods got 'magic'"),
+        (("--students", "teacher:x"), "--students got"),
+        (("--students", "4x312", "4x312"), "one thing twice"),
+        (("--budget_minutes", "3"), "--updates and --budget_minutes"),
+        (("--resume", "--overwrite_output_dir"), "contradict"),
+        (("--address", "auto"), "add --runner ray"),
+    ],
+)
+def test_a_malformed_comparison_is_refused(tmp_path, more, message):
+    with pytest.raises(UserError, match=message):
+        config("T", tmp_path, *more)
+
+
+def test_every_method_gets_the_same_number_of_updates(tmp_path):
+    options = config("T", tmp_path, "--methods", "none", "logits", "tinybert", "mud", "emd", "pruned", "--seeds", "1", "2")
+    rows = plan(options, 16, 30, 12, 1536)
+    assert len(rows) == 12 and [row.seed for row in rows] == [1] * 6 + [2] * 6
+    for row in rows:
+        words = row.commands[-1]
+        steps = [int(words[i + 1]) for i, word in enumerate(words) if word.endswith("max_steps")]
+        assert sum(steps) == 30, row.name
+    assert [command[0] for command in rows[5].commands] == ["finetune", "prune", "distill"]
+
+
+def test_layers_of_a_teacher_keep_their_commas(tmp_path):
+    assert config("T", tmp_path, "--students", "teacher:1,3,5,4x312").students == ["teacher:1,3,5", "4x312"]
+    assert student_words("4x312") == ["--student_layers", "4", "--student_hidden", "312", "--student_ffn", "1200"]
+
+
+def test_scores_of_seeds_become_mean_and_deviation(tmp_path):
+    rows = plan(config("T", tmp_path, "--methods", "logits", "--seeds", "1", "2", "3"), 16, 3, 12, 1536)
+    for row, score in zip(rows, (0.5, 0.6, 0.7), strict=True):
+        row.folder.mkdir(parents=True)
+        (row.folder / "eval_results.json").write_text(json.dumps({"prediction": {"final": {"accuracy": score}}}))
+        entry = {"seconds": 60, "models": {"student": {"parameters": 10}}}
+        (row.folder / "run.json").write_text(json.dumps({"prediction": entry}))
+    (line,) = lines_of(rows, {row.name: 0 for row in rows}, "accuracy")
+    assert (round(line.mean, 6), round(line.deviation, 6), line.minutes) == (60.0, 10.0, 1.0)
+
+
+def test_the_table_tells_retention_and_failures():
+    teacher = Measured("teacher", "paddle", "float32", 80.0, 10.0, 1.0, 9.0, 100.0, 90.0)
+    student = Measured("s", "paddle", "float32", 76.0, 2.0, 1.0, 1.0, 500.0, 20.0)
+    done = Line("4x312", "tinybert", (76.0,), 1.0, 14_400_000, None, student)
+    shown = table([done, Line("4x312", "emd", error="error: nothing to learn")], teacher, "accuracy")
+    assert "95.0 %" in shown and "5.0" in shown and "nothing to learn" in shown
+    assert any("--seeds" in note for note in advice([done], teacher))

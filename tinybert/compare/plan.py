@@ -1,0 +1,110 @@
+"""Which runs a comparison has, and the command line of each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinybert.commands.compare import CompareConfig
+from tinybert.commands.distill import TaskDistillConfig
+
+TWO_STAGES = ("tinybert", "mud")
+PRUNED = "pruned"
+_FRESH = re.compile(r"(\d+)x(\d+)")
+_DATA = (
+    "task_name", "data_dir", "glue_dir", "train_file", "dev_file", "file_format", "text_a_column", "text_b_column", "label_column",
+    "header", "quoting", "labels", "kind", "metric", "allow_suspicious_labels", "do_lower_case", "use_aug", "aug_file",
+)  # fmt: skip
+
+
+def method_names() -> tuple[str, ...]:
+    """Every method of `--method`, and `pruned`."""
+    return (*TaskDistillConfig.options()["method"].choices, PRUNED)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run. commands: words after `python -m tinybert`, one after the other; the last one trains into `folder`."""
+
+    student: str
+    method: str
+    seed: int
+    folder: Path
+    commands: tuple[tuple[str, ...], ...]
+
+    @property
+    def name(self) -> str:
+        """The run in words."""
+        return f"{self.student}, {self.method}, seed {self.seed}"
+
+
+def plan(config: CompareConfig, length: int, updates: int, heads: int, neurons: int) -> list[Row]:
+    """Every run, seeds last, so that a comparison that is cut short has each combination once.
+
+    length: the longest row. updates: of each run. heads, neurons: of a layer of the teacher.
+    """
+    rows = []
+    for seed in config.seeds:
+        for method in config.methods:
+            students = [PRUNED] if method == PRUNED else config.students
+            rows += [_row(config, student, method, seed, length, updates, heads, neurons) for student in students]
+    return rows
+
+
+def _row(config: CompareConfig, student: str, method: str, seed: int, length: int, updates: int, heads: int, neurons: int) -> Row:
+    output = Path(config.output_dir)
+    folder = output / "runs" / re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{student}-{method}-{seed}")
+    device = ["--device", config.device] + (["--threads", str(config.threads)] if config.threads else [])
+    data, commands = data_words(config), []
+    cut = output / "runs" / "pruned-teacher"
+    if method == PRUNED:
+        importance = output / "runs" / "importance"
+        commands.append(
+            ["finetune", *data, *device, "--model_name_or_path", config.teacher_path, "--compute_taylor", "--output_dir", str(importance),
+             "--max_seq_length", str(length), "--overwrite_output_dir"]
+        )  # fmt: skip
+        commands.append(
+            ["prune", "--model_path", config.teacher_path, "--importance", str(importance / "importance_score"), "--output_dir", str(cut),
+             "--keep_heads", str(max(1, heads // 2)), "--ffn_hidden_dim", str(max(1, neurons // 2)), "--overwrite_output_dir"]
+        )  # fmt: skip
+    words = [
+        "distill", *data, *device, "--method", "tinybert" if method == PRUNED else method, "--output_dir", str(folder), "--seed", str(seed),
+        "--max_seq_length", str(length), "--batch_size", str(config.batch_size), "--learning_rate", str(config.learning_rate),
+        "--lr_schedule", "linear", "--save_steps", "1000000", "--logging_steps", str(max(1, updates // 20)),
+        "--allow_weak_teacher", "--resume", "auto",
+    ]  # fmt: skip
+    words += student_words(str(cut) if method == PRUNED else student)
+    words += [] if method == "none" and not student.startswith("teacher:") else ["--teacher_path", config.teacher_path]
+    if method == PRUNED:
+        words += ["--attention_heads", "average"]
+    if method == PRUNED or method in TWO_STAGES:
+        second = max(1, updates // 3)
+        words += ["--stage", "both", "--intermediate_max_steps", str(updates - second), "--prediction_max_steps", str(second)]
+    else:
+        words += ["--max_steps", str(updates)]
+    if method != "none":
+        words += ["--teacher_traces", "store"]
+    return Row(student, method, seed, folder, tuple(map(tuple, [*commands, words])))
+
+
+def student_words(student: str) -> list[str]:
+    """The options of `distill` that name a student."""
+    shape = _FRESH.fullmatch(student)
+    if student.startswith("teacher:"):
+        return ["--student_init", student]
+    if shape is None:
+        return ["--student_model_name_or_path", student]
+    layers, hidden = shape.groups()
+    ffn = {"312": "1200"}.get(hidden, str(4 * int(hidden)))  # TinyBERT's 312 has 1200
+    return ["--student_layers", layers, "--student_hidden", hidden, "--student_ffn", ffn]
+
+
+def data_words(config: CompareConfig, names: Sequence[str] = _DATA) -> list[str]:
+    """The options about the data that were given, as words."""
+    words = []
+    for name in names:
+        if name in config.given:
+            words += [f"--{name}", str(getattr(config, name))]
+    return words

@@ -1,0 +1,121 @@
+"""Who runs the runs of a comparison: processes of this machine, or tasks of a Ray cluster.
+
+A run is a process of its own either way: its memory is given back, and its failure ends nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+
+from tinybert.engine.signals import graceful_shutdown
+from tinybert.errors import Interrupted, UserError
+
+LOG = "log.txt"
+Commands = Sequence[Sequence[str]]
+Done = Callable[[int, int, float], None]
+
+
+def run_commands(commands: Commands, folder: Path, environment: dict[str, str], stopped: Callable[[], int | None] = lambda: None) -> int:
+    """Run commands of `python -m tinybert` one after the other until one fails; returns its exit code, or 0.
+
+    What they print goes into `log.txt` in the folder. stopped: gives the signal that the processes shall get, once there is one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / LOG, "a", encoding="utf-8") as log:
+        for words in commands:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tinybert", *words], stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+            )
+            told = None
+            while process.poll() is None:
+                time.sleep(0.1)
+                if (number := stopped()) is not None and told is None:
+                    process.send_signal(number)
+                    told = number
+            if process.returncode:
+                return process.returncode
+    return 0
+
+
+def child_environment(threads: int | None = None) -> dict[str, str]:
+    """The environment of a run: this one, with the package that is imported here."""
+    package = str(Path(__file__).resolve().parents[2])
+    found = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))}
+    if threads is not None:
+        found["OMP_NUM_THREADS"] = str(threads)  # a Ray task of several CPUs finds 1 here, if the driver has imported Paddle
+    return found
+
+
+def run_local(jobs: Sequence[tuple[Commands, Path]], parallel: int, threads: int | None, done: Done) -> None:
+    """Run jobs on this machine, `parallel` at a time. done: called with number, exit code and seconds of each.
+
+    Raises:
+        Interrupted: a signal came; it was passed on, and what runs has saved its state.
+    """
+    with graceful_shutdown() as stop, ThreadPoolExecutor(parallel) as pool:
+        environment, started = child_environment(threads), {}
+
+        def one(number: int) -> int:
+            started[number] = time.monotonic()
+            if stop.signal is not None:
+                return -1
+            commands, folder = jobs[number]
+            return run_commands(commands, folder, environment, lambda: stop.signal)
+
+        waiting: dict[Future[int], int] = {pool.submit(one, number): number for number in range(len(jobs))}
+        while waiting:
+            for future in _next(waiting):
+                number = waiting.pop(future)
+                if stop.signal is None:
+                    done(number, future.result(), time.monotonic() - started[number])
+        if stop.signal is not None:
+            raise Interrupted(stop.signal, "the comparison was interrupted: the same command with --resume goes on")
+
+
+def _next(waiting: Iterable[Future[int]]) -> set[Future[int]]:
+    """The futures that are done, waiting in short steps, so that a signal is seen by the main thread."""
+    while True:
+        finished, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+        if finished:
+            return finished
+
+
+def run_ray(jobs: Sequence[tuple[Commands, Path]], address: str | None, threads: int, done: Done) -> None:
+    """Run jobs as tasks of a Ray cluster whose machines share the output folder; a lost worker's task is tried again.
+
+    Raises:
+        UserError: Ray is not installed, or there is no cluster at the address.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise UserError("--runner ray needs Ray\npip install 'tinybert-paddle[cluster]'") from None
+    import signal
+
+    before = signal.getsignal(signal.SIGTERM) if threading.current_thread() is threading.main_thread() else None
+    try:
+        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, ValueError) as error:
+        raise UserError(f"--address {address}: there is no Ray cluster ({error})\nstart one with: ray start --head") from None
+    try:
+        task = ray.remote(num_cpus=threads, max_retries=3)(_ray_job)
+        started = time.monotonic()
+        waiting = {task.remote(list(map(list, commands)), str(folder), threads): n for n, (commands, folder) in enumerate(jobs)}
+        while waiting:
+            (finished,), _ = ray.wait(list(waiting), num_returns=1)
+            done(waiting.pop(finished), ray.get(finished), time.monotonic() - started)
+    finally:
+        ray.shutdown()
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)  # Ray's own handler stays behind otherwise
+
+
+def _ray_job(commands: list[list[str]], folder: str, threads: int) -> int:
+    return run_commands(commands, Path(folder), child_environment(threads))
