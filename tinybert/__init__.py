@@ -22,6 +22,7 @@ _PUBLIC = {
     "Logits": "api.methods", "GoldLabels": "api.methods",
     "distill": "api.procedures", "finetune": "api.procedures", "general_distill": "api.procedures", "evaluate": "api.procedures",
     "predict": "api.procedures", "prune": "api.procedures", "pregenerate": "api.procedures", "augment": "api.procedures",
+    "compare": "api.comparison", "Comparison": "api.comparison",
     "Run": "api.run", "open_run": "api.run",
     "Callback": "user_objects", "TrainingState": "user_objects", "CustomLoss": "user_objects", "Needs": "api.process",
     "set_verbosity": "log",

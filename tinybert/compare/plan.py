@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinybert.commands.compare import CompareConfig
-from tinybert.commands.distill import TaskDistillConfig
+from tinybert.methods.command import MethodOptions
+from tinybert.methods.method import Method
+from tinybert.methods.registry import methods_of
 
-TWO_STAGES = ("tinybert", "mud")
 PRUNED = "pruned"
 _FRESH = re.compile(r"(\d+)x(\d+)")
 _DATA = (
@@ -21,7 +22,12 @@ _DATA = (
 
 def method_names() -> tuple[str, ...]:
     """Every method of `--method`, and `pruned`."""
-    return (*TaskDistillConfig.options()["method"].choices, PRUNED)
+    return (*methods_of("distill"), PRUNED)
+
+
+def trained_by(name: str) -> type[Method]:
+    """The method that trains a run; a pruned teacher is distilled by the default one."""
+    return methods_of("distill")[vars(MethodOptions)["method"].default if name == PRUNED else name]
 
 
 @dataclass(frozen=True)
@@ -70,21 +76,21 @@ def _row(config: CompareConfig, student: str, method: str, seed: int, length: in
              "--keep_heads", str(max(1, heads // 2)), "--ffn_hidden_dim", str(max(1, neurons // 2)), "--overwrite_output_dir"]
         )  # fmt: skip
     words = [
-        "distill", *data, *device, "--method", "tinybert" if method == PRUNED else method, "--output_dir", str(folder), "--seed", str(seed),
+        "distill", *data, *device, "--method", trained_by(method).name, "--output_dir", str(folder), "--seed", str(seed),
         "--max_seq_length", str(length), "--batch_size", str(config.batch_size), "--learning_rate", str(config.learning_rate),
         "--lr_schedule", "linear", "--save_steps", "1000000", "--logging_steps", str(max(1, updates // 20)),
         "--allow_weak_teacher", "--resume", "auto",
     ]  # fmt: skip
     words += student_words(str(cut) if method == PRUNED else student)
-    words += [] if method == "none" and not student.startswith("teacher:") else ["--teacher_path", config.teacher_path]
+    words += [] if not trained_by(method).reads_teacher and not student.startswith("teacher:") else ["--teacher_path", config.teacher_path]
     if method == PRUNED:
         words += ["--attention_heads", "average"]
-    if method == PRUNED or method in TWO_STAGES:
+    if len(trained_by(method).stages) > 1:
         second = max(1, updates // 3)
         words += ["--stage", "both", "--intermediate_max_steps", str(updates - second), "--prediction_max_steps", str(second)]
     else:
         words += ["--max_steps", str(updates)]
-    if method != "none":
+    if trained_by(method).reads_teacher:
         words += ["--teacher_traces", "store"]
     return Row(student, method, seed, folder, tuple(map(tuple, [*commands, words])))
 

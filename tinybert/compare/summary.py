@@ -109,9 +109,7 @@ def advice(lines: Sequence[Line], teacher: Measured) -> list[str]:
         found.append(f"It is {best.mean - plain:+.2f} points from the same student without a teacher.")
     if best.mean < 0.97 * teacher.score:
         kept = 100 * best.mean / teacher.score
-        found.append(
-            f"It keeps {kept:.1f} % of the teacher. More updates, augmented rows or a general student may bring more."
-        )
+        found.append(f"It keeps {kept:.1f} % of the teacher. More updates, augmented rows or a general student may bring more.")
     if all(line.deviation is None for line in done):
         found.append("One seed: differences of a point or two may be chance; --seeds 1 2 3 tells.")
     return found

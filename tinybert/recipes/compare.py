@@ -17,7 +17,7 @@ from pathlib import Path
 from tinybert import runtime, storage
 from tinybert.commands.compare import CompareConfig
 from tinybert.compare.page import loss_curves, page
-from tinybert.compare.plan import Row, plan
+from tinybert.compare.plan import PRUNED, Row, plan, trained_by
 from tinybert.compare.runner import Commands, run_commands, run_local, run_ray
 from tinybert.compare.runner import child_environment as environment
 from tinybert.compare.summary import Line, advice, error_of, lines_of, table
@@ -112,7 +112,7 @@ _FREE = ("resume", "overwrite_output_dir", "parallel", "threads", "runner", "add
 
 def _fitting(config: CompareConfig, length: int, shape: tuple[int, int]) -> int:
     """The updates of each run with which all of them fit into the budget, by the rate of a short one."""
-    heaviest = max(config.methods, key=lambda method: ("none", "logits").index(method) if method in ("none", "logits") else 2)
+    heaviest = max(config.methods, key=lambda name: (trained_by(name).reads_teacher, len(trained_by(name).stages)))
     short = config.replace(methods=[heaviest], seeds=config.seeds[:1], students=config.students[:1], budget_minutes=None)
     (probe,) = plan(short, length, PROBE_UPDATES, *shape)
     folder = Path(config.output_dir) / "runs" / "probe"
@@ -124,7 +124,7 @@ def _fitting(config: CompareConfig, length: int, shape: tuple[int, int]) -> int:
         raise UserError(f"the run that measures the rate failed: {error_of(replace(probe, folder=folder))}\nread {folder}/log.txt")
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     seconds = sum(entry.get("seconds") or 0 for entry in record.values()) / PROBE_UPDATES
-    count = len(config.seeds) * sum(1 if method == "pruned" else len(config.students) for method in config.methods)
+    count = len(config.seeds) * sum(1 if method == PRUNED else len(config.students) for method in config.methods)
     available = 0.9 * 60 * config.budget_minutes * config.parallel / count - OVERHEAD
     return max(3, int(available / seconds))
 
