@@ -10,12 +10,13 @@ TASK ?= demo
 # compiled modules are kept, wherever the variable comes from: a hundred tests start a process of their own
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install demo test test-long fuzz lint format clean
+.PHONY: help install demo test test-2.6 test-long fuzz lint format clean
 
 help:
 	@echo "make install        .venv with this project, editable, and the pinned packages (EXTRAS=cpu,dev,export for more)"
 	@echo "make demo           the whole main job on embedded data (TASK=SST-2 for a GLUE task)"
 	@echo "make test           all tests, bounded"
+	@echo "make test-2.6       a bounded part of them with Paddle 2.6.2 and PaddleNLP 2.8.1, in .venv-2.6"
 	@echo "make test-long      the tests that take minutes"
 	@echo "make fuzz           ten thousand mutated inputs"
 	@echo "make lint | format  ruff"
@@ -34,6 +35,19 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest tests -m "not long" --numprocesses 2 --dist loadfile
+
+# The second lane: what the GPU package of the ordinary index is made for, here with the CPU build of the same version.
+VENV_26 := .venv-2.6
+STAMP_26 := $(VENV_26)/.installed
+
+$(STAMP_26): requirements-2.6.txt requirements-demo.txt
+	test -x $(VENV_26)/bin/python || $(PYTHON) -m venv $(VENV_26)
+	$(VENV_26)/bin/python -m pip install --quiet --disable-pip-version-check paddlepaddle==2.6.2 -r requirements-2.6.txt
+	$(VENV_26)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-demo.txt
+	touch $(STAMP_26)
+
+test-2.6: install $(STAMP_26)
+	OTHER_LANE=$(abspath $(BIN)/python) $(VENV_26)/bin/python -m pytest tests -m "both_lanes and not long" --numprocesses 2 --dist loadfile
 
 test-long: install
 	$(BIN)/python -m pytest tests -m long

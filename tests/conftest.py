@@ -34,6 +34,13 @@ def real_data_folder() -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Golden numbers hold in every lane."""
+    for item in items:
+        if (ROOT / "tests" / "parity") in item.path.parents:
+            item.add_marker("both_lanes")
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Real GLUE data, or a skip that says how to provide it."""

@@ -56,6 +56,7 @@ def line(world: Path, out: Path, *more: object, task: str = "SST-2") -> list[str
     return [str(word) for word in (*words, *more)]
 
 
+@pytest.mark.both_lanes
 def test_rows_are_not_as_they_stood_in_the_file(world, tmp_path):
     assert main(line(world, tmp_path / "a", "--preview", 2)) == 0
     before = (world / "glue/SST-2/train.tsv").read_bytes().decode("utf-8").split("\r\n")

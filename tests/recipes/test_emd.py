@@ -18,6 +18,7 @@ def run(teacher, output, *more, task="demo", student=STUDENT) -> None:
     distill(*words, *student, *QUICK, *more)
 
 
+@pytest.mark.both_lanes
 def test_a_run_leaves_no_trace_of_its_layer_weights(teacher, tmp_path, capsys):
     run(teacher, tmp_path / "run", "--beta", "1", "--learning_rate", "1e-3", "--max_steps", "9")
     shown = capsys.readouterr().out

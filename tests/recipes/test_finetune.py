@@ -28,6 +28,7 @@ def test_teacher_does_not_learn_the_demo_words(teacher, tmp_path):
     assert json.loads((tmp_path / "eval_results.json").read_text())["evaluation"]["scores"]["accuracy"] > 0.85
 
 
+@pytest.mark.both_lanes
 def test_run_leaves_an_incomplete_folder(teacher):
     entry = record(teacher, "finetune")
     best = f"best_model_{entry['best']['step']}"

@@ -48,6 +48,7 @@ def run(world, output: Path, *more: object, **instead: object) -> Path:
     return output
 
 
+@pytest.mark.both_lanes
 def test_the_student_learns_nothing_or_parts_are_missing_from_the_log(world, tmp_path, capsys):
     output = run(world, tmp_path / "run", max_steps=60)
     lines, evaluations = logged(output, "general"), logged(output, "general", "evaluation")
@@ -96,6 +97,7 @@ def test_a_teacher_of_another_width_cannot_take_the_general_student(world, tmp_p
     assert projection["mode"] == "shared" and "leads to a teacher 16 wide, this one is 20" in projection["origin"]
 
 
+@pytest.mark.both_lanes
 def test_paddlenlp_cannot_read_the_general_student(world, tmp_path):
     import paddle
     from paddlenlp.transformers import TinyBertModel

@@ -43,6 +43,7 @@ def test_a_part_is_missing_or_the_layers_learn_nothing(teacher, tmp_path, more, 
     assert "accuracy" in results["final"] and (tmp_path / "run" / "best_model" / "config.json").is_file()
 
 
+@pytest.mark.both_lanes
 def test_a_joint_run_goes_on_as_another_one(teacher, tmp_path):
     more = ("--stage", "joint", "--checkpoint_steps", "4", "--logging_steps", "1")
     run(teacher, tmp_path / "through", *more)

@@ -17,6 +17,7 @@ def run(teacher, output, *more, stage="intermediate", student=STUDENT) -> None:
     distill(*words, "--max_steps", "5", *student, *QUICK, *more)
 
 
+@pytest.mark.both_lanes
 def test_both_stages_leave_other_parts_than_hidden_states_and_logits(teacher, tmp_path, capsys):
     run(teacher, tmp_path / "run", *SCHEMES, "--learning_rate", "1e-2", "--max_steps", "16", stage="both")
     shown = capsys.readouterr().out

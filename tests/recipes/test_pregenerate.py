@@ -98,6 +98,7 @@ def test_a_lost_or_damaged_shard_is_made_anew(corpus, tmp_path):
     open_pregenerated(tmp_path / "out")
 
 
+@pytest.mark.both_lanes
 def test_json_lines_and_shards_hold_the_same_rows(corpus, tmp_path):
     for kind in ("json", "shards"):
         assert main(line(corpus, tmp_path / kind, "--format", kind, "--masked_lm_prob", "0.15")) == 0

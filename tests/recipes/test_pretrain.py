@@ -67,6 +67,7 @@ def test_the_loss_falls_and_the_folder_is_a_masked_lm(world, tmp_path, kind):
     assert any((x != y).any() for x, y in zip(arrays_of(before.model).values(), arrays_of(after.model).values(), strict=True))
 
 
+@pytest.mark.both_lanes
 def test_paddlenlp_reads_the_head(world, tmp_path):
     import paddle
     from paddlenlp.transformers import BertForMaskedLM

@@ -60,6 +60,7 @@ def load(folder, needs_head=True):
 # === Importance ===
 
 
+@pytest.mark.both_lanes
 def test_scores_lie_elsewhere_or_do_not_say_where_they_come_from(scored):
     scores, facts = read_importance(scored / FOLDER)
     assert len(scores) == 4 * 6 and scores["layers.3.linear1"].shape == (32, 64)

@@ -55,6 +55,7 @@ def test_the_student_has_another_shape_in_the_end(teacher, tmp_path, more, stage
     assert len(losses) == 4 and np.isfinite(losses).all()
 
 
+@pytest.mark.both_lanes
 def test_the_projection_forgets_what_it_has_learnt_when_a_layer_goes(teacher, tmp_path, monkeypatch):
     from tinybert.recipes import gradual_pruning
 

@@ -39,6 +39,7 @@ def fresh_run(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 # === What a run leaves ===
 
 
+@pytest.mark.both_lanes
 def test_two_stages_leave_an_incomplete_folder(fresh_run):
     models = {"best_inter_model", "final_inter_model", "best_model", "final"}
     assert models | {"run.json", "log.jsonl", "eval_results.json", "plots", "vdl"} <= {path.name for path in fresh_run.iterdir()}

@@ -70,6 +70,7 @@ def test_float32_traces_give_the_live_losses(teacher, tmp_path):
     np.testing.assert_allclose(losses(tmp_path / "stored", "prediction"), losses(tmp_path / "live", "prediction"), rtol=1e-6)
 
 
+@pytest.mark.both_lanes
 def test_stage_two_reads_the_logits_that_stage_one_stored(teacher, tmp_path):
     run(teacher, tmp_path / "run", *METHODS["tinybert"], "--teacher_traces", "store", "--save_steps", "0")
     first, second = (record(tmp_path / "run", stage)["teacher_traces"] for stage in ("intermediate", "prediction"))

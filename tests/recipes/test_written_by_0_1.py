@@ -31,6 +31,7 @@ def test_a_run_of_0_1_resumes_with_the_losses_of_0_1(tmp_path, monkeypatch, name
     assert [line["loss"] for line in found] == pytest.approx([line["loss"] for line in expected], rel=1e-5)
 
 
+@pytest.mark.both_lanes
 def test_a_model_folder_of_0_1_loads():
     loaded = load_classifier(str(FOLDER / "both" / "best_model"), labels=("0", "1"), needs_head=True)
     assert loaded.config.num_hidden_layers == 1 and not loaded.report.fresh

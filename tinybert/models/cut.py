@@ -21,7 +21,7 @@ class FactorisedEmbedding(nn.Embedding):
 
     def forward(self, x: Tensor) -> Tensor:
         """Vectors `[..., d]` of word pieces `[...]`."""
-        return self.up(super().forward(x))
+        return self.up(nn.Embedding.forward(self, x))
 
 
 def strip_pruned_shapes(known: dict) -> dict:

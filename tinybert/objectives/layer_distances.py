@@ -119,8 +119,8 @@ class LayerDistances:
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    """A tensor on the CPU as an array on the same memory."""
-    return np.from_dlpack(tensor.detach())
+    """A tensor on the CPU as an array on the same memory; a copy with Paddle 2.6, whose tensors have no `__dlpack__`."""
+    return np.from_dlpack(tensor.detach()) if hasattr(tensor, "__dlpack__") else tensor.numpy()
 
 
 def _pieces(shape: Sequence[int], lengths: list[int], chunk: int) -> Iterator[tuple]:

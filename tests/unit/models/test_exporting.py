@@ -57,6 +57,7 @@ def test_model_changes_on_the_way_to_hugging_face_and_back(tmp_path, capsys, mod
     np.testing.assert_allclose(logits_of(theirs, batch()), logits_of(model, batch()), atol=tolerance)
 
 
+@pytest.mark.both_lanes
 def test_hugging_face_does_not_recognise_the_folder(tmp_path):
     model_folder(tmp_path / "a")
     assert convert(tmp_path / "a", tmp_path / "b", "huggingface") == 0

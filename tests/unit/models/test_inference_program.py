@@ -29,6 +29,7 @@ def answer(folder: Path, inputs) -> np.ndarray:
     return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
 
 
+@pytest.mark.both_lanes
 @pytest.mark.parametrize("labels", [LABELS, ("a", "b", "c"), ()], ids=["two", "three", "regression"])
 @pytest.mark.parametrize(
     ("model_type", "shape"),
