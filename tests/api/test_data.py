@@ -60,3 +60,9 @@ def test_rows_that_make_no_task_are_refused(make, words):
 def test_a_split_that_is_not_there_is_named():
     with pytest.raises(tb.UserError, match="has no split 'validation'\nexpected one of train"):
         tb.from_rows(ROWS).rows("validation")
+
+
+def test_rows_with_lists_of_labels_are_a_multi_label_task():
+    data = tb.from_rows([("a", ["x", "y"]), ("b", ["x"]), ("c", ["y"]), ("d", [])], kind="multi_label")
+    assert data.labels == ("x", "y")
+    assert [row["label"] for row in data.rows("train")] == [["x", "y"], ["x"], ["y"], []]

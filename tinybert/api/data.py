@@ -45,8 +45,9 @@ class Data:
         """The names of the labels in the order of a model's outputs; empty where rows are scored by a number."""
         return self.task.labels
 
-    def rows(self, split: str = "dev") -> list[dict[str, str]]:
-        """The rows of a split: `text`, `text_pair` where rows are pairs, and the text of their `label` where they are labelled.
+    def rows(self, split: str = "dev") -> list[dict[str, str | list[str]]]:
+        """The rows of a split: `text`, `text_pair` where rows are pairs, and the text of their `label` where they are labelled, a list of
+        them where a row may have several.
 
         Raises:
             UserError: no such split, or a row that cannot be read.
@@ -56,7 +57,8 @@ class Data:
         columns = self.task.splits[split]
         found = []
         for row, _ in UsedRows(self.task, self.folder, split):
-            values = {"text": row.text_a, "text_pair": row.text_b, "label": row.label}
+            label = list(dict.fromkeys(filter(None, row.label.split("|")))) if columns.many_labels and row.label is not None else row.label
+            values = {"text": row.text_a, "text_pair": row.text_b, "label": label}
             there = {"text": True, "text_pair": columns.text_b is not None, "label": columns.label is not None}
             found.append({name: value for name, value in values.items() if there[name]})
         return found
