@@ -22,7 +22,12 @@ def test_every_block_of_the_page_runs(tmp_path, monkeypatch):
     (tmp_path / "glue").mkdir()
     tiny.learnable_rows(tmp_path / "glue" / "SST-2", {"train": 24, "dev": 16}, seed=1)
     tiny.model_folder(
-        tmp_path / "pretrained_models" / "SST-2", labels=("0", "1"), num_hidden_layers=6, hidden_size=24, max_position_embeddings=128
+        tmp_path / "pretrained_models" / "SST-2",
+        labels=("0", "1"),
+        num_hidden_layers=6,
+        hidden_size=24,
+        num_attention_heads=12,
+        max_position_embeddings=128,
     )
     for name in ("train", "dev"):
         (tmp_path / f"{name}.csv").write_text("review,stars\nword1,good\nword2,bad\nword3,good\n")
