@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 
 from tinybert.errors import UserError
+from tinybert.log import logger
 
 PATIENCE = 20.0  # seconds that the others have for a checkpoint, once a process has failed or a signal has come
 MOST = 64
@@ -93,7 +94,7 @@ def _wait(processes: list[subprocess.Popen], received: list[int]) -> int:
         codes = [process.poll() for process in processes]
         if not failed and any(codes):
             failed = next(code for code in codes if code)
-            print(f"process {codes.index(failed)} ended with exit code {_exit_code(failed)}; the others are asked to end", file=sys.stderr)
+            logger.error(f"process {codes.index(failed)} ended with exit code {_exit_code(failed)}; the others are asked to end")
             received.append(signal.SIGTERM)
         if len(received) > asked:
             asked = len(received)
