@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT))
 
 from tinybert import log, runtime  # noqa: E402
 
+os.environ["LC_ALL"] = "C.UTF-8"  # messages are compared in English
 runtime.prepare_environment()  # before any test imports Paddle; tests that need none never do
 
 # pytest-xdist's workers share the cores evenly, and so do the processes that their tests start

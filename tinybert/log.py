@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tinybert.errors import UserError
+from tinybert.language import translate
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -64,7 +65,7 @@ class _Console(logging.Handler):
         level = record.levelno
         before = "error: " if level >= logging.ERROR else "warning: " if level >= logging.WARNING else ""
         stream = sys.stderr if before or self.stdout_is_free else sys.stdout
-        text = f"{before}{record.getMessage()}\n"
+        text = f"{translate(before)}{translate(record.getMessage())}\n"
         if "tqdm" not in sys.modules:
             stream.write(text)
         else:

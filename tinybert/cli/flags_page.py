@@ -5,6 +5,7 @@ from __future__ import annotations
 from tinybert.commands.registry import all_commands
 from tinybert.config.options import Config, Option
 from tinybert.config.preset import preset_names, read_preset
+from tinybert.language import translate
 
 
 def scripts() -> dict[str, type[Config]]:
@@ -13,36 +14,37 @@ def scripts() -> dict[str, type[Config]]:
 
 
 _SECTIONS = ("distill", "finetune", "general", "pregenerate", "augment")
-_HEADER = """# Options
-
-Made by `python -m tinybert flags > docs/flags.md`; a test compares the two.
-
-Every script also takes `--config FILE` (YAML or JSON with the names below; the command line wins), `--help` and
-`--version`. True-or-false options take `--name`, `--name True` and `--name False`. Names are never abbreviated. Two
-spellings of one option must agree.
-"""
+_HEADER = (
+    "# Options",
+    "Made by `python -m tinybert flags > docs/flags.md`; a test compares the two.",
+    "Every script also takes `--config FILE` (YAML or JSON with the names below; the command line wins), `--lang zh|en`, `--help` and "
+    "`--version`. True-or-false options take `--name`, `--name True` and `--name False`. Names are never abbreviated. Two spellings of one "
+    "option must agree.",
+)
 
 
 def flags_page() -> str:
-    """The whole page."""
-    parts = [_HEADER]
+    """The whole page, in the chosen language."""
+    parts = [f"{translate(text)}\n" for text in _HEADER]
     for script, kind in scripts().items():
-        parts.append(f"## `{script}`\n\n{(kind.__doc__ or '').strip()}\n")
+        parts.append(f"## `{script}`\n\n{translate((kind.__doc__ or '').strip())}\n")
         options = list(kind.options().values())
         for group in dict.fromkeys([*kind.GROUPS, *(option.group for option in options)]):
             rows = [_row(option) for option in options if option.group == group]
             if rows:
-                parts.append("\n".join([f"### {group}", "", *_table("option", "values", "default", "what", "also", rows=rows)]) + "\n")
+                table = _table("option", "values", "default", "what", "also", rows=rows)
+                parts.append("\n".join([f"### {translate(group)}", "", *table]) + "\n")
     named = dict.fromkeys(name for section in _SECTIONS for name in preset_names(section))
-    rows = [[name, read_preset(name).summary, ", ".join(of for of in _SECTIONS if name in preset_names(of))] for name in named]
-    parts.append("## Presets\n\n" + "\n".join(_table("name", "what", "of", rows=rows)) + "\n")
+    rows = [[name, translate(read_preset(name).summary), ", ".join(of for of in _SECTIONS if name in preset_names(of))] for name in named]
+    parts.append(f"## {translate('Presets')}\n\n" + "\n".join(_table("name", "what", "of", rows=rows)) + "\n")
     parts.append(
-        "## Accepted without effect\n\nEach prints one line.\n\n"
+        f"## {translate('Accepted without effect')}\n\n{translate('Each prints one line.')}\n\n"
         + "\n".join(_table("option", "why", "comes from", "accepted by", rows=_obsolete()))
         + "\n"
     )
     parts.append(
-        "## Switches of other procedures\n\nRefused, unless they are off, with a line that says what to do.\n\n"
+        f"## {translate('Switches of other procedures')}\n\n"
+        f"{translate('Refused, unless they are off, with a line that says what to do.')}\n\n"
         + "\n".join(_table("option", "of", "what to do", rows=_foreign()))
         + "\n"
     )
@@ -53,14 +55,15 @@ def _row(option: Option) -> list[str]:
     also = "<br>".join(f"`--{alias.name}` ({alias.dialect})" for alias in option.aliases)
     return [
         f"`--{option.name}`",
-        *(text.replace("<", "&lt;") for text in (_values(option), option.default_words, option.help)),
+        *(text.replace("<", "&lt;") for text in (_values(option), translate(option.default_words), translate(option.help))),
         also,
     ]
 
 
 def _values(option: Option) -> str:
     """What may stand behind an option; the form of a text where it has one."""
-    return option.expected.replace("text", f"`{option.metavar}`", 1) if option.metavar and option.kind is str else option.expected
+    expected = translate(option.expected)
+    return expected.replace(translate("text"), f"`{option.metavar}`", 1) if option.metavar and option.kind is str else expected
 
 
 def _obsolete() -> list[list[str]]:
@@ -68,14 +71,14 @@ def _obsolete() -> list[list[str]]:
     for script, kind in scripts().items():
         for entry in kind.OBSOLETE:
             found.setdefault(entry, []).append(script.rsplit("/", 1)[-1])
-    return [[f"`--{entry.name}`", entry.reason, entry.dialects, ", ".join(names)] for entry, names in found.items()]
+    return [[f"`--{entry.name}`", translate(entry.reason), entry.dialects, ", ".join(names)] for entry, names in found.items()]
 
 
 def _foreign() -> list[list[str]]:
     entries = [entry for kind in scripts().values() for entry in kind.FOREIGN]
-    return [[f"`--{entry.name}`", entry.owner, entry.instead or "leave it out"] for entry in entries]
+    return [[f"`--{entry.name}`", translate(entry.owner), translate(entry.instead or "leave it out")] for entry in entries]
 
 
 def _table(*header: str, rows: list[list[str]]) -> list[str]:
-    lines = [list(header), ["---"] * len(header), *rows]
+    lines = [list(map(translate, header)), ["---"] * len(header), *rows]
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]

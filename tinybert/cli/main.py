@@ -7,12 +7,13 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 
-from tinybert import __version__
+from tinybert import __version__, language
 from tinybert.cli.stopping import early
 from tinybert.cli.streams import lasting_streams
 from tinybert.commands.registry import Command, all_commands, find_command
 from tinybert.config.suggestions import did_you_mean
 from tinybert.errors import Interrupted, NumericalError, UserError
+from tinybert.language import translate
 
 # a full disk, missing rights, names that are too long, a file where a folder must be: what the user can mend
 _OF_THE_SYSTEM = (
@@ -31,6 +32,7 @@ def run_script(command: str | Command, argv: Sequence[str] | None = None, prog: 
     """
 
     def work() -> None:
+        language.choose(sys.argv[1:] if argv is None else argv)
         with early() as signals:
             from tinybert.cli.parser import parse
 
@@ -52,6 +54,10 @@ def run_script(command: str | Command, argv: Sequence[str] | None = None, prog: 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `python -m tinybert <command> ...` and return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if code := _guarded(lambda: language.choose(words)):
+        return code
+    if words[:1] == ["--lang"]:  # before the command; its own parser reads it behind
+        words = words[2:] + words[:2] if words[2:] else []
     name, rest = (words[0], words[1:]) if words else ("--help", [])
     if name in ("-h", "--help", "help"):
         print(_overview())
@@ -78,15 +84,15 @@ def _exit_code(work: Callable[[], None]) -> int:
     try:
         work()
     except (UserError, NumericalError) as problem:
-        print(f"error: {problem}", file=sys.stderr)
+        _say("error: ", problem)
         return problem.exit_code
     except Interrupted as problem:
-        print(f"interrupted: {problem}", file=sys.stderr)
+        _say("interrupted: ", problem)
         return problem.exit_code
     except OSError as problem:
         if problem.errno not in _OF_THE_SYSTEM:
             raise
-        print(f"error: {problem}\nmake room, or name a folder that can be read and written", file=sys.stderr)
+        _say("error: ", f"{problem}\nmake room, or name a folder that can be read and written")
         return 2
     except KeyboardInterrupt as problem:
         print(f"interrupted{f': {problem}' if str(problem) else ''}", file=sys.stderr)
@@ -94,6 +100,10 @@ def _exit_code(work: Callable[[], None]) -> int:
     except SystemExit as done:  # argparse, after --help and --version
         return done.code if isinstance(done.code, int) else 0 if done.code is None else 1
     return 0
+
+
+def _say(before: str, problem: object) -> None:
+    print(f"{translate(before)}{translate(str(problem))}", file=sys.stderr)
 
 
 def _refuse(message: str) -> None:
@@ -110,20 +120,20 @@ def _launched(words: Sequence[str]) -> int:
 def _print_flags(rest: Sequence[str]) -> None:
     from tinybert.cli.flags_page import flags_page
 
-    if rest:
-        raise UserError(f"unexpected argument {rest[0]!r}\n`python -m tinybert flags` takes none")
+    if rest and rest[0].partition("=")[0] != "--lang":
+        raise UserError(f"unexpected argument {rest[0]!r}\n`python -m tinybert flags` takes --lang alone")
     print(flags_page(), end="")
 
 
 def _overview() -> str:
     summaries = {**{name: entry.summary for name, entry in all_commands().items()}, "launch": _LAUNCH, "flags": _FLAGS}
-    lines = [f"  {name:<13}{what}" for name, what in summaries.items()]
+    lines = [f"  {name:<13}{translate(what)}" for name, what in summaries.items()]
     return "\n".join(
         [
-            "usage: python -m tinybert COMMAND --name value ...",
+            translate("usage: python -m tinybert COMMAND --name value ..."),
             "",
             *lines,
             "",
-            "Options of a command: python -m tinybert COMMAND --help",
+            translate("Options of a command: python -m tinybert COMMAND --help"),
         ]
     )

@@ -10,11 +10,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from tinybert import __version__
+from tinybert import __version__, language
 from tinybert.config.options import Config, Entry, Option
 from tinybert.config.reading import spellings_of
 from tinybert.config.suggestions import did_you_mean
 from tinybert.errors import UserError
+from tinybert.language import translate
 from tinybert.log import logger
 
 C = TypeVar("C", bound=Config)
@@ -53,8 +54,8 @@ def parse(kind: type[C], argv: Sequence[str] | None = None, prog: str | None = N
     parser = build_parser(kind, prog)
     argv = _join_exponents(sys.argv[1:] if argv is None else argv)
     namespace, extras = parser.parse_known_args(argv, argparse.Namespace(found=[]))
-    _refuse_extras(extras, [*spellings_of(kind), "config", "help", "version"])
-    line = [Entry(name, value, f"--{name}") for name, value in namespace.found if name != "config"]
+    _refuse_extras(extras, [*spellings_of(kind), "config", "lang", "help", "version"])
+    line = [Entry(name, value, f"--{name}") for name, value in namespace.found if name not in ("config", "lang")]
     files = [value for name, value in namespace.found if name == "config"]
     if len(files) > 1:
         raise UserError(f"--config is given {len(files)} times\nexpected one file")
@@ -64,22 +65,33 @@ def parse(kind: type[C], argv: Sequence[str] | None = None, prog: str | None = N
     return config
 
 
-@lru_cache(maxsize=32)
 def build_parser(kind: type[Config], prog: str | None = None) -> argparse.ArgumentParser:
-    """The argparse parser of a dataclass: groups, defaults and aliases for `--help`."""
+    """The argparse parser of a dataclass: groups, defaults and aliases for `--help`, in the chosen language."""
+    return _built(kind, prog, language.current())
+
+
+@lru_cache(maxsize=32)
+def _built(kind: type[Config], prog: str | None, _language: str) -> argparse.ArgumentParser:
     parser = _Parser(
-        prog=prog, description=(kind.__doc__ or "").strip(), allow_abbrev=False,
+        prog=prog, description=translate((kind.__doc__ or "").strip()), allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
         formatter_class=argparse.RawDescriptionHelpFormatter, usage="%(prog)s --name value ...", add_help=False,
     )  # fmt: skip
-    about = parser.add_argument_group("about")
-    about.add_argument("-h", "--help", action="help", help="show this text and exit")
-    about.add_argument("--version", action="version", version=f"tinybert {__version__}", help="show the version and exit")
-    about.add_argument("--config", action=_Collect, metavar="FILE", help="options from a YAML or JSON file; the command line wins")
-    groups: dict[str, argparse._ArgumentGroup] = {name: parser.add_argument_group(name) for name in kind.GROUPS}
+    about = parser.add_argument_group(translate("about"))
+    about.add_argument("-h", "--help", action="help", help=translate("show this text and exit"))
+    about.add_argument("--version", action="version", version=f"tinybert {__version__}", help=translate("show the version and exit"))
+    about.add_argument(
+        "--config", action=_Collect, metavar="FILE", help=translate("options from a YAML or JSON file; the command line wins")
+    )
+    unset = translate("from LC_ALL, LC_MESSAGES or LANG; English where a text is not translated")
+    about.add_argument(
+        "--lang", action=_Collect, metavar="|".join(language.LANGUAGES),
+        help=f"{translate('language of help and messages')} ({translate('default: {}').format(unset)})",
+    )  # fmt: skip
+    groups: dict[str, argparse._ArgumentGroup] = {name: parser.add_argument_group(translate(name)) for name in kind.GROUPS}
     for option in kind.options().values():
         if option.group not in groups:
-            groups[option.group] = parser.add_argument_group(option.group)
+            groups[option.group] = parser.add_argument_group(translate(option.group))
         group = groups[option.group]
         extra: dict[str, object] = {}
         if option.kind is bool:
@@ -105,8 +117,11 @@ _METAVARS = {str: "TEXT", int: "N", float: "X", bool: "True|False", Path: "PATH"
 
 
 def _help(option: Option) -> str:
-    also = "; also " + ", ".join(f"--{alias.name} [{alias.dialect}]" for alias in option.aliases) if option.aliases else ""
-    return f"{option.help} (default: {option.default_words}{also})".replace("(default: required", "(required").replace("%", "%%")
+    spellings = ", ".join(f"--{alias.name} [{alias.dialect}]" for alias in option.aliases)
+    also = f"; {translate('also')} {spellings}" if option.aliases else ""
+    words = translate(option.default_words)
+    default = words if option.default_words.startswith("required") else translate("default: {}").format(words)
+    return f"{translate(option.help)} ({default}{also})".replace("%", "%%")
 
 
 def _join_exponents(argv: Iterable[str]) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinybert.engine.run_folder import RunFolder
-from tinybert.report.figure import new_figure, saved
+from tinybert.report.figure import caption, new_figure, saved
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,8 +31,8 @@ def curves_of(folder: Path, stages: tuple[str, ...]) -> Figure:
         _curves(axes[0], training, "training loss and its parts")
         _curves(axes[1], evaluations, "held-out rows")
         axes[2].plot([line["step"] for line in training], [line["lr"] for line in training], color="tab:gray")
-        axes[2].set_title("learning rate")
-        axes[2].set_xlabel("step")
+        axes[2].set_title(caption("learning rate"))
+        axes[2].set_xlabel(caption("step"))
     figure.suptitle(f"{folder.name}: {', '.join(stages)}")
     return figure
 
@@ -42,8 +42,8 @@ def _curves(axes, lines: list[dict], title: str) -> None:
     for name in names:
         points = [(line["step"], line[name]) for line in lines if name in line]
         axes.plot(*zip(*points, strict=True), label=name, marker="o" if len(points) < 20 else None, markersize=3)
-    axes.set_title(title)
-    axes.set_xlabel("step")
+    axes.set_title(caption(title))
+    axes.set_xlabel(caption("step"))
     last = [next(line[name] for line in reversed(lines) if name in line) for name in names]
     if last and min(last) > 0 and max(last) > 20 * min(last):  # or the small parts would lie on the axis
         axes.set_yscale("log")

@@ -1,0 +1,115 @@
+"""Help and messages in Chinese: every option is translated, messages fit their entries, English stays where a text is missing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tinybert import language
+from tinybert.cli.flags_page import flags_page
+from tinybert.cli.main import main
+from tinybert.commands.registry import all_commands
+from tinybert.config.preset import preset_names, read_preset
+from tinybert.errors import UserError
+from tinybert.log import logger
+from tinybert.report import figure
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def chinese():
+    """Chinese, and afterwards English again."""
+    language.choose(["--lang", "zh"])
+    yield
+    language.choose([], {})
+
+
+def said_by_commands() -> set[str]:
+    """Every text of `--help` and of the options' page."""
+    found = {read_preset(name).summary for section in ("distill", "augment", "pregenerate") for name in preset_names(section)}
+    for command in all_commands().values():
+        found |= {command.summary, (command.config.__doc__ or "").strip(), *command.config.GROUPS}
+        for option in command.config.options().values():
+            found |= {option.help, option.group, option.default_words}
+        found |= {entry.reason for entry in command.config.OBSOLETE}
+        found |= {entry.instead for entry in command.config.FOREIGN if entry.instead}
+    return {text for text in found if re.search(r"[a-z]{2,} [a-z]{2,}", text)}  # names and values stay as they are
+
+
+def test_every_text_of_the_options_is_translated(chinese):
+    missing = sorted(text for text in said_by_commands() if language.translate(text) == text)
+    assert not missing, f"add these to tinybert/language/zh_CN.po: {missing}"
+
+
+def test_gaps_of_a_translation_are_those_of_the_text():
+    for text, translation in language.entries("zh").items():
+        translation.format(*["x"] * text.count("{}"))
+        assert len(re.findall(r"\{\d?\}", translation)) in (text.count("{}"), 0), text
+
+
+def test_a_message_with_values_takes_its_translation(chinese, capsys):
+    assert language.translate("step 3: loss 0.5") == "step 3: loss 0.5"
+    assert language.translate("resuming the general stage from a/b at step 7") == "从 a/b 恢复 general 阶段，第 7 步"
+    assert language.translate("--x is missing\nsome advice that nobody translated") == "缺少 --x\nsome advice that nobody translated"
+    logger.warning("finished before: out")
+    assert capsys.readouterr().err == "警告：已经跑完：out\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "environment", "expected"),
+    [
+        ([], {"LANG": "zh_CN.UTF-8"}, "zh"),
+        ([], {"LC_ALL": "C", "LANG": "zh_CN.UTF-8"}, "en"),
+        ([], {"LANG": "de_DE"}, "en"),
+        (["--lang", "en"], {"LANG": "zh_CN"}, "en"),
+        (["--lang=zh_CN"], {}, "zh"),
+        ([], {}, "en"),
+    ],
+)
+def test_the_language_is_that_of_the_option_or_of_the_environment(argv, environment, expected):
+    language.choose(argv, environment)
+    assert language.current() == expected
+    language.choose([], {})
+    with pytest.raises(UserError, match="expected one of en, zh"):
+        language.choose(["--lang", "fr"], environment)
+
+
+def test_help_and_errors_are_in_the_language_of_the_command_line(capsys):
+    assert main(["pretrain", "--lang", "zh", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "用原始文本训练编码器" in out and "（必填）" in out.replace("(必填)", "（必填）")
+    assert main(["--lang", "zh"]) == 0 and "用法" in capsys.readouterr().out
+    assert main(["pretrain", "--lang", "zh", "--nonsense"]) == 2
+    assert "错误：未知选项 --nonsense" in capsys.readouterr().err
+    assert main(["pretrain", "--lang", "xx"]) == 2 and "--lang got 'xx'" in capsys.readouterr().err
+    language.choose([], {})
+
+
+def test_the_chinese_page_of_options_is_up_to_date(chinese):
+    page = (ROOT / "docs/flags.zh.md").read_text(encoding="utf-8")
+    assert flags_page() == page, "python -m tinybert flags --lang zh > docs/flags.zh.md"
+
+
+@pytest.mark.parametrize("installed", [[], ["DejaVu Sans", "SimHei"]])
+def test_a_figure_shows_no_empty_boxes_and_says_once_that_a_font_is_missing(tmp_path, chinese, monkeypatch, capsys, installed):
+    from matplotlib import font_manager
+
+    monkeypatch.setattr(font_manager, "get_font_names", lambda: installed)
+    figure.chinese_font.cache_clear()
+    try:
+        drawn = figure.new_figure(2, 2)
+        axes = drawn.subplots()
+        axes.set_title(figure.caption("learning rate"))
+        axes.set_xlabel("酒店")
+        if installed:
+            assert axes.get_title() == "学习率" and figure.chinese_font() == "SimHei"
+        else:
+            figure.saved(drawn, tmp_path / "a.png")
+            figure.saved(drawn, tmp_path / "b.png")
+            assert axes.get_title() == "learning rate" and axes.get_xlabel() == "U+9152 U+5E97"
+            assert capsys.readouterr().err.count("no font for Chinese") == 1
+    finally:
+        figure.chinese_font.cache_clear()
