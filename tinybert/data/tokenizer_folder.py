@@ -134,6 +134,10 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
         special |= {role: _content(places[f"{role}_token"], where) for role in ROLES if places.get(f"{role}_token")}
     found = TokenizerFiles(list(vocabulary), special)
     _add_tokens(found, folder, config, table, {} if rust is None else rust.added)
+    try:
+        "".join((*found.vocabulary, *special.values())).encode("utf-8")
+    except UnicodeEncodeError as error:  # JSON may hold half of a surrogate pair
+        raise UserError(f"{folder}: a token holds {error.object[error.start]!r}, which is no character.\nFetch the folder again.") from None
     for name in ("do_lower_case", "tokenize_chinese_chars", "strip_accents"):
         stated = _flag(config, name, source)
         setattr(found, name, getattr(rust, name) if stated is None and rust is not None else stated)

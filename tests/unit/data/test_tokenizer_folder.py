@@ -168,10 +168,15 @@ def test_paddlenlp_reads_added_tokens_that_were_saved(tmp_path):
     assert theirs(text, add_special_tokens=False)["input_ids"] == read.ids([text])[0]
 
 
-@pytest.mark.parametrize("added", [{"<user>": SIZE + 1}, {"<user>": 3}, {"<user>": "x"}, {"<user>": -1}])
+@pytest.mark.parametrize("added", [{"<user>": SIZE + 1}, {"<user>": 3}, {"<user>": "x"}, {"<user>": -1}, {"<user>": float("inf")}])
 def test_added_token_without_its_own_id_is_refused(tmp_path, added):
     with pytest.raises(UserError, match="an? added token|the added token '<user>' has the id"):
         WordPiece.from_folder(write(tmp_path, added_tokens=added))
+
+
+def test_token_that_is_no_text_is_refused(tmp_path):
+    with pytest.raises(UserError, match="which is no character"):
+        WordPiece.from_folder(write(tmp_path, added_tokens={"\ud800": SIZE}))
 
 
 # === tokenizer.json ===
