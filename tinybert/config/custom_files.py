@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 FILES = ("train_file", "dev_file", "test_file")
 # what describes such files; None or False: not given
 _ABOUT = (
-    "file_format", "text_a_column", "text_b_column", "label_column", "header", "quoting", "labels", "kind", "allow_suspicious_labels",
+    "file_format", "text_a_column", "text_b_column", "label_column", "header", "quoting", "labels", "kind", "doc_stride",
+    "allow_suspicious_labels",
 )  # fmt: skip
 
 

@@ -172,10 +172,16 @@ class RowOptions(Config):
     )
     kind: str | None = in_data(
         None,
-        help="what a row of your own files has: one class, a score, any number of labels, or a tag for each word",
+        help="what a row of your own files has: one class, a score, any number of labels, a tag for each word, or questions about a text",
         choices=tuple(KINDS),
         alias=(Alias("regression", "shorthand", means="regression"),),
         unset="a known task's own; files of your own: classification",
+    )
+    doc_stride: int | None = in_data(
+        None,
+        help="question answering: by how many word pieces a window over a long text moves on; at most the room that a window has",
+        at_least=1,
+        unset="128",
     )
     allow_suspicious_labels: bool = in_data(
         False, help="train labels that differ in spelling only (Yes, yes), or that one row has, as classes of their own"

@@ -73,8 +73,9 @@ def assemble(store: Rows, rows: np.ndarray, width: int, share: dict[str, float])
 
 
 def _batch_labels(labels: np.ndarray) -> np.ndarray:
-    """Labels as losses take them: sets of labels, stored as bytes, in float32."""
-    return labels.astype(np.float32) if labels.dtype == np.uint8 else np.asarray(labels)
+    """Labels as losses take them: sets of labels, stored as bytes, in float32, places in int64."""
+    wanted = {np.dtype(np.uint8): np.float32, np.dtype(np.int32): np.int64}.get(labels.dtype)
+    return np.asarray(labels) if wanted is None else labels.astype(wanted)
 
 
 class Batches:

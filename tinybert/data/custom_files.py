@@ -12,6 +12,7 @@ from pathlib import Path
 from tinybert.data.fields import column_names
 from tinybert.data.formats import JSON, NAMED, TAGGED, format_of, other_delimiter
 from tinybert.data.labels import check_labels, check_spelling, count_labels
+from tinybert.data.questions import looks_like_questions
 from tinybert.data.readers import iter_labels
 from tinybert.data.tagged import OUTSIDE, tags_of_file
 from tinybert.data.tasks import UNDECIDED, Column, Split, Task, augmented
@@ -19,6 +20,7 @@ from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
 from tinybert.kinds.registry import DEFAULT, KINDS, get_kind
 
+STRIDE = 128  # pieces by which a window moves on, as in BERT's script
 TAGGED_SUFFIXES = (".conll", ".bio", ".iob", ".iob2", ".bioes", ".bmes")
 MOST_LABELS = 10_000  # found in a training file; more of them mean the wrong column
 
@@ -42,6 +44,7 @@ class CustomFiles:
     quoting: str | None = None
     labels: str | None = None
     kind: str | None = None
+    doc_stride: int | None = None
     allow_suspicious_labels: bool = False
 
 
@@ -55,6 +58,8 @@ def own_task(name: str, files: CustomFiles) -> Task:
     """
     if files.kind is None and any(path is not None and Path(path).suffix.lower() in TAGGED_SUFFIXES for path in _paths(files)):
         files = replace(files, kind=next(kind.name for kind in KINDS.values() if kind.of_words))
+    if files.kind is None and any(path is not None and looks_like_questions(Path(path).expanduser()) for path in _paths(files)):
+        files = replace(files, kind=_of_windows())
     splits: dict[str, Split] = {}
     if files.train_file is not None:
         splits["train"] = own_split(files.train_file, files)
@@ -87,6 +92,10 @@ def own_task(name: str, files: CustomFiles) -> Task:
         splits = {split: replace(columns, skipped_labels=(UNDECIDED,) * bool(columns.label)) for split, columns in splits.items()}
     metrics = kind.own_metrics(labels)
     return Task(name, name, labels, splits, metrics, metrics[0], own=True, kind=kind)
+
+
+def _of_windows() -> str:
+    return next(kind.name for kind in KINDS.values() if kind.of_windows)
 
 
 def _paths(files: CustomFiles) -> tuple[Path | None, ...]:
@@ -126,6 +135,13 @@ def own_split(path: Path, files: CustomFiles, labelled: bool = True) -> Split:
         raise UserError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; expected a file of rows")
     if not path.stat().st_size:
         raise UserError(f"{path} is empty; expected a file of rows. Is it complete?")
+    if get_kind(files.kind or DEFAULT.name).of_windows:
+        for option in ("header", "quoting", "text_a_column", "text_b_column", "label_column", "file_format"):
+            if getattr(files, option) not in (None, True):
+                raise UserError(f"--{option} has no meaning for files of questions, which are in SQuAD's layout\nleave it out")
+        return Split(str(path), "context", "question", "answers" if labelled else None, format="json", stride=files.doc_stride or STRIDE)
+    if files.doc_stride is not None:
+        raise UserError(f"--doc_stride is about windows over the texts of questions\nleave it out, or say --kind {_of_windows()}")
     if get_kind(files.kind or DEFAULT.name).of_words:
         return _tagged_split(path, files, labelled)
     form = files.file_format or format_of(path)

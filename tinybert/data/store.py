@@ -19,6 +19,8 @@ from tinybert import storage
 from tinybert.data.layout import Flat, bert_rows, positions
 from tinybert.data.places import cache_home
 from tinybert.data.progress import TextProgress
+from tinybert.data.questions import Windows, read_questions
+from tinybert.data.questions import encoded as windows_of
 from tinybert.data.readers import iter_rows, split_path
 from tinybert.data.row_writer import RowWriter
 from tinybert.data.tagged import TaggedWords, encoded, iter_sentences
@@ -71,16 +73,17 @@ class TokenStore:
         labels: np.ndarray | None,
         meta: dict,
         words: TaggedWords | None = None,
+        windows: Windows | None = None,
     ) -> None:
-        self.words = words
+        self.words, self.windows = words, windows
         self.ids, self.offsets, self.first, self.labels, self.meta = ids, offsets, first, labels, meta
         self.lengths = np.diff(offsets).astype(np.int32)
         self.pad_id = int(meta.get("pad_id", 0))
 
     @property
-    def gold(self) -> np.ndarray | TaggedWords | None:
-        """What predictions are scored against: labels, or the tags of words."""
-        return self.labels if self.words is None else self.words
+    def gold(self) -> np.ndarray | TaggedWords | Windows | None:
+        """What predictions are scored against: labels, the tags of words, or the answers of questions."""
+        return next((found for found in (self.words, self.windows) if found is not None), self.labels)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -150,6 +153,11 @@ class TokenStore:
     def _of_arrays(cls, arrays: dict[str, np.ndarray], meta: dict) -> TokenStore:
         labels = arrays.get("labels")
         parts = arrays["ids"], arrays["offsets"], arrays["first"]
+        if "examples" in arrays:
+            source = Path(meta["source"])
+            windows = Windows(arrays["examples"], arrays["begins"], arrays["ends"], arrays["offsets"], source)
+            labels = None if labels is None else labels.reshape(-1, 2)
+            return cls(*parts, labels, meta, windows=windows)
         if "tag_counts" in arrays:
             ends = np.concatenate([[0], np.cumsum(arrays["tag_counts"], dtype=np.int64)])
             return cls(*parts, None, meta, TaggedWords(labels, arrays["word_counts"], arrays["tags"], ends))
@@ -202,12 +210,15 @@ class TokenStore:
 
         def build(new: Path) -> None:
             meta = {**description, "task": task.name, "split": split, "source": str(source), "pad_id": tokenizer.pad_id}
-            fill = _build_tagged if task.kind.of_words else _build
+            fill = _build_tagged if task.kind.of_words else _build_windows if task.kind.of_windows else _build
             fill(new, task, folder, split, tokenizer, max_seq_length, meta)
             if (source.stat().st_size, source.stat().st_mtime_ns) != (before.st_size, before.st_mtime_ns):
                 raise UserError(f"{source} was changed while it was read. Start again when it is finished.")
 
-        return cached_store(description, build)
+        store = cached_store(description, build)
+        if store.windows is not None:
+            store.windows.source = source  # it may have been another file of the same content that was tokenised
+        return store
 
 
 def cached_store(description: dict, build: Callable[[Path], None]) -> TokenStore:
@@ -262,7 +273,7 @@ def _describe(task: Task, split: str, source: Path, tokenizer: WordPiece, max_se
         "max_seq_length": max_seq_length,
         "columns": task.split(split).key,
         "labels": list(task.labels),
-        **({"kind": task.kind.name} if task.kind.label_width(task.labels) > 1 or task.kind.of_words else {}),
+        **({"kind": task.kind.name} if task.kind.label_width(task.labels) > 1 or task.kind.of_words or task.kind.of_windows else {}),
     }
 
 
@@ -305,3 +316,19 @@ def _build_tagged(new: Path, task: Task, folder: str | Path, split: str, tokeniz
             truncated, words, kept = truncated + cut, words + int(lengths.sum()), kept + int(counts.sum())
             progress.show(writer.rows, part.bytes_read)
     storage.write_json(new / "meta.json", {**meta, **writer.counts(), "truncated": truncated, "words": words, "words_cut": words - kept})
+
+
+def _build_windows(new: Path, task: Task, folder: str | Path, split: str, tokenizer: WordPiece, max_seq_length: int, meta: dict) -> None:
+    columns = task.split(split)
+    found = read_questions(split_path(task, folder, split))
+    more = {"examples": np.int32, "begins": np.int32, "ends": np.int32}
+    trained = columns.label is not None and split.startswith("train")
+    with RowWriter(new, tokenizer.vocab_size, max_seq_length, np.int32 if columns.label is not None else None, more) as writer:
+        for begin in range(0, len(found.items), 256):
+            some = found.items[begin : begin + 256]
+            rows, first, labels, examples, begins, ends = windows_of(
+                some, tokenizer, max_seq_length, columns.stride or max_seq_length, trained
+            )
+            writer.append(rows, first, labels, examples=examples + begin, begins=begins, ends=ends)
+    counts = {"questions": len(found.items), "answers": found.answers, "answers_lost": found.lost, "truncated": 0}
+    storage.write_json(new / "meta.json", {**meta, **writer.counts(), **counts})

@@ -37,6 +37,7 @@ class Split:
     skipped_labels: tuple[str, ...] = ()
     many_labels: bool = False
     record: str | None = None
+    stride: int | None = None
 
     @property
     def has_header(self) -> bool:
@@ -49,6 +50,7 @@ class Split:
         columns = [self.text_a, self.text_b, self.label, self.header, self.skips_short_rows]
         own = [self.format, self.quoted, list(self.skipped_labels)]
         own += [self.record] if self.record else []
+        own += [f"stride {self.stride}"] if self.stride else []
         return columns if own == ["tsv", False, []] else columns + own  # tokens stored by earlier versions stay good
 
 

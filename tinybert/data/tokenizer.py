@@ -8,6 +8,7 @@ import re
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from tinybert import storage
@@ -176,6 +177,23 @@ class WordPiece:
         for i, pieces in parts:
             ids[i] = self._assemble(pieces)
         return ids
+
+    def with_places(self, text: str) -> tuple[list[int], np.ndarray, np.ndarray]:
+        """Word-piece ids of a text, and the characters of it that each stands for: begins and ends, int32 `[pieces]`.
+
+        A special token in the text is text here.
+        """
+        prepared, origin = text, None
+        if not text.isascii():
+            parts = [self._characters[ord(character)] for character in text]
+            sizes = [len(part) if isinstance(part, str) else 1 for part in parts]
+            prepared, origin = text.translate(self._characters), np.repeat(np.arange(len(text)), sizes)
+        encoding = self._rust.encode(prepared, add_special_tokens=False)
+        places = np.array(encoding.offsets, np.int32).reshape(-1, 2)
+        begins, ends = places[:, 0], places[:, 1]
+        if origin is not None and len(begins):
+            begins, ends = origin[begins].astype(np.int32), (origin[ends - 1] + 1).astype(np.int32)
+        return encoding.ids, begins, ends
 
     def words(self, text: str) -> list[str]:
         """The words that word pieces are cut from: cleaned, in lower case and without accents where the model has it so, punctuation

@@ -187,10 +187,10 @@ def check_texts(folder: Path, kind: Kind) -> None:
     Raises:
         UserError: says how its predictions are had.
     """
-    if kind.of_words:
+    if kind.head != "sequence":
         raise UserError(
-            f"{folder} is a model for {kind.article}, which predicts tags of words, not of texts.\n"
-            f"Give the words of each sentence to task_distill.py --do_predict --test_file FILE --kind {kind.name}"
+            f"{folder} is a model for {kind.article}, which predicts {kind.label_word}s inside a text.\n"
+            f"Give a file of its kind to task_distill.py --do_predict --test_file FILE --kind {kind.name}"
         )
 
 

@@ -53,10 +53,11 @@ class Kind:
 
     name: in `--kind`, in model folders and records. article: the name in a sentence. problem_type: what PaddleNLP and Hugging Face call
     it in config.json. head: what the logits are computed from, `sequence` (one vector a row)
-    or `token` (every token). label_type: how labels are stored.
+    `token` (every token) or
+    `span` (start and end). label_type: how labels are stored.
     label_word: what a label is called in messages. names_labels: the outputs have names, which `--labels` or the training file lists.
     softens: a temperature softens what is learnt. many_labels: a row has any number of labels.
-    of_words: a row is a sentence of words with a label each.
+    of_words: a row is a sentence of words with a label each. of_windows: rows are windows over the text of a question.
     """
 
     name: ClassVar[str]
@@ -69,6 +70,7 @@ class Kind:
     softens: ClassVar[bool] = True
     many_labels: ClassVar[bool] = False
     of_words: ClassVar[bool] = False
+    of_windows: ClassVar[bool] = False
 
     def __repr__(self) -> str:
         return f"Kind({self.name})"

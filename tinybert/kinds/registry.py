@@ -6,11 +6,12 @@ from tinybert.errors import UserError
 from tinybert.kinds.classification import Classification
 from tinybert.kinds.kind import Kind, Labels
 from tinybert.kinds.multi_label import MultiLabel
+from tinybert.kinds.question_answering import QuestionAnswering
 from tinybert.kinds.regression import Regression
 from tinybert.kinds.token_classification import TokenClassification
 
 DEFAULT = Classification()
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (DEFAULT, Regression(), MultiLabel(), TokenClassification())}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (DEFAULT, Regression(), MultiLabel(), TokenClassification(), QuestionAnswering())}
 
 METRICS: tuple[str, ...] = tuple(dict.fromkeys(metric for kind in KINDS.values() for metric in kind.metrics(("0", "1"))))
 
@@ -35,9 +36,9 @@ def kind_of_config(config: dict) -> Kind | None:
     """The kind that a model's configuration states by its `problem_type` or the class of its head; None where it does not say."""
     stated = config.get("problem_type")
     classes = config.get("architectures")
-    of_tokens = any(str(name).endswith("ForTokenClassification") for name in classes) if isinstance(classes, list) else False
-    if of_tokens:
-        return next(kind for kind in KINDS.values() if kind.head == "token")
+    for head, end in (("token", "ForTokenClassification"), ("span", "ForQuestionAnswering")):
+        if isinstance(classes, list) and any(str(name).endswith(end) for name in classes):
+            return next(kind for kind in KINDS.values() if kind.head == head)
     return next((kind for kind in KINDS.values() if stated and kind.problem_type == stated), None)
 
 

@@ -67,7 +67,10 @@ def arrays_as(loaded: LoadedModel, layout: str) -> dict[str, np.ndarray]:
     arrays = {name: value.numpy() for name, value in loaded.model.state_dict().items() if name not in fresh}
     arrays |= {f"{base}.{name}": np.asarray(array, np.float32) for name, array in loaded.projections.items()}
     if layout == "huggingface":
-        return to_hugging_face(arrays, f"{loaded.family.hugging_face_type}." if has_head(loaded) else "")
+        named = to_hugging_face(arrays, f"{loaded.family.hugging_face_type}." if has_head(loaded) else "")
+        if loaded.head != "span":
+            return named
+        return {name.replace("classifier.", "qa_outputs.", 1) if name.startswith("classifier.") else name: a for name, a in named.items()}
     if f"{base}.fit_dense.weight" not in arrays:  # PaddleNLP's class knows BERT-EMD's `share_fit_dense` by this name
         arrays = {name.replace(f"{base}.share_fit_dense.", f"{base}.fit_dense."): array for name, array in arrays.items()}
     return arrays if has_head(loaded) else {name.removeprefix(f"{base}."): array for name, array in arrays.items()}

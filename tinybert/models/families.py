@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 from tinybert import runtime
 from tinybert.errors import UserError
 
-HEADS = {"sequence": "ForSequenceClassification", "token": "ForTokenClassification"}  # ends of the names of PaddleNLP's classes
+HEADS = {
+    "sequence": "ForSequenceClassification",
+    "token": "ForTokenClassification",
+    "span": "ForQuestionAnswering",
+}  # ends of the names of PaddleNLP's classes
 
 
 @dataclass(frozen=True)

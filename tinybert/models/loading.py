@@ -129,10 +129,17 @@ def load_classifier(
     found = read_folder(path, role).for_head(kind.head)
     arrays, folder, outputs = found.arrays, found.folder, kind.outputs(labels)
     stated = kind_of_config(found.config)
-    if stated is not None and stated is not kind:
+    if stated is None and kind.head != "sequence":
+        if needs_head and _head_weight(arrays) is not None:
+            raise UserError(
+                f"the {role} {folder} has a head for whole rows (its config.json names no other), the task is {kind.article}.\n"
+                "Give a model of this kind."
+            )
+        _drop_head(arrays)
+    elif stated is not None and stated is not kind:
         if needs_head:
             raise UserError(
-                f"the {role} {folder} was trained for {stated.article} (problem_type {stated.problem_type} in its config.json), "
+                f"the {role} {folder} was trained for {stated.article} (as its config.json says), "
                 f"the task is {kind.article}.\nGive a model of this kind, or say with --kind {stated.name} what your files are."
             )
         _drop_head(arrays)

@@ -37,6 +37,7 @@ _FACTORS = (
 # names that stand beside the encoder, not inside it
 _HEADS: tuple[tuple[str, str, bool], ...] = (
     ("classifier.{p}", "classifier.{p}", True),
+    ("qa_outputs.{p}", "classifier.{p}", True),  # of spans; the way back takes the line above
     ("classifier.dense.{p}", "classifier.dense.{p}", True),
     ("classifier.out_proj.{p}", "classifier.out_proj.{p}", True),
     ("cls.predictions.transform.dense.{p}", "cls.predictions.transform.{p}", True),

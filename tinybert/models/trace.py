@@ -237,11 +237,11 @@ def _split_heads(tensor: Tensor, attention: nn.Layer) -> Tensor:
 
 
 def _finish_head(model: nn.Layer, last: Tensor, needs: Needs, result: EncoderTrace, head: str | None) -> None:
-    if head_of_model(model) == "token":
+    if (over := head_of_model(model)) != "sequence":
         if needs.pooled:
             result.pooled = base_of(model).pooler(last)
         if needs.logits:
-            result.logits = model.classifier(model.dropout(last))
+            result.logits = model.classifier(model.dropout(last) if over == "token" else last)  # PaddleNLP's span classes drop nothing
         return
     if hasattr(getattr(model, "classifier", None), "out_proj"):  # RoBERTa: dense, tanh and output inside the classifier
         if needs.logits:

@@ -53,7 +53,7 @@ def augment(config: AugmentConfig) -> Result:
 
 def _augment(config: AugmentConfig, at_end: contextlib.ExitStack) -> Result:
     task = task_of(config)
-    if task.kind.of_words:
+    if task.kind.head != "sequence":
         raise UserError(task.kind.check_variants(task))
     vocabulary = read_vocabulary(resolve(config.pretrained_bert_model, "masked-LM model") / "vocab.txt")
     resolved = config.resolve(task.name, not task.is_pair, is_chinese(vocabulary))

@@ -26,7 +26,7 @@ from tinybert.models.trace import EncoderTrace, Inputs, Needs, base_of, trace
 from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.run_log import log_once
 from tinybert.recipes.task_data import TaskData
-from tinybert.report.submission import submission_path, write_submission, write_tags
+from tinybert.report.submission import submission_path, write_answers, write_submission, write_tags
 
 
 @contextlib.contextmanager
@@ -43,21 +43,21 @@ def _evaluating(*models: nn.Layer) -> Iterator[None]:
 
 
 def predict(model: nn.Layer, store: Rows, batch_size: int, head: str | None = None) -> np.ndarray:
-    """The logits of every row, `[N, C]`, or of every word that has a piece, `[W, C]`, in the order of the store.
+    """The logits of every row, `[N, C]`, of every word that has a piece, or of every token of a window, in the order of the store.
 
     Several processes share the rows. The model keeps its mode.
     """
-    words = getattr(store, "words", None)
-    places = None if words is None else words.places
-    rows = len(store) if words is None else int(places[-1])
-    logits = np.zeros((rows, base_of(model).config.num_labels))
+    words, windows = getattr(store, "words", None), getattr(store, "windows", None)
+    places = words.places if words is not None else store.offsets if windows is not None else np.arange(len(store) + 1)
+    logits = np.zeros((int(places[-1]), base_of(model).config.num_labels))
     with _evaluating(model), paddle.no_grad():
         for batch in sequential(store, batch_size, runtime.rank(), runtime.world_size()):
             found = trace(model, Inputs.of(batch), Needs(logits=True), head).logits.astype("float32").numpy()
-            if words is None:
-                logits[batch.rows] = found
-            else:
-                logits[positions(places[batch.rows], words.counts[batch.rows])] = found[batch.labels >= 0]
+            if words is not None:
+                found = found[batch.labels >= 0]
+            elif windows is not None:
+                found = found[batch.attention_mask > 0]
+            logits[positions(places[batch.rows], places[batch.rows + 1] - places[batch.rows])] = found
     return sum_over_ranks(logits)  # each row was filled by one rank, the others hold 0 there
 
 
@@ -119,12 +119,14 @@ def write_predictions(folder: Path, loaded: LoadedModel, data: TaskData, batch_s
     """Predict every test split of the task and write its submission file."""
     data.say_if_used_otherwise("model", loaded.trained_on)
     for split in data.task.test_splits:
-        ids = None if data.task.kind.of_words else read_split(data.task, data.folder, split).ids
+        ids = None if data.task.kind.head != "sequence" else read_split(data.task, data.folder, split).ids
         logits = predict(loaded.model, data.store(split), batch_size)
         check_outputs(logits, "the model", split)
         if runtime.rank() != 0:
             continue
-        if data.task.kind.of_words:
+        if data.task.kind.of_windows:
+            path = write_answers(folder, data.task, split, logits, data.store(split).windows, loaded.decision)
+        elif data.task.kind.of_words:
             path = write_tags(folder, data.task, data.folder, split, logits, data.store(split).words)
         else:
             path = write_submission(folder, data.task, split, ids, logits, loaded.decision)

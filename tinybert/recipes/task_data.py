@@ -130,6 +130,11 @@ class TaskData:
         cut = store.meta["truncated"]
         if self.task.own and cut and runtime.rank() == 0:
             logger.info(f"{split}: {cut} of {len(store)} rows are cut to {self.max_seq_length} word pieces (--max_seq_length)")
+        lost = store.meta.get("answers_lost")
+        if lost and runtime.rank() == 0:
+            logger.warning(
+                f"{split}: {lost:,} of {store.meta['answers']:,} answers do not stand where answer_start says: no places to learn"
+            )
         lost = store.meta.get("words_cut")
         if lost and runtime.rank() == 0:
             logger.warning(f"{split}: {lost:,} of {store.meta['words']:,} words lie beyond --max_seq_length and count as outside")

@@ -8,16 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from tinybert import storage
+from tinybert.data.answers import best_answers, texts_of
+from tinybert.data.questions import Windows
 from tinybert.data.readers import split_path
 from tinybert.data.tagged import TaggedWords, iter_sentences
 from tinybert.data.tasks import Task
 
+_SUFFIXES = {"token": ".conll", "span": ".json"}
 _NAMES = {"test": "", "test_matched": "-m", "test_mismatched": "-mm"}
 
 
 def submission_path(folder: Path, task: Task, split: str) -> Path:
     """Where the predictions of one test split go: `<TASK>.tsv`, for MNLI `MNLI-m.tsv` or `MNLI-mm.tsv`; for CLUE `<task>_predict.json`."""
-    return folder / (task.predictions or f"{task.name}{_NAMES.get(split, '-' + split)}.{'conll' if task.kind.of_words else 'tsv'}")
+    return folder / (task.predictions or f"{task.name}{_NAMES.get(split, '-' + split)}{_SUFFIXES.get(task.kind.head, '.tsv')}")
 
 
 def write_submission(
@@ -50,4 +53,25 @@ def write_tags(folder: Path, task: Task, source: Path, split: str, logits: np.nd
     folder.mkdir(parents=True, exist_ok=True)
     path = submission_path(folder, task, split)
     storage.write_file(path, "\n".join(lines) + "\n")
+    return path
+
+
+def write_answers(folder: Path, task: Task, split: str, logits: np.ndarray, windows: Windows, decision: dict[str, float] | None) -> Path:
+    """Write the answers of one test split by the ids of their questions, as the evaluation scripts of SQuAD and CMRC read them.
+
+    Beside it, under the same name with `_spans`: a line a question with the characters of the answer and its score, a JSON object each.
+    logits: `[tokens, 2]`.
+    """
+    found = best_answers(logits, windows)
+    texts = texts_of(found, (decision or {}).get("null_threshold"))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = submission_path(folder, task, split)
+    names = [question.name for question in windows.questions]
+    storage.write_json(path, dict(zip(names, texts, strict=True)))
+    spans = []
+    for name, text, answer in zip(names, texts, found, strict=True):
+        place = {} if not text else {"begin": answer.begin, "end": answer.end}
+        score = {} if answer is None else {"score": round(answer.score, 6), "null_over_best": round(answer.null_over_best, 6)}
+        spans.append(json.dumps({"id": name, "text": text, **place, **score}, ensure_ascii=False))
+    storage.write_file(path.with_name(f"{path.stem}_spans.jsonl"), "\n".join(spans) + "\n")
     return path

@@ -86,7 +86,7 @@ def test_a_header_in_the_middle_of_a_joined_file_is_refused(tmp_path):
 def test_the_option_is_refused_without_files_of_ones_own():
     class Arguments:
         train_file = dev_file = test_file = file_format = text_a_column = text_b_column = label_column = header = quoting = labels = None
-        kind, allow_suspicious_labels = None, True
+        kind, doc_stride, allow_suspicious_labels = None, None, True
 
     with pytest.raises(UserError, match="--allow_suspicious_labels describes files of your own"):
         check_own_files(Arguments(), None)

@@ -258,6 +258,6 @@ def test_the_examples_of_the_documentation_are_command_lines():
     page = (ROOT / "docs" / "data.md").read_text("utf-8")
     page = page[page.index("## Your own data") : page.index("## Chinese tasks")]
     commands = [shlex.split(line) for line in re.findall(r"^python (.*)", page.replace("\\\n", " "), re.MULTILINE)]
-    assert len(commands) == 6
+    assert len(commands) == 7
     for script, *words in commands:
         parse(FinetuneConfig if script.endswith("run_glue.py") else TaskDistillConfig, words)

@@ -1,0 +1,58 @@
+"""Where an answer starts and ends: the student's logits of all places of a row against the gold places, or against the teacher's."""
+
+from __future__ import annotations
+
+import paddle.nn.functional as F
+from paddle import Tensor
+
+from tinybert.models.trace import MASK_VALUE, EncoderTrace, Inputs, Needs
+from tinybert.objectives.objective import Loss
+
+
+def _over_places(logits: Tensor, inputs: Inputs) -> Tensor:
+    """`[B, T, 2] -> [B, 2, T]`, padding masked."""
+    padding = ((1.0 - inputs.attention_mask) * MASK_VALUE).unsqueeze(1)
+    return logits.astype("float32").transpose([0, 2, 1]) + padding
+
+
+class SpanGoldLoss(Loss):
+    """Mean of the cross-entropies of the first and of the last piece of the answer; place 0 where the window has none.
+
+    | inputs | labels |
+    |---|---|
+    | logits `[B, T, 2]` of the student | int `[B, 2]` places |
+
+    Source: BERT (Devlin et al. 2019), section 4.2.
+    """
+
+    needs_student = Needs(logits=True)
+
+    def forward(self, student: EncoderTrace, teacher: EncoderTrace | None, inputs: Inputs) -> Tensor:
+        """Mean over rows, a scalar."""
+        logits = _over_places(student.logits, inputs)
+        return F.cross_entropy(logits.reshape([-1, logits.shape[-1]]), inputs.labels.astype("int64").reshape([-1, 1]))
+
+
+class SpanSoftLoss(Loss):
+    """Cross-entropy of the student's softened distributions of start and end over places under the teacher's, the mean of both.
+
+    Args:
+        temperature, scale: as in `SoftCrossEntropyLoss`.
+
+    | inputs | labels |
+    |---|---|
+    | logits `[B, T, 2]` of both traces | none |
+    """
+
+    needs_student = Needs(logits=True)
+    needs_teacher = Needs(logits=True)
+
+    def __init__(self, temperature: float = 1.0, scale: bool = True) -> None:
+        super().__init__()
+        self.temperature, self.scale = temperature, scale
+
+    def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
+        """Mean over rows, a scalar."""
+        ours, theirs = (_over_places(each.logits / self.temperature, inputs) for each in (student, teacher))
+        loss = -(F.softmax(theirs) * F.log_softmax(ours)).sum(-1).mean()
+        return loss * self.temperature**2 if self.scale else loss
