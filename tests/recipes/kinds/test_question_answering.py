@@ -121,7 +121,7 @@ def test_what_a_reader_cannot_do_is_said_in_words(teacher, rows, tmp_path):
         Predictor.open(next(teacher.glob("best_model_*"))).predict(["word0"])
 
 
-def test_paddlenlps_class_gives_the_same_logits_and_hugging_faces_names_are_written(teacher, tmp_path):
+def test_paddlenlp_and_hugging_face_read_the_same_model(teacher, tmp_path):
     from paddlenlp.transformers import BertForQuestionAnswering
     from safetensors import safe_open
 
