@@ -28,6 +28,7 @@ class Family:
     maps. published_as: Hugging Face's model_type, where that is another family's. positions_follow_padding: positions are
     counted from behind the padding id. defaults: values of configurations that leave them out, where the class's own are no checkpoint's.
     over_tokens: the family whose classes have its heads over tokens, where PaddleNLP gives it none.
+    is_plain_bert: its encoder computes what BERT's does, from embeddings of words, positions and token types.
     """
 
     model_type: str
@@ -40,6 +41,7 @@ class Family:
     positions_follow_padding: bool = False
     defaults: dict[str, object] = field(default_factory=dict, hash=False)
     over_tokens: str | None = None
+    is_plain_bert: bool = True
 
     @functools.cached_property
     def config(self) -> type:

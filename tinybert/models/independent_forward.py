@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinybert.kinds.registry import kind_of_config
 from tinybert.models.configuration import config_file, read_config
-from tinybert.models.families import family_of_folder
+from tinybert.models.families import Family, family_of_folder
 from tinybert.models.names import unwrapped
 from tinybert.models.weights import read_weights
 
@@ -22,7 +23,6 @@ _PADDLE = {
     "layers": "encoder.layers.", "norm": "layer_norm", "q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj",
     "o": "self_attn.out_proj", "norm1": "norm1", "up": "linear1", "down": "linear2", "norm2": "norm2",
 }  # fmt: skip
-_KNOWN = ("bert", "tinybert", "ernie", "roberta")
 
 
 class _Weights:
@@ -56,32 +56,35 @@ def independent_outputs(folder, eps: float, ids: np.ndarray, segments: np.ndarra
     config = read_config(folder)
     arrays, file = read_weights(folder)
     weights = _Weights(unwrapped(arrays, str(file)))
-    kind = family_of_folder(config, weights.arrays, str(config_file(folder)))[0].model_type
+    family = family_of_folder(config, weights.arrays, str(config_file(folder)))[0]
     cut = any(key in config for key in ("prun_hidden_size", "attention_head_size", "embedding_rank"))
-    if kind not in _KNOWN or cut or config.get("hidden_act", "gelu") not in ("gelu", "relu"):
+    if not family.is_plain_bert or cut or config.get("hidden_act", "gelu") not in ("gelu", "relu"):
         return None
     eps = config.get("layer_norm_eps", eps)
-    hidden = _embedded(weights, config, kind, eps, ids, segments)
+    hidden = _embedded(weights, config, family, eps, ids, segments)
     for layer in range(config["num_hidden_layers"]):
         hidden = _layer(weights, f"{weights.names['layers']}{layer}.", hidden, mask, config, eps)
     if output == "hidden states":
         return hidden
     first = hidden[:, 0]
-    if kind == "roberta" and output == "logits":
+    kind = kind_of_config(config)
+    if output == "logits" and kind is not None and kind.head != "sequence":
+        return weights.linear(hidden, next(name for name in ("qa_outputs", "classifier") if f"{name}.weight" in weights.arrays), False)
+    if output == "logits" and "classifier.out_proj.weight" in weights.arrays:
         return weights.linear(np.tanh(weights.linear(first, "classifier.dense", False)), "classifier.out_proj", False)
     pooled = weights.linear(first, "pooler.dense")
     linear = kind in ("bert", "tinybert") and config.get("pool_act", "tanh") != "tanh"
     pooled = pooled if linear else np.tanh(pooled)
     if output == "pooled output":
         return pooled
-    return weights.linear(np.maximum(pooled, 0) if kind == "tinybert" else pooled, "classifier", False)
+    return weights.linear(np.maximum(pooled, 0) if family.relu_head else pooled, "classifier", False)
 
 
-def _embedded(weights: _Weights, config: dict, kind: str, eps: float, ids: np.ndarray, segments: np.ndarray) -> np.ndarray:
-    places = np.arange(ids.shape[1]) + (config.get("pad_token_id", 1) + 1 if kind == "roberta" else 0)
+def _embedded(weights: _Weights, config: dict, family: Family, eps: float, ids: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    places = np.arange(ids.shape[1]) + (config.get("pad_token_id", 1) + 1 if family.positions_follow_padding else 0)
     total = weights.array("embeddings.word_embeddings.weight")[ids] + weights.array("embeddings.position_embeddings.weight")[places]
     total += weights.array("embeddings.token_type_embeddings.weight")[segments]
-    if kind == "ernie" and config.get("use_task_id"):
+    if config.get("use_task_id"):
         total += weights.array("embeddings.task_type_embeddings.weight")[config.get("task_id", 0)]
     return weights.norm(total, f"embeddings.{weights.names['norm']}", eps)
 
