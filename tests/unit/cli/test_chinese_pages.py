@@ -1,0 +1,32 @@
+"""The Chinese pages are in step with the English ones: as many headings, the same commands, the same options."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGES = ["README.md", *(f"docs/{name}.md" for name in ("guide", "data", "deploy", "troubleshooting", "flags"))]
+
+
+def parts(path: Path) -> dict[str, object]:
+    """What the two pages have in common, in order: levels of headings, blocks of code, rows of tables; options in any order."""
+    text = path.read_text(encoding="utf-8")
+    blocks = re.findall(r"```\w*\n.*?```", text, re.DOTALL)
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    commands = [re.sub(r"\s*#.*", "", line) for block in blocks for line in block.splitlines() if not line.startswith("#")]
+    return {
+        "headings": [len(level) for level in re.findall(r"^(#+) ", prose, re.MULTILINE)],
+        "commands": [re.sub(r"reviews|CUT|DIR|目录|剪枝目录", "…", command) for command in commands],
+        "table rows": len(re.findall(r"^\|", prose, re.MULTILINE)),
+        "options": set(re.findall(r"--([A-Za-z]\w+)", text)),
+    }
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_chinese_page_has_the_headings_commands_and_options_of_the_english_one(page):
+    english, chinese = parts(ROOT / page), parts(ROOT / page.replace(".md", ".zh.md"))
+    for name, expected in english.items():
+        assert chinese[name] == expected, f"{page.replace('.md', '.zh.md')}: {name} differ from {page}"
