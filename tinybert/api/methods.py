@@ -33,7 +33,7 @@ class Method(ChosenOptions):
 class TinyBERT(Method):
     """TinyBERT: hidden states and attention scores first, then logits.
 
-    Options, among others: `layer_map`, `embedding_weight`, `hidden_weight`, `attention_weight`, `T`, `alpha`, `projection`.
+    Options, among others: `layer_map`, `attention_weight`, `T`, `alpha`, `projection`.
     """
 
     name, stage = "tinybert", "both"

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from tinybert.errors import UserError
 
+MOST_BYTES = 64 * 1024  # a hundred times what all options need; YAML of a megabyte takes its parser a minute
+MOST_LEVELS = 5
+
 
 def read_config(path: Path) -> dict[str, object]:
     """The options of a configuration file by the spelling used there.
@@ -15,15 +18,22 @@ def read_config(path: Path) -> dict[str, object]:
         UserError: the file is missing, is not YAML or JSON, holds no `name: value` lines, or names an option twice.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with open(path, "rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
         reason = getattr(problem, "strerror", None) or "not UTF-8 text"
         raise UserError(f"--config {path} cannot be read: {reason}\nexpected a YAML or JSON file of `name: value` lines") from None
+    if len(content) > MOST_BYTES:
+        raise UserError(f"--config {path} is larger than {MOST_BYTES // 1024} KB\nexpected `name: value` lines, a line for each option")
     values = _read_json(path, text) if path.suffix.lower() == ".json" else _read_yaml(path, text)
     if values is None:
         return {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"--config {path} holds no options\nexpected `name: value` lines, with the names of the command line")
+    for name, value in values.items():
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise UserError(f"--config {path}: {name} got a number of more than 18 digits\nexpected a value of the option")
     return values
 
 
@@ -34,7 +44,7 @@ def _read_json(path: Path, text: str) -> object:
 
     try:
         return json.loads(text, object_pairs_hook=pairs)
-    except json.JSONDecodeError as problem:
+    except ValueError as problem:  # no JSON, or a number of thousands of digits
         raise UserError(f"--config {path} is not JSON: {problem}") from None
     except RecursionError:
         raise _too_deep(path) from None
@@ -44,6 +54,13 @@ def _read_yaml(path: Path, text: str) -> object:
     import yaml
 
     try:
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):  # before anything is built: aliases multiply, nesting takes time
+            if isinstance(event, yaml.AliasEvent):
+                raise UserError(f"--config {path} has an alias (*{event.anchor})\nexpected `name: value` lines: write the value out")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MOST_LEVELS:
+                raise _too_deep(path)
         # the loader keeps the last of two equal keys without a word, so look at the keys before it builds the mapping
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         if isinstance(tree, yaml.MappingNode):
@@ -60,6 +77,8 @@ def _too_deep(path: Path) -> UserError:
 
 
 def _refuse_twice(path: Path, keys: list[str]) -> None:
+    seen: set[str] = set()
     for key in keys:
-        if keys.count(key) > 1:
+        if key in seen:
             raise UserError(f"--config {path} names {key} twice\nexpected each option once")
+        seen.add(key)

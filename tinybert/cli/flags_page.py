@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from tinybert.cli.main import OLD_SCRIPTS
 from tinybert.commands.registry import all_commands
+from tinybert.config.dialects import TRAINER_NAMES
 from tinybert.config.options import Config, Option
 from tinybert.config.preset import preset_names, read_preset
 from tinybert.language import translate
@@ -48,6 +50,10 @@ def flags_page() -> str:
         + "\n".join(_table("option", "of", "what to do", rows=_foreign()))
         + "\n"
     )
+    rows = [[f"`--{name}`", instead] for name, instead in TRAINER_NAMES.items()]
+    parts.append("## Names of other trainers\n\nRefused with this line.\n\n" + "\n".join(_table("option", "what to do", rows=rows)) + "\n")
+    rows = [[f"`{name}.py`", f"`tinybert {today}`"] for name, today in OLD_SCRIPTS.items()]
+    parts.append("## Scripts of the published systems\n\n" + "\n".join(_table("script", "today", rows=rows)) + "\n")
     return "\n".join(parts)
 
 

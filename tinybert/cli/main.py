@@ -21,6 +21,20 @@ _OF_THE_SYSTEM = (
     errno.EEXIST, errno.ELOOP, errno.EMFILE, errno.ENFILE, errno.ESTALE,
 )  # fmt: skip
 _LAUNCH = "run a command in several processes of this machine, which end together"
+# scripts of the published systems, as they are typed: the command of today
+OLD_SCRIPTS = {
+    "task_distill": "distill",
+    "general_distill": "general",
+    "pregenerate_training_data": "pregenerate",
+    "data_augmentation": "augment",
+    "run_glue": "finetune",
+    "bert_ft": "finetune",
+    "emd_task_distill": "distill --method emd",
+    "main": "distill --method mud",
+    "pruning": "prune",
+    "download_glue_data": "download",
+    "export_model": "export",
+}
 _FLAGS = "print every option as Markdown (docs/flags.md)"
 
 
@@ -70,6 +84,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name == "flags":
         return _guarded(lambda: _print_flags(rest))
     if find_command(name) is None:
+        old = name.rsplit("/", 1)[-1].removesuffix(".py")
+        if old in OLD_SCRIPTS:
+            return _guarded(lambda: _refuse(f"{name} is a script of a published system\ntoday's command: tinybert {OLD_SCRIPTS[old]} ..."))
+        if old.startswith("convert") and ("tf" in old or "tensorflow" in old):
+            text = (
+                "TensorFlow checkpoints are not read\nwrite a PyTorch folder with transformers, then: tinybert convert --to paddlenlp ..."
+            )
+            return _guarded(lambda: _refuse(f"{name} is a script of a published system\n{text}"))
         names = [*all_commands(), "launch", "flags"]
         return _guarded(lambda: _refuse(f"unknown command {name!r}{did_you_mean(name, names)}\nexpected one of {', '.join(names)}"))
     return run_script(name, rest, prog=f"python -m tinybert {name}")

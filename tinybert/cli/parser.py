@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from tinybert import __version__, language
+from tinybert.config.dialects import TRAINER_NAMES
 from tinybert.config.options import Config, Entry, Option
-from tinybert.config.reading import spellings_of
+from tinybert.config.reading import spellings_of, unknown_option
 from tinybert.config.suggestions import did_you_mean
 from tinybert.errors import UserError
 from tinybert.language import translate
@@ -142,6 +143,8 @@ def _refuse_extras(extras: list[str], known: Iterable[str]) -> None:
     if unknown is None:
         raise UserError(f"unexpected argument {extras[0]!r}\nexpected --name value: every value needs the name of its option")
     name = unknown.split("=")[0]
+    if name.lstrip("-") in TRAINER_NAMES:
+        raise UserError(unknown_option(name.lstrip("-"), known))
     hint = did_you_mean(name.lstrip("-"), known, "--").removeprefix("; ")
     raise UserError(f"unknown option {name}\n{hint[:1].upper() + hint[1:] or 'No option resembles it.'} All options: --help")
 

@@ -84,9 +84,46 @@ OBSOLETE_FINETUNE = (
 
 _EMD_INSTEAD = {  # switches of its script to another procedure
     "tinybert": "write --method tinybert --preset huawei for TinyBERT's two stages",
-    "tb_onestep": "write --method tinybert --stage joint, and its --beta as --hidden_weight and --attention_weight",
+    "tb_onestep": "write --method tinybert --stage joint, and its --beta as the weights of hidden states and attention",
     "pkd": "write --method tinybert --stage joint --layer_map 1:2,2:4,3:6,4:8,5:10, and its --beta as the weights of both",
     "no_pretrain": "write --student_layers N for a student without pre-trained weights",
 }
 
 FOREIGN_DISTILL = tuple(UnsupportedOption(name, "BERT-EMD's own script", instead) for name, instead in _EMD_INSTEAD.items())
+
+# options of the Trainer of transformers and PaddleNLP that have another name here, or nothing to do: what to write instead
+_BEST = "the best model by --metric is always kept beside the last one: leave it out"
+_EVALUATION = "write --save_steps N to evaluate every N updates and keep the best model; --save_steps 0: once per epoch"
+TRAINER_NAMES = {
+    "load_best_model_at_end": _BEST,
+    "greater_is_better": _BEST,
+    "early_stopping_patience": "a run has the length of --max_steps or --num_train_epochs; the best model on the way is kept",
+    "early_stopping_threshold": "a run has the length of --max_steps or --num_train_epochs; the best model on the way is kept",
+    "resume_from_checkpoint": "write --resume auto, or --resume PATH",
+    "ignore_data_skip": "a resumed run goes on exactly where it was: leave it out",
+    "evaluation_strategy": _EVALUATION,
+    "eval_strategy": _EVALUATION,
+    "save_strategy": _EVALUATION,
+    "logging_strategy": "write --logging_steps N",
+    "use_amp": "write --amp O1, on a GPU",
+    "bf16": "write --amp O1 --amp_dtype bfloat16, on a GPU",
+    "half_precision_backend": "write --amp O1, on a GPU",
+    "scale_loss": "the loss of --amp is scaled by itself: leave it out",
+    "dataloader_num_workers": "rows are read from memory-mapped files, without workers: leave it out",
+    "dataloader_pin_memory": "rows are read from memory-mapped files: leave it out",
+    "dataloader_drop_last": "write --drop_last",
+    "lr_scheduler_type": "write --lr_schedule linear, or --lr_schedule constant",
+    "optim": "write --optimizer adamw, bertadam or adam",
+    "lr": "write --learning_rate",
+    "epochs": "write --num_train_epochs",
+    "max_length": "write --max_seq_length",
+    "num_labels": "labels come from the task, or with files of your own from --train_file or --labels: leave it out",
+    "class_weights": "rows are not weighted by their class: leave it out",
+    "label_smoothing_factor": "gold labels are not smoothed: leave it out",
+    "gradient_checkpointing": "activations are kept: leave it out, or lower --batch_size and raise --gradient_accumulation_steps",
+    "report_to": "logs and curves are written to the output folder: leave it out",
+    "disable_tqdm": "bars are shown on terminals alone: leave it out",
+    "remove_unused_columns": "only the columns that you name are read: leave it out",
+    "push_to_hub": "nothing is uploaded: leave it out",
+    "no_cuda_device": "write --device cpu",
+}

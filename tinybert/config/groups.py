@@ -199,6 +199,7 @@ class DataOptions(RowOptions):
     metric: str | None = in_data(
         None,
         help="the metric that chooses the best model",
+        alias=(Alias("metric_for_best_model", HF),),
         choices=METRICS,
         unset="the task's, or the preset's; with files of your own the kind's: accuracy, pearson_and_spearman, micro_f1",
         setting=True,
@@ -243,7 +244,7 @@ class OptimisationOptions(Config):
         at_least=1,
         does="scores",
     )
-    learning_rate: float | None = in_optimisation(None, help="peak learning rate", unset=PRESET, above=0, does="updates")
+    learning_rate: float | None = in_optimisation(None, help="peak learning rate", unset=PRESET, above=0, at_most=10, does="updates")
     num_train_epochs: float | None = in_optimisation(
         None,
         help="passes over the training rows, fractions allowed",
@@ -270,7 +271,7 @@ class OptimisationOptions(Config):
         at_least=0,
         does="updates",
     )
-    adam_epsilon: float | None = in_optimisation(None, help="the optimizer's epsilon", unset=PRESET, above=0, does="updates")
+    adam_epsilon: float | None = in_optimisation(None, help="the optimizer's epsilon", unset=PRESET, above=0, at_most=1, does="updates")
     lr_schedule: str | None = in_optimisation(
         None,
         help="linear: warm-up, then down to 0; constant: no warm-up either",

@@ -204,7 +204,7 @@ def _converted(kind: type, raw: object) -> object:
             return float(raw) if math.isfinite(float(raw)) else None
         if kind is str and isinstance(raw, int):
             return str(raw)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if not isinstance(raw, str) or not raw.strip():
         return None

@@ -6,6 +6,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
+from tinybert.config.dialects import TRAINER_NAMES
 from tinybert.config.notices import Notice
 from tinybert.config.options import Config, Entry, Option, read_bool
 from tinybert.config.suggestions import did_you_mean
@@ -60,7 +61,14 @@ def _refuse_unknown(kind: type[Config], entry: Entry) -> None:
     if entry.spelling not in known:
         where = "" if entry.shown.startswith("--") and " " not in entry.shown else entry.shown.removesuffix(f": {entry.spelling}") + ": "
         dashes = "" if where else "--"
-        raise UserError(f"{where}unknown option {dashes}{entry.spelling}{did_you_mean(entry.spelling, known, dashes)}")
+        raise UserError(f"{where}{unknown_option(entry.spelling, known, dashes)}")
+
+
+def unknown_option(name: str, known: Iterable[str], dashes: str = "--") -> str:
+    """What is said about a name that is no option: what does the same here, or the name that was probably meant."""
+    if name in TRAINER_NAMES:
+        return f"unknown option {dashes}{name}\n{TRAINER_NAMES[name]}"
+    return f"unknown option {dashes}{name}{did_you_mean(name, known, dashes)}"
 
 
 def _without_effect(kind: type[Config], entry: Entry) -> Notice | None:

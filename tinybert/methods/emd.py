@@ -157,7 +157,7 @@ class Emd(Method, LayerLosses, LogitLosses):
 
     def compares_scores(self, settings: Settings) -> bool:
         """Where anything is transported and attention is on."""
-        return bool(settings.beta and settings.theta and part_weights(settings)["attention_weight"])
+        return bool(settings.beta and settings.theta and part_weights(settings)["attention"])
 
     def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
         """The transports, the embedding, the logits."""
@@ -169,9 +169,9 @@ class Emd(Method, LayerLosses, LogitLosses):
         layers = depths(student, teacher)
         theta, parts = settings.theta or 0.0, part_weights(settings)  # what has no effect beside the others is None
         attention, hidden, embedding = (
-            parts["attention_weight"] if theta else 0.0,
-            parts["hidden_weight"] if theta else 0.0,
-            parts["embedding_weight"],
+            parts["attention"] if theta else 0.0,
+            parts["hidden"] if theta else 0.0,
+            parts["embedding"],
         )
         weights = LayerWeights(
             *layers,

@@ -39,7 +39,7 @@ def part_off(context: Context, part: str) -> str | None:
 
 def part_weights(settings: Settings) -> dict[str, float]:
     """The weight of each part as an objective takes it, 0 where it is switched off."""
-    return {weight: (settings.get(weight) or 0.0) if settings.get(switch) else 0.0 for switch, weight in _SWITCHES.values()}
+    return {part: (settings.get(weight) or 0.0) if settings.get(switch) else 0.0 for part, (switch, weight) in _SWITCHES.items()}
 
 
 def all_off(context: Context, *parts: str) -> str | None:

@@ -172,8 +172,8 @@ class Mud(Method, HiddenLosses, LogitLosses):
         check_prediction_weight(context)
         if "layers" not in context.learns:
             return
-        if not part_weights(context)["hidden_weight"]:
-            why = "use_rep is off" if not context.use_rep else "--hidden_weight is 0"
+        if not part_weights(context)["hidden"]:
+            why = "use_rep is off" if not context.use_rep else "their weight is 0"
             raise UserError(
                 f"--method mud learns hidden states in the intermediate stage, but {why}\nleave it on, or choose --stage prediction"
             )
@@ -236,7 +236,7 @@ def _selected(settings: Settings, student: LoadedModel, teacher: LoadedModel) ->
     chosen = selection.width
     entries = "all hidden entries" if chosen.scheme == "none" else f"{chosen.keep:.3g} of the hidden entries ({chosen.scheme})"
     lines = [layer_map.table("hidden states"), f"knowledge: {len(layer_map.hidden)} entries, {positions}, {entries}", line]
-    return StageObjective(selected_objective(loss, part_weights(settings)["hidden_weight"]), start, facts, lines, selection)
+    return StageObjective(selected_objective(loss, part_weights(settings)["hidden"]), start, facts, lines, selection)
 
 
 def _width(settings: Settings, width: int) -> Width:

@@ -58,7 +58,7 @@ class TinyBERT(Method, MappedLayers, LayerLosses, LogitLosses, RelationLosses):
 
     def compares_scores(self, settings: Settings) -> bool:
         """Where layers are learnt and attention is on."""
-        return (settings.stage == "general" or settings.learns_layers) and bool(part_weights(settings)["attention_weight"])
+        return (settings.stage == "general" or settings.learns_layers) and bool(part_weights(settings)["attention"])
 
     def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
         """Layers, logits, or both; in general distillation layers and relations."""
@@ -86,7 +86,7 @@ def _layers(settings: Settings, student: LoadedModel, teacher: LoadedModel) -> S
     objective = intermediate_objective(
         layer_map,
         projection,
-        **part_weights(settings),
+        **{f"{part}_weight": weight for part, weight in part_weights(settings).items()},
         hidden_reduction=settings.hidden_reduction,
         attention_reduction=settings.attention_reduction,
         attention_heads=settings.attention_heads or "match",

@@ -152,7 +152,7 @@ def _identity(maker: PartMaker, source: Path) -> dict:
     }
 
 
-def _judge_folder(output: Path, target: Path, identity: dict, config) -> bool:
+def _judge_folder(output: Path, target: Path, identity: dict, config: AugmentConfig) -> bool:
     """Whether the work is done already.
 
     Raises:
@@ -184,7 +184,7 @@ def _judge_folder(output: Path, target: Path, identity: dict, config) -> bool:
     return False
 
 
-def _processes(config, rows: int) -> int:
+def _processes(config: AugmentConfig, rows: int) -> int:
     import paddle
 
     on_cpu = paddle.device.get_device() == "cpu"

@@ -48,7 +48,7 @@ def convert(config: ConvertConfig) -> Result:
     return Result(output, record={"largest difference": proof.difference})
 
 
-def check_output(config, source: Path, output: Path) -> None:
+def check_output(config: ConvertConfig, source: Path, output: Path) -> None:
     """Refuse to replace a folder unless it is asked for, and then anything but a model folder of which nothing is read.
 
     Raises:

@@ -124,7 +124,7 @@ def _title(text: str) -> None:
     logger.info(f"\n=== {text} ===")
 
 
-def _compare(task, folders: dict[str, Path]) -> tuple[str, dict]:
+def _compare(task: Task, folders: dict[str, Path]) -> tuple[str, dict]:
     models: dict[str, LoadedModel] = {
         # the last models, not the best on dev: choosing by dev favours the run that was scored most often
         name: load_classifier(str(folder / "final"), labels=task.labels, needs_head=True, role=name)

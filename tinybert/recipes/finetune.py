@@ -14,6 +14,7 @@ import paddle
 from tinybert import runtime, storage
 from tinybert.commands.finetune import FinetuneConfig
 from tinybert.config.groups import actions
+from tinybert.config.resolved import Settings
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import Task
 from tinybert.data.tokenizer import WordPiece
@@ -109,7 +110,7 @@ def finetune(config: FinetuneConfig) -> Result:
     return result_of(run, *MODELS) if do.train else Result(output, scores)
 
 
-def _load(config: FinetuneConfig, settings, task: Task, needs_head: bool) -> LoadedModel:
+def _load(config: FinetuneConfig, settings: Settings, task: Task, needs_head: bool) -> LoadedModel:
     """The model that is fine-tuned or scored, with its own tokenizer or another one."""
     paddle.seed(runtime.derive_seed(settings.seed, "model"))
     loaded = load_classifier(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tinybert.config.options import Config
+from tinybert.config.resolved import Settings
 from tinybert.data.tasks import Task
 from tinybert.models.loading import LoadedModel, output_order
 from tinybert.recipes.run_log import weights_hash
@@ -32,7 +34,7 @@ def teacher_label_order(own: tuple[str, ...] | None, task: Task) -> dict[str, st
     return {"teacher_labels": ", ".join(task.labels[order.index(place)] for place in range(len(order)))}
 
 
-def inputs_of_task(config, settings, task, teacher: LazyTeacher | None, student: LoadedModel) -> dict[str, str]:
+def inputs_of_task(config: Config, settings: Settings, task: Task, teacher: LazyTeacher | None, student: LoadedModel) -> dict[str, str]:
     """What a stage that may be finished would begin with: rows and how they are read, student, teacher."""
     split = "train_aug" if settings.use_aug else "train"
     rows = rows_hash(task, config, split)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinybert import runtime
+from tinybert.commands.general import GeneralDistillConfig
 from tinybert.config.resolved import Settings
 from tinybert.corpus.documents import TextCorpus, refuse_output_inside
 from tinybert.corpus.raw import tokenised
@@ -33,7 +34,7 @@ class GeneralData:
     identity: str = ""
 
     @classmethod
-    def open(cls, config, teacher: LoadedModel, student: LoadedModel) -> GeneralData:
+    def open(cls, config: GeneralDistillConfig, teacher: LoadedModel, student: LoadedModel) -> GeneralData:
         """What the data options name, checked against both models.
 
         Raises:
@@ -45,7 +46,7 @@ class GeneralData:
             text = TextCorpus(config.input_dir)
             cores = max(1, runtime.available_cores() // runtime.local_processes())
 
-            def read(settings) -> list[Rows]:
+            def read(settings: Settings) -> list[Rows]:
                 corpus = TextCorpus(config.input_dir, split=False) if settings.sequences == "lines" else text
                 processes = corpus.processes(cores)
                 store = tokenised(corpus, tokenizer, settings.max_seq_length, sequences=settings.sequences, processes=processes)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tinybert import runtime, storage
 from tinybert.commands.finetune import FinetuneConfig
+from tinybert.config.resolved import Settings
 from tinybert.data.batches import Batches
 from tinybert.engine import checkpoint
 from tinybert.engine.checkpoint import Checkpoint, differences, refuse_differences
@@ -99,10 +100,11 @@ def importance(config: FinetuneConfig) -> Result:
     return Result(output / FOLDER, record=run.record())
 
 
-def _output(config, task_folder: str) -> Path:
+def _output(config: FinetuneConfig, task_folder: str) -> Path:
     """Where the scores go: where it is said, else to the model, else where fine-tuning would have put one."""
     named = Path(config.model_name_or_path).expanduser()
-    return Path(config.output_dir or (named if named.is_dir() else Path("pretrained_models") / task_folder))
+    output = Path(config.output_dir or (named if named.is_dir() else Path("pretrained_models") / task_folder))
+    return output.parent if output.name == FOLDER else output  # ROSITA's README names the folder of the scores itself
 
 
 def _finished(run: RunFolder, fingerprint: dict) -> bool:
@@ -117,8 +119,8 @@ def _finished(run: RunFolder, fingerprint: dict) -> bool:
 
 
 def _accumulate(
-    config,
-    settings,
+    config: FinetuneConfig,
+    settings: Settings,
     run: RunFolder,
     loaded: LoadedModel,
     task_loss: Loss,

@@ -6,6 +6,7 @@ import glob
 from collections.abc import Iterable
 from pathlib import Path
 
+from tinybert.config.options import Config
 from tinybert.errors import UserError
 from tinybert.models import hub
 
@@ -20,7 +21,7 @@ OTHERS = (
 )  # fmt: skip
 
 
-def check_inputs_not_overwritten(config, replaced: Iterable[Path], options: tuple[str, ...] = (*MODELS, *OTHERS)) -> None:
+def check_inputs_not_overwritten(config: Config, replaced: Iterable[Path], options: tuple[str, ...] = (*MODELS, *OTHERS)) -> None:
     """Refuse a command line one of whose inputs lies in what the run deletes or replaces. Nothing is changed.
 
     replaced: files and folders, of which some may not exist. options: the inputs that are looked at.

@@ -116,7 +116,7 @@ def pregenerate(config: PregenerateConfig) -> Result:
     return Result(output, record=read_record(output))
 
 
-def _tokenizer(config) -> WordPiece:
+def _tokenizer(config: PregenerateConfig) -> WordPiece:
     """The word pieces of a model, of a folder that has a vocab.txt and nothing else, or of that file."""
     named = Path(config.bert_model).expanduser()
     if named.is_file() and named.name != "vocab.txt":

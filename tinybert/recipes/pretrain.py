@@ -18,6 +18,7 @@ from tinybert.corpus.masking import Masking, Pieces
 from tinybert.corpus.raw import tokenised
 from tinybert.data.chinese import is_chinese
 from tinybert.data.row_range import without_last
+from tinybert.data.store import Rows
 from tinybert.data.tokenizer import WordPiece
 from tinybert.engine import checkpoint
 from tinybert.engine.precision import require
@@ -120,7 +121,7 @@ def _rows(config: PretrainConfig, settings: Settings, tokenizer: WordPiece) -> t
     rule = Masking(settings.mlm_probability, most=settings.max_seq_length, whole_word=settings.whole_word)
     pieces = Pieces(tokenizer)
 
-    def masked(which, epoch: int) -> MaskedRows:
+    def masked(which: Rows, epoch: int) -> MaskedRows:
         return MaskedRows(which, rule, pieces, tokenizer.vocab_size, settings.seed, epoch)
 
     # drop_last makes epochs shorter, so that there may be one more

@@ -129,7 +129,7 @@ def _name(shape: Shape) -> str:
     return f"a{shape.heads}_l{len(shape.layers)}_f{shape.neurons}_e{shape.rank or -1}"
 
 
-def _importance_folder(config, source: Path) -> Path:
+def _importance_folder(config: PruneConfig, source: Path) -> Path:
     """Where the importance scores of a model lie.
 
     Raises:
@@ -151,7 +151,7 @@ def _importance_folder(config, source: Path) -> Path:
     return found
 
 
-def _check_origin(folder: Path, facts: dict, model: dict, config) -> None:
+def _check_origin(folder: Path, facts: dict, model: dict, config: PruneConfig) -> None:
     if facts["model"]["sha256"] != model["sha256"]:
         raise UserError(
             f"{folder} holds the importance of another model ({facts['model']['source']}, sha256 {str(facts['model']['sha256'])[:12]}); "

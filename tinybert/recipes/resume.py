@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tinybert.config.resolved import Resolved
 from tinybert.engine import checkpoint
 from tinybert.engine.checkpoint import differences, refuse_differences
 from tinybert.engine.run_folder import RunFolder
@@ -33,7 +34,9 @@ def resumed_stage(resume: str | None, runs: dict[str, RunFolder]) -> str | None:
     return named
 
 
-def finished_before(run: RunFolder, resolved, allow_changes: bool, models: tuple[str, ...], identity: dict[str, str] | None = None) -> bool:
+def finished_before(
+    run: RunFolder, resolved: Resolved, allow_changes: bool, models: tuple[str, ...], identity: dict[str, str] | None = None
+) -> bool:
     """Whether this stage was finished with these settings; other ones are a reason to go on where `allow_changes` says so.
 
     models: the folders of its best and last model, as patterns; where the best one is gone, or one of them is damaged, the stage is not

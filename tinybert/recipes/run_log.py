@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tinybert import runtime, storage
 from tinybert.config.options import Config
+from tinybert.config.resolved import Resolved
 from tinybert.data.store import Rows
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.run_record import DataEntry, ModelEntry, Setting, now
@@ -21,7 +22,7 @@ def log_once(line: str) -> None:
         logger.info(line)
 
 
-def log_run_settings(headline: str, resolved) -> None:
+def log_run_settings(headline: str, resolved: Resolved) -> None:
     """Print what was chosen (the first line), every resolved setting with its source, and warnings."""
     if runtime.rank() != 0:
         return
@@ -79,7 +80,14 @@ def weights_hash(source: str) -> str | None:
 
 
 def record_start(
-    run: RunFolder, resolved, stage: str, device: str, models: dict[str, dict], stores: dict[str, Rows], identity: dict, **details: object
+    run: RunFolder,
+    resolved: Resolved,
+    stage: str,
+    device: str,
+    models: dict[str, dict],
+    stores: dict[str, Rows],
+    identity: dict,
+    **details: object,
 ) -> None:
     """Write what a stage was given into run.json: settings, versions, models, hashes of the data, and details of its method."""
     run.update_record(

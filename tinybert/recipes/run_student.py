@@ -11,6 +11,7 @@ import paddle
 
 from tinybert import runtime
 from tinybert.commands.general import GeneralDistillConfig
+from tinybert.config.options import Config
 from tinybert.config.preset import read_preset
 from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
@@ -22,7 +23,7 @@ from tinybert.models.students import fresh_like, fresh_student, parse_init, stud
 from tinybert.recipes.teacher_source import LazyTeacher
 
 
-def make_student(config, teacher: LazyTeacher | None, labels: tuple[str, ...], kind: Kind) -> LoadedModel:
+def make_student(config: Config, teacher: LazyTeacher | None, labels: tuple[str, ...], kind: Kind) -> LoadedModel:
     """A checkpoint, layers of the teacher, or a shape.
 
     Raises:
@@ -60,7 +61,7 @@ def make_general_student(config: GeneralDistillConfig, teacher: LoadedModel) -> 
 
 
 def _new_student(
-    config, known: LoadedModel | ModelInfo, load: Callable[[], LoadedModel], outputs: int | None, head: str = "sequence"
+    config: Config, known: LoadedModel | ModelInfo, load: Callable[[], LoadedModel], outputs: int | None, head: str = "sequence"
 ) -> LoadedModel:
     """Layers of the teacher, which is loaded for them, or a shape."""
     if config.student_init is not None:
@@ -79,7 +80,7 @@ def _new_student(
     )
 
 
-def named_student(config, output: Path, written: tuple[str, ...]) -> str | None:
+def named_student(config: Config, output: Path, written: tuple[str, ...]) -> str | None:
     """The student's path; of the run's own output folder, what an earlier stage left there.
 
     Such a folder stands for its best model, which would be the one that this run makes as soon as it has made one.
@@ -90,7 +91,7 @@ def named_student(config, output: Path, written: tuple[str, ...]) -> str | None:
     return str(hub.resolve(path, "student", written))
 
 
-def student_depth(config) -> int | None:
+def student_depth(config: Config) -> int | None:
     """The student's number of layers, where the preset has numbers for each depth; None where it is not asked or not known yet."""
     if not read_preset(config.preset).depths("distill", "prediction", None):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+from types import ModuleType
 
 from tinybert import runtime
 from tinybert.commands.serve import ServeConfig
@@ -55,7 +56,7 @@ def serve(config: ServeConfig) -> None:
     logger.info("stopped: every accepted request was answered")
 
 
-def _run_workers(uvicorn, config: ServeConfig, settings: ServiceSettings, listener: socket.socket, common: dict) -> None:
+def _run_workers(uvicorn: ModuleType, config: ServeConfig, settings: ServiceSettings, listener: socket.socket, common: dict) -> None:
     from uvicorn.supervisors import Multiprocess
 
     with tempfile.TemporaryDirectory(prefix="tinybert-metrics-") as shared:

@@ -9,6 +9,8 @@ import numpy as np
 
 from tinybert import runtime, storage
 from tinybert.config.custom_files import is_own
+from tinybert.config.options import Config
+from tinybert.config.resolved import Settings
 from tinybert.data.custom_files import CustomFiles, joined_labels, own_task, with_metric, with_own_test
 from tinybert.data.places import locate
 from tinybert.data.readers import split_path
@@ -24,7 +26,7 @@ from tinybert.models.configuration import TrainedOn, labels_of, read_config
 from tinybert.models.hub import resolve
 
 
-def task_of(config) -> Task:
+def task_of(config: Config) -> Task:
     """The task that the data options describe: a known one, or what the user's files make of it.
 
     Raises:
@@ -50,26 +52,26 @@ def task_of(config) -> Task:
     return replace(task, splits={**task.splits, "train_aug": rows})
 
 
-def _folder_config(config) -> dict | None:
+def _folder_config(config: Config) -> dict | None:
     """config.json of the model that scores or predicts."""
     path = getattr(config, "student_model_name_or_path", None) or getattr(config, "model_name_or_path", None)
     return read_config(resolve(str(path))) if path else None
 
 
-def _kind_of_model(config) -> Kind | None:
+def _kind_of_model(config: Config) -> Kind | None:
     """The kind in the configuration of the model that scores or predicts; None where it names none."""
     known = _folder_config(config)
     return None if known is None else kind_of_config(known)
 
 
-def _labels_of_model(config) -> str | None:
+def _labels_of_model(config: Config) -> str | None:
     """The labels in the configuration of the model that scores or predicts, as `--labels` takes them; None where it names none."""
     known = _folder_config(config)
     labels = labels_of(known) if known is not None else None
     return None if labels is None else joined_labels(labels)
 
 
-def log_outputs(task: Task, config) -> None:
+def log_outputs(task: Task, config: Config) -> None:
     """Print what each output of the model stands for, where the user's files decide it."""
     if not task.own or runtime.rank() != 0:
         return
@@ -93,7 +95,7 @@ def check_predictable(task: Task) -> None:
         )
 
 
-def preset_metric(task: Task, settings) -> Task:
+def preset_metric(task: Task, settings: Settings) -> Task:
     """The task with the metric that these settings choose; files of your own have theirs from `--metric` alone."""
     return task if task.own else with_metric(task, settings.metric)
 
@@ -109,7 +111,7 @@ class TaskData:
     reports: DataReport = field(default_factory=DataReport)
 
     @classmethod
-    def find(cls, task: Task, config, splits: list[str], tokenizer: WordPiece, max_seq_length: int) -> TaskData:
+    def find(cls, task: Task, config: Config, splits: list[str], tokenizer: WordPiece, max_seq_length: int) -> TaskData:
         """Locate (or download) the files of these splits, as the data options of the command line say."""
         folder = locate(task, config.data_dir, config.glue_dir, splits)
         return cls(task, folder, tokenizer, max_seq_length)
@@ -180,7 +182,7 @@ def rows_identity(task: Task, sha256: str, columns: list, tokenizer: WordPiece) 
     return known
 
 
-def rows_hash(task: Task, config, split: str) -> str:
+def rows_hash(task: Task, config: Config, split: str) -> str:
     """sha256 of the file of a split, as stores and run.json have it."""
     return storage.sha256_of(split_path(task, locate(task, config.data_dir, config.glue_dir, [split]), split))
 

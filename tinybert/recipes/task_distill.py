@@ -9,12 +9,14 @@ Its limits: teacher and student share a vocabulary; the kinds of tasks in `tinyb
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinybert import runtime
 from tinybert.commands.distill import TaskDistillConfig
 from tinybert.config.groups import Actions, actions
+from tinybert.config.resolved import Settings
 from tinybert.config.stages import infer_stage
 from tinybert.data.metrics import check_outputs
 from tinybert.data.report import DataReport
@@ -226,13 +228,13 @@ class _Stage:
 
         self._train(layer, traces, settings, data, train, kept, identity, start)
 
-    def _trained_layer(self, settings) -> TrainedLayer:
+    def _trained_layer(self, settings: Settings) -> TrainedLayer:
         known = self.teacher.known if self.teacher is not None else None
         chosen = stage_objective(settings, self.task.kind, self.student, known)
         self.facts, self.learned, self.selection = chosen.facts, chosen.learned, chosen.selection or Selection()
         return trained_layer(self.student, chosen)
 
-    def _teacher_traces(self, needs: Needs, settings, train: TokenStore, dev: TokenStore) -> TeacherTraces | None:
+    def _teacher_traces(self, needs: Needs, settings: Settings, train: TokenStore, dev: TokenStore) -> TeacherTraces | None:
         """What gives the teacher's traces of training and dev rows; None where nothing reads the teacher."""
         if self.teacher is None or not needs:
             return None
@@ -248,7 +250,7 @@ class _Stage:
         log_once(source.describe(self.config.teacher_traces_dtype))
         return TeacherTraces(source, self.config, self.teacher, settings, needs, self.selection, rows)
 
-    def _pruning(self, layer: TrainedLayer, traced, settings, total: int) -> GradualPruning:
+    def _pruning(self, layer: TrainedLayer, traced: TeacherTraces | None, settings: Settings, total: int) -> GradualPruning:
         pruning = pruning_of(
             settings,
             self.task.kind,
@@ -264,7 +266,15 @@ class _Stage:
         return pruning
 
     def _train(
-        self, layer, traced, settings, data: TaskData, train: TokenStore, kept: dict[str, TokenStore], identity: dict, start
+        self,
+        layer: TrainedLayer,
+        traced: TeacherTraces | None,
+        settings: Settings,
+        data: TaskData,
+        train: TokenStore,
+        kept: dict[str, TokenStore],
+        identity: dict,
+        start: Callable[[], None],
     ) -> None:
         """`traced`: what gives the teacher's traces, None where nothing reads the teacher."""
         run, task, student = self.run_folder, self.task, self.student

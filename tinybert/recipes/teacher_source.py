@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from tinybert import runtime
+from tinybert.commands.distill import TaskDistillConfig
+from tinybert.config.resolved import Settings
 from tinybert.data.batches import sequential
 from tinybert.data.custom_files import listed_labels
 from tinybert.data.places import cache_home
@@ -34,7 +36,7 @@ from tinybert.recipes.run_log import describe_model, describe_model_info, weight
 class LazyTeacher:
     """The teacher of a run, whose weights are read when something first needs them."""
 
-    def __init__(self, config, labels: tuple[str, ...], kind: Kind | None = None) -> None:
+    def __init__(self, config: TaskDistillConfig, labels: tuple[str, ...], kind: Kind | None = None) -> None:
         self.config, self.task_labels, self.kind = config, labels, kind
         self._loaded: LoadedModel | None = None
         self._outline: ModelInfo | None = None
@@ -124,20 +126,27 @@ class TraceSource:
         return f"teacher traces: stored in {self.folder}, about {self.bytes / 1e6:,.1f} MB in {dtype} ({self.reason})"
 
 
-def asked_source(config) -> str:
+def asked_source(config: TaskDistillConfig) -> str:
     """`--teacher_traces`; without it `auto`, and `live` under the preset of a published system, which runs its teacher in every pass."""
     return config.teacher_traces or ("auto" if config.preset == "sound" else "live")
 
 
-def keeps_live(config, settings) -> bool:
+def keeps_live(config: TaskDistillConfig, settings: Settings) -> bool:
     """Whether a stage is sure to run its teacher in every pass."""
     return asked_source(config) == "live" or bool(asked_source(config) == "auto" and unstorable(settings))
 
 
 def choose_source(
-    config, settings, needs: Needs, selection: Selection, teacher: LazyTeacher, outputs: int, stores: list[TokenStore], passes: float,
+    config: TaskDistillConfig,
+    settings: Settings,
+    needs: Needs,
+    selection: Selection,
+    teacher: LazyTeacher,
+    outputs: int,
+    stores: list[TokenStore],
+    passes: float,
     resumed: str | None = None,
-) -> TraceSource:  # fmt: skip
+) -> TraceSource:
     """Decide by `--teacher_traces` whether a stage stores its teacher's traces.
 
     stores: every row that the teacher is asked for. passes: how often it is asked for the training rows. resumed: the mode of the run that
@@ -186,7 +195,7 @@ def _existing(folder: Path) -> Path:
     return next(place for place in (folder, *folder.parents) if place.exists())
 
 
-def unstorable(settings) -> list[tuple[str, str]]:
+def unstorable(settings: Settings) -> list[tuple[str, str]]:
     """Option and reason for everything of a stage that differs from pass to pass, or depends on the batch."""
     found = []
     if settings.teacher_mode == "train":
@@ -202,7 +211,7 @@ def unstorable(settings) -> list[tuple[str, str]]:
     return found
 
 
-def trace_identity(config, settings, teacher: LazyTeacher) -> dict[str, object]:
+def trace_identity(config: TaskDistillConfig, settings: Settings, teacher: LazyTeacher) -> dict[str, object]:
     """Everything that a trace of a row of token ids depends on, by name; without `teacher` where its weights are not at hand."""
     known = teacher.known
     identity = {
@@ -227,7 +236,16 @@ class TeacherTraces:
     `model` is the live teacher's, None where traces are stored.
     """
 
-    def __init__(self, source: TraceSource, config, teacher: LazyTeacher, settings, needs: Needs, selection: Selection, rows: int) -> None:
+    def __init__(
+        self,
+        source: TraceSource,
+        config: TaskDistillConfig,
+        teacher: LazyTeacher,
+        settings: Settings,
+        needs: Needs,
+        selection: Selection,
+        rows: int,
+    ) -> None:
         """`rows`: how many a pass over the training rows has."""
         self.source, self.lazy, self.settings, self._rows = source, teacher, settings, rows
         self.model, self.dtype = None, config.teacher_traces_dtype
@@ -289,12 +307,12 @@ class TeacherTraces:
         return {"teacher_traces": {"mode": "stored", "reason": source.reason, "folder": str(store.folder), **sizes, **counts}}
 
 
-def passes_over(settings, rows: int, world: int = 1) -> float:
+def passes_over(settings: Settings, rows: int, world: int = 1) -> float:
     """How often a stage goes over its training rows."""
     if settings.max_steps > 0:
         return settings.max_steps * settings.batch_size * settings.gradient_accumulation_steps * world / max(rows, 1)
     return settings.num_train_epochs
 
 
-def _head(settings) -> str | None:
+def _head(settings: Settings) -> str | None:
     return "relu" if getattr(settings, "teacher_head", None) == "relu" else None

@@ -9,6 +9,8 @@ import numpy as np
 import paddle
 
 from tinybert.config.groups import vocabulary_reason
+from tinybert.config.options import Config
+from tinybert.config.resolved import Settings
 from tinybert.data.store import TokenStore
 from tinybert.engine.optimizers import without_gradient
 from tinybert.models.compact import CompactVocabulary
@@ -19,7 +21,7 @@ PAYS = 0.7  # with more of the rows than this, what is saved is not worth a tabl
 
 
 def trained_vocabulary(
-    config, settings, layer: TrainedLayer, texts: Sequence[TokenStore], rate: Callable[[int], float]
+    config: Config, settings: Settings, layer: TrainedLayer, texts: Sequence[TokenStore], rate: Callable[[int], float]
 ) -> tuple[CompactVocabulary | None, str]:
     """The word embedding of `layer` cut to what `texts` hold, where that is asked for and pays, else None; and a line that says which.
 

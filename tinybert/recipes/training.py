@@ -9,6 +9,8 @@ from pathlib import Path
 import paddle
 
 from tinybert import runtime
+from tinybert.config.options import Config
+from tinybert.config.resolved import Settings
 from tinybert.data.batches import Batch
 from tinybert.data.epochs import EpochBatches
 from tinybert.data.store import Rows, TokenStore
@@ -33,8 +35,8 @@ from tinybert.report.plots import plot_run
 
 
 def train_stage(
-    config,
-    settings,
+    config: Config,
+    settings: Settings,
     run: RunFolder,
     layer: TrainedLayer,
     teacher: Teacher | None,
@@ -139,7 +141,7 @@ def finish_stage(run: RunFolder, best: Best, metric: str, folder: Path, headline
 
 
 def _to_resume(
-    config, run: RunFolder, resume: str | None, fingerprint: dict, scored: dict[str, str], assumed: dict[str, str] | None
+    config: Config, run: RunFolder, resume: str | None, fingerprint: dict, scored: dict[str, str], assumed: dict[str, str] | None
 ) -> tuple[Path | None, set[str]]:
     """The checkpoint to go on from, None for a start, and the names of what may differ from its run and does."""
     found = checkpoint.find(run.checkpoints, resume) if resume else None
@@ -169,7 +171,7 @@ def _record_start(run: RunFolder, layer: TrainedLayer, unreached: list[str], pre
 # === What the settings say ===
 
 
-def _batches(settings, stores: Sequence[Rows]) -> EpochBatches:
+def _batches(settings: Settings, stores: Sequence[Rows]) -> EpochBatches:
     return EpochBatches(
         stores,
         settings.batch_size,
@@ -182,7 +184,7 @@ def _batches(settings, stores: Sequence[Rows]) -> EpochBatches:
     )
 
 
-def _learning_rate(settings, total: int, run: RunFolder) -> Callable[[int], float]:
+def _learning_rate(settings: Settings, total: int, run: RunFolder) -> Callable[[int], float]:
     """The learning rate by step; says where it never rises, or never to its peak."""
     warmup = float(settings.warmup_steps or settings.warmup_proportion * total)
     if warmup > total and run.writes:
@@ -196,7 +198,7 @@ def _learning_rate(settings, total: int, run: RunFolder) -> Callable[[int], floa
     return rate
 
 
-def _optimizer(layer: TrainedLayer, settings) -> paddle.optimizer.Optimizer:
+def _optimizer(layer: TrainedLayer, settings: Settings) -> paddle.optimizer.Optimizer:
     return create_optimizer(
         layer,
         settings.optimizer,
@@ -207,7 +209,7 @@ def _optimizer(layer: TrainedLayer, settings) -> paddle.optimizer.Optimizer:
     )
 
 
-def _loop_settings(config, settings, total: int) -> LoopSettings:
+def _loop_settings(config: Config, settings: Settings, total: int) -> LoopSettings:
     return LoopSettings(
         total_steps=total,
         seed=settings.seed,
@@ -219,7 +221,7 @@ def _loop_settings(config, settings, total: int) -> LoopSettings:
     )
 
 
-def _values(config, settings) -> dict[str, object]:
+def _values(config: Config, settings: Settings) -> dict[str, object]:
     """The values that a resumed run must share."""
     precision = {"amp": config.amp, "amp_dtype": config.amp_dtype if config.amp else None}
     return precision | {name: value for name, value in settings.as_dict().items() if name not in RESUME_IGNORED}

@@ -1,0 +1,78 @@
+"""What must stay true of the code as a whole: who imports whom, who names a method, who knows an option."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import tinybert
+from tinybert import recipes
+from tinybert.methods.registry import methods_of
+
+ROOT = Path(tinybert.__file__).parent
+FILES = sorted(path for path in ROOT.rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of the package that a file imports when it is imported: not inside functions, nor for annotations alone."""
+    found: set[str] = set()
+
+    def walk(nodes: list[ast.stmt]) -> None:
+        for node in nodes:
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tinybert"):
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                found.update(name if name in MODULES else node.module for name in names)
+            elif isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test):
+                walk([*node.body, *node.orelse])
+            elif isinstance(node, (ast.Try, ast.With)):
+                walk(node.body)
+
+    walk(ast.parse(path.read_text(encoding="utf-8")).body)
+    return {name for name in found if name in MODULES}
+
+
+def test_no_module_imports_itself_through_others():
+    graph = {name: imported(path) - {name, name.rpartition(".")[0]} for name, path in MODULES.items()}
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_methods_are_compared_by_name_in_their_own_package_only():
+    names = "|".join({*methods_of("distill"), *methods_of("general")})
+    compared = re.compile(rf"\bmethod\b(?:\.name)?\)? (?:==|!=|in|not in) [(\[{{]?[\"'](?:{names})[\"']|case \"(?:{names})\"")
+    found = [path.relative_to(ROOT) for path in FILES if path.parent.name != "methods" and compared.search(path.read_text("utf-8"))]
+    assert not found
+
+
+@pytest.mark.parametrize("option", ["hidden_weight", "emd_update_steps", "keep_hidden", "relation_heads"])
+def test_an_option_is_known_where_it_is_declared_and_where_it_acts(option):
+    known = [path for path in FILES if re.search(rf"\b{option}\b", path.read_text("utf-8"))]
+    assert 1 <= len(known) <= 2, known
+
+
+def test_functions_of_recipes_name_the_type_of_every_parameter():
+    untyped = []
+    for entry in pkgutil.iter_modules(recipes.__path__):
+        module = importlib.import_module(f"tinybert.recipes.{entry.name}")
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                untyped += [f"{entry.name}.{node.name}: {a.arg}" for a in every if a.annotation is None and a.arg not in ("self", "cls")]
+    assert not untyped
