@@ -38,6 +38,11 @@ INSTALL_PADDLE = (
     "https://www.paddlepaddle.org.cn/install/quick names for it."
 )
 _INSTRUCTIONS = ("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")  # that kernels are chosen by
+_CAPABILITIES_2_6 = ("6.1", "7.0", "7.5", "8.0", "8.6")  # of paddlepaddle-gpu 2.6.2: findings/gpu_wheel_2_6_2.sh reads them off the wheel
+_OTHER_BUILD = (
+    "Install a build for CUDA 12 or 13 from Paddle's own index: https://www.paddlepaddle.org.cn/install/quick has the line. "
+    "--device cpu computes without the card."
+)
 _TRUE = ("1", "t", "true", "y", "yes")  # as Paddle reads a flag
 
 
@@ -146,25 +151,80 @@ def _choose_mkl_path() -> None:
 
 
 def set_device(name: str) -> str:
-    """Choose the device `auto|cpu|gpu|xpu[:i]`; returns what is really used, with one loud line where it is not what was asked."""
+    """Choose the device `auto|cpu|gpu|xpu|NAME[:i]` and return what is really used.
+
+    auto: a GPU that this Paddle can compute on, else the CPU. gpu, where this Paddle has none: the CPU, with a warning, so that published
+    command lines run anywhere.
+
+    Raises:
+        UserError: this Paddle has no such device, or holds no kernels for the card; says which it has, or which build to install.
+    """
     import paddle
 
     wanted = name.lower()
-    kind = wanted.split(":")[0]
+    kind, _, index = wanted.partition(":")
+    there = device_kinds()
     if wanted == "auto":
-        wanted = kind = "gpu" if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0 else "cpu"
-    has = {
-        "cpu": True,
-        "gpu": paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0,
-        "xpu": paddle.is_compiled_with_xpu(),
-    }
-    if not has.get(kind, False):
+        problem = gpu_problem() if "gpu" in there else None
+        if problem:
+            logger.warning(f"running on the CPU: {problem}")
+        wanted = kind = "gpu" if "gpu" in there and not problem else "cpu"
+    elif kind == "gpu" and "gpu" not in there:
         logger.warning(f"DEVICE: {name} asked for, but this Paddle ({paddle.__version__}) has none: running on the CPU")
-        wanted = "cpu"
+        wanted = kind = "cpu"
+    elif kind not in there or (kind != "cpu" and index and int(index) >= _count(kind)):
+        of_them = f"only {_count(kind)} {kind}" if kind in there else "no such device"
+        raise UserError(f"--device {name}: this Paddle ({paddle.__version__}) has {of_them}\nexpected auto, {', '.join(there)}")
+    elif kind == "gpu" and (problem := gpu_problem(int(index or 0))):
+        raise UserError(f"--device {name}: {problem}")
     if ":" not in wanted and wanted != "cpu" and world_size() > 1:
-        wanted = f"{wanted}:{os.environ.get('FLAGS_selected_gpus', '0').split(',')[0]}"  # noqa: SIM112  Paddle's spelling
+        wanted = f"{wanted}:{os.environ.get(f'FLAGS_selected_{kind}s', '0').split(',')[0]}"
     paddle.set_device(wanted)
     return wanted
+
+
+def device_kinds() -> list[str]:
+    """The kinds of device that this Paddle can use on this machine: cpu, gpu, xpu, and the names of its plug-ins, such as npu."""
+    import paddle
+
+    gpu = ["gpu"] if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0 else []
+    xpu = ["xpu"] if paddle.is_compiled_with_xpu() else []
+    return ["cpu", *gpu, *xpu, *paddle.device.get_all_custom_device_type()]
+
+
+def _count(kind: str) -> int:
+    import paddle
+
+    if kind == "gpu":
+        return paddle.device.cuda.device_count()
+    if kind == "xpu":
+        return paddle.device.xpu.device_count()
+    return sum(device.partition(":")[0] == kind for device in paddle.device.get_available_custom_device())
+
+
+def gpu_problem(index: int = 0) -> str | None:
+    """Why this Paddle cannot compute on a GPU, and which build to install; None where it can. Runs one small kernel."""
+    import paddle
+
+    capability = "{}.{}".format(*paddle.device.cuda.get_device_capability(index))
+    cuda = paddle.version.cuda()
+    held = [f"{number // 10}.{number % 10}" for number in map(int, getattr(paddle.version, "cuda_archs", list)() or ())]
+    held = held or (list(_CAPABILITIES_2_6) if paddle.__version__.startswith("2.6.") else [])
+    words = f"the card has compute capability {capability}, this Paddle ({paddle.__version__}, CUDA {cuda}) "
+    if paddle.__version__.startswith("2.6.") and not any(_serves(one, capability) for one in held):
+        return f"{words}holds machine code for {', '.join(held)} alone.\n{_OTHER_BUILD}"
+    try:
+        x = paddle.ones([2, 2]).cuda(index)
+        right = float((x * x + x).sum()) == 8.0
+    except Exception as error:  # Paddle wraps CUDA's errors in several classes
+        return f"{words}fails at a first kernel on it: {str(error).strip().splitlines()[-1][:200]}\n{_OTHER_BUILD}"
+    return None if right else f"{words}adds wrongly on it.\n{_OTHER_BUILD}"
+
+
+def _serves(machine_code: str, card: str) -> bool:
+    """Machine code runs on cards of the same major capability and no smaller a minor one."""
+    (major, minor), (card_major, card_minor) = (map(int, one.split(".")) for one in (machine_code, card))
+    return major == card_major and minor <= card_minor
 
 
 def rank() -> int:

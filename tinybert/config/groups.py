@@ -328,16 +328,16 @@ class DeviceOptions(Config):
 
     device: str = in_run(
         "auto",
-        help="auto, cpu, gpu or xpu, the last two with an optional :i; a Paddle without it says so and uses the CPU",
+        help="auto, cpu, gpu, xpu or another device of this Paddle (npu, gcu, mlu ...), all but the first two with an optional :i",
         alias=(Alias("no_cuda", f"{THREE}, {HF}", means="cpu"),),
-        metavar="auto|cpu|gpu[:i]|xpu[:i]",
+        metavar="auto|cpu|gpu[:i]|xpu[:i]|NAME[:i]",
     )
     threads: int | None = threads_option()
 
     def check(self) -> list[Notice]:
         """Refuse a device that cannot exist."""
-        if not re.fullmatch(r"auto|cpu|(gpu|xpu)(:\d+)?", self.device):
-            raise UserError(f"--device got {self.device!r}\nexpected auto, cpu, gpu, xpu, gpu:i or xpu:i")
+        if not re.fullmatch(r"auto|cpu|(?!auto|cpu|cuda)[a-z]\w*(:\d+)?", self.device, re.ASCII):
+            raise UserError(f"--device got {self.device!r}\nexpected auto, cpu, gpu, xpu or another device of Paddle, with :i or without")
         return super().check()
 
 

