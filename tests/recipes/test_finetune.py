@@ -120,6 +120,20 @@ def test_regression_does_not_learn_scores(encoder, sts_folder, tmp_path):
     rows = rows_of(out / "STS-B.tsv")
     assert rows[0] == ["index", "prediction"] and [row[0] for row in rows[1:]] == list("012345")
     assert all(0 <= float(row[1]) <= 5 and len(row[1].split(".")[1]) == 3 for row in rows[1:])
+    words = (
+        "--model_name_or_path",
+        out,
+        "--task_name",
+        "sts-b",
+        "--data_dir",
+        sts_folder,
+        "--output_dir",
+        tmp_path / "lines",
+        "--do_predict",
+    )
+    finetune(*words, "--predict_format", "jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "lines" / "STS-B.jsonl").read_text().splitlines()]
+    assert [(line["id"], f"{line['score']:.2f}") for line in lines] == [(row[0], f"{float(row[1]):.2f}") for row in rows[1:]]
 
 
 def test_the_published_metric_does_not_choose_the_model(encoder, sts_folder, tmp_path, capsys):

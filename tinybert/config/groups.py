@@ -393,6 +393,13 @@ class RunOptions(TrainingRunOptions):
     do_train: bool = in_run(False, help="train; when none of the three is given, train and then score")
     do_eval: bool = in_run(False, help="score the dev set; without do_train nothing is trained", does="scores")
     do_predict: bool = in_run(False, help="write the GLUE submission files; without do_train nothing is trained", does="scores")
+    predict_format: str = in_run(
+        "submission",
+        help="how do_predict writes: as the servers of GLUE and CLUE take it, or every label with its probability as CSV or JSON lines",
+        choices=("submission", "csv", "jsonl"),
+        does="scores",
+        setting=False,
+    )
     compact_vocabulary: str = in_optimisation(
         "auto",
         help="update the rows of the word embedding alone whose word pieces stand in the stage's texts, and decay the others when they are "

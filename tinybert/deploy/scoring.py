@@ -38,6 +38,8 @@ class ScoredRows:
         from tinybert.models.loading import output_order
 
         labels, outputs = predictor.named, max(1, len(predictor.labels))
+        if task.kind.of_windows:
+            raise UserError(f"{predictor.folder} is a model for {task.kind.article}, which cannot be exported.")
         if not task.eval_splits:
             raise UserError(f"{task.name} has no dev rows: an export is scored before it is written.\nGive them with --dev_file.")
         if task.num_outputs != outputs:

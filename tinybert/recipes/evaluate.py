@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import paddle
 from paddle import nn
 
-from tinybert import runtime
+from tinybert import runtime, storage
 from tinybert.data.batches import sequential
 from tinybert.data.layout import positions
 from tinybert.data.metrics import check_outputs
 from tinybert.data.readers import read_split
 from tinybert.data.store import Rows
 from tinybert.data.tasks import Task
+from tinybert.deploy.predictions_file import RowFormat
+from tinybert.deploy.predictor import Predictor
 from tinybert.engine.processes import sum_dict, sum_over_ranks
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import NumericalError, UserError
@@ -27,6 +30,8 @@ from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.run_log import log_once
 from tinybert.recipes.task_data import TaskData
 from tinybert.report.submission import submission_path, write_answers, write_submission, write_tags
+
+SUBMISSION = "submission"  # of --predict_format
 
 
 @contextlib.contextmanager
@@ -110,13 +115,24 @@ def score_alone(results: RunFolder, loaded: LoadedModel, data: TaskData, stores:
     return scores
 
 
-def prediction_files(folder: Path, task: Task) -> list[Path]:
-    """The files that `write_predictions` writes."""
-    return [submission_path(folder, task, split) for split in task.test_splits]
+def prediction_files(folder: Path, task: Task, form: str) -> list[Path]:
+    """The files that `write_predictions` writes.
+
+    Raises:
+        UserError: the format cannot hold the predictions of this kind of task.
+    """
+    if form != SUBMISSION and task.kind.head != "sequence":
+        raise UserError(f"--predict_format {form}: {task.name} is {task.kind.article}, whose predictions are no label a row\nleave it out")
+    return [_prediction_file(folder, task, split, form) for split in task.test_splits]
 
 
-def write_predictions(folder: Path, loaded: LoadedModel, data: TaskData, batch_size: int) -> None:
-    """Predict every test split of the task and write its submission file."""
+def _prediction_file(folder: Path, task: Task, split: str, form: str) -> Path:
+    path = submission_path(folder, task, split)
+    return path if form == SUBMISSION else path.with_suffix(f".{form}")
+
+
+def write_predictions(folder: Path, loaded: LoadedModel, data: TaskData, batch_size: int, form: str) -> None:
+    """Predict every test split of the task and write its file, as `--predict_format` says."""
     data.say_if_used_otherwise("model", loaded.trained_on)
     for split in data.task.test_splits:
         ids = None if data.task.kind.head != "sequence" else read_split(data.task, data.folder, split).ids
@@ -124,7 +140,12 @@ def write_predictions(folder: Path, loaded: LoadedModel, data: TaskData, batch_s
         check_outputs(logits, "the model", split)
         if runtime.rank() != 0:
             continue
-        if data.task.kind.of_windows:
+        if form != SUBMISSION:
+            path = _prediction_file(folder, data.task, split, form)
+            predictor = replace(Predictor.of_model(loaded, folder, {}, data.max_seq_length), labels=data.task.labels)
+            rows, names = RowFormat(form, data.task.labels, proba=True), ids or [str(i) for i in range(len(logits))]
+            storage.write_file(path, rows.header() + rows.rows(names, predictor.predictions(logits.astype("float32"))))
+        elif data.task.kind.of_windows:
             path = write_answers(folder, data.task, split, logits, data.store(split).windows, loaded.decision)
         elif data.task.kind.of_words:
             path = write_tags(folder, data.task, data.folder, split, logits, data.store(split).words)

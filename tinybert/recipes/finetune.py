@@ -64,7 +64,7 @@ def finetune(config: FinetuneConfig) -> Result:
     output = Path(config.output_dir or Path("pretrained_models") / task.folder)
     if do.predict:
         check_predictable(task)
-        check_inputs_not_overwritten(config, prediction_files(output, task), OTHERS)
+        check_inputs_not_overwritten(config, prediction_files(output, task, config.predict_format), OTHERS)
     run = RunFolder(output, "finetune", writes=runtime.rank() == 0)
     # scores of a model alone are kept where somebody asks for it, or where there are results already
     keeps = do.train or do.predict or config.output_dir is not None or output.exists()
@@ -106,7 +106,7 @@ def finetune(config: FinetuneConfig) -> Result:
         data.report(stores)
         scores = score_alone(results, loaded, data, stores, settings.eval_batch_size)
     if do.predict:
-        write_predictions(output, loaded, data, settings.eval_batch_size)
+        write_predictions(output, loaded, data, settings.eval_batch_size, config.predict_format)
     return result_of(run, *MODELS) if do.train else Result(output, scores)
 
 

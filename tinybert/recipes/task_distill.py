@@ -80,7 +80,7 @@ def task_distill(config: TaskDistillConfig) -> Result:
         task = preset_metric(task, resolved["prediction"])
     if do.predict:
         check_predictable(task)
-        check_inputs_not_overwritten(config, prediction_files(output, task), OTHERS)
+        check_inputs_not_overwritten(config, prediction_files(output, task, config.predict_format), OTHERS)
     headline = f"distilling {task.name}: method {config.method}, stage {choice.stage} ({choice.reason}), results in {output}"
     runs = {stage: RunFolder(output, stage, writes=runtime.rank() == 0) for stage in choice.stages}
     for run in runs.values():
@@ -135,7 +135,7 @@ def task_distill(config: TaskDistillConfig) -> Result:
         settings = resolved[choice.stages[-1]]
         best = load_classifier(str(output / FOLDERS["prediction"][0]), labels=task.labels, needs_head=True, kind=task.kind)
         data = TaskData.find(task, config, list(task.test_splits), best.tokenizer, settings.max_seq_length)
-        write_predictions(output, best, data, settings.eval_batch_size)
+        write_predictions(output, best, data, settings.eval_batch_size, config.predict_format)
     last = choice.stages[-1]
     return result_of(runs[last], *FOLDERS[last])
 
@@ -332,7 +332,7 @@ def _score_only(config: TaskDistillConfig, do: Actions) -> Result:
     task = preset_metric(task, settings)
     if do.predict:
         check_predictable(task)
-        check_inputs_not_overwritten(config, prediction_files(config.output_dir, task), OTHERS)
+        check_inputs_not_overwritten(config, prediction_files(config.output_dir, task, config.predict_format), OTHERS)
     results = RunFolder(config.output_dir, "evaluation", writes=runtime.rank() == 0)
     results.refuse_unwritable()
     if config.student_model_name_or_path is None:
@@ -359,5 +359,5 @@ def _score_only(config: TaskDistillConfig, do: Actions) -> Result:
         data.report(stores)
         scores = score_alone(results, student, data, stores, settings.eval_batch_size)
     if do.predict:
-        write_predictions(Path(config.output_dir), student, data, settings.eval_batch_size)
+        write_predictions(Path(config.output_dir), student, data, settings.eval_batch_size, config.predict_format)
     return Result(Path(config.output_dir), scores)
