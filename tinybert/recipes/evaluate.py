@@ -143,6 +143,7 @@ def write_predictions(folder: Path, loaded: LoadedModel, data: TaskData, batch_s
         if form != SUBMISSION:
             path = _prediction_file(folder, data.task, split, form)
             predictor = replace(Predictor.of_model(loaded, folder, {}, data.max_seq_length), labels=data.task.labels)
+            folder.mkdir(parents=True, exist_ok=True)
             rows, names = RowFormat(form, data.task.labels, proba=True), ids or [str(i) for i in range(len(logits))]
             storage.write_file(path, rows.header() + rows.rows(names, predictor.predictions(logits.astype("float32"))))
         elif data.task.kind.of_windows:
