@@ -22,7 +22,7 @@ GENERAL = (
     "--held_out_sequences 8 --max_steps 3 --batch_size 8 --logging_steps 1 --save_steps 0 --device cpu"
 )
 QUICK = "--logging_steps 1 --save_steps 0 --batch_size 8 --seed 3 --device cpu --max_steps 3 --max_seq_length 16 --learning_rate 1e-3"
-TASK = f"--task_name sst-2 --data_dir rows --teacher_path teacher --student_model_name_or_path student {QUICK}"
+TASK = f"--task_name sst-2 --data_dir rows --teacher_path teacher --student_model_name_or_path student --teacher_traces live {QUICK}"
 RUNS = {
     "tinybert": f"{TASK} --stage both",
     "tinybert joint": f"{TASK} --stage joint --T 2 --alpha 0.5",

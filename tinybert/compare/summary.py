@@ -11,6 +11,7 @@ from pathlib import Path
 from tinybert.compare.plan import Row
 from tinybert.compare.runner import LOG
 from tinybert.deploy.bench import Measured
+from tinybert.methods.registry import get_method
 from tinybert.report.table import markdown_table
 
 
@@ -104,8 +105,8 @@ def advice(lines: Sequence[Line], teacher: Measured) -> list[str]:
         return ["No run ended well: read the errors above, mend them, and run the same command with --resume."]
     best = max(done, key=lambda line: line.mean)
     found = [f"Best score: {best.student}, {best.method} ({best.mean:.2f}). Export it: tinybert export --model_path {best.folder}"]
-    plain = max((line.mean for line in done if line.method == "none" and line.student == best.student), default=None)
-    if plain is not None and best.method != "none":
+    plain = max((line.mean for line in done if not _taught(line.method) and line.student == best.student), default=None)
+    if plain is not None and _taught(best.method):
         found.append(f"It is {best.mean - plain:+.2f} points from the same student without a teacher.")
     if best.mean < 0.97 * teacher.score:
         kept = 100 * best.mean / teacher.score
@@ -113,3 +114,8 @@ def advice(lines: Sequence[Line], teacher: Measured) -> list[str]:
     if all(line.deviation is None for line in done):
         found.append("One seed: differences of a point or two may be chance; --seeds 1 2 3 tells.")
     return found
+
+
+def _taught(method: str) -> bool:
+    """Whether a method learns from a teacher."""
+    return get_method(method, "distill").reads_teacher

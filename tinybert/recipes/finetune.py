@@ -46,7 +46,7 @@ from tinybert.recipes.task_data import (
     splits_for,
     task_of,
 )
-from tinybert.recipes.training import finish_stage, train_stage
+from tinybert.recipes.training import Beside, Start, Watch, finish_stage, train_stage
 
 MODELS = ("best_model_*", "final")  # the folders of a run's best and last model
 
@@ -168,16 +168,15 @@ class _Training:
             settings,
             run,
             TrainedLayer(loaded.model, gold_objective(task.kind)),
-            None,
-            train,
-            texts=(train, *self.stores.values()),
-            evaluate=lambda step: score(loaded, self.data, self.stores, settings.eval_batch_size, decide=True),
-            better=(task.metric, "max"),
-            save_best=self._save_best,
-            start=start,
-            resume=self.config.resume,
-            identity=identity,
-            scored=scored_rows(self.stores),
+            (train, None),
+            Watch(
+                lambda step: score(loaded, self.data, self.stores, settings.eval_batch_size, decide=True),
+                (task.metric, "max"),
+                self._save_best,
+                scored_rows(self.stores),
+            ),
+            Start(start, identity, self.config.resume),
+            Beside(texts=(train, *self.stores.values())),
         )
         if run.writes:
             self._save(run.path / "final")

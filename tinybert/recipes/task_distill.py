@@ -56,7 +56,7 @@ from tinybert.recipes.task_data import (
 )
 from tinybert.recipes.teacher_check import described, judge
 from tinybert.recipes.teacher_source import LazyTeacher, TeacherTraces, choose_source, keeps_live, passes_over
-from tinybert.recipes.training import finish_stage, train_stage, trained_layer
+from tinybert.recipes.training import Beside, Start, Watch, finish_stage, train_stage, trained_layer
 from tinybert.report.transport_plots import plot_transport
 
 # the folders of a stage's best and last model
@@ -299,19 +299,19 @@ class _Stage:
             settings,
             run,
             layer,
-            traced,
-            train,
-            texts=(train, *kept.values()),
-            evaluate=evaluate,
-            better=better,
-            save_best=lambda step: save(best_folder),
-            start=start,
-            resume=self.resume,
-            learned=self.learned,
-            pruning=(lambda total: self._pruning(layer, traced, settings, total)) if settings.prune_schedule else None,
-            scored=scored_rows(kept),
-            identity=identity | ({"teacher_traces": traced.kind} if traced else {}),
-            assumed={"teacher_traces": "live"} | assumed | (teacher_label_order(self.teacher.known.labels, task) if self.teacher else {}),
+            (train, traced),
+            Watch(evaluate, better, lambda step: save(best_folder), scored_rows(kept)),
+            Start(
+                start,
+                identity | ({"teacher_traces": traced.kind} if traced else {}),
+                self.resume,
+                {"teacher_traces": "live"} | assumed | (teacher_label_order(self.teacher.known.labels, task) if self.teacher else {}),
+            ),
+            Beside(
+                (train, *kept.values()),
+                self.learned,
+                (lambda total: self._pruning(layer, traced, settings, total)) if settings.prune_schedule else None,
+            ),
         )
         if run.writes:
             save(final_folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import paddle
@@ -34,35 +35,66 @@ from tinybert.report.model_card import write_card
 from tinybert.report.plots import plot_run
 
 
+@dataclass(frozen=True)
+class Watch:
+    """How a stage is scored: by what, on which rows, and where the best model goes.
+
+    scored: hashes of the rows that are scored; where they are others than before, no earlier score is the best, and a checkpoint that lacks
+    them had those of the record.
+    """
+
+    evaluate: Callable[[int], dict[str, float]]
+    better: tuple[str, str]
+    save_best: Callable[[int], Path]
+    scored: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a stage begins.
+
+    begin: called once everything has been checked, before anything is written. identity: hashes of data, tokenizer and models, which a
+    resumed run must share. resume: `auto`, the path of a checkpoint, or None for a fresh start. assumed: what a checkpoint of an older
+    version that lacks these entries of the identity is taken to have had.
+    """
+
+    begin: Callable[[], None]
+    identity: dict[str, str]
+    resume: str | None
+    assumed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What changes beside the weights.
+
+    texts: all rows that the student meets, for runs that may train what these hold of the vocabulary alone. learned: state that is told of
+    every update, joins the checkpoints and gives the log its arrays. pruning: from the number of updates to a schedule of pruning.
+    """
+
+    texts: Sequence[TokenStore] = ()
+    learned: Learned | None = None
+    pruning: Callable[[int], GradualPruning] | None = None
+
+
 def train_stage(
     config: Config,
     settings: Settings,
     run: RunFolder,
     layer: TrainedLayer,
-    teacher: Teacher | None,
-    stores: TokenStore | Sequence[Rows],
-    *,
-    evaluate: Callable[[int], dict[str, float]],
-    texts: Sequence[TokenStore] = (),
-    better: tuple[str, str],
-    save_best: Callable[[int], Path],
-    identity: dict[str, str],
-    scored: dict[str, str],
-    start: Callable[[], None],
-    resume: str | None,
-    assumed: dict[str, str] | None = None,
-    learned: Learned | None = None,
-    pruning: Callable[[int], GradualPruning] | None = None,
+    data: tuple[TokenStore | Sequence[Rows], Teacher | None],
+    watch: Watch,
+    origin: Start,
+    beside: Beside = Beside(),
 ) -> Best:
     """Train `layer` on a store, or on one of several in each epoch, as the settings say, and return the best evaluation.
 
-    identity: hashes of data, tokenizer and models, which a resumed run must share. scored: the same of the rows that are scored; where they
-    are others, no earlier score is the best, and a checkpoint that lacks them had those of the record. start: called once everything has
-    been checked, before anything is written. resume: `auto`, the path of a checkpoint, or None for a fresh start. assumed: what a
-    checkpoint of an older version that lacks these entries of the identity is taken to have had. learned: state that is told of every
-    update, joins the checkpoints and gives the log its arrays. pruning: from the number of updates to a schedule of pruning.
-    texts: all rows that the student meets, for runs that may train what these hold of the vocabulary alone.
+    data: the rows, and what gives the teacher's traces of them, None where nothing reads a teacher.
     """
+    stores, teacher = data
+    evaluate, better, save_best, scored = watch.evaluate, watch.better, watch.save_best, watch.scored
+    identity, resume, assumed, start = origin.identity, origin.resume, origin.assumed, origin.begin
+    texts, learned, pruning = beside.texts, beside.learned, beside.pruning
     stores = [stores] if isinstance(stores, TokenStore) else stores
     batches = _batches(settings, stores)
     total = settings.max_steps if settings.max_steps > 0 else batches.steps_in(settings.num_train_epochs)

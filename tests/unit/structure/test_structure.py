@@ -76,3 +76,10 @@ def test_functions_of_recipes_name_the_type_of_every_parameter():
                 every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
                 untyped += [f"{entry.name}.{node.name}: {a.arg}" for a in every if a.annotation is None and a.arg not in ("self", "cls")]
     assert not untyped
+
+
+def test_the_longest_signatures_have_at_most_eight_parameters():
+    from tinybert.objectives.emd import emd_objective
+    from tinybert.recipes.training import train_stage
+
+    assert all(len(inspect.signature(function).parameters) <= 8 for function in (train_stage, emd_objective))
