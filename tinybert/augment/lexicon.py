@@ -32,6 +32,7 @@ _MEASURES = "第年月日号天时点分秒个只次件位名条张本家间层�
 _NUMBER = re.compile(f"[{_NUMERALS}{_MEASURES}]*[{_NUMERALS}][{_NUMERALS}{_MEASURES}]*")
 _CLASSES = "nvabzstijl"  # jieba's nouns, verbs, adjectives, words of state, place and time, idioms, abbreviations and phrases
 _NAMES = ("nr", "ns", "nt", "nz")  # tags of people, places, organisations and other names begin so
+_NEGATIONS = "不无没非未"  # a word that begins so is replaced by such words alone, and no other word is
 FREQUENCY = 50  # of a candidate in jieba's dictionary; below are mostly names and sayings
 LONGEST = 4  # characters of a word; longer ones are names of things and sayings
 
@@ -78,7 +79,8 @@ class Script:
 
 
 class Lexicon:
-    """Words of jieba's dictionary: which may be replaced, and which may replace one of the same length and part of speech.
+    """Words of jieba's dictionary: which may be replaced, and which may replace one of the same length and part of speech; a word
+    that denies something is replaced by such a word, and no other is.
 
     Raises:
         UserError: jieba or OpenCC is not installed.
@@ -86,12 +88,12 @@ class Lexicon:
 
     def __init__(self, vocabulary: list[str]) -> None:
         index_of = {piece: i for i, piece in enumerate(vocabulary) if len(piece) == 1}
-        self._class_of: dict[str, tuple[int, str]] = {}  # length and part of speech of a word that may be replaced
-        by_class: dict[tuple[int, str], list[str]] = {}
+        self._class_of: dict[str, tuple[int, str, bool]] = {}  # length, part of speech and negation of a word that may be replaced
+        by_class: dict[tuple[int, str, bool], list[str]] = {}
         for word, frequency, tag in chinese.dictionary():
             fits = len(word) <= LONGEST and tag[0] in _CLASSES and not tag.startswith(_NAMES) and chinese.IDEOGRAPHS.fullmatch(word)
             if fits and chinese.simplified(word) == word and is_content_word(word):
-                kind = self._class_of[word] = len(word), tag[0]
+                kind = self._class_of[word] = len(word), tag[0], word[0] in _NEGATIONS
                 if frequency >= FREQUENCY and all(character in index_of for character in word):
                     by_class.setdefault(kind, []).append(word)
         characters = sorted({character for words in by_class.values() for word in words for character in word})

@@ -73,6 +73,16 @@ def test_numbers_letters_and_function_words_have_no_candidates(model):
     assert [entry.words[choice.word] for choice in entry.choices] == ["电视"]
 
 
+def test_no_candidate_turns_a_word_into_its_denial(tmp_path):
+    characters = dict.fromkeys("成功无不易容方便满意错误能可")
+    masked_lm_folder(tmp_path / "mlm", [*SPECIAL, *characters], max_position_embeddings=40)
+    entry = ChineseCandidates(load_masked_lm(str(tmp_path / "mlm")), None, 50).of(["方便满意，无能不易"])[0]
+    for choice in entry.choices:
+        denies = entry.words[choice.word][0] in "不无"
+        assert choice.candidates and all((name[0] in "不无") == denies for name in choice.candidates if name != entry.words[choice.word])
+    assert {entry.words[choice.word] for choice in entry.choices} >= {"方便", "满意"}
+
+
 def test_a_traditional_text_takes_traditional_candidates(model):
     found = ChineseCandidates(model, None, 20)
     simplified, traditional = found.of(["电视书和电脑", "電視書和電腦"])
