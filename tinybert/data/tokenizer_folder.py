@@ -22,6 +22,8 @@ _WORD_PIECES = {
     "DPRQuestionEncoderTokenizer", "DPRContextEncoderTokenizer", "DPRReaderTokenizer", "MacBertTokenizer",
     "RobertaTokenizer", "PreTrainedTokenizer", "TokenizersBackend", "AutoTokenizer",
 }  # fmt: skip
+# special tokens of classes that have others than BERT's and whose files may not say so
+_SPECIAL_OF = {"MPNetTokenizer": {"pad": "<pad>", "unk": "[UNK]", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}}
 _SENTENCEPIECE = "cuts text with SentencePiece"
 _OTHERS = {
     "BertJapaneseTokenizer": "splits Japanese text into words with MeCab, Sudachi or Juman++ first",
@@ -129,7 +131,8 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
             "Only one of them is the model's: move the other away."
         )
     table = read_json_object(folder / "special_tokens_map.json") if (folder / "special_tokens_map.json").is_file() else {}
-    special = dict(rust.special) if rust is not None else {}
+    special = dict(_SPECIAL_OF.get(str(config.get("tokenizer_class")).removesuffix("Fast"), {}))
+    special |= dict(rust.special) if rust is not None else {}
     for places, where in ((table, folder / "special_tokens_map.json"), (config, source)):
         special |= {role: _content(places[f"{role}_token"], where) for role in ROLES if places.get(f"{role}_token")}
     found = TokenizerFiles(list(vocabulary), special)

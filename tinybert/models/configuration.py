@@ -25,6 +25,7 @@ _RULES: dict[str, tuple[tuple[type, ...], float, float]] = {
     "embedding_rank": (_WHOLE, 1, 1e5),  # of a factorised word embedding
     "max_position_embeddings": (_WHOLE, 1, 1e6),
     "type_vocab_size": (_WHOLE, 1, 1000),
+    "relative_attention_num_buckets": (_WHOLE, 4, 1000),
     "task_type_vocab_size": (_WHOLE, 1, 1000),
     "task_id": (_WHOLE, 0, 1000),
     "fit_size": (_WHOLE, 1, 1e5),

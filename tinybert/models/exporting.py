@@ -16,6 +16,7 @@ from tinybert.models.independent_forward import TOLERANCE as FORWARD_TOLERANCE
 from tinybert.models.independent_forward import independent_outputs
 from tinybert.models.loading import LoadedModel, load_pretrained
 from tinybert.models.names import to_hugging_face
+from tinybert.models.relative import to_paddle_names
 from tinybert.models.saving import config_dict
 from tinybert.models.trace import Inputs, Needs, base_of, trace
 from tinybert.models.weights import write_pdparams
@@ -66,6 +67,8 @@ def arrays_as(loaded: LoadedModel, layout: str) -> dict[str, np.ndarray]:
     fresh = set(loaded.report.fresh)
     arrays = {name: value.numpy() for name, value in loaded.model.state_dict().items() if name not in fresh}
     arrays |= {f"{base}.{name}": np.asarray(array, np.float32) for name, array in loaded.projections.items()}
+    if layout == "paddlenlp" and loaded.family.relative:
+        arrays = to_paddle_names(arrays)
     if layout == "huggingface":
         named = to_hugging_face(arrays, f"{loaded.family.hugging_face_type}." if has_head(loaded) else "")
         if loaded.head != "span":
@@ -89,6 +92,10 @@ def config_as(loaded: LoadedModel, source_config: dict, layout: str) -> dict:
         config["architectures"] = [loaded.family.encoder.__name__]
         for key in ("num_labels", "id2label", "label2id", "problem_type", "trained_on", *loaded.decision):
             config.pop(key, None)
+    if layout == "huggingface" and loaded.family.relative:
+        raise UserError(
+            f"a {loaded.family.stem} is not written in Hugging Face's layout, whose class has another head.\nKeep it in PaddleNLP's layout."
+        )
     if layout == "paddlenlp":
         widths = {array.shape[-1] for array in loaded.projections.values()}
         if len(widths) == 1:
@@ -193,7 +200,8 @@ def fixed_batch(loaded: LoadedModel) -> Inputs:
     pad = loaded.tokenizer.pad_id
     ids = random.integers(0, loaded.tokenizer.vocab_size, (_ROWS, _WIDTH))
     ids = np.where(ids == pad, loaded.tokenizer.unk_id, ids)
-    types = int(base_of(loaded.model).embeddings.token_type_embeddings.weight.shape[0])
+    table = getattr(base_of(loaded.model).embeddings, "token_type_embeddings", None)
+    types = 0 if table is None else int(table.weight.shape[0])
     segments = (np.arange(_WIDTH) >= _WIDTH // 3) & real & (types > 1)
     return Inputs(
         paddle.to_tensor(np.where(real, ids, pad).astype("int64")),

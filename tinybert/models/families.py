@@ -29,6 +29,8 @@ class Family:
     counted from behind the padding id. defaults: values of configurations that leave them out, where the class's own are no checkpoint's.
     over_tokens: the family whose classes have its heads over tokens, where PaddleNLP gives it none.
     is_plain_bert: its encoder computes what BERT's does, from embeddings of words, positions and token types.
+    relative: scores have a bias by distance, and no token types.
+    pools_by_config: its pooler has a tanh only where pool_act says so.
     """
 
     model_type: str
@@ -42,6 +44,8 @@ class Family:
     defaults: dict[str, object] = field(default_factory=dict, hash=False)
     over_tokens: str | None = None
     is_plain_bert: bool = True
+    relative: bool = False
+    pools_by_config: bool = False
 
     @functools.cached_property
     def config(self) -> type:
@@ -89,7 +93,7 @@ class Family:
 _ROWS = {
     row.model_type: row
     for row in (
-        Family("bert", "Bert", "bert", aliases=("macbert", "chinese-roberta")),
+        Family("bert", "Bert", "bert", aliases=("macbert", "chinese-roberta"), pools_by_config=True),
         Family(
             "tinybert",
             "TinyBert",
@@ -99,10 +103,20 @@ _ROWS = {
             keeps_projections=True,
             published_as="bert",
             over_tokens="bert",
+            pools_by_config=True,
             defaults={"type_vocab_size": 2},  # the class's own default is 16, no checkpoint has that
         ),
         Family("ernie", "Ernie", "ernie"),
         Family("roberta", "Roberta", "roberta", positions_follow_padding=True),
+        Family(
+            "mpnet",
+            "MPNet",
+            "mpnet",
+            positions_follow_padding=True,
+            is_plain_bert=False,
+            relative=True,
+            defaults={"relative_attention_num_buckets": 32, "pad_token_id": 1, "layer_norm_eps": 1e-5},
+        ),
     )
 }
 _BY_ALIAS = {alias: row for row in _ROWS.values() for alias in row.aliases}

@@ -73,7 +73,7 @@ def independent_outputs(folder, eps: float, ids: np.ndarray, segments: np.ndarra
     if output == "logits" and "classifier.out_proj.weight" in weights.arrays:
         return weights.linear(np.tanh(weights.linear(first, "classifier.dense", False)), "classifier.out_proj", False)
     pooled = weights.linear(first, "pooler.dense")
-    linear = kind in ("bert", "tinybert") and config.get("pool_act", "tanh") != "tanh"
+    linear = family.pools_by_config and config.get("pool_act", "tanh") != "tanh"
     pooled = pooled if linear else np.tanh(pooled)
     if output == "pooled output":
         return pooled

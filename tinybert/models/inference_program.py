@@ -66,6 +66,10 @@ def save_program(folder: Path, loaded: LoadedModel) -> None:
     Raises:
         UserError: the model has no head.
     """
+    if loaded.family.relative:
+        raise UserError(
+            f"a program of {loaded.family.stem} is not written: its class takes no token types.\nDistil it into a BERT or TinyBERT."
+        )
     if not has_head(loaded):
         raise UserError("this model has no classifier: a program for serving needs its outputs.\nFine-tune or distil it for a task first.")
     served = _Served(loaded.model, loaded.family.relu_head)

@@ -30,6 +30,7 @@ from tinybert.models.families import BASES, Family, family_of_config, family_of_
 from tinybert.models.hub import resolve
 from tinybert.models.manifest import check_manifest
 from tinybert.models.names import is_hugging_face, to_paddle, unwrapped
+from tinybert.models.relative import RelativeEncoder, from_paddle_names
 from tinybert.models.sources import compare_other_files
 from tinybert.models.trace import base_of
 from tinybert.models.weights import read_weights
@@ -296,6 +297,12 @@ def build(kind: Family, config: dict, outputs: int | None, source: str, head: st
     if outputs is None:
         del model.classifier
     encoder = base_of(model)
+    if kind.relative:
+        if "attention_head_size" in known:
+            raise UserError(
+                f"{source}: heads of {kind.stem} cannot be pruned: all layers share a bias for each head.\nPrune neurons or layers."
+            )
+        encoder.encoder = RelativeEncoder(encoder.config)
     cut(encoder, known)
     if kind.keeps_projections:
         del encoder.fit_dense, encoder.fit_denses
@@ -309,7 +316,7 @@ def _in_paddle_names(arrays: dict[str, np.ndarray], base: str) -> tuple[dict[str
     if is_hugging_face(set(arrays)):
         return to_paddle(arrays, base)
     renamed = {}
-    for name, array in arrays.items():
+    for name, array in from_paddle_names(arrays).items():
         bare = name
         for prefix in BASES:
             bare = bare.removeprefix(f"{prefix}.")

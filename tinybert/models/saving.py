@@ -13,6 +13,7 @@ from tinybert.kinds.registry import kind_of_labels
 from tinybert.models.configuration import ARCHITECTURE_KEYS, TrainedOn
 from tinybert.models.families import Family
 from tinybert.models.projections import Projection
+from tinybert.models.relative import to_paddle_names
 from tinybert.models.trace import base_of
 from tinybert.models.weights import write_pdparams
 
@@ -46,6 +47,8 @@ def save_model(
     if projection is not None and projection.mode != "none":
         arrays |= {f"{kind.base}.{name}": array for name, array in projection.arrays().items()}
         config["fit_size"] = projection.width[1]
+    if kind.relative:
+        arrays = to_paddle_names(arrays)
     with storage.new_folder(folder, replace=True, keep_others=True) as temporary:
         storage.write_json(temporary / "config.json", config)
         write_pdparams(temporary / "model_state.pdparams", arrays)

@@ -17,6 +17,7 @@ from tinybert.models.hub import resolve
 from tinybert.models.limits import check_positions, heads_of
 from tinybert.models.loading import LoadedModel, LoadReport, build, check_vocabulary
 from tinybert.models.outline import ModelInfo
+from tinybert.models.translation import table_of
 from tinybert.models.weights import has_weights
 
 
@@ -95,7 +96,7 @@ def fresh_student(
         "intermediate_size": ffn or 4 * hidden,
         "hidden_act": "gelu",
         "max_position_embeddings": of_teacher.max_position_embeddings,
-        "type_vocab_size": of_teacher.type_vocab_size,
+        "type_vocab_size": getattr(of_teacher, "type_vocab_size", None) or 2,
         "pad_token_id": of_teacher.pad_token_id,
         "layer_norm_eps": 1e-12,
     }
@@ -134,7 +135,8 @@ def check_fit(teacher: LoadedModel | ModelInfo, student: LoadedModel, max_seq_le
     Raises:
         UserError: different vocabularies, too few positions, or different head counts.
     """
-    if teacher.tokenizer.fingerprint != student.tokenizer.fingerprint:
+    same = teacher.tokenizer.fingerprint == student.tokenizer.fingerprint
+    if not same and table_of(student.tokenizer, teacher.tokenizer) is None:
         same_size = teacher.tokenizer.vocab_size == student.tokenizer.vocab_size
         what = (
             "vocabularies of the same size that differ in a word piece, in order or in lower-casing"

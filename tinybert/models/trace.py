@@ -146,10 +146,15 @@ def trace(model: nn.Layer, inputs: Inputs, needs: Needs, head: str | None = None
     embeddings = base.embeddings
     has_segments = getattr(embeddings, "token_type_embeddings", None) is not None
     segments = inputs.token_type_ids if has_segments and embeddings.token_type_embeddings.weight.shape[0] > 1 else None
-    x = _embed(embeddings, input_ids=inputs.input_ids, token_type_ids=segments)
+    translation = getattr(base, "translation", None)
+    ids = inputs.input_ids if translation is None else translation(inputs.input_ids)
+    x = _embed(embeddings, input_ids=ids, **({"token_type_ids": segments} if has_segments else {}))
     if 0 in needs.hidden:
         result.hidden[0] = x
     mask = _additive_mask(inputs, max(layer.self_attn.num_heads for layer in layers), x.dtype) if inputs.padded else None
+    if hasattr(base.encoder, "position_bias"):
+        bias = base.encoder.position_bias(x.shape[1]).astype(x.dtype)
+        mask = bias if mask is None else mask + bias
     full = needs.full_layers(len(layers))
     for i, layer in enumerate(layers):
         finish = i < full

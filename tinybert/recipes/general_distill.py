@@ -19,6 +19,7 @@ from tinybert.methods.stage_objective import stage_objective
 from tinybert.models.loading import load_encoder
 from tinybert.models.saving import save_model
 from tinybert.models.students import check_fit
+from tinybert.models.translation import read_ids_of
 from tinybert.objectives.trained_layer import Teacher
 from tinybert.recipes.disk_space import check_disk_space
 from tinybert.recipes.evaluate import held_out_loss
@@ -62,6 +63,7 @@ def general_distill(config: GeneralDistillConfig) -> Result:
     models = {"student": describe_model("student", student), "teacher": describe_model("teacher", teacher)}
     heads = settings.attention_heads or "match"
     check_fit(teacher, student, settings.max_seq_length, compares_scores=config.method_object.compares_scores(settings), heads=heads)
+    read_ids_of(teacher.model, teacher.tokenizer, student.tokenizer)
     train, held_out = data.split(settings)
     identity = {
         "data": data.identity,

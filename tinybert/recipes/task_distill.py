@@ -180,6 +180,7 @@ class _Stage:
                 compares_scores=settings.method_object.compares_scores(settings),
                 heads=settings.attention_heads or "match",
             )
+            self.teacher.read_ids_of(self.student.tokenizer)
         else:
             check_positions("student", self.student, settings.max_seq_length)
         layer = self._trained_layer(settings)

@@ -18,6 +18,7 @@ from tinybert.data.batches import sequential
 from tinybert.data.custom_files import listed_labels
 from tinybert.data.places import cache_home
 from tinybert.data.store import TokenStore
+from tinybert.data.tokenizer import WordPiece
 from tinybert.engine.processes import sum_over_ranks
 from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
@@ -28,6 +29,7 @@ from tinybert.knowledge.trace_store import TraceStore
 from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.outline import ModelInfo, function_words, read_model_info
 from tinybert.models.trace import EncoderTrace, Inputs, Needs
+from tinybert.models.translation import read_ids_of
 from tinybert.objectives.trained_layer import Teacher
 from tinybert.recipes.evaluate import predict
 from tinybert.recipes.run_log import describe_model, describe_model_info, weights_hash
@@ -41,6 +43,13 @@ class LazyTeacher:
         self._loaded: LoadedModel | None = None
         self._outline: ModelInfo | None = None
         self._sha256: str | None = None
+        self._given: WordPiece | None = None
+
+    def read_ids_of(self, tokenizer: WordPiece) -> None:
+        """Its rows have the ids of this vocabulary, which has the same word pieces as its own."""
+        self._given = tokenizer
+        if self._loaded is not None:
+            read_ids_of(self._loaded.model, self._loaded.tokenizer, tokenizer)
 
     @property
     def own_labels(self) -> tuple[str, ...] | None:
@@ -81,6 +90,8 @@ class LazyTeacher:
                 role="teacher",
                 own_labels=self._told_labels(),
             )
+            if self._given is not None:
+                read_ids_of(self._loaded.model, self._loaded.tokenizer, self._given)
         return self._loaded
 
     def release(self) -> None:

@@ -1,0 +1,94 @@
+"""MPNet's encoder: BERT's layers under BERT's names, and a bias of every head by the distance of two positions, shared by all layers."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+
+FARTHEST = 128  # positions; beyond them all distances are one
+# PaddleNLP's names of MPNet's weights and ours
+_NAMES = (
+    (r"encoder\.layer\.(\d+)\.attention\.([qkv])\.", r"encoder.layers.\1.self_attn.\2_proj."),
+    (r"encoder\.layer\.(\d+)\.attention\.o\.", r"encoder.layers.\1.self_attn.out_proj."),
+    (r"encoder\.layer\.(\d+)\.attention\.layer_norm\.", r"encoder.layers.\1.norm1."),
+    (r"encoder\.layer\.(\d+)\.ffn\.", r"encoder.layers.\1.linear1."),
+    (r"encoder\.layer\.(\d+)\.ffn_output\.", r"encoder.layers.\1.linear2."),
+    (r"encoder\.layer\.(\d+)\.layer_norm\.", r"encoder.layers.\1.norm2."),
+)
+_BACK = (
+    (r"encoder\.layers\.(\d+)\.self_attn\.([qkv])_proj\.", r"encoder.layer.\1.attention.\2."),
+    (r"encoder\.layers\.(\d+)\.self_attn\.out_proj\.", r"encoder.layer.\1.attention.o."),
+    (r"encoder\.layers\.(\d+)\.norm1\.", r"encoder.layer.\1.attention.layer_norm."),
+    (r"encoder\.layers\.(\d+)\.linear1\.", r"encoder.layer.\1.ffn."),
+    (r"encoder\.layers\.(\d+)\.linear2\.", r"encoder.layer.\1.ffn_output."),
+    (r"encoder\.layers\.(\d+)\.norm2\.", r"encoder.layer.\1.layer_norm."),
+)
+
+
+class RelativeEncoder(nn.Layer):
+    """`paddle.nn.TransformerEncoderLayer`s with a bias on their scores, in the place of PaddleNLP's encoder of MPNet.
+
+    Source: MPNet (Song et al. 2020); the buckets are T5's (Raffel et al. 2020).
+    """
+
+    def __init__(self, config) -> None:
+        super().__init__()
+        self.layers = nn.LayerList([
+            nn.TransformerEncoderLayer(
+                config.hidden_size,
+                config.num_attention_heads,
+                config.intermediate_size,
+                dropout=config.hidden_dropout_prob,
+                activation=config.hidden_act,
+                attn_dropout=config.attention_probs_dropout_prob,
+                act_dropout=0,
+            )
+            for _ in range(config.num_hidden_layers)
+        ])  # fmt: skip
+        self.relative_attention_bias = nn.Embedding(config.relative_attention_num_buckets, config.num_attention_heads)
+
+    def position_bias(self, width: int) -> Tensor:
+        """What is added to the scores of rows of so many pieces, `[1, h, T, T]`."""
+        buckets = buckets_of(width, self.relative_attention_bias.weight.shape[0])
+        return self.relative_attention_bias(paddle.to_tensor(buckets)).transpose([2, 0, 1]).unsqueeze(0)
+
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None) -> tuple[list[Tensor], list[Tensor]]:
+        """The outputs of embedding and layers, as PaddleNLP's model takes them, and no scores."""
+        bias = self.position_bias(hidden_states.shape[1])
+        mask = bias if attention_mask is None else bias + attention_mask
+        outputs = [hidden_states]
+        for layer in self.layers:
+            outputs.append(layer(outputs[-1], mask))
+        return outputs, []
+
+
+def buckets_of(width: int, count: int) -> np.ndarray:
+    """The bucket of every pair of positions, int64 `[T, T]`: half for keys behind the query, each half exact near and logarithmic far."""
+    distance = np.arange(width)[None, :] - np.arange(width)[:, None]
+    half, exact = count // 2, count // 4
+    away = np.abs(distance)
+    beyond = np.maximum(away, 1).astype(np.float32) / np.float32(exact)
+    far = exact + (np.log(beyond) / math.log(FARTHEST / exact) * (half - exact)).astype(np.int64)
+    return np.where(away < exact, away, np.minimum(far, half - 1)) + half * (distance > 0)
+
+
+def from_paddle_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays by our names; all others as they are."""
+    return {_renamed(name, _NAMES): array for name, array in arrays.items()}
+
+
+def to_paddle_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The way back."""
+    return {_renamed(name, _BACK): array for name, array in arrays.items()}
+
+
+def _renamed(name: str, pairs: tuple[tuple[str, str], ...]) -> str:
+    for pattern, target in pairs:
+        name, found = re.subn(pattern, target, name)
+        if found:
+            break
+    return name
