@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import paddle
@@ -10,6 +11,8 @@ from paddle import Tensor, nn
 
 from tinybert.data.tokenizer import WordPiece
 from tinybert.models.trace import base_of
+
+_MARK = re.compile("<[a-z]+>")  # tokens that no text has
 
 
 class Translation:
@@ -24,7 +27,9 @@ class Translation:
 
 
 def table_of(source: WordPiece, target: WordPiece) -> np.ndarray | None:
-    """Where each piece of `source` stands in `target`, special tokens by their role; None where one is not there or text is cut otherwise.
+    """Where each piece of `source` stands in `target`, special tokens by their role.
+
+    None where the pieces are not the same ones, or text is cut otherwise.
 
     MPNet's vocabulary is BERT's with four tokens before and one behind it. Its unused copies of BERT's special tokens are left alone.
     """
@@ -33,6 +38,9 @@ def table_of(source: WordPiece, target: WordPiece) -> np.ndarray | None:
     ]
     if settings[0] != settings[1]:
         return None
+    more = set(target.vocabulary) - set(source.vocabulary) - set(target.special.values())
+    if not all(_MARK.fullmatch(piece) for piece in more):
+        return None  # text would be cut into other pieces
     place = {piece: number for number, piece in enumerate(target.vocabulary)}
     of_role = {source.special[role]: target.special[role] for role in source.special if role in target.special}
     found = [place.get(of_role.get(piece, piece)) for piece in source.vocabulary]
