@@ -100,7 +100,9 @@ class Context:
         """Why an option has no effect here; None where it has one."""
         if name not in self._reasons:
             self._reasons[name] = None  # options that ask each other see the first one as having an effect
-            self._reasons[name] = self._off(self._options[name]) if name in self._options else "the command has no such option"
+            known = name in self._options
+            own = self.method.options().get(name) if self.method else None  # two methods may have an option of one name
+            self._reasons[name] = self._off(own or self._options[name]) if known else "the command has no such option"
         return self._reasons[name]
 
     def _off(self, option: Option) -> str | None:

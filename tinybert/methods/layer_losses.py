@@ -52,6 +52,17 @@ def _switched(switch: str):  # noqa: ANN202
     return lambda context: None if context.values[switch] else f"{switch} is off"
 
 
+class Projected(Options):
+    """The linear map through which layers are compared, for methods whose layer losses have no switch."""
+
+    projection: str | None = in_losses(
+        None,
+        help="projection of student hidden states to the teacher's hidden size",
+        choices=("auto", "shared", "per_layer", "none"),
+        unset=FROM_PRESET,
+    )
+
+
 class HiddenLosses(Options):
     """The loss of hidden states, and the linear map that it learns through."""
 

@@ -14,7 +14,18 @@ from tinybert.methods.method import Method
 
 M = TypeVar("M", bound=type[Method])
 _METHODS: dict[str, type[Method]] = {}
-_ORDER = ("tinybert", "mud", "emd", "logits", "none", "relation")  # as they are listed; others follow
+_ORDER = (
+    "tinybert",
+    "mud",
+    "emd",
+    "minilm",
+    "minilmv2",
+    "pkd",
+    "distilbert",
+    "logits",
+    "none",
+    "relation",
+)  # as they are listed; others follow
 
 
 def register(method: M) -> M:

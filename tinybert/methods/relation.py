@@ -58,15 +58,15 @@ class RelationLosses(Options):
     )
 
 
-def check_relation_layers(config: Any) -> None:
+def check_relation_layers(config: Any, name: str = "relation_layers") -> None:
     """Refuse a malformed pair of layers.
 
     Raises:
         UserError: says what is expected.
     """
-    layers = config.relation_layers
+    layers = getattr(config, name)
     if layers is not None and not re.fullmatch(r"[1-9]\d*:[1-9]\d*", layers):
-        raise UserError(f"--relation_layers got {layers!r}\nexpected STUDENT:TEACHER, counted from 1, such as 4:6")
+        raise UserError(f"--{name} got {layers!r}\nexpected STUDENT:TEACHER, counted from 1, such as 4:6")
 
 
 @register
@@ -100,7 +100,17 @@ class Relation(Method, RelationLosses):
 
 
 def relation_parts(settings: Settings, student: LoadedModel, teacher: LoadedModel) -> tuple[tuple[Part, ...], dict, list[str]]:
-    """The relation loss as parts of an objective, its facts and its line; nothing where it has no weight.
+    """The relation loss as parts of an objective, its facts and its line; nothing where it has no weight."""
+    if not settings.get("relation_weight"):
+        return (), {}, []
+    part, facts, line = relation_part(student, teacher, settings.relation_layers, settings.relation_heads, settings.relation_weight)
+    return (part,), facts, [line]
+
+
+def relation_part(
+    student: LoadedModel, teacher: LoadedModel, layers: str | None, heads: int | None, weight: float = 1.0
+) -> tuple[Part, dict, str]:
+    """The relation loss of one layer of each model, its facts and its line. layers: `STUDENT:TEACHER`; None: the last of both.
 
     Raises:
         UserError: a layer that is not there.
@@ -108,17 +118,15 @@ def relation_parts(settings: Settings, student: LoadedModel, teacher: LoadedMode
     from tinybert.objectives.objective import Part
     from tinybert.objectives.relation import RelationLoss
 
-    if not settings.get("relation_weight"):
-        return (), {}, []
     depths = [loaded.config.num_hidden_layers for loaded in (student, teacher)]
     widths = student.config.hidden_size, teacher.config.hidden_size
-    pair = [int(number) for number in settings.relation_layers.split(":")] if settings.relation_layers else depths
+    pair = [int(number) for number in layers.split(":")] if layers else depths
     if pair[0] > depths[0] or pair[1] > depths[1]:
         raise UserError(
-            f"--relation_layers {settings.relation_layers}: the student has {depths[0]} layers and the teacher {depths[1]}.\n"
+            f"--relation_layers {layers}: the student has {depths[0]} layers and the teacher {depths[1]}.\n"
             "Choose a layer that is there, or leave the option out for the last of both."
         )
-    heads = settings.relation_heads or teacher.config.num_attention_heads
-    parts = (Part("rela", RelationLoss((pair[0] - 1, pair[1] - 1), heads, widths), settings.relation_weight),)
+    heads = heads or teacher.config.num_attention_heads
+    part = Part("rela", RelationLoss((pair[0] - 1, pair[1] - 1), heads, widths), weight)
     line = f"relations: student layer {pair[0]} <- teacher layer {pair[1]}, {heads} relation heads"
-    return parts, {"relation": {"layers": pair, "heads": heads}}, [line]
+    return part, {"relation": {"layers": pair, "heads": heads}}, line

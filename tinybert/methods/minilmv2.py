@@ -1,0 +1,55 @@
+"""MiniLMv2: relations of queries, keys and values of one layer, then logits."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tinybert.config.options import option
+from tinybert.methods.logit_losses import LogitLosses, check_prediction_weight, prediction_of
+from tinybert.methods.method import Method
+from tinybert.methods.registry import register
+from tinybert.methods.relation import check_relation_layers, relation_part
+
+if TYPE_CHECKING:
+    from tinybert.config.resolve import Context
+    from tinybert.config.resolved import Settings
+    from tinybert.kinds.kind import Kind
+    from tinybert.methods.stage_objective import StageObjective
+    from tinybert.models.loading import LoadedModel
+
+in_minilmv2 = partial(option, group="method minilmv2", setting=True, learnt="layers")
+
+
+@register
+class MiniLmV2(Method, LogitLosses):
+    """Relations of one layer of each encoder (Wang et al. 2021), then TinyBERT's second stage."""
+
+    name = "minilmv2"
+    help = "both stages: relations of one layer, then logits"
+
+    minilmv2_heads: int | None = in_minilmv2(
+        None, help="heads into which both layers are cut; divides both widths", unset="the teacher's heads", at_least=1
+    )
+    minilmv2_layers: str | None = in_minilmv2(
+        None, help="the layers that are compared, counted from 1", metavar="STUDENT:TEACHER", unset="the last of both"
+    )
+
+    def check(self, config: Any) -> None:
+        """Refuse a malformed pair of layers."""
+        check_relation_layers(config, "minilmv2_layers")
+
+    def check_stage(self, context: Context) -> None:
+        """Refuse a weight of 0."""
+        check_prediction_weight(context)
+
+    def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
+        """Relations, logits, or both."""
+        from tinybert.methods.stage_objective import StageObjective
+        from tinybert.objectives.objective import Objective
+
+        if not settings.learns_layers:
+            return StageObjective(prediction_of(settings, kind))
+        part, facts, line = relation_part(student, teacher, settings.minilmv2_layers, settings.minilmv2_heads)
+        more = prediction_of(settings, kind).parts if settings.get("joint") else []
+        return StageObjective(Objective([part, *more]), None, facts, [line])
