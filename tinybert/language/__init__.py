@@ -68,7 +68,9 @@ def _entry(text: str) -> str | None:
     for pattern, message in patterns:
         if match := pattern.fullmatch(text):
             return catalogue.gettext(message).format(*match.groups())
-    return None
+    parts = text.split("; ")  # a list whose parts come from several places, such as the methods and what each is
+    found = [catalogue.gettext(part) for part in parts]
+    return "；".join(found) if len(parts) > 1 and all(map(str.__ne__, parts, found)) else None
 
 
 @lru_cache

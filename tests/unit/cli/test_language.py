@@ -54,6 +54,7 @@ def test_a_message_with_values_takes_its_translation(chinese, capsys):
     assert language.translate("step 3: loss 0.5") == "step 3: loss 0.5"
     assert language.translate("resuming the general stage from a/b at step 7") == "从 a/b 恢复 general 阶段，第 7 步"
     assert language.translate("--x is missing\nsome advice that nobody translated") == "缺少 --x\nsome advice that nobody translated"
+    assert language.translate("none: gold labels only; logits: logits only") == "none：只学真实标签；logits：只学 logits"
     logger.warning("finished before: out")
     assert capsys.readouterr().err == "警告：已经跑完：out\n"
 
