@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -154,14 +155,17 @@ def picture(found: Sequence[Measured], metric: str, task: str, folder: Path) -> 
         axis.scatter(*points, s=sizes, color=f"C{i}", alpha=0.55, edgecolors="white", zorder=2)
         axis.scatter([], [], s=40, color=f"C{i}", alpha=0.55, label=engine)
     for one, (x, y) in zip(found, _label_places(found), strict=True):
-        axis.annotate(one.name, (one.milliseconds, one.score), xytext=(x, y), textcoords="offset points", fontsize=8, zorder=3)
+        beside = math.sqrt(max(12.0, 900 * one.megabytes / largest) / math.pi)  # the radius of its circle
+        axis.annotate(one.name, (one.milliseconds, one.score), xytext=(x + beside, y), textcoords="offset points", fontsize=8, zorder=3)
     axis.set_xscale("log")
+    for ticks in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
+        ticks(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "125" else "")
     axis.set_xlabel("milliseconds a row, tokenisation included (area: megabytes on disk)")
     axis.set_ylabel(f"{metric} on dev")
     axis.set_title(task)
     axis.grid(alpha=0.25)
     axis.margins(0.15)
-    axis.legend(fontsize=8, loc="lower right")
+    figure.legend(fontsize=8, loc="outside lower center", ncols=3)
     return [saved(figure, folder / f"pareto.{form}") for form in ("png", "svg")]
 
 
@@ -172,5 +176,5 @@ def _label_places(found: Sequence[Measured]) -> list[tuple[int, int]]:
         near = [
             other for other in found[:i] if abs(np.log(other.milliseconds / one.milliseconds)) < 0.5 and abs(other.score - one.score) < 0.5
         ]
-        places.append((6, 8 + 11 * len(near)))
+        places.append((3, 3 + 11 * len(near)))
     return places
