@@ -55,7 +55,7 @@ class ChineseCandidates:
             gaps, at = [], 0
             for i, word in enumerate(choices.words):
                 if self.lexicon.is_replaceable(word):
-                    row = self.table.row(word) if self.table is not None and len(word) > 1 else None
+                    row = self.table.row(word) if self.table is not None else None
                     if row is not None:
                         near[number, i] = row, traditional
                     else:

@@ -34,7 +34,7 @@ _CLASSES = "nvabzstijl"  # jieba's nouns, verbs, adjectives, words of state, pla
 _NAMES = ("nr", "ns", "nt", "nz")  # tags of people, places, organisations and other names begin so
 _NEGATIONS = "不无没非未"  # a word that begins so is replaced by such words alone, and no other word is
 FREQUENCY = 50  # of a candidate in jieba's dictionary; below are mostly names and sayings
-LONGEST = 4  # characters of a word; longer ones are names of things and sayings
+SHORTEST, LONGEST = 2, 4  # characters; a single one is often part of a name that jieba takes apart (花呗), longer ones are sayings
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,12 @@ class Lexicon:
         self._class_of: dict[str, tuple[int, str, bool]] = {}  # length, part of speech and negation of a word that may be replaced
         by_class: dict[tuple[int, str, bool], list[str]] = {}
         for word, frequency, tag in chinese.dictionary():
-            fits = len(word) <= LONGEST and tag[0] in _CLASSES and not tag.startswith(_NAMES) and chinese.IDEOGRAPHS.fullmatch(word)
+            fits = (
+                SHORTEST <= len(word) <= LONGEST
+                and tag[0] in _CLASSES
+                and not tag.startswith(_NAMES)
+                and chinese.IDEOGRAPHS.fullmatch(word)
+            )
             if fits and chinese.simplified(word) == word and is_content_word(word):
                 kind = self._class_of[word] = len(word), tag[0], word[0] in _NEGATIONS
                 if frequency >= FREQUENCY and all(character in index_of for character in word):
@@ -110,8 +115,8 @@ class Lexicon:
         self.traditional = Script([forms[character] for character in characters], characters, index_of)
 
     def is_replaceable(self, word: str) -> bool:
-        """Whether a word of a text, in either script, is a word of the dictionary with a content of its own: no function word or number, no
-        name, no letters.
+        """Whether a word of a text, in either script, is a word of the dictionary with a content of its own: no single character, function
+        word, number or name, no letters.
         """
         return self._class_of.get(chinese.simplified(word)) in self._tables
 
