@@ -57,6 +57,13 @@ def load(folder, needs_head=True):
     return load_classifier(str(folder), labels=labels, needs_head=needs_head)
 
 
+def test_rosita_s_published_chain_finds_its_importance_scores(teacher, tmp_path):
+    model = shutil.copytree(resolve(str(teacher)), tmp_path / "model")
+    finetune("--model_name_or_path", model, *PASS, "--max_steps", "2", "--output_dir", model / FOLDER)
+    prune("--model_path", model, "--output_dir", tmp_path / "cut", "--keep_heads", 2, "--num_layers", 2)
+    assert load(tmp_path / "cut").config.num_hidden_layers == 2
+
+
 # === Importance ===
 
 
