@@ -89,24 +89,24 @@ class TraceStore:
         self._known: set[str] = set()
         self._rows: dict[bytes, int | tuple[int, ...]] = {}  # one place, or several where parts were added later
         self._writers: dict[tuple[str, ...], tuple[int, int, int]] = {}
+        self._identity = identity
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._check(identity)
+            if folder.exists():
+                self._check()
             self.refresh()
         except OSError as error:
             raise UserError(f"the folder of teacher traces {folder} cannot be used: {error}\nname another folder") from error
 
-    def _check(self, identity: dict[str, object]) -> None:
+    def _check(self) -> None:
         path = self.folder / DESCRIPTION
         if not path.is_file():
             others = [entry.name for entry in self.folder.iterdir() if not entry.name.startswith(".")]
             if others:
                 raise UserError(f"{self.folder} holds something else ({others[0]}), not teacher traces\nname an empty or new folder")
-            storage.write_json(path, {"format": FORMAT, "identity": identity})
             return
         try:
             then = json.loads(path.read_text(encoding="utf-8"))["identity"]
-            different = {name: (then.get(name), value) for name, value in identity.items() if then.get(name) != value}
+            different = {name: (then.get(name), value) for name, value in self._identity.items() if then.get(name) != value}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} is damaged ({error!r})\ndelete {self.folder}, or name another folder") from None
         if different:
@@ -178,6 +178,9 @@ class TraceStore:
 
     def _writer(self, parts: RowParts) -> tuple[int, int, int]:
         if parts.names not in self._writers:
+            if not (self.folder / DESCRIPTION).is_file():  # with the first row, so that a refused run leaves nothing
+                self.folder.mkdir(parents=True, exist_ok=True)
+                storage.write_json(self.folder / DESCRIPTION, {"format": FORMAT, "identity": self._identity})
             base = self.folder / f"{time.time_ns():016x}-{secrets.token_hex(4)}"
             flags = os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_WRONLY
             files = [os.open(base.with_suffix(suffix), flags, 0o644) for suffix in (".rows", ".index")]

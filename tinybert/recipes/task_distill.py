@@ -55,7 +55,7 @@ from tinybert.recipes.task_data import (
     task_of,
 )
 from tinybert.recipes.teacher_check import described, judge
-from tinybert.recipes.teacher_source import LazyTeacher, TeacherTraces, choose_source, keeps_live, passes_over
+from tinybert.recipes.teacher_source import LazyTeacher, TeacherTraces, choose_source, is_needed, keeps_live, passes_over
 from tinybert.recipes.training import Beside, Start, Watch, finish_stage, train_stage, trained_layer
 from tinybert.report.transport_plots import plot_transport
 
@@ -100,7 +100,7 @@ def task_distill(config: TaskDistillConfig) -> Result:
 
     teacher = LazyTeacher(config, task.labels, task.kind) if config.teacher_path is not None else None
     if teacher is not None:
-        needed = any(keeps_live(config, resolved[stage]) for stage in choice.stages)
+        needed = any(is_needed(config, resolved[stage], teacher) for stage in choice.stages)
         check_type("teacher", "teacher_model_type", config, teacher.load() if needed else teacher.known)
     other = RunFolder(output, "prediction", writes=False)
     if choice.stages == ("intermediate",) and other.done_before():

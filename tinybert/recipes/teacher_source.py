@@ -25,7 +25,7 @@ from tinybert.kinds.kind import Kind
 from tinybert.knowledge.parts import RowParts
 from tinybert.knowledge.selection import Selection
 from tinybert.knowledge.stored_teacher import StoredTeacher, no_weights
-from tinybert.knowledge.trace_store import TraceStore
+from tinybert.knowledge.trace_store import DESCRIPTION, TraceStore
 from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.outline import ModelInfo, function_words, read_model_info
 from tinybert.models.trace import EncoderTrace, Inputs, Needs
@@ -147,6 +147,18 @@ def keeps_live(config: TaskDistillConfig, settings: Settings) -> bool:
     return asked_source(config) == "live" or bool(asked_source(config) == "auto" and unstorable(settings))
 
 
+def is_needed(config: TaskDistillConfig, settings: Settings, teacher: LazyTeacher) -> bool:
+    """Whether a stage is sure to need the teacher's weights: it runs in every pass, or there is no store yet."""
+    if keeps_live(config, settings):
+        return True
+    return teacher.sha256 is not None and not (_folder(config, settings, teacher) / DESCRIPTION).is_file()
+
+
+def _folder(config: TaskDistillConfig, settings: Settings, teacher: LazyTeacher) -> Path:
+    asked = asked_source(config)
+    return cache_home() / "traces" / _key(trace_identity(config, settings, teacher)) if asked in ("auto", "store") else Path(asked)
+
+
 def choose_source(
     config: TaskDistillConfig,
     settings: Settings,
@@ -185,7 +197,7 @@ def choose_source(
     known = teacher.known.config
     full = sum(int(store.lengths.sum(dtype=np.int64)) for store in stores) * (known.num_hidden_layers + 1) * known.hidden_size * 2
     sizes = {"parts": parts, "bytes": size, "rows": sum(map(len, stores)), "full_bytes": full}
-    folder = cache_home() / "traces" / _key(trace_identity(config, settings, teacher)) if asked in ("auto", "store") else Path(asked)
+    folder = _folder(config, settings, teacher)
     if asked != "auto":
         return TraceSource("stored", "asked for", folder, **sizes)
     if resumed is not None:

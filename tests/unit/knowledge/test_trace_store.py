@@ -152,9 +152,9 @@ def test_a_damaged_row_is_computed_again_or_named(rows, model, tmp_path):
 
 
 def test_the_store_of_another_teacher_is_refused_by_name(rows, model, tmp_path):
-    TraceStore(tmp_path / "store", {"teacher": "a" * 64, "teacher_head": None})
+    stored(tmp_path / "store", model, Counting(model))(batch(rows, [1]))
     with pytest.raises(UserError, match=r"teacher: stored aaaaaaaaaaaa\.\.\., wanted bbbbbbbbbbbb\.\.\."):
-        TraceStore(tmp_path / "store", {"teacher": "b" * 64, "teacher_head": None})
+        TraceStore(tmp_path / "store", {"teacher": "b" * 64})
     (tmp_path / "store" / "store.json").write_text("{")
     with pytest.raises(UserError, match="damaged"):
         TraceStore(tmp_path / "store", {"teacher": "a" * 64})
@@ -162,6 +162,11 @@ def test_the_store_of_another_teacher_is_refused_by_name(rows, model, tmp_path):
     (tmp_path / "mine" / "notes.txt").write_text("")
     with pytest.raises(UserError, match="holds something else"):
         TraceStore(tmp_path / "mine", {})
+
+
+def test_a_store_that_nothing_was_written_to_leaves_no_folder(tmp_path):
+    TraceStore(tmp_path / "store", {"teacher": "a" * 64}).close()
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_full_disk_ends_the_writing_and_not_the_run(rows, model, tmp_path, monkeypatch, capsys):
