@@ -22,18 +22,21 @@ _PAIRS: tuple[tuple[str, str, bool], ...] = (
     ("encoder.layer.{i}.attention.self.query.{p}", "encoder.layers.{i}.self_attn.q_proj.{p}", True),
     ("encoder.layer.{i}.attention.self.key.{p}", "encoder.layers.{i}.self_attn.k_proj.{p}", True),
     ("encoder.layer.{i}.attention.self.value.{p}", "encoder.layers.{i}.self_attn.v_proj.{p}", True),
-    ("encoder.layer.{i}.attention.attn.q.{p}", "encoder.layers.{i}.self_attn.q_proj.{p}", True),
-    ("encoder.layer.{i}.attention.attn.k.{p}", "encoder.layers.{i}.self_attn.k_proj.{p}", True),
-    ("encoder.layer.{i}.attention.attn.v.{p}", "encoder.layers.{i}.self_attn.v_proj.{p}", True),
-    ("encoder.layer.{i}.attention.attn.o.{p}", "encoder.layers.{i}.self_attn.out_proj.{p}", True),
-    ("encoder.layer.{i}.attention.LayerNorm.{p}", "encoder.layers.{i}.norm1.{p}", False),
-    ("encoder.relative_attention_bias.weight", "encoder.relative_attention_bias.weight", False),
     ("encoder.layer.{i}.attention.output.dense.{p}", "encoder.layers.{i}.self_attn.out_proj.{p}", True),
     ("encoder.layer.{i}.attention.output.LayerNorm.{p}", "encoder.layers.{i}.norm1.{p}", False),
     ("encoder.layer.{i}.intermediate.dense.{p}", "encoder.layers.{i}.linear1.{p}", True),
     ("encoder.layer.{i}.output.dense.{p}", "encoder.layers.{i}.linear2.{p}", True),
     ("encoder.layer.{i}.output.LayerNorm.{p}", "encoder.layers.{i}.norm2.{p}", False),
     ("pooler.dense.{p}", "pooler.dense.{p}", True),
+)
+# MPNet's own spelling, which is read and never written
+_MPNET = (
+    ("encoder.layer.{i}.attention.attn.q.{p}", "encoder.layers.{i}.self_attn.q_proj.{p}", True),
+    ("encoder.layer.{i}.attention.attn.k.{p}", "encoder.layers.{i}.self_attn.k_proj.{p}", True),
+    ("encoder.layer.{i}.attention.attn.v.{p}", "encoder.layers.{i}.self_attn.v_proj.{p}", True),
+    ("encoder.layer.{i}.attention.attn.o.{p}", "encoder.layers.{i}.self_attn.out_proj.{p}", True),
+    ("encoder.layer.{i}.attention.LayerNorm.{p}", "encoder.layers.{i}.norm1.{p}", False),
+    ("encoder.relative_attention_bias.weight", "encoder.relative_attention_bias.weight", False),
 )
 # the two factors of ROSITA's embedding, which are read and never written
 _FACTORS = (
@@ -70,7 +73,7 @@ def _compile(pairs: tuple[tuple[str, str, bool], ...]) -> list[tuple[re.Pattern[
     return [(_pattern(source), target, transposed) for source, target, transposed in pairs]
 
 
-_ENCODER_RULES, _HEAD_RULES = _compile((*_PAIRS, *_FACTORS)), _compile(_HEADS)
+_ENCODER_RULES, _HEAD_RULES = _compile((*_PAIRS, *_MPNET, *_FACTORS)), _compile(_HEADS)
 # the way back: the same pairs, read from right to left
 _BACK = _compile(tuple(("{base}." + ours, "{prefix}" + theirs, flip) for theirs, ours, flip in _PAIRS)) + _compile(
     tuple((ours, theirs, flip) for theirs, ours, flip in _HEADS)

@@ -93,7 +93,7 @@ def test_the_best_model_is_the_best_on_rows_that_are_no_longer_the_dev_set(world
     monkeypatch.setattr(Loop, "_evaluate", lambda self, *words: (steps.append(self.step), original(self, *words))[1])
     recipe, scorer = "finetune" if kind == "finetune" else "task_distill", "held_out_loss" if kind == "intermediate" else "score"
     before, later = (0.1, 0.5) if kind == "intermediate" else (0.9, 0.5)  # no later step is as good as the first one
-    monkeypatch.setattr(f"tinybert.recipes.{recipe}.{scorer}", lambda *words: {name: before if steps[-1] == 2 else later})
+    monkeypatch.setattr(f"tinybert.recipes.{recipe}.{scorer}", lambda *words, **more: {name: before if steps[-1] == 2 else later})
     with monkeypatch.context() as patch:
         cut_after(patch, kind, 5)
         with pytest.raises(Cut):

@@ -21,7 +21,7 @@ def test_the_best_step_is_one_whose_model_is_not_on_disk(world, tmp_path, monkey
     steps: list[int] = []
     original = Loop._evaluate
     monkeypatch.setattr(Loop, "_evaluate", lambda self, *words: (steps.append(self.step), original(self, *words))[1])
-    monkeypatch.setattr(f"tinybert.recipes.{recipe}.score", lambda *words: {"accuracy": SCORES.get(steps[-1], 0.1)})
+    monkeypatch.setattr(f"tinybert.recipes.{recipe}.score", lambda *words, **more: {"accuracy": SCORES.get(steps[-1], 0.1)})
     with monkeypatch.context() as patch:
         cut_after(patch, kind, 5)
         with pytest.raises(Cut):
