@@ -70,7 +70,8 @@ def test_a_signal_or_a_dead_rank_ends_all_within_half_a_minute(line, tmp_path, w
     os.kill(launcher.pid if who == "launcher" else processes[1], signal.SIGTERM if who == "launcher" else signal.SIGKILL)
     said = launcher.communicate(timeout=100)[0]
     assert time.monotonic() - begun < 30, said
-    assert launcher.returncode == (143 if who == "launcher" else 137), said
+    # the other rank may abort first, when its peer is gone
+    assert launcher.returncode in ((143,) if who == "launcher" else (137, 134)), said
     assert not any(os.path.exists(f"/proc/{pid}") for pid in processes)
     assert list((tmp_path / "out/checkpoints/finetune").glob("step_*/state.json"))
 

@@ -52,7 +52,7 @@ def out(world, tmp_path) -> Path:
         (DISTILL + "--teacher_path {out}", "teacher_path"),
         (DISTILL + "--teacher_path {out}/teacher/final", "teacher_path"),
         (DISTILL + "--teacher_path {world}/bert --data_dir {out}/final", "data_dir"),
-        (DISTILL + "--teacher_path {world}/bert --method logits --cache_knowledge {out}/final/kept", "cache_knowledge"),
+        (DISTILL + "--teacher_path {world}/bert --method logits --cache_knowledge {out}/final/kept", "teacher_traces"),
         (STUDENT + "--stage prediction --student_model_name_or_path {out}/final", "student_model_name_or_path"),
         (STUDENT + "--stage both --student_model_name_or_path {out}/best_inter_model", "student_model_name_or_path"),
         (GENERAL + "--continue_train --student_model {out}/best_general_model --input_dir {world}/glue", "student_model_name_or_path"),
@@ -97,7 +97,7 @@ def test_a_model_beside_what_is_overwritten_is_refused(world, tmp_path, monkeypa
 
 
 def test_an_option_that_names_something_to_read_is_not_looked_at():
-    results = {"output_dir", "overwrite_output_dir", "output_file"}
+    results = {"output_dir", "overwrite_output_dir", "output_file", "output"}
     words = {"model_type", "teacher_model_type", "file_format"}
     for entry in all_commands().values():
         options = entry.config.options()

@@ -48,7 +48,7 @@ def _contents(folder: Path) -> dict[Path, bytes]:
         ("--teacher_path {world}/glue", "{world}/glue is no model folder.\nExpected config.json, weights and vocab.txt"),
         ("--teacher_path {tmp}", "with best_model* inside; found nothing"),
         ("--task_name RTE", "was trained with the labels 0, 1, but the task has entailment, not_entailment"),
-        ("--task_name STS-B", "has 2 outputs, but the task has one score (regression)"),
+        ("--task_name STS-B", "was trained for a classification"),
         ("--task_name WNLI", "The data of WNLI is not there and could not be downloaded"),
         ("--task_name WNLI --intermediate_distill", "The data of WNLI is not there"),
         ("--data_dir {world}/bert", "lacks train.tsv, dev.tsv"),

@@ -310,4 +310,4 @@ def test_outputs_without_names_become_a_regression(tmp_path):
     tiny.model_folder(tmp_path / "model", labels=("LABEL_0", "LABEL_1", "LABEL_2"))
     prune("--model_path", tmp_path / "model", "--output_dir", tmp_path / "student", "--emb_hidden_dim", 4)
     model, config = load_pretrained(str(tmp_path / "student"))
-    assert model.config.num_labels == 3 and model.labels is None and "problem_type" not in config
+    assert model.config.num_labels == 3 and model.labels is None and config["problem_type"] == "single_label_classification"

@@ -31,6 +31,10 @@ class Early:
             signal.signal(signal.SIGTERM, self.receive)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
+    def end_at_once(self, number: int) -> None:
+        """What a second signal in training does: the process ends without cleaning up."""
+        os._exit(128 + number)
+
     def receive(self, number: int, frame: object) -> None:
         """The handler."""
         if self.importing:  # an exception in the middle of an import surfaces as whatever the module makes of it

@@ -298,7 +298,9 @@ class Config(Options):
         switches = {alias.name for option in type(self).options().values() for alias in option.aliases if alias.means is not None}
         spelled = [(self.spelled[name], getattr(self, name)) for name in kept]
         entries = [Entry(spelling, True if spelling in switches else value, f"--{spelling}") for spelling, value in spelled]
-        return self.of([*entries, *(Entry(name, value, f"--{name}") for name, value in values.items() if value is not None)])
+        return self.of(
+            [*entries, *(Entry(self.spelled.get(name, name), value, f"--{name}") for name, value in values.items() if value is not None)]
+        )
 
     def as_dict(self) -> dict[str, object]:
         """Every option's value by its name."""

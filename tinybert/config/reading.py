@@ -44,9 +44,14 @@ def read_entries(kind: type[Config], parts: Iterable[list[Entry]]) -> tuple[dict
     return values, spelled, notices
 
 
-@lru_cache
 def spellings_of(kind: type[Config]) -> dict[str, str]:
     """Every accepted spelling and the canonical name it stands for."""
+    return _spellings_of(kind, tuple(kind.options()))
+
+
+@lru_cache
+def _spellings_of(kind: type[Config], names: tuple[str, ...]) -> dict[str, str]:
+    """names: of the options, which grow with the methods that are registered."""
     found: dict[str, str] = {}
     for option in kind.options().values():
         for spelling in (option.name, *(alias.name for alias in option.aliases)):

@@ -24,7 +24,10 @@ class StopRequest:
             return
         tell(f"\n{name} again: stopping at once; the last checkpoint stays.\n")
         before = self.before[number]
-        if callable(before):  # the command line's, Python's own, which raises KeyboardInterrupt, or the user's
+        ends = getattr(getattr(before, "__self__", None), "end_at_once", None)
+        if ends is not None:  # the command line's: Paddle 3.3 turns an exception inside its backward pass into an OSError
+            ends(number)
+        elif callable(before):  # Python's own, which raises KeyboardInterrupt, or the user's
             before(number, frame)
         else:
             signal.signal(number, before)

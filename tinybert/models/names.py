@@ -46,7 +46,6 @@ _FACTORS = (
 # names that stand beside the encoder, not inside it
 _HEADS: tuple[tuple[str, str, bool], ...] = (
     ("classifier.{p}", "classifier.{p}", True),
-    ("qa_outputs.{p}", "classifier.{p}", True),  # of spans; the way back takes the line above
     ("classifier.dense.{p}", "classifier.dense.{p}", True),
     ("classifier.out_proj.{p}", "classifier.out_proj.{p}", True),
     ("cls.predictions.transform.dense.{p}", "cls.predictions.transform.{p}", True),
@@ -57,6 +56,9 @@ _HEADS: tuple[tuple[str, str, bool], ...] = (
     ("share_fit_dense.{p}", "{base}.share_fit_dense.{p}", True),
     ("fit_denses.{i}.{p}", "{base}.fit_denses.{i}.{p}", True),
 )
+
+# the head of a question answering model elsewhere, which is read and never written
+_SPANS = ("qa_outputs.{p}", "classifier.{p}", True)
 
 
 _PARTS = {"i": r"\d+", "p": "weight|bias|gamma|beta", "base": r"\w+"}
@@ -73,7 +75,7 @@ def _compile(pairs: tuple[tuple[str, str, bool], ...]) -> list[tuple[re.Pattern[
     return [(_pattern(source), target, transposed) for source, target, transposed in pairs]
 
 
-_ENCODER_RULES, _HEAD_RULES = _compile((*_PAIRS, *_MPNET, *_FACTORS)), _compile(_HEADS)
+_ENCODER_RULES, _HEAD_RULES = _compile((*_PAIRS, *_MPNET, *_FACTORS)), _compile((*_HEADS, _SPANS))
 # the way back: the same pairs, read from right to left
 _BACK = _compile(tuple(("{base}." + ours, "{prefix}" + theirs, flip) for theirs, ours, flip in _PAIRS)) + _compile(
     tuple((ours, theirs, flip) for theirs, ours, flip in _HEADS)

@@ -13,11 +13,11 @@ from tinybert.models import hub
 # the options of all recipes that name something to read; a model may also be named by the output folder of the run that made it
 MODELS = (
     "model_name_or_path", "tokenizer_name_or_path", "teacher_path", "student_model_name_or_path", "model_path", "model", "bert_model",
-    "pretrained_bert_model",
+    "pretrained_bert_model", "models",
 )  # fmt: skip
 OTHERS = (
     "data_dir", "glue_dir", "train_file", "dev_file", "test_file", "aug_file", "input_dir", "pregenerated_data", "train_corpus",
-    "glove_embs", "importance", "teacher_traces",
+    "glove_embs", "importance", "teacher_traces", "input",
 )  # fmt: skip
 
 

@@ -240,13 +240,12 @@ class _Stage:
         if self.teacher is None or not needs:
             return None
         rows, world = len(train), runtime.world_size()
-        passes = passes_over(settings, rows, world)
-        if self.run_folder.stage == "intermediate" and "prediction" in self.resolved.stages:
-            passes += passes_over(self.resolved["prediction"], rows, world)
-        began = self.run_folder.record().get(self.run_folder.stage, {}).get("teacher_traces", {}).get("mode", "live")
+        passes = sum(passes_over(self.resolved[stage], rows, world) for stage in self.resolved.stages)
+        entry = self.run_folder.record().get(self.run_folder.stage) if self.resume else None
+        began = entry.get("teacher_traces", {}).get("mode", "live") if entry else None  # version 0.1 knew live teachers alone
         source = choose_source(
             self.config, settings, needs, self.selection, self.teacher, self.task.num_outputs, [train, dev], passes,
-            began if self.resume else None,
+            began,
         )  # fmt: skip
         log_once(source.describe(self.config.teacher_traces_dtype))
         return TeacherTraces(source, self.config, self.teacher, settings, needs, self.selection, rows)

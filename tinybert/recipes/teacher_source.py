@@ -204,11 +204,11 @@ def choose_source(
         return TraceSource(resumed, "as the run began", folder, **sizes)
     if obstacles:
         return TraceSource("live", obstacles[0][1])
-    if passes <= 1 and not folder.is_dir():
-        return TraceSource("live", "the stage is one pass over its rows")
+    if passes <= 1:
+        return TraceSource("live", "the run is one pass over its rows")
     room = shutil.disk_usage(_existing(cache_home())).free / 2
     limit = room if config.teacher_traces_gb is None else min(room, config.teacher_traces_gb * 1e9)
-    if size > limit and not folder.is_dir():
+    if size > limit:
         where = "half of the free disk" if limit == room else "--teacher_traces_gb"
         return TraceSource("live", f"a store would take {size / 1e9:,.1f} GB, more than {limit / 1e9:,.1f} GB, {where}")
     return TraceSource("stored", f"{passes:.3g} passes", folder, **sizes)

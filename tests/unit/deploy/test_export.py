@@ -107,7 +107,8 @@ def test_every_engine_writes_scores_and_measures(tmp_path, same_process, capsys)
         assert found["measures"]["label_flips"] == 0 or not exact
         assert found["measures"]["milliseconds_1x32"] > 0 and len(found["run"]) == 8
         card = (tmp_path / "x" / name / "README.md").read_text()
-        assert f"{found['rows']['metric']} {found['measures']['score']:.2f}" in card and card.count("| float32 |") == 4
+        assert f"{found['rows']['metric']} {found['measures']['score']:.2f}" in card
+        assert sum("float32" in line for line in card.splitlines() if line.startswith("| ")) == 4
     assert shown.count("float32") >= 4 and len(json.loads((tmp_path / "x" / "export.json").read_text())["exports"]) == 8
     small, whole = (record(tmp_path / "x" / f"openvino-{name}")["quantised"] for name in ("int8", "float32"))
     assert small["products"] == small["products_before"] and small["calibration_rows"] == 8 and whole == {}
@@ -257,5 +258,5 @@ def test_tags_of_words_are_exported_and_scored_as_entities(tmp_path, monkeypatch
     np.testing.assert_allclose(answer(tmp_path / "x", inputs), logits_of(model, inputs), atol=1e-5)
     config = json.loads((tmp_path / "x" / "config.json").read_text())
     assert config["architectures"] == ["BertForTokenClassification"] and config["id2label"]["1"] == "B-LOC"
-    with pytest.raises(UserError, match="predicts tags of words"):
+    with pytest.raises(UserError, match="predicts tags inside a text"):
         Predictor.open(tmp_path / "x").predict(["word1"])
