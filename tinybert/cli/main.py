@@ -89,7 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _guarded(lambda: _refuse(f"{name} is a script of a published system\ntoday's command: tinybert {OLD_SCRIPTS[old]} ..."))
         if old.startswith("convert") and ("tf" in old or "tensorflow" in old):
             text = (
-                "TensorFlow checkpoints are not read\nwrite a PyTorch folder with transformers, then: tinybert convert --to paddlenlp ..."
+                "a TensorFlow checkpoint of BERT is read as it is, with bert_config.json and vocab.txt beside it:\n"
+                "tinybert convert --model_path FOLDER --to paddlenlp --output_dir NEW"
             )
             return _guarded(lambda: _refuse(f"{name} is a script of a published system\n{text}"))
         names = [*all_commands(), "launch", "flags"]
