@@ -68,11 +68,11 @@ def parse(kind: type[C], argv: Sequence[str] | None = None, prog: str | None = N
 
 def build_parser(kind: type[Config], prog: str | None = None) -> argparse.ArgumentParser:
     """The argparse parser of a dataclass: groups, defaults and aliases for `--help`, in the chosen language."""
-    return _built(kind, prog, language.current())
+    return _built(kind, prog, language.current(), tuple(kind.options()))  # the options grow with the methods
 
 
 @lru_cache(maxsize=32)
-def _built(kind: type[Config], prog: str | None, _language: str) -> argparse.ArgumentParser:
+def _built(kind: type[Config], prog: str | None, _language: str, _names: tuple[str, ...]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=prog, description=translate((kind.__doc__ or "").strip()), allow_abbrev=False,
         argument_default=argparse.SUPPRESS,

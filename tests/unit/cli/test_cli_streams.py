@@ -66,7 +66,11 @@ def test_a_closed_standard_output_is_no_reason_to_end(tmp_path):
 
 
 def test_a_hang_up_is_said_once_and_the_run_goes_on():
-    process = start(WAITING)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup a child would ignore it
+    try:
+        process = start(WAITING)
+    finally:
+        signal.signal(signal.SIGHUP, before)
     assert process.stdout.readline() == "ready\n"
     for _ in range(3):
         process.send_signal(signal.SIGHUP)
