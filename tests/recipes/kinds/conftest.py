@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import paddle
 import pytest
 
+from tests.recipes.conftest import finetune
 from tests.tiny import WORDS
 from tinybert.data.tokenizer import WordPiece
 from tinybert.models.families import family
@@ -28,3 +30,17 @@ def words_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     paddle.seed(1)
     save_model(folder, build(family("bert"), SHAPE, None, "encoder"), family("bert"), WordPiece(list(WORDS)), None)
     return folder
+
+
+def write_files(folder: Path, name: str, write: Callable[[Path, int, int, bool], Path], train: int, dev: int, test: int) -> dict[str, Path]:
+    """Files of one kind by split, as `write(path, rows, seed, labelled)` makes them. name: with `{}` where the split stands."""
+    counts = {"train": train, "dev": dev, "test": test}
+    return {split: write(folder / name.format(split), rows, seed, split != "test") for seed, (split, rows) in enumerate(counts.items())}
+
+
+def train_teacher(encoder: Path, own: tuple, files: dict[str, Path], steps: int, out: Path, *more: object) -> Path:
+    """Fine-tune the encoder on these files, score it, and predict the test file; returns the run's folder."""
+    paths = ("--train_file", files["train"], "--dev_file", files["dev"], "--test_file", files["test"])
+    do = ("--do_train", "--do_eval", "--do_predict")
+    finetune("--model_name_or_path", encoder, *own, *paths, *QUICK, *more, "--max_steps", steps, "--output_dir", out, *do)
+    return out

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.recipes.conftest import distill, finetune, logged, record
-from tests.recipes.kinds.conftest import QUICK
+from tests.recipes.conftest import distill, logged, record
+from tests.recipes.kinds.conftest import QUICK, train_teacher, write_files
 from tinybert.data.custom_files import CustomFiles, own_task
 from tinybert.data.label_sets import of_label_sets
 from tinybert.data.readers import read_split
@@ -36,9 +36,7 @@ def write_rows(path: Path, count: int, seed: int, labelled: bool = True) -> Path
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("moods")
-    counts = {"train": (160, True), "dev": (60, True), "test": (12, False)}
-    return {name: write_rows(folder / f"{name}.tsv", rows, seed, labelled) for seed, (name, (rows, labelled)) in enumerate(counts.items())}
+    return write_files(tmp_path_factory.mktemp("moods"), "{}.tsv", write_rows, 160, 60, 12)
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +45,8 @@ def rows(files) -> tuple:
 
 
 @pytest.fixture(scope="module")
-def teacher(words_encoder, rows, files, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "teacher"
-    finetune(
-        "--model_name_or_path", words_encoder, *rows, "--test_file", files["test"], *QUICK, "--max_steps", 120, "--output_dir", out,
-        "--do_train", "--do_eval", "--do_predict",
-    )  # fmt: skip
-    return out
+def teacher(words_encoder, files, tmp_path_factory) -> Path:
+    return train_teacher(words_encoder, OWN, files, 120, tmp_path_factory.mktemp("runs") / "teacher")
 
 
 def config_of(folder: Path) -> dict:

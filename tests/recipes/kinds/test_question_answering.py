@@ -9,8 +9,8 @@ import numpy as np
 import paddle
 import pytest
 
-from tests.recipes.conftest import distill, finetune, logged, record
-from tests.recipes.kinds.conftest import QUICK
+from tests.recipes.conftest import distill, logged, record
+from tests.recipes.kinds.conftest import QUICK, train_teacher, write_files
 from tests.tiny import word_pieces
 from tinybert.data import answers
 from tinybert.data.custom_files import CustomFiles, own_task
@@ -47,9 +47,7 @@ def write_questions(path: Path, count: int, seed: int, labelled: bool = True) ->
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("asked")
-    counts = {"train": (150, True), "dev": (40, True), "test": (10, False)}
-    return {name: write_questions(folder / f"{name}.json", rows, i, labelled) for i, (name, (rows, labelled)) in enumerate(counts.items())}
+    return write_files(tmp_path_factory.mktemp("asked"), "{}.json", write_questions, 150, 40, 10)
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +56,8 @@ def rows(files) -> tuple:
 
 
 @pytest.fixture(scope="module")
-def teacher(words_encoder, rows, files, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "teacher"
-    finetune(
-        "--model_name_or_path", words_encoder, *rows, "--test_file", files["test"], *QUICK, *LONG, "--max_steps", 100, "--output_dir", out,
-        "--do_train", "--do_eval", "--do_predict",
-    )  # fmt: skip
-    return out
+def teacher(words_encoder, files, tmp_path_factory) -> Path:
+    return train_teacher(words_encoder, OWN, files, 100, tmp_path_factory.mktemp("runs") / "teacher", *LONG)
 
 
 def test_a_teacher_answers_with_places_and_a_score(teacher, files):

@@ -9,8 +9,8 @@ import numpy as np
 import paddle
 import pytest
 
-from tests.recipes.conftest import distill, finetune, logged, record
-from tests.recipes.kinds.conftest import QUICK
+from tests.recipes.conftest import distill, logged, record
+from tests.recipes.kinds.conftest import QUICK, train_teacher, write_files
 from tests.tiny import word_pieces
 from tinybert.data.custom_files import CustomFiles, own_task
 from tinybert.data.entities import of_tags
@@ -43,9 +43,7 @@ def write_sentences(path: Path, count: int, seed: int, labelled: bool = True) ->
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("names")
-    counts = {"train": (120, True), "dev": (40, True), "test": (8, False)}
-    return {name: write_sentences(folder / f"{name}.conll", rows, i, labelled) for i, (name, (rows, labelled)) in enumerate(counts.items())}
+    return write_files(tmp_path_factory.mktemp("names"), "{}.conll", write_sentences, 120, 40, 8)
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +52,8 @@ def rows(files) -> tuple:
 
 
 @pytest.fixture(scope="module")
-def teacher(words_encoder, rows, files, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "teacher"
-    finetune(
-        "--model_name_or_path", words_encoder, *rows, "--test_file", files["test"], *QUICK, "--max_steps", 60, "--output_dir", out,
-        "--do_train", "--do_eval", "--do_predict",
-    )  # fmt: skip
-    return out
+def teacher(words_encoder, files, tmp_path_factory) -> Path:
+    return train_teacher(words_encoder, OWN, files, 60, tmp_path_factory.mktemp("runs") / "teacher")
 
 
 def test_a_teacher_tags_every_word_of_the_test_file(teacher, files):
