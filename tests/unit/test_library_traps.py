@@ -25,19 +25,19 @@ def calls(name: str) -> list[tuple[Path, ast.Call]]:
     return found
 
 
-def test_no_cross_entropy_leaves_rows_out_by_an_ignore_index():
+def test_no_cross_entropy_uses_ignore_index():
     # Paddle's mean divides by all rows where ignore_index is negative: rows without a label are taken out before instead
     found = calls("cross_entropy") + calls("CrossEntropyLoss")
     assert len(found) >= 2
     assert not [path.name for path, call in found if any(word.arg == "ignore_index" for word in call.keywords)]
 
 
-def test_safetensors_are_written_by_one_module():
+def test_no_module_uses_the_safetensors_numpy_writer():
     writers = [path for path in SOURCES if "safetensors.numpy" in path.read_text(encoding="utf-8")]
     assert not writers  # version 0.8.0 writes the memory of an array as it lies, whatever its strides say
 
 
-def test_arrays_in_any_memory_order_are_written_row_by_row(tmp_path):
+def test_arrays_in_any_memory_order_are_written_in_row_order(tmp_path):
     whole = np.arange(24, dtype="float32").reshape(4, 6)
     arrays = {
         "transposed": whole.T,
@@ -72,7 +72,7 @@ def test_arrays_in_any_memory_order_are_written_row_by_row(tmp_path):
     ],
     ids=["overlap", "hole", "negative", "boolean", "twice", "float8", "absurd", "deep"],
 )
-def test_header_that_does_not_describe_its_file_is_refused(tmp_path, entry):
+def test_safetensors_header_that_does_not_match_its_file_is_refused(tmp_path, entry):
     text = ("{" + entry + "}").encode()
     (tmp_path / "a.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(8))
     with pytest.raises(UserError, match="cannot be read as safetensors"):

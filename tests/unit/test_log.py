@@ -23,7 +23,7 @@ def _level():
     logger.setLevel(logging.INFO)
 
 
-def test_information_goes_to_stdout_and_warnings_to_stderr(capsys):
+def test_info_goes_to_stdout_and_warnings_to_stderr(capsys):
     logger.info("100 % of the rows")
     logger.warning("careful")
     logger.error("broken")
@@ -32,7 +32,7 @@ def test_information_goes_to_stdout_and_warnings_to_stderr(capsys):
     assert shown.err == "warning: careful\nerror: broken\n"
 
 
-def test_set_verbosity_silences_what_is_below_the_level(capsys, monkeypatch):
+def test_set_verbosity_silences_messages_below_the_level(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     bar = progress_bar(2, "steps", "step")
     assert bar is not None
@@ -48,7 +48,7 @@ def test_set_verbosity_silences_what_is_below_the_level(capsys, monkeypatch):
         set_verbosity("loud")
 
 
-def test_a_line_is_written_above_a_bar_and_leaves_it_whole(capsys, monkeypatch):
+def test_log_line_does_not_break_the_progress_bar(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     bar = progress_bar(2, "steps", "step")
     bar.update(1)
@@ -58,7 +58,7 @@ def test_a_line_is_written_above_a_bar_and_leaves_it_whole(capsys, monkeypatch):
     assert shown.out == "a line\n" and "1/2" in shown.err.splitlines()[-1]
 
 
-def test_no_module_of_the_library_prints():
+def test_only_the_command_entry_point_prints():
     found = []
     for path in PACKAGE.rglob("*.py"):
         calls = (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
@@ -67,7 +67,7 @@ def test_no_module_of_the_library_prints():
     assert set(found) == OWN_OUTPUT
 
 
-def test_the_same_warning_is_given_once_in_a_run(capsys):
+def test_repeated_warning_is_shown_once_per_run(capsys):
     for _ in range(2):
         for _ in range(3):
             log.logger.warning("the vocabulary looks cased")

@@ -28,7 +28,7 @@ def teacher_entries(name: str, student: int, teacher: int) -> list[int]:
         (1, 12, [0, 12]),
     ],
 )
-def test_uniform_map_differs_from_the_published_tables(student, teacher, entries):
+def test_uniform_map_matches_the_published_tables(student, teacher, entries):
     assert teacher_entries("uniform", student, teacher) == entries
 
 
@@ -42,17 +42,17 @@ def test_uniform_map_differs_from_the_published_tables(student, teacher, entries
         ("double", 4, 12, [0, 2, 4, 6, 8]),  # what PaddleNLP's script does to a 4-layer student
     ],
 )
-def test_named_maps_point_to_other_layers_than_their_definition(name, student, teacher, entries):
+def test_named_maps_match_their_definitions(name, student, teacher, entries):
     assert teacher_entries(name, student, teacher) == entries
 
 
-def test_last_maps_more_than_embedding_and_last_layer():
+def test_last_maps_only_embedding_and_last_layer():
     layer_map = LayerMap.create("last", 4, 12)
     assert layer_map.hidden == ((0, 0), (4, 12))
     assert layer_map.attention == ((3, 11),)
 
 
-def test_last_cannot_serve_a_student_deeper_than_its_teacher():
+def test_last_allows_a_student_deeper_than_its_teacher():
     assert LayerMap.create("last", 6, 4).hidden == ((0, 0), (6, 4))
 
 
@@ -66,13 +66,13 @@ def test_last_cannot_serve_a_student_deeper_than_its_teacher():
         ("uniform", 4, 6, [1, 2, 3, 5]),
     ],
 )
-def test_attention_layers_are_not_the_ones_below_the_hidden_entries(name, student, teacher, attention):
+def test_attention_layers_are_those_below_the_hidden_entries(name, student, teacher, attention):
     layer_map = LayerMap.create(name, student, teacher)
     assert layer_map.attention == tuple(enumerate(attention))
     assert layer_map.attention == tuple((s - 1, t - 1) for s, t in layer_map.hidden if s)
 
 
-def test_explicit_pairs_are_changed_or_completed():
+def test_explicit_pairs_are_used_as_given():
     layer_map = LayerMap.create("1:3,2:6,4:11", 4, 12)
     assert layer_map.hidden == ((1, 3), (2, 6), (4, 11))
     assert layer_map.attention == ((0, 2), (1, 5), (3, 10))
@@ -97,7 +97,7 @@ def test_explicit_pairs_are_changed_or_completed():
         ("1:6,2:6", ["not strictly increasing", "teacher entry of its own"]),
     ],
 )
-def test_impossible_explicit_map_is_accepted_or_refused_without_saying_why(text, words):
+def test_impossible_explicit_maps_are_refused_with_a_reason(text, words):
     with pytest.raises(UserError) as refusal:
         LayerMap.create(text, 4, 12)
     for word in words:
@@ -105,17 +105,17 @@ def test_impossible_explicit_map_is_accepted_or_refused_without_saying_why(text,
 
 
 @pytest.mark.parametrize("name", ["uniform", "top", "bottom", "double"])
-def test_student_deeper_than_its_teacher_is_mapped_silently(name):
+def test_student_deeper_than_its_teacher_is_refused(name):
     with pytest.raises(UserError, match="student of 6 and a teacher of 4 layers"):
         LayerMap.create(name, 6, 4)
 
 
-def test_double_reaches_past_the_teacher_silently():
+def test_double_past_the_last_teacher_layer_is_refused():
     with pytest.raises(UserError, match="4:8 lies outside"):
         LayerMap.create("double", 4, 6)
 
 
-def test_table_does_not_show_every_pair():
+def test_table_shows_every_pair():
     text = LayerMap.create("uniform", 2, 12).table()
     assert "uniform (2 of 12 layers)" in text
     assert "student embedding <- teacher embedding" in text

@@ -106,7 +106,7 @@ OWN = {
 
 @drawn(0.2)
 @given(st.sampled_from(sorted(TASKS)), EDITS)
-def test_a_mutated_file_of_a_task_ends_in_a_traceback(name, edits):
+def test_mutated_task_file_is_read_or_refused_with_a_message(name, edits):
     task = get_task(name)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         (Path(folder) / task.split("train").file).write_bytes(mutated(TASKS[name], edits))
@@ -115,7 +115,7 @@ def test_a_mutated_file_of_a_task_ends_in_a_traceback(name, edits):
 
 @drawn(0.2)
 @given(st.sampled_from(sorted(OWN)), EDITS, st.booleans(), st.booleans())
-def test_a_mutated_file_of_ones_own_ends_in_a_traceback(form, edits, regression, by_name):
+def test_mutated_custom_file_is_read_or_refused_with_a_message(form, edits, regression, by_name):
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         path = Path(folder) / f"rows.{form}"
         path.write_bytes(mutated(OWN[form], edits))
@@ -141,7 +141,7 @@ RECORD = {"finetune": {"started": "x", "finished": "y", "settings": {"seed": {"v
 
 @drawn(0.15)
 @given(EDITS)
-def test_a_mutated_configuration_of_a_model_ends_in_a_traceback(edits):
+def test_mutated_model_config_is_read_or_refused_with_a_message(edits):
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "config.json").write_bytes(mutated(json.dumps(MODEL).encode(), edits))
 
@@ -171,7 +171,7 @@ TOKENIZER = {
 
 @drawn(0.1)
 @given(st.sampled_from(sorted(TOKENIZER)), EDITS)
-def test_mutated_tokenizer_is_read_or_refused_in_words(name, edits):
+def test_mutated_tokenizer_is_read_or_refused_with_a_message(name, edits):
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         for file in {"vocab.txt", name}:
             content = TOKENIZER[file].encode()
@@ -194,7 +194,7 @@ WEIGHTS = _weights()
 
 @drawn(0.2)
 @given(st.sampled_from(sorted(WEIGHTS)), EDITS)
-def test_mutated_weights_are_read_or_refused_in_words(name, edits):
+def test_mutated_weights_are_read_or_refused_with_a_message(name, edits):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_bytes(mutated(WEIGHTS[name], edits))
@@ -212,7 +212,7 @@ def test_mutated_weights_are_read_or_refused_in_words(name, edits):
 
 @drawn(0.05)
 @given(EDITS)
-def test_mutated_manifest_never_ends_in_a_traceback(edits):
+def test_mutated_manifest_is_read_or_refused_with_a_message(edits):
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "model.safetensors").write_bytes(WEIGHTS["model.safetensors"])
         manifest = {"files": {"model.safetensors": {"bytes": len(WEIGHTS["model.safetensors"]), "sha256": "0" * 64}}}
@@ -227,7 +227,7 @@ class _Settings:
 
 @drawn(0.1)
 @given(EDITS, st.sampled_from(["run.json", "eval_results.json", "log.jsonl"]))
-def test_a_mutated_record_of_a_run_ends_in_a_traceback(edits, name):
+def test_mutated_run_record_is_read_or_refused_with_a_message(edits, name):
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / name).write_bytes(mutated(json.dumps(RECORD).encode(), edits))
         run = RunFolder(folder, "finetune")
@@ -299,7 +299,7 @@ def _exit_code(script: str, words: list[str]) -> None:
 
 @drawn(0.25)
 @given(mutated_lines())
-def test_a_mutated_line_ends_in_a_traceback(line):
+def test_mutated_command_line_runs_or_is_refused_with_a_message(line):
     count("command lines", lambda: _exit_code(*line))
 
 
@@ -312,7 +312,7 @@ NESTED = st.recursive(PLAIN, lambda values: st.lists(values, max_size=2))
 
 @drawn(0.1)
 @given(EDITS, st.booleans(), st.dictionaries(st.sampled_from([*OPTIONS, "seed", "layer_map"]), NESTED, max_size=1))
-def test_a_mutated_option_file_ends_in_a_traceback(edits, as_json, changes):
+def test_mutated_option_file_runs_or_is_refused_with_a_message(edits, as_json, changes):
     with tempfile.TemporaryDirectory() as folder:
         content = {**OPTIONS, **changes}
         text = json.dumps(content) if as_json else "".join(f"{name}: {json.dumps(value)}\n" for name, value in content.items())

@@ -17,24 +17,24 @@ from tinybert.report.submission import write_submission
     ("task", "split", "file"),
     [("SST-2", "test", "SST-2.tsv"), ("MNLI", "test_matched", "MNLI-m.tsv"), ("MNLI", "test_mismatched", "MNLI-mm.tsv")],
 )
-def test_file_has_a_name_that_the_server_does_not_know(tmp_path, task, split, file):
+def test_submission_has_the_file_name_and_rows_of_the_glue_server(tmp_path, task, split, file):
     task = get_task(task)
     path = write_submission(tmp_path / "new", task, split, ["7", "3"], np.eye(max(2, task.num_outputs))[[1, 0]])
     assert path == tmp_path / "new" / file
     assert path.read_text() == f"index\tprediction\n7\t{task.labels[1]}\n3\t{task.labels[0]}\n"
 
 
-def test_scores_leave_the_range_or_lose_decimals(tmp_path):
+def test_regression_scores_are_clipped_and_rounded_to_three_decimals(tmp_path):
     path = write_submission(tmp_path, get_task("STS-B"), "test", None, np.array([[-0.3], [2.34567], [5.2]]))
     assert path.read_text() == "index\tprediction\n0\t0.000\n1\t2.346\n2\t5.000\n"
 
 
-def test_predictions_are_shifted_against_their_rows(tmp_path):
+def test_predictions_without_matching_ids_are_refused(tmp_path):
     with pytest.raises(ValueError):
         write_submission(tmp_path, get_task("SST-2"), "test", ["1"], np.eye(2))
 
 
-def test_stage_without_evaluation_cannot_be_plotted(tmp_path):
+def test_stage_without_evaluation_is_plotted(tmp_path):
     run = RunFolder(tmp_path, "prediction")
     run.open_logs()
     run.log({"step": 1, "loss": 0.5, "lr": 1e-3})
@@ -45,14 +45,14 @@ def test_stage_without_evaluation_cannot_be_plotted(tmp_path):
 
 
 @pytest.mark.parametrize(("rows", "expected"), [(1, 1), (7, 7), (100, 100), (101, 100), (277, 100)])
-def test_latency_is_taken_from_another_number_of_rows_or_from_short_ones_alone(rows, expected):
+def test_latency_is_measured_on_at_most_100_rows_of_all_lengths(rows, expected):
     found = sampled(TokenStore.from_arrays([[1] * (1 + row) for row in range(rows)]))
     lengths = [batch.input_ids.shape[1] for batch in found]
     assert len({int(batch.rows[0]) for batch in found}) == len(found) == expected
     assert lengths == sorted(lengths, reverse=True) and (lengths[0], lengths[-1]) == (rows, 1 if rows > 1 else rows)
 
 
-def test_a_figure_shows_itself_in_a_notebook_and_leaves_the_backend_alone():
+def test_figure_displays_in_a_notebook_without_pyplot():
     import sys
 
     from tinybert.report.figure import new_figure

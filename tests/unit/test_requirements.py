@@ -22,7 +22,7 @@ def pins(lines: list[str]) -> dict[str, set[str]]:
     return found
 
 
-def test_every_dependency_is_pinned_and_both_lanes_agree_but_for_what_differs():
+def test_every_dependency_is_pinned_and_lanes_agree_where_they_must():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     groups = {"": project["dependencies"], **project["optional-dependencies"]}
     everything = [line for lines in groups.values() for line in lines]
@@ -39,5 +39,5 @@ def test_requirements_files_repeat_no_pin_of_pyproject():
         assert pins((ROOT / name).read_text().splitlines()) == {}
 
 
-def test_the_model_of_the_demo_is_pinned_once_with_its_hash():
+def test_demo_model_wheel_is_pinned_with_its_hash():
     assert hub.EMBEDDED_WHEEL in (ROOT / "requirements-demo.txt").read_text()

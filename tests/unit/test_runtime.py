@@ -21,7 +21,7 @@ FLAG = "FLAGS_use_stride_kernel"
 
 @pytest.mark.parametrize(("value", "expected"), [(None, False), ("0", False), ("1", True), ("True", True)])
 @pytest.mark.parametrize("first", ["", "import paddle; "], ids=["Paddle later", "Paddle before"])
-def test_strided_views_that_the_environment_asks_for_are_switched_off(value, expected, first):
+def test_strided_views_follow_the_environment_and_default_to_off(value, expected, first):
     environment = {name: text for name, text in os.environ.items() if name != FLAG} | ({FLAG: value} if value else {})
     code = f"{first}from tinybert import runtime; runtime.prepare(1); import paddle; print(paddle.get_flags('{FLAG}')['{FLAG}'])"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, cwd=ROOT)
@@ -29,7 +29,7 @@ def test_strided_views_that_the_environment_asks_for_are_switched_off(value, exp
 
 
 @pytest.mark.parametrize("refused", [False, True])
-def test_a_c_library_that_refuses_a_high_threshold_maps_every_block(monkeypatch, refused):
+def test_old_glibc_that_refuses_a_high_threshold_never_maps_blocks(monkeypatch, refused):
     calls: dict[int, int] = {}
 
     def mallopt(parameter: int, value: int) -> int:
@@ -42,7 +42,7 @@ def test_a_c_library_that_refuses_a_high_threshold_maps_every_block(monkeypatch,
     assert calls == {-3: 1 << 30, -1: 2**31 - 1, -2: 256 << 20} | ({-4: 0} if refused else {})
 
 
-def test_another_c_library_is_told_anything(monkeypatch):
+def test_other_c_libraries_are_left_alone(monkeypatch):
     monkeypatch.setattr("platform.libc_ver", lambda: ("", ""))
     monkeypatch.setattr(ctypes, "CDLL", lambda name: pytest.fail("nothing may be called"))
     runtime._keep_memory()
@@ -61,7 +61,7 @@ def card(monkeypatch, capability=(9, 0), version="3.3.1", kernel=None) -> None:
 @pytest.mark.parametrize(
     ("capability", "serves"), [((6, 1), True), ((8, 9), True), ((7, 2), True), ((6, 0), False), ((9, 0), False), ((12, 0), False)]
 )
-def test_a_card_that_paddle_2_6_has_no_machine_code_for_is_refused(monkeypatch, capability, serves):
+def test_gpu_without_machine_code_in_paddle_2_6_is_refused(monkeypatch, capability, serves):
     card(monkeypatch, capability, "2.6.2")
     monkeypatch.delattr(paddle.version, "cuda_archs", raising=False)
     if serves:
@@ -72,13 +72,13 @@ def test_a_card_that_paddle_2_6_has_no_machine_code_for_is_refused(monkeypatch, 
         assert runtime.set_device("auto") == "cpu"
 
 
-def test_a_card_on_which_no_kernel_runs_is_refused(monkeypatch):
+def test_gpu_on_which_no_kernel_runs_is_refused(monkeypatch):
     card(monkeypatch, kernel=lambda x, index: (_ for _ in ()).throw(OSError("External error\nno kernel image is available")))
     with pytest.raises(UserError, match=r"fails at a first kernel on it: no kernel image is available"):
         runtime.set_device("gpu")
 
 
-def test_a_device_that_paddle_does_not_have_is_refused_with_those_it_has(monkeypatch):
+def test_unknown_device_is_refused_with_the_available_ones(monkeypatch):
     monkeypatch.setattr(paddle.device, "get_all_custom_device_type", lambda: ["npu"])
     monkeypatch.setattr(paddle.device, "get_available_custom_device", lambda: ["npu:0"])
     chosen = []

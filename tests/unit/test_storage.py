@@ -87,16 +87,16 @@ def _kill_checkpoint_writer(folder: Path, times: int) -> int:
     return step
 
 
-def test_a_killed_writer_leaves_a_half_written_folder(tmp_path):
+def test_killed_writer_leaves_no_half_written_folder(tmp_path):
     assert _kill_folder_writer(tmp_path / "state", 8) > 8
 
 
-def test_a_killed_writer_loses_the_last_checkpoint(tmp_path):
+def test_killed_writer_keeps_the_last_checkpoint(tmp_path):
     assert _kill_checkpoint_writer(tmp_path / "checkpoints", 6) > 6
 
 
 @pytest.mark.long
-def test_a_hundred_killed_writers_leave_a_half_written_folder_or_checkpoint(tmp_path):
+def test_a_hundred_killed_writers_leave_only_complete_folders(tmp_path):
     assert _kill_folder_writer(tmp_path / "state", 70) > 70
     assert _kill_checkpoint_writer(tmp_path / "more" / "checkpoints", 50) > 50
 
@@ -116,7 +116,7 @@ def _limited(size: int, action) -> bool:
 
 
 @pytest.mark.parametrize("size", [0, 1, 99, 100, 199, 299, 300])
-def test_a_full_disk_damages_the_folder_that_was_there(tmp_path, size):
+def test_full_disk_keeps_the_existing_folder(tmp_path, size):
     target = tmp_path / "state"
 
     def write(text: str) -> None:
@@ -131,14 +131,14 @@ def test_a_full_disk_damages_the_folder_that_was_there(tmp_path, size):
     assert [entry.name for entry in tmp_path.iterdir()] == ["state"]
 
 
-def test_a_full_disk_damages_the_file_that_was_there(tmp_path):
+def test_full_disk_keeps_the_existing_file(tmp_path):
     path = tmp_path / "run.json"
     storage.write_file(path, "old")
     assert _limited(1000, lambda: storage.write_file(path, "x" * 5000))
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
-def test_a_really_full_file_system_damages_the_folder_that_was_there(tmp_path):
+def test_full_file_system_keeps_the_existing_folder(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(disk)], capture_output=True)
@@ -157,7 +157,7 @@ def test_a_really_full_file_system_damages_the_folder_that_was_there(tmp_path):
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_file_system_without_exchange_loses_both_folders(tmp_path, monkeypatch):
+def test_replacing_without_rename_exchange_keeps_one_whole_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "_exchange", lambda first, second: False)
     target = tmp_path / "state"
     with storage.new_folder(target) as temporary:
@@ -174,7 +174,7 @@ MANIFESTS = ["{", "[]", '{"files": []}', '{"files": {"a": {"sha256": ""}}}', '{"
 
 
 @pytest.mark.parametrize("harm", ["cut", "flip", "delete", *MANIFESTS, pytest.param("[" * 10**5, id="deep")])
-def test_a_damaged_folder_is_taken_for_whole(tmp_path, harm):
+def test_damaged_folder_is_detected(tmp_path, harm):
     target = tmp_path / "state"
     with storage.new_folder(target) as temporary:
         (temporary / "a").write_bytes(b"0123456789")
@@ -193,7 +193,7 @@ def test_a_damaged_folder_is_taken_for_whole(tmp_path, harm):
     assert storage.is_complete(target) == (harm == "flip")  # the quick look does not hash
 
 
-def test_recovery_deletes_what_a_living_process_writes(tmp_path):
+def test_recovery_keeps_what_a_running_process_writes(tmp_path):
     with storage.new_folder(tmp_path / "state") as temporary:
         (temporary / "a").write_text("1")
         assert storage.recover(tmp_path) == []
@@ -201,7 +201,7 @@ def test_recovery_deletes_what_a_living_process_writes(tmp_path):
     storage.verify(tmp_path / "state")
 
 
-def test_an_existing_folder_is_overwritten_without_being_asked(tmp_path):
+def test_existing_folder_is_not_overwritten_by_default(tmp_path):
     with storage.new_folder(tmp_path / "state") as temporary:
         (temporary / "a").write_text("1")
     with pytest.raises(FileExistsError), storage.new_folder(tmp_path / "state"):
@@ -209,7 +209,7 @@ def test_an_existing_folder_is_overwritten_without_being_asked(tmp_path):
     assert (tmp_path / "state" / "a").read_text() == "1"
 
 
-def test_two_processes_hold_one_lock_at_once(tmp_path):
+def test_only_one_process_holds_a_lock_at_a_time(tmp_path):
     code = "import sys, time; from tinybert import storage\nwith storage.lock(sys.argv[1]):\n time.sleep(0.3); print(time.time())"
     started = time.time()
     processes = [

@@ -27,7 +27,7 @@ def recover_in_another_namespace(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("locks", [True, False])
-def test_a_writer_in_another_process_namespace_is_taken_for_alive(tmp_path, monkeypatch, locks):
+def test_recovery_keeps_files_of_a_writer_in_another_pid_namespace(tmp_path, monkeypatch, locks):
     if not locks:
         monkeypatch.setattr(temporaries.fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(95, "not supported")))
     with storage.new_folder(tmp_path / "state") as temporary:
@@ -54,12 +54,12 @@ def left(folder: Path, name: str, place: str, pid: int, age: float = 0.0) -> Pat
     return path
 
 
-def test_a_dead_writer_of_this_place_leaves_nothing(tmp_path):
+def test_recovery_deletes_files_of_a_dead_local_process(tmp_path):
     path = left(tmp_path, "state", temporaries.place(), dead_pid())
     assert storage.recover(tmp_path) == [path.name] and not path.exists()
 
 
-def test_a_temporary_of_another_place_goes_after_a_week_without_change(tmp_path):
+def test_temporaries_of_other_hosts_are_deleted_after_a_week_unchanged(tmp_path):
     young, old = (left(tmp_path, str(age), "00000000", dead_pid(), age) for age in (3600, 8 * 24 * 3600))
     assert storage.recover(tmp_path) == [old.name] and young.exists()
     (young / "more").write_text("still written")
@@ -67,7 +67,7 @@ def test_a_temporary_of_another_place_goes_after_a_week_without_change(tmp_path)
     assert storage.recover(tmp_path) == [] and young.exists()  # something in it is new
 
 
-def test_a_name_that_is_written_again_is_swept_first(tmp_path):
+def test_writing_a_name_again_deletes_its_stale_temporaries(tmp_path):
     mine, other = (left(tmp_path, name, temporaries.place(), dead_pid()) for name in ("state", "other"))
     with storage.new_folder(tmp_path / "state") as temporary:
         (temporary / "a").write_text("1")
@@ -91,7 +91,7 @@ OTHERS = [
 
 
 @pytest.mark.parametrize("folder", [True, False])
-def test_files_and_folders_of_others_stay(tmp_path, folder):
+def test_files_and_folders_of_others_are_kept(tmp_path, folder):
     for name in OTHERS:
         if folder:
             (tmp_path / name).mkdir()
@@ -103,7 +103,7 @@ def test_files_and_folders_of_others_stay(tmp_path, folder):
     assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted(OTHERS)
 
 
-def test_only_what_this_program_wrote_is_removed_from_a_folder(tmp_path):
+def test_remove_own_deletes_only_folders_with_a_manifest(tmp_path):
     parts = tmp_path / "parts"
     for name in ("0", "deep/1"):
         with storage.new_folder(parts / name) as new:
@@ -116,7 +116,7 @@ def test_only_what_this_program_wrote_is_removed_from_a_folder(tmp_path):
     assert not parts.exists()
 
 
-def test_what_others_put_into_a_folder_outlives_its_replacement(tmp_path):
+def test_replacing_a_folder_keeps_files_added_by_others(tmp_path):
     model = tmp_path / "model"
     for text in ("1", "2"):
         with storage.new_folder(model, replace=True, keep_others=True) as new:
@@ -129,7 +129,7 @@ def test_what_others_put_into_a_folder_outlives_its_replacement(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../../secret", "/etc/passwd"])
-def test_a_manifest_that_lists_files_elsewhere_is_damaged(tmp_path, name):
+def test_manifest_listing_files_outside_the_folder_is_damaged(tmp_path, name):
     with storage.new_folder(tmp_path / "state") as new:
         (new / "a").write_text("1")
     (tmp_path / "state/manifest.json").write_text(f'{{"files": {{"{name}": {{"bytes": 1, "sha256": ""}}}}}}')
@@ -137,14 +137,14 @@ def test_a_manifest_that_lists_files_elsewhere_is_damaged(tmp_path, name):
         storage.verify(tmp_path / "state")
 
 
-def test_a_file_system_without_locks_stops_nobody(tmp_path, monkeypatch):
+def test_file_system_without_locks_never_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(95, "Operation not supported")))
     with storage.lock(tmp_path / "x"), storage.lock(tmp_path / "x", wait=False):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lock_that_another_process_holds_is_not_waited_for(tmp_path):
+def test_lock_held_by_another_process_raises_without_waiting(tmp_path):
     code = "import sys; from tinybert import storage\nwith storage.lock(sys.argv[1]):\n print(flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", code, str(tmp_path / "x")]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -157,7 +157,7 @@ def test_a_lock_that_another_process_holds_is_not_waited_for(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a" * 250, "\u5b57" * 80])
-def test_names_as_long_as_the_file_system_allows_are_written(tmp_path, name):
+def test_names_of_maximum_length_are_written(tmp_path, name):
     for text in ("1", "2"):
         storage.write_file(tmp_path / name, text)
         with storage.new_file(tmp_path / name) as file:

@@ -40,7 +40,7 @@ def best_of(model: MaskedLM, ids: list[int], segments: list[int], at: int) -> li
 
 
 @pytest.mark.parametrize("masking", [True, False])
-def test_a_word_is_read_from_another_row_or_position(model, masking):
+def test_candidates_are_the_best_pieces_at_the_words_own_position(model, masking):
     found = candidates(model, masking).find(TEXTS)
     assert (found[:, 2] == MASKED_LM).all() and len(found) == sum(len(text.split()) for text in TEXTS) - 1
     tokenizer = model.tokenizer
@@ -54,7 +54,7 @@ def test_a_word_is_read_from_another_row_or_position(model, masking):
         assert best == best_of(model, row, segments, 1 + word), (TEXTS[number], word)
 
 
-def test_positions_are_scored_twice_or_left_out_at_the_end_of_a_chunk(model, monkeypatch):
+def test_candidates_do_not_depend_on_the_chunk_size(model, monkeypatch):
     whole = candidates(model, masking=False).find(TEXTS)
     monkeypatch.setattr("tinybert.models.masked_lm._POSITIONS", 2)
     assert (candidates(model, masking=False).find(TEXTS) == whole).all()

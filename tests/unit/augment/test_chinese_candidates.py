@@ -73,7 +73,7 @@ def test_numbers_letters_and_function_words_have_no_candidates(model):
     assert [entry.words[choice.word] for choice in entry.choices] == ["电视"]
 
 
-def test_no_candidate_turns_a_word_into_its_denial(tmp_path):
+def test_no_candidate_negates_the_word_or_drops_its_negation(tmp_path):
     characters = dict.fromkeys("成功无不易容方便满意错误能可")
     masked_lm_folder(tmp_path / "mlm", [*SPECIAL, *characters], max_position_embeddings=40)
     entry = ChineseCandidates(load_masked_lm(str(tmp_path / "mlm")), None, 50).of(["方便满意，无能不易"])[0]
@@ -83,7 +83,7 @@ def test_no_candidate_turns_a_word_into_its_denial(tmp_path):
     assert {entry.words[choice.word] for choice in entry.choices} >= {"方便", "满意"}
 
 
-def test_a_traditional_text_takes_traditional_candidates(model):
+def test_traditional_text_gets_traditional_candidates(model):
     found = ChineseCandidates(model, None, 20)
     simplified, traditional = found.of(["电视书和电脑", "電視書和電腦"])
     assert [choice.word for choice in simplified.choices] == [choice.word for choice in traditional.choices]
@@ -94,7 +94,7 @@ def test_a_traditional_text_takes_traditional_candidates(model):
     assert all(chinese.simplified(name) == name for name in plain)
 
 
-def test_words_of_the_table_take_their_neighbours_in_the_texts_script(model):
+def test_words_in_the_table_get_neighbours_in_the_script_of_the_text(model):
     names = ["酒店", "宾馆", "飯館", "饭馆", "的", "hotel", "酒店房间", "房间"]
     angles = np.arange(len(names)) / 10
     table = WordVectors(WordIndex.of(names), np.stack([np.cos(angles), np.sin(angles)], 1).astype("float32"), {})
@@ -104,7 +104,7 @@ def test_words_of_the_table_take_their_neighbours_in_the_texts_script(model):
     assert by_word["整洁"].route == MASKED_LM
 
 
-def test_words_beyond_the_models_positions_stay(model):
+def test_words_beyond_max_positions_are_kept(model):
     text = "酒店" * 30
     entry = ChineseCandidates(model, None, COUNT).of([text])[0]
     routes = [choice.route for choice in entry.choices]

@@ -23,7 +23,7 @@ def text(count: int, begin: int) -> str:
 
 
 @pytest.mark.parametrize("task", ["RTE", "SST-2"])
-def test_rows_are_cut_or_laid_out_as_the_teacher_never_saw_them(tmp_path, task, monkeypatch):
+def test_filter_feeds_rows_as_the_teacher_saw_them_in_training(tmp_path, task, monkeypatch):
     monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
     lengths = [(3, 2), (6, 6), (5, 5), (7, 4), (4, 9), (12, 12), (0, 14), (1, 1)]  # equal long texts lose from the second
     rows = [(text(a, i), text(b, 3 * i + 1)) for i, (a, b) in enumerate(lengths)]
@@ -39,7 +39,7 @@ def test_rows_are_cut_or_laid_out_as_the_teacher_never_saw_them(tmp_path, task, 
     np.testing.assert_allclose(found, predict(teacher.model, store, 4), rtol=1e-4, atol=1e-5)
 
 
-def test_rows_beyond_the_positions_of_a_roberta_are_given_to_it(tmp_path):
+def test_filter_length_above_roberta_max_positions_is_refused(tmp_path):
     model_folder(tmp_path / "teacher", "roberta")
     settings = types.SimpleNamespace(teacher_path=str(tmp_path / "teacher"), do_lower_case=None, filter_keep=0.5, filter_length=20)
     task = Task("t", "t", ("no", "yes"), {})

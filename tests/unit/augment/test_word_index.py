@@ -9,7 +9,7 @@ from tinybert.augment.word_vectors import open_word_vectors
 WORDS = ["the", "酒店", "", "the", "é", *(f"w{i}" for i in range(500))]
 
 
-def test_the_first_row_of_a_word_is_found_in_memory_and_on_disk(tmp_path):
+def test_first_row_of_a_word_is_found_in_memory_and_on_disk(tmp_path):
     WordIndex.write(tmp_path, iter([[word.encode() for word in WORDS[:2]], [word.encode() for word in WORDS[2:]]]))
     for index in (WordIndex.of(WORDS), WordIndex.map(tmp_path)):
         assert [index[row] for row in range(len(index))] == WORDS
@@ -17,13 +17,13 @@ def test_the_first_row_of_a_word_is_found_in_memory_and_on_disk(tmp_path):
         assert index.row("absent") is None
 
 
-def test_words_with_one_hash_are_told_apart(monkeypatch):
+def test_words_with_equal_hashes_are_distinguished(monkeypatch):
     monkeypatch.setattr(word_index, "_hash", lambda word: 7)
     index = WordIndex.of(WORDS[:5])
     assert [index.row(word) for word in ("é", "酒店", "w1")] == [4, 1, None]
 
 
-def test_the_header_of_fasttext_and_tencent_is_no_word(tmp_path, monkeypatch):
+def test_header_line_of_fasttext_and_tencent_files_is_skipped(tmp_path, monkeypatch):
     monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
     (tmp_path / "with.txt").write_text("3 2\n酒店 1 0 \n宾馆 0.9 0.1 \n2 0 1 \n")
     (tmp_path / "without.txt").write_text("酒店 1 0\n宾馆 0.9 0.1\n2 0 1\n")

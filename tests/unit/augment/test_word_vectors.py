@@ -34,7 +34,7 @@ def sorted_in_full(table: WordVectors, row: int) -> list[int]:
 
 
 @pytest.mark.parametrize("lines", [16, 64, WORDS])
-def test_blocks_lose_a_near_word_or_order_equals_otherwise(table, lines, monkeypatch):
+def test_blockwise_neighbours_equal_a_full_sort(table, lines, monkeypatch):
     monkeypatch.setattr(word_vectors, "_LINES", lines)
     monkeypatch.setattr(word_vectors, "_QUERIES", 32)
     table.forget()
@@ -43,6 +43,6 @@ def test_blocks_lose_a_near_word_or_order_equals_otherwise(table, lines, monkeyp
     assert all(near[row].tolist() == sorted_in_full(table, row) for row in rows)
 
 
-def test_more_words_are_asked_for_than_there_are(table):
+def test_asking_for_more_neighbours_than_words_returns_all_words(table):
     near = WordVectors(WordIndex.of(["a", UNKNOWN, "b"]), np.eye(3, dtype=np.float32), {}).neighbours([0, 2], 5)
     assert [names.tolist() for names in near.values()] == [[2], [0]]

@@ -36,7 +36,7 @@ def test_every_command_of_a_plan_is_valid(plan, tmp_path):
             assert getattr(config, "task_name", None) in (run.task, None)
 
 
-def test_equal_updates_in_all_rows_of_the_table(tmp_path):
+def test_all_rows_of_the_clue_table_have_equal_updates(tmp_path):
     measure = module(ROOT / "benchmark/glue/measure.py")
     updates = {}
     for run in (run for plan in ("table", "pruned") for run in measure.expand(FOLDER / "plans" / f"{plan}.yaml", tmp_path)):
@@ -45,7 +45,7 @@ def test_equal_updates_in_all_rows_of_the_table(tmp_path):
     assert len(updates) == 3 and all(len(each) == 1 for each in updates.values())
 
 
-def test_the_table_of_the_page_is_the_one_that_is_written():
+def test_page_shows_the_table_that_the_script_writes():
     table = module(FOLDER / "table.py")
     results = FOLDER / "results.jsonl"
     lines = table.read(results) if results.exists() else []

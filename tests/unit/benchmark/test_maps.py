@@ -11,7 +11,7 @@ def _line(task: str, flow: list[list[float]], plan: str = "emd", row: str = ROW)
     return {"plan": plan, "row": row, "task": task, "transport": {"hidn_flow": flow}}
 
 
-def test_seeds_are_taken_for_tasks_or_other_rows_are_shown(tmp_path):
+def test_seeds_are_averaged_per_task_and_other_rows_ignored(tmp_path):
     first, last = [[0.5, 0.0, 0.0], [0.0, 0.0, 0.5]], [[0.0, 0.5, 0.0], [0.0, 0.0, 0.5]]
     lines = [_line("RTE", first), _line("RTE", last), _line("CoLA", first), _line("CoLA", first, "table")]
     lines += [_line("CoLA", last, row="EMD, beta 1"), {"plan": "emd", "row": ROW, "task": "RTE"}]

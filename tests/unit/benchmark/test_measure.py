@@ -1,4 +1,4 @@
-"""The plans behind the result tables: what they run, what they skip, what the tables make of it."""
+"""The plans behind the result tables: what they run, skip and record."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ FOLDER = Path(__file__).resolve().parents[3] / "benchmark" / "glue"
 
 
 sys.path.insert(0, str(FOLDER))
-measure, table = importlib.import_module("measure"), importlib.import_module("table")
+measure = importlib.import_module("measure")
 
 
 @pytest.mark.parametrize("plan", sorted(path.stem for path in (FOLDER / "plans").glob("*.yaml")))
-def test_a_plan_with_an_unfilled_name_or_an_unknown_option(plan, tmp_path):
+def test_plans_have_no_placeholders_and_only_known_options(plan, tmp_path):
     from tinybert.commands.distill import TaskDistillConfig
     from tinybert.commands.finetune import FinetuneConfig
     from tinybert.config.reading import spellings_of
@@ -31,12 +31,12 @@ def test_a_plan_with_an_unfilled_name_or_an_unknown_option(plan, tmp_path):
             assert names <= spellings_of(known[command[0]]).keys(), run.row
 
 
-def test_two_runs_of_all_plans_sharing_a_folder(tmp_path):
+def test_every_run_of_all_plans_has_its_own_folder(tmp_path):
     folders = [run.out for plan in (FOLDER / "plans").glob("*.yaml") for run in measure.expand(plan, tmp_path)]
     assert len(folders) == len(set(folders)) > 0
 
 
-def test_a_finished_run_made_again(tmp_path):
+def test_finished_runs_are_not_repeated(tmp_path):
     results = tmp_path / "results.jsonl"
     results.write_text(json.dumps({"plan": "table", "row": "no teacher", "task": "CoLA", "seed": 1}) + "\n")
     done = measure.finished(results)
@@ -54,7 +54,7 @@ sys.exit(int(out.name))
 """
 
 
-def test_a_recorded_run_that_keeps_its_checkpoints_or_a_failed_one_that_loses_them(tmp_path, monkeypatch):
+def test_only_failed_runs_keep_their_checkpoints(tmp_path, monkeypatch):
     (tmp_path / "script.py").write_text(SCRIPT)
     plan = {"seeds": [0, 1], "tasks": {"CoLA": {}}, "rows": {"row": {"script": str(tmp_path / "script.py"), "args": "--do_eval"}}}
     (tmp_path / "plan.yaml").write_text(json.dumps(plan))
@@ -68,7 +68,7 @@ def test_a_recorded_run_that_keeps_its_checkpoints_or_a_failed_one_that_loses_th
     assert (tmp_path / "runs/CoLA/row/1/checkpoints").exists()
 
 
-def test_a_training_run_that_was_scored_again_loses_its_line(tmp_path):
+def test_rescored_training_run_keeps_its_training_scores(tmp_path):
     run = measure.Run("plan", "row", "CoLA", 1, tmp_path, ((["run_glue.py"], None),))
     results = {"finetune": {"final": {"mcc": 0.25}}, "evaluation": {"scores": {"mcc": 0.5}}}
     (tmp_path / "eval_results.json").write_text(json.dumps(results))
@@ -78,26 +78,3 @@ def test_a_training_run_that_was_scored_again_loses_its_line(tmp_path):
     (tmp_path / "log.jsonl").write_text("")
     line = measure.line_of(run, tmp_path, 1.0)
     assert line["scores"] == {"mcc": 0.25} and line["updates"] == {"finetune": 3}
-
-
-def test_a_table_that_mixes_rows_seeds_or_tasks():
-    def line(plan, row, task, seed, score):
-        return {"plan": plan, "row": row, "task": task, "seed": seed, "scores": {"mcc": score, "accuracy": score, "f1": score}}
-
-    lines = [
-        line("teachers", "teacher", "CoLA", 42, 0.5),
-        line("table", "two stages", "CoLA", 42, 0.4),
-        line("table", "two stages", "CoLA", 1, 0.44),
-        line("table", "two stages", "CoLA", 2, 0.42),
-        line("table", "no teacher", "CoLA", 42, 0.1),
-    ]
-    rows = {
-        row.split("|")[1].strip(): [cell.strip() for cell in row.split("|")[2:-1]] for row in table.table("main", lines).splitlines()[2:]
-    }
-    assert rows == {"teacher": ["50.0", ""], "two stages": ["42.0 ± 2.0", "84.0 %"], "no teacher": ["10.0", "20.0 %"]}
-    assert "no teacher" not in table.table("ablations", lines)
-
-
-def test_prose_of_the_page_lost():
-    page = "before\n<!-- table: main -->\nold\n<!-- end -->\nafter"
-    assert table.rewrite(page, {"main": "new"}) == "before\n<!-- table: main -->\nnew\n<!-- end -->\nafter"

@@ -26,21 +26,21 @@ def cells(text: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows}
 
 
-def test_scores_of_seeds_that_are_not_averaged_or_a_share_of_another_teacher_than_the_one_that_taught():
+def test_seeds_are_averaged_and_shares_refer_to_the_seed_42_teacher():
     found = cells(table("main", LINES))
     assert found["two stages"] == ["20.0 ± 2.0", "60.0", "62.5 %"]  # (20 / 40 + 60 / 80) / 2
     assert found["no teacher"] == ["10.0", "", ""]  # a mean over other tasks than the rows above it would mislead
     assert found["teacher"][-1] == ""
 
 
-def test_columns_of_tasks_that_a_plan_does_not_have():
+def test_table_shows_only_the_tasks_of_its_plan():
     found = cells(table("ablations", LINES))
     assert found[""] == ["CoLA (mcc)", "of the teacher"]
     assert found == {"": found[""], "two stages": ["20.0 ± 2.0", "50.0 %"], "no Embd": ["30.0", "75.0 %"]}
     assert set(cells(table("emd", LINES))) == {"", "two stages"}  # nothing has been run yet
 
 
-def test_a_share_of_the_teacher_that_is_averaged_the_other_way_or_over_tasks_that_a_row_lacks():
+def test_retention_averages_shares_over_tasks_that_every_row_has():
     found = cells(retention(LINES))
     assert found["percent of the teacher"] == ["CoLA", "MRPC", "mean", "of the mean score"]
     assert found["two stages"] == ["50", "75", "62.5", "66.7"]  # (20 + 60) / (40 + 80)
@@ -48,7 +48,7 @@ def test_a_share_of_the_teacher_that_is_averaged_the_other_way_or_over_tasks_tha
     assert set(found) == {"percent of the teacher", "two stages", "TinyBERT4 in the paper"}
 
 
-def test_prose_that_is_lost_when_a_table_is_written_anew():
+def test_rewriting_tables_keeps_the_prose():
     page = "before\n<!-- table: a -->\nold\n<!-- end -->\nbetween\n<!-- table: b -->\n<!-- end -->\nafter\n"
     expected = "before\n<!-- table: a -->\nA\n<!-- end -->\nbetween\n<!-- table: b -->\nB\n<!-- end -->\nafter\n"
     assert rewrite(page, {"a": "A", "b": "B"}) == expected

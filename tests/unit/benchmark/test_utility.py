@@ -18,7 +18,7 @@ def _line(task: str, row: str, size: float, score: float, plan: str = "mud") -> 
     }
 
 
-def test_seeds_are_mixed_up_or_other_plans_are_drawn(tmp_path):
+def test_utility_points_average_seeds_and_leave_out_other_plans(tmp_path):
     lines = [
         _line("MRPC", "little", 10, 0.80),
         _line("MRPC", "all", 570, 0.85),

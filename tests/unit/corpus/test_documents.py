@@ -28,7 +28,7 @@ def test_blank_lines_and_ends_of_files_end_documents(tmp_path):
     assert texts(TextCorpus(tmp_path / "a.txt")) == expected[:2]
 
 
-def test_chunks_hold_the_documents_in_order_and_never_the_whole_corpus(tmp_path):
+def test_chunks_hold_all_documents_in_order_and_bounded_pieces(tmp_path):
     lines = [f"{'word ' * 20}{i}" for i in range(500)]
     (tmp_path / "text").write_text("\n\n".join(lines))
     corpus = TextCorpus(tmp_path / "text")
@@ -39,7 +39,7 @@ def test_chunks_hold_the_documents_in_order_and_never_the_whole_corpus(tmp_path)
     assert read == sorted(read) and read[-1] == corpus.bytes
 
 
-def test_a_file_without_blank_lines_is_cut_instead_of_filling_memory(tmp_path, monkeypatch):
+def test_file_without_blank_lines_is_split_into_bounded_documents(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "LONGEST_DOCUMENT", 100)
     (tmp_path / "text").write_text("ten letters\n" * 100)
     found = texts(TextCorpus(tmp_path / "text"))
@@ -60,13 +60,13 @@ def test_a_file_without_blank_lines_is_cut_instead_of_filling_memory(tmp_path, m
         (b"fine\nnot \xe9t\xe9\n", "line 2: found the byte 0xe9"),
     ],
 )
-def test_what_is_no_text_is_refused(tmp_path, content, message):
+def test_files_that_are_not_text_are_refused(tmp_path, content, message):
     (tmp_path / "corpus").write_bytes(content)
     with pytest.raises(UserError, match=message):
         texts(TextCorpus(tmp_path / "corpus"))
 
 
-def test_paths_that_lead_nowhere_are_refused(tmp_path):
+def test_missing_or_empty_paths_are_refused(tmp_path):
     for path, message in ((tmp_path, "the folder holds no file"), (tmp_path / "no", "no such file"), (tmp_path / "*.txt", "no file fits")):
         with pytest.raises(UserError, match=message):
             TextCorpus(path)
@@ -76,13 +76,13 @@ def test_paths_that_lead_nowhere_are_refused(tmp_path):
     ("pattern", "inside"),
     [("**/*", True), ("*/*", True), ("**/*.txt", True), ("out/*.txt", True), ("*.txt", False), ("other/**", False), ("out/text/*", False)],
 )
-def test_a_pattern_reads_the_results_of_an_earlier_run(tmp_path, pattern, inside):
+def test_pattern_that_matches_the_output_folder_is_refused(tmp_path, pattern, inside):
     refused = pytest.raises(UserError, match="may fit files in --output_dir") if inside else contextlib.nullcontext()
     with refused:
         refuse_output_inside(str(tmp_path / pattern), tmp_path / "out", "--train_corpus")
 
 
-def test_one_document_is_refused_where_pairs_need_two(tmp_path):
+def test_single_document_is_refused_where_pairs_need_two(tmp_path):
     (tmp_path / "one").write_text("a\nb\n\n\n")
     with pytest.raises(UserError, match="one document only"):
         TextCorpus(tmp_path / "one").check_documents()
@@ -100,16 +100,16 @@ def test_one_document_is_refused_where_pairs_need_two(tmp_path):
         ["他来了。", "她也来了！", "真的吗？", "「是的。」", "好。"],
     ],
 )
-def test_sentences_end_where_a_reader_ends_them(sentences):
+def test_sentences_are_split_at_their_ends(sentences):
     joint = "" if sentences[0][0] == "他" else " "
     assert split_sentences(joint.join(sentences)) == sentences
 
 
-def test_no_text_is_lost_between_sentences():
+def test_splitting_into_sentences_loses_no_text():
     text = "A b. C!  d? E... F.) G \u2026 H.I. \u3002\u3002 x . Y ? ! Z"
     assert "".join("".join(split_sentences(text)).split()) == "".join(text.split())
 
 
-def test_lines_of_one_sentence_are_told_from_paragraphs():
+def test_paragraphs_are_distinguished_from_single_sentence_lines():
     assert not are_paragraphs(["One sentence here.", "Another, by Dr. Who."])
     assert are_paragraphs(["One here. Two here.", "Three. Four. Five."])

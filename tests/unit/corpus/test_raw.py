@@ -28,7 +28,7 @@ def inner(store):
     return [i for row in range(len(store)) for i in store.row(row)[1:-1].tolist()]
 
 
-def test_packed_rows_hold_the_corpus_and_keep_to_one_document(corpus):
+def test_packed_rows_hold_the_whole_corpus_one_document_per_row(corpus):
     tokenizer = word_pieces()
     store = tokenised(corpus, tokenizer, LENGTH)
     expected = tokenizer.ids([sentence for document in corpus.documents() for sentence in document])
@@ -41,14 +41,14 @@ def test_packed_rows_hold_the_corpus_and_keep_to_one_document(corpus):
     assert len(store) < 0.6 * sentences and store.lengths.mean() > 0.7 * LENGTH  # really packed
 
 
-def test_lines_are_rows_of_their_own_and_cut(corpus):
+def test_lines_mode_gives_one_truncated_row_per_line(corpus):
     tokenizer = word_pieces()
     store = tokenised(corpus, tokenizer, 10, sequences="lines")
     lines = tokenizer.ids([sentence for document in corpus.documents() for sentence in document])
     assert [store.row(i)[1:-1].tolist() for i in range(len(store))] == [ids[:8] for ids in lines]
 
 
-def test_processes_do_not_change_the_rows(corpus, tmp_path, monkeypatch):
+def test_rows_do_not_depend_on_the_number_of_processes(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(documents, "CHUNK_CHARACTERS", 500)
     stores = []
     for processes in (1, 2):
@@ -58,7 +58,7 @@ def test_processes_do_not_change_the_rows(corpus, tmp_path, monkeypatch):
         np.testing.assert_array_equal(getattr(stores[0], name), getattr(stores[1], name))
 
 
-def test_text_without_a_word_piece_is_refused(tmp_path):
+def test_text_without_a_known_word_piece_is_refused(tmp_path):
     (tmp_path / "text").write_text("\u200b\n\u200b\n")
     with pytest.raises(UserError, match="no word that becomes a word piece"):
         tokenised(TextCorpus(tmp_path / "text"), word_pieces(), LENGTH)

@@ -20,7 +20,7 @@ def corpus_of(documents):
     return CorpusTokens(ids.astype(np.uint16), bounds, np.concatenate([[0], np.cumsum([len(document) for document in documents])]))
 
 
-def test_other_documents_are_drawn_by_their_number_of_sentences_and_never_the_own():
+def test_random_next_documents_are_drawn_by_sentence_count_never_the_same():
     corpus = corpus_of([[5] * 2, [5] * 6, [5] * 12, [5]])
     counts = np.zeros(4)
     for seed in range(1500):
@@ -33,7 +33,7 @@ def test_other_documents_are_drawn_by_their_number_of_sentences_and_never_the_ow
     np.testing.assert_allclose(counts[1:] / counts.sum(), np.array([6, 12, 1]) / 19, atol=0.04)
 
 
-def test_sentences_longer_than_a_row_lose_from_both_ends():
+def test_sentences_longer_than_a_row_are_truncated_at_both_ends():
     corpus = corpus_of([[200], [200]])
     fronts = [int(spans(corpus, 0, 1, Cut("pairs", 43, 0.0), seed, 0).first_begin[0]) for seed in range(300)]
     lengths = spans(corpus, 0, 1, Cut("pairs", 43, 0.0), 1, 0)
@@ -41,7 +41,7 @@ def test_sentences_longer_than_a_row_lose_from_both_ends():
     assert 80 < np.mean(fronts) < 100 and min(fronts) > 55 and max(fronts) < 125  # 180 to lose, half of them in front
 
 
-def test_no_short_targets_where_none_are_asked_for():
+def test_short_targets_appear_only_with_the_requested_probability():
     corpus = corpus_of([[3] * 400, [3] * 400])
     lengths = spans(corpus, 0, 2, Cut("packed", 32, 0.0), 1, 0).first_length
     assert (lengths[:-1] == 30).sum() >= len(lengths) - 2
@@ -49,7 +49,7 @@ def test_no_short_targets_where_none_are_asked_for():
     assert 0.3 < (short < 30).mean() < 0.7
 
 
-def test_epochs_and_seeds_cut_differently_and_equal_ones_the_same():
+def test_epochs_and_seeds_change_the_rows_and_equal_ones_repeat_them():
     corpus = corpus_of([[4] * 50, [7] * 50, [3] * 60])
 
     def rows(seed, epoch):
@@ -71,7 +71,7 @@ def made(tokenizer):
     return rows_of(corpus, drawn, tokenizer, 64)
 
 
-def test_an_empty_second_part_becomes_a_full_stop(tokenizer):
+def test_empty_second_segment_becomes_a_full_stop(tokenizer):
     corpus = corpus_of([[6], [100]])
     drawn = spans(corpus, 0, 2, Cut("pairs", 20, 0.0, random_next=False), 5, 0)
     rows, first = rows_of(corpus, drawn, tokenizer, 20)
@@ -80,7 +80,7 @@ def test_an_empty_second_part_becomes_a_full_stop(tokenizer):
 
 
 @pytest.mark.parametrize("whole_word", [False, True])
-def test_masking_touches_only_the_places_that_it_names(tokenizer, made, whole_word):
+def test_masking_changes_only_the_positions_it_reports(tokenizer, made, whole_word):
     rows, _ = made
     rows.values[rows.starts + 4] = tokenizer.sep_id  # "[SEP]" in the text itself
     before = rows.values.copy()
@@ -96,7 +96,7 @@ def test_masking_touches_only_the_places_that_it_names(tokenizer, made, whole_wo
         assert len(places) <= min(15, round(length * 0.3)) and before[start + np.array(places, int)].tolist() == labels
 
 
-def test_probability_0_masks_nothing_unless_the_published_one_is_asked_for(tokenizer, made):
+def test_probability_zero_masks_nothing_unless_always_is_set(tokenizer, made):
     assert not Masking(0.0).active and Masking(0.0, always=True).active and not Masking(0.5, most=0).active
     rows, first = made
     masked = mask(rows, Masking(0.0, always=True), Pieces(tokenizer), np.random.RandomState(1))

@@ -73,7 +73,7 @@ def write_json_epoch(folder, number=0, rows=5, metrics=None):
     (folder / f"epoch_{number}_metrics.json").write_text(json.dumps(wanted))
 
 
-def test_shards_read_as_one_store_whatever_their_cut(tmp_path):
+def test_shards_read_as_one_store(tmp_path):
     write_shards(tmp_path)
     opened = open_pregenerated(tmp_path)
     assert (opened.epochs, opened.max_seq_len) == (2, LENGTH)
@@ -83,7 +83,7 @@ def test_shards_read_as_one_store_whatever_their_cut(tmp_path):
     assert opened.epoch(3) is store  # epoch 3 of two is the second again
 
 
-def test_batches_take_shards_as_they_take_a_store(tmp_path):
+def test_batches_read_shards_like_a_single_store(tmp_path):
     write_shards(tmp_path)
     store = open_pregenerated(tmp_path).epoch(0)
     batches = Batches(store, 4, seed=1)
@@ -118,14 +118,14 @@ def flip(path):
         (lambda f: (f / "epoch_0/shard_00000").rename(f / "elsewhere"), "no readable manifest"),
     ],
 )
-def test_damaged_shards_are_refused_before_anything_is_read(tmp_path, damage, message):
+def test_damaged_shards_are_refused_before_reading(tmp_path, damage, message):
     write_shards(tmp_path)
     damage(tmp_path)
     with pytest.raises(UserError, match=message):
         open_pregenerated(tmp_path)
 
 
-def test_whole_shards_of_another_run_are_refused(tmp_path):
+def test_intact_shards_of_another_run_are_refused(tmp_path):
     write_shards(tmp_path / "long")
     write_shards(tmp_path / "short", length=11)
     write_shards(tmp_path / "other", rows=4)
@@ -139,7 +139,7 @@ def test_whole_shards_of_another_run_are_refused(tmp_path):
         (tmp_path / f"aside_{source}").rename(place)
 
 
-def test_rows_of_other_word_pieces_or_another_length_are_refused(tmp_path, word_pieces):
+def test_rows_of_another_vocabulary_or_length_are_refused(tmp_path, word_pieces):
     write_shards(tmp_path)
     opened = open_pregenerated(tmp_path)
     opened.check(word_pieces, longest=LENGTH, max_seq_length=LENGTH)
@@ -151,7 +151,7 @@ def test_rows_of_other_word_pieces_or_another_length_are_refused(tmp_path, word_
         opened.check(word_pieces, longest=8)
 
 
-def test_nothing_there_and_nothing_finished_are_told_apart(tmp_path):
+def test_missing_and_unfinished_folders_get_different_errors(tmp_path):
     with pytest.raises(UserError, match="is no folder"):
         open_pregenerated(tmp_path / "nowhere")
     with pytest.raises(UserError, match="holds neither"):
@@ -175,21 +175,21 @@ def test_nothing_there_and_nothing_finished_are_told_apart(tmp_path):
         lambda record: {name: value for name, value in record.items() if name != "tokenizer"},
     ],
 )
-def test_a_damaged_record_fails_somewhere_later(tmp_path, edit):
+def test_damaged_record_is_refused(tmp_path, edit):
     write_shards(tmp_path)
     storage.write_json(tmp_path / RECORD, edit(json.loads((tmp_path / RECORD).read_text())))
     with pytest.raises(UserError, match="damaged"):
         open_pregenerated(tmp_path)
 
 
-def test_half_a_record_is_taken_for_one(tmp_path):
+def test_truncated_record_is_refused(tmp_path):
     write_shards(tmp_path)
     (tmp_path / RECORD).write_text("{")
     with pytest.raises(UserError, match="damaged"):
         open_pregenerated(tmp_path)
 
 
-def test_published_files_become_the_same_rows(tmp_path, word_pieces):
+def test_published_files_give_the_same_rows(tmp_path, word_pieces):
     for number in range(2):
         write_json_epoch(tmp_path, number)
     opened = open_pregenerated(tmp_path, word_pieces)
@@ -210,13 +210,13 @@ def test_published_files_become_the_same_rows(tmp_path, word_pieces):
         ({"max_seq_len": 10**12}, "at most 65536 was expected"),
     ],
 )
-def test_metrics_that_lie_are_refused(tmp_path, word_pieces, metrics, message):
+def test_inconsistent_metrics_files_are_refused(tmp_path, word_pieces, metrics, message):
     write_json_epoch(tmp_path, metrics=metrics)
     with pytest.raises(UserError, match=message):
         open_pregenerated(tmp_path, word_pieces)
 
 
-def test_published_files_that_are_no_rows_are_refused_with_their_line(tmp_path, word_pieces):
+def test_malformed_published_files_are_refused_with_a_line_number(tmp_path, word_pieces):
     write_json_epoch(tmp_path)
     whole = (tmp_path / "epoch_0.json").read_text()
     for text, message in (

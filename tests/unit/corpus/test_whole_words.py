@@ -21,11 +21,11 @@ SIZE = PIECES.vocab_size
 
 @settings(deadline=None, max_examples=50)
 @given(st.text(st.sampled_from("我们喜欢酒店電視劇，. goods15l\t")))
-def test_ids_are_those_of_the_tokenizer(text):
+def test_whole_word_ids_equal_the_tokenizers_ids(text):
     assert [i % SIZE for i in WholeWords(PIECES).ids([text])[0]] == PIECES.ids([text])[0]
 
 
-def test_pieces_go_on_a_word_of_jieba_or_of_the_vocabulary():
+def test_word_continuations_follow_jieba_and_the_vocabulary():
     texts = ["我们喜欢酒店的電視劇", "goods 1.5l酒店"]
     goes_on = [[i >= SIZE for i in ids] for ids in WholeWords(PIECES).ids(texts)]
     assert goes_on[0] == [False, True, False, True, False, True, False, False, True, True]
@@ -39,7 +39,7 @@ def rows(tmp_path, monkeypatch):
     return tokenised(TextCorpus(tmp_path / "text.txt"), PIECES, 24, sequences="lines", whole_words=True)
 
 
-def test_a_word_is_masked_whole_and_labels_say_what_stood_there(rows):
+def test_words_are_masked_whole_and_labels_hold_the_original_ids(rows):
     masked = MaskedRows(rows, Masking(0.3, most=24, whole_word=True), Pieces(PIECES), SIZE, seed=1, epoch=1)
     numbers = np.arange(len(rows))
     ids, labels = masked.tokens_and_labels(numbers)
@@ -50,7 +50,7 @@ def test_a_word_is_masked_whole_and_labels_say_what_stood_there(rows):
     assert (chosen[1:] == chosen[:-1])[stored[1:] >= SIZE].all()  # what goes on a word shares its lot
 
 
-def test_masks_differ_between_epochs_and_are_the_same_when_read_again(rows):
+def test_masks_differ_between_epochs_and_repeat_on_rereading(rows):
     rule = Masking(0.3, most=24, whole_word=True)
     first, again, other = (MaskedRows(rows, rule, Pieces(PIECES), SIZE, seed=1, epoch=epoch) for epoch in (1, 1, 2))
     numbers = np.array([3, 1, 4])

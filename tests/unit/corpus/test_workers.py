@@ -37,7 +37,7 @@ def sleep_or_tell(path: Path | None) -> None:
         path.write_text(str(os.getpid()))
 
 
-def test_a_process_killed_while_it_waits_leaves_the_others_without_the_lock_it_held(tmp_path):
+def test_worker_killed_while_waiting_ends_the_pool_with_an_error(tmp_path):
     def items():
         yield from (None, tmp_path / "waiting")
         while not (tmp_path / "waiting").exists():
@@ -51,12 +51,12 @@ def test_a_process_killed_while_it_waits_leaves_the_others_without_the_lock_it_h
     assert time.monotonic() - started < 50  # the other one's minute is not waited for
 
 
-def test_a_signal_to_all_processes_ends_those_that_imported_paddle():
+def test_workers_that_imported_paddle_ignore_signals():
     with Workers((stopped,), 2) as workers:
         assert list(workers.ordered(stopped, range(5))) == list(range(5))
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGTERM, signal.SIGINT}
 
 
-def test_a_killed_process_leaves_the_others_waiting():
+def test_killed_worker_ends_the_pool_with_an_error():
     with Workers((killed,), 2) as workers, pytest.raises(UserError, match="lack of memory"):
         list(workers.ordered(killed, range(20)))

@@ -15,7 +15,7 @@ def measured(name: str, milliseconds: float, score: float) -> Measured:
     return Measured(name, "e", "float32", score, milliseconds, 0.1, milliseconds - 0.1, 1000 / milliseconds, 1.0)
 
 
-def test_models_are_scored_timed_and_drawn(tmp_path, monkeypatch, capsys):
+def test_models_are_scored_timed_and_plotted(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
     learnable_rows(tmp_path / "data", {"train": 8, "dev": 30}, seed=3)
     for name, layers in (("teacher", 3), ("student", 1)):
@@ -38,7 +38,7 @@ def test_models_are_scored_timed_and_drawn(tmp_path, monkeypatch, capsys):
     assert run("bench", **options, overwrite_output_dir=True) == 0
 
 
-def test_pairs_or_a_model_named_twice_are_refused(tmp_path, single, pairs, capsys):
+def test_pairs_and_models_named_twice_are_refused(tmp_path, single, pairs, capsys):
     learnable_rows(tmp_path / "data", {"train": 8, "dev": 6}, seed=3)
     data = {"dev_file": tmp_path / "data" / "dev.tsv", "text_a_column": "sentence", "label_column": "label", "labels": "0,1"}
     assert run("bench", models=f"{single},{single}", output_dir=tmp_path / "o", **data) == 2
@@ -47,6 +47,6 @@ def test_pairs_or_a_model_named_twice_are_refused(tmp_path, single, pairs, capsy
     assert "trained on pairs" in capsys.readouterr().err and not (tmp_path / "o").exists()
 
 
-def test_models_beaten_in_score_and_time_are_off_the_line():
+def test_pareto_front_leaves_out_models_worse_in_score_and_time():
     slow, fast, bad, middle = measured("slow", 9, 90), measured("fast", 1, 80), measured("bad", 5, 79), measured("middle", 3, 85)
     assert [one.name for one in efficient([slow, fast, bad, middle])] == ["fast", "middle", "slow"]

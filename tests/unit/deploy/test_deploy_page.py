@@ -54,13 +54,13 @@ def expected(folder: Path) -> list[str]:
     return found
 
 
-def test_python_code_of_the_page_answers_as_predict(folder):
+def test_python_code_of_the_page_predicts_like_predict(folder):
     done = subprocess.run([sys.executable, "-c", code("python")], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.replace("'", '"')) == expected(folder)
 
 
-def test_node_code_of_the_page_answers_as_predict(folder):
+def test_node_code_of_the_page_predicts_like_predict(folder):
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed")

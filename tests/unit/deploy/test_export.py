@@ -71,7 +71,7 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_onnx_answers_as_the_model_at_any_batch_and_length(tmp_path, same_process, name):
+def test_onnx_matches_the_model_at_any_batch_size_and_length(tmp_path, same_process, name):
     family, shape = FAMILIES[name]
     model = trained_folder(tmp_path / "m", family, labels=("0", "1"), **shape)
     assert export(tmp_path, precision="float32,int8") == 0
@@ -90,7 +90,7 @@ def test_onnx_answers_as_the_model_at_any_batch_and_length(tmp_path, same_proces
     assert graph.output[0].name == "logits"
 
 
-def test_every_engine_writes_scores_and_measures(tmp_path, same_process, capsys):
+def test_every_engine_exports_scores_and_measures(tmp_path, same_process, capsys):
     pytest.importorskip("openvino", reason="the extra `export` is not installed")
     pytest.importorskip("nncf", reason="the extra `export` is not installed")
     model = trained_folder(tmp_path / "m", "tinybert", labels=("0", "1"))
@@ -118,7 +118,7 @@ def test_every_engine_writes_scores_and_measures(tmp_path, same_process, capsys)
     assert run("predict", model_path=tmp_path / "x" / "openvino-int8", input=data, output=tmp_path / "p.csv") == 0
 
 
-def test_new_process_loads_the_file_and_scores_the_same(tmp_path):
+def test_exported_file_loads_and_scores_without_paddle(tmp_path):
     trained_folder(tmp_path / "m", labels=("0", "1"))
     assert export(tmp_path) == 0
     measures = record(tmp_path / "x")["measures"]
@@ -131,7 +131,7 @@ def test_new_process_loads_the_file_and_scores_the_same(tmp_path):
     assert done.returncode == 0 and done.stdout.strip() in ("0", "1")  # and without Paddle
 
 
-def test_file_that_scores_otherwise_in_a_new_process_is_refused(tmp_path, monkeypatch, capsys):
+def test_export_that_scores_differently_in_a_new_process_is_refused(tmp_path, monkeypatch, capsys):
     trained_folder(tmp_path / "m", labels=("0", "1"))
 
     def flipped(folder: Path, store, threads: int) -> measure.Reloaded:
@@ -144,7 +144,7 @@ def test_file_that_scores_otherwise_in_a_new_process_is_refused(tmp_path, monkey
     assert "a new process that loads the file scores" in capsys.readouterr().err and not (tmp_path / "x").exists()
 
 
-def test_lower_score_is_not_written_unless_asked_for(tmp_path, same_process, monkeypatch, capsys):
+def test_export_with_a_lower_score_needs_allow_drop(tmp_path, same_process, monkeypatch, capsys):
     trained_folder(tmp_path / "m", labels=("0", "1"))
     quantised = onnx_runtime.OnnxRuntime.logits
     monkeypatch.setattr(
@@ -169,7 +169,7 @@ def test_quantising_nothing_is_an_error(tmp_path, same_process, monkeypatch, cap
     assert "int8: 0 of" in capsys.readouterr().err and not (tmp_path / "x").exists()
 
 
-def test_file_of_another_version_is_refused_by_its_answers(tmp_path, same_process):
+def test_export_whose_outputs_changed_is_refused(tmp_path, same_process):
     trained_folder(tmp_path / "m", labels=("0", "1"))
     assert export(tmp_path, format="onnx") == 0
     found = record(tmp_path / "x")
@@ -180,7 +180,7 @@ def test_file_of_another_version_is_refused_by_its_answers(tmp_path, same_proces
         Predictor.open(tmp_path / "x")
 
 
-def test_onednn_that_changes_answers_is_switched_off_with_a_line(tmp_path, same_process, monkeypatch, capsys):
+def test_failing_onednn_is_disabled_with_a_warning(tmp_path, same_process, monkeypatch, capsys):
     from tinybert.deploy.engines import paddle_inference
 
     trained_folder(tmp_path / "m", labels=("0", "1"))
@@ -197,7 +197,7 @@ def test_onednn_that_changes_answers_is_switched_off_with_a_line(tmp_path, same_
     assert "oneDNN of this Paddle fails (RuntimeError: (Unimplemented)" in capsys.readouterr().err
 
 
-def test_inputs_are_given_by_name(tmp_path, same_process):
+def test_inputs_are_passed_by_name(tmp_path, same_process):
     model = trained_folder(tmp_path / "m", labels=("0", "1"))
     assert export(tmp_path) == 0
     path = tmp_path / "x" / "model.onnx"
@@ -211,7 +211,7 @@ def test_inputs_are_given_by_name(tmp_path, same_process):
     np.testing.assert_allclose(answer(tmp_path / "x", INPUTS[0]), logits_of(model, INPUTS[0]), atol=1e-5)
 
 
-def test_pruned_vocabulary_keeps_the_task_and_sends_the_rest_to_unk(tmp_path, same_process, capsys):
+def test_pruned_vocabulary_keeps_task_words_and_maps_the_rest_to_unk(tmp_path, same_process, capsys):
     trained_folder(tmp_path / "m", labels=("0", "1"))
     learnable_rows(tmp_path / "data", {"train": 40, "dev": 30}, seed=3)
     text = (tmp_path / "data" / "train.tsv").read_text()
@@ -225,7 +225,7 @@ def test_pruned_vocabulary_keeps_the_task_and_sends_the_rest_to_unk(tmp_path, sa
     assert cut.predict(["word34"])[0].probability == pytest.approx(whole.predict(["[UNK]"])[0].probability, abs=1e-5)
 
 
-def test_what_cannot_be_exported_is_said(tmp_path, same_process, monkeypatch, capsys):
+def test_impossible_exports_are_refused_with_a_reason(tmp_path, same_process, monkeypatch, capsys):
     trained_folder(tmp_path / "m", labels=("0", "1"))
     assert export(tmp_path, format="onnx", precision="bfloat16") == 2
     assert "--format onnx has no bfloat16; it has float32, int8" in capsys.readouterr().err
@@ -235,7 +235,7 @@ def test_what_cannot_be_exported_is_said(tmp_path, same_process, monkeypatch, ca
     assert not (tmp_path / "x").exists()
 
 
-def test_tags_of_words_are_exported_and_scored_as_entities(tmp_path, monkeypatch, capsys):
+def test_token_classification_is_exported_and_scored(tmp_path, monkeypatch, capsys):
     from tests.tiny import SHAPE, word_pieces
     from tinybert.kinds.registry import KINDS
     from tinybert.models.configuration import TrainedOn

@@ -46,7 +46,7 @@ def read(path: Path) -> list[dict]:
         return list(csv.DictReader(file))
 
 
-def test_csv_gets_labels_probabilities_and_its_own_ids(tmp_path, capsys):
+def test_csv_output_has_labels_probabilities_and_the_given_ids(tmp_path, capsys):
     model = trained_folder(tmp_path / "m", "tinybert")
     source = write(tmp_path / "new.csv", [["text", "id"], *([text, f"r{i}"] for i, text in enumerate(TEXTS))])
     assert run("predict", model_path=tmp_path / "m", input=source, output=tmp_path / "out.csv", proba=True, top_k=2) == 0
@@ -61,7 +61,7 @@ def test_csv_gets_labels_probabilities_and_its_own_ids(tmp_path, capsys):
     assert "50 rows" in capsys.readouterr().out
 
 
-def test_formats_and_python_agree(tmp_path, single):
+def test_input_formats_and_python_api_agree(tmp_path, single):
     write(tmp_path / "a.tsv", [["sentence"], *([text] for text in TEXTS)], "\t")
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
     (tmp_path / "a.txt").write_text("\n".join(TEXTS) + "\n")
@@ -74,7 +74,7 @@ def test_formats_and_python_agree(tmp_path, single):
         assert row["label"] == found.label and row["probabilities"]["yes"] == pytest.approx(found.probabilities["yes"], abs=2e-6)
 
 
-def test_stdin_to_stdout_keeps_stdout_clean(tmp_path, single, monkeypatch, capfd):
+def test_stdout_holds_only_predictions(tmp_path, single, monkeypatch, capfd):
     piped = tmp_path / "piped"
     piped.write_text("word1 word2\nword3\n")
     with open(piped, "rb") as file:
@@ -90,7 +90,7 @@ def test_stdin_to_stdout_keeps_stdout_clean(tmp_path, single, monkeypatch, capfd
     assert lines[0] == "id\tlabel\tprobability" and [line.split("\t")[0] for line in lines[1:]] == ["0", "1"]
 
 
-def test_regression_gives_scores_and_pairs_both_texts(tmp_path):
+def test_regression_gives_scores_for_pairs(tmp_path):
     trained_folder(tmp_path / "m", labels=(), pair=True)
     source = write(tmp_path / "p.csv", [["sentence1", "sentence2", "idx"], ["word1", "word2", "7"], ["word1", "word3", "9"]])
     assert run("predict", model_path=tmp_path / "m", input=source, output=tmp_path / "out.csv") == 0
@@ -98,7 +98,7 @@ def test_regression_gives_scores_and_pairs_both_texts(tmp_path):
     assert list(rows[0]) == ["id", "score"] and [row["id"] for row in rows] == ["7", "9"] and rows[0]["score"] != rows[1]["score"]
 
 
-def test_rows_of_the_wrong_kind_are_refused_with_the_reason(tmp_path, single, pairs, capsys):
+def test_input_of_the_wrong_kind_is_refused_with_a_reason(tmp_path, single, pairs, capsys):
     one = write(tmp_path / "one.csv", [["text"], ["word1"]])
     two = write(tmp_path / "two.csv", [["a", "b"], ["word1", "word2"]])
     assert run("predict", model_path=pairs, input=one, output=tmp_path / "o.csv") == 2
@@ -116,7 +116,7 @@ def test_rows_of_the_wrong_kind_are_refused_with_the_reason(tmp_path, single, pa
     assert not list(tmp_path.glob("o.csv*"))
 
 
-def test_another_length_than_trained_is_said(tmp_path, single, capsys):
+def test_unusual_max_seq_length_is_reported(tmp_path, single, capsys):
     source = write(tmp_path / "a.csv", [["text"], ["word1 " * 30]])
     assert run("predict", model_path=single, input=source, output=tmp_path / "o.csv", max_seq_length=8) == 0
     shown = capsys.readouterr().out
@@ -126,7 +126,7 @@ def test_another_length_than_trained_is_said(tmp_path, single, capsys):
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_stopped_run_goes_on_and_gives_the_same_bytes(tmp_path, single, monkeypatch, capsys, form):
+def test_stopped_run_resumes_and_gives_the_same_bytes(tmp_path, single, monkeypatch, capsys, form):
     source = write(tmp_path / "a.csv", [["id", "text"], *([f'"{i}"\n,', text] for i, text in enumerate(TEXTS * 6))])
     assert run("predict", model_path=single, input=source, output=tmp_path / f"whole.{form}", batch_size=4) == 0
     write_rows, calls = PredictionsFile.write, []
@@ -153,7 +153,7 @@ def test_stopped_run_goes_on_and_gives_the_same_bytes(tmp_path, single, monkeypa
     assert run("predict", **options) == 2 and "--overwrite_output" in capsys.readouterr().err
 
 
-def test_rows_are_held_a_chunk_at_a_time(tmp_path, single, monkeypatch):
+def test_rows_are_processed_in_chunks(tmp_path, single, monkeypatch):
     held = []
     monkeypatch.setattr(PredictionsFile, "write", lambda self, ids, predictions: held.append(len(ids)))
     source = write(tmp_path / "a.csv", [["text"], *([text] for text in TEXTS * 2)])
@@ -161,14 +161,14 @@ def test_rows_are_held_a_chunk_at_a_time(tmp_path, single, monkeypatch):
     assert sum(held) == 100 and max(held) == 32
 
 
-def test_help_and_predictions_file_need_no_paddle():
+def test_predict_imports_no_paddle():
     code = "import sys; import tinybert.recipes.predict, tinybert.commands.predict; sys.exit('paddle' in sys.modules)"
     import subprocess
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_formatted_numbers_are_plain(tmp_path):
+def test_probabilities_are_written_without_exponents(tmp_path):
     from tinybert.deploy.predictions_file import RowFormat
     from tinybert.deploy.predictor import Prediction
 

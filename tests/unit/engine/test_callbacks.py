@@ -37,7 +37,7 @@ def test_callbacks_read_steps_losses_and_scores(tmp_path):
     ]  # fmt: skip
 
 
-def test_a_callback_ends_a_stage_that_is_scored_and_saved_where_it_ends(tmp_path):
+def test_stage_ended_by_a_callback_is_scored_and_saved(tmp_path):
     recorder = Recorder(stop_at=3)
     with handed_over(UserObjects(callbacks=(recorder,))):
         made, _, kept = loop(tmp_path, total_steps=8, logging_steps=1, evaluate_every=4, scores={3: 0.5})
@@ -47,7 +47,7 @@ def test_a_callback_ends_a_stage_that_is_scored_and_saved_where_it_ends(tmp_path
     assert checkpoint.newest(made.run_folder.checkpoints).name == "step_00000003"
 
 
-def test_a_run_without_callbacks_is_told_nothing(tmp_path):
+def test_loop_without_callbacks_has_no_listeners(tmp_path):
     with handed_over(UserObjects(callbacks=(Recorder(),))):
         pass
     made, _, _ = loop(tmp_path)

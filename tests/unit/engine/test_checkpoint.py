@@ -22,7 +22,7 @@ def steps(folder) -> list[int]:
     return sorted(int(entry.name.removeprefix("step_")) for entry in folder.iterdir())
 
 
-def test_checkpoint_is_read_back_differently(tmp_path):
+def test_checkpoint_is_read_back_unchanged(tmp_path):
     found = checkpoint.read(saved(tmp_path, 7))
     np.testing.assert_array_equal(found.weights["w"], np.full((2, 3), 7, "float32"))
     np.testing.assert_array_equal(found.weights["view"], np.arange(6, dtype="float32").reshape(2, 3).T)
@@ -31,7 +31,7 @@ def test_checkpoint_is_read_back_differently(tmp_path):
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3])
-def test_old_checkpoints_fill_the_disk_or_new_ones_are_deleted(tmp_path, keep):
+def test_only_the_newest_checkpoints_are_kept(tmp_path, keep):
     for step in (5, 10, 95, 100):  # steps are compared as numbers, not by name
         saved(tmp_path, step, keep)
     assert steps(tmp_path) == {1: [100], 2: [95, 100], 3: [10, 95, 100]}[keep]
@@ -39,7 +39,7 @@ def test_old_checkpoints_fill_the_disk_or_new_ones_are_deleted(tmp_path, keep):
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3])
-def test_the_checkpoint_just_written_is_deleted_or_hidden_by_those_of_a_course_that_was_left(tmp_path, keep):
+def test_new_checkpoint_is_newest_after_resuming_from_an_older_one(tmp_path, keep):
     for step in (500, 600, 1200):
         saved(tmp_path, step, 9)
     path = saved(tmp_path, 700, keep)
@@ -47,7 +47,7 @@ def test_the_checkpoint_just_written_is_deleted_or_hidden_by_those_of_a_course_t
     assert steps(tmp_path) == {1: [700], 2: [600, 700], 3: [500, 600, 700]}[keep]
 
 
-def test_a_run_that_goes_on_from_an_older_checkpoint_resumes_the_course_that_it_left(tmp_path):
+def test_resuming_from_an_older_checkpoint_supersedes_newer_ones(tmp_path):
     for step in (500, 600, 1200):
         saved(tmp_path, step, 9)
     assert checkpoint.fork_from(tmp_path, tmp_path / "step_00000600") == tmp_path / "step_00000600"
@@ -57,7 +57,7 @@ def test_a_run_that_goes_on_from_an_older_checkpoint_resumes_the_course_that_it_
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["step_00000500", "step_00000600", "step_00001300"]
 
 
-def test_a_checkpoint_of_another_folder_loses_to_those_that_were_here(tmp_path):
+def test_checkpoint_of_another_folder_supersedes_those_here(tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
     for step in (400, 600, 1200):
         saved(here, step, 9)
@@ -70,14 +70,14 @@ def test_a_checkpoint_of_another_folder_loses_to_those_that_were_here(tmp_path):
     assert steps(here) == [600, 601]
 
 
-def test_same_step_twice_fails(tmp_path):
+def test_writing_the_same_step_twice_replaces_it(tmp_path):
     saved(tmp_path, 5)
     saved(tmp_path, 5)
     assert steps(tmp_path) == [5]
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "manifest", "state"])
-def test_damaged_newest_checkpoint_is_used_or_hides_the_whole_one(tmp_path, capsys, damage):
+def test_damaged_newest_checkpoint_is_skipped_for_the_one_before(tmp_path, capsys, damage):
     saved(tmp_path, 5)
     path = saved(tmp_path, 10)
     file = path / "weights.safetensors"
@@ -99,7 +99,7 @@ def test_damaged_newest_checkpoint_is_used_or_hides_the_whole_one(tmp_path, caps
         checkpoint.find(tmp_path, str(path))
 
 
-def test_half_written_checkpoint_is_found(tmp_path):
+def test_half_written_checkpoints_are_ignored(tmp_path):
     (tmp_path / "step_00000009").mkdir()
     (tmp_path / ".step_00000010.tmp-elsewhere-1-abcd").mkdir()
     assert checkpoint.newest(tmp_path) is None
@@ -107,7 +107,7 @@ def test_half_written_checkpoint_is_found(tmp_path):
     assert checkpoint.find(tmp_path / "none", "auto") is None
 
 
-def test_path_to_a_checkpoint_or_its_parent_is_not_understood(tmp_path):
+def test_find_accepts_a_checkpoint_or_its_parent_folder(tmp_path):
     saved(tmp_path, 5)
     path = saved(tmp_path, 10)
     assert checkpoint.find(tmp_path / "other", str(tmp_path / "step_00000005")).name == "step_00000005"
@@ -116,7 +116,7 @@ def test_path_to_a_checkpoint_or_its_parent_is_not_understood(tmp_path):
         checkpoint.find(tmp_path, str(tmp_path / "none"))
 
 
-def test_changed_argument_is_not_named():
+def test_changed_arguments_are_listed():
     then = {"seed": 1, "learning_rate": 5e-5, "gone": "x"}
     now = {"seed": 1, "learning_rate": 3e-5, "new": None}
     assert checkpoint.differences(then, then) == {}
@@ -124,7 +124,7 @@ def test_changed_argument_is_not_named():
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "null", "{}", '{"step": "7"}', '{"step": 7, "fingerprint": []}', "[" * 10**5])
-def test_a_state_that_cannot_be_one_is_passed_over_and_refused_by_its_path(tmp_path, content):
+def test_checkpoint_with_malformed_state_is_skipped_or_refused(tmp_path, content):
     older, odd = saved(tmp_path, 5), saved(tmp_path, 7)
     (odd / "state.json").write_text(content)
     files = json.loads((odd / "manifest.json").read_text())

@@ -17,7 +17,7 @@ def points(reader: LogReader, tag: str) -> list[tuple[int, float]]:
     return [(point.id, round(point.value, 4)) for point in reader.get_data("scalar", tag)]
 
 
-def test_a_resumed_run_loses_the_beginning_of_its_curves_or_shows_steps_twice(tmp_path):
+def test_resumed_curves_continue_without_repeated_steps(tmp_path):
     for stage in ("intermediate", "prediction"):
         run = RunFolder(tmp_path, stage)
         run.open_logs()
@@ -35,7 +35,7 @@ def test_a_resumed_run_loses_the_beginning_of_its_curves_or_shows_steps_twice(tm
         assert set(reader.get_tags()["scalar"]) == {"train/loss", "dev/accuracy", "dev/best"}
 
 
-def test_a_new_run_shows_the_curves_of_the_old_one(tmp_path):
+def test_new_run_starts_its_curves_anew(tmp_path):
     run = RunFolder(tmp_path, "prediction")
     for loss in (0.5, 0.25):
         run.open_logs()
@@ -44,7 +44,7 @@ def test_a_new_run_shows_the_curves_of_the_old_one(tmp_path):
     assert points(shown(run), "train/loss") == [(1, 0.25)]
 
 
-def test_heat_maps_have_other_cells_than_the_arrays(tmp_path):
+def test_heat_map_cells_show_the_logged_arrays(tmp_path):
     import io
 
     from PIL import Image

@@ -11,7 +11,7 @@ import pytest
 from tinybert.engine.signals import graceful_shutdown
 
 
-def test_handlers_are_those_of_the_process_again_after_a_run():
+def test_signal_handlers_are_restored_after_a_run():
     heard = []
     before = signal.signal(signal.SIGTERM, lambda *call: heard.append(call[0]))
     try:
@@ -24,7 +24,7 @@ def test_handlers_are_those_of_the_process_again_after_a_run():
         signal.signal(signal.SIGTERM, before)
 
 
-def test_a_second_interrupt_raises_what_the_process_itself_would_raise():
+def test_second_interrupt_raises_keyboard_interrupt():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt), graceful_shutdown():
@@ -34,7 +34,7 @@ def test_a_second_interrupt_raises_what_the_process_itself_would_raise():
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_run_outside_the_main_thread_trains_without_handlers():
+def test_run_outside_the_main_thread_installs_no_handlers():
     found = []
 
     def work() -> None:

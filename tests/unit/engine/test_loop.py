@@ -55,7 +55,7 @@ def loop(folder, *, labels=None, scores=None, accumulation=1, fingerprint=None, 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_during_the_last_evaluation_loses_a_step_or_its_score(tmp_path, number):
+def test_signal_during_the_last_evaluation_keeps_its_step_and_score(tmp_path, number):
     made, _, kept = loop(tmp_path, total_steps=4, evaluate_every=2, scores={2: 0.5, 4: 0.75})
     plain = made.callbacks.evaluate
 
@@ -92,7 +92,7 @@ def lines(folder) -> list[dict]:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_weights_are_changed_by_a_loss_that_is_not_finite(tmp_path, bad):
+def test_non_finite_loss_stops_the_run_and_leaves_weights_unchanged(tmp_path, bad):
     labels = np.arange(ROWS, dtype="float32")
     batches = EpochBatches([TokenStore.from_arrays([[2, 5, 3]] * ROWS, labels=labels)], 2, seed=1)
     poisoned = int(batches.step(0, 2)[0].rows[1])  # a row of the third step
@@ -117,7 +117,7 @@ def test_weights_are_changed_by_a_loss_that_is_not_finite(tmp_path, bad):
 
 
 @pytest.mark.parametrize("raised", [True, False])
-def test_an_evaluation_that_is_not_finite_leaves_no_reproducer(tmp_path, raised):
+def test_non_finite_evaluation_writes_a_reproducer(tmp_path, raised):
     def evaluate(step: int) -> dict[str, float]:
         if raised and step == 4:
             raise NumericalError("2 of 8 predictions are NaN or infinite")
@@ -134,7 +134,7 @@ def test_an_evaluation_that_is_not_finite_leaves_no_reproducer(tmp_path, raised)
     assert report["last_good_checkpoint"].endswith("step_00000003") and kept == [2]
 
 
-def test_evaluations_or_best_models_are_missed(tmp_path):
+def test_every_evaluation_is_logged_and_only_better_models_are_saved(tmp_path):
     made, _, kept = loop(tmp_path, scores={3: 0.5, 6: 0.5, 8: 0.6}, evaluate_every=3)
     best = made.run()
     evaluated = [(line["step"], line["best"]) for line in lines(tmp_path) if line.get("event") == "evaluation"]
@@ -143,14 +143,14 @@ def test_evaluations_or_best_models_are_missed(tmp_path):
     assert (best.step, best.scores) == (8, {"accuracy": 0.6, "other": 1.0})
 
 
-def test_score_of_zero_leaves_no_model(tmp_path):
+def test_model_is_saved_even_if_no_score_exceeds_zero(tmp_path):
     # the published scripts start from 0 and save nothing
     made, _, kept = loop(tmp_path, scores=dict.fromkeys(range(9), -0.1), evaluate_every=4)
     assert made.run().step == 4
     assert kept == [4]
 
 
-def test_log_loses_steps_or_repeats_them(tmp_path):
+def test_log_has_each_logging_step_once(tmp_path):
     made, _, _ = loop(tmp_path, total_steps=5)
     made.run()
     logged = [line for line in lines(tmp_path) if "event" not in line]
@@ -159,7 +159,7 @@ def test_log_loses_steps_or_repeats_them(tmp_path):
     assert all(line["lr"] == 0.1 and line["loss"] == line["part"] for line in logged)
 
 
-def test_accumulated_micro_batches_differ_from_one_batch(tmp_path):
+def test_accumulated_micro_batches_equal_one_batch(tmp_path):
     weights = []
     for name, accumulation in (("one", 1), ("four", 4)):
         made, layer, _ = loop(tmp_path / name, accumulation=accumulation, total_steps=2)
@@ -171,7 +171,7 @@ def test_accumulated_micro_batches_differ_from_one_batch(tmp_path):
     assert weights[0] != 4.0
 
 
-def test_resumed_loop_differs_from_one_that_ran_through(tmp_path):
+def test_resumed_loop_equals_an_uninterrupted_one(tmp_path):
     through, layer, _ = loop(tmp_path / "through", checkpoint_steps=1, keep_checkpoints=99)
     through.run()
     again, other, _ = loop(tmp_path / "through", checkpoint_steps=1, keep_checkpoints=99)
@@ -183,7 +183,7 @@ def test_resumed_loop_differs_from_one_that_ran_through(tmp_path):
     assert [(line["step"], line["loss"]) for line in after] == [(line["step"], line["loss"]) for line in before]
 
 
-def test_checkpoint_of_another_run_is_continued(tmp_path):
+def test_checkpoint_of_another_run_is_refused_unless_changes_are_allowed(tmp_path):
     made, _, _ = loop(tmp_path, checkpoint_steps=4)
     made.run()
     path = checkpoint.find(made.run_folder.checkpoints, "auto")
@@ -193,7 +193,7 @@ def test_checkpoint_of_another_run_is_continued(tmp_path):
     checkpoint.check(path, {"seed": 2}, allow_changes=True)
 
 
-def test_checkpoint_of_another_layer_is_loaded_in_part(tmp_path):
+def test_checkpoint_with_other_parameters_is_refused(tmp_path):
     made, _, _ = loop(tmp_path, checkpoint_steps=4)
     made.run()
     again, layer, _ = loop(tmp_path)
@@ -202,7 +202,7 @@ def test_checkpoint_of_another_layer_is_loaded_in_part(tmp_path):
         again.run(checkpoint.find(again.run_folder.checkpoints, "auto"))
 
 
-def test_a_checkpoint_of_a_wider_layer_ends_in_a_traceback(tmp_path):
+def test_checkpoint_with_other_shapes_is_refused(tmp_path):
     made, _, _ = loop(tmp_path, checkpoint_steps=4)
     made.run()
     again, layer, _ = loop(tmp_path)
@@ -211,14 +211,14 @@ def test_a_checkpoint_of_a_wider_layer_ends_in_a_traceback(tmp_path):
         again.run(checkpoint.find(again.run_folder.checkpoints, "auto"))
 
 
-def test_too_many_checkpoints_are_kept(tmp_path):
+def test_keep_checkpoints_limits_the_number_of_checkpoints(tmp_path):
     made, _, _ = loop(tmp_path, checkpoint_steps=1, keep_checkpoints=3)
     made.run()
     assert sorted(entry.name for entry in made.run_folder.checkpoints.iterdir()) == [f"step_{step:08d}" for step in (6, 7, 8)]
 
 
 @pytest.mark.parametrize(("factors", "times"), [({25: 1e4, 27: 1e4}, 1), ({}, 0)])
-def test_a_loss_that_jumps_is_warned_of_once(tmp_path, capsys, factors, times):
+def test_loss_jump_is_warned_about_once(tmp_path, capsys, factors, times):
     made, _, _ = loop(tmp_path, total_steps=30)
     forward = made.callbacks.forward
     made.callbacks.forward = lambda batch: {name: value * factors.get(made.step, 1) for name, value in forward(batch).items()}
@@ -227,7 +227,7 @@ def test_a_loss_that_jumps_is_warned_of_once(tmp_path, capsys, factors, times):
     assert said.count("warning: the loss jumped to") == times and ("at step 26" in said) == bool(times)
 
 
-def test_a_hard_row_after_the_loss_has_fallen_is_no_jump(tmp_path, capsys):
+def test_high_loss_that_was_seen_before_is_no_jump(tmp_path, capsys):
     made, _, _ = loop(tmp_path, total_steps=40)
     forward = made.callbacks.forward
     scale = {step: 1.0 if step < 20 or step == 35 else 1e-3 for step in range(40)}  # at step 35 as high as at the beginning

@@ -81,7 +81,7 @@ def numpy_adam(
         ("adam", "off", True),
     ],
 )
-def test_optimizer_differs_from_numpy(name, clip, corrected, scale):
+def test_optimizer_matches_numpy(name, clip, corrected, scale):
     net = Net()
     start = net.arrays()
     settings = {**SETTINGS, "grad_clip": "global" if clip == "off" else clip, "max_grad_norm": 0.0 if clip == "off" else 1.0}
@@ -96,7 +96,7 @@ def test_optimizer_differs_from_numpy(name, clip, corrected, scale):
 
 
 @pytest.mark.parametrize("name", ["bertadam", "adamw", "adam"])
-def test_parameter_without_gradient_is_decayed(name):
+def test_parameters_without_gradient_are_unchanged(name):
     net = Net()
     before = net.arrays()
     optimizer = create_optimizer(net, name, **SETTINGS)
@@ -107,7 +107,7 @@ def test_parameter_without_gradient_is_decayed(name):
     assert np.abs(after["dense.weight"] - before["dense.weight"]).max() > 0
 
 
-def test_frozen_parameter_is_given_to_the_optimizer():
+def test_frozen_parameters_get_no_optimizer_state():
     net = Net()
     net.unused.weight.stop_gradient = True
     optimizer = create_optimizer(net, "adamw", **SETTINGS)
@@ -115,14 +115,14 @@ def test_frozen_parameter_is_given_to_the_optimizer():
     assert not [name for name in optimizer_arrays(optimizer, net) if "unused" in name]
 
 
-def test_biases_and_norms_are_decayed():
+def test_biases_and_norms_are_not_decayed():
     net = Net()
     names = {parameter.name: name for name, parameter in net.named_parameters()}
     assert {names[name] for name in decayed_names(net)} == {"dense.weight", "unused.weight"}
 
 
 @pytest.mark.parametrize("name", ["bertadam", "adamw"])
-def test_first_update_with_rate_zero_changes_weights(name):
+def test_first_update_with_rate_zero_leaves_weights_unchanged(name):
     net = Net()
     before = net.arrays()
     update(net, create_optimizer(net, name, **SETTINGS), 0, 0.0)
@@ -131,7 +131,7 @@ def test_first_update_with_rate_zero_changes_weights(name):
 
 
 @pytest.mark.parametrize("name", ["bertadam", "adamw"])
-def test_state_does_not_survive_in_a_new_instance(name):
+def test_optimizer_state_restores_into_a_new_instance(name):
     net = Net()
     optimizer = create_optimizer(net, name, **SETTINGS)
     for step in range(3):
@@ -159,7 +159,7 @@ def test_state_does_not_survive_in_a_new_instance(name):
 
 
 @pytest.mark.parametrize("name", ["bertadam", "adamw"])
-def test_saved_state_follows_later_updates(name):
+def test_saved_state_does_not_follow_later_updates(name):
     net = Net()
     optimizer = create_optimizer(net, name, **SETTINGS)
     update(net, optimizer, 0, 0.05)

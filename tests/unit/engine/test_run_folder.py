@@ -26,13 +26,13 @@ def used(tmp_path):
     return tmp_path / "out"
 
 
-def test_results_of_the_same_stage_are_overwritten(used):
+def test_results_of_the_same_stage_are_not_overwritten_by_default(used):
     with pytest.raises(UserError, match=r"already holds results of the prediction stage(.|\n)*--resume auto(.|\n)*--overwrite_output_dir"):
         RunFolder(used, "prediction").refuse(resume=False, overwrite=False)
 
 
 @pytest.mark.parametrize("left", ["run.json", "checkpoints"])
-def test_half_a_stage_is_taken_for_nothing(tmp_path, left):
+def test_partial_results_of_a_stage_count_as_results(tmp_path, left):
     run = RunFolder(tmp_path, "prediction")
     if left == "run.json":
         run.update_record(seed=1)
@@ -42,13 +42,13 @@ def test_half_a_stage_is_taken_for_nothing(tmp_path, left):
         run.refuse(resume=False, overwrite=False)
 
 
-def test_other_stage_or_resumption_is_refused(used):
+def test_other_stages_and_resuming_are_accepted(used):
     RunFolder(used, "finetune").refuse(resume=False, overwrite=False)
     RunFolder(used, "prediction").refuse(resume=True, overwrite=False)
     assert RunFolder(used, "prediction").checkpoints.is_dir()
 
 
-def test_overwriting_one_stage_deletes_the_other(used):
+def test_overwriting_one_stage_keeps_the_other(used):
     run = RunFolder(used, "prediction")
     run.refuse(resume=False, overwrite=True)
     run.clear(("best_model", "final"))
@@ -59,7 +59,7 @@ def test_overwriting_one_stage_deletes_the_other(used):
     assert {entry.name for entry in (used / "vdl").iterdir()} == {"intermediate"}
 
 
-def test_rank_that_does_not_write_deletes_results(used):
+def test_rank_that_does_not_write_deletes_nothing(used):
     run = RunFolder(used, "prediction", writes=False)
     run.refuse(resume=False, overwrite=True)
     run.clear(("best_model", "final"))
@@ -67,7 +67,7 @@ def test_rank_that_does_not_write_deletes_results(used):
     assert RunFolder(used, "prediction").checkpoints.is_dir()
 
 
-def test_rank_that_does_not_write_leaves_files(tmp_path):
+def test_rank_that_does_not_write_creates_no_files(tmp_path):
     run = RunFolder(tmp_path / "out", "prediction", writes=False)
     run.refuse(resume=False, overwrite=False)
     run.update_record(seed=1)
@@ -78,7 +78,7 @@ def test_rank_that_does_not_write_leaves_files(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_file_as_output_folder_ends_in_a_traceback(tmp_path):
+def test_file_as_output_folder_is_refused(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(UserError, match="is a file; expected a folder"):
         RunFolder(tmp_path / "out", "prediction").refuse(resume=False, overwrite=False)
@@ -89,7 +89,7 @@ DAMAGED = ["{", "[]", "null", '{"finished": "x"}', "\xff", "[" * 100_000]
 
 @pytest.mark.parametrize("text", DAMAGED, ids=[text[:12] for text in DAMAGED])
 @pytest.mark.parametrize("name", ["run.json", "eval_results.json"])
-def test_damaged_record_ends_in_a_traceback(used, name, text):
+def test_damaged_record_is_refused_with_its_name(used, name, text):
     (used / name).write_bytes(text.encode("latin-1"))
     for overwrite in (False, True):
         with pytest.raises(UserError, match=f"{name} is damaged"):
@@ -97,7 +97,7 @@ def test_damaged_record_ends_in_a_traceback(used, name, text):
 
 
 @pytest.mark.parametrize("odd", [b"\xff\xfe\n", b"[]\n", b"null\n", b'{"stage": 3}\n', b"[" * 100_000 + b"\n"])
-def test_odd_lines_of_a_log_end_in_a_traceback(used, odd):
+def test_malformed_log_lines_are_skipped(used, odd):
     with open(used / "log.jsonl", "ab") as log:
         log.write(odd)
     run = RunFolder(used, "prediction")
@@ -106,7 +106,7 @@ def test_odd_lines_of_a_log_end_in_a_traceback(used, odd):
     assert [line["stage"] for line in run.log_lines()] == ["intermediate"]
 
 
-def test_no_permission_is_found_after_the_work(tmp_path, monkeypatch):
+def test_missing_write_permission_is_found_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)  # the tests may run as root, who may do anything
     with pytest.raises(UserError, match=f"cannot be written: no permission in {tmp_path}"):
         RunFolder(tmp_path / "a" / "b", "finetune").refuse(resume=False, overwrite=False)
@@ -115,7 +115,7 @@ def test_no_permission_is_found_after_the_work(tmp_path, monkeypatch):
         RunFolder(tmp_path / "file" / "out", "finetune").refuse(resume=False, overwrite=False)
 
 
-def test_record_of_one_stage_replaces_that_of_the_other(tmp_path):
+def test_record_keeps_the_entries_of_both_stages(tmp_path):
     RunFolder(tmp_path, "intermediate").update_record(seed=1)
     RunFolder(tmp_path, "prediction").update_record(seed=2)
     RunFolder(tmp_path, "intermediate").update_record(steps=3)
@@ -126,12 +126,12 @@ def test_record_of_one_stage_replaces_that_of_the_other(tmp_path):
     }
 
 
-def test_results_of_one_stage_replace_those_of_the_other(used):
+def test_results_of_one_stage_keep_those_of_the_other(used):
     RunFolder(used, "prediction").write_results({"score": 2.0})
     assert json.loads((used / "eval_results.json").read_text()) == {"intermediate": {"score": 1.0}, "prediction": {"score": 2.0}}
 
 
-def test_resumed_log_repeats_or_loses_lines(tmp_path):
+def test_resumed_log_neither_repeats_nor_loses_lines(tmp_path):
     run = RunFolder(tmp_path, "prediction")
     run.open_logs()
     for step in (1, 2):
@@ -148,7 +148,7 @@ def test_resumed_log_repeats_or_loses_lines(tmp_path):
     assert [(line["step"], line["loss"]) for line in again.log_lines()] == [(1, 0.5), (2, 0.5), (3, 0.25)]
 
 
-def test_position_behind_the_end_fills_the_log_with_zeros(tmp_path):
+def test_log_position_past_the_end_adds_no_zero_bytes(tmp_path):
     run = RunFolder(tmp_path, "prediction")
     run.open_logs()
     run.log({"step": 1, "loss": 0.5})
@@ -160,7 +160,7 @@ def test_position_behind_the_end_fills_the_log_with_zeros(tmp_path):
     assert b"\0" not in (tmp_path / "log.jsonl").read_bytes()
 
 
-def test_unfinished_last_line_stops_the_reader(tmp_path):
+def test_truncated_last_line_is_skipped(tmp_path):
     (tmp_path / "log.jsonl").write_text('{"stage": "prediction", "step": 1}\n{"stage": "predi')
     assert [line["step"] for line in RunFolder(tmp_path, "").log_lines()] == [1]
     assert RunFolder(tmp_path / "none", "").log_lines() == []

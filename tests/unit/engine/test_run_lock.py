@@ -47,7 +47,7 @@ def writer(tmp_path):
 
 
 @pytest.mark.parametrize("stage", ["finetune", "prediction"])
-def test_two_runs_write_into_one_folder(tmp_path, writer, stage):
+def test_second_run_in_the_same_folder_is_refused(tmp_path, writer, stage):
     run = RunFolder(tmp_path / "out", "finetune")
     process = writer(stage)
     for resume, overwrite in ((False, False), (True, False), (False, True)):
@@ -58,7 +58,7 @@ def test_two_runs_write_into_one_folder(tmp_path, writer, stage):
     assert set(run.record()) == {stage} and run.record()[stage]["seed"] == 1
 
 
-def test_results_that_came_while_a_run_was_loading_are_replaced(tmp_path, writer):
+def test_results_written_while_a_run_was_loading_are_not_replaced(tmp_path, writer):
     run = RunFolder(tmp_path / "out", "finetune")
     run.refuse(resume=False, overwrite=False)
     writer("finetune").communicate(timeout=20)
@@ -67,7 +67,7 @@ def test_results_that_came_while_a_run_was_loading_are_replaced(tmp_path, writer
     assert run.record()["finetune"]["seed"] == 1
 
 
-def test_a_killed_run_locks_its_folder_for_ever(tmp_path, writer):
+def test_lock_of_a_killed_run_is_released(tmp_path, writer):
     process = writer("finetune")
     os.kill(process.pid, signal.SIGKILL)
     process.wait(timeout=20)
@@ -79,7 +79,7 @@ def test_a_killed_run_locks_its_folder_for_ever(tmp_path, writer):
     assert not (tmp_path / "out" / run_lock.NAME).exists()
 
 
-def test_a_folder_that_was_deleted_stays_locked_in_this_process(tmp_path):
+def test_recreated_folder_is_locked_again(tmp_path):
     run = RunFolder(tmp_path / "out", "finetune")
     run.update_record(seed=1)
     for file in (tmp_path / "out").iterdir():
@@ -91,7 +91,7 @@ def test_a_folder_that_was_deleted_stays_locked_in_this_process(tmp_path):
 
 
 @pytest.mark.parametrize("problem", [errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS])
-def test_a_run_goes_on_where_nothing_can_be_locked(tmp_path, monkeypatch, problem):
+def test_run_continues_on_file_systems_without_locks(tmp_path, monkeypatch, problem):
     monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(problem, "no locks here")))
     run = RunFolder(tmp_path / "out", "finetune")
     run.update_record(seed=1)

@@ -11,7 +11,7 @@ from tinybert.engine.run_record import SCHEMA, ModelEntry, RunRecord, Setting, r
 from tinybert.errors import UserError
 
 
-def test_a_record_reads_as_it_was_written(tmp_path):
+def test_record_reads_back_as_written(tmp_path):
     model = ModelEntry("m/model_state.pdparams", "0" * 64, "bert", 2, 16, 2, 1000, [], ["x"])
     record = RunRecord(started="2026-01-01T00:00:00+00:00", settings={"seed": Setting(42, "default")}, models={"student": model}, steps=3)
     write_record(tmp_path, "prediction", record)
@@ -21,7 +21,7 @@ def test_a_record_reads_as_it_was_written(tmp_path):
     assert RunRecord.of(entry).as_json() == entry
 
 
-def test_jobs_of_one_folder_keep_their_records(tmp_path):
+def test_jobs_in_one_folder_keep_separate_records(tmp_path):
     write_record(tmp_path, "prediction", RunRecord(steps=3))
     write_record(tmp_path, "comparison", RunRecord("comparison", details={"scores": {"a": 1.0}}))
     assert {name: entry["kind"] for name, entry in read_entries(tmp_path / "run.json").items()} == {
@@ -32,7 +32,7 @@ def test_jobs_of_one_folder_keep_their_records(tmp_path):
     assert list(read_entries(tmp_path / "run.json")) == ["comparison"]
 
 
-def test_an_entry_of_version_01_goes_on_with_what_it_said(tmp_path):
+def test_record_of_version_0_1_is_continued(tmp_path):
     old = {
         "finetune": {"started": "t", "finished": "u", "seconds": 1.5, "projection": {"mode": "none"}, "settings": {"seed": {"value": 1}}}
     }
@@ -41,7 +41,7 @@ def test_an_entry_of_version_01_goes_on_with_what_it_said(tmp_path):
     assert read_entries(tmp_path / "run.json")["finetune"] == {**old["finetune"], "schema": SCHEMA, "kind": "stage", "steps": 4}
 
 
-def test_a_record_that_is_no_json_is_refused(tmp_path):
+def test_record_that_is_not_json_is_refused(tmp_path):
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(UserError, match=r"run\.json is damaged"):
         write_record(tmp_path, "finetune", RunRecord())

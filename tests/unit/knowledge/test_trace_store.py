@@ -88,7 +88,7 @@ def arrays(trace, inputs: Inputs) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 0), ("float16", 1e-3)])
-def test_stored_traces_equal_the_live_teachers(rows, model, tmp_path, dtype, tolerance):
+def test_stored_traces_equal_the_live_teachers_traces(rows, model, tmp_path, dtype, tolerance):
     teacher = stored(tmp_path, model, Counting(model), dtype=dtype)
     inputs = batch(rows, range(6))
     live, filled, found = Teacher(model, NEEDS)(inputs), teacher(inputs), teacher(inputs)
@@ -99,7 +99,7 @@ def test_stored_traces_equal_the_live_teachers(rows, model, tmp_path, dtype, tol
                                           "scores:1", "scores:3"}  # fmt: skip
 
 
-def test_a_row_is_computed_once_in_any_order_batch_and_process(rows, model, tmp_path):
+def test_each_row_is_computed_once_across_batches_and_processes(rows, model, tmp_path):
     load = Counting(model)
     teacher = stored(tmp_path, model, load)
     teacher(batch(rows, [2, 7, 5]))  # rows 2 and 7 are equal
@@ -112,20 +112,20 @@ def test_a_row_is_computed_once_in_any_order_batch_and_process(rows, model, tmp_
     assert load.rows == 3
 
 
-def test_the_written_bytes_are_the_estimated_ones(rows, model, tmp_path):
+def test_bytes_written_equal_the_estimate(rows, model, tmp_path):
     teacher = stored(tmp_path, model, Counting(model), dtype="float16")
     teacher(batch(rows, range(5)))
     assert teacher.store.written == sum(teacher.parts.bytes(int(length)) for length in rows.lengths[:5])
 
 
-def test_fewer_parts_are_read_from_rows_that_hold_more(rows, model, tmp_path):
+def test_rows_with_more_parts_serve_requests_for_fewer(rows, model, tmp_path):
     stored(tmp_path, model, Counting(model))(batch(rows, range(4)))
     teacher = stored(tmp_path, model, no_weights("it"), Needs(logits=True))
     np.testing.assert_allclose(teacher(batch(rows, range(4))).logits, Teacher(model, Needs(logits=True))(batch(rows, range(4))).logits)
 
 
 @pytest.mark.parametrize("suffix", [".rows", ".index"])
-def test_a_store_cut_off_while_it_was_written_goes_on(rows, model, tmp_path, suffix):
+def test_truncated_store_recomputes_only_the_lost_row(rows, model, tmp_path, suffix):
     stored(tmp_path, model, Counting(model))(batch(rows, range(4)))
     (path,) = tmp_path.glob(f"*{suffix}")
     path.write_bytes(path.read_bytes()[:-7])
@@ -136,7 +136,7 @@ def test_a_store_cut_off_while_it_was_written_goes_on(rows, model, tmp_path, suf
     np.testing.assert_allclose(trace.logits, Teacher(model, NEEDS)(inputs).logits, rtol=1e-5)
 
 
-def test_a_damaged_row_is_computed_again_or_named(rows, model, tmp_path):
+def test_damaged_row_is_recomputed_or_reported(rows, model, tmp_path):
     stored(tmp_path, model, Counting(model))(batch(rows, range(4)))
     (path,) = tmp_path.glob("*.rows")
     data = bytearray(path.read_bytes())
@@ -151,7 +151,7 @@ def test_a_damaged_row_is_computed_again_or_named(rows, model, tmp_path):
     stored(tmp_path, model, no_weights("it"))(batch(rows, range(4)))  # the new row wins
 
 
-def test_the_store_of_another_teacher_is_refused_by_name(rows, model, tmp_path):
+def test_store_of_another_teacher_is_refused_with_a_clear_message(rows, model, tmp_path):
     stored(tmp_path / "store", model, Counting(model))(batch(rows, [1]))
     with pytest.raises(UserError, match=r"teacher: stored aaaaaaaaaaaa\.\.\., wanted bbbbbbbbbbbb\.\.\."):
         TraceStore(tmp_path / "store", {"teacher": "b" * 64})
@@ -164,12 +164,12 @@ def test_the_store_of_another_teacher_is_refused_by_name(rows, model, tmp_path):
         TraceStore(tmp_path / "mine", {})
 
 
-def test_a_store_that_nothing_was_written_to_leaves_no_folder(tmp_path):
+def test_unused_store_creates_no_folder(tmp_path):
     TraceStore(tmp_path / "store", {"teacher": "a" * 64}).close()
     assert not (tmp_path / "store").exists()
 
 
-def test_a_full_disk_ends_the_writing_and_not_the_run(rows, model, tmp_path, monkeypatch, capsys):
+def test_full_disk_stops_storing_but_not_the_run(rows, model, tmp_path, monkeypatch, capsys):
     load = Counting(model)
     teacher = stored(tmp_path, model, load, dtype="float16")
 
@@ -183,7 +183,7 @@ def test_a_full_disk_ends_the_writing_and_not_the_run(rows, model, tmp_path, mon
     assert capsys.readouterr().err.count("no longer stored") == 1
 
 
-def test_a_value_too_large_for_float16_is_an_error_that_names_the_option(rows, tmp_path):
+def test_float16_overflow_raises_an_error_naming_the_option(rows, tmp_path):
     large = tiny.classifier("bert", num_hidden_layers=4, hidden_size=16)
     large.bert.embeddings.layer_norm.weight.set_value(large.bert.embeddings.layer_norm.weight * 1e6)
     with pytest.raises(UserError, match="--teacher_traces_dtype float32"):
@@ -193,7 +193,7 @@ def test_a_value_too_large_for_float16_is_an_error_that_names_the_option(rows, t
 
 @pytest.mark.parametrize("name", SELECTIONS)
 @pytest.mark.parametrize("mask", ["both", "teacher"])
-def test_a_stored_selection_gives_the_loss_of_the_live_teacher(rows, model, tmp_path, name, mask):
+def test_stored_selection_gives_the_same_loss_as_the_live_teacher(rows, model, tmp_path, name, mask):
     selection = Selection(PAIRS, LAYERS, *SELECTIONS[name])
     paddle.seed(1)
     objective = selected_objective(SelectedHiddenLoss(selection, Projection("none", 2, 16, 16), mask))
@@ -209,7 +209,7 @@ def test_a_stored_selection_gives_the_loss_of_the_live_teacher(rows, model, tmp_
     assert teacher.store.written < sum(full.bytes(int(rows.lengths[row])) for row in (3, 4, 8, 11, 1))
 
 
-def test_a_selection_is_not_read_from_the_store_of_another(rows, model, tmp_path):
+def test_selections_do_not_share_stored_rows(rows, model, tmp_path):
     needs = Needs(hidden=frozenset([0, 4]), scores=frozenset(LAYERS), logits=True)
     for number, name in enumerate(SELECTIONS):
         load = Counting(model)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.objectives import made_up
+from tests.unit.objectives import random_traces as made
 from tinybert.kinds.registry import DEFAULT
 from tinybert.objectives.emd import Shares, emd_objective
 from tinybert.objectives.layer_weights import LayerWeights, transport_flow, updated
@@ -21,7 +21,7 @@ def one_step(weights: LayerWeights, cost: np.ndarray = COSTS, kind: str = "attn"
 
 
 @pytest.mark.parametrize("rule", ["division", "softmax"])
-def test_a_layer_without_flow_becomes_nan(rule):
+def test_layer_without_flow_keeps_finite_weights(rule):
     weights = np.array([0.0, 0.4, 0.6])
     for paid in ([0.0, 0.2, 0.3], [0.0, 0.0, 0.3], [0.0, 0.0, 0.0]):
         new = updated(weights, np.array(paid), rule)
@@ -30,7 +30,7 @@ def test_a_layer_without_flow_becomes_nan(rule):
     assert updated(weights, np.array([0.0, 0.0, 0.3]), rule)[1] == 0.4
 
 
-def test_a_perfectly_matched_layer_takes_everything():
+def test_perfectly_matched_layer_keeps_its_weight():
     new = updated(np.array([0.2, 0.3, 0.5]), np.array([0.0, 0.3, 0.1]))
     assert new[0] == 0.2
     # unit costs 1 and 0.2: the others share 0.8 as 1 to 5
@@ -38,7 +38,7 @@ def test_a_perfectly_matched_layer_takes_everything():
 
 
 @pytest.mark.parametrize("rule", ["division", "softmax"])
-def test_many_steps_lose_mass_or_finiteness(rule):
+def test_weights_stay_finite_and_sum_to_one_over_many_steps(rule):
     random = np.random.default_rng(0)
     weights = LayerWeights(4, 12, rule=rule, temperature=1.0, second_softmax=False, merge=False)
     for _ in range(300):
@@ -51,12 +51,12 @@ def test_many_steps_lose_mass_or_finiteness(rule):
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
-def test_the_flow_depends_on_the_scale_of_the_costs(scale):
+def test_flow_does_not_depend_on_the_scale_of_the_costs(scale):
     flow = transport_flow(COSTS * scale, np.full(2, 0.5), np.full(3, 1 / 3))
     np.testing.assert_allclose(flow, [[1 / 3, 1 / 6, 0], [0, 1 / 6, 1 / 3]], atol=1e-12)
 
 
-def test_every_second_step_updates_too_often_and_no_update_at_all_updates():
+def test_weights_update_every_n_steps_or_never():
     weights, still = LayerWeights(2, 3, every=2), LayerWeights(2, 3, update=False)
     one_step(weights), one_step(still)
     assert weights.student["attn"].tolist() == [0.5, 0.5]
@@ -65,7 +65,7 @@ def test_every_second_step_updates_too_often_and_no_update_at_all_updates():
     assert still.student["attn"].tolist() == [0.5, 0.5] and still.flows
 
 
-def test_one_kind_alone_is_merged_with_uniform_weights_of_the_other():
+def test_single_kind_is_merged_with_uniform_weights_of_the_other():
     weights = LayerWeights(2, 3)
     one_step(weights)
     np.testing.assert_allclose(weights.student["attn"], [1 / 3, 2 / 3], atol=1e-12)
@@ -73,15 +73,15 @@ def test_one_kind_alone_is_merged_with_uniform_weights_of_the_other():
 
 def _step(shares: list[slice], ranks: int = 1, **options) -> tuple[dict, list[float], dict]:
     """Weights, parts and costs after one step over these rows, cut into micro-batches; `ranks` of them at a time."""
-    student, teacher = made_up.student(), made_up.teacher()
-    lengths = np.array(made_up.LENGTHS, float)
+    student, teacher = made.student(), made.teacher()
+    lengths = np.array(made.LENGTHS, float)
     others: list[np.ndarray] = []
     weights = LayerWeights(2, 4, over_ranks=lambda mine: mine + sum(others, np.zeros_like(mine)), **options)
-    objective = emd_objective((2, 4), weights, made_up.projection(), DEFAULT, shares=Shares(beta=1.0))
+    objective = emd_objective((2, 4), weights, made.projection(), DEFAULT, shares=Shares(beta=1.0))
     total: dict[str, float] = {}
 
     def inputs_of(rows: slice):
-        part = made_up.inputs(made_up.LENGTHS[rows], labels=np.array([0, 1, 2, 0])[rows])
+        part = made.inputs(made.LENGTHS[rows], labels=np.array([0, 1, 2, 0])[rows])
         own = lengths[rows]
         share = {"rows": len(own) / 4, "tokens": own.sum() / lengths.sum(), "token_pairs": (own**2).sum() / (lengths**2).sum()}
         return replace(part, share=share)
@@ -105,7 +105,7 @@ def _step(shares: list[slice], ranks: int = 1, **options) -> tuple[dict, list[fl
 
 
 @pytest.mark.parametrize("cut", [[slice(0, 2), slice(2, 4)], [slice(0, 1), slice(1, 4)], [slice(i, i + 1) for i in range(4)]])
-def test_accumulation_changes_the_layer_weights(cut):
+def test_accumulation_does_not_change_the_layer_weights(cut):
     whole, _, costs = _step([slice(0, 4)])
     parts, _, summed = _step(cut)
     for kind, cost in costs.items():
@@ -115,7 +115,7 @@ def test_accumulation_changes_the_layer_weights(cut):
 
 
 @pytest.mark.parametrize("options", [{}, {"rule": "softmax", "temperature": 5.0}, {"merge": False}], ids=str)
-def test_several_processes_change_layer_weights_or_losses(options):
+def test_ranks_give_the_same_layer_weights_and_losses_as_one_process(options):
     whole, losses, _ = _step([slice(0, 4)], **options)
     parts, shared, _ = _step([slice(0, 1), slice(1, 4)], ranks=2, **options)
     for name, array in whole.items():
@@ -124,7 +124,7 @@ def test_several_processes_change_layer_weights_or_losses(options):
         np.testing.assert_allclose(shared[name], value, rtol=1e-5, err_msg=name)
 
 
-def test_a_checkpoint_forgets_weights_or_the_period():
+def test_checkpoint_restores_weights_and_update_period():
     weights = LayerWeights(2, 3, every=2, merge=False)
     for _ in range(3):
         one_step(weights)
@@ -136,7 +136,7 @@ def test_a_checkpoint_forgets_weights_or_the_period():
         assert array.tobytes() == other.arrays()[name].tobytes(), name
 
 
-def test_the_log_shows_one_step_of_a_swing_or_forgets_steps_on_resume():
+def test_logged_weights_average_all_steps_since_the_last_log():
     weights, steps = LayerWeights(3, 3), []
     for step in range(8):
         before = {kind: array.copy() for kind, array in weights.student.items()}
@@ -161,14 +161,14 @@ def test_the_log_shows_one_step_of_a_swing_or_forgets_steps_on_resume():
     [LayerWeights(2, 4), LayerWeights(3, 3), LayerWeights(2, 3, kinds=("attn",)), None],
     ids=["a deeper teacher", "a deeper student", "one kind", "another method"],
 )
-def test_layer_weights_of_another_run_are_taken_or_end_in_a_traceback(other):
+def test_layer_weights_of_another_run_are_refused(other):
     from tinybert.errors import UserError
 
     with pytest.raises(UserError, match="layer weights for"):
         LayerWeights(2, 3).load_arrays(other.arrays() if other else {})
 
 
-def test_a_micro_batch_without_any_share_divides_by_zero():
+def test_micro_batch_with_zero_share_gives_finite_weights():
     weights = LayerWeights(2, 3)
     assert np.isfinite(weights.flow("attn", COSTS, share=0.0, keep=True)).all()
     weights.flow("attn", COSTS, share=1.0, keep=True)
@@ -176,7 +176,7 @@ def test_a_micro_batch_without_any_share_divides_by_zero():
     np.testing.assert_allclose(weights.student["attn"], [1 / 3, 2 / 3], atol=1e-12)
 
 
-def test_a_missing_solver_ends_in_a_traceback(monkeypatch):
+def test_missing_solver_is_reported_with_its_install_command(monkeypatch):
     import sys
 
     from tinybert.errors import UserError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.unit.objectives.made_up import LENGTHS, Arrays, inputs, projection, student, teacher, tensor
+from tests.unit.objectives.random_traces import LENGTHS, Arrays, inputs, projection, student, teacher, tensor
 from tinybert.models.trace import EncoderTrace, Inputs
 from tinybert.objectives.attention import AttentionScoreLoss
 from tinybert.objectives.gold import GoldLabelLoss, GoldScoreLoss
@@ -35,7 +35,7 @@ def of_logits(loss, student_logits=STUDENT_LOGITS, teacher_logits=TEACHER_LOGITS
         (1.0, "sum", True, 0.568849),
     ],
 )
-def test_soft_cross_entropy_differs_from_the_published_conventions(temperature, reduction, scale, expected):
+def test_soft_cross_entropy_matches_the_published_conventions(temperature, reduction, scale, expected):
     np.testing.assert_allclose(of_logits(SoftCrossEntropyLoss(temperature, reduction, scale)), expected, atol=1e-6)
 
 
@@ -44,7 +44,7 @@ B = [[0.4, -1.5, -10000.9], [0, 0.6, -10000.1], [1.3, -0.7, -9999]]
 
 
 @pytest.mark.parametrize(("reduction", "expected"), [("zeroed", 0.27), ("raw", 0.475556), ("masked", 0.1075)])
-def test_attention_loss_differs_from_the_published_conventions(reduction, expected):
+def test_attention_loss_matches_the_published_conventions(reduction, expected):
     batch = inputs((2,), 3)
     scores = [EncoderTrace(scores={0: tensor([[values]])}) for values in (A, B)]
     found = float(AttentionScoreLoss(((0, 0),), reduction)(*scores, batch))
@@ -53,7 +53,7 @@ def test_attention_loss_differs_from_the_published_conventions(reduction, expect
 
 
 @pytest.mark.parametrize("reduction", ["masked", "zeroed", "raw"])
-def test_attention_loss_grows_with_the_number_of_heads(reduction):
+def test_attention_loss_is_the_mean_over_heads(reduction):
     # the paper's 1/h sum over heads is the mean over heads
     ours, theirs = student(heads=3), teacher(heads=3)
 
@@ -67,7 +67,7 @@ def test_attention_loss_grows_with_the_number_of_heads(reduction):
     assert of(slice(0, 3)) == pytest.approx(np.mean(each), rel=1e-5)
 
 
-def test_small_real_score_is_kept_by_the_published_rule():
+def test_published_rule_zeroes_small_real_scores_masked_keeps_them():
     low, high = [[-100.0, 0.0], [0.0, 0.0]], [[-99.0, 0.0], [0.0, 0.0]]
     traces = [EncoderTrace(scores={0: tensor([[values]])}) for values in (low, high)]
     batch = inputs((2,), 2)
@@ -75,7 +75,7 @@ def test_small_real_score_is_kept_by_the_published_rule():
     assert float(AttentionScoreLoss(((0, 0),), "masked")(*traces, batch)) == pytest.approx(1 / 4)
 
 
-def test_hidden_loss_differs_from_hand_numbers():
+def test_hidden_loss_matches_hand_computed_values():
     ours, theirs = [[[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]]], [[[1.0, 1.0], [1.0, 4.0], [0.0, 0.0]]]
     traces = EncoderTrace(hidden={1: tensor(ours)}), EncoderTrace(hidden={2: tensor(theirs)})
     batch = inputs((2,), 3)
@@ -89,23 +89,23 @@ def test_hidden_loss_differs_from_hand_numbers():
     assert of("mean") == pytest.approx((1 + 4 + 81 + 81) / 6)
 
 
-def test_gold_loss_differs_from_hand_numbers():
+def test_gold_losses_match_hand_computed_values():
     expected = np.mean([np.log(np.exp(row).sum()) - row[label] for row, label in zip(np.array(STUDENT_LOGITS), (0, 1), strict=True)])
     assert of_logits(GoldLabelLoss(), labels=np.array([0, 1])) == pytest.approx(expected, rel=1e-6)
     scores = np.array([1.0, 4.0], "float32")
     assert of_logits(GoldScoreLoss(), [[2.0], [1.5]], labels=scores) == pytest.approx((1 + 6.25) / 2)
 
 
-def test_regression_loss_differs_from_hand_numbers():
+def test_regression_loss_matches_hand_computed_values():
     assert of_logits(RegressionLoss(), [[2.0], [1.0]], [[0.0], [4.0]]) == pytest.approx((4 + 9) / 2)
 
 
-def test_soft_cross_entropy_of_one_output_is_not_zero():
+def test_soft_cross_entropy_of_one_output_is_zero():
     # what PaddleNLP's script does to STS-B; `regression_target softmax` keeps it reachable
     assert of_logits(SoftCrossEntropyLoss(), [[2.0], [1.0]], [[0.0], [4.0]]) == 0.0
 
 
-def test_sum_over_the_pairs_leaves_a_layer_out():
+def test_loss_is_the_sum_over_all_layer_pairs():
     attention = AttentionScoreLoss(((0, 1), (1, 3)), "raw")
     hidden = HiddenStateLoss(((1, 2), (2, 4)), projection(), "mean")
     arguments = student().trace(), teacher().trace(), inputs()
@@ -119,7 +119,7 @@ def test_sum_over_the_pairs_leaves_a_layer_out():
     np.testing.assert_allclose(float(zeroed(*arguments)), (masked[0] ** 2).mean(), rtol=1e-5)
 
 
-def test_projection_of_another_entry_is_used():
+def test_per_layer_projection_of_the_right_entry_is_used():
     loss = HiddenStateLoss(((2, 4),), projection("per_layer"), "mean")
     weights = loss.projection.arrays()
     projected = student().hidden[2] @ weights["fit_denses.2.weight"] + weights["fit_denses.2.bias"]
@@ -152,7 +152,7 @@ LABELS = np.array([0, 2, 1, 0])
 
 
 @pytest.mark.parametrize("loss", every_loss(), ids=name_of)
-def test_masked_loss_depends_on_how_far_a_batch_is_padded(loss):
+def test_masked_losses_do_not_depend_on_padding(loss):
     ours, theirs = student(), teacher()
     short = float(loss(ours.trace(), theirs.trace(), inputs(labels=LABELS)))
     wide = float(loss(ours.wider(4).trace(), theirs.wider(4).trace(), inputs(width=11, labels=LABELS)))
@@ -164,7 +164,7 @@ def test_masked_loss_depends_on_how_far_a_batch_is_padded(loss):
 
 
 @pytest.mark.parametrize("loss", every_loss()[:7], ids=name_of)
-def test_masked_loss_sends_gradients_into_padding(loss):
+def test_masked_losses_send_no_gradient_into_padding(loss):
     trace = student().trace(trained=True)
     loss(trace, teacher().trace(), inputs()).backward()
     mask = inputs().attention_mask.numpy()
@@ -195,7 +195,7 @@ def part_of(whole: Inputs, rows: slice) -> Inputs:
 
 @pytest.mark.parametrize("cut", [1, 2, 3])
 @pytest.mark.parametrize("loss", every_loss(), ids=name_of)
-def test_micro_batches_do_not_sum_to_the_whole_batch(loss, cut):
+def test_micro_batches_sum_to_the_whole_batch(loss, cut):
     ours, theirs, whole = student(), teacher(), inputs(labels=LABELS)
     objective = Objective([Part("part", loss, 0.5)])
     expected = objective(ours.trace(), theirs.trace(), whole)
@@ -208,7 +208,7 @@ def test_micro_batches_do_not_sum_to_the_whole_batch(loss, cut):
 # === Heads ===
 
 
-def test_head_average_differs_from_the_means_over_heads():
+def test_head_average_matches_the_means_over_heads():
     ours, theirs = student(heads=2), teacher(heads=6)
     loss = AttentionScoreLoss(((1, 3),), "masked", "average")
     mask = ours.mask[:, :, None] * ours.mask[:, None, :]
@@ -217,7 +217,7 @@ def test_head_average_differs_from_the_means_over_heads():
     np.testing.assert_allclose(float(loss(ours.trace(), theirs.trace(), inputs())), expected, rtol=1e-4)
 
 
-def test_head_average_counts_a_single_head_differently():
+def test_head_average_equals_head_match_for_a_single_head():
     ours, theirs = student(heads=1), teacher(heads=1)
     arguments = ours.trace(), theirs.trace(), inputs()
     for reduction in ("masked", "zeroed", "raw"):
@@ -228,7 +228,7 @@ def test_head_average_counts_a_single_head_differently():
 # === Temperature ===
 
 
-def test_gradient_shrinks_with_the_temperature_although_it_is_scaled():
+def test_scaling_keeps_the_gradient_size_at_high_temperature():
     def largest(temperature: float, scale: bool) -> float:
         logits = tensor(STUDENT_LOGITS, trained=True)
         loss = SoftCrossEntropyLoss(temperature, "sum", scale)
@@ -239,7 +239,7 @@ def test_gradient_shrinks_with_the_temperature_although_it_is_scaled():
     assert largest(8, False) < 0.05 * largest(1, False)
 
 
-def test_loss_changes_the_teachers_numbers():
+def test_losses_do_not_change_the_teachers_arrays():
     theirs: Arrays = teacher()
     trace = theirs.trace()
     for loss in every_loss():

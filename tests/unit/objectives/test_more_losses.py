@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.unit.objectives.made_up import inputs, tensor
+from tests.unit.objectives.random_traces import inputs, tensor
 from tinybert.errors import UserError
 from tinybert.methods.pkd import layer_pairs
 from tinybert.models.projections import Projection
@@ -42,7 +42,7 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     return exponential / exponential.sum(-1, keepdims=True)
 
 
-def test_the_patient_loss_equals_the_formula():
+def test_patient_loss_matches_the_formula():
     ours, theirs = hidden(1), hidden(2)
     total = []
     for s, t in ((1, 2), (2, 3)):
@@ -53,13 +53,13 @@ def test_the_patient_loss_equals_the_formula():
     assert found == pytest.approx(np.mean(total), rel=1e-5)
 
 
-def test_pkd_layers_are_the_papers():
+def test_pkd_layer_pairs_match_the_paper():
     assert layer_pairs(6, 12, "skip") == ((1, 2), (2, 4), (3, 6), (4, 8), (5, 10))
     assert layer_pairs(6, 12, "last") == ((1, 7), (2, 8), (3, 9), (4, 10), (5, 11))
     assert layer_pairs(1, 12, "skip") == ()
 
 
-def test_the_cosine_loss_equals_the_formula():
+def test_cosine_loss_matches_the_formula():
     ours, theirs = hidden(3), hidden(4)
     cosines = [
         1 - a @ b / np.linalg.norm(a) / np.linalg.norm(b)
@@ -70,7 +70,7 @@ def test_the_cosine_loss_equals_the_formula():
     assert found == pytest.approx(np.mean(cosines), rel=1e-5)
 
 
-def test_minilm_equals_the_formula():
+def test_minilm_loss_matches_the_formula():
     ours, theirs = attention(5, 3), attention(6, 4)
     divergences: dict[str, list[float]] = {"attention": [], "value": []}
     for row, length in enumerate(LENGTHS):

@@ -7,7 +7,7 @@ import paddle
 import pytest
 
 from tests.tiny import batch, classifier
-from tests.unit.objectives.made_up import inputs, projection, student, teacher
+from tests.unit.objectives.random_traces import inputs, projection, student, teacher
 from tinybert.errors import UserError
 from tinybert.kinds.kind import LogitOptions
 from tinybert.kinds.registry import kind_of_outputs
@@ -39,7 +39,7 @@ def some(*numbers: int) -> frozenset[int]:
     ],
     ids=["all", "no attention", "no hidden states", "no embedding", "embedding alone"],
 )
-def test_part_of_weight_zero_is_computed(weights, names, of_student, of_teacher):
+def test_parts_with_weight_zero_are_not_computed(weights, names, of_student, of_teacher):
     objective = intermediate_objective(MAP, projection(), **weights)
     assert [part.name for part in objective.parts] == names
     assert objective.needs_student == of_student
@@ -49,7 +49,7 @@ def test_part_of_weight_zero_is_computed(weights, names, of_student, of_teacher)
     assert float(found["loss"]) == pytest.approx(sum(float(found[name]) for name in names), rel=1e-6)
 
 
-def test_weight_is_not_applied_or_applied_to_the_logged_part():
+def test_weights_apply_to_the_sum_not_to_the_logged_parts():
     def values(**weights):
         found = intermediate_objective(MAP, projection(), **weights)(student().trace(), teacher().trace(), inputs())
         return {name: float(value) for name, value in found.items()}
@@ -62,14 +62,14 @@ def test_weight_is_not_applied_or_applied_to_the_logged_part():
     assert objective.describe() == "loss = 0.5 embd + 1 hidn"
 
 
-def test_map_without_embedding_learns_it_all_the_same():
+def test_objective_has_only_the_parts_that_the_map_names():
     objective = intermediate_objective(LayerMap.create("1:2,2:4", 2, 4), projection())
     assert [part.name for part in objective.parts] == ["hidn", "attn"]
     only_embedding = intermediate_objective(LayerMap.create("0:0", 2, 4), projection())
     assert [part.name for part in only_embedding.parts] == ["embd"]
 
 
-def test_stage_that_learns_nothing_starts():
+def test_objective_without_any_part_is_refused():
     with pytest.raises(UserError, match="nothing to learn"):
         intermediate_objective(MAP, projection(), embedding_weight=0, hidden_weight=0, attention_weight=0)
     with pytest.raises(UserError, match="nothing to learn"):
@@ -95,7 +95,7 @@ def test_stage_that_learns_nothing_starts():
         (1, {"regression_target": "softmax"}, [("pred", "SoftCrossEntropyLoss", 1.0)], True),
     ],
 )
-def test_prediction_stage_learns_from_something_else(outputs, settings, parts, asks_teacher):
+def test_prediction_objective_has_the_parts_that_the_options_name(outputs, settings, parts, asks_teacher):
     options = LogitOptions(regression_target=settings.pop("regression_target", "teacher"))
     objective = prediction_objective(kind_of_outputs(outputs), options, **settings)
     assert [(part.name, type(part.loss).__name__, part.weight) for part in objective.parts] == parts
@@ -103,7 +103,7 @@ def test_prediction_stage_learns_from_something_else(outputs, settings, parts, a
     assert objective.needs_teacher == (Needs(logits=True) if asks_teacher else Needs())
 
 
-def test_conventions_do_not_reach_the_losses():
+def test_options_reach_the_losses():
     objective = prediction_objective(kind_of_outputs(3), LogitOptions(4.0, "mean", False))
     loss = objective.parts[0].loss
     assert (loss.temperature, loss.reduction, loss.scale) == (4.0, "mean", False)
@@ -112,7 +112,7 @@ def test_conventions_do_not_reach_the_losses():
     assert parts[2].loss.heads == "average"
 
 
-def test_regression_to_softmax_is_not_zero_but_still_trains():
+def test_softmax_regression_gives_zero_loss_and_zero_gradient():
     objective = prediction_objective(kind_of_outputs(1), LogitOptions(regression_target="softmax"))
     ours = student(outputs=1).trace(trained=True)
     loss = objective(ours, teacher(outputs=1).trace(), inputs())["loss"]
@@ -120,14 +120,14 @@ def test_regression_to_softmax_is_not_zero_but_still_trains():
     assert float(loss) == 0.0 and float(ours.logits.grad.abs().max()) == 0.0
 
 
-def test_fine_tuning_asks_for_a_teacher():
+def test_fine_tuning_needs_no_teacher():
     objective = gold_objective(kind_of_outputs(2))
     assert not objective.needs_teacher
     found = objective(student().trace(), None, inputs(labels=np.array([0, 1, 2, 0])))
     assert list(found) == ["gold", "loss"]
 
 
-def test_projection_is_trained_twice_or_saved_under_a_loss():
+def test_projection_parameters_are_registered_once():
     objective = intermediate_objective(MAP, projection("per_layer"))
     names = [name for name, _ in objective.named_parameters()]
     assert names == [f"projection.fit_denses.{i}.{part}" for i in range(3) for part in ("weight", "bias")]
@@ -143,7 +143,7 @@ def distilling(**weights) -> tuple[TrainedLayer, Teacher]:
     return TrainedLayer(ours, objective), Teacher(theirs, objective.needs_teacher)
 
 
-def test_teacher_gets_gradients():
+def test_teacher_gets_no_gradients():
     layer, frozen = distilling()
     found = frozen(batch())
     assert all(tensor.stop_gradient for tensor in [*found.hidden.values(), *found.scores.values()])
@@ -152,14 +152,14 @@ def test_teacher_gets_gradients():
     assert layer.student.tinybert.encoder.layers[0].linear1.weight.grad is not None
 
 
-def test_teacher_is_run_although_nobody_asks_for_it():
+def test_teacher_is_not_run_when_no_part_needs_it():
     layer, frozen = distilling()
     theirs = Teacher(frozen.model, prediction_objective(kind_of_outputs(2), alpha=0.0).needs_teacher)
     frozen.model.bert.embeddings.register_forward_post_hook(lambda *_: pytest.fail("the teacher ran"))
     assert theirs(batch()) is None
 
 
-def test_teacher_runs_further_than_its_highest_needed_layer():
+def test_both_models_run_only_to_the_highest_needed_layer():
     layer, frozen = distilling(hidden_weight=0, attention_weight=0)
     frozen.model.bert.encoder.layers[0].self_attn.q_proj.register_forward_post_hook(lambda *_: pytest.fail("layer 1 of the teacher ran"))
     layer.student.tinybert.encoder.layers[0].self_attn.q_proj.register_forward_post_hook(
@@ -168,7 +168,7 @@ def test_teacher_runs_further_than_its_highest_needed_layer():
     assert float(layer(batch(), frozen(batch()))["loss"]) > 0
 
 
-def test_teacher_drops_out_although_it_should_not():
+def test_teacher_dropout_is_off_unless_asked_for():
     theirs = classifier("bert", hidden_dropout_prob=0.5)
     theirs.train()
 
@@ -181,7 +181,7 @@ def test_teacher_drops_out_although_it_should_not():
     assert np.abs(logits("eval", "relu") - logits("eval")).max() > 1e-3
 
 
-def test_unreached_parameters_stay_in_the_optimizer():
+def test_unreached_parameters_are_frozen():
     layer, frozen = distilling()
     unreached = layer.freeze_unreached(batch(), frozen(batch()))
     # the last layer is reached through its hidden states, only the head is not
@@ -196,7 +196,7 @@ def test_unreached_parameters_stay_in_the_optimizer():
         assert parameter.grad is None or float(parameter.grad.abs().max()) == 0, name
 
 
-def test_attention_alone_reaches_the_last_feed_forward():
+def test_attention_loss_alone_freezes_the_last_feed_forward():
     layer, frozen = distilling(embedding_weight=0, hidden_weight=0)
     unreached = layer.freeze_unreached(batch(), frozen(batch()))
     last = [name for name in unreached if ".layers.1." in name]
@@ -204,7 +204,7 @@ def test_attention_alone_reaches_the_last_feed_forward():
     assert "objective.projection.fit_dense.weight" in unreached
 
 
-def test_frozen_padding_row_is_trained():
+def test_frozen_padding_row_gets_no_gradient():
     def gradient(frozen_row: bool) -> np.ndarray:
         layer, frozen = distilling(hidden_weight=0, attention_weight=0, hidden_reduction="mean")
         if frozen_row:
@@ -217,14 +217,14 @@ def test_frozen_padding_row_is_trained():
     np.testing.assert_array_equal(free[1:], fixed[1:])
 
 
-def test_gold_labels_are_compared_with_something_else_than_the_logits():
+def test_gold_labels_are_compared_with_the_logits():
     model, labelled = classifier("bert"), batch(labels=np.array([0, 1, 1]))
     logits = trace(model, labelled, Needs(logits=True)).logits
     expected = float(paddle.nn.functional.cross_entropy(logits, labelled.labels))
     assert float(TrainedLayer(model, gold_objective(kind_of_outputs(2)))(labelled)["loss"]) == pytest.approx(expected, rel=1e-6)
 
 
-def test_half_micro_batches_give_other_gradients_than_the_whole():
+def test_micro_batches_give_the_gradients_of_the_whole_batch():
     lengths = np.array([9.0, 4, 6, 3])
     whole = batch(rows=4, lengths=(9, 4, 6, 3))
 
@@ -246,6 +246,6 @@ def test_half_micro_batches_give_other_gradients_than_the_whole():
         assert np.abs(found[name] - gradient).max() <= 1e-4 * np.abs(gradient).max() + 1e-7, name
 
 
-def test_part_with_weight_zero_is_kept_by_hand_made_objectives():
+def test_objective_drops_parts_with_weight_zero():
     loss = prediction_objective(kind_of_outputs(3)).parts[0].loss
     assert not Objective([Part("pred", loss, 0.0)]).parts

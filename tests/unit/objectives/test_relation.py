@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.unit.objectives.made_up import inputs, tensor
+from tests.unit.objectives.random_traces import inputs, tensor
 from tinybert.errors import UserError
 from tinybert.models.trace import EncoderTrace
 from tinybert.objectives.relation import KINDS, RelationLoss
@@ -47,7 +47,7 @@ def expected(student: dict[str, np.ndarray], teacher: dict[str, np.ndarray], rel
 
 
 @pytest.mark.parametrize("relation_heads", [1, 3, 12])
-def test_relations_differ_from_the_formula(relation_heads):
+def test_relation_loss_matches_the_formula(relation_heads):
     student, teacher = made_up("student", 1), made_up("teacher", 2)
     loss = RelationLoss((0, 0), relation_heads, (12, 24))
     found = float(loss(trace_of(student), trace_of(teacher), inputs(LENGTHS, T)))
@@ -55,7 +55,7 @@ def test_relations_differ_from_the_formula(relation_heads):
     assert found > 0.1
 
 
-def test_padding_changes_the_loss():
+def test_relation_loss_does_not_depend_on_padding():
     student, teacher = made_up("student", 1), made_up("teacher", 2)
     loss = RelationLoss((0, 0), 3, (12, 24))
     found = float(loss(trace_of(student), trace_of(teacher), inputs(LENGTHS, T)))
@@ -68,11 +68,11 @@ def test_padding_changes_the_loss():
     assert float(loss(*wider, inputs(LENGTHS, T + 4))) == pytest.approx(found, rel=1e-6)
 
 
-def test_a_student_that_equals_its_teacher_has_a_loss():
+def test_student_equal_to_its_teacher_has_zero_loss():
     arrays = trace_of(made_up("teacher", 3))
     assert float(RelationLoss((0, 0), 6, (24, 24))(arrays, arrays, inputs(LENGTHS, T))) == pytest.approx(0.0, abs=1e-6)
 
 
-def test_heads_that_divide_no_width_fail_late():
+def test_relation_heads_that_do_not_divide_the_width_are_refused():
     with pytest.raises(UserError, match=r"--relation_heads 5 does not divide the 12 .*\n.*: 1, 2, 3, 4, 6, 12\."):
         RelationLoss((0, 0), 5, (12, 24))

@@ -10,7 +10,7 @@ from tinybert.objectives.squared_error import sum_of_squares
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_a_sum_or_gradient_other_than_that_of_plain_operations(masked):
+def test_sum_of_squares_and_gradient_equal_plain_operations(masked):
     paddle.seed(5)
     student, teacher = paddle.randn([3, 4, 5]), paddle.randn([3, 4, 5])
     student.stop_gradient = teacher.stop_gradient = False
@@ -29,7 +29,7 @@ def test_a_sum_or_gradient_other_than_that_of_plain_operations(masked):
     assert teacher.grad is None
 
 
-def test_a_difference_that_half_precision_rounds_away():
+def test_small_differences_survive_half_precision():
     student = paddle.to_tensor([1000.0, 2.0]).astype("bfloat16")
     student.stop_gradient = False
     loss = sum_of_squares(student, paddle.to_tensor([1000.25, 2.0]))

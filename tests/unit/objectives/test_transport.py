@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import pytest
 
-from tests.unit.objectives import made_up
+from tests.unit.objectives import random_traces as made
 from tinybert.objectives.layer_distances import LayerDistances
 from tinybert.objectives.layer_weights import LayerWeights
 from tinybert.objectives.transport import AttentionTransportLoss, HiddenTransportLoss
@@ -24,7 +24,7 @@ def way(request, monkeypatch):
 def losses(weights: LayerWeights | None = None, mode: str = "shared", **attention):
     weights = weights or LayerWeights(*LAYERS)
     reduction = attention.get("reduction", "masked")
-    hidden = HiddenTransportLoss(LAYERS, weights, made_up.projection(mode), "masked" if reduction == "masked" else "mean")
+    hidden = HiddenTransportLoss(LAYERS, weights, made.projection(mode), "masked" if reduction == "masked" else "mean")
     return {"attn": AttentionTransportLoss(LAYERS, weights, **attention), "hidn": hidden}
 
 
@@ -44,13 +44,13 @@ def distances(a: np.ndarray, b: np.ndarray, **more) -> np.ndarray:
 
 
 @pytest.mark.parametrize("chunk", [7, 64, 1000, 1 << 16])
-def test_chunks_lose_or_repeat_elements(chunk, way):
+def test_distances_do_not_depend_on_the_chunk_size(chunk, way):
     a, b = arrays(3, 5, 1000)
     np.testing.assert_allclose(distances(a, b, chunk=chunk), direct(a, b), rtol=1e-12)
 
 
 @pytest.mark.parametrize("noise", [1e-1, 1e-3, 1e-5, 1e-6, 1e-7])
-def test_nearly_equal_layers_drown_in_cancellation(noise, way):
+def test_distances_of_nearly_equal_layers_keep_their_precision(noise, way):
     a, b = arrays(3, 5, 3000)
     b += 5.0
     a = (b[[0, 2, 4]] + noise * a).astype("float32")
@@ -59,14 +59,14 @@ def test_nearly_equal_layers_drown_in_cancellation(noise, way):
     np.testing.assert_allclose(distances(a, b), expected, rtol=1e-6)
 
 
-def test_a_shift_common_to_all_layers_swallows_the_differences(way):
+def test_common_shift_of_all_layers_keeps_the_distances(way):
     # raw scores of padded keys stand near -10000
     a, b = (each * 1e-2 - 10000 for each in arrays(3, 5, 3000))
     a, b = a.astype("float32"), b.astype("float32")
     np.testing.assert_allclose(distances(a, b), direct(a, b), rtol=1e-9)
 
 
-def test_equal_layers_have_a_distance_above_zero(way):
+def test_equal_layers_have_distance_zero(way):
     a, b = arrays(2, 3, 500)
     b[1] = a[0]
     assert distances(a, b)[0, 1] == 0.0
@@ -75,12 +75,12 @@ def test_equal_layers_have_a_distance_above_zero(way):
 @pytest.mark.parametrize("reduction", ["masked", "zeroed", "raw"])
 @pytest.mark.parametrize("heads", ["match", "average"])
 @pytest.mark.parametrize("mode", ["shared", "per_layer"])
-def test_the_gradient_differs_from_that_of_the_written_out_sum(reduction, heads, mode, way):
+def test_gradient_equals_that_of_the_written_out_sum(reduction, heads, mode, way):
     # the same flow, the loss as S x N mean squared errors on padded tensors, differentiated by Paddle
-    teacher = made_up.teacher(heads=3 if heads == "average" else 2).trace()
-    inputs = made_up.inputs()
+    teacher = made.teacher(heads=3 if heads == "average" else 2).trace()
+    inputs = made.inputs()
     weights = LayerWeights(*LAYERS)
-    found, written = made_up.student().trace(trained=True), made_up.student().trace(trained=True)
+    found, written = made.student().trace(trained=True), made.student().trace(trained=True)
     parts = losses(weights, mode, reduction=reduction, heads=heads)
     values = {name: loss(found, teacher, inputs) for name, loss in parts.items()}
     sum(values.values()).backward()
@@ -127,7 +127,7 @@ def test_the_gradient_differs_from_that_of_the_written_out_sum(reduction, heads,
 
 @pytest.mark.parametrize("shape", [(3, 6, 4), (3, 2, 6, 6)], ids=["hidden", "scores"])
 @pytest.mark.parametrize("ends", ["in padding", "anywhere"])
-def test_pieces_of_padded_rows_lose_or_repeat_tokens(shape, ends):
+def test_distances_of_padded_rows_count_each_token_once(shape, ends):
     random = np.random.default_rng(5)
     real = np.arange(6) < np.array([[6], [1], [4]])
     real = real if ends == "in padding" else real[:, [0, 5, 1, 2, 3, 4]]
@@ -147,32 +147,32 @@ def test_pieces_of_padded_rows_lose_or_repeat_tokens(shape, ends):
             np.testing.assert_allclose(x.grad.numpy(), 3 * pull, atol=1e-6)
 
 
-def test_masked_costs_depend_on_padding(way):
-    student, teacher = made_up.student(), made_up.teacher()
+def test_masked_costs_do_not_depend_on_padding(way):
+    student, teacher = made.student(), made.teacher()
     for name, loss in losses().items():
-        near = loss.costs(student.trace(), teacher.trace(), made_up.inputs())
-        far = loss.costs(student.wider(5).trace(), teacher.wider(5).trace(), made_up.inputs(width=12))
+        near = loss.costs(student.trace(), teacher.trace(), made.inputs())
+        far = loss.costs(student.wider(5).trace(), teacher.wider(5).trace(), made.inputs(width=12))
         np.testing.assert_allclose(far, near, rtol=1e-9, err_msg=name)
 
 
-def test_evaluation_counts_towards_the_layer_weights():
+def test_evaluation_does_not_change_the_layer_weights():
     weights = LayerWeights(*LAYERS)
     for loss in losses(weights).values():
         loss.eval()
-        loss(made_up.student().trace(), made_up.teacher().trace(), made_up.inputs())
+        loss(made.student().trace(), made.teacher().trace(), made.inputs())
     before = weights.by_name()
     weights.end_step()
     assert all((weights.by_name()[name] == array).all() for name, array in before.items()) and not weights.flows
 
 
-def test_the_teacher_gets_a_gradient_or_the_student_none(way):
-    student, teacher = made_up.student().trace(trained=True), made_up.teacher().trace()
-    losses()["attn"](student, teacher, made_up.inputs()).backward()
+def test_only_the_student_gets_a_gradient(way):
+    student, teacher = made.student().trace(trained=True), made.teacher().trace()
+    losses()["attn"](student, teacher, made.inputs()).backward()
     assert all(each.grad is not None and float(each.grad.abs().sum()) > 0 for each in student.scores.values())
     assert all(each.grad is None for each in teacher.scores.values())
 
 
-def test_a_loss_that_is_not_finite_hangs_the_solver():
-    student, teacher = made_up.student().trace(trained=True), made_up.teacher().trace()
+def test_non_finite_loss_is_returned_without_calling_the_solver():
+    student, teacher = made.student().trace(trained=True), made.teacher().trace()
     student.scores[0] = student.scores[0] * float("nan")
-    assert not np.isfinite(float(losses()["attn"](student, teacher, made_up.inputs())))
+    assert not np.isfinite(float(losses()["attn"](student, teacher, made.inputs())))

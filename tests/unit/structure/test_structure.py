@@ -46,7 +46,7 @@ def imported(path: Path) -> set[str]:
     return {name for name in found if name in MODULES}
 
 
-def test_no_module_imports_itself_through_others():
+def test_no_import_cycles_between_modules():
     graph = {name: imported(path) - {name, name.rpartition(".")[0]} for name, path in MODULES.items()}
     try:
         list(TopologicalSorter(graph).static_order())
@@ -54,7 +54,7 @@ def test_no_module_imports_itself_through_others():
         pytest.fail(" -> ".join(error.args[1]))
 
 
-def test_methods_are_compared_by_name_in_their_own_package_only():
+def test_methods_are_compared_by_name_only_in_their_own_package():
     names = "|".join({*methods_of("distill"), *methods_of("general")})
     compared = re.compile(rf"\bmethod\b(?:\.name)?\)? (?:==|!=|in|not in) [(\[{{]?[\"'](?:{names})[\"']|case \"(?:{names})\"")
     found = [path.relative_to(ROOT) for path in FILES if path.parent.name != "methods" and compared.search(path.read_text("utf-8"))]
@@ -62,12 +62,12 @@ def test_methods_are_compared_by_name_in_their_own_package_only():
 
 
 @pytest.mark.parametrize("option", ["hidden_weight", "emd_update_steps", "keep_hidden", "relation_heads"])
-def test_an_option_is_known_where_it_is_declared_and_where_it_acts(option):
+def test_option_is_known_only_where_it_is_declared_and_where_it_acts(option):
     known = [path for path in FILES if re.search(rf"\b{option}\b", path.read_text("utf-8"))]
     assert 1 <= len(known) <= 2, known
 
 
-def test_functions_of_recipes_name_the_type_of_every_parameter():
+def test_every_recipe_parameter_is_typed():
     untyped = []
     for entry in pkgutil.iter_modules(recipes.__path__):
         module = importlib.import_module(f"tinybert.recipes.{entry.name}")
@@ -78,7 +78,7 @@ def test_functions_of_recipes_name_the_type_of_every_parameter():
     assert not untyped
 
 
-def test_the_longest_signatures_have_at_most_eight_parameters():
+def test_longest_signatures_have_at_most_eight_parameters():
     from tinybert.objectives.emd import emd_objective
     from tinybert.recipes.training import train_stage
 

@@ -1,4 +1,4 @@
-"""A word embedding cut to the rows that are used: what is trained and written is what it would be without the cut."""
+"""Training only the used embedding rows gives the same weights and files as training the whole table."""
 
 from __future__ import annotations
 

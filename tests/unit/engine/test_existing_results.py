@@ -10,7 +10,7 @@ from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
 
 
-def test_a_model_folder_without_a_record_is_replaced(tmp_path):
+def test_model_folder_without_a_record_is_not_replaced_by_default(tmp_path):
     (tmp_path / "best_model").mkdir()
     (tmp_path / "best_model" / "notes.txt").write_text("mine")
     run = RunFolder(tmp_path, "prediction")
@@ -20,7 +20,7 @@ def test_a_model_folder_without_a_record_is_replaced(tmp_path):
     assert (tmp_path / "best_model" / "notes.txt").read_text() == "mine"
 
 
-def test_resuming_one_stage_drops_the_lines_of_another(tmp_path):
+def test_resuming_one_stage_keeps_the_log_lines_of_another(tmp_path):
     first, second = RunFolder(tmp_path, "intermediate"), RunFolder(tmp_path, "prediction")
     first.open_logs()
     first.log({"step": 1, "loss": 2.0})

@@ -1,4 +1,4 @@
-"""Models with heads that do not fill the width and a factorised embedding: built, traced, written, read, converted, refused."""
+"""Models with pruned heads and a factorised embedding: building, tracing, saving, loading and converting."""
 
 from __future__ import annotations
 

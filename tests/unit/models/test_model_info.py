@@ -1,4 +1,4 @@
-"""What a model folder says without its weights is what it says with them."""
+"""Model information read without the weights agrees with the loaded model."""
 
 from __future__ import annotations
 
