@@ -7,11 +7,11 @@ import paddle
 import pytest
 
 from tests.parity.fixtures import fixtures, read
-from tinybert.knowledge.selection import Selection, Tokens, Width, deciding_layers, uniform_dims
 from tinybert.mapping import LayerMap
 from tinybert.models.projections import Projection
 from tinybert.models.trace import EncoderTrace, Inputs
 from tinybert.objectives.mud import MaskStart, SelectedHiddenLoss
+from tinybert.traces.selection import DimensionSelection, Selection, TokenSelection, deciding_layers, uniform_dims
 
 FILES = fixtures("mud_cases_*.npz")
 CASES = [(path, i) for path in FILES for i in range(len(read(path)[0]["cases"]))]
@@ -38,8 +38,8 @@ def _selection(case: dict, models: dict, arrays: dict) -> Selection:
     return Selection(
         layers.hidden,
         deciding_layers(layers.hidden, *depths, published=case["att_ttop12"]),
-        Tokens(case["token_scheme"], case["keep_tokens"], models["sep_id"]),
-        Width(scheme, case["keep_hidden"], dims, over="batch"),
+        TokenSelection(case["token_scheme"], case["keep_tokens"], models["sep_id"]),
+        DimensionSelection(scheme, case["keep_hidden"], dims, over="batch"),
     )
 
 

@@ -10,7 +10,7 @@ _NOT_OF_A_METHOD = ("models", "data", "optimisation", "run")
 class Method(ChosenOptions):
     """A method of task distillation with its options, checked when it is made.
 
-    name: as `--method` has it. options: those of the command line about losses, conventions, stored knowledge and gradual pruning.
+    name: as `--method` has it. options: those of the command line about losses, conventions, stored traces and gradual pruning.
 
     Raises:
         UserError: an unknown option, a wrong value, or one that belongs to another method; in the words of the command line.

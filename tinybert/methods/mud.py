@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from tinybert.config.resolve import Context
     from tinybert.config.resolved import Settings
     from tinybert.kinds.kind import Kind
-    from tinybert.knowledge.selection import Width
     from tinybert.methods.stage_objective import StageObjective
     from tinybert.models.loading import LoadedModel
+    from tinybert.traces.selection import DimensionSelection
 
 in_mud = partial(option, group="method mud", setting=True, learnt="layers")
 _NUMBER = r"(\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?)"
@@ -207,10 +207,10 @@ class Mud(Method, HiddenLosses, LogitLosses):
 
 
 def _selected(settings: Settings, student: LoadedModel, teacher: LoadedModel) -> StageObjective:
-    from tinybert.knowledge.selection import Selection, Tokens, deciding_layers
     from tinybert.mapping import LayerMap
     from tinybert.methods.stage_objective import StageObjective
     from tinybert.objectives.mud import MaskStart, SelectedHiddenLoss, selected_objective
+    from tinybert.traces.selection import Selection, TokenSelection, deciding_layers
 
     layers, width = depths(student, teacher), teacher.config.hidden_size
     if settings.s_layer_indices:
@@ -219,7 +219,7 @@ def _selected(settings: Settings, student: LoadedModel, teacher: LoadedModel) ->
     else:
         top = (settings.layer_scheme or "none").removeprefix("t_top")
         layer_map = LayerMap.grid(*layers, None if top == "none" else int(top), settings.keep_layers)
-    tokens = Tokens(settings.token_scheme or "none", settings.keep_tokens or settings.max_seq_length, student.tokenizer.sep_id)
+    tokens = TokenSelection(settings.token_scheme or "none", settings.keep_tokens or settings.max_seq_length, student.tokenizer.sep_id)
     deciding = deciding_layers(layer_map.hidden, *layers, published=bool(settings.att_ttop12))
     selection = Selection(layer_map.hidden, deciding, tokens, _width(settings, width))
     projection, fact, line = make_projection(settings, student, teacher)
@@ -239,9 +239,9 @@ def _selected(settings: Settings, student: LoadedModel, teacher: LoadedModel) ->
     return StageObjective(selected_objective(loss, part_weights(settings)["hidden"]), start, facts, lines, selection)
 
 
-def _width(settings: Settings, width: int) -> Width:
+def _width(settings: Settings, width: int) -> DimensionSelection:
     from tinybert import runtime
-    from tinybert.knowledge.selection import Width, random_dims, uniform_dims
+    from tinybert.traces.selection import DimensionSelection, random_dims, uniform_dims
 
     scheme, keep = settings.hidden_scheme or "none", settings.keep_hidden or 1.0
     dims: tuple[int, ...] = ()
@@ -251,4 +251,4 @@ def _width(settings: Settings, width: int) -> Width:
             raise UserError(f"--keep_hidden {keep:g} keeps none of {width} dimensions.\nKeep at least {1 / width:.2g} of them.")
     elif scheme == "rand_mask":
         dims = random_dims(width, keep, runtime.derive_seed(settings.seed, "hidden mask"))
-    return Width(scheme, keep, dims, settings.mask_threshold or "example")
+    return DimensionSelection(scheme, keep, dims, settings.mask_threshold or "example")

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
     from tinybert.config.resolved import Settings
     from tinybert.kinds.kind import Kind
-    from tinybert.knowledge.selection import Selection
     from tinybert.models.loading import LoadedModel
     from tinybert.objectives.objective import Objective
+    from tinybert.traces.selection import Selection
 
 
 class Learned(Protocol):

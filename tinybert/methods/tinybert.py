@@ -75,10 +75,10 @@ class TinyBERT(Method, MappedLayers, LayerLosses, LogitLosses, RelationLosses):
 
 
 def _layers(settings: Settings, student: LoadedModel, teacher: LoadedModel) -> StageObjective:
-    from tinybert.knowledge.selection import Selection, deciding_layers
     from tinybert.mapping import LayerMap
     from tinybert.methods.stage_objective import StageObjective
     from tinybert.objectives.tinybert import intermediate_objective
+    from tinybert.traces.selection import Selection, deciding_layers
 
     relations, facts, lines = relation_parts(settings, student, teacher)
     layer_map = LayerMap.create(settings.layer_map, *depths(student, teacher))

@@ -83,7 +83,7 @@ class EncoderTrace:
     scores: 0-based layer -> `[B, h, T, T]`, q.k / sqrt(head size) + mask, before softmax.
     query, key, value: 0-based layer -> `[B, h, T, head size]`.
     pooled: `[B, D]`. logits: `[B, C]`, of a head over tokens `[B, T, C]`.
-    selected: student entry -> what it learns of its teacher entry; only stored knowledge comes with it, `tinybert.knowledge`.
+    selected: student entry -> what it learns of its teacher entry; only a stored trace comes with it, see `tinybert.traces`.
     """
 
     hidden: dict[int, Tensor] = field(default_factory=dict)

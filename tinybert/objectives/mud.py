@@ -6,10 +6,10 @@ import numpy as np
 from paddle import Tensor
 
 from tinybert.errors import UserError
-from tinybert.knowledge.selection import Selection, at_positions
 from tinybert.models.projections import Projection
 from tinybert.models.trace import EncoderTrace, Inputs, Needs, Selected
 from tinybert.objectives.objective import Loss, Objective, Part
+from tinybert.traces.selection import Selection, at_positions
 
 
 class MaskStart:
@@ -41,7 +41,7 @@ class SelectedHiddenLoss(Loss):
     """Mean squared error between projected student states and the chosen part of the teacher's, summed over the kept layers.
 
     Args:
-        selection: which layers, positions and hidden entries; a trace with `selected` (stored knowledge) brings its own.
+        selection: which layers, positions and hidden entries; a trace with `selected` (read from a store) brings its own.
         projection: `[B, K, d] -> [B, K, D]`, trained with the student.
         mask: hidden entries that were not chosen are left out on `both` sides, or set to 0 in the `teacher` alone (published), which pulls
             the student's entries there towards 0.

@@ -45,7 +45,7 @@ def check_inputs_not_overwritten(config: Config, replaced: Iterable[Path], optio
 def _places(value: str, model: bool) -> list[Path]:
     """The files and folders that an option's value stands for; none for a model's name."""
     path = Path(value).expanduser()
-    if not model:  # what is not there yet may be made on the way, such as stored knowledge
+    if not model:  # what is not there yet may be made on the way, such as a folder of teacher traces
         return [path] if path.exists() else [Path(file) for file in glob.glob(str(path), recursive=True)] or [path]
     if not path.is_dir():
         return [path] if path.exists() else []

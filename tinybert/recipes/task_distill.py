@@ -2,7 +2,7 @@
 
 It can: TinyBERT's two stages (hidden states and attention scores, then logits), one after the other or both in one step, MUD's chosen part
 of the hidden states, BERT-EMD's one stage (all layers matched by transport), logits alone, or no teacher at all for comparison; stored
-knowledge in the teacher's place; students from a checkpoint, from layers of the teacher, or fresh by shape, pruned on the way; known tasks
+traces in the teacher's place; students from a checkpoint, from layers of the teacher, or fresh by shape, pruned on the way; known tasks
 and files of your own; resume.
 Its limits: teacher and student share a vocabulary; the kinds of tasks in `tinybert.kinds`.
 """
@@ -26,7 +26,6 @@ from tinybert.engine.precision import require
 from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
-from tinybert.knowledge.selection import Selection
 from tinybert.log import logger
 from tinybert.methods.stage_objective import Learned, stage_objective
 from tinybert.models.cut import describe_architecture
@@ -58,6 +57,7 @@ from tinybert.recipes.teacher_check import described, judge
 from tinybert.recipes.teacher_source import LazyTeacher, TeacherTraces, choose_source, is_needed, keeps_live, passes_over
 from tinybert.recipes.training import Beside, Start, Watch, finish_stage, train_stage, trained_layer
 from tinybert.report.transport_plots import plot_transport
+from tinybert.traces.selection import Selection
 
 # the folders of a stage's best and last model
 FOLDERS = {"intermediate": ("best_inter_model", "final_inter_model"), "prediction": ("best_model", "final")}

@@ -22,10 +22,6 @@ from tinybert.data.tokenizer import WordPiece
 from tinybert.engine.processes import sum_over_ranks
 from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
-from tinybert.knowledge.parts import RowParts
-from tinybert.knowledge.selection import Selection
-from tinybert.knowledge.stored_teacher import StoredTeacher, no_weights
-from tinybert.knowledge.trace_store import DESCRIPTION, TraceStore
 from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.outline import ModelInfo, function_words, read_model_info
 from tinybert.models.trace import EncoderTrace, Inputs, Needs
@@ -33,6 +29,10 @@ from tinybert.models.translation import read_ids_of
 from tinybert.objectives.trained_layer import Teacher
 from tinybert.recipes.evaluate import predict
 from tinybert.recipes.run_log import describe_model, describe_model_info, weights_hash
+from tinybert.traces.parts import RowParts
+from tinybert.traces.selection import Selection
+from tinybert.traces.stored_teacher import StoredTeacher, no_weights
+from tinybert.traces.trace_store import DESCRIPTION, TraceStore
 
 
 class LazyTeacher:

@@ -1,4 +1,4 @@
-"""The marginal-utility curve: the score of students against the bytes of the knowledge that they learnt from."""
+"""The marginal-utility curve: the score of students against the bytes of the teacher traces that they learnt from."""
 
 from __future__ import annotations
 

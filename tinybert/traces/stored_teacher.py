@@ -9,10 +9,10 @@ import numpy as np
 import paddle
 
 from tinybert.errors import UserError
-from tinybert.knowledge.parts import RowParts
-from tinybert.knowledge.trace_store import TraceStore, row_key
 from tinybert.log import logger
 from tinybert.models.trace import EncoderTrace, Inputs, Needs
+from tinybert.traces.parts import RowParts
+from tinybert.traces.trace_store import TraceStore, row_key
 
 LiveTeacher = Callable[[Inputs], EncoderTrace]
 

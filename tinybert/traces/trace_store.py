@@ -21,7 +21,7 @@ import numpy as np
 
 from tinybert import storage
 from tinybert.errors import UserError
-from tinybert.knowledge.parts import Part, RowParts, part_places
+from tinybert.traces.parts import Part, RowParts, part_places
 
 FORMAT = 1
 DESCRIPTION = "store.json"

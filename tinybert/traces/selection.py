@@ -15,7 +15,7 @@ from tinybert.models.trace import EncoderTrace, Inputs, Needs, Selected
 
 
 @dataclass(frozen=True)
-class Tokens:
+class TokenSelection:
     """Which positions of each row are learnt; padding never is.
 
     scheme: `none` all of them; `left_first` the first `keep`; `attention` the `keep` to which [CLS] pays most attention in a teacher
@@ -57,7 +57,7 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Width:
+class DimensionSelection:
     """Which hidden entries are learnt.
 
     scheme: `none` all; `rand_mask` and `uniform_mask` the dimensions `dims`, the same for every position; `importance_mask_dynamic` the
@@ -132,8 +132,8 @@ class Selection:
 
     pairs: tuple[tuple[int, int], ...] = ()
     attention: tuple[int, ...] = ()
-    tokens: Tokens = Tokens()
-    width: Width = Width()
+    tokens: TokenSelection = TokenSelection()
+    width: DimensionSelection = DimensionSelection()
 
     @property
     def reduces(self) -> bool:

@@ -10,23 +10,23 @@ from tests import tiny
 from tinybert.data.batches import assemble
 from tinybert.data.store import TokenStore
 from tinybert.errors import UserError
-from tinybert.knowledge.parts import RowParts
-from tinybert.knowledge.selection import Selection, Tokens, Width
-from tinybert.knowledge.stored_teacher import StoredTeacher, no_weights
-from tinybert.knowledge.trace_store import TraceStore
 from tinybert.models.projections import Projection
 from tinybert.models.trace import Inputs, Needs
 from tinybert.objectives.mud import SelectedHiddenLoss, selected_objective
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
+from tinybert.traces.parts import RowParts
+from tinybert.traces.selection import DimensionSelection, Selection, TokenSelection
+from tinybert.traces.stored_teacher import StoredTeacher, no_weights
+from tinybert.traces.trace_store import TraceStore
 
 SEP, ROWS = 3, 23
 NEEDS = Needs(hidden=frozenset([0, 2, 4]), scores=frozenset([1, 3]), qkv=frozenset([3]), logits=True)
 PAIRS, LAYERS = ((0, 0), (2, 4)), (0, 3)
 SELECTIONS = {
-    "left, dimensions": (Tokens("left_first", 4, SEP), Width("uniform_mask", 0.2, (0, 5, 10))),
-    "attention": (Tokens("attention", 5, SEP), Width()),
-    "without separators, importance": (Tokens("attention_no_sep", 5, SEP), Width("importance_mask_dynamic", 0.1)),
-    "importance alone": (Tokens(), Width("importance_mask_dynamic", 0.05)),
+    "left, dimensions": (TokenSelection("left_first", 4, SEP), DimensionSelection("uniform_mask", 0.2, (0, 5, 10))),
+    "attention": (TokenSelection("attention", 5, SEP), DimensionSelection()),
+    "without separators, importance": (TokenSelection("attention_no_sep", 5, SEP), DimensionSelection("importance_mask_dynamic", 0.1)),
+    "importance alone": (TokenSelection(), DimensionSelection("importance_mask_dynamic", 0.05)),
 }
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import paddle
 
 from tinybert.errors import UserError
-from tinybert.knowledge.selection import Selection
 from tinybert.models.trace import EncoderTrace, Inputs, Needs, Selected
+from tinybert.traces.selection import Selection
 
 LOGITS = "logits"
 SELECTED = "selected"
