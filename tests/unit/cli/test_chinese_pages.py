@@ -26,7 +26,7 @@ def parts(path: Path) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_chinese_page_has_the_headings_commands_and_options_of_the_english_one(page):
+def test_chinese_page_has_the_headings_commands_and_options_of_the_english(page):
     english, chinese = parts(ROOT / page), parts(ROOT / page.replace(".md", ".zh.md"))
     for name, expected in english.items():
         assert chinese[name] == expected, f"{page.replace('.md', '.zh.md')}: {name} differ from {page}"

@@ -82,17 +82,17 @@ PUBLISHED_DISTILL = {
 
 
 @pytest.mark.parametrize("name", PUBLISHED_DISTILL)
-def test_published_distillation_lines_keep_their_meaning(name):
+def test_published_distillation_commands_keep_their_stage(name):
     line, stage = PUBLISHED_DISTILL[name]
     assert stage_of(line) == stage
 
 
-def test_huawei_scoring_needs_no_teacher():
+def test_huawei_evaluation_needs_no_teacher():
     parsed = distill("--do_eval --student_model Y --data_dir Z --task_name MRPC --output_dir O --eval_batch_size 32 --do_lower_case")
     assert actions(parsed) == Actions(train=False, evaluate=True, predict=False)
 
 
-def test_bert_emds_published_line_is_refused_or_changes_its_meaning(capsys):
+def test_published_bert_emd_command_keeps_its_meaning(capsys):
     parsed = distill(
         "--data_dir D --teacher_model T --student_model S --task_name MRPC --output_dir O --method emd --preset emd --train_batch_size 32 "
         "--learning_rate 3e-5 --num_train_epochs 10.0 --eval_step 50 --max_seq_length 64 --do_lower_case --seperate False "
@@ -107,7 +107,7 @@ def test_bert_emds_published_line_is_refused_or_changes_its_meaning(capsys):
 
 
 @pytest.mark.parametrize("written", ["--tinybert False --pkd no", "--tb_onestep=", "--tinybert=0"])
-def test_a_switch_that_is_off_is_refused_as_if_it_were_on(written, capsys):
+def test_unsupported_switch_set_to_off_is_accepted_with_a_warning(written, capsys):
     distill(f"{HUAWEI} --method emd {written}")
     assert "has no effect: it switches BERT-EMD's own script to another procedure, and is off" in capsys.readouterr().err
 
@@ -132,11 +132,11 @@ PUBLISHED_FINETUNE = [
 
 
 @pytest.mark.parametrize("line", PUBLISHED_FINETUNE)
-def test_published_fine_tuning_lines_parse(line):
+def test_published_fine_tuning_commands_parse(line):
     assert finetune(line).model_name_or_path
 
 
-def test_hugging_face_names_reach_our_fields(capsys):
+def test_hugging_face_names_set_our_options(capsys):
     arguments = finetune(PUBLISHED_FINETUNE[3])
     assert (arguments.batch_size, arguments.eval_batch_size, arguments.keep_checkpoints) == (32, 32, 1)
     assert "--logging_dir has no effect" in capsys.readouterr().err
@@ -162,17 +162,17 @@ def test_hugging_face_names_reach_our_fields(capsys):
         ("--task_name x --output_dir o --teacher_path T --student_model S --stage prediction", "prediction"),
     ],
 )
-def test_the_stage_follows_the_line(line, stage):
+def test_stage_is_inferred_from_the_command_line(line, stage):
     assert stage_of(line) == stage
 
 
-def test_both_runs_the_intermediate_stage_first():
+def test_stage_both_runs_the_intermediate_stage_first():
     parsed = distill(PADDLE + " --stage both")
     choice = infer_stage(parsed)
     assert choice.stages == ("intermediate", "prediction") and choice.reason == "--stage both"
 
 
-def test_a_configuration_file_counts_by_its_spelling(tmp_path):
+def test_stage_is_inferred_from_the_spellings_in_a_config_file(tmp_path):
     (tmp_path / "a.yaml").write_text("task_name: x\noutput_dir: o\nteacher_path: T\nstudent_model_name_or_path: S\n")
     (tmp_path / "b.yaml").write_text("task_name: x\noutput_dir: o\nteacher_model: T\nstudent_model: S\n")
     assert stage_of(f"--config {tmp_path}/a.yaml") == "prediction"
@@ -265,18 +265,18 @@ def test_missing_or_impossible_models_are_refused(line, pieces):
 
 
 @pytest.mark.parametrize("name", ["reduce_memory", "cache_dir", "data_url", "local_rank", "overwrite_cache", "emb_linear", "multi_gpu"])
-def test_old_flags_are_accepted_and_say_so(name, capsys):
+def test_obsolete_options_are_accepted_with_a_warning(name, capsys):
     value = " -1" if name == "local_rank" else " x" if name in ("cache_dir", "data_url", "emb_linear") else ""
     distill(f"{PADDLE} --{name}{value}")
     assert capsys.readouterr().err.startswith(f"warning: --{name} has no effect: ")
 
 
-def test_a_batch_counted_differently_is_announced(capsys):
+def test_batch_size_counted_differently_is_reported(capsys):
     distill(f"{HUAWEI} --train_batch_size 32 --gradient_accumulation_steps 2")
     assert "one update sees 32 x 2 rows" in capsys.readouterr().err
 
 
-def test_without_actions_a_run_trains_and_scores():
+def test_default_actions_are_training_and_evaluation():
     line = "--model_name_or_path M --task_name x"
     assert actions(finetune(line)) == Actions(train=True, evaluate=True, predict=False)
     assert actions(finetune(line + " --do_predict")) == Actions(train=False, evaluate=False, predict=True)
@@ -284,7 +284,7 @@ def test_without_actions_a_run_trains_and_scores():
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "gpu", "gpu:1", "xpu", "xpu:0", "npu:1", "mlu"])
-def test_devices(device):
+def test_device_names_are_accepted(device):
     assert distill(f"{PADDLE} --device {device}").device == device
 
 
@@ -292,7 +292,7 @@ def test_no_cuda_means_cpu():
     assert distill(f"{HUAWEI} --no_cuda").device == "cpu"
 
 
-def test_threads_of_one_script_have_other_bounds_or_another_default_than_it_says():
+def test_threads_have_the_same_bounds_and_their_documented_default():
     found = {script: arguments_class.options().get("threads") for script, arguments_class in scripts().items()}
     options = {script: option for script, option in found.items() if option is not None}
     assert {option.expected for option in options.values()} == {"a whole number at least 1 and at most 1024"}

@@ -30,7 +30,7 @@ TABLE = {
 
 @pytest.mark.parametrize("depth", TABLE)
 @pytest.mark.parametrize("task", TABLE[4])
-def test_the_published_table_is_printed_but_not_applied(task, depth):
+def test_published_emd_table_is_applied(task, depth):
     result = resolved("--preset emd --emd_rule softmax", task, depth)
     settings = result["prediction"]
     assert (settings.beta, settings.T_emd, settings.T, settings.learning_rate) == TABLE[depth][task]
@@ -38,7 +38,7 @@ def test_the_published_table_is_printed_but_not_applied(task, depth):
     assert f"preset emd, {task} with {depth} layers" in result.as_text()
 
 
-def test_the_published_conventions_are_mixed_up():
+def test_published_emd_conventions_are_applied():
     settings = resolved("--preset emd")["prediction"]
     assert (settings.optimizer, settings.lr_schedule, settings.grad_clip, settings.max_seq_length) == ("bertadam", "constant", "tensor", 64)
     assert (settings.attention_reduction, settings.hidden_reduction, settings.soft_ce_reduction) == ("zeroed", "mean", "mean")
@@ -47,14 +47,14 @@ def test_the_published_conventions_are_mixed_up():
 
 
 @pytest.mark.parametrize(("depth", "taken"), [(3, 4), (5, 6), (12, 6), (1, 4)])
-def test_another_depth_takes_numbers_without_a_word(depth, taken):
+def test_emd_preset_warns_about_other_depths(depth, taken):
     result = resolved("--preset emd", "CoLA", depth)
     assert TABLE[taken]["CoLA"][2] == result["prediction"].T
     (line,) = result.warnings
     assert str(line) == f"preset emd has no numbers for a student of {depth} layers: those of {taken} are taken"
 
 
-def test_sound_gets_other_defaults_than_the_script():
+def test_sound_preset_has_the_defaults_of_the_emd_script():
     result = resolved()
     settings = result["prediction"]
     assert (settings.beta, settings.theta, settings.alpha, settings.T, settings.reduce_T) == (0.01, 1, 1, 1, 1)
@@ -89,7 +89,7 @@ def test_sound_gets_other_defaults_than_the_script():
         ("--use_pred False --reduce_T 2", False, ["reduce_T"]),
     ],
 )
-def test_an_option_without_effect_is_ignored_silently(more, regression, names):
+def test_emd_options_without_effect_are_reported(more, regression, names):
     result = resolved(more, regression=regression)
     assert sorted(entry.name for entry in result.unused) == sorted(names)
     assert len(result.warnings) == len(names)
@@ -97,19 +97,19 @@ def test_an_option_without_effect_is_ignored_silently(more, regression, names):
 
 
 @pytest.mark.parametrize(("value", "projection"), [("True", "shared"), ("False", "per_layer")])
-def test_share_param_does_not_reach_the_projection(value, projection):
+def test_share_param_sets_the_projection(value, projection):
     result = resolved(f"--share_param {value}")
     assert result["prediction"].projection == projection
     assert "given (share_param)" in result.as_text() and not result.unused
 
 
 @pytest.mark.parametrize("more", ["--use_att False --use_rep False", "--ablation trm", "--attention_weight 0 --hidden_weight 0"])
-def test_nothing_is_transported_without_a_word(more):
+def test_emd_with_nothing_to_transport_is_refused(more):
     with pytest.raises(UserError, match="nothing to transport"):
         resolved(more)
 
 
-def test_tinybert_runs_show_settings_of_another_method():
+def test_tinybert_settings_list_no_emd_options():
     parsed = parse(TaskDistillConfig, shlex.split(BASE.replace("--method emd", "--stage both")))
     text = parsed.resolve("SST-2", DEFAULT).as_text()
     assert "beta" not in text and "emd" not in text

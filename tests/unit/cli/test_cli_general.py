@@ -29,7 +29,7 @@ def resolved(line: str, data_length: int | None = 128):
     return parsed.resolve(data_length)
 
 
-def test_huaweis_line_is_refused_or_loses_an_option(capsys):
+def test_published_huawei_general_command_keeps_its_options(capsys):
     parsed = parse(GeneralDistillConfig, shlex.split(HUAWEI))
     arguments = parsed
     assert (arguments.teacher_path, arguments.student_model_name_or_path, arguments.batch_size) == ("bert", "config", 256)
@@ -38,7 +38,7 @@ def test_huaweis_line_is_refused_or_loses_an_option(capsys):
     assert all(name in said for name in ("--reduce_memory", "--do_eval", "--local_rank", "--fp16", "--data_url"))
 
 
-def test_paddlenlps_line_is_refused_or_stops_after_one_step(capsys):
+def test_published_paddlenlp_general_command_keeps_its_options(capsys):
     result = resolved(PADDLENLP + " --preset paddlenlp", None)
     settings = result["general"]
     assert (settings.optimizer, settings.warmup_steps, settings.sequences, settings.layer_map) == ("adam", 10000, "lines", "double")
@@ -58,13 +58,13 @@ PRESETS = {
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_is_printed_but_not_applied(preset):
+def test_general_presets_are_applied(preset):
     settings = resolved(BASE + f"--preset {preset}")["general"]
     assert {name: getattr(settings, name) for name in PRESETS[preset]} == PRESETS[preset]
     assert settings.sources["learning_rate"] == f"preset {preset}"
 
 
-def test_a_proportion_of_warm_up_loses_against_the_steps_of_a_preset():
+def test_given_warmup_proportion_overrides_the_presets_warmup_steps():
     settings = resolved(BASE + "--preset paddlenlp --warmup_proportion 0.2")["general"]
     assert (settings.warmup_steps, settings.warmup_proportion) == (0, 0.2)
 
@@ -84,13 +84,13 @@ def test_a_proportion_of_warm_up_loses_against_the_steps_of_a_preset():
         ("--checkpoint_steps 5 --checkpoint_minutes 3", "checkpoint_minutes"),
     ],
 )
-def test_an_option_without_effect_is_silent(more, name):
+def test_general_options_without_effect_are_reported(more, name):
     result = resolved(BASE + more)
     assert name in [entry.name for entry in result.unused]
     assert any(f"--{name}" in str(line) for line in result.warnings)
 
 
-def test_the_length_of_the_data_is_taken_for_the_presets():
+def test_length_of_the_data_overrides_the_presets():
     assert resolved(BASE, 64)["general"].max_seq_length == 64
     assert resolved(BASE.replace("pregenerated_data", "input_dir"), None)["general"].max_seq_length == 128
 
@@ -98,6 +98,6 @@ def test_the_length_of_the_data_is_taken_for_the_presets():
 @pytest.mark.parametrize(
     "more", ["--relation_layers 0:1", "--relation_layers last", "--layer_map 1-2", "--resume auto --overwrite_output_dir"]
 )
-def test_a_malformed_option_is_found_after_the_models_are_loaded(more):
+def test_malformed_general_option_is_refused_while_parsing(more):
     with pytest.raises(UserError):
         parse(GeneralDistillConfig, shlex.split(BASE + more))

@@ -22,7 +22,7 @@ def resolved(more: str = "", stage: str = "intermediate", task: str = "SST-2"):
 @pytest.mark.parametrize(
     ("task", "epochs", "length"), [("CoLA", 30, 64), ("SST-2", 10, 64), ("QNLI", 5, 128), ("RTE", 20, 128), ("x", 20, 128)]
 )
-def test_the_published_numbers_are_not_applied(task, epochs, length):
+def test_mud_preset_applies_the_published_values(task, epochs, length):
     result = resolved("--preset mud", "both", task)
     first, second = result["intermediate"], result["prediction"]
     assert (first.num_train_epochs, first.max_seq_length, first.lr_schedule, first.optimizer) == (epochs, length, "constant", "bertadam")
@@ -30,7 +30,7 @@ def test_the_published_numbers_are_not_applied(task, epochs, length):
     assert (first.hidden_reduction, first.teacher_mode, first.teacher_head) == ("mean", "train", "relu")
 
 
-def test_published_quirks_reach_the_sound_preset():
+def test_published_mud_quirks_are_limited_to_its_preset():
     more = "--token_scheme attention --keep_tokens 5 --hidden_scheme {} --keep_hidden 0.1"
     sound, dynamic = (resolved(more.format(scheme))["intermediate"] for scheme in ("rand_mask", "importance_mask_dynamic"))
     assert (sound.att_ttop12, sound.mud_mask, sound.mask_first_step, sound.mask_threshold) == (False, "both", True, None)
@@ -43,7 +43,7 @@ def test_published_quirks_reach_the_sound_preset():
     ("text", "values"),
     [("1l_10t_0.1h", (1, 10, 0.1)), ("5l_128t_1h", (5, 128, 1.0)), ("2l_5t_1e-2h", (2, 5, 0.01)), ("2l_5t_.3h", (2, 5, 0.3))],
 )
-def test_a_configuration_in_three_dimensions_is_misread(text, values):
+def test_config_3d_is_parsed(text, values):
     assert read_config_3d(text) == values
     schemes = "--token_scheme left_first --hidden_scheme uniform_mask --max_seq_length 128"
     settings = resolved(f"--config_3d {text} {schemes}")["intermediate"]
@@ -53,7 +53,7 @@ def test_a_configuration_in_three_dimensions_is_misread(text, values):
 @pytest.mark.parametrize(
     "text", ["1l_10t", "0l_10t_0.1h", "1l_0t_0.1h", "1l_10t_0h", "1l_10t_1.5h", "1l-10t-0.1h", "xl_10t_0.1h", "1l_10t_-1h"]
 )
-def test_a_malformed_configuration_runs(text):
+def test_malformed_config_3d_is_refused(text):
     with pytest.raises(UserError, match="1l_10t_0.1h"):
         resolved(f"--config_3d {text}")
 
@@ -73,7 +73,7 @@ def test_a_malformed_configuration_runs(text):
         ("--stage both --repr_distill --pred_distill", "different stages"),
     ],
 )
-def test_a_contradiction_or_too_much_is_accepted(more, message):
+def test_mud_contradictions_are_refused(more, message):
     with pytest.raises(UserError, match=message):
         result = resolved(more)
         from tinybert.config.stages import infer_stage
@@ -95,10 +95,10 @@ def test_a_contradiction_or_too_much_is_accepted(more, message):
         ("--config_3d 1l_5t_0.5h --token_scheme left_first", "prediction", ["config_3d", "token_scheme"]),
     ],
 )
-def test_an_option_without_effect_is_ignored_silently(more, stage, names):
+def test_mud_options_without_effect_are_reported(more, stage, names):
     assert sorted(entry.name for entry in resolved(more, stage).unused) == sorted(names)
 
 
-def test_a_student_as_wide_as_its_teacher_gets_a_projection():
+def test_is_rosita_means_no_projection():
     result = resolved("--is_rosita")
     assert result["intermediate"].projection == "none" and "given (is_rosita)" in result.as_text()

@@ -49,39 +49,39 @@ def error_of(*words: str, task: bool = True) -> str:
 
 
 @pytest.mark.parametrize("words", [["--rate", "2e-5"], ["--rate=2e-5"], ["--lr", "2e-5"], ["--speed=.00002"]])
-def test_every_spelling_reaches_the_same_field(words):
+def test_every_spelling_sets_the_same_option(words):
     parsed = read(*words)
     assert parsed.rate == 2e-5
     assert parsed.given == {"task_name", "rate"}
     assert parsed.spelled["rate"] == words[0].lstrip("-").split("=")[0]
 
 
-def test_what_is_not_given_is_not_counted_as_given():
+def test_defaults_do_not_count_as_given():
     parsed = read()
     assert parsed.given == {"task_name"} and parsed.size == 3 and parsed.layers == []
 
 
 @pytest.mark.parametrize("text", ["", "True", "true", "TRUE", "1", "yes"])
-def test_a_boolean_is_switched_on_in_every_form(text):
+def test_boolean_is_switched_on_in_every_form(text):
     assert read("--flip", *([text] if text else [])).flip is True
 
 
 @pytest.mark.parametrize("text", ["False", "false", "0", "no"])
-def test_a_boolean_is_switched_off_in_every_form(text):
+def test_boolean_is_switched_off_in_every_form(text):
     assert read("--flip", text).flip is False
     assert read(f"--enable={text}").flip is False
 
 
-def test_a_boolean_does_not_swallow_a_word_that_is_neither():
+def test_boolean_refuses_a_word_that_is_neither():
     assert "--flip got 'maybe'" in error_of("--flip", "maybe")
 
 
-def test_an_option_after_a_bare_boolean_is_still_read():
+def test_option_after_a_bare_boolean_is_read():
     arguments = read("--flip", "--size", "7")
     assert arguments.flip and arguments.size == 7
 
 
-def test_abbreviations_are_refused_not_guessed():
+def test_abbreviations_are_refused():
     assert "unknown option --siz" in error_of("--siz", "4")
 
 
@@ -89,24 +89,24 @@ def test_abbreviations_are_refused_not_guessed():
     ("word", "nearest"),
     [("--taks_name", "--task_name"), ("--task-name", "--task_name"), ("--Rate", "--rate"), ("--lrr=1", "--lr")],
 )
-def test_an_unknown_option_names_the_nearest(word, nearest):
+def test_unknown_option_is_answered_with_the_nearest(word, nearest):
     text = error_of(word, "x")
     assert f"unknown option {word.split('=')[0]}" in text and f"Did you mean {nearest}?" in text
 
 
-def test_an_unknown_option_that_resembles_nothing_invents_no_neighbour():
+def test_unknown_option_unlike_any_other_gets_no_suggestion():
     assert "Did you mean" not in error_of("--zzzzqqqq")
 
 
-def test_a_stray_word_is_refused():
+def test_stray_word_is_refused():
     assert "unexpected argument 'SST-2'" in error_of("SST-2", task=False)
 
 
-def test_a_missing_value_is_refused_in_plain_words():
+def test_missing_value_is_refused():
     assert "--size has no value" in error_of("--size")
 
 
-def test_a_missing_required_option_is_named():
+def test_missing_required_option_is_named():
     assert "--task_name is missing" in error_of(task=False)
 
 
@@ -126,18 +126,18 @@ def test_a_missing_required_option_is_named():
         (["--layers", "1", "x"], "--layers got 'x'", "several values"),
     ],
 )
-def test_a_wrong_value_names_spelling_value_and_expectation(words, found, expected):
+def test_wrong_value_is_reported_with_option_value_and_expectation(words, found, expected):
     text = error_of(*words)
     assert found in text and expected in text
 
 
 @pytest.mark.parametrize("words", [["--size", "-1"], ["--size=-1"]])
-def test_a_negative_number_is_a_value_not_an_option(words):
+def test_negative_number_is_read_as_a_value(words):
     assert read(*words).size == -1
 
 
 @pytest.mark.parametrize("words", [["1", "2", "3"], ["1,2,3"], ["1,2", "3"]])
-def test_a_list_is_read_with_spaces_and_commas(words):
+def test_list_is_read_with_spaces_and_commas(words):
     assert read("--layers", *words).layers == [1, 2, 3]
 
 
@@ -155,32 +155,32 @@ def test_two_spellings_that_agree_are_accepted():
     assert read("--rate", "1e-5", "--lr", "0.00001").rate == 1e-5
 
 
-def test_the_last_of_equal_spellings_counts():
+def test_last_of_repeated_options_counts():
     assert read("--size", "4", "--size", "5").size == 5
 
 
-def test_a_switch_stands_for_its_value():
+def test_switch_stands_for_its_value():
     assert read("--no_cuda").device == "cpu"
     off = read("--no_cuda", "False")
     assert off.device == "auto" and "device" not in off.given
 
 
-def test_a_switch_that_contradicts_the_option_is_refused():
+def test_switch_that_contradicts_the_option_is_refused():
     assert "both are spellings of --device" in error_of("--no_cuda", "--device", "gpu")
 
 
-def test_an_obsolete_option_says_so_once_and_keeps_its_value_out_of_the_way(capsys):
+def test_obsolete_option_warns_once_and_changes_nothing(capsys):
     parsed = read("--reduce_memory", "--cache", "/tmp/x", "--reduce_memory", "True", "--size", "4")
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["warning: --reduce_memory has no effect: memory is small anyway", "warning: --cache has no effect: no"]
     assert parsed.size == 4 and parsed.given == {"task_name", "size"}
 
 
-def test_an_option_of_another_method_is_refused_with_the_method():
+def test_option_of_another_method_is_refused_naming_the_method():
     assert "--beta belongs to --method emd" in error_of("--beta", "0.01")
 
 
-def test_a_path_expands_the_home_folder():
+def test_path_expands_the_home_folder():
     assert read("--place", "~/x").place == Path.home() / "x"
 
 
@@ -201,7 +201,7 @@ def test_help_shows_groups_defaults_and_aliases(capsys):
     assert "--reduce_memory" not in text
 
 
-def test_version(capsys):
+def test_version_is_printed(capsys):
     with pytest.raises(SystemExit):
         read("--version", task=False)
     assert capsys.readouterr().out.startswith("tinybert ")
@@ -212,7 +212,7 @@ def config(folder: Path, text: str, name: str = "run.yaml") -> list[str]:
     return ["--config", str(folder / name)]
 
 
-def test_a_yaml_file_gives_options_with_their_types(tmp_path):
+def test_yaml_file_sets_options_with_their_types(tmp_path):
     words = config(tmp_path, "task_name: CoLA\nlr: 5e-5\nflip: yes\nlayers: [1, 2]\nshare: 0\nplace: null\nno_cuda: true\n")
     parsed = read(*words, task=False)
     arguments = parsed
@@ -231,17 +231,17 @@ def test_a_yaml_file_gives_options_with_their_types(tmp_path):
         ("labels: ['bad, very', good]", None, '"bad, very",good'),
     ],
 )
-def test_a_file_writes_numbers_and_lists_where_text_is_wanted(tmp_path, text, column, labels):
+def test_numbers_and_lists_in_a_file_are_accepted_as_text(tmp_path, text, column, labels):
     arguments = read(*config(tmp_path, text))
     assert (arguments.column, arguments.labels) == (column, labels)
 
 
-def test_a_json_file_gives_the_same(tmp_path):
+def test_json_file_sets_options(tmp_path):
     words = config(tmp_path, json.dumps({"task_name": "CoLA", "size": 9}), "run.json")
     assert read(*words, task=False).size == 9
 
 
-def test_the_command_line_beats_the_file_whatever_the_spelling(tmp_path):
+def test_command_line_overrides_the_file_in_any_spelling(tmp_path):
     parsed = read(*config(tmp_path, "lr: 5e-5\ntask_name: CoLA"), "--rate", "1e-5")
     assert parsed.rate == 1e-5 and parsed.spelled["rate"] == "rate" and parsed.task_name == "SST-2"
 
@@ -269,36 +269,36 @@ def test_the_command_line_beats_the_file_whatever_the_spelling(tmp_path):
         ("labels: []", ["labels got []"]),
     ],
 )
-def test_a_wrong_file_names_key_value_and_expectation(tmp_path, text, pieces):
+def test_wrong_file_is_reported_with_key_value_and_expectation(tmp_path, text, pieces):
     message = error_of(*config(tmp_path, text))
     assert all(piece in message for piece in pieces), message
 
 
-def test_json_that_is_not_json_or_repeats_a_key_is_refused(tmp_path):
+def test_invalid_json_and_repeated_keys_are_refused(tmp_path):
     assert "is not JSON" in error_of(*config(tmp_path, "{", "a.json"))
     assert "names size twice" in error_of(*config(tmp_path, '{"size": 1, "size": 2}', "a.json"))
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.yaml"])
-def test_a_deeply_nested_file_ends_in_a_traceback(tmp_path, name):
+def test_deeply_nested_file_is_refused(tmp_path, name):
     assert "is nested too deeply" in error_of(*config(tmp_path, "[" * 60_000, name))
     assert "is nested too deeply" in error_of(*config(tmp_path, '{"a":' * 5000 + "1" + "}" * 5000, name))
 
 
-def test_a_date_that_does_not_exist_ends_in_a_traceback(tmp_path):
+def test_impossible_date_in_a_file_is_refused(tmp_path):
     assert "is not YAML" in error_of(*config(tmp_path, "size: 2024-13-45\n"))
 
 
-def test_a_missing_file_and_two_files_are_refused(tmp_path):
+def test_missing_file_and_repeated_config_are_refused(tmp_path):
     assert "cannot be read" in error_of("--config", str(tmp_path / "none.yaml"))
     words = config(tmp_path, "size: 4")
     assert "given 2 times" in error_of(*words, *words)
 
 
-def test_an_empty_file_is_no_error(tmp_path):
+def test_empty_file_is_accepted(tmp_path):
     assert read(*config(tmp_path, "# nothing yet\n")).size == 3
 
 
-def test_an_obsolete_key_of_a_file_says_so(tmp_path, capsys):
+def test_obsolete_key_of_a_file_is_reported(tmp_path, capsys):
     read(*config(tmp_path, "reduce_memory: true"))
     assert "--reduce_memory has no effect" in capsys.readouterr().err

@@ -70,12 +70,12 @@ def test_sound_numbers_depend_on_the_task(task, epochs, length):
     [("CoLA", 50, 64), ("MNLI", 5, 128), ("MRPC", 20, 128), ("SST-2", 10, 64), ("STS-B", 20, 128), ("QQP", 5, 128), ("QNLI", 10, 128),
      ("RTE", 20, 128)],
 )  # fmt: skip
-def test_huawei_applies_the_table_that_its_script_leaves_unused(task, epochs, length):
+def test_huawei_preset_applies_the_unused_table_of_its_script(task, epochs, length):
     settings = resolved("--preset huawei", task=task)["intermediate"]
     assert (settings.num_train_epochs, settings.max_seq_length) == (epochs, length)
 
 
-def test_huawei_conventions_as_its_script_runs():
+def test_huawei_preset_has_the_conventions_of_its_script():
     result = resolved("--preset huawei", task="MRPC")
     first, second = result["intermediate"], result["prediction"]
     assert (first.teacher_mode, first.teacher_head, first.pad_embedding) == ("train", "relu", "frozen")
@@ -99,7 +99,7 @@ def test_huawei_conventions_as_its_script_runs():
     assert resolved("--preset huawei", stage="prediction", regression=True)["prediction"].regression_target == "gold"
 
 
-def test_paddlenlp_conventions_as_its_script_runs():
+def test_paddlenlp_preset_has_the_conventions_of_its_script():
     result = resolved("--preset paddlenlp", task="MNLI")
     first, second = result["intermediate"], result["prediction"]
     assert (first.layer_map, first.projection, first.attention_reduction, first.hidden_reduction) == (
@@ -113,14 +113,14 @@ def test_paddlenlp_conventions_as_its_script_runs():
     assert (second.soft_ce_reduction, second.temperature_square, second.lr_schedule) == ("sum", False, "linear")
 
 
-def test_the_published_loss_of_zero_is_announced():
+def test_published_loss_of_zero_is_reported():
     result = resolved("--preset paddlenlp", task="STS-B", regression=True)
     assert result["prediction"].regression_target == "softmax"
     assert any("loss is 0" in str(line) for line in result.warnings)
     assert not resolved("--preset paddlenlp").warnings
 
 
-def test_paper_takes_original_rows_for_sts_b_and_says_so():
+def test_paper_preset_uses_original_rows_for_sts_b_with_a_warning():
     result = resolved("--preset paper --use_aug", task="STS-B", regression=True)
     assert result["intermediate"].use_aug is True and result["prediction"].use_aug is False
     assert any("original rows" in str(line) for line in result.warnings)
@@ -131,13 +131,13 @@ def test_paper_takes_original_rows_for_sts_b_and_says_so():
     assert [entry.name for entry in alone.unused] == ["use_aug"]
 
 
-def test_an_explicit_flag_beats_every_preset():
+def test_given_option_overrides_every_preset():
     for preset in ("sound", "paper", "huawei", "paddlenlp"):
         settings = resolved(f"--preset {preset} --learning_rate 1e-3 --weight_decay 0.5 --teacher_mode eval", "prediction")["prediction"]
         assert (settings.learning_rate, settings.weight_decay, settings.teacher_mode) == (1e-3, 0.5, "eval")
 
 
-def test_a_stage_option_beats_the_common_one():
+def test_stage_option_overrides_the_common_one():
     result = resolved("--learning_rate 1e-3 --prediction_learning_rate 2e-3 --num_train_epochs 7 --intermediate_epochs 9 "
                       "--intermediate_max_steps 5 --intermediate_aug")  # fmt: skip
     first, second = result["intermediate"], result["prediction"]
@@ -147,14 +147,14 @@ def test_a_stage_option_beats_the_common_one():
     assert source(result, "prediction", "learning_rate") == "given (prediction_learning_rate)"
 
 
-def test_every_value_says_where_it_comes_from():
+def test_every_value_names_its_source():
     result = resolved("--batch_size 8 --preset paper", "intermediate")
     assert source(result, "intermediate", "batch_size") == "given"
     assert source(result, "intermediate", "layer_map") == "preset paper"
     assert source(result, "intermediate", "seed") == "default"
 
 
-def test_the_best_model_of_sts_b_is_chosen_by_another_metric_than_published():
+def test_sts_b_model_is_selected_by_the_published_metric():
     for preset in ("paddlenlp", "mud"):
         assert finetune(f"--preset {preset}", "STS-B")["finetune"].metric == "pearson"
         assert finetune(f"--preset {preset}", "MRPC")["finetune"].metric is None  # the task's own
@@ -165,13 +165,13 @@ def test_the_best_model_of_sts_b_is_chosen_by_another_metric_than_published():
     assert resolved("--preset huawei", task="STS-B", regression=True)["prediction"].metric is None
 
 
-def test_a_metric_is_taken_in_silence_where_no_model_is_scored():
+def test_metric_is_reported_as_unused_where_nothing_is_scored():
     assert "metric accuracy is not used" in resolved("--metric accuracy", "intermediate").warnings[0].text
 
 
 @pytest.mark.parametrize("preset", ["sound", "paper", "huawei", "paddlenlp"])
 @pytest.mark.parametrize("regression", [False, True])
-def test_no_setting_is_left_without_a_value(preset, regression):
+def test_every_setting_has_a_value(preset, regression):
     result = resolved(f"--preset {preset}", regression=regression)
     for stage, settings in result.stages.items():
         for name, value, _ in settings.as_table():
@@ -192,7 +192,7 @@ COMMANDS = {"intermediate": "distill", "prediction": "distill", "augment": "augm
 
 
 @pytest.mark.parametrize("preset", [path.stem for path in Path(preset_module.__file__).with_name("presets").glob("*.yaml")])
-def test_presets_name_only_real_options_with_allowed_values(preset):
+def test_presets_name_only_existing_options_with_allowed_values(preset):
     for section, table in read_preset(preset).sections.items():
         options = dict(find_command(COMMANDS.get(section, section)).config.options())
         for name, value in table.items():
@@ -257,7 +257,7 @@ def test_presets_name_only_real_options_with_allowed_values(preset):
         ("--layer_map top --T 2", "both", False, []),
     ],
 )
-def test_flags_that_cannot_be_honoured_are_reported(more, stage, regression, names):
+def test_options_without_effect_are_reported(more, stage, regression, names):
     result = resolved(more, stage, regression=regression)
     assert {entry.name for entry in result.unused} - {"teacher_path"} == set(names) - {"teacher_path"}
     assert ("teacher_path" in {entry.name for entry in result.unused}) == ("teacher_path" in names)
@@ -275,13 +275,13 @@ def test_flags_that_cannot_be_honoured_are_reported(more, stage, regression, nam
         ("--data_dir D --glue_dir G", "glue_dir"),
     ],
 )
-def test_fine_tuning_ignores_in_silence_what_distillation_reports(more, name):
+def test_fine_tuning_options_without_effect_are_reported(more, name):
     result = finetune(more)
     assert [entry.name for entry in result.unused] == [name] and result.warnings[0].text.startswith(f"--{name} ")
 
 
 @pytest.mark.parametrize("more", ["", " --grad_clip global", " --preset paper"])
-def test_the_table_says_global_where_bertadam_clips_tensor_by_tensor(more):
+def test_settings_show_that_bertadam_clips_each_tensor(more):
     for result in (resolved("--optimizer bertadam" + more), finetune("--optimizer bertadam" + more)):
         for stage, settings in result.stages.items():
             assert (settings.grad_clip, source(result, stage, "grad_clip")) == ("tensor", "optimizer bertadam")
@@ -289,7 +289,7 @@ def test_the_table_says_global_where_bertadam_clips_tensor_by_tensor(more):
     assert resolved("--optimizer bertadam --max_grad_norm 0")["prediction"].grad_clip is None
 
 
-def test_what_a_preset_sets_and_a_stage_ignores_is_no_warning():
+def test_preset_values_that_a_stage_ignores_give_no_warning():
     assert not resolved("--preset huawei", "intermediate").warnings
 
 
@@ -325,12 +325,12 @@ def test_ablations_switch_off_what_the_paper_does(ablation, off):
         ("--method none --ablation attn", "prediction", "--method none does not read it"),
     ],
 )
-def test_an_ablation_without_effect_is_not_told_or_one_with_effect_is(more, stage, reason):
+def test_ablation_is_reported_only_where_it_has_no_effect(more, stage, reason):
     found = {entry.name: entry.reason for entry in resolved(more, stage).unused}
     assert found.get("ablation") is None if reason is None else reason in found["ablation"]
 
 
-def test_without_logits_the_prediction_stage_learns_gold_labels_on_the_original_rows():
+def test_without_logits_the_prediction_stage_learns_from_gold_labels():
     result = resolved("--ablation pred --use_aug")
     assert (result["prediction"].alpha, result["prediction"].T, result["prediction"].use_aug) == (0.0, None, False)
     assert result["intermediate"].use_aug is True
@@ -338,7 +338,7 @@ def test_without_logits_the_prediction_stage_learns_gold_labels_on_the_original_
     assert (none.alpha, none.prediction_weight, none.teacher_mode) == (0.0, 1.0, None)
 
 
-def test_an_intermediate_stage_without_losses_is_refused():
+def test_intermediate_stage_without_losses_is_refused():
     with pytest.raises(UserError, match="nothing is left to learn"):
         resolved("--use_att False --use_rep False --use_embedding False", "intermediate")
 
@@ -352,12 +352,12 @@ def test_an_intermediate_stage_without_losses_is_refused():
         ("--warmup_steps 0 --warmup_proportion 0.1", 0, 0.1),
     ],
 )
-def test_warm_up_is_steps_or_a_proportion_never_both(more, steps, proportion):
+def test_warmup_is_steps_or_a_proportion_never_both(more, steps, proportion):
     settings = resolved(more, "prediction")["prediction"]
     assert (settings.warmup_steps, settings.warmup_proportion) == (steps, proportion)
 
 
-def test_the_table_names_the_stage_only_where_stages_differ():
+def test_settings_name_the_stage_only_where_stages_differ():
     names = [row[0] for row in resolved().as_table()]
     assert "batch_size" in names and "intermediate.learning_rate" in names and "prediction.learning_rate" in names
     assert len(names) == len(set(names))
@@ -365,7 +365,7 @@ def test_the_table_names_the_stage_only_where_stages_differ():
     assert "preset sound" in resolved().as_text()
 
 
-def test_the_result_can_be_saved_as_json():
+def test_settings_can_be_saved_as_json():
     saved = json.loads(json.dumps(resolved("--T 2", "intermediate").as_dict()))
     assert saved["stages"]["intermediate"]["sources"]["batch_size"] == "preset sound"
     assert saved["unused"][0]["name"] == "T"
@@ -376,7 +376,7 @@ def test_the_result_can_be_saved_as_json():
     [("sound", 3, 64, 0.01, 1.0), ("paddlenlp", 3, 128, 0.0, 0.0), ("huawei", 3, 128, 0.0, 0.0), ("emd", 4, 128, 0.0, 1.0),
      ("mud", 5, 128, 0.0, 1.0)],
 )  # fmt: skip
-def test_fine_tuning_presets(preset, epochs, length, decay, norm):
+def test_fine_tuning_presets_are_applied(preset, epochs, length, decay, norm):
     settings = finetune(f"--preset {preset}")["finetune"]
     assert (settings.num_train_epochs, settings.max_seq_length, settings.weight_decay, settings.max_grad_norm) == (
         epochs,

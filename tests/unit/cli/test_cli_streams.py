@@ -44,7 +44,7 @@ def start(code: str, *words: object, **more) -> subprocess.Popen:
 
 
 @pytest.mark.parametrize(("name", "other"), [("stdout", "stderr"), ("stderr", "stdout")])
-def test_a_closed_pipe_is_said_once_and_the_run_goes_on(tmp_path, name, other):
+def test_closed_pipe_is_reported_once_and_the_run_continues(tmp_path, name, other):
     process = start(TALKING, name, tmp_path / "done")
     getattr(process, name).close()
     told = getattr(process, other).read()
@@ -53,19 +53,19 @@ def test_a_closed_pipe_is_said_once_and_the_run_goes_on(tmp_path, name, other):
     assert (tmp_path / "done").read_text() == "trained to the end"
 
 
-def test_an_ascii_terminal_shows_escapes(tmp_path):
+def test_ascii_terminal_shows_escapes(tmp_path):
     process = start(TALKING, "stdout", tmp_path / "done", env={"PYTHONIOENCODING": "ascii"})
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0 and out.startswith("step 0 \\u5b57\n") and err == ""
 
 
-def test_a_closed_standard_output_is_no_reason_to_end(tmp_path):
+def test_closed_standard_output_does_not_end_the_run(tmp_path):
     shell = f"\"{sys.executable}\" -c '{TALKING}' stdout {tmp_path / 'done'} >&- 2>&-"
     assert subprocess.run(["sh", "-c", shell], env={**os.environ, "PYTHONPATH": str(ROOT)}).returncode == 0
     assert (tmp_path / "done").exists()
 
 
-def test_a_hang_up_is_said_once_and_the_run_goes_on():
+def test_hang_up_is_reported_once_and_the_run_continues():
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup a child would ignore it
     try:
         process = start(WAITING)
@@ -79,7 +79,7 @@ def test_a_hang_up_is_said_once_and_the_run_goes_on():
 
 
 @pytest.mark.parametrize("number", ["ENAMETOOLONG", "ENOTDIR", "EISDIR", "EEXIST", "EMFILE", "ENOSPC"])
-def test_what_the_system_refuses_ends_in_one_line(capsys, number):
+def test_os_errors_end_in_one_line(capsys, number):
     def refused():
         raise OSError(getattr(__import__("errno"), number), "no", "/a/path")
 
@@ -88,7 +88,7 @@ def test_what_the_system_refuses_ends_in_one_line(capsys, number):
 
 
 @pytest.mark.parametrize("name", ["plots", "vdl", "vdl/finetune", "checkpoints", "checkpoints/finetune", "best_model_3", "final"])
-def test_a_file_where_a_folder_must_be_is_refused_before_the_run(tmp_path, name):
+def test_file_in_place_of_a_folder_is_refused_before_the_run(tmp_path, name):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("mine")
     with pytest.raises(UserError, match=f"{name} is a file, this run needs a folder there"):
@@ -97,13 +97,13 @@ def test_a_file_where_a_folder_must_be_is_refused_before_the_run(tmp_path, name)
 
 
 @pytest.mark.parametrize("name", ["run.json", "log.jsonl", "eval_results.json"])
-def test_a_folder_where_a_file_must_be_is_refused_before_the_run(tmp_path, name):
+def test_folder_in_place_of_a_file_is_refused_before_the_run(tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(UserError, match=f"{name} is a folder, this run needs a file there"):
         RunFolder(tmp_path, "finetune").refuse(False, True)
 
 
-def test_a_user_without_home_is_told_which_variables_to_set(monkeypatch):
+def test_missing_home_folder_is_reported_with_the_variables_to_set(monkeypatch):
     def homeless(path):
         raise RuntimeError("Could not determine home directory.")
 

@@ -40,7 +40,7 @@ def called(words: list[str]) -> tuple[type, list[str]]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_page_shows_a_command_that_is_refused(page):
+def test_commands_on_the_page_parse(page):
     for words in commands(page):
         arguments_class, options = called(words)
         known = {*spellings_of(arguments_class), "config", "help", "lang", "version"}
@@ -57,7 +57,7 @@ OF_OTHERS = {"config", "help", "lang", "version", "no-deps"}  # of every script,
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if not page.name.startswith("flags.")], ids=lambda page: str(page.relative_to(ROOT))
 )
-def test_a_page_names_an_option_that_does_not_exist(page):
+def test_options_on_the_page_exist(page):
     known = OF_OTHERS.union(*(spellings_of(kind) for kind in scripts().values()))
     known |= {entry.name for kind in scripts().values() for entry in (*kind.OBSOLETE, *kind.FOREIGN)}
     named = re.findall(r"`--([\w-]+)", page.read_text(encoding="utf-8"))
@@ -77,7 +77,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_link_leads_nowhere(page):
+def test_links_on_the_page_resolve(page):
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if link.startswith("http"):
             continue
@@ -87,5 +87,5 @@ def test_a_link_leads_nowhere(page):
         assert not anchor or anchor in anchors(target), link
 
 
-def test_commands_are_not_found():
+def test_pages_contain_commands():
     assert sum(len(commands(page)) for page in PAGES) > 30

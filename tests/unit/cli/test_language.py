@@ -44,13 +44,13 @@ def test_every_text_of_the_options_is_translated(chinese):
     assert not missing, f"add these to tinybert/language/zh_CN.po: {missing}"
 
 
-def test_gaps_of_a_translation_are_those_of_the_text():
+def test_placeholders_of_a_translation_are_those_of_the_text():
     for text, translation in language.entries("zh").items():
         translation.format(*["x"] * text.count("{}"))
         assert len(re.findall(r"\{\d?\}", translation)) in (text.count("{}"), 0), text
 
 
-def test_a_message_with_values_takes_its_translation(chinese, capsys):
+def test_message_with_values_is_translated(chinese, capsys):
     assert language.translate("step 3: loss 0.5") == "step 3: loss 0.5"
     assert language.translate("resuming the general stage from a/b at step 7") == "从 a/b 恢复 general 阶段，第 7 步"
     assert language.translate("--x is missing\nsome advice that nobody translated") == "缺少 --x\nsome advice that nobody translated"
@@ -70,7 +70,7 @@ def test_a_message_with_values_takes_its_translation(chinese, capsys):
         ([], {}, "en"),
     ],
 )
-def test_the_language_is_that_of_the_option_or_of_the_environment(argv, environment, expected):
+def test_language_follows_the_option_then_the_environment(argv, environment, expected):
     language.choose(argv, environment)
     assert language.current() == expected
     language.choose([], {})
@@ -78,7 +78,7 @@ def test_the_language_is_that_of_the_option_or_of_the_environment(argv, environm
         language.choose(["--lang", "fr"], environment)
 
 
-def test_help_and_errors_are_in_the_language_of_the_command_line(capsys):
+def test_help_and_errors_are_in_the_chosen_language(capsys):
     assert main(["pretrain", "--lang", "zh", "--help"]) == 0
     out = capsys.readouterr().out
     assert "用原始文本训练编码器" in out and "（必填）" in out.replace("(必填)", "（必填）")
@@ -89,13 +89,13 @@ def test_help_and_errors_are_in_the_language_of_the_command_line(capsys):
     language.choose([], {})
 
 
-def test_the_chinese_page_of_options_is_up_to_date(chinese):
+def test_chinese_page_of_options_is_current(chinese):
     page = (ROOT / "docs/flags.zh.md").read_text(encoding="utf-8")
     assert flags_page() == page, "python -m tinybert flags --lang zh > docs/flags.zh.md"
 
 
 @pytest.mark.parametrize("installed", [[], ["DejaVu Sans", "SimHei"]])
-def test_a_figure_shows_no_empty_boxes_and_says_once_that_a_font_is_missing(tmp_path, chinese, monkeypatch, capsys, installed):
+def test_missing_chinese_font_is_reported_once_and_english_is_drawn(tmp_path, chinese, monkeypatch, capsys, installed):
     from matplotlib import font_manager
 
     monkeypatch.setattr(font_manager, "get_font_names", lambda: installed)

@@ -75,7 +75,7 @@ def _is_read(name: str) -> bool:
 
 
 @pytest.mark.parametrize(("name", "flag"), _pairs())
-def test_a_published_flag_is_unknown_or_does_nothing_in_silence(name, flag, capsys):
+def test_published_flag_has_an_effect_or_says_that_it_has_none(name, flag, capsys):
     published: Published = PUBLISHED[name]
     kind, value = scripts()[published.script], published.flags[flag]
     base = f"{published.base} {TOGETHER.get(flag, '')}"
@@ -128,7 +128,7 @@ def test_every_option_is_a_setting_or_read_by_name(script, name):
 
 
 @pytest.mark.parametrize("script", ["task_distill.py", "benchmark/glue/run_glue.py", "data_augmentation.py"])
-def test_of_two_folders_of_data_one_is_left_unread_in_silence(script):
+def test_second_data_folder_is_reported_as_unused(script):
     base = next(published.base for published in PUBLISHED.values() if published.script == script)
     line = _without(base, {"data_dir", "glue_dir"}) + " --data_dir D --glue_dir G"
     assert [entry["name"] for entry in _outcome(script, line)[1]["unused"]] == ["glue_dir"]

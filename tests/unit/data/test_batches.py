@@ -60,7 +60,7 @@ def test_share_weighted_means_equal_the_mean_over_the_step():
     assert by_tokens == pytest.approx(per_token[real].mean(), abs=1e-12)
 
 
-def test_arrays_hold_the_rows_padded_at_the_end():
+def test_batches_hold_the_rows_padded_at_the_end():
     store = made(50)
     for batch in Batches(store, 8, seed=5).step(0, 2):
         width = max(store.lengths[batch.rows])
@@ -74,7 +74,7 @@ def test_arrays_hold_the_rows_padded_at_the_end():
             assert batch.token_type_ids[i].tolist() == [0] * first + [1] * (length - first) + [0] * (width - length)
 
 
-def test_a_step_can_be_made_again_out_of_order_by_a_new_process():
+def test_steps_can_be_rebuilt_out_of_order():
     store = made(500)
     one = Batches(store, 8, seed=7, accumulation=2)
     through = [[b.rows.tolist() for b in one.step(epoch, i)] for epoch in range(3) for i in range(one.steps_per_epoch)]
@@ -84,7 +84,7 @@ def test_a_step_can_be_made_again_out_of_order_by_a_new_process():
         assert [b.rows.tolist() for b in resumed.step(epoch, index)] == expected
 
 
-def test_the_order_never_changes_with_a_numpy_version():
+def test_order_is_the_one_recorded_with_numpy_1_26():
     # recorded with NumPy 1.26.4; if this fails, a resumed run trains on some rows twice
     batches = Batches(made(10), 5, seed=1, bucket=False)
     assert [batches.step(2, i)[0].rows.tolist() for i in (0, 1)] == [[1, 6, 4, 8, 3], [7, 5, 0, 2, 9]]
@@ -96,7 +96,7 @@ def test_seed_and_epoch_change_the_order():
     assert len(orders) == 4
 
 
-def test_the_rows_of_a_step_do_not_depend_on_how_ranks_and_micro_batches_share_it():
+def test_rows_of_a_step_do_not_depend_on_ranks_and_micro_batches():
     store = made(300)
     alone = Batches(store, 24, seed=2).step(1, 3)[0].rows
     for world, accumulation in ((2, 3), (3, 2), (1, 6)):
@@ -104,7 +104,7 @@ def test_the_rows_of_a_step_do_not_depend_on_how_ranks_and_micro_batches_share_i
         assert sorted(row for rank in ranks for batch in rank for row in batch.rows) == sorted(alone)
 
 
-def test_bucketing_saves_padding_and_still_mixes():
+def test_bucketing_saves_padding_and_still_shuffles():
     store = made(5000, longest=60)
 
     def padded(bucket):
@@ -120,7 +120,7 @@ def test_bucketing_saves_padding_and_still_mixes():
     assert neighbours[0] != neighbours[1]
 
 
-def test_a_fixed_length_pads_as_the_published_scripts_do():
+def test_fixed_length_pads_like_the_published_scripts():
     store = made(40, longest=20)
     batches = Batches(store, 8, seed=0, pad_to=64)
     assert {b.input_ids.shape for i in range(5) for b in batches.step(0, i)} == {(8, 64)}
@@ -128,12 +128,12 @@ def test_a_fixed_length_pads_as_the_published_scripts_do():
         Batches(store, 8, seed=0, pad_to=10)
 
 
-def test_without_shuffling_rows_come_in_the_order_of_the_file():
+def test_without_shuffling_rows_keep_the_order_of_the_file():
     batches = Batches(made(10), 4, seed=0, shuffle=False)
     assert [row for i in range(3) for row in batches.step(9, i)[0].rows] == list(range(10))
 
 
-def test_drop_last_leaves_out_the_partial_step_but_never_everything(capsys):
+def test_drop_last_drops_the_partial_step_but_never_the_only_one(capsys):
     store = made(10)
     dropped = Batches(store, 4, seed=0, drop_last=True)
     assert dropped.steps_per_epoch == 2
@@ -159,7 +159,7 @@ def test_evaluation_starts_with_the_longest_rows():
     assert widths == sorted(widths, reverse=True) and widths[0] > widths[-1]
 
 
-def test_a_step_outside_the_epoch_is_an_error_not_the_last_step():
+def test_step_outside_the_epoch_raises():
     batches = Batches(made(10), 4, seed=0)
     for index in (-1, 3):
         with pytest.raises(IndexError):

@@ -15,23 +15,23 @@ TRADITIONAL = "電視劇的頭髮很乾淨，iPhone 12 值1.5萬元"
 
 @settings(deadline=None, max_examples=50)
 @given(st.text(st.sampled_from("的头髮很乾净，。 \t\u3000aZ1.5％🙂é\u0301裏里后後\U00020000")))
-def test_the_words_of_a_text_joined_are_the_text(text):
+def test_joined_words_equal_the_text(text):
     assert "".join(chinese.words(text)) == text
     assert len(chinese.simplified(text)) == len(text)
 
 
-def test_traditional_text_is_cut_where_its_simplified_copy_is():
+def test_traditional_text_is_segmented_like_its_simplified_copy():
     assert chinese.simplified(TRADITIONAL) == SIMPLIFIED
     assert list(map(len, chinese.words(TRADITIONAL))) == list(map(len, chinese.words(SIMPLIFIED)))
     assert {"電視劇", "頭髮", "乾淨"} <= set(chinese.words(TRADITIONAL))
 
 
-def test_a_text_is_traditional_by_the_majority_of_its_characters():
+def test_script_is_decided_by_the_majority_of_characters():
     assert chinese.is_traditional(TRADITIONAL) and not chinese.is_traditional(SIMPLIFIED)
     assert not chinese.is_traditional("plain text") and not chinese.is_traditional("电视剧和頭")
 
 
-def test_a_missing_package_is_named_with_its_version(monkeypatch):
+def test_missing_package_is_reported_with_its_version(monkeypatch):
     monkeypatch.setattr(chinese, "import_module", lambda name: (_ for _ in ()).throw(ImportError(name)))
     with pytest.raises(UserError, match=r"jieba==0\.42\.1"):
         list(chinese.dictionary())

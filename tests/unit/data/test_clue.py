@@ -27,7 +27,7 @@ REAL = [
 
 
 @pytest.mark.parametrize(("name", "split", "rows", "label", "text_a", "text_b"), REAL)
-def test_real_files_give_the_official_rows_and_columns(real_data, name, split, rows, label, text_a, text_b):
+def test_official_files_give_the_official_rows_and_columns(real_data, name, split, rows, label, text_a, text_b):
     task = get_task(name)
     folder = real_data / task.home / task.folder
     if not (folder / task.split(split).file).is_file():
@@ -41,7 +41,7 @@ def test_real_files_give_the_official_rows_and_columns(real_data, name, split, r
         assert task.labels[examples.labels[0]] == label and set(examples.labels) == set(range(len(task.labels)))
 
 
-def test_the_labels_of_tnews_are_those_of_its_own_file(real_data):
+def test_labels_of_tnews_are_those_of_its_labels_file(real_data):
     file = real_data / "Clue" / "TNEWS" / "labels.json"
     if not file.is_file():
         pytest.skip(f"no {file} here")
@@ -49,7 +49,7 @@ def test_the_labels_of_tnews_are_those_of_its_own_file(real_data):
 
 
 @pytest.mark.parametrize("name", CLUE_TASKS)
-def test_files_labels_and_folders_are_those_of_paddlenlp(name):
+def test_files_labels_and_folders_match_paddlenlp(name):
     entry = pytest.importorskip("paddlenlp.datasets.clue").Clue.BUILDER_CONFIGS[name.lower()]
     task = get_task(name)
     assert list(task.labels) == entry["labels"]
@@ -57,7 +57,7 @@ def test_files_labels_and_folders_are_those_of_paddlenlp(name):
         assert f"{task.also[0]}/{task.split(split).file}" == entry["splits"][split][0]
 
 
-def test_the_files_of_chnsenticorp_are_those_of_paddlenlp():
+def test_files_of_chnsenticorp_match_paddlenlp():
     published = pytest.importorskip("paddlenlp.datasets.chnsenticorp").ChnSentiCorp.SPLITS
     task = get_task("ChnSentiCorp")
     assert {split: published[split].file.split("/")[-1] for split in published} == {
@@ -73,7 +73,7 @@ def made_up(folder, task, split, rows):
 
 @pytest.mark.parametrize("name", ["ocnli", "cmnli"])
 @pytest.mark.parametrize("split", ["train", "dev"])
-def test_rows_on_which_the_annotators_disagreed_are_left_out_and_counted(folder, capsys, name, split):
+def test_rows_without_annotator_agreement_are_skipped_and_counted(folder, capsys, name, split):
     task = get_task(name)
     rows = [{"sentence1": f"句{i}", "sentence2": "子", "label": label} for i, label in enumerate(["neutral", "-", "entailment", "-"])]
     made_up(folder, task, split, rows)
@@ -82,7 +82,7 @@ def test_rows_on_which_the_annotators_disagreed_are_left_out_and_counted(folder,
     assert "2 rows labelled - were left out" in capsys.readouterr().err
 
 
-def test_a_task_of_119_labels_is_read(folder):
+def test_task_with_119_labels_is_read(folder):
     task = get_task("iflytek")
     made_up(folder, task, "train", [{"label": str(i), "label_des": "x", "sentence": "应用"} for i in (118, 0, 7)])
     assert read_split(task, folder, "train").labels.tolist() == [118, 0, 7]
@@ -90,7 +90,7 @@ def test_a_task_of_119_labels_is_read(folder):
     assert read_split(task, folder, "test").ids == ["0"]
 
 
-def test_copies_of_chnsenticorp_with_a_number_before_the_label_are_read_by_name(folder):
+def test_chnsenticorp_copies_with_an_id_column_are_read_by_name(folder):
     task = get_task("chnsenticorp")
     (folder / "dev.tsv").write_text("qid\tlabel\ttext_a\n0\t1\t很好\n", encoding="utf-8")
     (folder / "test.tsv").write_text("qid\ttext_a\n0\t很差\n", encoding="utf-8")
@@ -98,7 +98,7 @@ def test_copies_of_chnsenticorp_with_a_number_before_the_label_are_read_by_name(
 
 
 @pytest.mark.parametrize("preset", ["sound", "paper", "huawei", "paddlenlp"])
-def test_chinese_texts_are_not_cut_at_the_length_of_english_sentences(preset):
+def test_chinese_tasks_have_a_max_seq_length_of_128(preset):
     for name in (*CLUE_TASKS, "ChnSentiCorp"):
         for stage in ("intermediate", "finetune"):
             assert read_preset(preset).values("finetune" if stage == "finetune" else "distill", stage, name)["max_seq_length"] == 128
@@ -114,7 +114,7 @@ WSC = {
 }  # fmt: skip
 
 
-def test_keywords_and_abstract_of_csl_are_a_pair(folder):
+def test_csl_keywords_and_abstract_form_a_pair(folder):
     task = get_task("csl")
     made_up(folder, task, "train", [CSL, {**CSL, "label": "1"}])
     made_up(folder, task, "test", [{"id": 7, "abst": "文", "keyword": ["词"]}])
@@ -131,7 +131,7 @@ def test_keywords_and_abstract_of_csl_are_a_pair(folder):
         ({"span2_text": "床", "span2_index": 0}, "[床]上_手机_响，它很吵"),
     ],
 )
-def test_the_two_phrases_of_cluewsc_are_marked(folder, target, expected):
+def test_both_spans_of_cluewsc_are_marked(folder, target, expected):
     task = get_task("cluewsc")
     made_up(folder, task, "dev", [{**WSC, "target": WSC["target"] | target}, {**WSC, "label": "true"}])
     examples = read_split(task, folder, "dev")
@@ -147,7 +147,7 @@ def test_the_two_phrases_of_cluewsc_are_marked(folder, target, expected):
         ("cluewsc", {**WSC, "target": "手机"}),
     ],
 )
-def test_a_record_without_its_texts_is_refused_with_its_line(folder, name, row):
+def test_record_without_its_texts_is_refused_with_a_line_number(folder, name, row):
     task = get_task(name)
     made_up(folder, task, "dev", [CSL if name == "csl" else WSC, row])
     with pytest.raises(UserError, match="line 2"):
@@ -166,7 +166,7 @@ def test_a_record_without_its_texts_is_refused_with_its_line(folder, name, row):
         ("CLUEWSC2020", "cluewsc11_predict.json", "true"),
     ],
 )
-def test_predictions_are_the_json_lines_that_clue_takes(tmp_path, name, file, label):
+def test_predictions_have_the_format_that_clue_accepts(tmp_path, name, file, label):
     task = get_task(name)
     path = write_submission(tmp_path, task, "test", ["5", "6"], np.eye(task.num_outputs)[[0, 1]])
     assert path.name == file
@@ -174,7 +174,7 @@ def test_predictions_are_the_json_lines_that_clue_takes(tmp_path, name, file, la
     assert lines == [{"id": 5, "label": label}, {"id": 6, "label": task.labels[1]}]
 
 
-def test_rows_of_own_files_without_a_gold_label_are_left_out_and_counted(tmp_path, capsys):
+def test_own_rows_without_a_gold_label_are_skipped_and_counted(tmp_path, capsys):
     rows = [("a", "yes"), ("b", "-"), ("c", "no"), ("d", "-")]
     (tmp_path / "train.tsv").write_text("text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows * 3))
     files = {"train_file": tmp_path / "train.tsv", "text_a_column": "text", "label_column": "label"}
@@ -185,7 +185,7 @@ def test_rows_of_own_files_without_a_gold_label_are_left_out_and_counted(tmp_pat
     assert named.labels == ("no", "yes", "-") and len(read_split(named, tmp_path, "train")) == 12
 
 
-def test_texts_made_of_a_whole_record_cannot_be_augmented(folder):
+def test_texts_made_from_several_keys_cannot_be_augmented(folder):
     task = get_task("csl")
     with pytest.raises(UserError, match="made of several keys"):
         Rewriter.of(task.split("train"), [], json.dumps(CSL), False)

@@ -23,7 +23,7 @@ def read(path, **more):
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 @pytest.mark.parametrize("suffix", ["tsv", "csv", "jsonl", "json"])
-def test_other_encodings_are_named_with_the_command_that_converts_them(tmp_path, encoding, suffix):
+def test_other_encodings_are_reported_with_the_command_to_convert_them(tmp_path, encoding, suffix):
     (tmp_path / f"rows.{suffix}").write_bytes(ROWS.encode(encoding))
     with pytest.raises(UserError, match=rf"rows\.{suffix}, line 1: found UTF-(16|32) text, expected UTF-8 text. .*iconv -f UTF-(16|32)"):
         read(tmp_path / f"rows.{suffix}")
@@ -36,13 +36,13 @@ BINARY = [
 
 
 @pytest.mark.parametrize(("content", "words"), BINARY, ids=[words for _, words in BINARY])
-def test_files_that_are_no_text_are_named(tmp_path, content, words):
+def test_files_that_are_not_text_are_identified(tmp_path, content, words):
     (tmp_path / "rows.tsv").write_bytes(content)
     with pytest.raises(UserError, match=words):
         read(tmp_path / "rows.tsv")
 
 
-def test_ordinary_text_is_not_taken_for_something_else():
+def test_plain_text_is_not_mistaken_for_another_format():
     for text in ("a\tb\n", "\ufeffa\tb\n", "", "a", "字符\t1\n", '{"a": 1}', "PK\tb\n", "id,text\n", "BZ\n"):
         assert foreign(text.encode()) is None
 
@@ -58,7 +58,7 @@ def test_ordinary_text_is_not_taken_for_something_else():
     ],
 )
 @pytest.mark.parametrize("columns", [NAMED, {"text_a_column": "0", "label_column": "1"}, {"text_a_column": "0", "label_column": None}])
-def test_another_delimiter_than_the_suffix_says_is_named(tmp_path, name, first, words, columns):
+def test_unexpected_delimiter_is_identified(tmp_path, name, first, words, columns):
     (tmp_path / name).write_text(f"{first}\n" + first.replace("text", "good").replace("label", "yes") + "\n")
     if columns["label_column"] is None:
         split = Split(name, 0, format=name[-3:])
@@ -69,12 +69,12 @@ def test_another_delimiter_than_the_suffix_says_is_named(tmp_path, name, first, 
             read(tmp_path / name, **columns)
 
 
-def test_commas_in_a_single_column_of_text_are_text(tmp_path):
+def test_commas_in_a_single_column_are_text(tmp_path):
     (tmp_path / "new.tsv").write_text("text\na, b; c\n")
     assert read_split(Task("own", "own", ("a", "b"), {"test": Split("new.tsv", "text")}), tmp_path, "test").text_a == ["a, b; c"]
 
 
-def test_a_folder_in_place_of_a_file_is_named_and_the_reverse(tmp_path):
+def test_folder_in_place_of_a_file_and_the_reverse_are_reported(tmp_path):
     (tmp_path / "train.tsv").mkdir()
     with pytest.raises(UserError, match="train.tsv is a folder; expected a file of rows"):
         read(tmp_path / "train.tsv")
@@ -88,7 +88,7 @@ def test_a_folder_in_place_of_a_file_is_named_and_the_reverse(tmp_path):
 # === Tables of other programs ===
 
 
-def test_parquet_rows_are_read_like_those_of_text(tmp_path):
+def test_parquet_rows_are_read_like_text_rows(tmp_path):
     table, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     columns = {"text": ["good", "", "字符"], "label": [1, 0, 1], "score": [0.5, 1.0, 2.0], "flag": [True, False, True]}
     parquet.write_table(table.table(columns), tmp_path / "rows.parquet")
@@ -101,14 +101,14 @@ def test_parquet_rows_are_read_like_those_of_text(tmp_path):
         read(tmp_path / "rows.parquet", label_column="none")
 
 
-def test_a_missing_value_in_a_parquet_file_is_named_with_its_row(tmp_path):
+def test_missing_parquet_value_is_reported_with_its_row(tmp_path):
     table, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     parquet.write_table(table.table({"text": ["a", None], "label": [1, 0]}), tmp_path / "rows.parquet")
     with pytest.raises(UserError, match="line 2: found null under 'text'"):
         read(tmp_path / "rows.parquet")
 
 
-def test_a_workbook_is_read_like_a_file_of_text(tmp_path):
+def test_workbook_is_read_like_a_text_file(tmp_path):
     book = pytest.importorskip("openpyxl").Workbook()
     for row in (["text", "label", None], ["good", 1, None], [None, 0, None], ["bad", 1, None], [None, None, None]):
         book.active.append(row)
@@ -124,13 +124,13 @@ def test_a_workbook_is_read_like_a_file_of_text(tmp_path):
 
 @pytest.mark.parametrize("name", ["rows.parquet", "rows.xlsx"])
 @pytest.mark.parametrize("content", [b"PAR1" + b"\0" * 50 + b"PAR1", b"PK\x03\x04" + b"\0" * 50, b"", b"text\tlabel\n"])
-def test_a_damaged_table_ends_in_words(tmp_path, name, content):
+def test_damaged_table_is_refused_with_a_message(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match="found no readable|is empty|is not installed"):
         read(tmp_path / name)
 
 
-def test_a_zip_archive_that_is_no_workbook_ends_in_words(tmp_path):
+def test_zip_archive_that_is_not_a_workbook_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "rows.xlsx", "w") as archive:
         archive.writestr("[Content_Types].xml", "<a>" * 1000)
     with pytest.raises(UserError, match="found no readable|is not installed"):
@@ -138,7 +138,7 @@ def test_a_zip_archive_that_is_no_workbook_ends_in_words(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "package"), [("rows.parquet", "pyarrow"), ("rows.xlsx", "openpyxl")])
-def test_without_its_package_a_table_is_told_how_to_become_csv(tmp_path, monkeypatch, name, package):
+def test_missing_table_package_is_reported_with_a_way_to_csv(tmp_path, monkeypatch, name, package):
     import sys
 
     for module in (package, f"{package}.parquet"):

@@ -20,7 +20,7 @@ def seen(batches: EpochBatches, epoch: int, steps: int) -> list[int]:
     return [int(ids[0]) for index in range(steps) for batch in batches.step(epoch, index) for ids in batch.input_ids]
 
 
-def test_an_epoch_reads_the_rows_of_another_or_misses_some():
+def test_each_epoch_reads_every_row_of_its_own_store():
     batches = EpochBatches([store(7), store(11, 100)], 4, seed=1)
     assert sorted(seen(batches, 0, 2)) == list(range(7))
     assert sorted(seen(batches, 1, 3)) == list(range(100, 111))
@@ -28,7 +28,7 @@ def test_an_epoch_reads_the_rows_of_another_or_misses_some():
     assert sorted(third) == list(range(7)) and third != seen(batches, 0, 2)  # the first rows again, in another order
 
 
-def test_a_step_of_the_run_lands_in_another_epoch():
+def test_step_maps_to_its_epoch_and_position():
     batches = EpochBatches([store(7), store(11)], 4, seed=1)  # 2 and 3 steps
     assert [batches.position(step) for step in range(8)] == [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (3, 0)]
     assert [batches.steps_in(epochs) for epochs in (0.1, 1, 1.5, 2, 3, 4)] == [1, 2, 4, 5, 7, 10]
@@ -36,13 +36,13 @@ def test_a_step_of_the_run_lands_in_another_epoch():
 
 
 @pytest.mark.parametrize("size", [1, 3, 10, 1234])
-def test_a_fraction_of_an_epoch_has_a_step_too_many(size):
+def test_fractional_epochs_round_up_exactly(size):
     batches = EpochBatches([store(size)], 1, seed=1)
     for tenths in range(1, 601):
         assert batches.steps_in(tenths / 10) == max(1, -(-tenths * size // 10))
 
 
-def test_held_out_rows_are_trained_on():
+def test_held_out_rows_are_not_trained_on():
     whole = store(40)
     train, held_out = without_last(whole, 3)
     rows = np.array([2, 0, 1])
@@ -52,13 +52,13 @@ def test_held_out_rows_are_trained_on():
     assert max(seen(EpochBatches([train], 8, seed=0), 0, 5)) == 36
 
 
-def test_holding_out_leaves_nothing_to_train_on():
+def test_holding_out_always_leaves_a_row_to_train_on():
     train, held_out = without_last(store(12), 1000)
     assert (len(train), len(held_out)) == (11, 1)
     with pytest.raises(UserError, match="there are 1 sequences"):
         without_last(store(1), 1)
 
 
-def test_a_range_of_labelled_rows_loses_its_labels():
+def test_row_range_keeps_the_labels():
     labelled = TokenStore.from_arrays([[1], [2], [3]], labels=np.array([7, 8, 9]))
     assert RowRange(labelled, 1, 3).labels.tolist() == [8, 9]

@@ -35,7 +35,7 @@ ARRAY = a_task(format="json")
 # === What is accepted ===
 
 
-def test_a_quoted_field_with_line_ends_does_not_break_its_row(folder):
+def test_quoted_field_may_contain_line_breaks(folder):
     text = 'a, "quoted"\r\nsecond line\n\nafter a blank one\ttab'
     with open(folder / "train.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([["label", "text"], ["yes", text], ["no", ""]])
@@ -43,29 +43,29 @@ def test_a_quoted_field_with_line_ends_does_not_break_its_row(folder):
     assert examples.text_a == [text, ""] and examples.labels.tolist() == [1, 0]
 
 
-def test_byte_order_mark_and_crlf_of_a_spreadsheet_change_nothing(folder):
+def test_byte_order_mark_and_crlf_are_ignored(folder):
     plain = read(folder, "text,label\ngood,yes\n")
     odd = read(folder, "\ufefftext,label\r\ngood,yes\r\n")
     assert odd.text_a == plain.text_a == ["good"] and odd.labels.tolist() == [1]
 
 
-def test_the_empty_rows_that_a_spreadsheet_leaves_at_the_end_are_no_rows(folder):
+def test_empty_rows_at_the_end_are_skipped(folder):
     assert len(read(folder, "text,label\ngood,yes\n,\n,\n\n")) == 1
 
 
-def test_quotes_are_text_where_nothing_is_quoted(folder):
+def test_quotes_are_text_unless_quoting_is_on(folder):
     tsv = a_task(format="tsv", quoted=False)
     assert read(folder, 'label\ttext\nyes\t"open\nno\t"both"\n', tsv).text_a == ['"open', '"both"']
     assert read(folder, 'label\ttext\nyes\t"one\ttwo"\n', a_task(format="tsv")).text_a == ["one\ttwo"]
     assert read(folder, 'label,text\nyes,"open\n', a_task(quoted=False)).text_a == ['"open']
 
 
-def test_a_long_document_is_one_field(folder):
+def test_long_document_fits_in_one_field(folder):
     long = "word " * 60_000  # the csv module alone stops at 131,072 characters
     assert read(folder, f"text,label\n{long},yes\n").text_a == [long]
 
 
-def test_labels_keep_the_text_of_their_json(folder):
+def test_json_labels_keep_their_written_form(folder):
     task = replace(JSONL, labels=("1", "1.0", "1e0", "true", "false", "x"))
     rows = [f'{{"text": "a", "label": {label}}}' for label in ('"1"', "1", "1.0", "1e0", "true", '"true"', "false", '" x "')]
     assert read(folder, "\n".join(rows), task).labels.tolist() == [0, 0, 1, 2, 3, 3, 4, 5]
@@ -75,21 +75,21 @@ def test_numbers_of_any_length_are_text(folder):
     assert read(folder, f'{{"text": {"9" * 5000}, "label": "yes"}}', JSONL).text_a == ["9" * 5000]
 
 
-def test_rows_without_label_and_index_are_numbered_through_all_chunks(folder):
+def test_rows_without_ids_are_numbered_across_chunks(folder):
     task = a_task()
     (folder / "train.csv").write_text("text\n" + "a\n" * 5)
     assert [i for chunk in iter_rows(task, folder, "test", chunk_rows=2) for i in chunk.ids] == ["0", "1", "2", "3", "4"]
     assert read_split(task, folder, "test").ids == ["0", "1", "2", "3", "4"]
 
 
-def test_an_empty_text_to_predict_is_a_row_not_the_end_of_the_file(folder):
+def test_empty_text_to_predict_is_a_row(folder):
     task = a_task(text_b="other", format="tsv", quoted=False)
     assert read(folder, "text\tother\na\tb\n\t\nc\td\n", task, "test").text_a == ["a", "", "c"]
 
 
 @pytest.mark.parametrize("indent", [None, 1])
 @pytest.mark.parametrize("block", [1, 7, 1 << 16])
-def test_an_array_is_the_same_wherever_the_window_ends(folder, monkeypatch, indent, block):
+def test_json_array_reads_the_same_at_any_block_size(folder, monkeypatch, indent, block):
     monkeypatch.setattr("tinybert.data.source.BLOCK", block)
     texts = ['brackets ]}[{ "quoted" \\', "字符 😀 \u2028", "", "x" * 300]
     rows = [{"label": "yes", "more": {"deep": [1, 2, {}]}, "text": text} for text in texts]
@@ -98,7 +98,7 @@ def test_an_array_is_the_same_wherever_the_window_ends(folder, monkeypatch, inde
         assert read(folder, "\ufeff" + body, ARRAY).text_a == texts
 
 
-def test_an_array_larger_than_the_window_is_read_in_bounded_memory(folder, monkeypatch):
+def test_large_json_array_is_read_in_bounded_memory(folder, monkeypatch):
     monkeypatch.setattr("tinybert.data.source.BLOCK", 64)
     rows = [{"text": f"row {i}", "label": "no"} for i in range(200)]
     held = []
@@ -108,7 +108,7 @@ def test_an_array_larger_than_the_window_is_read_in_bounded_memory(folder, monke
     assert max(held) <= 256
 
 
-def test_json_files_of_either_kind_are_told_apart(tmp_path):
+def test_json_arrays_and_json_lines_are_distinguished(tmp_path):
     for text, form in (("[", "json"), ("\ufeff \n[{}]", "json"), ('{"a": 1}', "jsonl"), ("", "jsonl")):
         (tmp_path / "rows.json").write_text(text, encoding="utf-8")
         assert format_of(tmp_path / "rows.json") == form
@@ -156,14 +156,14 @@ BAD = [
 
 
 @pytest.mark.parametrize(("task", "content", "parts"), BAD, ids=[str(i) for i in range(len(BAD))])
-def test_what_does_not_fit_is_named_with_file_line_and_remedy(folder, task, content, parts):
+def test_malformed_content_is_reported_with_file_line_and_remedy(folder, task, content, parts):
     with pytest.raises(UserError) as error:
         read(folder, content, task)
     for part in (str(folder / task.splits["train"].file), *parts):
         assert part in str(error.value)
 
 
-def test_a_file_that_never_ends_a_row_is_refused_before_it_fills_the_memory(folder, monkeypatch):
+def test_row_that_never_ends_is_refused_before_filling_memory(folder, monkeypatch):
     monkeypatch.setattr("tinybert.data.source.LIMIT", 1000)
     monkeypatch.setattr("tinybert.data.formats.LIMIT", 1000)
     monkeypatch.setattr("tinybert.data.source.BLOCK", 64)
@@ -180,7 +180,7 @@ def test_a_file_that_never_ends_a_row_is_refused_before_it_fills_the_memory(fold
         csv.field_size_limit(limit)
 
 
-def test_a_score_that_float32_cannot_hold_is_refused(folder):
+def test_scores_that_float32_cannot_hold_are_refused(folder):
     task = replace(JSONL, labels=(), kind=KINDS["regression"])
     for label in ("1e300", '"1_0"', "NaN", "Infinity"):
         with pytest.raises(UserError, match="finite number|nan, which is no number|inf, which is no number"):

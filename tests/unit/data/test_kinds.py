@@ -14,7 +14,7 @@ from tinybert.kinds.registry import KINDS, get_kind, kind_of_labels, kind_of_out
 ROOM = Path(tinybert.__file__).parent
 
 
-def test_only_its_own_file_asks_for_a_kind_by_name():
+def test_only_its_own_file_tests_a_kind_by_name():
     names = "|".join(KINDS)
     asked = re.compile(rf"""\.({names})\b|(==|!=|\bin\b|\bnot in\b)\s*\(?["']({names})["']|\b(outputs|num_outputs)\s*==\s*1\b""")
     found = [
@@ -27,7 +27,7 @@ def test_only_its_own_file_asks_for_a_kind_by_name():
     assert not found, "\n".join(found)
 
 
-def test_a_kind_is_found_by_its_name_its_labels_or_its_outputs():
+def test_kind_is_found_by_name_labels_or_outputs():
     assert all(get_kind(name).name == name for name in KINDS)
     assert kind_of_labels(("no", "yes")).name == kind_of_outputs(2).name == "classification"
     assert kind_of_labels(()).name == kind_of_outputs(1).name == "regression"

@@ -34,7 +34,7 @@ def test_two_spellings_of_a_label_are_alike(one, other):
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
-def test_labels_that_mean_different_things_are_not_alike(one, other):
+def test_labels_with_different_meanings_are_not_alike(one, other):
     assert not alike([one, other])
 
 
@@ -53,29 +53,29 @@ def test_two_spellings_in_a_file_are_refused_with_rows_and_option(tmp_path):
     assert own(tmp_path, ["no", "yes", "Yes", "yes", "no"], allow_suspicious_labels=True).labels == ("Yes", "no", "yes")
 
 
-def test_spellings_that_look_the_same_are_shown_by_code_points(tmp_path):
+def test_identical_looking_labels_are_shown_as_code_points(tmp_path):
     with pytest.raises(UserError, match=r"'caf\\xe9' .*'cafe\\u0301'"):
         own(tmp_path, ["caf\u00e9", "cafe\u0301", "no", "no", "caf\u00e9"])
 
 
-def test_a_label_of_a_single_row_is_refused_with_its_line(tmp_path):
+def test_label_of_a_single_row_is_refused_with_its_line(tmp_path):
     with pytest.raises(UserError, match=r"label of a single row: 'ye' \(line 5\)"):
         own(tmp_path, ["no", "yes", "yes", "ye", "no"])
     assert own(tmp_path, ["no", "yes", "yes", "ye", "no"], allow_suspicious_labels=True).labels == ("no", "ye", "yes")
 
 
-def test_many_odd_labels_end_in_a_short_list(tmp_path):
+def test_many_suspicious_labels_give_a_short_message(tmp_path):
     with pytest.raises(UserError, match="and 90 more") as error:
         own(tmp_path, [f"label{i}" for i in range(100)])
     assert len(str(error.value).splitlines()) < 16
 
 
-def test_two_spellings_in_the_option_are_refused(tmp_path):
+def test_two_spellings_in_the_labels_option_are_refused(tmp_path):
     with pytest.raises(UserError, match="'yes', 'YES'"):
         own(tmp_path, ["yes", "yes", "no", "no"], labels="yes,no,YES")
 
 
-def test_a_header_in_the_middle_of_a_joined_file_is_refused(tmp_path):
+def test_repeated_header_inside_a_file_is_refused(tmp_path):
     for test_rows in (False, True):
         split = Split("rows.tsv", "text", label=None if test_rows else "label")
         (tmp_path / "rows.tsv").write_text("text\tlabel\na\tyes\ntext\tlabel\nb\tno\n")
@@ -83,7 +83,7 @@ def test_a_header_in_the_middle_of_a_joined_file_is_refused(tmp_path):
             read_split(Task("own", "own", ("no", "yes"), {"train": split}), tmp_path, "train")
 
 
-def test_the_option_is_refused_without_files_of_ones_own():
+def test_allow_suspicious_labels_needs_own_files():
     class Arguments:
         train_file = dev_file = test_file = file_format = text_a_column = text_b_column = label_column = header = quoting = labels = None
         kind, doc_stride, allow_suspicious_labels = None, None, True

@@ -17,7 +17,7 @@ def popped(a, b, budget):
     return a, b
 
 
-def test_kept_lengths_equal_the_popping_loop_for_all_small_lengths():
+def test_kept_lengths_equal_the_published_truncation_loop():
     a, b = (grid.ravel() for grid in np.meshgrid(np.arange(12), np.arange(12)))
     for budget in range(16):
         expected = [tuple(map(len, popped(range(x), range(y), budget))) for x, y in zip(a, b, strict=True)]
@@ -39,19 +39,19 @@ def test_pair_rows_equal_the_published_format(seed):
     assert cut == sum((a, b) != kept for a, b, kept in zip(first, second, expected, strict=True))
 
 
-def test_single_rows_are_cut_at_the_end():
+def test_single_rows_are_truncated_at_the_end():
     rows, segment, cut = bert_rows(Flat.of([[1, 2, 3], [], [4, 5]]), None, 4, CLS, SEP)
     assert rows.values.tolist() == [CLS, 1, 2, SEP, CLS, SEP, CLS, 4, 5, SEP]
     assert segment.tolist() == rows.lengths.tolist() == [4, 2, 4] and cut == 1
 
 
-def test_positions_of_empty_rows_take_no_room():
+def test_empty_rows_have_no_positions():
     assert positions(np.array([5, 9, 0]), np.array([2, 0, 3])).tolist() == [5, 6, 0, 1, 2]
     assert positions(np.array([3]), np.array([0])).tolist() == []
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int64, np.float32])
-def test_an_appended_file_is_an_ordinary_array_file(tmp_path, dtype):
+def test_appended_array_file_loads_with_numpy(tmp_path, dtype):
     with AppendedArray(tmp_path / "x.npy", dtype) as out:
         out.append(np.arange(5))
         out.append(np.arange(0))

@@ -18,19 +18,19 @@ LABELS = np.array([1, 1, 1, 0, 0, 0])
 LOGITS = np.array([[0, 1.0], [0, 2], [1, 0], [0, 1], [3, 0], [1, 0]])
 
 
-def test_accuracy_f1_and_their_mean_by_hand():
+def test_accuracy_f1_and_their_mean_match_hand_computed_values():
     result = score(get_task("mrpc"), LOGITS, LABELS)
     assert result == pytest.approx({"accuracy": 4 / 6, "f1": 2 / 3, "accuracy_and_f1": 2 / 3})
     skewed = score(get_task("qqp"), LOGITS, np.array([1, 1, 0, 1, 1, 0]))
     assert skewed == pytest.approx({"accuracy": 5 / 6, "f1": 6 / 7, "accuracy_and_f1": (5 / 6 + 6 / 7) / 2})
 
 
-def test_matthews_coefficient_by_hand():
+def test_matthews_correlation_matches_hand_computed_values():
     assert score(get_task("cola"), LOGITS, LABELS)["mcc"] == pytest.approx((2 * 2 - 1 * 1) / np.sqrt(3 * 3 * 3 * 3))
     assert score(get_task("cola"), -LOGITS, LABELS)["mcc"] == pytest.approx(-1 / 3)
 
 
-def test_correlations_by_hand_for_either_shape_of_logits():
+def test_correlations_match_hand_computed_values():
     predictions, labels = np.array([1.0, 2, 3, 10]), np.array([1.0, 3, 2, 4], np.float32)
     pearson = np.corrcoef(predictions, labels)[0, 1]
     spearman = 1 - 6 * (0 + 1 + 1 + 0) / (4 * 15)
@@ -40,7 +40,7 @@ def test_correlations_by_hand_for_either_shape_of_logits():
 
 
 @pytest.mark.parametrize("name", ["sts-b", "cola"])
-def test_constant_predictions_score_zero_without_warning(name):
+def test_constant_predictions_score_zero_without_a_warning(name):
     task = get_task(name)
     labels = np.array([1.0, 2, 3]) if not task.labels else np.array([0, 1, 1])
     logits = np.full((3, 1), 2.5) if not task.labels else np.tile([0.0, 1], (3, 1))
@@ -50,20 +50,20 @@ def test_constant_predictions_score_zero_without_warning(name):
     assert result[task.metric] == 0.0
 
 
-def test_a_file_of_one_class_gives_a_warning_of_a_library():
+def test_mcc_of_a_single_class_is_zero_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for predicted in ([0, 1, 1], [1, 1, 1]):
             assert score(get_task("cola"), np.eye(2)[predicted], np.array([1, 1, 1]))["mcc"] == 0.0
 
 
-def test_f1_of_a_class_that_is_never_predicted_is_zero_without_warning():
+def test_f1_of_a_class_never_predicted_is_zero_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert score(get_task("mrpc"), np.tile([1.0, 0], (3, 1)), np.array([0, 0, 0]))["f1"] == 0.0
 
 
-def test_more_classes_have_a_macro_f1():
+def test_macro_f1_is_computed_for_more_than_two_classes():
     task = Task("t", "t", ("a", "b", "c"), {"dev": Split("dev.tsv", 0)}, ("accuracy", "macro_f1", "mcc"), "macro_f1")
     result = score(task, np.eye(3)[[0, 0, 1, 2]], np.array([0, 1, 1, 1]))
     # a: precision 1/2, recall 1; b: precision 1, recall 1/3; c: nothing right
@@ -71,7 +71,7 @@ def test_more_classes_have_a_macro_f1():
     assert result["accuracy"] == 0.5
 
 
-def test_broken_logits_are_an_error_not_a_score():
+def test_non_finite_logits_raise():
     with pytest.raises(NumericalError, match="1 of 2"):
         score(get_task("sst-2"), np.array([[0, np.nan], [0, 1]]), np.array([0, 1]))
 
@@ -87,7 +87,7 @@ def _guessing(name, labels):
     return get_task(name).kind.guessing(get_task(name), labels)
 
 
-def test_the_majority_baseline_is_the_score_of_saying_always_the_same():
+def test_majority_baseline_is_the_score_of_a_constant_answer():
     assert _guessing("mrpc", np.array([1, 1, 0])) == pytest.approx({"accuracy": 2 / 3, "f1": 0.8, "accuracy_and_f1": (2 / 3 + 0.8) / 2})
     assert _guessing("cola", np.array([1, 1, 0]))["mcc"] == 0.0
     assert _guessing("sts-b", np.array([1.0, 2, 4]))["pearson_and_spearman"] == 0.0

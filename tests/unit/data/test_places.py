@@ -44,14 +44,14 @@ def test_homes_follow_their_variable_then_ppnlp_home_then_the_user(monkeypatch, 
 
 
 @pytest.mark.parametrize("name", ["SST-2", "sst-2", "Sst-2"])
-def test_a_task_folder_is_found_in_any_case(tmp_path, name, downloads):
+def test_task_folder_is_found_in_any_case(tmp_path, name, downloads):
     (tmp_path / name).mkdir()
     (tmp_path / name / "train.tsv").write_text("x")
     assert locate(SST, glue_dir=tmp_path) == tmp_path / name
     assert not downloads
 
 
-def test_data_dir_wins_over_glue_dir_and_the_environment(tmp_path, monkeypatch, downloads):
+def test_data_dir_overrides_glue_dir_and_the_environment(tmp_path, monkeypatch, downloads):
     for name in ("own", "glue/SST-2", "home/Glue/SST-2"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "dev.tsv").write_text("x")
@@ -61,7 +61,7 @@ def test_data_dir_wins_over_glue_dir_and_the_environment(tmp_path, monkeypatch, 
     assert locate(SST, data_dir=tmp_path / "own", glue_dir=tmp_path / "glue") == tmp_path / "own"
 
 
-def test_a_mistyped_data_dir_is_refused_without_download(tmp_path, downloads):
+def test_mistyped_data_dir_is_refused_without_a_download(tmp_path, downloads):
     with pytest.raises(UserError, match="does not exist"):
         locate(SST, data_dir=tmp_path / "typo")
     (tmp_path / "dev.tsv").write_text("x")
@@ -72,7 +72,7 @@ def test_a_mistyped_data_dir_is_refused_without_download(tmp_path, downloads):
     assert not downloads and not (tmp_path / "typo").exists()
 
 
-def test_a_failed_download_tells_which_files_to_put_where(tmp_path, monkeypatch, downloads):
+def test_failed_download_lists_the_files_and_their_folder(tmp_path, monkeypatch, downloads):
     monkeypatch.setenv("DATA_HOME", str(tmp_path))
     with pytest.raises(UserError) as error:
         locate(get_task("mnli"))
@@ -92,7 +92,7 @@ def test_a_failed_download_tells_which_files_to_put_where(tmp_path, monkeypatch,
         ("chnsenticorp", "ChnSentiCorp/ChnSentiCorp/ChnSentiCorp"),
     ],
 )
-def test_chinese_data_is_found_where_it_is_published_and_where_paddlenlp_unpacks_it(tmp_path, monkeypatch, downloads, name, folder):
+def test_chinese_data_is_found_in_all_published_layouts(tmp_path, monkeypatch, downloads, name, folder):
     monkeypatch.setenv("DATA_HOME", str(tmp_path))
     task = get_task(name)
     (tmp_path / folder).mkdir(parents=True)
@@ -102,7 +102,7 @@ def test_chinese_data_is_found_where_it_is_published_and_where_paddlenlp_unpacks
     assert not downloads
 
 
-def test_missing_chinese_data_names_its_files_and_folder(tmp_path, monkeypatch, downloads):
+def test_missing_chinese_data_is_reported_with_files_and_folder(tmp_path, monkeypatch, downloads):
     monkeypatch.setenv("DATA_HOME", str(tmp_path))
     with pytest.raises(UserError) as error:
         locate(get_task("ocnli"))
@@ -113,7 +113,7 @@ def test_missing_chinese_data_names_its_files_and_folder(tmp_path, monkeypatch, 
     assert downloads[1] == tmp_path / "ChnSentiCorp"
 
 
-def test_a_missing_augmented_file_says_what_writes_it(tmp_path, downloads):
+def test_missing_augmented_file_is_reported_with_its_command(tmp_path, downloads):
     (tmp_path / "SST-2").mkdir()
     (tmp_path / "SST-2" / "train.tsv").write_text("x")
     with pytest.raises(UserError, match="data_augmentation.py writes"):
@@ -121,7 +121,7 @@ def test_a_missing_augmented_file_says_what_writes_it(tmp_path, downloads):
     assert not downloads
 
 
-def test_the_packaged_demo_needs_neither_network_nor_home(monkeypatch, downloads):
+def test_bundled_demo_needs_neither_network_nor_home(monkeypatch, downloads):
     monkeypatch.setenv("DATA_HOME", "/nowhere")
     folder = locate(get_task("demo"), splits=["train", "dev"])
     assert (folder / "train.tsv").is_file()

@@ -45,7 +45,7 @@ REAL = [
 
 
 @pytest.mark.parametrize(("name", "split", "rows", "label", "text_a", "text_b"), REAL)
-def test_real_files_give_the_official_rows_and_columns(real_data, name, split, rows, label, text_a, text_b):
+def test_official_files_give_the_official_rows_and_columns(real_data, name, split, rows, label, text_a, text_b):
     task = get_task(name)
     folder = real_data / "Glue" / task.folder
     if not (folder / task.splits[split].file).is_file():
@@ -61,7 +61,7 @@ def test_real_files_give_the_official_rows_and_columns(real_data, name, split, r
         assert examples.labels.dtype == (np.float32 if task.kind.name == "regression" else np.int64)
 
 
-def test_sts_quotes_are_text(real_data):
+def test_quotes_in_sts_b_are_text(real_data):
     if not (real_data / "Glue" / "STS-B").is_dir():
         pytest.skip("no STS-B here")
     examples = read_split(STS, real_data / "Glue" / "STS-B", "train")
@@ -72,7 +72,7 @@ def test_sts_quotes_are_text(real_data):
 # === What is accepted ===
 
 
-def test_a_byte_order_mark_line_ends_and_a_missing_last_newline_change_nothing(folder):
+def test_bom_line_endings_and_missing_final_newline_are_ignored(folder):
     plain = read_split(SST, written(folder, "train.tsv", "sentence\tlabel\ngood film\t1\nbad\t0\n"), "train")
     odd = read_split(SST, written(folder, "train.tsv", "\ufeffsentence\tlabel\r\ngood film\t1\r\nbad\t0"), "train")
     assert odd.text_a == plain.text_a == ["good film", "bad"]
@@ -80,7 +80,7 @@ def test_a_byte_order_mark_line_ends_and_a_missing_last_newline_change_nothing(f
     assert odd.sha256 != plain.sha256
 
 
-def test_a_byte_order_mark_does_not_stick_to_the_first_field_of_a_file_without_header(folder):
+def test_bom_is_removed_from_the_first_field_without_a_header(folder):
     task = Task("own", "own", ("yes", "no"), {"train": Split("train.tsv", 1, label=0, header=False)})
     examples = read_split(task, written(folder, "train.tsv", "\ufeffno\ta\nyes\tb\n"), "train")
     assert examples.labels.tolist() == [1, 0] and examples.text_a == ["a", "b"]
@@ -92,25 +92,25 @@ def test_quotes_and_unicode_line_separators_stay_inside_a_row(folder):
     assert read_split(SST, written(folder, "train_aug.tsv", "sentence\tlabel\n" + body), "train_aug").text_a == texts
 
 
-def test_labels_of_one_class_only_are_fine(folder):
+def test_file_with_a_single_class_is_read(folder):
     assert read_split(SST, written(folder, "train.tsv", "s\tl\na\t1\nb\t1\n"), "train").labels.tolist() == [1, 1]
 
 
-def test_broken_rows_of_qqp_are_left_out_and_counted(folder, capsys):
+def test_broken_qqp_rows_are_skipped_and_counted(folder, capsys):
     text = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n1\t2\t3\ta\tb\t1\n4\t5\t6\tcut\n7\t8\t9\tc\td\t0\n"
     examples = read_split(QQP, written(folder, "train.tsv", text), "train")
     assert examples.text_a == ["a", "c"] and examples.labels.tolist() == [1, 0]
     assert "1 rows with too few columns" in capsys.readouterr().err
 
 
-def test_a_task_of_ones_own_may_have_any_number_of_labels(folder):
+def test_own_task_may_have_any_number_of_labels(folder):
     labels = tuple(f"topic {i}" for i in range(119))
     task = Task("topics", "topics", labels, {"train": Split("train.tsv", 1, label=0, header=False)})
     text = "".join(f"{label}\ttext\n" for label in labels)
     assert read_split(task, written(folder, "train.tsv", text), "train").labels.tolist() == list(range(119))
 
 
-def test_rows_come_in_chunks_so_that_memory_is_bounded(folder):
+def test_rows_are_read_in_chunks(folder):
     written(folder, "train.tsv", "s\tl\n" + "".join(f"text {i}\t{i % 2}\n" for i in range(10)))
     chunks = list(iter_rows(SST, folder, "train", chunk_rows=4))
     assert [len(chunk.text_a) for chunk in chunks] == [4, 4, 2]
@@ -147,7 +147,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("task", "text", "parts"), BAD, ids=[str(i) for i in range(len(BAD))])
-def test_what_does_not_fit_is_named_with_file_line_and_remedy(folder, task, text, parts):
+def test_malformed_content_is_reported_with_file_line_and_remedy(folder, task, text, parts):
     written(folder, "train.tsv", text)
     with pytest.raises(UserError) as error:
         read_split(task, folder, "train")
@@ -155,7 +155,7 @@ def test_what_does_not_fit_is_named_with_file_line_and_remedy(folder, task, text
         assert part in str(error.value)
 
 
-def test_a_missing_file_is_named_with_what_is_there(folder):
+def test_missing_file_is_reported_with_the_folders_contents(folder):
     written(folder, "dev.tsv", "x")
     with pytest.raises(UserError, match=r"train\.tsv does not exist \(in that folder: dev\.tsv\)"):
         read_split(SST, folder, "train")

@@ -40,7 +40,7 @@ def build(folder, word_pieces, task=SST, split="train", length=8):
     return TokenStore.build_or_open(task, folder, split, word_pieces, length)
 
 
-def test_rows_labels_and_counts_are_those_of_the_file(folder, word_pieces):
+def test_store_holds_the_rows_labels_and_counts_of_the_file(folder, word_pieces):
     (folder / "train.tsv").write_text(ROWS)
     store = build(folder, word_pieces, length=6)
     good, film = WORDS.index("good"), WORDS.index("film")
@@ -55,7 +55,7 @@ def test_rows_labels_and_counts_are_those_of_the_file(folder, word_pieces):
     assert store.meta["length_histogram"] == np.bincount(store.lengths, minlength=7).tolist()
 
 
-def test_chunks_join_without_a_seam(folder, word_pieces, monkeypatch):
+def test_store_does_not_depend_on_the_chunk_size(folder, word_pieces, monkeypatch):
     (folder / "train.tsv").write_text(ROWS)
     whole = build(folder, word_pieces)
     expected = [np.array(x) for x in (whole.ids, whole.offsets, whole.first, whole.labels)]
@@ -66,7 +66,7 @@ def test_chunks_join_without_a_seam(folder, word_pieces, monkeypatch):
         assert np.array_equal(one, other)
 
 
-def test_pairs_know_where_the_second_sentence_begins(folder, word_pieces):
+def test_pairs_store_where_the_second_sentence_begins(folder, word_pieces):
     (folder / "train.tsv").write_text("i\ta\tb\tlabel\n0\tgood film\tbad\tnot_entailment\n1\t\tthe the\tentailment\n")
     store = build(folder, word_pieces, RTE)
     assert store.first.tolist() == [4, 2] and store.lengths.tolist() == [6, 5]
@@ -74,7 +74,7 @@ def test_pairs_know_where_the_second_sentence_begins(folder, word_pieces):
     assert store.labels.tolist() == [1, 0]
 
 
-def test_scores_stay_fractions_and_test_files_have_no_labels(folder, word_pieces):
+def test_scores_stay_floats_and_test_files_have_no_labels(folder, word_pieces):
     header, row = "\t".join("abcdefghij") + "\n", "\t".join("ABCDEFGHI")
     (folder / "train.tsv").write_text(header + row + "\t3.8\n")
     (folder / "test.tsv").write_text(header[:-3] + "\n" + row + "\n")
@@ -82,14 +82,14 @@ def test_scores_stay_fractions_and_test_files_have_no_labels(folder, word_pieces
     assert build(folder, word_pieces, STS, "test").labels is None
 
 
-def test_the_second_run_builds_nothing(folder, word_pieces, builds):
+def test_second_run_reuses_the_store(folder, word_pieces, builds):
     (folder / "train.tsv").write_text(ROWS)
     first = build(folder, word_pieces)
     assert np.array_equal(build(folder, word_pieces).ids, first.ids)
     assert len(builds) == 1
 
 
-def test_whatever_changes_the_tokens_makes_a_new_store(folder, word_pieces, builds):
+def test_changed_tokens_make_a_new_store(folder, word_pieces, builds):
     (folder / "train.tsv").write_text(ROWS)
     build(folder, word_pieces)
     build(folder, word_pieces, length=7)
@@ -101,7 +101,7 @@ def test_whatever_changes_the_tokens_makes_a_new_store(folder, word_pieces, buil
 
 @pytest.mark.parametrize("file", ["ids.npy", "labels.npy", "meta.json", "manifest.json"])
 @pytest.mark.parametrize("damage", ["flip", "cut", "delete"])
-def test_a_damaged_store_is_made_anew_with_one_warning(folder, word_pieces, builds, capsys, file, damage):
+def test_damaged_store_is_rebuilt_with_one_warning(folder, word_pieces, builds, capsys, file, damage):
     (folder / "train.tsv").write_text(ROWS)
     expected = build(folder, word_pieces).ids.tolist()
     path = next((folder.parent / "cache" / "tokens").glob(f"*/{file}"))
@@ -119,14 +119,14 @@ def test_a_damaged_store_is_made_anew_with_one_warning(folder, word_pieces, buil
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_bad_row_leaves_no_store_behind(folder, word_pieces):
+def test_bad_row_leaves_no_store_behind(folder, word_pieces):
     (folder / "train.tsv").write_text(ROWS + "broken\tx\n")
     with pytest.raises(UserError, match="line 52"):
         build(folder, word_pieces)
     assert not (folder.parent / "cache").exists()
 
 
-def test_a_file_that_changes_while_it_is_read_is_refused(folder, word_pieces, monkeypatch):
+def test_file_that_changes_while_it_is_read_is_refused(folder, word_pieces, monkeypatch):
     (folder / "train.tsv").write_text(ROWS)
     original = store_module._build
 
@@ -139,14 +139,14 @@ def test_a_file_that_changes_while_it_is_read_is_refused(folder, word_pieces, mo
         build(folder, word_pieces)
 
 
-def test_a_cache_that_cannot_be_written_is_named(folder, word_pieces):
+def test_unwritable_cache_is_reported(folder, word_pieces):
     (folder / "train.tsv").write_text(ROWS)
     (folder.parent / "cache").write_text("a file, not a folder")
     with pytest.raises(UserError, match="TINYBERT_CACHE"):
         build(folder, word_pieces)
 
 
-def test_a_length_without_room_for_text_is_refused(folder, word_pieces):
+def test_max_seq_length_without_room_for_text_is_refused(folder, word_pieces):
     (folder / "train.tsv").write_text(ROWS)
     with pytest.raises(UserError, match="max_seq_length"):
         build(folder, word_pieces, length=2)
@@ -173,7 +173,7 @@ print(len(made), int(made.ids.sum()))
 """
 
 
-def test_two_processes_at_once_build_once(folder, word_pieces):
+def test_two_concurrent_processes_build_the_store_once(folder, word_pieces):
     (folder / "train.tsv").write_text(ROWS)
     word_pieces.save(folder.parent / "model")
     command = [sys.executable, "-c", RACE]
@@ -185,6 +185,6 @@ def test_two_processes_at_once_build_once(folder, word_pieces):
     assert (folder.parent / "log").read_text() == "built\n"
 
 
-def test_arrays_that_do_not_fit_each_other_are_refused():
+def test_arrays_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match="2 rows"):
         TokenStore.from_arrays([[1], [2]], labels=np.array([1]))

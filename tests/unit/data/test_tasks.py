@@ -10,7 +10,7 @@ from tinybert.errors import UserError
 
 
 @pytest.mark.parametrize("name", GLUE_TASKS)
-def test_columns_and_label_order_are_those_of_paddlenlp(name):
+def test_columns_and_label_order_match_paddlenlp(name):
     table = pytest.importorskip("paddlenlp.datasets.glue").Glue.BUILDER_CONFIGS[name.lower()]
     task = get_task(name)
     assert list(task.labels) == (table["labels"] or [])
@@ -33,22 +33,22 @@ def test_columns_and_label_order_are_those_of_paddlenlp(name):
         ("Demo", "demo"),
     ],
 )
-def test_a_task_is_found_in_any_spelling_of_the_published_scripts(spelled, name):
+def test_task_is_found_in_any_published_spelling(spelled, name):
     assert get_task(spelled).name == name
 
 
-def test_a_mistyped_task_names_the_nearest_and_lists_all():
+def test_mistyped_task_is_answered_with_the_nearest_and_the_list():
     with pytest.raises(UserError, match=r"Did you mean QNLI\?") as error:
         get_task("qnil")
     assert all(name in str(error.value) for name in TASKS)
 
 
-def test_mnli_is_judged_on_matched_and_keeps_mismatched_apart():
+def test_mnli_is_evaluated_on_matched_and_mismatched_separately():
     assert get_task("mnli").eval_splits == ("dev_matched", "dev_mismatched")
     assert get_task("mnli").test_splits == ("test_matched", "test_mismatched")
 
 
-def test_the_augmented_file_is_read_like_train_for_every_task():
+def test_augmented_file_is_read_like_train_for_every_task():
     for task in TASKS.values():
         train, aug = task.splits["train"], task.splits["train_aug"]
         assert aug.file.replace("_aug", "") == train.file and aug.file.count("_aug.") == 1
@@ -60,17 +60,17 @@ def test_the_augmented_file_is_read_like_train_for_every_task():
         )
 
 
-def test_the_metric_that_judges_is_one_of_the_reported():
+def test_selection_metric_is_one_of_the_reported_metrics():
     assert all(task.metric in task.metrics for task in TASKS.values())
     assert {task.name for task in TASKS.values() if task.kind.name == "regression"} == {"STS-B"}
 
 
-def test_an_unknown_split_is_refused_with_the_known_ones():
+def test_unknown_split_is_refused_with_the_known_ones():
     with pytest.raises(UserError, match="dev_matched"):
         get_task("mnli").split("dev")
 
 
-def test_reading_data_does_not_pay_for_importing_paddle():
+def test_data_modules_do_not_import_paddle():
     modules = ["tasks", "places", "download", "readers", "tokenizer", "layout", "store", "batches", "metrics"]
     code = "import sys\n" + "\n".join(f"import tinybert.data.{name}" for name in modules)
     code += "\nprint([name for name in ('paddle', 'paddlenlp', 'sklearn', 'scipy') if name in sys.modules])"

@@ -88,13 +88,13 @@ def test_chinese_sentences_give_the_ids_of_paddlenlp(real_data):
 
 
 @pytest.mark.parametrize("settings", [{"strip_accents": False}, {"do_lower_case": False, "strip_accents": True}])
-def test_accents_follow_their_own_setting(real_data, settings):
+def test_strip_accents_setting_is_followed(real_data, settings):
     path = vocabulary(real_data, "uncased")
     texts = ["Café", "naïve É", "a\u0301b", "x \u0903 y"]
     assert ours(path, **settings).ids(texts) == [reference(path, **settings)(text) for text in texts]
 
 
-def test_ideographs_stay_together_when_the_settings_say_so(tmp_path):
+def test_tokenize_chinese_chars_setting_is_followed(tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join([*WORDS, "中文", "中", "文"]) + "\n", encoding="utf-8")
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenize_chinese_chars": False}))
     assert WordPiece.from_folder(tmp_path).ids(["中文"]) == [[len(WORDS)]]
@@ -103,7 +103,7 @@ def test_ideographs_stay_together_when_the_settings_say_so(tmp_path):
 
 
 @pytest.mark.parametrize("tokenizer_class", ["BertTokenizer", "TinyBertTokenizer"])
-def test_paddlenlp_reads_what_is_saved(tmp_path, word_pieces, tokenizer_class):
+def test_paddlenlp_reads_the_saved_tokenizer(tmp_path, word_pieces, tokenizer_class):
     transformers = pytest.importorskip("paddlenlp.transformers")
     cased = WordPiece([*WORDS, "Good"], do_lower_case=False)
     cased.save(tmp_path, tokenizer_class)
@@ -128,7 +128,7 @@ def test_every_setting_that_changes_ids_changes_the_fingerprint():
     assert len({variant.fingerprint for variant in variants}) == len(variants)
 
 
-def test_a_vocabulary_edited_on_windows_gives_the_same_ids(tmp_path):
+def test_vocabulary_with_bom_and_crlf_gives_the_same_ids(tmp_path):
     (tmp_path / "vocab.txt").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(WORDS).encode())
     loaded = WordPiece.from_folder(tmp_path)
     assert loaded.vocab_size == len(WORDS)
@@ -147,7 +147,7 @@ def test_duplicate_and_blank_lines_keep_the_numbering(tmp_path):
     assert loaded.ids(["good bad"]) == [[7, 8]]
 
 
-def test_lower_case_comes_from_the_argument_then_the_file_then_berts_default(tmp_path):
+def test_lower_case_follows_argument_then_file_then_default(tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
     assert WordPiece.from_folder(tmp_path).do_lower_case
     (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
@@ -155,7 +155,7 @@ def test_lower_case_comes_from_the_argument_then_the_file_then_berts_default(tmp
     assert WordPiece.from_folder(tmp_path, do_lower_case=True).do_lower_case
 
 
-def test_a_cased_vocabulary_without_a_setting_is_pointed_out(tmp_path, capsys):
+def test_cased_vocabulary_without_a_setting_gives_a_warning(tmp_path, capsys):
     capitals = ["W" + "".join("abcdefghij"[int(digit)] for digit in str(i)) for i in range(200)]
     (tmp_path / "vocab.txt").write_text("\n".join([*WORDS, *capitals]) + "\n")
     WordPiece.from_folder(tmp_path)
@@ -173,11 +173,11 @@ def test_special_tokens_may_have_other_names(tmp_path):
     assert WordPiece.from_folder(tmp_path).pad_id == 0
 
 
-def test_a_vocabulary_without_mask_is_usable_and_says_so():
+def test_vocabulary_without_mask_token_is_accepted():
     assert WordPiece([word for word in WORDS if word != "[MASK]"]).mask_id is None
 
 
-def test_folders_that_are_no_tokenizer_are_refused_clearly(tmp_path):
+def test_folder_without_a_tokenizer_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"vocab\.txt does not exist"):
         WordPiece.from_folder(tmp_path)
     (tmp_path / "vocab.txt").write_bytes(b"\x80\x81")

@@ -57,7 +57,7 @@ def test_tokenizer_of_another_class_is_refused_by_name(tmp_path, named, reason, 
 
 
 @pytest.mark.parametrize("named", ["BertTokenizer", "BertTokenizerFast", "ErnieTokenizer", "TokenizersBackend", "PreTrainedTokenizerFast"])
-def test_class_of_word_pieces_is_read(tmp_path, named):
+def test_word_piece_tokenizer_classes_are_accepted(tmp_path, named):
     assert WordPiece.from_folder(write(tmp_path, tokenizer_config={"tokenizer_class": named})).vocab_size == SIZE
 
 
@@ -76,20 +76,20 @@ def test_class_of_word_pieces_is_read(tmp_path, named):
         ({"pad_token": ["[PAD]"]}, "a special token is"),
     ],
 )
-def test_setting_that_cannot_be_followed_is_refused(tmp_path, config, message):
+def test_unsupported_tokenizer_setting_is_refused(tmp_path, config, message):
     with pytest.raises(UserError, match=message):
         WordPiece.from_folder(write(tmp_path, tokenizer_config=config))
 
 
 @pytest.mark.parametrize("name", ["spiece.model", "tokenizer_78b3253a26.model", "dict.wordseg.pickle", "merges.txt"])
-def test_files_of_another_tokenizer_are_refused_beside_a_vocabulary(tmp_path, name):
+def test_files_of_another_tokenizer_beside_a_vocabulary_are_refused(tmp_path, name):
     (write(tmp_path) / name).write_bytes(b"x")
     with pytest.raises(UserError, match="SentencePiece tokenizer|byte-level BPE"):
         WordPiece.from_folder(tmp_path)
 
 
 @pytest.mark.parametrize(("sign", "kind"), [("\u2581", "SentencePiece"), ("\u0120", "byte-level BPE")])
-def test_vocabulary_of_another_tokenizer_is_refused_by_its_signs(tmp_path, sign, kind):
+def test_vocabulary_of_another_tokenizer_is_recognised_by_its_markers(tmp_path, sign, kind):
     words = [*WORDS, *(f"{sign}word{i}" for i in range(60))]
     with pytest.raises(UserError, match=f"is a vocabulary of {kind}: 60 of {len(words)} pieces"):
         WordPiece.from_folder(write(tmp_path, words))
@@ -100,13 +100,13 @@ def test_vocabulary_with_a_column_of_ids_is_refused(tmp_path):
         WordPiece.from_folder(write(tmp_path, [f"{word}\t{i}" for i, word in enumerate(WORDS)]))
 
 
-def test_false_as_text_is_false(tmp_path):
+def test_booleans_written_as_text_are_read(tmp_path):
     write(tmp_path, tokenizer_config={"do_lower_case": "false", "strip_accents": "True", "tokenize_chinese_chars": "False"})
     read = WordPiece.from_folder(tmp_path)
     assert (read.do_lower_case, read.strip_accents, read.tokenize_chinese_chars) == (False, True, False)
 
 
-def test_special_tokens_map_is_read_where_the_configuration_is_silent(tmp_path):
+def test_special_tokens_map_is_used_where_the_config_is_silent(tmp_path):
     words = [{"[PAD]": "<pad>", "[CLS]": "<s>"}.get(word, word) for word in WORDS]
     write(tmp_path, words, special_tokens_map={"pad_token": "<pad>", "cls_token": {"content": "<s>"}})
     assert WordPiece.from_folder(tmp_path).special["cls"] == "<s>"
@@ -136,7 +136,7 @@ def library(folder: Path, lower: bool = True) -> list:
 TEXTS = ["good <user>bad", "<USER> good", "covid-19 good", "a COVID-19, bad", "good<user><user>", "", "<user>", "good bad"]
 
 
-def test_added_tokens_get_the_ids_of_the_library(tmp_path):
+def test_added_tokens_get_the_ids_of_the_tokenizers_library(tmp_path):
     made, *folders = library(tmp_path)
     expected = [made.encode(text, add_special_tokens=False).ids for text in TEXTS]
     assert expected[0] == [WORDS.index("good"), SIZE, WORDS.index("bad")]
@@ -158,7 +158,7 @@ def test_added_tokens_survive_saving(tmp_path):
         assert (tmp_path / "again" / "vocab.txt").read_text().split() == list(WORDS)
 
 
-def test_paddlenlp_reads_added_tokens_that_were_saved(tmp_path):
+def test_paddlenlp_reads_saved_added_tokens(tmp_path):
     transformers = pytest.importorskip("paddlenlp.transformers")
     _, folder, *_ = library(tmp_path)
     read = WordPiece.from_folder(folder)
@@ -174,7 +174,7 @@ def test_added_token_without_its_own_id_is_refused(tmp_path, added):
         WordPiece.from_folder(write(tmp_path, added_tokens=added))
 
 
-def test_token_that_is_no_text_is_refused(tmp_path):
+def test_token_with_an_invalid_character_is_refused(tmp_path):
     with pytest.raises(UserError, match="which is no character"):
         WordPiece.from_folder(write(tmp_path, added_tokens={"\ud800": SIZE}))
 
@@ -183,7 +183,7 @@ def test_token_that_is_no_text_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("settings", [{}, {"lowercase": False}, {"strip_accents": False}, {"handle_chinese_chars": False}])
-def test_folder_of_transformers_5_gives_the_ids_of_the_library(tmp_path, settings):
+def test_transformers_5_folder_gives_the_ids_of_the_library(tmp_path, settings):
     made = rust(tmp_path, **settings)
     assert has_vocabulary(tmp_path)
     read = WordPiece.from_folder(tmp_path)
@@ -192,13 +192,13 @@ def test_folder_of_transformers_5_gives_the_ids_of_the_library(tmp_path, setting
     assert read.vocabulary == list(WORDS)
 
 
-def test_configuration_wins_over_tokenizer_json(tmp_path):
+def test_tokenizer_config_overrides_tokenizer_json(tmp_path):
     rust(tmp_path, lowercase=True)
     write(tmp_path, None, tokenizer_config={"do_lower_case": False, "tokenizer_class": "TokenizersBackend"})
     assert not WordPiece.from_folder(tmp_path).do_lower_case
 
 
-def test_two_vocabularies_that_differ_are_refused(tmp_path):
+def test_two_different_vocabularies_are_refused(tmp_path):
     rust(tmp_path)
     assert WordPiece.from_folder(write(tmp_path)).vocab_size == SIZE
     write(tmp_path, [*WORDS[:-2], WORDS[-1], WORDS[-2]])

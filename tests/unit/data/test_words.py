@@ -28,7 +28,7 @@ def assert_same(tokenizer, table, texts):
     assert found.values.tolist() == [i for ids in expected for i in ids]
 
 
-def test_ids_are_the_tokenizers_for_any_text():
+def test_word_table_gives_the_tokenizers_ids_for_any_text():
     for lower in (True, False):
         tokenizer, draw = WordPiece(PIECES, do_lower_case=lower), random.Random(5)
         table = WordTable(tokenizer)
@@ -36,7 +36,7 @@ def test_ids_are_the_tokenizers_for_any_text():
             assert_same(tokenizer, table, ["".join(draw.choices(PARTS, k=draw.randrange(40))) for _ in range(20)])
 
 
-def test_memory_that_is_full_starts_anew_with_the_same_ids(monkeypatch):
+def test_full_word_table_restarts_with_the_same_ids(monkeypatch):
     monkeypatch.setattr(module, "MOST_WORDS", 50)
     tokenizer, draw = WordPiece(PIECES), random.Random(6)
     table = WordTable(tokenizer)
@@ -45,7 +45,7 @@ def test_memory_that_is_full_starts_anew_with_the_same_ids(monkeypatch):
         assert len(table._words) <= 70
 
 
-def test_real_text_gives_the_tokenizers_ids(real_data):
+def test_word_table_gives_the_tokenizers_ids_for_real_text(real_data):
     tokenizer = WordPiece((real_data / "vocab/bert-base-uncased-vocab.txt").read_text().split("\n")[:-1])
     for name in ("enwiki", "zhwiki"):
         with open(real_data / f"corpus/{name}.txt", encoding="utf-8") as file:
@@ -53,6 +53,6 @@ def test_real_text_gives_the_tokenizers_ids(real_data):
         assert_same(tokenizer, WordTable(tokenizer), lines)
 
 
-def test_no_text_is_no_ids():
+def test_empty_input_gives_empty_ids():
     found = WordTable(WordPiece(PIECES)).ids([])
     assert not len(found.values) and found.lengths.dtype == np.int64

@@ -76,7 +76,7 @@ def assert_same(found: dict, expected: dict) -> None:
 @pytest.mark.parametrize(
     "more", [{}, {"embedding_rank": 5}, {"frozen": True, "pad_token_id": 7}], ids=["plain", "factorised", "frozen [PAD]"]
 )
-def test_a_cut_table_trains_to_another_result(optimizer, more):
+def test_compact_table_trains_to_the_same_weights_as_the_whole_one(optimizer, more):
     whole, cut = (Run(optimizer, compact, **more).train(6) for compact in (False, True))
     assert cut.arrays()[NAME].shape[0] == len(USED)
     weights = cut.compact.written(cut.arrays(), 6)
@@ -96,7 +96,7 @@ def test_a_cut_table_trains_to_another_result(optimizer, more):
 
 
 @pytest.mark.parametrize("writer", ["cut", "whole"])
-def test_a_checkpoint_depends_on_who_reads_it(writer):
+def test_checkpoints_are_interchangeable_between_compact_and_whole(writer):
     before = Run("adamw, global norm", writer == "cut").train(3)
     weights, states = before.arrays(), before.states()
     if writer == "cut":
@@ -116,7 +116,7 @@ def test_a_checkpoint_depends_on_who_reads_it(writer):
     assert_same(weights, expected)
 
 
-def test_a_model_is_written_with_the_cut_table_or_trained_on_with_the_whole_one(tmp_path):
+def test_whole_table_is_saved_and_the_compact_one_trains_on(tmp_path):
     run = Run("adamw, global norm", True).train(2)
     shapes = []
 
@@ -130,19 +130,19 @@ def test_a_model_is_written_with_the_cut_table_or_trained_on_with_the_whole_one(
     run.train(1)
 
 
-def test_a_word_piece_outside_the_cut_is_taken_for_another():
+def test_token_outside_the_compact_table_raises():
     run = Run("adamw, global norm", True)
     batch = tiny.batch()
     with pytest.raises(ValueError, match="embedding"):
         run.layer.student(batch.input_ids)
 
 
-def test_the_word_pieces_of_a_store_are_incomplete(monkeypatch):
+def test_store_lists_all_tokens_in_use(monkeypatch):
     monkeypatch.setattr("tinybert.data.store.CHUNK_IDS", 3)
     store = TokenStore.from_arrays([[2, 7, 9, 3], [2, 30000, 3], [2, 7, 3]])
     assert store.word_pieces().tolist() == [0, 2, 3, 7, 9, 30000]
 
 
-def test_adams_penalty_is_taken_for_a_decay():
+def test_adam_with_l2_penalty_has_no_closed_form_decay():
     with pytest.raises(ValueError):
         without_gradient("adam", 0.01, 1e-3)

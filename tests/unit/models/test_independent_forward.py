@@ -18,7 +18,7 @@ FIXTURES = Path(__file__).parent / "fixtures"
 
 
 @pytest.mark.parametrize(("name", "logits"), [("bert", "logits"), ("ernie", "logits"), ("tinybert", "logits_after_relu")])
-def test_numpy_gives_the_numbers_of_pytorch(name, logits):
+def test_numpy_forward_matches_pytorch(name, logits):
     stored = np.load(FIXTURES / name / "outputs.npz")
     batch = [stored["ids"], stored["segments"], stored["mask"]]
     np.testing.assert_allclose(independent_outputs(FIXTURES / name, 1e-12, *batch, "logits"), stored[logits], atol=2e-6)
@@ -37,7 +37,7 @@ def test_every_family_is_read_as_its_files_say(tmp_path, model_type, output):
         assert check_reading(loaded, tmp_path / folder, output).startswith("proof: largest difference")
 
 
-def test_model_that_was_read_wrongly_is_found(tmp_path):
+def test_wrongly_read_model_is_detected(tmp_path):
     model_folder(tmp_path / "m")
     loaded, _ = load_pretrained(str(tmp_path / "m"))
     query = loaded.model.bert.encoder.layers[1].self_attn.q_proj.weight
@@ -46,7 +46,7 @@ def test_model_that_was_read_wrongly_is_found(tmp_path):
         check_reading(loaded, tmp_path / "m", "logits")
 
 
-def test_network_that_is_not_written_in_numpy_is_said(tmp_path):
+def test_network_without_a_numpy_forward_is_reported(tmp_path):
     model_folder(tmp_path / "m", num_attention_heads=3, attention_head_size=4)
     loaded, _ = load_pretrained(str(tmp_path / "m"))
     assert check_reading(loaded, tmp_path / "m", "logits").startswith("note: no independent forward pass")

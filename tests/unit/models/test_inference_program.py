@@ -42,7 +42,7 @@ def answer(folder: Path, inputs) -> np.ndarray:
     ],
     ids=["bert", "tinybert", "ernie", "roberta", "pruned"],
 )
-def test_program_answers_differently_or_for_one_shape_only(tmp_path, capsys, model_type, shape, labels):
+def test_program_matches_the_model_at_any_shape(tmp_path, capsys, model_type, shape, labels):
     model = model_folder(tmp_path / "model", model_type, labels, **shape)
     assert convert(tmp_path / "model", tmp_path / "served") == 0
     assert "proof: largest absolute difference of logits on a fixed batch" in capsys.readouterr().out
@@ -53,7 +53,7 @@ def test_program_answers_differently_or_for_one_shape_only(tmp_path, capsys, mod
     assert (tmp_path / "served" / "vocab.txt").read_bytes() == (tmp_path / "model" / "vocab.txt").read_bytes()
 
 
-def test_a_wrong_program_or_one_without_outputs_is_written(tmp_path, monkeypatch, capsys):
+def test_wrong_program_or_missing_classifier_is_not_written(tmp_path, monkeypatch, capsys):
     model_folder(tmp_path / "model")
     monkeypatch.setattr(inference_program, "TOLERANCE", -1.0)
     assert convert(tmp_path / "model", tmp_path / "served") == 2
@@ -66,14 +66,14 @@ def test_a_wrong_program_or_one_without_outputs_is_written(tmp_path, monkeypatch
     assert {entry.name for entry in tmp_path.iterdir()} == {"model", "bare"}
 
 
-def test_an_earlier_program_cannot_be_replaced(tmp_path):
+def test_existing_program_is_replaced_only_on_request(tmp_path):
     model_folder(tmp_path / "model")
     assert convert(tmp_path / "model", tmp_path / "served") == 0
     assert convert(tmp_path / "model", tmp_path / "served") == 2
     assert convert(tmp_path / "model", tmp_path / "served", "--overwrite_output_dir") == 0
 
 
-def test_the_page_shows_code_that_does_not_run(tmp_path, monkeypatch):
+def test_code_on_the_serving_page_runs(tmp_path, monkeypatch):
     page = (Path(__file__).resolve().parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", page.split("## Serving")[1], flags=re.DOTALL)
     model = model_folder(tmp_path / "model", "tinybert")

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize(("model_type", "positions"), [("bert", 20), ("tinybert", 20), ("ernie", 20), ("roberta", 19)])
-def test_one_way_of_asking_gives_more_positions_than_another(tmp_path, model_type, positions):
+def test_every_way_of_asking_gives_the_same_max_positions(tmp_path, model_type, positions):
     model_folder(tmp_path / "model", model_type)
     known = loaded(model_type)
     found = [
@@ -41,10 +41,10 @@ def test_one_way_of_asking_gives_more_positions_than_another(tmp_path, model_typ
         ({}, None),
     ],
 )
-def test_a_configuration_that_says_little_ends_in_a_traceback(config, positions):
+def test_incomplete_config_gives_positions_or_none(config, positions):
     assert positions_in(config) == positions
 
 
-def test_pregeneration_loads_paddle():
+def test_pregeneration_does_not_import_paddle():
     code = "import sys, tinybert.recipes.pregenerate; sys.exit('paddle' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

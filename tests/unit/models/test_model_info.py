@@ -17,7 +17,7 @@ from tinybert.models.weights import read_pdparams
 
 @pytest.mark.parametrize("file", ["model_state.pdparams", "model.safetensors"])
 @pytest.mark.parametrize("sign", ["a projection", "an architecture", "an activation", "none"])
-def test_a_folder_is_of_another_family_before_its_weights_are_read(tmp_path, file, sign):
+def test_family_is_the_same_before_and_after_reading_weights(tmp_path, file, sign):
     projection = Projection("shared", 2, 16, 24) if sign == "a projection" else None
     tiny.model_folder(tmp_path, "tinybert", num_hidden_layers=2, projection=projection)
     config = json.loads((tmp_path / "config.json").read_text()) | {"model_type": "bert", "architectures": []}
@@ -31,7 +31,7 @@ def test_a_folder_is_of_another_family_before_its_weights_are_read(tmp_path, fil
     assert known.family is loaded.family and known.family.model_type == ("bert" if sign == "none" else "tinybert")
 
 
-def test_damaged_weights_end_in_a_traceback(tmp_path):
+def test_damaged_weights_are_refused_with_a_message(tmp_path):
     tiny.model_folder(tmp_path)
     path = tmp_path / "model_state.pdparams"
     path.write_bytes(path.read_bytes()[:-200])

@@ -12,7 +12,7 @@ from tinybert.models.names import _HEADS, _PAIRS, is_hugging_face, to_hugging_fa
 
 @pytest.mark.parametrize("prefix", ["bert", "roberta", "tinybert", "model", ""])
 @pytest.mark.parametrize("model_type", ["bert", "tinybert", "ernie", "roberta"])
-def test_a_weight_is_lost_or_not_transposed_on_the_way_from_hugging_face(model_type, prefix):
+def test_every_hugging_face_weight_is_mapped_and_transposed(model_type, prefix):
     model = classifier(model_type)
     expected = arrays_of(model)
     found, unknown = to_paddle(hugging_face_arrays(expected, prefix), model.base_model_prefix)
@@ -22,7 +22,7 @@ def test_a_weight_is_lost_or_not_transposed_on_the_way_from_hugging_face(model_t
         np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
-def test_old_norm_names_of_tensorflow_are_lost():
+def test_tensorflow_norm_names_are_mapped():
     arrays = {
         "bert.embeddings.LayerNorm.gamma": np.ones(3),
         "bert.embeddings.LayerNorm.beta": np.zeros(3),
@@ -37,7 +37,7 @@ def test_old_norm_names_of_tensorflow_are_lost():
     }
 
 
-def test_projection_of_the_published_tinybert_is_lost_or_not_transposed():
+def test_tinybert_projection_is_mapped_and_transposed():
     arrays = {
         "fit_dense.weight": np.zeros((5, 3)),
         "fit_dense.bias": np.zeros(5),
@@ -53,7 +53,7 @@ def test_projection_of_the_published_tinybert_is_lost_or_not_transposed():
     }
 
 
-def test_language_model_head_is_taken_for_the_classifier():
+def test_language_model_head_is_not_taken_for_the_classifier():
     arrays = {
         "cls.predictions.bias": np.zeros(4),
         "cls.seq_relationship.weight": np.zeros((2, 3)),
@@ -65,7 +65,7 @@ def test_language_model_head_is_taken_for_the_classifier():
     assert unknown == list(arrays)[1:]
 
 
-def test_spelling_of_a_checkpoint_is_confused():
+def test_hugging_face_and_paddle_names_are_distinguished():
     paddle_names = set(arrays_of(classifier("bert")))
     assert not is_hugging_face(paddle_names)
     assert is_hugging_face(set(hugging_face_arrays(arrays_of(classifier("bert")))))
@@ -73,7 +73,7 @@ def test_spelling_of_a_checkpoint_is_confused():
 
 @pytest.mark.parametrize("prefix", ["bert.", ""])
 @pytest.mark.parametrize("model_type", ["bert", "tinybert", "ernie", "roberta"])
-def test_a_weight_changes_on_the_way_to_hugging_face(model_type, prefix):
+def test_every_weight_is_mapped_to_hugging_face(model_type, prefix):
     model = classifier(model_type)
     arrays = arrays_of(model)
     found = to_hugging_face(arrays, prefix)
@@ -84,7 +84,7 @@ def test_a_weight_changes_on_the_way_to_hugging_face(model_type, prefix):
         assert found[name].flags.c_contiguous, name  # safetensors 0.8.0 writes the memory as it lies
 
 
-def test_a_pair_of_names_works_in_one_direction_only():
+def test_every_name_pair_maps_in_both_directions():
     for theirs, ours, transposed in [*_PAIRS, *_HEADS]:
         inside = "tinybert." if (theirs, ours, transposed) in _PAIRS else ""
         name = inside + ours.format(i=12, p="weight", base="tinybert")
@@ -96,6 +96,6 @@ def test_a_pair_of_names_works_in_one_direction_only():
         np.testing.assert_array_equal(back[name], array)
 
 
-def test_name_without_a_counterpart_is_dropped():
+def test_name_without_a_counterpart_raises():
     with pytest.raises(KeyError, match="bert.encoder.layers.0.gate.weight"):
         to_hugging_face({"bert.encoder.layers.0.gate.weight": np.zeros(1)}, "")

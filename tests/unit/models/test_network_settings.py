@@ -59,17 +59,17 @@ def test_setting_of_another_network_is_refused_by_name(key, value):
         {"my_note": "trained on Tuesday", "cell": {}, "structure": [], "emb_size": 16},
     ],
 )
-def test_setting_that_leaves_the_network_as_it_is_passes(more):
+def test_setting_that_does_not_change_the_network_is_accepted(more):
     assert architecture({**BERT, **more}, "here") == architecture(BERT, "here")
 
 
-def test_activation_of_the_pooler_that_paddlenlp_leaves_out_is_refused():
+def test_pooler_activation_unsupported_by_paddlenlp_is_refused():
     # its BertPooler has tanh or nothing: with "relu" it would be a linear one, without a word
     with pytest.raises(UserError, match="'pool_act' in config.json is 'relu'; expected one of tanh, linear"):
         architecture({**BERT, "pool_act": "relu"}, "here")
 
 
-def test_configuration_of_paddlenlps_own_classes_passes():
+def test_configs_of_paddlenlps_own_classes_are_accepted():
     from tinybert.models.families import MODEL_TYPES, family
 
     for model_type in MODEL_TYPES:
@@ -77,7 +77,7 @@ def test_configuration_of_paddlenlps_own_classes_passes():
         assert architecture({**full, **SHAPE}, model_type)["hidden_size"] == 16
 
 
-def test_unknown_key_without_meaning_for_the_network_is_named_in_the_report(tmp_path):
+def test_unknown_harmless_key_is_named_in_the_report(tmp_path):
     assert unknown_keys({**BERT, "my_note": 1, "use_cache": True}) == ["ignored in config.json: my_note"]
     model_folder(tmp_path)
     (tmp_path / "manifest.json").unlink()
@@ -96,7 +96,7 @@ def test_decoder_is_neither_loaded_nor_converted(tmp_path, capsys):
     assert "'is_decoder' is True" in capsys.readouterr().err and not (tmp_path / "c").exists()
 
 
-def test_absurd_sizes_are_refused_before_memory_is_taken(tmp_path):
+def test_absurd_sizes_are_refused_before_allocating_memory(tmp_path):
     with pytest.raises(UserError, match="describes an encoder of .* parameters; expected at most"):
         architecture({**BERT, "vocab_size": 10**7, "hidden_size": 10**5}, "here")
     model_folder(tmp_path)

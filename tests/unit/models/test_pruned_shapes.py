@@ -25,7 +25,7 @@ TYPES = ("bert", "tinybert", "ernie", "roberta")
 
 
 @pytest.mark.parametrize("model_type", TYPES)
-def test_trace_of_a_cut_model_differs_from_its_own_forward(model_type):
+def test_trace_of_a_pruned_model_matches_its_forward(model_type):
     model = classifier(model_type, **CUT)
     inputs = batch()
     with paddle.no_grad():
@@ -35,7 +35,7 @@ def test_trace_of_a_cut_model_differs_from_its_own_forward(model_type):
 
 
 @pytest.mark.parametrize("model_type", TYPES)
-def test_a_cut_model_changes_when_it_is_written_and_read(tmp_path, model_type):
+def test_pruned_model_is_unchanged_by_saving_and_loading(tmp_path, model_type):
     model = model_folder(tmp_path / "model", model_type, **CUT)
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert {name: config[name] for name in CUT} == CUT and config["hidden_size"] == 16
@@ -45,12 +45,12 @@ def test_a_cut_model_changes_when_it_is_written_and_read(tmp_path, model_type):
     assert describe_architecture(again.config) == "3 x 16, 3 heads of 4, feed-forward 7, embedding of rank 5"
 
 
-def test_heads_that_fill_the_width_make_an_extraordinary_configuration():
+def test_attention_head_size_is_omitted_where_heads_fill_the_width():
     assert "attention_head_size" not in architecture({**SHAPE, "attention_head_size": 8}, "here")
     assert describe_architecture(classifier(attention_head_size=8).bert.config) == "3 x 16, 2 heads"
 
 
-def test_a_cut_model_without_its_second_factor_starts_from_random_numbers(tmp_path):
+def test_missing_embedding_factor_is_refused(tmp_path):
     model_folder(tmp_path, **CUT)
     arrays = read_pdparams(tmp_path / "model_state.pdparams")
     del arrays["bert.embeddings.word_embeddings.up.weight"]
@@ -69,12 +69,12 @@ def test_a_cut_model_without_its_second_factor_starts_from_random_numbers(tmp_pa
         ({"num_attention_heads": 3}, "hidden_size 16 is not a multiple of num_attention_heads 3"),
     ],
 )
-def test_an_impossible_cut_is_built(more, message):
+def test_impossible_pruned_shapes_are_refused(more, message):
     with pytest.raises(UserError, match=message):
         architecture({**SHAPE, **more}, "here")
 
 
-def test_folder_of_the_published_pruning_script_is_not_understood(tmp_path):
+def test_folder_of_the_published_pruning_script_loads(tmp_path):
     model = model_folder(tmp_path, **CUT)
     theirs = {
         name.replace("word_embeddings.weight", "word_embeddings1.weight").replace("word_embeddings.up", "word_embeddings2"): array
@@ -89,7 +89,7 @@ def test_folder_of_the_published_pruning_script_is_not_understood(tmp_path):
     np.testing.assert_array_equal(logits_of(again.model, batch()), logits_of(model, batch()))
 
 
-def test_layers_of_a_cut_teacher_make_no_student():
+def test_layers_of_a_pruned_teacher_make_a_student():
     teacher = loaded(**CUT)
     student = student_from_teacher(teacher, (1, 3), outputs=2)
     assert describe_architecture(student.config) == "2 x 16, 3 heads of 4, feed-forward 7, embedding of rank 5"
@@ -99,7 +99,7 @@ def test_layers_of_a_cut_teacher_make_no_student():
     )
 
 
-def test_a_cut_model_is_converted_into_what_cannot_be_loaded(tmp_path, capsys):
+def test_pruned_model_converts_to_paddlenlp_but_not_to_hugging_face(tmp_path, capsys):
     model = model_folder(tmp_path / "a", **CUT)
     line = ["convert", "--model_path", str(tmp_path / "a"), "--output_dir"]
     assert main([*line, str(tmp_path / "b"), "--to", "paddlenlp"]) == 0
@@ -110,7 +110,7 @@ def test_a_cut_model_is_converted_into_what_cannot_be_loaded(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("layers", "neurons", "expected"), [(6, 768, 14_465_282), (8, 512, 14_474_754)])
-def test_published_sizes_have_other_numbers_of_parameters(layers, neurons, expected):
+def test_pruned_models_have_the_published_parameter_counts(layers, neurons, expected):
     base = {"vocab_size": 30522, "hidden_size": 768, "max_position_embeddings": 512, "type_vocab_size": 2}
     cut = {"num_hidden_layers": layers, "num_attention_heads": 2, "attention_head_size": 64, "intermediate_size": neurons}
     model = build(family("bert"), {**base, **cut, "embedding_rank": 128}, 2, "here")

@@ -35,7 +35,7 @@ def outputs_of(model, folder: Path) -> tuple[np.ndarray, np.ndarray, np.lib.npyi
 
 
 @pytest.mark.parametrize(("name", "logits"), [("bert", "logits"), ("ernie", "logits"), ("tinybert", "logits_after_relu")])
-def test_pytorch_model_gives_other_numbers_than_in_pytorch(name, logits):
+def test_pytorch_model_gives_pytorchs_numbers(name, logits):
     loaded, _ = load_pretrained(str(FIXTURES / name))
     assert loaded.family.model_type == name
     assert not loaded.report.fresh
@@ -46,7 +46,7 @@ def test_pytorch_model_gives_other_numbers_than_in_pytorch(name, logits):
     assert np.abs(stored["logits"] - stored["logits_after_relu"]).max() > 0.1
 
 
-def test_layer_norm_of_an_ernie_is_another_one_than_its_configuration_says():
+def test_ernie_layer_norm_uses_the_epsilon_of_its_config():
     # PaddleNLP's class computes with 1e-12 whatever is asked for; Hugging Face's ERNIE has 1e-5
     loaded, config = load_pretrained(str(FIXTURES / "ernie"))
     assert config["layer_norm_eps"] == 1e-5
@@ -54,7 +54,7 @@ def test_layer_norm_of_an_ernie_is_another_one_than_its_configuration_says():
     assert len(norms) == 3 and {norm._epsilon for norm in norms} == {1e-5}
 
 
-def test_both_projections_of_bert_emd_are_not_at_hand():
+def test_both_projections_of_bert_emd_are_available():
     loaded, _ = load_pretrained(str(FIXTURES / "tinybert"))
     assert layouts_of(loaded.projections) == ("shared", "per_layer")
     assert {name: array.shape for name, array in loaded.projections.items() if "weight" in name} == {
@@ -83,18 +83,18 @@ def test_both_projections_of_bert_emd_are_not_at_hand():
         ({"architectures": ["BertLMHeadModel"]}, [], "bert", "names BertLMHeadModel"),
     ],
 )
-def test_class_of_a_folder_is_mistaken(config, weights, expected, reason):
+def test_family_of_a_folder_is_inferred_with_a_reason(config, weights, expected, reason):
     kind, why = family_of_folder(config, weights, "here")
     assert kind.model_type == expected and reason in why
 
 
 @pytest.mark.parametrize("architecture", ["ErnieGramForSequenceClassification", "ErnieMModel", "BertGenerationEncoder"])
-def test_relative_of_an_encoder_is_read_as_that_encoder(architecture):
+def test_relatives_of_supported_encoders_are_refused(architecture):
     with pytest.raises(UserError, match="does not describe"):
         family_of_folder({"architectures": [architecture]}, [], "here")
 
 
-def test_report_hides_the_class_and_its_reason(tmp_path):
+def test_report_names_the_family_and_its_reason(tmp_path):
     model_folder(tmp_path / "m", "tinybert")
     assert str(load_pretrained(str(tmp_path / "m"))[0].report).endswith("; read as tinybert: model_type is tinybert")
     report = str(load_pretrained(str(FIXTURES / "tinybert"))[0].report)
@@ -112,7 +112,7 @@ NESTED = {
 
 
 @pytest.mark.parametrize("name", ["config.json", "bert_config.json", "model_config.json"])
-def test_configuration_under_another_name_is_overlooked(tmp_path, name):
+def test_config_under_its_older_names_is_found(tmp_path, name):
     model = model_folder(tmp_path / "run" / "best_model")
     folder = tmp_path / "run" / "best_model"
     text = json.dumps(NESTED) if name == "model_config.json" else (folder / "config.json").read_text()
@@ -124,7 +124,7 @@ def test_configuration_under_another_name_is_overlooked(tmp_path, name):
     np.testing.assert_array_equal(logits_of(found.model, batch()), logits_of(model, batch()))
 
 
-def test_nested_configuration_of_an_older_paddlenlp_is_not_flattened(tmp_path):
+def test_nested_config_of_older_paddlenlp_is_flattened(tmp_path):
     deep = {"init_args": [{"init_args": [{"hidden_size": 3, "init_class": "A"}], "hidden_size": 4}], "init_class": "B", "num_classes": 2}
     (tmp_path / "model_config.json").write_text(json.dumps(deep))
     assert read_config(tmp_path) == {"hidden_size": 4, "init_class": "B", "num_classes": 2}
@@ -132,7 +132,7 @@ def test_nested_configuration_of_an_older_paddlenlp_is_not_flattened(tmp_path):
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"a":' * 100000], ids=["broken", "list", "deep"])
 @pytest.mark.parametrize("name", ["bert_config.json", "model_config.json"])
-def test_broken_configuration_under_another_name_ends_in_a_traceback(tmp_path, name, text):
+def test_broken_config_under_its_older_names_is_refused(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=rf"{name} (is not valid JSON|holds a list)"):
         read_config(tmp_path)
@@ -147,7 +147,7 @@ def test_broken_configuration_under_another_name_ends_in_a_traceback(tmp_path, n
         ([], "vocab.txt does not exist"),
     ],
 )
-def test_tokenizer_of_another_kind_is_refused_by_its_kind(tmp_path, files, words):
+def test_unsupported_tokenizer_is_refused_by_its_kind(tmp_path, files, words):
     write_folder(tmp_path, hugging_face_arrays(arrays_of(classifier("roberta"))), {"model_type": "roberta", **SHAPE}, WORDS)
     (tmp_path / "vocab.txt").unlink()
     for name in files:
@@ -156,7 +156,7 @@ def test_tokenizer_of_another_kind_is_refused_by_its_kind(tmp_path, files, words
         load_pretrained(str(tmp_path))
 
 
-def test_half_a_head_is_filled_with_random_numbers(tmp_path):
+def test_incomplete_head_is_refused(tmp_path):
     arrays = hugging_face_arrays(arrays_of(classifier()))
     for part in ("classifier.bias", "pooler.dense.weight"):
         kept = {name: array for name, array in arrays.items() if part not in name}
@@ -165,7 +165,7 @@ def test_half_a_head_is_filled_with_random_numbers(tmp_path):
             load_pretrained(str(tmp_path))
 
 
-def test_label_order_of_a_model_is_changed_where_no_task_asks(tmp_path):
+def test_label_order_is_kept_unless_a_task_asks_for_another(tmp_path):
     shutil.copytree(FIXTURES / "bert", tmp_path / "m")
     loaded, config = load_pretrained(str(tmp_path / "m"))
     assert loaded.labels == labels_of(config) == NLI

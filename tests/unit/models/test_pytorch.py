@@ -34,7 +34,7 @@ def shape(model_type: str) -> dict:
 
 
 @pytest.mark.parametrize("model_type", TYPES)
-def test_converted_model_gives_other_logits_in_pytorch(tmp_path, model_type):
+def test_converted_model_gives_the_same_logits_in_pytorch(tmp_path, model_type):
     model = model_folder(tmp_path / "a", model_type, ("a", "b", "c"), **shape(model_type))
     assert convert(tmp_path / "a", tmp_path / "b", "huggingface") == 0
     theirs, info = transformers.AutoModelForSequenceClassification.from_pretrained(str(tmp_path / "b"), output_loading_info=True)
@@ -47,7 +47,7 @@ def test_converted_model_gives_other_logits_in_pytorch(tmp_path, model_type):
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("model_type", ["bert", "ernie"])
-def test_model_of_pytorch_gives_other_logits_here(tmp_path, model_type, zipped):
+def test_pytorch_model_gives_the_same_logits_here(tmp_path, model_type, zipped):
     model_folder(tmp_path / "a", model_type, **shape(model_type))
     assert convert(tmp_path / "a", tmp_path / "b", "huggingface") == 0
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained(str(tmp_path / "b"))

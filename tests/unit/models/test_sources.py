@@ -32,7 +32,7 @@ def torch_folder(folder, seed=0, change=lambda arrays: arrays):
 # === Which file ===
 
 
-def test_equal_weights_in_two_files_are_read_and_said(tmp_path):
+def test_equal_weights_in_two_files_are_accepted_and_reported(tmp_path):
     model = model_folder(tmp_path)
     save_file(hugging_face_arrays(arrays_of(model)), tmp_path / "model.safetensors")  # PyTorch's names and orientation
     loaded = load(tmp_path)
@@ -41,7 +41,7 @@ def test_equal_weights_in_two_files_are_read_and_said(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["float16", "bfloat16"])
-def test_half_precision_copy_of_the_weights_counts_as_the_same(tmp_path, kind):
+def test_half_precision_copy_of_the_weights_counts_as_equal(tmp_path, kind):
     model = model_folder(tmp_path)
     arrays = hugging_face_arrays(arrays_of(model))
     if kind == "float16":
@@ -52,7 +52,7 @@ def test_half_precision_copy_of_the_weights_counts_as_the_same(tmp_path, kind):
     assert "holds the same weights" in str(load(tmp_path).report)
 
 
-def test_other_weights_in_a_second_file_are_refused(tmp_path):
+def test_different_weights_in_a_second_file_are_refused(tmp_path):
     model_folder(tmp_path)
     arrays = hugging_face_arrays(arrays_of(classifier()))
     arrays["bert.encoder.layer.1.output.dense.bias"] = arrays["bert.encoder.layer.1.output.dense.bias"] + 1e-3
@@ -67,7 +67,7 @@ def test_other_weights_in_a_second_file_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "before"), [("model_state.pdparams", b""), ("vocab.txt", b"word3"), ("config.json", b": 0.1")])
-def test_flipped_bit_in_a_folder_of_this_project_is_noticed(tmp_path, name, before, capsys):
+def test_flipped_bit_in_a_model_folder_is_detected(tmp_path, name, before, capsys):
     model_folder(tmp_path)
     content = bytearray((tmp_path / name).read_bytes())
     place = content.rindex(before) + len(before) - 1 if before else len(content) - 60
@@ -82,7 +82,7 @@ def test_flipped_bit_in_a_folder_of_this_project_is_noticed(tmp_path, name, befo
     assert f"warning: {tmp_path / name} was changed after it was written" in capsys.readouterr().err
 
 
-def test_weights_that_took_the_place_of_the_written_ones_are_refused(tmp_path):
+def test_weights_that_replaced_the_saved_ones_are_refused(tmp_path):
     model_folder(tmp_path)
     (tmp_path / "model_state.pdparams").unlink()
     save_file(hugging_face_arrays(arrays_of(classifier(seed=1))), tmp_path / "model.safetensors")
@@ -96,7 +96,7 @@ def test_weights_that_took_the_place_of_the_written_ones_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_layers.", "module._orig_mod."])
-def test_prefix_of_a_wrapper_changes_nothing(tmp_path, prefix):
+def test_wrapper_prefixes_are_stripped(tmp_path, prefix):
     torch_folder(tmp_path / "torch", change=lambda arrays: {f"{prefix}{name}": array for name, array in arrays.items()})
     model = model_folder(tmp_path / "paddle")
     replace_weights(tmp_path / "paddle", {f"{prefix}{name}": array for name, array in arrays_of(model).items()})
@@ -104,7 +104,7 @@ def test_prefix_of_a_wrapper_changes_nothing(tmp_path, prefix):
         np.testing.assert_array_equal(logits_of(load(tmp_path / folder).model, batch()), logits_of(model, batch()))
 
 
-def test_weights_with_and_without_a_wrapper_are_refused(tmp_path):
+def test_weights_with_and_without_a_wrapper_prefix_are_refused(tmp_path):
     torch_folder(tmp_path, change=lambda arrays: arrays | {f"module.{name}": array for name, array in arrays.items()})
     with pytest.raises(UserError, match="with and without the prefix of a wrapper"):
         load(tmp_path)
@@ -117,7 +117,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4" * 64
 @pytest.mark.parametrize(
     ("content", "what"), [(POINTER, "is a Git LFS pointer"), (b"\n<!DOCTYPE html><html>", "is a web page"), (b"", "is empty")]
 )
-def test_placeholder_is_named_whatever_file_it_stands_for(tmp_path, name, content, what):
+def test_placeholder_files_are_reported_as_such(tmp_path, name, content, what):
     torch_folder(tmp_path)
     if name.endswith(("bin", "pdparams")):
         (tmp_path / "model.safetensors").unlink()
@@ -136,7 +136,7 @@ def test_placeholder_is_named_whatever_file_it_stands_for(tmp_path, name, conten
         (lambda array: array > 0, "holds bool numbers"),
     ],
 )
-def test_matrix_that_is_no_trained_one_is_refused_by_name(tmp_path, change, message):
+def test_malformed_matrix_is_refused_by_name(tmp_path, change, message):
     name = "bert.encoder.layers.1.linear1.weight"
     model = model_folder(tmp_path)
     arrays = arrays_of(model)
@@ -155,7 +155,7 @@ def test_matrix_that_is_no_trained_one_is_refused_by_name(tmp_path, change, mess
         ("model.onnx", "a program, not weights"),
     ],
 )
-def test_weights_of_another_kind_are_named_with_what_to_do(tmp_path, name, what):
+def test_unsupported_weight_formats_are_refused_with_advice(tmp_path, name, what):
     (tmp_path / name).write_bytes(b"{}")
     with pytest.raises(UserError, match=rf"found {name}.\n{name}: {what}"):
         read_weights(tmp_path)
@@ -166,7 +166,7 @@ def test_weights_of_another_kind_are_named_with_what_to_do(tmp_path, name, what)
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("form", ["model_state.pdparams", "model.safetensors"])
-def test_weight_that_is_not_finite_is_refused_with_its_place(tmp_path, bad, form):
+def test_non_finite_weight_is_refused_with_its_position(tmp_path, bad, form):
     arrays = arrays_of(classifier())
     arrays["bert.encoder.layers.1.linear1.weight"][3, 5] = bad
     if form == "model.safetensors":
@@ -187,14 +187,14 @@ def test_weight_too_large_for_float32_is_refused(tmp_path):
         read_weights(tmp_path)
 
 
-def test_finite_weights_whose_sum_is_infinite_are_read(tmp_path):
+def test_finite_weights_with_an_infinite_sum_are_accepted(tmp_path):
     array = np.full(4, np.finfo("float32").max)
     save_file({"w": array}, tmp_path / "model.safetensors")
     np.testing.assert_array_equal(read_weights(tmp_path)[0]["w"], array)
 
 
 @pytest.mark.parametrize("command", [["convert", "--to", "huggingface"], ["convert", "--to", "inference"], ["prune", "--num_layers", "2"]])
-def test_no_command_writes_a_model_of_nan(tmp_path, command, capsys):
+def test_no_command_writes_a_model_with_nan(tmp_path, command, capsys):
     arrays = arrays_of(model_folder(tmp_path / "m"))
     arrays["classifier.bias"][1] = np.nan
     replace_weights(tmp_path / "m", arrays)
@@ -203,7 +203,7 @@ def test_no_command_writes_a_model_of_nan(tmp_path, command, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_importance_that_is_not_finite_is_neither_written_nor_read(tmp_path):
+def test_non_finite_importance_is_neither_written_nor_read(tmp_path):
     from tinybert.prune.importance import FOLDER, read_importance, write_importance
 
     facts = {"model": {"source": "a model"}}
@@ -218,7 +218,7 @@ def test_importance_that_is_not_finite_is_neither_written_nor_read(tmp_path):
         read_importance(tmp_path / FOLDER)
 
 
-def test_file_of_the_library_reads_the_same_after_it_was_moved(tmp_path):
+def test_weights_read_the_same_after_moving_the_folder(tmp_path):
     torch_folder(tmp_path / "a")
     shutil.move(tmp_path / "a", tmp_path / "b")
     assert set(load_file(tmp_path / "b" / "model.safetensors")) == set(read_weights(tmp_path / "b")[0])

@@ -14,7 +14,7 @@ from tinybert.models.students import check_fit, fresh_student, parse_init, stude
 
 
 @pytest.mark.parametrize("model_type", ["bert", "tinybert", "ernie", "roberta"])
-def test_student_of_teacher_layers_holds_other_numbers(model_type):
+def test_student_from_teacher_layers_has_the_teachers_weights(model_type):
     teacher = loaded(model_type)
     student = student_from_teacher(teacher, (1, 3), outputs=2)
     source, copied = arrays_of(teacher.model), arrays_of(student.model)
@@ -29,7 +29,7 @@ def test_student_of_teacher_layers_holds_other_numbers(model_type):
     assert student.report.loaded == list(copied) and not student.report.fresh
 
 
-def test_student_shares_memory_with_its_teacher():
+def test_student_shares_no_memory_with_its_teacher():
     teacher = loaded()
     before = logits_of(teacher.model, batch())
     student = student_from_teacher(teacher, (2,), outputs=2)
@@ -38,19 +38,19 @@ def test_student_shares_memory_with_its_teacher():
     np.testing.assert_array_equal(logits_of(teacher.model, batch()), before)
 
 
-def test_student_of_all_layers_answers_differently():
+def test_student_with_all_layers_gives_the_teachers_logits():
     teacher = loaded()
     student = student_from_teacher(teacher, (1, 2, 3), outputs=2)
     np.testing.assert_array_equal(logits_of(student.model, batch()), logits_of(teacher.model, batch()))
 
 
 @pytest.mark.parametrize("text", ["teacher:0,1", "teacher:1,4", "teacher:2,1", "teacher:1,1", "teacher:", "1,2", "teacher:1;2"])
-def test_impossible_layers_are_accepted(text):
+def test_impossible_layers_are_refused(text):
     with pytest.raises(UserError, match=r"--student_init"):
         parse_init(text, 3)
 
 
-def test_layers_are_read_wrongly():
+def test_layer_list_is_parsed_with_spaces():
     assert parse_init("teacher: 1, 3", 3) == (1, 3)
 
 
@@ -61,21 +61,21 @@ def bare(config: dict) -> LoadedModel:
     return LoadedModel(build(family("bert"), config, 2, "bare"), family("bert"), word_pieces(), None, {}, LoadReport("bare"))
 
 
-def test_parameter_counts_differ_from_the_published_ones():
+def test_tinybert_student_has_the_published_parameter_count():
     shape = {"hidden_size": 2, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 2, "type_vocab_size": 2}
     teacher = bare({"vocab_size": 30522, **shape})
     tiny = fresh_student(teacher, 2, layers=4, hidden=312, heads=12, ffn=1200, seed=1)
     assert tiny.parameters() == 14_350_874
 
 
-def test_bert_base_has_another_number_of_parameters():
+def test_bert_base_has_the_published_parameter_count():
     shape = {"vocab_size": 30522, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
     with paddle.LazyGuard():  # shapes without memory
         model = build(family("bert"), {**shape, "max_position_embeddings": 512, "type_vocab_size": 2}, 2, "BERT-base")
     assert sum(int(np.prod(parameter.shape)) for parameter in model.parameters()) == 109_483_778
 
 
-def test_what_is_not_given_does_not_come_from_the_teacher():
+def test_unspecified_shape_is_taken_from_the_teacher():
     teacher = loaded()
     student = fresh_student(teacher, 3, layers=None, hidden=None, heads=None, ffn=None, seed=1)
     config = student.config
@@ -86,7 +86,7 @@ def test_what_is_not_given_does_not_come_from_the_teacher():
     assert student.report.fresh == list(arrays_of(student.model)) and not student.report.loaded
 
 
-def test_fresh_student_depends_on_more_than_its_seed():
+def test_fresh_student_depends_only_on_its_seed():
     def weights(seed: int) -> dict[str, np.ndarray]:
         return arrays_of(fresh_student(loaded(), 2, layers=1, hidden=8, heads=2, ffn=None, seed=seed).model)
 
@@ -98,7 +98,7 @@ def test_fresh_student_depends_on_more_than_its_seed():
     assert np.abs(weights(4)["classifier.weight"] - first["classifier.weight"]).max() > 0
 
 
-def test_width_that_heads_do_not_divide_ends_in_a_traceback():
+def test_width_not_divisible_by_heads_is_refused():
     with pytest.raises(UserError, match="15 wide cannot have 2 heads"):
         fresh_student(loaded(), 2, layers=1, hidden=15, heads=None, ffn=None, seed=1)
 
@@ -110,11 +110,11 @@ def fits(teacher, student, length=20, compares_scores=True, heads="match"):
     check_fit(teacher, student, length, compares_scores, heads)
 
 
-def test_fitting_pair_is_refused():
+def test_matching_pair_is_accepted():
     fits(loaded(), loaded("tinybert", seed=1))
 
 
-def test_vocabularies_of_different_pieces_are_not_trained_together():
+def test_pairs_with_different_vocabularies_are_refused():
     student = loaded("tinybert")
     student.tokenizer = word_pieces([*WORDS[:-2], WORDS[-1], WORDS[-2]])
     fits(loaded(), student)  # the same pieces in another order are translated
@@ -127,20 +127,20 @@ def test_vocabularies_of_different_pieces_are_not_trained_together():
 
 
 @pytest.mark.parametrize("short", ["teacher", "student"])
-def test_sequences_beyond_the_positions_of_one_end_in_a_crash(short):
+def test_sequences_beyond_max_positions_are_refused(short):
     models = {role: loaded(max_position_embeddings=12 if role == short else 20) for role in ("teacher", "student")}
     with pytest.raises(UserError, match=f"--max_seq_length 20 is more than the 12 positions of the {short}"):
         fits(models["teacher"], models["student"])
     fits(models["teacher"], models["student"], length=12)
 
 
-def test_positions_of_roberta_are_counted_from_the_wrong_end():
+def test_roberta_has_one_position_less_than_its_table():
     fits(loaded("roberta"), loaded("roberta"), length=19)  # one of the 20 stands for padding
     with pytest.raises(UserError, match="more than the 19 positions"):
         fits(loaded("roberta"), loaded("roberta"), length=20)
 
 
-def test_different_head_counts_end_in_a_crash():
+def test_different_head_counts_are_refused_unless_averaged():
     teacher, student = loaded(num_attention_heads=4), loaded()
     with pytest.raises(UserError, match=r"4.*2|2.*4"):
         fits(teacher, student)

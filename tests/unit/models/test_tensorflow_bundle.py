@@ -89,7 +89,7 @@ def google(tmp_path) -> Path:
     return tmp_path
 
 
-def test_checkpoint_of_google_gives_the_same_logits(google):
+def test_google_checkpoint_gives_the_same_logits(google):
     found = load_classifier(str(google), labels=LABELS, needs_head=True)
     np.testing.assert_array_equal(logits_of(found.model, batch()), logits_of(classifier(), batch()))
     assert found.report.source == str(google / "bert_model.ckpt.index")
@@ -99,7 +99,7 @@ def test_checkpoint_of_google_gives_the_same_logits(google):
 
 
 @pytest.mark.parametrize("kind", ["float16", "float64", "int64"])
-def test_numbers_of_every_type_are_read_to_the_bit(tmp_path, kind):
+def test_numbers_of_every_type_are_read_exactly(tmp_path, kind):
     arrays = {"scalar": np.array(3, kind), "matrix": np.arange(6).reshape(2, 3).astype(kind), "none": np.zeros((0, 4), kind)}
     write_bundle(tmp_path / "model.ckpt-5", arrays, in_block=1)
     found = read_tensorflow(tmp_path / "model.ckpt-5.index")
@@ -108,7 +108,7 @@ def test_numbers_of_every_type_are_read_to_the_bit(tmp_path, kind):
         assert found[name].dtype == array.dtype and np.array_equal(found[name], array)
 
 
-def test_damaged_checkpoint_ends_in_words(google):
+def test_damaged_checkpoint_is_refused_with_a_message(google):
     index, data = google / "bert_model.ckpt.index", google / "bert_model.ckpt.data-00000-of-00001"
     whole, numbers = index.read_bytes(), data.read_bytes()
     random = np.random.default_rng(0)

@@ -41,20 +41,20 @@ def assert_equal(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) 
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4])
-def test_file_of_paddles_own_save_is_refused_or_changed(tmp_path, protocol):
+def test_file_of_paddle_save_is_read_exactly(tmp_path, protocol):
     model = classifier()
     paddle.save(model.state_dict(), str(tmp_path / "model_state.pdparams"), protocol=protocol)
     assert_equal(read_pdparams(tmp_path / "model_state.pdparams"), arrays_of(model))
 
 
-def test_file_of_ours_is_read_differently_by_paddle(tmp_path):
+def test_paddle_reads_our_file_exactly(tmp_path):
     write_pdparams(tmp_path / "w.pdparams", ARRAYS)
     assert_equal(read_pdparams(tmp_path / "w.pdparams"), ARRAYS)
     read = paddle.load(str(tmp_path / "w.pdparams"))
     assert_equal({name: np.asarray(value) for name, value in read.items()}, ARRAYS)
 
 
-def test_bfloat16_of_paddle_comes_back_as_integers(tmp_path):
+def test_bfloat16_of_paddle_is_widened_to_float32(tmp_path):
     array = np.random.default_rng(0).standard_normal((3, 5)).astype("float32")
     halves, expected = bfloat16(array)
     paddle.save({"w": paddle.to_tensor(expected).astype("bfloat16")}, str(tmp_path / "w.pdparams"))
@@ -64,7 +64,7 @@ def test_bfloat16_of_paddle_comes_back_as_integers(tmp_path):
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
-def test_array_of_another_kind_shape_or_order_is_read_wrongly(tmp_path, protocol):
+def test_arrays_of_every_type_shape_and_order_are_read_exactly(tmp_path, protocol):
     random = np.random.default_rng(0)
     kinds = ["bool", "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64", "float16", "float32", "float64", ">f4", ">i8"]
     arrays = {kind: (100 * random.standard_normal((3, 5))).astype(kind) for kind in kinds}
@@ -80,7 +80,7 @@ def test_array_of_another_kind_shape_or_order_is_read_wrongly(tmp_path, protocol
     assert_equal(read_pdparams(tmp_path / "w.pdparams"), arrays)
 
 
-def test_array_of_python_2_is_refused(tmp_path):
+def test_array_pickled_by_python_2_is_read(tmp_path):
     # as pickle.dumps({"w": numpy.array([1, 2], "<f4")}, 2) wrote it there: text in place of bytes
     stream = (
         b"\x80\x02}q\x00U\x01wq\x01cnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\nq\x03K\x00\x85U\x01b\x87Rq\x04"
@@ -96,13 +96,13 @@ def test_array_of_python_2_is_refused(tmp_path):
     [np.array(["a", "b"]), np.zeros(2, "i4,f4"), np.array([1, None]), np.array(["2020-01-01"], "M8[D]")],
     ids=lambda a: str(a.dtype),
 )
-def test_array_of_something_else_than_numbers_is_taken_for_weights(tmp_path, array):
+def test_non_numeric_arrays_are_refused(tmp_path, array):
     (tmp_path / "w.pdparams").write_bytes(pickle.dumps({"w": array}))
     with pytest.raises(UserError, match="is refused: it holds an array of something else than numbers"):
         read_pdparams(tmp_path / "w.pdparams")
 
 
-def test_ordered_dictionary_or_tensor_tuple_is_refused(tmp_path):
+def test_ordered_dictionary_with_named_tensors_is_read(tmp_path):
     content = collections.OrderedDict(a=ARRAYS["linear.weight"], b=("linear_0.b_0", ARRAYS["scalar"]))
     content["StructuredToParameterName@@"] = {"a": "linear_0.w_0"}
     (tmp_path / "w.pdparams").write_bytes(pickle.dumps(content, protocol=2))
@@ -121,7 +121,7 @@ class Payload:
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 @pytest.mark.parametrize("where", ["alone", "beside weights", "inside an array"])
-def test_hostile_pickle_is_executed(tmp_path, where, protocol):
+def test_malicious_pickle_is_not_executed(tmp_path, where, protocol):
     trap = tmp_path / "executed"
     path = tmp_path / "model_state.pdparams"
     for payload in (Payload(open, str(trap), "w"), Payload(os.system, f"touch {trap}"), Payload(eval, f"open({str(trap)!r}, 'w')")):
@@ -140,7 +140,7 @@ def test_hostile_pickle_is_executed(tmp_path, where, protocol):
         trap.unlink()
 
 
-def test_pickle_that_reaches_a_function_through_an_allowed_module_is_executed(tmp_path):
+def test_function_behind_an_allowed_module_is_refused(tmp_path):
     path = tmp_path / "w.pdparams"
     path.write_bytes(b"\x80\x04\x8c\x05numpy\x8c\x0eload.__class__\x93.")  # a dotted name behind an allowed module
     with pytest.raises(UserError, match="is refused"):
@@ -149,7 +149,7 @@ def test_pickle_that_reaches_a_function_through_an_allowed_module_is_executed(tm
 
 @pytest.mark.parametrize("protocol", [2, 3, 4])
 @pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16"])
-def test_pieces_of_a_large_array_are_not_joined(tmp_path, monkeypatch, protocol, kind):
+def test_pieces_of_a_large_array_are_joined(tmp_path, monkeypatch, protocol, kind):
     # paddle.save cuts what is above a gigabyte with protocols 2 and 3; here, above forty bytes
     original = paddle.framework.io._unpack_saved_dict
     small = original.__globals__ | {"math": math}
@@ -171,7 +171,7 @@ def test_pieces_of_a_large_array_are_not_joined(tmp_path, monkeypatch, protocol,
     [{"slices": ["a", "b"], "OriginShape": (2, 3)}, {"slices": ["a"], "OriginShape": (2, 3)}, {"slices": ["a"]}, 3, {"slices": 3}],
     ids=["missing piece", "shape", "no shape", "number", "no list"],
 )
-def test_pieces_that_do_not_fit_end_in_a_traceback(tmp_path, entry):
+def test_pieces_that_do_not_fit_are_refused(tmp_path, entry):
     content = {"a": np.zeros(4, "float32"), "UnpackBigParamInfor@@": {"w": entry}}
     (tmp_path / "w.pdparams").write_bytes(pickle.dumps(content, protocol=2))
     with pytest.raises(UserError, match="the pieces of a large array do not fit together"):
@@ -179,7 +179,7 @@ def test_pieces_that_do_not_fit_end_in_a_traceback(tmp_path, entry):
 
 
 @pytest.mark.parametrize("index", [0x7FFFFFFF, 100_000_000])
-def test_memo_index_of_a_few_bytes_fills_the_memory(tmp_path, index):
+def test_huge_memo_index_allocates_no_memory(tmp_path, index):
     (tmp_path / "w.pdparams").write_bytes(b"\x80\x02}r" + index.to_bytes(4, "little") + b".")
     tracemalloc.start()
     try:
@@ -208,13 +208,13 @@ PIECE = b"]X\x01\0\0\0a"
     ],
     ids=["key of several", "key", "key of a whole", "key of a call", "reference", "piece", "pieces", "type"],
 )
-def test_nested_tuple_of_a_few_bytes_takes_hours(tmp_path, stream, message):
+def test_nested_tuple_as_a_key_is_refused(tmp_path, stream, message):
     (tmp_path / "w.pdparams").write_bytes(b"\x80\x02" + stream + b".")
     with pytest.raises(UserError, match=message):
         read_pdparams(tmp_path / "w.pdparams")
 
 
-def test_dictionary_that_is_asked_for_again_and_again_takes_hours(tmp_path):
+def test_repeated_dictionary_calls_are_refused(tmp_path):
     pairs = b"(" + b"K\x01K\x02\x86" * 100_000 + b"e"
     calls = b"(ccollections\nOrderedDict\nq\x01" + b"h\x01h\x00\x85R" * 50_000 + b"e"
     (tmp_path / "w.pdparams").write_bytes(b"\x80\x02]]q\x00" + pairs + b"a]" + calls + b"a.")
@@ -222,7 +222,7 @@ def test_dictionary_that_is_asked_for_again_and_again_takes_hours(tmp_path):
         read_pdparams(tmp_path / "w.pdparams")
 
 
-def test_array_that_stands_under_a_thousand_names_fills_the_memory(tmp_path):
+def test_array_under_many_names_is_refused_before_filling_memory(tmp_path):
     array = np.ones(1 << 20, "uint16")  # bfloat16 is widened, each time
     content = {str(number): array for number in range(1000)}
     (tmp_path / "w.pdparams").write_bytes(pickle.dumps(content, protocol=4))
@@ -231,7 +231,7 @@ def test_array_that_stands_under_a_thousand_names_fills_the_memory(tmp_path):
 
 
 @pytest.mark.parametrize("content", [[1, 2], "text", {"w": [1.0, 2.0]}, {"w": "text"}], ids=repr)
-def test_pickle_of_something_else_than_arrays_is_taken_for_weights(tmp_path, content):
+def test_pickle_without_arrays_is_refused(tmp_path, content):
     (tmp_path / "w.pdparams").write_bytes(pickle.dumps(content))
     with pytest.raises(UserError, match="expected a(n array| dictionary of arrays)"):
         read_pdparams(tmp_path / "w.pdparams")
@@ -242,7 +242,7 @@ def test_pickle_of_something_else_than_arrays_is_taken_for_weights(tmp_path, con
     [(write_pdparams, read_pdparams), (lambda path, arrays: save_file(arrays, path), read_safetensors)],
     ids=["pdparams", "safetensors"],
 )
-def test_truncated_file_is_read_or_called_hostile(tmp_path, write, read):
+def test_truncated_weight_file_is_reported_as_truncated(tmp_path, write, read):
     path = tmp_path / "weights"
     write(path, ARRAYS)
     whole = path.read_bytes()
@@ -257,7 +257,7 @@ def test_truncated_file_is_read_or_called_hostile(tmp_path, write, read):
     [(write_pdparams, read_pdparams), (lambda path, arrays: save_file(arrays, path), read_safetensors)],
     ids=["pdparams", "safetensors"],
 )
-def test_damaged_bytes_end_in_another_error_than_a_message(tmp_path, write, read):
+def test_damaged_weight_file_raises_no_unexpected_error(tmp_path, write, read):
     path = tmp_path / "weights"
     write(path, ARRAYS)
     whole = path.read_bytes()
@@ -278,7 +278,7 @@ def test_damaged_bytes_end_in_another_error_than_a_message(tmp_path, write, read
 
 
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"format": "np"}])
-def test_safetensors_of_another_writer_are_read_wrongly(tmp_path, metadata):
+def test_safetensors_of_another_writer_are_read_exactly(tmp_path, metadata):
     arrays = {
         **ARRAYS,
         "half": np.arange(6, dtype="float16").reshape(2, 3),
@@ -290,13 +290,13 @@ def test_safetensors_of_another_writer_are_read_wrongly(tmp_path, metadata):
     assert_equal(read_safetensors(tmp_path / "model.safetensors"), arrays)
 
 
-def test_bfloat16_safetensors_are_read_as_integers(tmp_path):
+def test_bfloat16_safetensors_are_widened_to_float32(tmp_path):
     halves, expected = bfloat16(np.random.default_rng(0).standard_normal((3, 5)).astype("float32"))
     write_bfloat16(tmp_path / "model.safetensors", {"w": halves, "v": halves[0]})
     assert_equal(read_safetensors(tmp_path / "model.safetensors"), {"w": expected, "v": expected[0]})
 
 
-def test_safetensors_header_that_points_outside_the_file_is_followed(tmp_path):
+def test_safetensors_header_outside_the_file_is_refused(tmp_path):
     path = tmp_path / "model.safetensors"
     for offsets in ([0, 400], [-4, 8], [8, 4]):
         header = f'{{"w":{{"dtype":"F32","shape":[2],"data_offsets":{offsets}}}}}'.encode()
@@ -308,14 +308,14 @@ def test_safetensors_header_that_points_outside_the_file_is_followed(tmp_path):
 # === Folders ===
 
 
-def test_half_precision_folder_is_not_widened(tmp_path):
+def test_half_precision_folder_is_widened_to_float32(tmp_path):
     save_file({"h": np.ones(3, "float16"), "d": np.ones(3), "i": np.ones(3, "int64")}, tmp_path / "model.safetensors")
     arrays, file = read_weights(tmp_path)
     assert file == tmp_path / "model.safetensors"
     assert {name: array.dtype.name for name, array in arrays.items()} == {"h": "float32", "d": "float32", "i": "int64"}
 
 
-def test_torch_file_is_overlooked_or_preferred(tmp_path):
+def test_torch_file_is_read_only_where_nothing_else_exists(tmp_path):
     shutil.copy(FIXTURES / "torch_module_zip.bin", tmp_path / "pytorch_model.bin")
     arrays, file = read_weights(tmp_path)
     assert file == tmp_path / "pytorch_model.bin"
@@ -326,7 +326,7 @@ def test_torch_file_is_overlooked_or_preferred(tmp_path):
     assert read_weights(tmp_path)[1] == tmp_path / "model_state.pdparams"
 
 
-def test_folder_without_weights_is_refused_without_saying_what_is_there(tmp_path):
+def test_folder_without_weights_is_refused_listing_its_contents(tmp_path):
     (tmp_path / "tf_model.h5").write_bytes(b"")
     with pytest.raises(UserError, match=r"expected model_state.pdparams or model.safetensors or pytorch_model.bin, found tf_model.h5"):
         read_weights(tmp_path)

@@ -14,7 +14,7 @@ ODD = [None, [], {}, "x", -1, 0, 1, 3, 7, 1.5, True, "16", [1], {"0": "a"}, {"x"
 ODD += ["gelu_new", "relu", "", "bert", "roberta"]
 
 
-def test_a_mutated_configuration_ends_in_a_traceback(tmp_path):
+def test_mutated_config_loads_or_is_refused_with_a_message(tmp_path):
     tiny.model_folder(tmp_path / "model", labels=tiny.LABELS)
     path = tmp_path / "model" / "config.json"
     original = json.loads(path.read_text())

@@ -31,18 +31,18 @@ def _run(processes: int, output: int = subprocess.PIPE) -> subprocess.CompletedP
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_the_exit_code_or_the_last_words_are_lost(processes):
+def test_exit_code_and_last_output_are_kept(processes):
     done = _run(processes)
     assert done.returncode == 3
     assert done.stderr == "error: told\n"
     assert done.stdout.splitlines()[:2] == ["worked", "registered"]
 
 
-def test_one_of_several_processes_takes_its_interpreter_down_beside_the_threads_of_the_others_connections():
+def test_only_a_single_process_tears_down_its_interpreter():
     assert "taken down" in _run(1).stdout
     assert "taken down" not in _run(2).stdout
 
 
-def test_an_output_that_cannot_be_written_changes_the_exit_code_of_one_of_several():
+def test_unwritable_output_keeps_the_exit_code():
     with open("/dev/full", "w") as full:
         assert _run(2, full).returncode == 3

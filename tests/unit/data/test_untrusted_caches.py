@@ -33,7 +33,7 @@ class Payload:
 
 
 @pytest.mark.parametrize("name", ["ids.npy", "labels.npy", "offsets.npy"])
-def test_a_hostile_pickle_in_the_token_cache_is_executed(folder, word_pieces, name, tmp_path, monkeypatch):
+def test_malicious_pickle_in_the_token_cache_is_not_executed(folder, word_pieces, name, tmp_path, monkeypatch):
     (folder / "train.tsv").write_text("sentence\tlabel\ngood film\t1\nbad film\t0\n")
     task, cache, mark = get_task("sst-2"), tmp_path / "cache", tmp_path / "executed"
     monkeypatch.setenv("TINYBERT_CACHE", str(cache))
@@ -50,7 +50,7 @@ def test_a_hostile_pickle_in_the_token_cache_is_executed(folder, word_pieces, na
     assert len(rebuilt) == 2 and not mark.exists()
 
 
-def test_the_payload_of_these_tests_is_harmless(tmp_path):
+def test_payload_runs_when_pickles_are_allowed(tmp_path):
     # it is a real one: with NumPy's own switch on, it runs
     np.save(tmp_path / "x.npy", np.array([Payload(tmp_path / "executed")], dtype=object), allow_pickle=True)
     np.load(tmp_path / "x.npy", allow_pickle=True)
@@ -65,7 +65,7 @@ fetch("https://example.invalid/big.bin", Path("target") / "big.bin", sha256=sys.
 """
 
 
-def test_two_processes_fetch_a_file_twice(tmp_path):
+def test_two_processes_download_a_file_once(tmp_path):
     content = os.urandom(1 << 20)
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "big.bin").write_bytes(content)
@@ -116,7 +116,7 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize(("name", "number"), [(name, i) for name, arrays in ARRAYS.items() for i in range(len(arrays))])
-def test_arrays_that_do_not_belong_together_are_damaged(folder, word_pieces, tmp_path, monkeypatch, name, number):
+def test_inconsistent_store_arrays_are_detected_and_rebuilt(folder, word_pieces, tmp_path, monkeypatch, name, number):
     (folder / "train.tsv").write_text("sentence\tlabel\ngood film\t1\nbad film\t0\n")
     monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
     TokenStore.build_or_open(get_task("sst-2"), folder, "train", word_pieces, 8)
@@ -128,7 +128,7 @@ def test_arrays_that_do_not_belong_together_are_damaged(folder, word_pieces, tmp
     assert len(TokenStore.build_or_open(get_task("sst-2"), folder, "train", word_pieces, 8)) == 2
 
 
-def test_mutated_stores_are_read_or_damaged_and_never_crash(folder, word_pieces, tmp_path, monkeypatch):
+def test_mutated_stores_are_read_or_reported_as_damaged(folder, word_pieces, tmp_path, monkeypatch):
     import random
     import shutil
 

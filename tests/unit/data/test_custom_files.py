@@ -43,7 +43,7 @@ def labels_from(folder, labels, **more):
 # === Labels ===
 
 
-def test_labels_are_sorted_as_a_person_would(folder):
+def test_labels_are_sorted_naturally(folder):
     assert labels_from(folder, ["10", "9", "-1", "10"]) == ("-1", "9", "10")
     assert labels_from(folder, ["b", "a", "10", "9"]) == ("10", "9", "a", "b")
     assert labels_from(folder, ["1.0", "1", "0"], allow_suspicious_labels=True) == ("0", "1", "1.0")
@@ -51,11 +51,11 @@ def test_labels_are_sorted_as_a_person_would(folder):
     assert labels_from(folder, ["中", "文"]) == ("中", "文")
 
 
-def test_the_order_of_the_file_does_not_decide_the_outputs(folder):
+def test_label_order_does_not_depend_on_the_file_order(folder):
     assert labels_from(folder, ["b", "a", "c"]) == labels_from(folder, ["c", "b", "a"])
 
 
-def test_given_labels_keep_their_order_and_may_hold_spaces_and_commas(folder):
+def test_given_labels_keep_their_order_and_may_hold_commas(folder):
     task = own(folder, {"dev_tsv": "text\tlabel\na\tnot, related\nb\tvery good\n"}, labels='very good,"not, related",new')
     assert task.labels == ("very good", "not, related", "new")
     assert read_split(task, "", "dev").labels.tolist() == [1, 0]
@@ -67,23 +67,23 @@ def test_labels_that_make_no_classification_are_refused(text):
         listed_labels(text)
 
 
-def test_one_label_alone_is_not_taken_for_a_regression(folder):
+def test_single_label_is_refused_with_a_hint_at_regression(folder):
     with pytest.raises(UserError, match=r"'yes' alone.*--kind regression"):
         labels_from(folder, ["yes", "yes"])
 
 
-def test_a_column_of_texts_is_not_taken_for_labels(folder, monkeypatch):
+def test_column_of_texts_is_not_accepted_as_labels(folder, monkeypatch):
     monkeypatch.setattr("tinybert.data.custom_files.MOST_LABELS", 3)
     with pytest.raises(UserError, match="more than 3 different labels in 'label'"):
         labels_from(folder, "abcd")
 
 
-def test_a_row_without_label_is_named(folder):
+def test_row_without_a_label_is_reported(folder):
     with pytest.raises(UserError, match=r"train\.csv, line 3: found an empty label"):
         labels_from(folder, ["a", "", "b"])
 
 
-def test_a_label_of_dev_that_training_never_showed_is_named(folder):
+def test_dev_label_missing_from_training_is_reported(folder):
     task = own(folder, {"train_csv": "text,label\na,0\nb,1\n", "dev_csv": "text,label\na,0\nb,2\n"})
     with pytest.raises(UserError, match=r"dev\.csv, line 3: found the label '2' in column 'label', expected one of 0, 1"):
         read_split(task, locate(task, splits=["dev"]), "dev")
@@ -92,7 +92,7 @@ def test_a_label_of_dev_that_training_never_showed_is_named(folder):
 # === Columns and formats ===
 
 
-def test_files_of_four_formats_make_the_same_rows(folder):
+def test_all_four_formats_give_the_same_rows(folder):
     contents = {
         "train_tsv": "label\ttext\nb\tone\na\ttwo\n",
         "train_csv": 'label,text\r\nb,"one"\r\na,two\r\n',
@@ -106,17 +106,17 @@ def test_files_of_four_formats_make_the_same_rows(folder):
         assert task.split("train_aug").file == str(folder / f"train_aug.{name.split('_')[1]}")
 
 
-def test_columns_by_number_and_files_without_header(folder):
+def test_columns_by_number_work_without_a_header(folder):
     task = own(folder, {"train_tsv": "b\tone\nc\ttwo\n"}, header=False, text_a_column="1", label_column="0")
     assert task.labels == ("b", "c") and read_split(task, "", "train").text_a == ["one", "two"]
 
 
-def test_a_header_name_beats_a_number(folder):
+def test_header_name_takes_precedence_over_a_column_number(folder):
     task = own(folder, {"train_csv": "1,0\na,x\nb,y\n"}, text_a_column="1", label_column="0")
     assert task.labels == ("x", "y") and read_split(task, "", "train").text_a == ["a", "b"]
 
 
-def test_columns_of_each_file_are_found_by_its_own_header(folder):
+def test_columns_are_found_by_each_files_own_header(folder):
     files = {"train_csv": "text,label\na,0\nb,1\n", "dev_csv": "id,label,text\n7,1,c\n", "test_csv": "id,text\n7,d\n8,e\n"}
     task = own(folder, files)
     assert read_split(task, "", "dev").text_a == ["c"]
@@ -137,14 +137,14 @@ def test_columns_of_each_file_are_found_by_its_own_header(folder):
         ({"file_format": "tsv"}, ["--text_a_column text", "columns text,label"]),
     ],
 )
-def test_a_wrong_description_of_a_file_says_what_is_in_it(folder, more, parts):
+def test_wrong_column_options_are_reported_with_the_columns_found(folder, more, parts):
     with pytest.raises(UserError) as error:
         own(folder, {"train_csv": "text,label\na,0\nb,1\n"}, **more)
     for part in (*parts, "train.csv" if "header" not in more else ""):
         assert part in str(error.value)
 
 
-def test_a_missing_file_or_key_is_named(folder):
+def test_missing_file_or_key_is_reported(folder):
     with pytest.raises(UserError, match=r"gone\.csv does not exist"):
         own_task("own", CustomFiles(train_file=folder / "gone.csv", **NAMED))
     with pytest.raises(UserError, match="is a folder"):
@@ -156,7 +156,7 @@ def test_a_missing_file_or_key_is_named(folder):
         locate(task, splits=["train_aug"])
 
 
-def test_ones_own_files_are_never_looked_for_elsewhere(folder, monkeypatch):
+def test_own_files_are_never_looked_up_elsewhere(folder, monkeypatch):
     monkeypatch.setattr("tinybert.data.download.download_task", lambda *_: pytest.fail("nothing may be downloaded"))
     task = own_task("demo", CustomFiles(**written(folder, train_csv="text,label\na,0\nb,1\n"), **NAMED))
     assert read_split(task, locate(task, splits=["train"]), "train").text_a == ["a", "b"]
@@ -165,7 +165,7 @@ def test_ones_own_files_are_never_looked_for_elsewhere(folder, monkeypatch):
         locate(task, splits=["train"])
 
 
-def test_tokens_are_made_anew_for_other_columns_or_labels(folder, word_pieces, tmp_path, monkeypatch):
+def test_other_columns_or_labels_give_a_new_token_store(folder, word_pieces, tmp_path, monkeypatch):
     monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
     files = {"train_csv": "text,other,label\na,b,0\nb,c,1\n"}
     built = [
@@ -179,14 +179,14 @@ def test_tokens_are_made_anew_for_other_columns_or_labels(folder, word_pieces, t
 # === Scores and metrics ===
 
 
-def test_a_score_is_read_as_it_is(folder):
+def test_regression_scores_are_read_unchanged(folder):
     task = own(folder, {"train_csv": "text,label\na,-12.5\nb,300\n"}, kind="regression")
     examples = read_split(task, "", "train")
     assert examples.labels.tolist() == [-12.5, 300] and examples.labels.dtype == np.float32
     assert (task.num_outputs, task.metric) == (1, "pearson_and_spearman")
 
 
-def test_a_score_outside_of_zero_to_five_is_not_cut_in_the_file_of_predictions(folder, tmp_path):
+def test_only_sts_b_predictions_are_clipped_to_0_and_5(folder, tmp_path):
     from tinybert.report.submission import write_submission
 
     logits = np.array([[-12.5], [300.0]])
@@ -195,7 +195,7 @@ def test_a_score_outside_of_zero_to_five_is_not_cut_in_the_file_of_predictions(f
     assert "5.000" in write_submission(tmp_path, get_task("sts-b"), "test", None, logits).read_text()
 
 
-def test_the_metric_fits_the_kind_of_task(folder):
+def test_metric_must_fit_the_kind_of_task(folder):
     two, three = (own(folder, {"train_csv": "text,label\n" + "".join(f"a,{i}\n" for i in range(n))}) for n in (2, 3))
     assert (two.metrics, three.metrics, three.metric) == (("accuracy", "macro_f1", "f1"), ("accuracy", "macro_f1"), "accuracy")
     assert with_metric(three, "mcc").metrics == ("accuracy", "macro_f1", "mcc") and with_metric(three, "mcc").metric == "mcc"
@@ -205,7 +205,7 @@ def test_the_metric_fits_the_kind_of_task(folder):
             with_metric(task, metric)
 
 
-def test_a_known_task_predicts_rows_of_ones_own(folder):
+def test_known_task_predicts_own_rows(folder):
     files = CustomFiles(**written(folder, test_tsv="id\tbody\n7\tgood film\n"), text_a_column="body")
     task = with_own_test(get_task("mnli"), files)
     assert task.test_splits == ("test",) and task.eval_splits == ("dev_matched", "dev_mismatched")
@@ -238,7 +238,7 @@ CONTRADICTIONS = [
 
 @pytest.mark.parametrize("which", [FinetuneConfig, TaskDistillConfig])
 @pytest.mark.parametrize(("words", "message"), CONTRADICTIONS, ids=[str(i) for i in range(len(CONTRADICTIONS))])
-def test_contradictions_are_refused_before_any_file_is_opened(which, words, message):
+def test_contradicting_options_are_refused_before_opening_files(which, words, message):
     models = ["--model_name_or_path", "m"]
     if which is TaskDistillConfig:
         models = ["--teacher_path", "t", "--student_model_name_or_path", "s", "--output_dir", "o"]
@@ -247,12 +247,12 @@ def test_contradictions_are_refused_before_any_file_is_opened(which, words, mess
     assert message in str(error.value)
 
 
-def test_the_name_of_another_script_for_the_dev_file_is_known():
+def test_validation_file_is_an_alias_of_dev_file():
     words = ["--task_name", "my reviews", "--model_name_or_path", "m", "--train_file", "t.csv", "--validation_file", "d.csv"]
     assert parse(FinetuneConfig, words).dev_file.name == "d.csv"
 
 
-def test_the_examples_of_the_documentation_are_command_lines():
+def test_commands_in_the_data_documentation_parse():
     from tests.conftest import ROOT
 
     page = (ROOT / "docs" / "data.md").read_text("utf-8")
