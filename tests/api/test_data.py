@@ -13,7 +13,7 @@ ROWS = [("word1 word2", "no"), ('word20, "word21"\nword3', "yes"), ("word4 \u4f6
 DICTS = [{"text": text, "label": label} for text, label in ROWS]
 
 
-def test_lists_dicts_columns_pandas_and_files_are_the_same_rows(tmp_path):
+def test_lists_dicts_columns_pandas_and_files_give_the_same_rows(tmp_path):
     pandas = pytest.importorskip("pandas")
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"t": text, "l": label}) + "\n" for text, label in ROWS))
     columns = {"text": [text for text, _ in ROWS], "label": [label for _, label in ROWS]}
@@ -57,7 +57,7 @@ def test_rows_that_make_no_task_are_refused(make, words):
     assert words in str(problem.value)
 
 
-def test_a_split_that_is_not_there_is_named():
+def test_unknown_split_is_refused_with_the_known_ones():
     with pytest.raises(tb.UserError, match="has no split 'validation'\nexpected one of train"):
         tb.from_rows(ROWS).rows("validation")
 

@@ -21,7 +21,7 @@ def data(folder) -> tb.Data:
     return tb.load_task("SST-2", folder / "SST-2")
 
 
-def test_the_lines_of_the_readme_train_a_student_that_predicts(folder, data, tmp_path):
+def test_readme_example_trains_a_student_that_predicts(folder, data, tmp_path):
     teacher = tb.load(folder / "teacher")
     student = tb.student_from(teacher, layers=[1, 3])
     before = tb.evaluate(teacher, data)
@@ -42,7 +42,7 @@ def test_the_lines_of_the_readme_train_a_student_that_predicts(folder, data, tmp
     assert tb.evaluate(teacher, data) == before
 
 
-def test_a_run_is_resumed_or_refused_or_replaced(folder, data, tmp_path):
+def test_existing_run_is_resumed_refused_or_replaced_as_asked(folder, data, tmp_path):
     teacher, output = tb.load(folder / "teacher"), tmp_path / "run"
     arguments = (teacher, tb.student(layers=1, hidden=8, heads=2), data)
     more = {"method": tb.Logits(), "output_dir": output, "allow_weak_teacher": True}
@@ -66,7 +66,7 @@ def test_a_run_is_resumed_or_refused_or_replaced(folder, data, tmp_path):
     assert tb.distill(*arguments, training=training, overwrite=True, **more).scores == plain.scores
 
 
-def test_a_loss_of_ones_own_is_trained_and_logged_beside_the_method(folder, data, tmp_path):
+def test_custom_loss_is_trained_and_logged_beside_the_method(folder, data, tmp_path):
     def cosine(student, teacher, inputs):
         return 1 - paddle.nn.functional.cosine_similarity(student.logits, teacher.logits).mean()
 
@@ -95,7 +95,7 @@ def test_a_loss_of_ones_own_is_trained_and_logged_beside_the_method(folder, data
         distill(tmp_path / "d", losses=[tb.CustomLoss("rows", cosine, stage="last")])
 
 
-def test_a_callback_reads_scores_and_ends_the_run(folder, data, tmp_path):
+def test_callback_reads_scores_and_ends_the_run(folder, data, tmp_path):
     class Stop(tb.Callback):
         seen: list = []
 
@@ -109,7 +109,7 @@ def test_a_callback_reads_scores_and_ends_the_run(folder, data, tmp_path):
     assert run.model.predict(["word1"])[0].label in data.labels
 
 
-def test_a_paddlenlp_model_object_teaches(folder, data, tmp_path):
+def test_paddlenlp_model_object_can_be_the_teacher(folder, data, tmp_path):
     from tinybert.models.families import family
     from tinybert.models.loading import load_pretrained
 
@@ -136,7 +136,7 @@ def _paddlenlp_tokenizer(folder):
     return runtime.paddlenlp("transformers.bert.tokenizer").BertTokenizer.from_pretrained(str(folder))
 
 
-def test_the_process_of_the_caller_is_as_before(folder, data, tmp_path, monkeypatch):
+def test_run_leaves_seed_signals_and_environment_unchanged(folder, data, tmp_path, monkeypatch):
     import sys
 
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
@@ -153,7 +153,7 @@ def test_the_process_of_the_caller_is_as_before(folder, data, tmp_path, monkeypa
     assert "matplotlib.pyplot" not in sys.modules or sys.modules["matplotlib.pyplot"].get_fignums() == []
 
 
-def test_an_interrupt_saves_a_checkpoint_and_raises(folder, data, tmp_path):
+def test_interrupt_saves_a_checkpoint_and_raises(folder, data, tmp_path):
     class Interrupt(tb.Callback):
         def on_log(self, state):
             os.kill(os.getpid(), signal.SIGINT)
@@ -178,13 +178,13 @@ def test_an_interrupt_saves_a_checkpoint_and_raises(folder, data, tmp_path):
         (lambda: tb.load_task("SST-3"), "SST-2"),
     ],
 )
-def test_a_wrong_value_raises_at_once_in_the_words_of_the_command_line(make, words):
+def test_wrong_value_raises_at_once_with_the_command_lines_message(make, words):
     with pytest.raises(tb.UserError) as problem:
         make()
     assert words in str(problem.value)
 
 
-def test_layers_that_the_teacher_lacks_and_other_teachers_are_refused(folder, data, tmp_path):
+def test_layers_missing_from_the_teacher_and_other_teachers_are_refused(folder, data, tmp_path):
     with pytest.raises(tb.UserError, match="the teacher has layers 1 to 3"):
         tb.student_from(folder / "teacher", [2, 4])
     plan = tb.student_from(folder / "teacher", [2])

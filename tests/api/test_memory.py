@@ -33,7 +33,7 @@ print(json.dumps(sizes))
 """
 
 
-def test_a_finished_run_holds_no_tensors(folder, tmp_path):
+def test_finished_run_holds_no_tensors(folder, tmp_path):
     data, training = tb.load_task("SST-2", folder / "SST-2"), tb.Training(**STEPS)
 
     def alive() -> int:
@@ -54,7 +54,7 @@ def test_a_finished_run_holds_no_tensors(folder, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="needs Linux' /proc to see the memory of a process")
-def test_twenty_runs_in_one_process_take_the_memory_of_three(folder, tmp_path):
+def test_twenty_runs_in_one_process_need_the_memory_of_three(folder, tmp_path):
     from tests import tiny
 
     tiny.model_folder(folder / "wide", labels=("0", "1"), hidden_size=256, intermediate_size=1024)

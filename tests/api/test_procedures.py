@@ -17,7 +17,7 @@ def data(folder) -> tb.Data:
     return tb.load_task("SST-2", folder / "SST-2")
 
 
-def test_a_pruned_model_is_a_student_that_is_distilled(folder, data, tmp_path):
+def test_pruned_model_can_be_distilled(folder, data, tmp_path):
     short = tb.Training(max_seq_length=16, device="cpu")
     pruned = tb.prune(folder / "teacher", data=data, training=short, output_dir=tmp_path / "cut", keep_heads=1, num_layers=2)
     assert pruned.config["num_hidden_layers"] == 2 and pruned.parameters < tb.load(folder / "teacher").parameters
@@ -28,7 +28,7 @@ def test_a_pruned_model_is_a_student_that_is_distilled(folder, data, tmp_path):
     assert run.student.config["num_hidden_layers"] == 2
 
 
-def test_augmented_rows_are_what_the_next_run_trains_on(folder, tmp_path):
+def test_augmented_rows_are_trained_on(folder, tmp_path):
     random = np.random.default_rng(0)
     words = [f"w{letter}" for letter in "abcdefghij"]
     tiny.masked_lm_folder(tmp_path / "mlm", [*tiny.SPECIAL, *words])
@@ -63,7 +63,7 @@ def test_raw_text_makes_a_general_student(folder, tmp_path):
     assert start.model.config["hidden_size"] == 8
 
 
-def test_a_model_is_saved_and_converted_and_predicts_the_same(folder, tmp_path):
+def test_saved_and_converted_models_predict_the_same(folder, tmp_path):
     model, texts = tb.load(folder / "teacher"), ["word1 word2", "word20"]
     expected = [found.probabilities for found in model.predict(texts)]
     copies = [model.save(tmp_path / "copy"), tb.load(model.convert(tmp_path / "hf", to="huggingface"))]
@@ -75,7 +75,7 @@ def test_a_model_is_saved_and_converted_and_predicts_the_same(folder, tmp_path):
         model.predict("word1")
 
 
-def test_an_exported_model_predicts_with_its_engine(folder, data, tmp_path):
+def test_exported_model_predicts_the_same(folder, data, tmp_path):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("paddle2onnx")
     model, texts = tb.load(folder / "teacher"), ["word1 word2", "word20"]

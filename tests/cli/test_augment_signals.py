@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WORDS = [f"{a}{b}{c}" for a in "klmnp" for b in "aeio" for c in "rst"]
 
 
-def test_a_signal_to_all_processes_is_taken_for_a_lack_of_memory(tmp_path):
+def test_signal_to_all_augmentation_processes_keeps_finished_parts(tmp_path):
     random = np.random.default_rng(0)
     masked_lm_folder(tmp_path / "mlm", ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS], max_position_embeddings=40)
     rows = (f"{word} {' '.join(f'{x:.4f}' for x in random.standard_normal(6))}\n" for word in WORDS)

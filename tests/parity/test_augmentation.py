@@ -50,7 +50,7 @@ def _candidates(source: Path, folder: Path) -> Candidates:
     return Candidates(load_masked_lm(str(folder)), table, config["M"], match_case=False, words_only=False)
 
 
-def test_each_fixture_is_compared_with_the_model_beside_it(published, tmp_path):
+def test_each_fixture_uses_the_model_beside_it(published, tmp_path):
     for name in ("augment_model.npz", "augment_model.json"):
         (tmp_path / name).write_bytes((HERE / name).read_bytes())
     one, other = (published(folder / "augment_candidates.json") for folder in (HERE, tmp_path))
@@ -62,7 +62,7 @@ def sentences_of(path: Path) -> list[dict]:
 
 
 @pytest.mark.parametrize("path", fixtures("augment_candidates*.json"), ids=lambda path: path.stem)
-def test_candidates_are_the_published_ones_in_their_order(path, published):
+def test_candidates_match_the_published_ones_in_order(path, published):
     sentences, published = sentences_of(path), published(path)
     found = published.find([entry["sentence"] for entry in sentences])  # all at once: batches mix sentences
     compared = {MASKED_LM: 0, VECTORS: 0, KEPT: 0}
@@ -79,7 +79,7 @@ def test_candidates_are_the_published_ones_in_their_order(path, published):
     assert compared[MASKED_LM] > 20 and compared[VECTORS] > 3
 
 
-def test_logits_are_the_published_ones(published):
+def test_logits_match_the_published_ones(published):
     (entry, *_) = sentences_of(HERE / "augment_candidates.json")
     published = published(HERE / "augment_candidates.json")
     known = entry["words_augmented"][0]
@@ -103,7 +103,7 @@ def test_samples_are_drawn_in_the_published_order(path, published):
 
 
 @pytest.mark.parametrize("path", fixtures("augment_rows*.json"), ids=lambda path: path.stem)
-def test_rows_are_those_of_the_published_files(path, published, tmp_path):
+def test_rows_match_the_published_files(path, published, tmp_path):
     published = published(path)
     for entry in json.loads(path.read_text())["tasks"].values():
         file = tmp_path / "train.tsv"

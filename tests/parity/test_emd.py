@@ -62,7 +62,7 @@ def _steps(arrays) -> int:
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
-def test_flows_differ_from_the_published_ones_on_the_published_costs(path):
+def test_flows_match_the_published_ones_for_the_published_costs(path):
     _, arrays = read(path)
     for step in range(_steps(arrays)):
         for kind in KINDS:
@@ -72,7 +72,7 @@ def test_flows_differ_from_the_published_ones_on_the_published_costs(path):
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
-def test_layer_weights_differ_from_the_published_ones_on_the_published_costs(path):
+def test_layer_weights_match_the_published_ones_for_the_published_costs(path):
     config, arrays = read(path)
     models, _ = read(path.with_name(config["models"]))
     weights = _layer_weights(config, models)
@@ -87,7 +87,7 @@ def test_layer_weights_differ_from_the_published_ones_on_the_published_costs(pat
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
-def test_losses_gradients_and_weights_drift_from_the_published_run(path):
+def test_losses_gradients_and_weights_match_the_published_run(path):
     config, models, arrays, batches, layer, teacher, weights = _world(path)
     adam = config["optimizer"]
     optimizer = create_optimizer(layer, "bertadam", **ADAM) if adam else None
@@ -134,7 +134,7 @@ def test_losses_gradients_and_weights_drift_from_the_published_run(path):
 
 
 @pytest.mark.parametrize("path", fixtures("emd_random_flows*.npz"), ids=lambda path: path.stem)
-def test_random_transport_problems_are_not_solved_exactly(path):
+def test_random_transport_problems_are_solved_exactly(path):
     config, arrays = read(path)
     for case in range(config["cases"]):
         one = part(arrays, f"case{case:02d}/")
@@ -143,14 +143,14 @@ def test_random_transport_problems_are_not_solved_exactly(path):
         np.testing.assert_allclose((flow * one["cost"]).sum(), one["emd_exact"], rtol=1e-9)
 
 
-def test_the_weight_rule_differs_from_numbers_computed_by_hand():
+def test_weight_rule_matches_hand_computed_values():
     half, paid = np.full(2, 0.5), np.array([0.1, 0.3])
     np.testing.assert_allclose(updated(half, paid), [0.75, 0.25], atol=1e-12)
     np.testing.assert_allclose(updated(half, paid, "softmax", 1.0), [0.935031, 0.064969], atol=1e-6)
     np.testing.assert_allclose(updated(half, paid, "softmax", 5.0), [0.630260, 0.369740], atol=1e-6)
 
 
-def test_two_steps_of_transport_differ_from_numbers_computed_by_hand():
+def test_two_steps_of_transport_match_hand_computed_values():
     cost = np.array([[1, 2, 3], [2, 1, 0.5]])
     weights = LayerWeights(2, 3, kinds=("attn",))
     steps = [

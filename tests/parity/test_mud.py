@@ -53,7 +53,7 @@ def _traces(inputs: dict) -> tuple[EncoderTrace, EncoderTrace, Inputs]:
 
 
 @pytest.mark.parametrize(("path", "number"), CASES, ids=[f"{path.stem}-{i}" for path, i in CASES])
-def test_a_selection_or_its_loss_differs_from_the_published_code(world, path, number):
+def test_selection_and_loss_match_the_published_code(world, path, number):
     config, arrays, models, inputs = world[path]
     case = config["cases"][number]
     expected = {name.split("/")[1]: array for name, array in arrays.items() if name.startswith(case["name"] + "/")}

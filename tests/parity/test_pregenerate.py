@@ -70,7 +70,7 @@ def test_documents_become_the_published_word_pieces(made):
     assert np.diff(made.tokens.documents).tolist() == [len(document) for document in made.golden["document_tokens"]]
 
 
-def test_rows_are_two_parts_within_the_length(made):
+def test_rows_are_two_segments_within_the_maximum_length(made):
     for row in made.rows:
         tokens, segments = row["tokens"], row["segment_ids"]
         first = tokens.index("[SEP]") + 1
@@ -80,7 +80,7 @@ def test_rows_are_two_parts_within_the_length(made):
         assert 1 < first < len(tokens) - 1
 
 
-def test_the_second_part_follows_the_first_or_comes_from_elsewhere(made):
+def test_second_segment_follows_the_first_or_is_random(made):
     texts = [" " + " ".join(piece for sentence in document for piece in sentence) + " " for document in made.golden["document_tokens"]]
     for row in made.runs[0] + made.runs[1]:
         a, b = originals(row)
@@ -100,7 +100,7 @@ def _follows(a: list[str], b: list[str], text: str) -> bool:
     return text.rfind(second) >= text.find(first) + len(first) - 1
 
 
-def test_each_document_is_used_up_by_its_first_parts_and_true_continuations(made):
+def test_each_document_is_used_once_by_first_segments_and_continuations(made):
     used = Counter()
     for row in made.runs[0]:
         a, b = originals(row)
@@ -112,7 +112,7 @@ def test_each_document_is_used_up_by_its_first_parts_and_true_continuations(made
     assert used.total() > 0.8 * whole.total()  # what is missing was cut to the length
 
 
-def test_as_many_word_pieces_are_masked_as_published_and_never_the_special_ones(made):
+def test_as_many_tokens_are_masked_as_published_and_no_special_ones(made):
     rule = made.config
     for row in made.rows:
         wanted = min(rule["max_predictions_per_seq"], max(1, round(len(row["tokens"]) * rule["masked_lm_prob"])))
@@ -124,9 +124,11 @@ def test_as_many_word_pieces_are_masked_as_published_and_never_the_special_ones(
         assert not {0, last_of_first, len(row["tokens"]) - 1} & {*places}
 
 
+WHOLE_WORDS = [path for path in fixtures("pregenerate_*.json") if json.loads(path.read_text())["config"]["whole_word_mask"]]
+
+
+@pytest.mark.parametrize("made", WHOLE_WORDS, indirect=True, ids=lambda path: path.stem)
 def test_whole_words_are_masked_whole(made):
-    if not made.config["whole_word_mask"]:
-        pytest.skip("this run masks word pieces")
     for row in made.rows:
         restored = list(row["tokens"])
         for place, label in zip(row["masked_lm_positions"], row["masked_lm_labels"], strict=True):
@@ -158,7 +160,7 @@ def test_masks_are_80_10_10(made):
         ("segment_b_only_dot", lambda run: sum(originals(row)[1] == ["."] for row in run)),
     ],
 )
-def test_the_published_run_could_be_one_of_ours(made, name, of_run):
+def test_published_statistics_lie_within_our_distribution(made, name, of_run):
     """The published figure lies within four standard deviations of ours over many seeds."""
     ours = np.array([of_run(run) for run in made.runs], float)
     assert abs(made.golden["invariants"][name] - ours.mean()) <= 4 * ours.std() + 1e-9

@@ -48,7 +48,7 @@ def close(found, expected):
 
 
 @each
-def test_importance_differs_from_the_published_accumulation(path):
+def test_importance_matches_the_published_accumulation(path):
     config, arrays = read(path)
     loaded = model_in(config, arrays)
     loaded.model.train()
@@ -65,7 +65,7 @@ def test_importance_differs_from_the_published_accumulation(path):
 
 
 @each
-def test_other_heads_and_neurons_are_kept(path):
+def test_kept_heads_and_neurons_match_the_published_ones(path):
     config, arrays = read(path)
     importance = ours(part(arrays, "taylor/"))
     wanted = shape_of(config)
@@ -82,7 +82,7 @@ def test_other_heads_and_neurons_are_kept(path):
 
 
 @each
-def test_pruned_model_computes_something_else(path):
+def test_pruned_model_matches_the_published_outputs(path):
     config, arrays = read(path)
     loaded, wanted = model_in(config, arrays), shape_of(config)
     kept = choose(loaded, wanted, ours(part(arrays, "taylor/")), standing_counter(config))
@@ -107,7 +107,7 @@ def test_pruned_model_computes_something_else(path):
 
 
 @pytest.mark.parametrize("path", [path for path in FIXTURES if "to_3l" in path.stem], ids=lambda path: path.stem)
-def test_factors_of_the_embedding_are_no_truncated_decomposition(path):
+def test_embedding_factors_match_the_published_truncated_svd(path):
     config, arrays = read(path)
     table = arrays["model/bert.embeddings.word_embeddings.weight"]
     factor, linear, kept = truncated(table, config["emb_hidden_dim"])

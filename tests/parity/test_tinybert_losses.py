@@ -30,7 +30,7 @@ def _outputs(config) -> int:
 
 
 @pytest.mark.parametrize("path", fixtures("tinybert_intermediate_*.npz"), ids=lambda path: path.stem)
-def test_intermediate_losses_and_gradients_differ_from_the_published_code(path):
+def test_intermediate_losses_and_gradients_match_the_published_code(path):
     config, arrays = read(path)
     teacher, student, projection = _models(config, arrays, _outputs(config))
     layer_map = LayerMap.create("uniform", config["student"]["layers"], config["teacher"]["layers"])
@@ -61,7 +61,7 @@ def test_intermediate_losses_and_gradients_differ_from_the_published_code(path):
 
 
 @pytest.mark.parametrize("path", fixtures("tinybert_intermediate_*.npz"), ids=lambda path: path.stem)
-def test_trace_differs_from_the_published_forward_pass(path):
+def test_trace_matches_the_published_forward_pass(path):
     config, arrays = read(path)
     teacher, student, projection = _models(config, arrays, _outputs(config))
     inputs = inputs_of(arrays)
@@ -81,7 +81,7 @@ def test_trace_differs_from_the_published_forward_pass(path):
 
 
 @pytest.mark.parametrize("path", fixtures("tinybert_prediction_*.npz"), ids=lambda path: path.stem)
-def test_prediction_loss_and_gradients_differ_from_the_published_code(path):
+def test_prediction_loss_and_gradients_match_the_published_code(path):
     config, arrays = read(path)
     regression = bool(config["regression"])
     prefixes = [""] if regression else sorted({match[0] for key in arrays if (match := re.match(r"T[\d.]+/", key))})

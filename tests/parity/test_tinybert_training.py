@@ -16,7 +16,7 @@ from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 
 
 @pytest.mark.parametrize("path", fixtures("tinybert_training_*.npz"), ids=lambda path: path.stem)
-def test_two_stage_training_drifts_from_the_published_trajectory(path):
+def test_two_stage_training_follows_the_published_trajectory(path):
     config, arrays = read(path)
     outputs = 1 if config.get("regression") else config["num_labels"]
     teacher, _ = model_of(config["teacher"], part(arrays, "teacher/"), outputs)
@@ -77,7 +77,7 @@ def _train_and_compare(stage, config, arrays, layer, teacher):
     assert compared == len(parameters)
 
 
-def test_schedule_factors_differ_from_the_published_warmup():
+def test_schedule_factors_match_the_published_warmup():
     # p = step / total with a warm-up share of 0.1: 0 -> 0, .05 -> .5, .1 -> 1, .55 -> .5, 1 -> 0; without warm-up the first is 1
     rate = schedule("linear", 1.0, 100, 10.0)
     np.testing.assert_allclose([rate(s) for s in (0, 5, 10, 55, 100)], [0, 0.5, 1, 0.5, 0], atol=1e-12)

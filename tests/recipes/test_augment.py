@@ -57,7 +57,7 @@ def line(world: Path, out: Path, *more: object, task: str = "SST-2") -> list[str
 
 
 @pytest.mark.both_lanes
-def test_rows_are_not_as_they_stood_in_the_file(world, tmp_path):
+def test_original_rows_are_kept_unchanged(world, tmp_path):
     assert main(line(world, tmp_path / "a", "--preview", 2)) == 0
     before = (world / "glue/SST-2/train.tsv").read_bytes().decode("utf-8").split("\r\n")
     after = (tmp_path / "a.tsv").read_bytes().decode("utf-8").split("\r\n")
@@ -71,7 +71,7 @@ def test_rows_are_not_as_they_stood_in_the_file(world, tmp_path):
     assert (tmp_path / "a/augmentation.md").read_text().count("\n**") == 2
 
 
-def test_one_side_of_a_pair_varies_beside_a_varied_one(world, tmp_path):
+def test_only_one_side_of_a_pair_is_varied(world, tmp_path):
     assert main(line(world, tmp_path / "a", "--p", 1, task="RTE")) == 0
     originals = {}
     for row in (world / "glue/RTE/train.tsv").read_text().splitlines()[1:]:
@@ -82,14 +82,14 @@ def test_one_side_of_a_pair_varies_beside_a_varied_one(world, tmp_path):
         assert any(new == old for new, old in zip(texts, originals[index], strict=True))
 
 
-def test_words_are_masked_although_they_should_not_be(world, tmp_path):
+def test_masking_option_changes_the_augmented_rows(world, tmp_path):
     for masking in ("each", "none"):
         assert main(line(world, tmp_path / masking, "--masking", masking)) == 0
         assert json.loads((tmp_path / masking / "augmentation.json").read_text())["replaced"]["masked LM"]
     assert (tmp_path / "each.tsv").read_bytes() != (tmp_path / "none.tsv").read_bytes()
 
 
-def test_processes_change_a_byte(world, tmp_path):
+def test_processes_do_not_change_the_output(world, tmp_path):
     for workers in (1, 2):
         assert main(line(world, tmp_path / str(workers), "--num_workers", workers)) == 0
     assert (tmp_path / "1.tsv").read_bytes() == (tmp_path / "2.tsv").read_bytes()
@@ -111,7 +111,7 @@ def chinese_line(folder: Path, out: Path, *more: object) -> list[str]:
     return [str(word) for word in (*words, *more)]
 
 
-def test_chinese_rows_are_the_same_bytes_for_any_number_of_workers(world, tmp_path):
+def test_chinese_rows_do_not_depend_on_the_number_of_workers(world, tmp_path):
     for workers in (1, 2):
         assert main(chinese_line(world / "zh", tmp_path / str(workers), "--num_workers", workers)) == 0
     assert (tmp_path / "1.json").read_bytes() == (tmp_path / "2.json").read_bytes()
@@ -124,14 +124,14 @@ def test_chinese_rows_are_the_same_bytes_for_any_number_of_workers(world, tmp_pa
     assert record["settings"]["masking"] == "none" and record["glove_sha256"] is None and set(record["eligible"]) == {"masked LM"}
 
 
-def test_english_without_word_vectors_is_refused_and_leaves_nothing(world, tmp_path, capsys):
+def test_english_without_word_vectors_is_refused(world, tmp_path, capsys):
     words = line(world, tmp_path / "a")
     at = words.index("--glove_embs")
     assert main(words[:at] + words[at + 2 :]) == 2 and "--glove_embs is missing" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
-def test_a_resumed_run_ends_with_other_bytes(world, tmp_path, monkeypatch, capsys):
+def test_resumed_run_writes_the_same_file(world, tmp_path, monkeypatch, capsys):
     assert main(line(world, tmp_path / "through")) == 0
     make = parts.PartMaker.__call__
     made = []
@@ -172,7 +172,7 @@ def killing(function, part: str = "", at: int = 1):
 
 
 @pytest.mark.parametrize("moment", ["before the file", "before the record", "before the end"])
-def test_a_run_killed_while_its_parts_are_joined_goes_on(world, tmp_path, monkeypatch, capsys, moment):
+def test_run_killed_while_joining_parts_can_be_resumed(world, tmp_path, monkeypatch, capsys, moment):
     assert main(line(world, tmp_path / "through")) == 0
     with monkeypatch.context() as patch:
         if moment == "before the file":
@@ -190,21 +190,21 @@ def test_a_run_killed_while_its_parts_are_joined_goes_on(world, tmp_path, monkey
     assert not (tmp_path / "cut/.augmented_parts").exists() and not list(tmp_path.glob(".*"))
 
 
-def test_two_runs_into_one_file_exclude_each_other(world, tmp_path, capsys):
+def test_second_run_into_the_same_file_is_refused(world, tmp_path, capsys):
     with storage.lock(tmp_path / ".a.tsv"):  # as another run holds it; a lock of the same process counts too
         assert main(line(world, tmp_path / "a")) == 2
     assert f"--output_file {tmp_path / 'a.tsv'} is being written by another run" in capsys.readouterr().err
     assert not (tmp_path / "a").exists() and not (tmp_path / "a.tsv").exists()
 
 
-def test_a_folder_of_the_user_beside_the_record_stays(world, tmp_path):
+def test_folders_of_the_user_are_kept(world, tmp_path):
     (tmp_path / "a/parts").mkdir(parents=True)
     (tmp_path / "a/parts/notes").write_text("mine")
     assert main(line(world, tmp_path / "a", "--overwrite_output_dir")) == 0
     assert (tmp_path / "a/parts/notes").read_text() == "mine"
 
 
-def test_the_teachers_filter_drops_nothing_or_originals(world, tmp_path):
+def test_teacher_filter_drops_rows_but_no_originals(world, tmp_path):
     teacher = ("--filter", "teacher", "--teacher_path", world / "teacher", "--filter_length", 20)
     save_model(world / "teacher", classifier(**PLACES), family("bert"), word_pieces(PIECES), ("0", "1"))
     assert main(line(world, tmp_path / "all")) == 0
@@ -214,7 +214,7 @@ def test_the_teachers_filter_drops_nothing_or_originals(world, tmp_path):
     assert set((world / "glue/SST-2/train.tsv").read_text().splitlines()) <= set(some)
 
 
-def test_distillation_does_not_read_the_augmented_rows(world, tmp_path):
+def test_distillation_reads_the_augmented_rows(world, tmp_path):
     save_model(world / "student", classifier(**PLACES), family("bert"), word_pieces(PIECES), ("0", "1"))
     folder = tmp_path / "SST-2"
     folder.mkdir()
@@ -240,14 +240,14 @@ def test_distillation_does_not_read_the_augmented_rows(world, tmp_path):
         ("", "has no rows"),
     ],
 )
-def test_bad_word_vectors_leave_something_behind(world, tmp_path, glove, message, capsys):
+def test_bad_word_vectors_are_refused_and_leave_no_files(world, tmp_path, glove, message, capsys):
     (tmp_path / "bad.txt").write_text(glove)
     assert main(line(world, tmp_path / "a", "--glove_embs", tmp_path / "bad.txt")) == 2
     assert message in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.txt"]
 
 
-def test_words_with_a_space_are_taken_apart_or_go_unmentioned(world, tmp_path, capsys):
+def test_word_vectors_with_spaces_are_reported(world, tmp_path, capsys):
     (tmp_path / "spaced.txt").write_text((world / "glove.txt").read_text() + "a b 1 2 3 4 5 6\n")
     assert main(line(world, tmp_path / "a", "--glove_embs", tmp_path / "spaced.txt")) == 0
     assert "1 words with a space inside" in capsys.readouterr().err
@@ -263,7 +263,7 @@ def test_words_with_a_space_are_taken_apart_or_go_unmentioned(world, tmp_path, c
         (("--glue_dir", "short"), "line 3: found 1 columns"),
     ],
 )
-def test_refused_input_leaves_something_behind(world, tmp_path, more, message, capsys):
+def test_refused_input_leaves_no_files(world, tmp_path, more, message, capsys):
     (world / "short/SST-2").mkdir(parents=True, exist_ok=True)
     (world / "short/SST-2/train.tsv").write_text("sentence\tlabel\nka\t1\nko\n")
     (world / "long/SST-2").mkdir(parents=True, exist_ok=True)

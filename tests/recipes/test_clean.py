@@ -61,7 +61,7 @@ def test_leftovers_are_listed_with_their_size_and_deleted(homes, capsys):
     assert not (homes / "runs/two/.augmented_parts").exists() and all(path.exists() for path in kept[:3])
 
 
-def test_a_clean_machine_is_told_so(homes, capsys):
+def test_nothing_to_clean_is_reported(homes, capsys):
     assert main(["clean", "--dry_run"]) == 0
     assert capsys.readouterr().out == "nothing is left of killed runs\n" and list(homes.iterdir()) == []
     assert main(["clean", "--output_dir", str(homes / "none")]) == 2

@@ -27,7 +27,7 @@ def compare(teacher, output, *more: str):
     return recipe(config(teacher, output, *more))
 
 
-def test_a_comparison_trains_each_row_and_goes_on_after_a_failure(teacher, tmp_path):
+def test_comparison_runs_every_row_and_continues_after_a_failure(teacher, tmp_path):
     out = tmp_path / "out"
     more = ("--students", "teacher:2,4", "missing", "--methods", "none", "logits")
     result = compare(teacher, out, *more)
@@ -60,7 +60,7 @@ def test_a_comparison_trains_each_row_and_goes_on_after_a_failure(teacher, tmp_p
         (("--address", "auto"), "add --runner ray"),
     ],
 )
-def test_a_malformed_comparison_is_refused(tmp_path, more, message):
+def test_malformed_comparison_is_refused(tmp_path, more, message):
     with pytest.raises(UserError, match=message):
         config("T", tmp_path, *more)
 
@@ -76,7 +76,7 @@ def test_every_method_gets_the_same_number_of_updates(tmp_path):
     assert [command[0] for command in rows[5].commands] == ["finetune", "prune", "distill"]
 
 
-def test_layers_of_a_teacher_keep_their_commas(tmp_path):
+def test_commas_inside_a_teacher_layer_list_are_kept(tmp_path):
     assert config("T", tmp_path, "--students", "teacher:1,3,5,4x312").students == ["teacher:1,3,5", "4x312"]
     assert student_words("4x312") == ["--student_layers", "4", "--student_hidden", "312", "--student_ffn", "1200"]
 
@@ -92,7 +92,7 @@ def test_scores_of_seeds_become_mean_and_deviation(tmp_path):
     assert (round(line.mean, 6), round(line.deviation, 6), line.minutes) == (60.0, 10.0, 1.0)
 
 
-def test_the_table_tells_retention_and_failures():
+def test_table_shows_retention_and_failures():
     teacher = Measured("teacher", "paddle", "float32", 80.0, 10.0, 1.0, 9.0, 100.0, 90.0)
     student = Measured("s", "paddle", "float32", 76.0, 2.0, 1.0, 1.0, 500.0, 20.0)
     done = Line("4x312", "tinybert", (76.0,), 1.0, 14_400_000, None, student)

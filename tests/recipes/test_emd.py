@@ -19,7 +19,7 @@ def run(teacher, output, *more, task="demo", student=STUDENT) -> None:
 
 
 @pytest.mark.both_lanes
-def test_a_run_leaves_no_trace_of_its_layer_weights(teacher, tmp_path, capsys):
+def test_run_logs_and_plots_its_layer_weights(teacher, tmp_path, capsys):
     run(teacher, tmp_path / "run", "--beta", "1", "--learning_rate", "1e-3", "--max_steps", "9")
     shown = capsys.readouterr().out
     assert "method emd, stage prediction (--method emd)" in shown
@@ -59,7 +59,7 @@ def test_a_run_leaves_no_trace_of_its_layer_weights(teacher, tmp_path, capsys):
     ],
     ids=lambda words: words if isinstance(words, str) else " ".join(words),
 )
-def test_a_combination_of_parts_fails_or_learns_something_else(teacher, tmp_path, more, parts):
+def test_options_select_the_parts_that_are_learned(teacher, tmp_path, more, parts):
     run(teacher, tmp_path / "run", *more)
     line = logged(tmp_path / "run", "prediction")[-1]
     parts = set(parts.split())
@@ -68,7 +68,7 @@ def test_a_combination_of_parts_fails_or_learns_something_else(teacher, tmp_path
     assert {kind for kind in ("attn", "hidn") if lines and f"{kind}_flow" in lines[-1]["arrays"]} == parts & {"attn", "hidn"}
 
 
-def test_different_head_counts_are_compared_one_by_one(teacher, tmp_path):
+def test_different_head_counts_need_attention_heads_average(teacher, tmp_path):
     student = ("--student_layers", "2", "--student_hidden", "16", "--student_heads", "2", "--max_seq_length", "32")
     with pytest.raises(UserError, match="--attention_heads average"):
         run(teacher, tmp_path / "refused", student=student)
@@ -76,14 +76,14 @@ def test_different_head_counts_are_compared_one_by_one(teacher, tmp_path):
     run(teacher, tmp_path / "hidden", "--use_att", "False", student=student)
 
 
-def test_a_regression_learns_the_gold_score_alone(encoder, sts_folder, tmp_path):
+def test_regression_learns_layers_and_predictions(encoder, sts_folder, tmp_path):
     common = ("--task_name", "STS-B", "--data_dir", sts_folder, "--max_seq_length", "64", *QUICK)
     finetune("--model_name_or_path", encoder, "--output_dir", tmp_path / "teacher", "--max_steps", "4", *common)
     run(tmp_path / "teacher", tmp_path / "run", "--data_dir", sts_folder, "--max_seq_length", "64", task="STS-B", student=STUDENT[:-2])
     assert {"attn", "hidn", "embd", "pred"} <= logged(tmp_path / "run", "prediction")[-1].keys()
 
 
-def test_the_depth_of_a_students_folder_does_not_reach_the_preset(teacher, tmp_path, capsys):
+def test_depth_of_the_student_folder_selects_the_preset_values(teacher, tmp_path, capsys):
     run(teacher, tmp_path / "first")
     folder = tmp_path / "first" / "best_model"
     capsys.readouterr()

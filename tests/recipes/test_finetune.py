@@ -15,7 +15,7 @@ from tinybert.models.loading import load_classifier
 from tinybert.storage import sha256_of, verify
 
 
-def test_teacher_does_not_learn_the_demo_words(teacher, tmp_path):
+def test_teacher_learns_the_demo_words(teacher, tmp_path):
     entry = record(teacher, "finetune")
     assert entry["best"]["accuracy"] > 0.58  # 200 rows of two classes of equal size: 0.5 by chance, with a spread of 0.035
     labels = [row[1] for row in rows_of(demo_folder() / "dev.tsv")[1:]]
@@ -29,7 +29,7 @@ def test_teacher_does_not_learn_the_demo_words(teacher, tmp_path):
 
 
 @pytest.mark.both_lanes
-def test_run_leaves_an_incomplete_folder(teacher):
+def test_run_leaves_a_complete_folder(teacher):
     entry = record(teacher, "finetune")
     best = f"best_model_{entry['best']['step']}"
     assert {best, "final", "log.jsonl", "run.json", "eval_results.json", "plots", "vdl"} <= {path.name for path in teacher.iterdir()}
@@ -53,7 +53,7 @@ def test_run_leaves_an_incomplete_folder(teacher):
     assert results["final"] == entry["last"]
 
 
-def test_record_of_a_run_lacks_what_repeating_it_needs(teacher, encoder):
+def test_run_record_contains_what_a_repetition_needs(teacher, encoder):
     entry = record(teacher, "finetune")
     assert {"python", "paddlepaddle", "paddlenlp", "numpy", "tinybert"} <= set(entry["versions"])
     assert entry["settings"]["seed"] == {"value": 42, "source": "default"}
@@ -68,13 +68,13 @@ def test_record_of_a_run_lacks_what_repeating_it_needs(teacher, encoder):
     assert entry["started"] <= entry["finished"] and entry["seconds"] > 0
 
 
-def test_labels_of_the_task_are_not_in_the_model(teacher):
+def test_model_stores_the_labels_of_the_task(teacher):
     loaded = load_classifier(str(teacher), labels=("0", "1"), needs_head=True)
     assert loaded.labels == ("0", "1")
     assert not loaded.report.fresh and not loaded.report.unused
 
 
-def test_scoring_again_gives_another_score(teacher, tmp_path, capsys):
+def test_evaluating_again_gives_the_same_score(teacher, tmp_path, capsys):
     best = record(teacher, "finetune")["best"]["accuracy"]
     finetune("--model_name_or_path", teacher, "--task_name", "demo", "--do_eval", "--output_dir", tmp_path, "--max_seq_length", 32)
     assert f"demo: accuracy {best:.4f}" in capsys.readouterr().out
@@ -83,7 +83,7 @@ def test_scoring_again_gives_another_score(teacher, tmp_path, capsys):
     assert {path.name for path in tmp_path.iterdir()} == {"eval_results.json"}
 
 
-def test_scoring_a_run_again_loses_what_its_training_left(teacher, tmp_path):
+def test_evaluating_a_run_again_keeps_its_training_results(teacher, tmp_path):
     shutil.copytree(teacher, tmp_path / "run")
     trained = json.loads((tmp_path / "run/eval_results.json").read_text())
     words = ("--model_name_or_path", tmp_path / "run", "--output_dir", tmp_path / "run", "--task_name", "demo", "--max_seq_length", 32)
@@ -92,7 +92,7 @@ def test_scoring_a_run_again_loses_what_its_training_left(teacher, tmp_path):
     assert found["finetune"] == trained["finetune"] and found["evaluation"]["scores"] == trained["finetune"]["best"]
 
 
-def test_two_runs_with_one_seed_differ(encoder, tmp_path):
+def test_runs_with_the_same_seed_are_equal(encoder, tmp_path):
     for name, seed in (("one", 1), ("two", 1), ("three", 2)):
         finetune(
             "--model_name_or_path", encoder, "--task_name", "demo", "--output_dir", tmp_path / name, "--max_steps", 3, "--seed", seed,
@@ -102,13 +102,13 @@ def test_two_runs_with_one_seed_differ(encoder, tmp_path):
     assert weights[0] == weights[1] != weights[2]
 
 
-def test_scoring_a_model_without_head_gives_a_score(encoder, tmp_path):
+def test_model_without_a_head_cannot_be_evaluated(encoder, tmp_path):
     with pytest.raises(UserError, match="has no trained classifier"):
         finetune("--model_name_or_path", encoder, "--task_name", "demo", "--do_eval", "--output_dir", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_regression_does_not_learn_scores(encoder, sts_folder, tmp_path):
+def test_regression_learns_and_predicts_scores(encoder, sts_folder, tmp_path):
     out = tmp_path / "out"
     finetune(
         "--model_name_or_path", encoder, "--task_name", "sts-b", "--data_dir", sts_folder, "--output_dir", out, "--max_steps", 30,
@@ -136,13 +136,13 @@ def test_regression_does_not_learn_scores(encoder, sts_folder, tmp_path):
     assert [(line["id"], f"{line['score']:.2f}") for line in lines] == [(row[0], f"{float(row[1]):.2f}") for row in rows[1:]]
 
 
-def test_the_published_metric_does_not_choose_the_model(encoder, sts_folder, tmp_path, capsys):
+def test_preset_metric_selects_the_model(encoder, sts_folder, tmp_path, capsys):
     words = ("--model_name_or_path", encoder, "--task_name", "sts-b", "--data_dir", sts_folder, "--max_steps", 2, *QUICK)
     finetune(*words, "--output_dir", tmp_path / "out", "--preset", "paddlenlp")
     assert "best pearson " in capsys.readouterr().out
 
 
-def test_a_run_that_cannot_learn_or_be_judged_says_nothing(encoder, tmp_path, capsys):
+def test_run_that_cannot_learn_or_be_evaluated_gives_warnings(encoder, tmp_path, capsys):
     rows = rows_of(demo_folder() / "train.tsv")[:9]
     for split in ("train", "dev"):
         write_rows(tmp_path / f"{split}.tsv", [rows[0], *([row[0], "1"] for row in rows[1:])])
@@ -156,13 +156,13 @@ def test_a_run_that_cannot_learn_or_be_judged_says_nothing(encoder, tmp_path, ca
     assert "learning rate" not in capsys.readouterr().err
 
 
-def test_scores_of_a_model_are_printed_and_lost(teacher, tmp_path):
+def test_evaluation_scores_are_written_to_a_file(teacher, tmp_path):
     finetune("--model_name_or_path", teacher, "--task_name", "demo", "--do_eval", "--output_dir", tmp_path / "new", "--max_seq_length", 32)
     scores = json.loads((tmp_path / "new" / "eval_results.json").read_text())["evaluation"]["scores"]
     assert scores["accuracy"] == record(teacher, "finetune")["best"]["accuracy"]
 
 
-def test_a_rank_that_does_not_write_prints_scores_too(teacher, tmp_path, monkeypatch, capsys):
+def test_rank_that_does_not_write_prints_nothing(teacher, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("tinybert.runtime.rank", lambda: 1)
     monkeypatch.setattr("tinybert.recipes.evaluate.score", lambda *words: {"accuracy": 0.5})
     words = ("--model_name_or_path", teacher, "--task_name", "demo", "--max_seq_length", 32)
@@ -186,7 +186,7 @@ def test_a_rank_that_does_not_write_prints_scores_too(teacher, tmp_path, monkeyp
     assert capsys.readouterr().out == "" and not (tmp_path / "out").exists()
 
 
-def test_augmented_rows_are_not_trained_on(encoder, tmp_path):
+def test_augmented_rows_are_trained_on(encoder, tmp_path):
     folder = tmp_path / "demo"
     rows = rows_of(demo_folder() / "train.tsv")
     write_rows(folder / "train_aug.tsv", rows[:41])

@@ -9,7 +9,7 @@ import pytest
 
 from tests import tiny
 from tests.recipes.conftest import distill, logged, record
-from tests.recipes.resume.cutting import Cut, assert_equal, cut_after, everything
+from tests.recipes.resume.killed_runs import Killed, assert_equal, everything, kill_after
 from tinybert.cli.main import main
 from tinybert.cli.parser import parse
 from tinybert.commands.general import GeneralDistillConfig
@@ -49,7 +49,7 @@ def run(world, output: Path, *more: object, **instead: object) -> Path:
 
 
 @pytest.mark.both_lanes
-def test_the_student_learns_nothing_or_parts_are_missing_from_the_log(world, tmp_path, capsys):
+def test_student_learns_and_logs_every_part(world, tmp_path, capsys):
     output = run(world, tmp_path / "run", max_steps=60)
     lines, evaluations = logged(output, "general"), logged(output, "general", "evaluation")
     assert {"embd", "hidn", "attn", "loss", "tokens_per_second"} <= lines[0].keys()
@@ -76,7 +76,7 @@ def on_a_task(tmp_path: Path, student: Path, **teacher: int) -> Path:
 
 
 @pytest.mark.parametrize("projection", ["shared", "per_layer"])
-def test_the_general_student_is_no_student_for_task_distill(world, tmp_path, projection):
+def test_task_distill_accepts_the_general_student(world, tmp_path, projection):
     general = run(world, tmp_path / "general", projection=projection)
     arrays = read_pdparams(general / "best_general_model" / "model_state.pdparams")
     assert ("tinybert.fit_denses.4.weight" in arrays) == (projection == "per_layer") != ("tinybert.fit_dense.weight" in arrays)
@@ -91,14 +91,14 @@ def test_the_general_student_is_no_student_for_task_distill(world, tmp_path, pro
         np.testing.assert_allclose(after[name], array, atol=1e-4, err_msg=name)
 
 
-def test_a_teacher_of_another_width_cannot_take_the_general_student(world, tmp_path):
+def test_teacher_of_another_width_gets_a_fresh_projection(world, tmp_path):
     task = on_a_task(tmp_path, run(world, tmp_path / "general", max_steps=2), hidden_size=20)
     projection = record(task, "intermediate")["projection"]
     assert projection["mode"] == "shared" and "leads to a teacher 16 wide, this one is 20" in projection["origin"]
 
 
 @pytest.mark.both_lanes
-def test_paddlenlp_cannot_read_the_general_student(world, tmp_path):
+def test_paddlenlp_reads_the_general_student(world, tmp_path):
     import paddle
     from paddlenlp.transformers import TinyBertModel
 
@@ -120,12 +120,12 @@ def test_paddlenlp_cannot_read_the_general_student(world, tmp_path):
 @pytest.mark.parametrize(
     "more", [{}, {"preset": "huawei", "gradient_accumulation_steps": 2}, {"preset": "paddlenlp", "layer_map": "uniform"}]
 )
-def test_a_resumed_run_differs_from_an_uninterrupted_one(world, tmp_path, monkeypatch, more):
+def test_resumed_run_equals_an_uninterrupted_one(world, tmp_path, monkeypatch, more):
     more = {"max_steps": 14, **more}  # beyond the first epoch of 10 steps
     run(world, tmp_path / "whole", **more)
     with monkeypatch.context() as patch:
-        cut_after(patch, "general", 11)
-        with pytest.raises(Cut):
+        kill_after(patch, "general", 11)
+        with pytest.raises(Killed):
             run(world, tmp_path / "resumed", **more)
     run(world, tmp_path / "resumed", resume="auto", **more)
     assert_equal(*(everything(tmp_path / name, "general") for name in ("whole", "resumed")))
@@ -133,20 +133,20 @@ def test_a_resumed_run_differs_from_an_uninterrupted_one(world, tmp_path, monkey
     assert_equal(*(everything(tmp_path / name, "general") for name in ("whole", "resumed")))
 
 
-def test_a_run_is_resumed_with_other_text(world, tmp_path, monkeypatch):
+def test_resuming_with_other_text_is_refused(world, tmp_path, monkeypatch):
     other = tmp_path / "data"
     other.mkdir()
     tiny.pregenerated_epoch(other, 0, 44)
     tiny.pregenerated_epoch(other, 1, 59)
     with monkeypatch.context() as patch:
-        cut_after(patch, "general", 5)
-        with pytest.raises(Cut):
+        kill_after(patch, "general", 5)
+        with pytest.raises(Killed):
             run(world, tmp_path / "run")
     with pytest.raises(UserError, match="data: was"):
         run(world, tmp_path / "run", resume="auto", pregenerated_data=other)
 
 
-def test_a_finished_run_takes_another_teacher_or_other_data_for_its_own(world, tmp_path):
+def test_finished_run_with_another_teacher_or_data_is_refused(world, tmp_path):
     run(world, tmp_path / "run", max_steps=2)
     tiny.model_folder(tmp_path / "teacher", num_hidden_layers=6, seed=4)
     with pytest.raises(UserError, match="teacher_weights: was"):
@@ -166,12 +166,12 @@ def shards(tmp_path: Path, world, name: str, *more: object) -> Path:
     return tmp_path / name
 
 
-def test_a_resumed_run_on_shards_differs_or_takes_masked_ones_for_the_others(world, tmp_path, monkeypatch):
+def test_resumed_run_on_shards_is_exact_and_refuses_masked_shards(world, tmp_path, monkeypatch):
     plain, masked = shards(tmp_path, world, "plain"), shards(tmp_path, world, "masked", "--masked_lm_prob", 0.3)
     run(world, tmp_path / "whole", pregenerated_data=plain, max_steps=14)
     with monkeypatch.context() as patch:
-        cut_after(patch, "general", 11)
-        with pytest.raises(Cut):
+        kill_after(patch, "general", 11)
+        with pytest.raises(Killed):
             run(world, tmp_path / "resumed", pregenerated_data=plain, max_steps=14)
     with pytest.raises(UserError, match="data: was"):
         run(world, tmp_path / "resumed", pregenerated_data=masked, max_steps=14, resume="auto")
@@ -182,7 +182,7 @@ def test_a_resumed_run_on_shards_differs_or_takes_masked_ones_for_the_others(wor
 # === What is learnt ===
 
 
-def test_relations_need_equal_heads_or_widths(world, tmp_path):
+def test_relations_allow_different_heads_and_widths(world, tmp_path):
     output = run(world, tmp_path / "run", method="relation", student_heads=3, relation_heads=4, relation_layers="4:5")
     assert {"rela", "loss"} <= logged(output, "general")[0].keys() and "attn" not in logged(output, "general")[0]
     entry = record(output, "general")
@@ -191,7 +191,7 @@ def test_relations_need_equal_heads_or_widths(world, tmp_path):
     assert "layer_map" not in entry["settings"]
 
 
-def test_relations_cannot_be_added_to_the_other_losses(world, tmp_path):
+def test_relation_loss_can_be_added_to_the_other_losses(world, tmp_path):
     output = run(world, tmp_path / "run", relation_weight=2.0, max_steps=3, relation_heads=2)
     assert record(output, "general")["objective"] == "loss = 1 embd + 1 hidn + 1 attn + 2 rela"
 
@@ -211,40 +211,40 @@ def write_text(folder: Path, sentences: int = 1) -> None:
     (folder / "a.txt").write_text("\n".join(lines[:30]) + "\n\n" + "\n".join(lines[30:]) + "\n")
 
 
-def test_an_interrupted_run_on_raw_text_ends_elsewhere(world, tmp_path, monkeypatch):
+def test_resumed_run_on_raw_text_equals_an_uninterrupted_one(world, tmp_path, monkeypatch):
     write_text(tmp_path / "text")
     source = {"pregenerated_data": None, "input_dir": tmp_path / "text", "max_seq_length": LENGTH, "max_steps": 14}
     run(world, tmp_path / "whole", **source)
     with monkeypatch.context() as patch:
-        cut_after(patch, "general", 11)
-        with pytest.raises(Cut):
+        kill_after(patch, "general", 11)
+        with pytest.raises(Killed):
             run(world, tmp_path / "resumed", **source)
     run(world, tmp_path / "resumed", **source, resume="auto")
     assert_equal(*(everything(tmp_path / name, "general") for name in ("whole", "resumed")))
 
 
-def test_lines_of_several_sentences_are_more_than_a_row_each(world, tmp_path):
+def test_lines_mode_gives_one_row_per_line_of_several_sentences(world, tmp_path):
     write_text(tmp_path / "text", sentences=3)
     source = {"pregenerated_data": None, "input_dir": tmp_path / "text", "max_seq_length": LENGTH, "max_steps": 1}
     output = run(world, tmp_path / "run", **source, preset="paddlenlp", layer_map="uniform")
     assert sum(part["rows"] for part in record(output, "general")["data"].values()) == 60
 
 
-def test_a_small_text_waits_for_processes_to_start(world, tmp_path, monkeypatch):
+def test_small_text_starts_no_worker_processes(world, tmp_path, monkeypatch):
     monkeypatch.setattr("tinybert.corpus.workers.ProcessPoolExecutor", None)
     monkeypatch.setattr("tinybert.runtime.available_cores", lambda: 8)
     write_text(tmp_path / "text", sentences=2)
     run(world, tmp_path / "run", pregenerated_data=None, input_dir=tmp_path / "text", max_seq_length=LENGTH, max_steps=1)
 
 
-def test_a_run_writes_into_the_text_that_it_reads(world, tmp_path):
+def test_output_folder_inside_the_input_text_is_refused(world, tmp_path):
     write_text(tmp_path / "text")
     source = {"pregenerated_data": None, "input_dir": tmp_path / "text", "max_seq_length": LENGTH}
     with pytest.raises(UserError, match="lies in --input_dir"):
         run(world, tmp_path / "text" / "run", **source)
 
 
-def test_raw_text_is_read_as_something_else_than_packed_rows_or_lines(world, tmp_path):
+def test_raw_text_becomes_packed_rows_or_lines_by_preset(world, tmp_path):
     write_text(tmp_path / "text")
     source = {"pregenerated_data": None, "input_dir": tmp_path / "text", "max_seq_length": LENGTH, "max_steps": 2}
     rows = {}
@@ -260,7 +260,7 @@ def test_raw_text_is_read_as_something_else_than_packed_rows_or_lines(world, tmp
 # === Students ===
 
 
-def test_continue_train_starts_from_random_weights_or_the_shape_alone_from_trained_ones(world, tmp_path):
+def test_continue_train_reads_weights_and_a_shape_does_not(world, tmp_path):
     first = run(world, tmp_path / "first", max_steps=4) / "final_general_model"
     shape = {"student_layers": None, "student_hidden": None, "student_heads": None, "student_model": first, "max_steps": 1}
     more = run(world, tmp_path / "more", "--continue_train", **shape, learning_rate=1e-9) / "final_general_model"
@@ -271,7 +271,7 @@ def test_continue_train_starts_from_random_weights_or_the_shape_alone_from_train
     assert anew.shape == before.shape and np.abs(anew - before).max() > 1e-3
 
 
-def test_weights_of_a_folder_stay_unread_without_a_word_or_a_name_means_a_shape(world, tmp_path, monkeypatch, capsys):
+def test_student_spelling_decides_whether_weights_are_read(world, tmp_path, monkeypatch, capsys):
     first = run(world, tmp_path / "first", max_steps=1) / "final_general_model"
     shape = {"student_layers": None, "student_hidden": None, "student_heads": None, "max_steps": 1, "learning_rate": 1e-9, "seed": 7}
     name = "tinybert.encoder.layers.0.linear1.weight"
@@ -287,7 +287,7 @@ def test_weights_of_a_folder_stay_unread_without_a_word_or_a_name_means_a_shape(
         assert (np.abs(arrays[0] - arrays[1]).max() < 1e-5) == read, spelling
 
 
-def test_layers_of_the_teacher_cannot_be_the_student(world, tmp_path):
+def test_layers_of_the_teacher_can_be_the_student(world, tmp_path):
     shape = dict.fromkeys(("student_layers", "student_hidden", "student_heads"))
     output = run(world, tmp_path / "run", **shape, student_init="teacher:2,4,6", max_steps=1, learning_rate=1e-9)
     arrays = read_pdparams(output / "final_general_model" / "model_state.pdparams")
@@ -317,13 +317,13 @@ def test_layers_of_the_teacher_cannot_be_the_student(world, tmp_path):
         ({"max_steps": 3, "student_layers": 7, "student_hidden": 12}, "cannot pair"),
     ],
 )
-def test_nonsense_is_noticed_late_or_not_at_all(world, tmp_path, instead, words):
+def test_contradicting_options_are_refused_before_the_run(world, tmp_path, instead, words):
     with pytest.raises(UserError, match=words):
         run(world, tmp_path / "run", **instead)
     assert not (tmp_path / "run").exists()
 
 
-def test_data_of_another_vocabulary_or_length_is_trained_on(world, tmp_path):
+def test_data_of_another_vocabulary_or_length_is_refused(world, tmp_path):
     (tmp_path / "words").mkdir()
     tiny.pregenerated_epoch(tmp_path / "words", 0, 20, words=["word1", "unheard"])
     (tmp_path / "long").mkdir()

@@ -30,7 +30,7 @@ def run(teacher, output, *more) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
-def test_a_part_is_missing_or_the_layers_learn_nothing(teacher, tmp_path, more, parts):
+def test_joint_stage_logs_all_parts_and_the_layers_learn(teacher, tmp_path, more, parts):
     run(teacher, tmp_path / "run", *more)
     lines = logged(tmp_path / "run", "prediction")
     assert {"embd", "hidn", "attn", "pred", "gold"} & set(lines[-1]) == parts
@@ -44,7 +44,7 @@ def test_a_part_is_missing_or_the_layers_learn_nothing(teacher, tmp_path, more, 
 
 
 @pytest.mark.both_lanes
-def test_a_joint_run_goes_on_as_another_one(teacher, tmp_path):
+def test_joint_run_is_not_resumed_as_another_stage(teacher, tmp_path):
     more = ("--stage", "joint", "--checkpoint_steps", "4", "--logging_steps", "1")
     run(teacher, tmp_path / "through", *more)
     run(teacher, tmp_path / "stopped", *more, "--max_steps", "4", "--lr_schedule", "constant")
@@ -66,7 +66,7 @@ def test_a_joint_run_goes_on_as_another_one(teacher, tmp_path):
         (("--stage", "joint", "--intermediate_distill"), "ask for different stages"),
     ],
 )
-def test_what_does_not_go_together_is_trained(teacher, tmp_path, more, message):
+def test_contradicting_joint_options_are_refused(teacher, tmp_path, more, message):
     with pytest.raises(UserError, match=message):
         run(teacher, tmp_path / "run", *more)
     assert not (tmp_path / "run").exists()

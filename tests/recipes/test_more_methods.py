@@ -23,7 +23,7 @@ def run(teacher, output, *more) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_trains_with_its_own_parts(teacher, tmp_path, name):
+def test_method_trains_with_its_own_parts_live_and_stored(teacher, tmp_path, name):
     words, parts = METHODS[name]
     run(teacher, tmp_path / "live", *words, "--teacher_traces", "live")
     run(teacher, tmp_path / "stored", *words, "--teacher_traces", tmp_path / "traces", "--teacher_traces_dtype", "float32")
@@ -32,7 +32,7 @@ def test_a_method_trains_with_its_own_parts(teacher, tmp_path, name):
     np.testing.assert_allclose([line["loss"] for line in stored], [line["loss"] for line in live], rtol=1e-5)
 
 
-def test_an_option_of_another_method_is_refused(teacher, tmp_path):
+def test_option_of_another_method_is_refused(teacher, tmp_path):
     with pytest.raises(UserError, match="--pkd_weight belongs to --method pkd"):
         run(teacher, tmp_path, "--method", "minilm", "--pkd_weight", "5")
     with pytest.raises(UserError, match="choose a student with 4 heads"):

@@ -18,7 +18,7 @@ def run(teacher, output, *more, stage="intermediate", student=STUDENT) -> None:
 
 
 @pytest.mark.both_lanes
-def test_both_stages_leave_other_parts_than_hidden_states_and_logits(teacher, tmp_path, capsys):
+def test_both_stages_train_hidden_states_then_logits(teacher, tmp_path, capsys):
     run(teacher, tmp_path / "run", *SCHEMES, "--learning_rate", "1e-2", "--max_steps", "16", stage="both")
     shown = capsys.readouterr().out
     assert "loss = 1 hidn" in shown and "2 entries, 4 positions (attention_no_sep), 0.2 of the hidden entries" in shown
@@ -41,7 +41,7 @@ def test_both_stages_leave_other_parts_than_hidden_states_and_logits(teacher, tm
     ],
     ids=" ".join,
 )
-def test_a_selection_fails_or_learns_nothing(teacher, tmp_path, more):
+def test_every_selection_trains(teacher, tmp_path, more):
     run(teacher, tmp_path / "run", *more)
     assert all(np.isfinite(line["hidn"]) and line["hidn"] > 0 for line in logged(tmp_path / "run", "intermediate"))
 
@@ -56,13 +56,13 @@ def test_a_selection_fails_or_learns_nothing(teacher, tmp_path, more):
         (("--s_layer_indices", "4", "--t_layer_indices", "4"), "lies outside"),
     ],
 )
-def test_more_is_kept_than_there_is(teacher, tmp_path, more, message):
+def test_keeping_more_than_there_is_is_refused(teacher, tmp_path, more, message):
     with pytest.raises(UserError, match=message):
         run(teacher, tmp_path / "run", *more)
     assert not (tmp_path / "run").exists()
 
 
-def test_the_first_step_is_masked_again_after_a_resumption(teacher, tmp_path):
+def test_first_step_is_unmasked_once_across_resuming(teacher, tmp_path):
     more = (
         "--preset",
         "mud",

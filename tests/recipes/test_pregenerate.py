@@ -45,7 +45,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != RECORD}
 
 
-def test_processes_do_not_change_a_byte(corpus, tmp_path):
+def test_processes_do_not_change_the_output(corpus, tmp_path):
     for workers in ("1", "2"):
         assert main(line(corpus, tmp_path / workers, "--masked_lm_prob", "0.15", "--num_workers", workers)) == 0
     one, two = contents(tmp_path / "1"), contents(tmp_path / "2")
@@ -72,7 +72,7 @@ def interrupt_after(monkeypatch, shards: int) -> None:
     monkeypatch.setattr(writing.ShardMaker, "__call__", cut_short)
 
 
-def test_an_interrupted_run_goes_on_to_the_same_bytes_and_keeps_what_it_has(corpus, tmp_path, monkeypatch, capsys):
+def test_interrupted_run_keeps_its_shards_and_ends_the_same(corpus, tmp_path, monkeypatch, capsys):
     assert main(line(corpus, tmp_path / "through")) == 0
     with monkeypatch.context() as patch:
         interrupt_after(patch, 3)
@@ -88,7 +88,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes_and_keeps_what_it_has(corp
     assert "finished before" in capsys.readouterr().out and contents(tmp_path / "cut") == before
 
 
-def test_a_lost_or_damaged_shard_is_made_anew(corpus, tmp_path):
+def test_lost_or_damaged_shard_is_rebuilt(corpus, tmp_path):
     assert main(line(corpus, tmp_path / "out")) == 0
     before = contents(tmp_path / "out")
     shard = next((tmp_path / "out/epoch_1").iterdir())
@@ -124,7 +124,7 @@ def killed(*arguments) -> None:
     raise Killed
 
 
-def test_damaged_json_lines_are_finished_or_a_killed_finish_leaves_its_tools(corpus, tmp_path, monkeypatch):
+def test_killed_and_damaged_json_output_is_completed_on_rerun(corpus, tmp_path, monkeypatch):
     words = line(corpus, tmp_path / "rows", "--format", "json")
     with monkeypatch.context() as patch:
         patch.setattr(recipe, "_drop_scaffolding", killed)
@@ -140,7 +140,7 @@ def test_damaged_json_lines_are_finished_or_a_killed_finish_leaves_its_tools(cor
     assert contents(tmp_path / "rows") == whole
 
 
-def test_an_epoch_of_our_own_json_lines_is_missing_and_nobody_says_so(corpus, tmp_path):
+def test_missing_epoch_file_is_reported(corpus, tmp_path):
     assert main(line(corpus, tmp_path / "out", "--format", "json")) == 0
     (tmp_path / "out/epoch_1.json").unlink()
     with pytest.raises(UserError, match=r"lacks epoch_1\.json"):
@@ -148,14 +148,14 @@ def test_an_epoch_of_our_own_json_lines_is_missing_and_nobody_says_so(corpus, tm
 
 
 @pytest.mark.parametrize(("more", "warned"), [((), True), (("--sequences", "lines"), True), (("--sequences", "packed"), False)])
-def test_text_without_sentence_ends_is_lost_in_silence(corpus, tmp_path, capsys, more, warned):
+def test_text_without_sentence_ends_gives_a_warning(corpus, tmp_path, capsys, more, warned):
     words = corpus.read_text().replace(".", "").split()
     corpus.write_text("\n\n".join(" ".join(words[begin : begin + 300]) for begin in range(0, 1500, 300)))
     assert main(line(corpus, tmp_path / "out", *more)) == 0
     assert ("what is longer than a row is cut" in capsys.readouterr().err) == warned
 
 
-def test_published_files_behind_a_gap_are_left_out(corpus, tmp_path):
+def test_gap_between_published_files_is_refused(corpus, tmp_path):
     assert main(line(corpus, tmp_path / "rows", "--format", "json", "--epochs_to_generate", "3")) == 0
     (tmp_path / "rows" / RECORD).unlink()
     (tmp_path / "rows" / "epoch_1.json").unlink()
@@ -163,20 +163,20 @@ def test_published_files_behind_a_gap_are_left_out(corpus, tmp_path):
         open_pregenerated(tmp_path / "rows", word_pieces())
 
 
-def test_the_result_lies_in_the_text_and_is_read_as_text_next_time(corpus, tmp_path, capsys):
+def test_output_folder_inside_the_corpus_is_refused(corpus, tmp_path, capsys):
     output = corpus.parent / "rows"
     assert main(line(corpus, output, "--train_corpus", str(corpus.parent))) == 2
     assert "lies in --train_corpus" in capsys.readouterr().err and not output.exists()
 
 
-def test_lines_without_masks_are_written_several_times(corpus, tmp_path, capsys):
+def test_lines_without_masks_are_written_once(corpus, tmp_path, capsys):
     assert main(line(corpus, tmp_path / "rows", "--sequences", "lines")) == 0
     assert "one epoch is made" in capsys.readouterr().err and open_pregenerated(tmp_path / "rows").epochs == 1
     assert main(line(corpus, tmp_path / "masked", "--sequences", "lines", "--masked_lm_prob", "0.2")) == 0
     assert open_pregenerated(tmp_path / "masked").epochs == 2
 
 
-def test_rows_with_other_lower_casing_are_learnt_from(corpus, tmp_path):
+def test_rows_with_other_lower_casing_are_refused(corpus, tmp_path):
     assert main(line(corpus, tmp_path / "rows", "--do_lower_case", "False")) == 0
     opened = open_pregenerated(tmp_path / "rows")
     opened.check(WordPiece(word_pieces().vocabulary, do_lower_case=False))
@@ -188,7 +188,7 @@ def masked(folder: Path) -> int:
     return sum(epoch["masked"] for epoch in json.loads((folder / RECORD).read_text())["made"])
 
 
-def test_no_masks_by_default_and_the_published_one_under_its_preset(corpus, tmp_path):
+def test_masks_are_made_only_under_the_published_preset(corpus, tmp_path):
     assert main(line(corpus, tmp_path / "sound")) == 0
     assert masked(tmp_path / "sound") == 0
     mask = word_pieces().mask_id
@@ -200,7 +200,7 @@ def test_no_masks_by_default_and_the_published_one_under_its_preset(corpus, tmp_
     assert masked(tmp_path / "huawei") == rows
 
 
-def test_the_published_command_line_is_accepted(corpus, tmp_path, capsys):
+def test_published_command_line_is_accepted(corpus, tmp_path, capsys):
     published = "--do_lower_case --do_whole_word_mask --reduce_memory --short_seq_prob 0.2 --masked_lm_prob 0.1 --max_predictions_per_seq 5"
     assert main(line(corpus, tmp_path / "out", *published.split(), "--one_seq", "--data_url", "")) == 0
     assert "--reduce_memory has no effect" in capsys.readouterr().err
@@ -216,7 +216,7 @@ def test_the_published_command_line_is_accepted(corpus, tmp_path, capsys):
         (b"d0x1 .\n\n\xe2\x80\x8b\n", "1 document"),
     ],
 )
-def test_refused_text_leaves_nothing_behind(corpus, tmp_path, content, message, capsys):
+def test_refused_text_leaves_no_files(corpus, tmp_path, content, message, capsys):
     corpus.write_bytes(content)
     assert main(line(corpus, tmp_path / "out")) == 2
     assert message in capsys.readouterr().err
@@ -225,7 +225,7 @@ def test_refused_text_leaves_nothing_behind(corpus, tmp_path, content, message, 
 
 @pytest.mark.parametrize(("model_type", "positions"), [("bert", 20), ("roberta", 19)])
 @pytest.mark.parametrize("name", ["config.json", "bert_config.json"])
-def test_rows_that_their_model_cannot_read_are_refused_before_they_are_made(corpus, tmp_path, capsys, model_type, positions, name):
+def test_rows_longer_than_the_model_reads_are_refused(corpus, tmp_path, capsys, model_type, positions, name):
     folder = tmp_path / "model"
     tiny.model_folder(folder, model_type)
     (folder / "config.json").rename(folder / name)
@@ -235,7 +235,7 @@ def test_rows_that_their_model_cannot_read_are_refused_before_they_are_made(corp
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_with_anything_else_in_it_is_not_touched(corpus, tmp_path, capsys):
+def test_folder_with_other_files_or_settings_is_not_overwritten(corpus, tmp_path, capsys):
     output = tmp_path / "out"
     assert main(line(corpus, output)) == 0
     assert main(line(corpus, output, "--seed", "7")) == 2
@@ -247,7 +247,7 @@ def test_a_folder_with_anything_else_in_it_is_not_touched(corpus, tmp_path, caps
 
 
 @pytest.mark.parametrize("name", ["tokens", ".corpus_tokens", "epoch_0", "epoch_7"])
-def test_a_folder_of_the_user_in_the_output_folder_stays(corpus, tmp_path, capsys, name):
+def test_folders_of_the_user_are_kept(corpus, tmp_path, capsys, name):
     (tmp_path / "rows" / name).mkdir(parents=True)
     (tmp_path / "rows" / name / "notes").write_text("mine")
     for more in ((), ("--overwrite_output_dir",)):
@@ -256,14 +256,14 @@ def test_a_folder_of_the_user_in_the_output_folder_stays(corpus, tmp_path, capsy
         assert (tmp_path / "rows" / name / "notes").read_text() == "mine"
 
 
-def test_published_files_that_another_program_wrote_are_not_overwritten(corpus, tmp_path, capsys):
+def test_published_files_of_another_program_are_not_overwritten(corpus, tmp_path, capsys):
     (tmp_path / "rows").mkdir()
     (tmp_path / "rows/epoch_0.json").write_text("mine")
     assert main(line(corpus, tmp_path / "rows", "--format", "json", "--overwrite_output_dir")) == 2
     assert "did not write: epoch_0.json" in capsys.readouterr().err and (tmp_path / "rows/epoch_0.json").read_text() == "mine"
 
 
-def test_damaged_tokens_of_a_killed_run_are_made_anew(corpus, tmp_path, monkeypatch):
+def test_damaged_tokens_of_a_killed_run_are_rebuilt(corpus, tmp_path, monkeypatch):
     assert main(line(corpus, tmp_path / "through")) == 0
     with monkeypatch.context() as patch:
         interrupt_after(patch, 1)

@@ -53,7 +53,7 @@ def cache(world, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["bert", "ernie"])
-def test_the_loss_falls_and_the_folder_is_a_masked_lm(world, tmp_path, kind):
+def test_loss_falls_and_the_folder_is_a_masked_lm(world, tmp_path, kind):
     assert main(line(world, tmp_path / "a", "--max_steps", 40, "--save_steps", 20, kind=kind)) == 0
     log = [json.loads(entry) for entry in (tmp_path / "a/log.jsonl").read_text().splitlines()]
     losses = [entry["mlm"] for entry in log if "mlm" in entry]
@@ -68,7 +68,7 @@ def test_the_loss_falls_and_the_folder_is_a_masked_lm(world, tmp_path, kind):
 
 
 @pytest.mark.both_lanes
-def test_paddlenlp_reads_the_head(world, tmp_path):
+def test_paddlenlp_reads_the_masked_lm_head(world, tmp_path):
     import paddle
     from paddlenlp.transformers import BertForMaskedLM
 
@@ -84,7 +84,7 @@ def test_paddlenlp_reads_the_head(world, tmp_path):
     assert np.abs(logits.numpy().reshape(6, -1) - ours.logits(hidden).numpy()).max() < 1e-4
 
 
-def test_a_resumed_run_ends_with_the_same_weights(world, tmp_path):
+def test_resumed_run_ends_with_the_same_weights(world, tmp_path):
     assert main(line(world, tmp_path / "through", "--max_steps", 12, "--checkpoint_steps", 6)) == 0
     shutil.copytree(tmp_path / "through", tmp_path / "again")
     checkpoint = tmp_path / "again/checkpoints/pretrain/step_00000006"
@@ -94,6 +94,6 @@ def test_a_resumed_run_ends_with_the_same_weights(world, tmp_path):
         assert all((x == y).all() for x, y in zip(arrays_of(one).values(), arrays_of(other).values(), strict=True))
 
 
-def test_an_encoder_with_a_longer_row_than_positions_is_refused(world, tmp_path, capsys):
+def test_sequences_beyond_max_positions_are_refused(world, tmp_path, capsys):
     assert main([*line(world, tmp_path / "a"), "--max_seq_length", "64"]) == 2
     assert "--max_seq_length 64" in capsys.readouterr().err and not (tmp_path / "a").exists()

@@ -57,7 +57,7 @@ def load(folder, needs_head=True):
     return load_classifier(str(folder), labels=labels, needs_head=needs_head)
 
 
-def test_rosita_s_published_chain_finds_its_importance_scores(teacher, tmp_path):
+def test_published_rosita_commands_find_the_importance_scores(teacher, tmp_path):
     model = shutil.copytree(resolve(str(teacher)), tmp_path / "model")
     finetune("--model_name_or_path", model, *PASS, "--max_steps", "2", "--output_dir", model / FOLDER)
     prune("--model_path", model, "--output_dir", tmp_path / "cut", "--keep_heads", 2, "--num_layers", 2)
@@ -68,7 +68,7 @@ def test_rosita_s_published_chain_finds_its_importance_scores(teacher, tmp_path)
 
 
 @pytest.mark.both_lanes
-def test_scores_lie_elsewhere_or_do_not_say_where_they_come_from(scored):
+def test_importance_scores_record_their_origin(scored):
     scores, facts = read_importance(scored / FOLDER)
     assert len(scores) == 4 * 6 and scores["layers.3.linear1"].shape == (32, 64)
     assert all((array >= 0).all() and array.any() for array in scores.values())
@@ -77,7 +77,7 @@ def test_scores_lie_elsewhere_or_do_not_say_where_they_come_from(scored):
     assert record(scored, "importance")["finished"] and "learning_rate" not in record(scored, "importance")["settings"]
 
 
-def test_scores_differ_from_those_of_plain_backward_passes(teacher, tmp_path, monkeypatch):
+def test_scores_equal_those_of_plain_backward_passes(teacher, tmp_path, monkeypatch):
     from tinybert.recipes import importance
 
     real, seen = importance.task_loss_gradients, []
@@ -103,7 +103,7 @@ def test_scores_differ_from_those_of_plain_backward_passes(teacher, tmp_path, mo
         np.testing.assert_allclose(scores[name], expected, atol=1e-4 * expected.max())
 
 
-def test_a_pass_that_was_stopped_counts_a_batch_twice_or_not_at_all(scored, tmp_path, monkeypatch):
+def test_stopped_importance_pass_counts_every_batch_once(scored, tmp_path, monkeypatch):
     from tinybert.recipes import importance
 
     line = ("--model_name_or_path", scored, *PASS, "--max_steps", "5", "--importance_mode", "train", "--checkpoint_steps", "2")
@@ -129,7 +129,7 @@ def test_a_pass_that_was_stopped_counts_a_batch_twice_or_not_at_all(scored, tmp_
     assert not (tmp_path / "cut" / "checkpoints" / "importance").exists()
 
 
-def test_a_signal_loses_what_was_counted(scored, tmp_path, monkeypatch):
+def test_interrupted_importance_pass_resumes(scored, tmp_path, monkeypatch):
     from tinybert.recipes import importance
 
     line = ("--model_name_or_path", scored, *PASS, "--max_steps", "4", "--output_dir", tmp_path)
@@ -143,7 +143,7 @@ def test_a_signal_loses_what_was_counted(scored, tmp_path, monkeypatch):
     assert cut["batches"] == 4 and whole["fingerprint"].keys() == cut["fingerprint"].keys()
 
 
-def test_a_regression_has_no_importance(encoder, sts_folder, tmp_path):
+def test_regression_has_importance_scores(encoder, sts_folder, tmp_path):
     task = ("--task_name", "STS-B", "--data_dir", sts_folder, "--max_seq_length", "64")
     finetune("--model_name_or_path", encoder, *task, *QUICK, "--max_steps", "2", "--output_dir", tmp_path / "teacher")
     finetune("--model_name_or_path", tmp_path / "teacher", *task, "--compute_taylor", "True")
@@ -151,7 +151,7 @@ def test_a_regression_has_no_importance(encoder, sts_folder, tmp_path):
     assert load_pretrained(str(tmp_path / "student"))[1]["problem_type"] == "regression"
 
 
-def test_dropout_reaches_the_sound_pass_or_not_the_published_one(scored, tmp_path):
+def test_dropout_affects_only_the_published_importance_pass(scored, tmp_path):
     for name, more in (("a", ("--seed", "1")), ("b", ("--seed", "2")), ("c", ("--preset", "rosita", "--seed", "1"))):
         finetune("--model_name_or_path", scored, *PASS, "--batch_size", "700", "--output_dir", tmp_path / name, *more)
     a, b, c = (read_importance(tmp_path / name / FOLDER)[0]["layers.0.linear1"] for name in "abc")
@@ -159,7 +159,7 @@ def test_dropout_reaches_the_sound_pass_or_not_the_published_one(scored, tmp_pat
     assert np.abs(a - c).max() > 0.05 * a.max()
 
 
-def test_a_second_pass_replaces_the_first_unasked(scored, capsys):
+def test_second_importance_pass_needs_overwrite(scored, capsys):
     with pytest.raises(UserError, match="already holds results of the importance stage"):
         finetune("--model_name_or_path", scored, *PASS)
     finetune("--model_name_or_path", scored, *PASS, "--max_steps", "6", "--resume", "auto")
@@ -168,7 +168,7 @@ def test_a_second_pass_replaces_the_first_unasked(scored, capsys):
         finetune("--model_name_or_path", scored, *PASS, "--max_steps", "5", "--resume", "auto")
 
 
-def test_what_the_pass_cannot_use_is_swallowed(scored, tmp_path, capsys):
+def test_options_unused_by_the_importance_pass_are_reported(scored, tmp_path, capsys):
     finetune("--model_name_or_path", scored, *PASS, "--output_dir", tmp_path, "--max_steps", "1", "--learning_rate", "1e-4", "--do_eval")
     shown = capsys.readouterr().err
     assert "--learning_rate 0.0001 is not used: --compute_taylor makes one pass and updates nothing" in shown
@@ -181,7 +181,7 @@ def test_what_the_pass_cannot_use_is_swallowed(scored, tmp_path, capsys):
 # === Pruning ===
 
 
-def test_the_student_keeps_something_else_than_it_says(scored, student):
+def test_pruned_student_keeps_what_its_record_says(scored, student):
     small, whole = load(student), load(scored)
     assert describe_architecture(small.config) == "3 x 32, 2 heads of 8, feed-forward 24, embedding of rank 12"
     assert not small.report.fresh and not small.report.unused
@@ -202,13 +202,13 @@ def test_the_student_keeps_something_else_than_it_says(scored, student):
     ],
     ids=str,
 )
-def test_other_layers_stay_than_were_named(teacher, tmp_path, more, layers):
+def test_named_layers_are_kept(teacher, tmp_path, more, layers):
     prune("--model_path", teacher, "--output_dir", tmp_path / "student", *more)  # needs no importance
     assert json.loads((tmp_path / "student" / "pruning.json").read_text())["shape"]["layers"] == layers
     assert describe_architecture(load(tmp_path / "student").config) == f"{len(layers)} x 32, 4 heads"
 
 
-def test_the_published_command_line_is_not_understood(scored, tmp_path, capsys):
+def test_published_pruning_command_line_is_accepted(scored, tmp_path, capsys):
     line = f"-model_path {scored} -output_dir {tmp_path} -task demo -keep_heads 1 -num_layers 2 -ffn_hidden_dim 64 -emb_hidden_dim -1"
     assert main(["prune", *line.split(), "--preset", "rosita", "--name_by_shape"]) == 0
     assert "heads of every layer by the scores of layer 1, as published" in capsys.readouterr().out
@@ -216,7 +216,7 @@ def test_the_published_command_line_is_not_understood(scored, tmp_path, capsys):
     assert told["kept_heads"][0] == told["kept_heads"][1]
 
 
-def test_a_pruned_model_cannot_be_pruned_again(student, tmp_path):
+def test_pruned_model_can_be_pruned_again(student, tmp_path):
     shutil.copytree(student, tmp_path / "first")
     with pytest.raises(UserError, match="importance_score/taylor.json is missing"):
         prune("--model_path", tmp_path / "first", "--output_dir", tmp_path / "second", "--keep_heads", 1)
@@ -243,13 +243,13 @@ def test_a_pruned_model_cannot_be_pruned_again(student, tmp_path):
     ],
     ids=str,
 )
-def test_an_impossible_pruning_writes_something(scored, tmp_path, more, message):
+def test_impossible_pruning_is_refused(scored, tmp_path, more, message):
     with pytest.raises(UserError) as caught:
         prune("--model_path", scored, "--output_dir", tmp_path / "student", *more)
     assert message in str(caught.value) and not (tmp_path / "student").exists()
 
 
-def test_importance_of_another_model_or_none_is_used(scored, teacher, encoder, tmp_path):
+def test_missing_or_foreign_importance_is_refused(scored, teacher, encoder, tmp_path):
     shutil.copytree(teacher, tmp_path / "other")
     line = ("--model_path", tmp_path / "other", "--output_dir", tmp_path / "student", "--keep_heads", 2)
     with pytest.raises(UserError) as caught:
@@ -270,7 +270,7 @@ def test_importance_of_another_model_or_none_is_used(scored, teacher, encoder, t
 # === The student as an ordinary model ===
 
 
-def test_a_pruned_student_cannot_be_distilled_scored_or_trained(teacher, student, tmp_path):
+def test_pruned_student_can_be_distilled_evaluated_and_trained(teacher, student, tmp_path):
     line = ("--task_name", "demo", "--max_seq_length", "32", *QUICK, "--student_model_name_or_path", student)
     distill(*line, "--teacher_path", teacher, "--stage", "both", "--attention_heads", "average", "--max_steps", "3", "--output_dir",
             tmp_path / "both")  # fmt: skip
@@ -292,7 +292,7 @@ def test_a_pruned_student_cannot_be_distilled_scored_or_trained(teacher, student
              "--output_dir", tmp_path / "plain")  # fmt: skip
 
 
-def test_distilling_a_pruned_student_ends_elsewhere_after_a_stop(teacher, student, tmp_path):
+def test_resumed_distillation_of_a_pruned_student_is_exact(teacher, student, tmp_path):
     line = (
         "--task_name", "demo", "--max_seq_length", "32", *QUICK, "--student_model_name_or_path", student, "--teacher_path", teacher,
         "--learning_rate", "1e-3", "--checkpoint_steps", "2", "--keep_checkpoints", "9", "--max_steps", "4",
@@ -306,7 +306,7 @@ def test_distilling_a_pruned_student_ends_elsewhere_after_a_stop(teacher, studen
     assert (tmp_path / "run" / "final" / "model_state.pdparams").read_bytes() == final
 
 
-def test_outputs_without_names_become_a_regression(tmp_path):
+def test_outputs_without_names_stay_a_classification(tmp_path):
     tiny.model_folder(tmp_path / "model", labels=("LABEL_0", "LABEL_1", "LABEL_2"))
     prune("--model_path", tmp_path / "model", "--output_dir", tmp_path / "student", "--emb_hidden_dim", 4)
     model, config = load_pretrained(str(tmp_path / "student"))

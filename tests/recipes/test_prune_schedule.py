@@ -43,7 +43,7 @@ def shape(folder) -> str:
     ],
     ids=str,
 )
-def test_the_student_has_another_shape_in_the_end(teacher, tmp_path, more, stage, events, expected):
+def test_student_ends_with_the_planned_shape(teacher, tmp_path, more, stage, events, expected):
     run(teacher, tmp_path, *more, stage=stage)
     best, final = ("best_inter_model", "final_inter_model") if stage == "intermediate" else ("best_model", "final")
     assert shape(tmp_path / best) == shape(tmp_path / final) == expected
@@ -56,7 +56,7 @@ def test_the_student_has_another_shape_in_the_end(teacher, tmp_path, more, stage
 
 
 @pytest.mark.both_lanes
-def test_the_projection_forgets_what_it_has_learnt_when_a_layer_goes(teacher, tmp_path, monkeypatch):
+def test_projection_keeps_its_weights_when_a_layer_is_removed(teacher, tmp_path, monkeypatch):
     from tinybert.recipes import gradual_pruning
 
     real, kept = gradual_pruning._fit_objective, []
@@ -73,7 +73,7 @@ def test_the_projection_forgets_what_it_has_learnt_when_a_layer_goes(teacher, tm
     assert len(kept) == 2 * (4 + 3) and all(kept)
 
 
-def test_several_processes_prune_apart(teacher, tmp_path, monkeypatch):
+def test_pruning_on_several_processes_is_refused(teacher, tmp_path, monkeypatch):
     monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
     with pytest.raises(UserError, match="--prune_schedule runs in one process"):
         run(teacher, tmp_path / "run", *WIDTH)
@@ -82,22 +82,22 @@ def test_several_processes_prune_apart(teacher, tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-class Cut(BaseException):
+class Killed(BaseException):
     """Stands for SIGKILL."""
 
 
 @pytest.mark.parametrize("at", [1, 3, 4, 6])
-def test_a_run_that_was_cut_ends_elsewhere(teacher, tmp_path, monkeypatch, at):
+def test_stopped_run_resumes_exactly(teacher, tmp_path, monkeypatch, at):
     more = (*BOTH, "--checkpoint_steps", "1", "--keep_checkpoints", "2", "--prune_period_proportion", "0.6", "--max_steps", "7")
     run(teacher, tmp_path / "whole", *more)
     real = Loop._one_step
 
     def one_step(self, stop):
         if self.step == at:
-            raise Cut
+            raise Killed
         return real(self, stop)
 
-    with monkeypatch.context() as patch, pytest.raises(Cut):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Loop, "_one_step", one_step)
         run(teacher, tmp_path / "cut", *more)
     run(teacher, tmp_path / "cut", *more, "--resume", "auto")
@@ -112,7 +112,7 @@ def test_a_run_that_was_cut_ends_elsewhere(teacher, tmp_path, monkeypatch, at):
     assert files[0] == files[1]
 
 
-def test_the_second_stage_prunes_again_or_cannot_go_on(teacher, tmp_path):
+def test_second_stage_does_not_prune_again(teacher, tmp_path):
     run(teacher, tmp_path, *WIDTH, stage="both", steps=4)
     assert "prune_schedule" in record(tmp_path, "intermediate")["settings"]
     assert "prune_schedule" not in record(tmp_path, "prediction")["settings"]
@@ -137,7 +137,7 @@ def test_the_second_stage_prunes_again_or_cannot_go_on(teacher, tmp_path):
     ],
     ids=str,
 )
-def test_an_impossible_schedule_starts(teacher, tmp_path, more, message):
+def test_impossible_schedule_is_refused(teacher, tmp_path, more, message):
     with pytest.raises(UserError) as caught:
         run(teacher, tmp_path / "run", *more)
     assert message in str(caught.value) and not (tmp_path / "run").exists()

@@ -9,7 +9,7 @@ from tests.tiny import arrays_of
 from tinybert.models.loading import load_classifier
 
 
-def test_student_does_not_start_from_the_teachers_layers(teacher, tmp_path):
+def test_student_starts_from_the_named_teacher_layers(teacher, tmp_path):
     distill(
         "--teacher_path", teacher, "--student_init", "teacher:2,4", "--stage", "both", "--output_dir", tmp_path / "out", *DEMO,
         "--max_steps", 1, "--learning_rate", 1e-9,
@@ -25,7 +25,7 @@ def test_student_does_not_start_from_the_teachers_layers(teacher, tmp_path):
     np.testing.assert_allclose(ours["classifier.weight"], theirs["classifier.weight"], atol=1e-6)
 
 
-def test_projections_of_a_tinybert_checkpoint_are_replaced(teacher, tinybert_folder, tmp_path):
+def test_projections_of_a_tinybert_checkpoint_are_kept(teacher, tinybert_folder, tmp_path):
     out = tmp_path / "out"
     distill(
         "--teacher_path", teacher, "--student_model_name_or_path", tinybert_folder, "--stage", "intermediate", "--output_dir", out,
@@ -38,7 +38,7 @@ def test_projections_of_a_tinybert_checkpoint_are_replaced(teacher, tinybert_fol
         np.testing.assert_allclose(after[name], array, atol=1e-6, err_msg=name)
 
 
-def test_other_layout_than_the_checkpoints_starts_without_a_word(teacher, tinybert_folder, tmp_path, capsys):
+def test_layout_other_than_the_checkpoints_is_reported_as_fresh(teacher, tinybert_folder, tmp_path, capsys):
     distill(
         "--teacher_path", teacher, "--student_model_name_or_path", tinybert_folder, "--stage", "intermediate", "--projection", "shared",
         "--output_dir", tmp_path / "out", *DEMO, "--max_steps", 1,

@@ -40,7 +40,7 @@ def fresh_run(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.both_lanes
-def test_two_stages_leave_an_incomplete_folder(fresh_run):
+def test_two_stages_leave_a_complete_folder(fresh_run):
     models = {"best_inter_model", "final_inter_model", "best_model", "final"}
     assert models | {"run.json", "log.jsonl", "eval_results.json", "plots", "vdl"} <= {path.name for path in fresh_run.iterdir()}
     for name in models:
@@ -53,7 +53,7 @@ def test_two_stages_leave_an_incomplete_folder(fresh_run):
     assert [line["step"] for line in logged(fresh_run, "prediction", "evaluation")] == [3, 6]
 
 
-def test_logged_loss_is_not_the_sum_of_its_parts(fresh_run):
+def test_logged_loss_is_the_sum_of_its_parts(fresh_run):
     for line in logged(fresh_run, "intermediate"):
         assert line["loss"] == pytest.approx(line["embd"] + line["hidn"] + line["attn"], rel=1e-5)
     for line in logged(fresh_run, "intermediate", "evaluation"):
@@ -61,7 +61,7 @@ def test_logged_loss_is_not_the_sum_of_its_parts(fresh_run):
         assert line["held_out_loss"] == pytest.approx(whole, rel=1e-5)
 
 
-def test_record_of_a_run_lacks_what_repeating_it_needs(fresh_run, teacher):
+def test_run_record_contains_what_a_repetition_needs(fresh_run, teacher):
     for stage in ("intermediate", "prediction"):
         entry = record(fresh_run, stage)
         assert {"python", "paddlepaddle", "paddlenlp", "numpy", "tinybert"} <= set(entry["versions"])
@@ -86,7 +86,7 @@ def test_record_of_a_run_lacks_what_repeating_it_needs(fresh_run, teacher):
     assert second["teacher_scores"]["accuracy"] == record(teacher, "finetune")["best"]["accuracy"]
 
 
-def test_projection_is_lost_between_two_runs(fresh_run, teacher, tmp_path):
+def test_projection_is_passed_on_to_the_next_run(fresh_run, teacher, tmp_path):
     found = load_classifier(str(fresh_run / "best_inter_model"), labels=LABELS, needs_head=False)
     assert layout_of(found.projections) == "shared"
     assert found.projections["fit_dense.weight"].shape == (24, 32)
@@ -102,14 +102,14 @@ def test_projection_is_lost_between_two_runs(fresh_run, teacher, tmp_path):
         assert after[name] == pytest.approx(before[name], rel=1e-5)
 
 
-def test_scoring_the_student_again_gives_another_score(fresh_run, tmp_path, capsys):
+def test_evaluating_the_student_again_gives_the_same_score(fresh_run, tmp_path, capsys):
     best = record(fresh_run, "prediction")["best"]["accuracy"]
     distill("--student_model_name_or_path", fresh_run, "--do_eval", "--output_dir", tmp_path / "out", *DEMO)
     assert f"demo: accuracy {best:.4f}" in capsys.readouterr().out
     assert json.loads((tmp_path / "out/eval_results.json").read_text())["evaluation"]["scores"]["accuracy"] == best
 
 
-def test_results_of_the_same_stage_are_overwritten(fresh_run, teacher):
+def test_results_of_the_same_stage_are_not_overwritten(fresh_run, teacher):
     before = sha256_of(fresh_run / "best_model/model_state.pdparams")
     words = ("--teacher_path", teacher, "--student_init", "teacher:1,3", "--output_dir", fresh_run, *DEMO, *SHORT)
     for stage in ("intermediate", "prediction", "both"):
@@ -121,7 +121,7 @@ def test_results_of_the_same_stage_are_overwritten(fresh_run, teacher):
 # === Methods and presets ===
 
 
-def test_the_teachers_dropout_decides_which_model_is_the_best(teacher, tinybert_folder):
+def test_held_out_loss_does_not_depend_on_the_teachers_dropout(teacher, tinybert_folder):
     words = ("--task_name", "demo", "--teacher_path", teacher, "--student_model_name_or_path", tinybert_folder, "--output_dir", "o")
     parsed = parse(TaskDistillConfig, [*map(str, words), "--preset", "huawei", "--stage", "intermediate"])
     settings = parsed.resolve("demo", DEFAULT)["intermediate"]
@@ -136,7 +136,7 @@ def test_the_teachers_dropout_decides_which_model_is_the_best(teacher, tinybert_
     assert live.model.training and layer.training  # and training goes on as it was
 
 
-def test_logits_alone_need_an_intermediate_stage(teacher, tinybert_folder, tmp_path):
+def test_logits_method_needs_no_intermediate_stage(teacher, tinybert_folder, tmp_path):
     out = tmp_path / "out"
     distill(
         "--teacher_path", teacher, "--student_model_name_or_path", tinybert_folder, "--method", "logits", "--output_dir", out, *DEMO,
@@ -147,7 +147,7 @@ def test_logits_alone_need_an_intermediate_stage(teacher, tinybert_folder, tmp_p
         assert line["loss"] == pytest.approx(0.5 * line["pred"] + 0.5 * line["gold"], rel=1e-5)
 
 
-def test_plain_student_needs_a_teacher(tinybert_folder, tmp_path):
+def test_method_none_needs_no_teacher(tinybert_folder, tmp_path):
     out = tmp_path / "out"
     distill("--student_model_name_or_path", tinybert_folder, "--method", "none", "--output_dir", out, *DEMO, *SHORT)
     entry = record(out, "prediction")
@@ -162,7 +162,7 @@ def test_plain_student_needs_a_teacher(tinybert_folder, tmp_path):
         ("paper", ("shared", "adamw", "eval", "trained", "free")),
     ],
 )
-def test_preset_is_printed_but_not_applied(teacher, tmp_path, preset, conventions):
+def test_preset_is_applied(teacher, tmp_path, preset, conventions):
     out = tmp_path / "out"
     distill(
         "--teacher_path", teacher, "--student_layers", 2, "--student_hidden", 24, "--stage", "both", "--preset", preset,
@@ -176,7 +176,7 @@ def test_preset_is_printed_but_not_applied(teacher, tmp_path, preset, convention
     assert {"embd", "hidn", "attn"} < set(first) and second["pred"] == second["loss"]
 
 
-def test_frozen_padding_row_is_trained(teacher, tinybert_folder, tmp_path):
+def test_frozen_padding_row_is_not_trained(teacher, tinybert_folder, tmp_path):
     rows = []
     for choice in ("free", "frozen"):
         out = tmp_path / choice
@@ -204,7 +204,7 @@ def few_rows(tmp_path: Path) -> Path:
     return folder
 
 
-def test_intermediate_loss_does_not_fall_on_rows_seen_again_and_again(teacher, few_rows, tmp_path):
+def test_intermediate_loss_falls_on_repeated_rows(teacher, few_rows, tmp_path):
     out = tmp_path / "out"
     distill(
         "--teacher_path", teacher, "--student_layers", 2, "--student_hidden", 24, "--student_heads", 4, "--stage", "intermediate",
@@ -218,7 +218,7 @@ def test_intermediate_loss_does_not_fall_on_rows_seen_again_and_again(teacher, f
     assert evaluations[-1]["held_out_loss"] < evaluations[0]["held_out_loss"]
 
 
-def test_student_does_not_come_to_agree_with_its_teacher(teacher, few_rows, tmp_path):
+def test_student_comes_to_agree_with_its_teacher(teacher, few_rows, tmp_path):
     out = tmp_path / "out"
     distill(
         "--teacher_path", teacher, "--student_init", "teacher:1,3", "--stage", "prediction", "--data_dir", few_rows,
@@ -239,7 +239,7 @@ def test_student_does_not_come_to_agree_with_its_teacher(teacher, few_rows, tmp_
 # === Stopping and going on ===
 
 
-def test_resuming_a_stopped_run_does_not_go_on(teacher, tinybert_folder, tmp_path, capsys):
+def test_stopped_run_resumes(teacher, tinybert_folder, tmp_path, capsys):
     words = (
         "--teacher_path", teacher, "--student_model_name_or_path", tinybert_folder, "--stage", "prediction", *DEMO, "--max_steps", 4,
         "--checkpoint_steps", 2,
@@ -274,7 +274,7 @@ def test_resuming_a_stopped_run_does_not_go_on(teacher, tinybert_folder, tmp_pat
         (("--layer_map", "double", "--student_layers", "3"), "3:6 lies outside"),
     ],
 )
-def test_impossible_intermediate_stage_starts(teacher, tmp_path, more, words):
+def test_impossible_intermediate_stage_is_refused(teacher, tmp_path, more, words):
     with pytest.raises(UserError, match=words):
         distill(
             "--teacher_path", teacher, "--student_layers", 2, "--student_hidden", 24, "--student_heads", 4, "--stage", "intermediate",
@@ -283,7 +283,7 @@ def test_impossible_intermediate_stage_starts(teacher, tmp_path, more, words):
     assert not (tmp_path / "out").exists()
 
 
-def test_missing_data_leaves_a_folder_that_refuses_the_next_run(teacher, tmp_path):
+def test_missing_data_leaves_no_output_folder(teacher, tmp_path):
     (tmp_path / "data").mkdir()
     with pytest.raises(UserError, match="lacks train.tsv, dev.tsv"):
         distill(
@@ -293,7 +293,7 @@ def test_missing_data_leaves_a_folder_that_refuses_the_next_run(teacher, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-def test_different_head_counts_are_refused_without_a_way_out(teacher, tmp_path):
+def test_different_head_counts_are_refused_with_advice(teacher, tmp_path):
     words = (
         "--teacher_path", teacher, "--student_layers", 2, "--student_hidden", 24, "--student_heads", 2, "--stage", "intermediate",
         *DEMO, *SHORT,

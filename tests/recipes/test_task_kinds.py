@@ -13,7 +13,7 @@ from tinybert.models.loading import load_classifier
 from tinybert.storage import sha256_of
 
 
-def test_augmented_rows_are_not_trained_on(teacher, tinybert_folder, tmp_path):
+def test_augmented_rows_are_trained_on_in_their_stage(teacher, tinybert_folder, tmp_path):
     folder = tmp_path / "demo"
     shutil.copytree(demo_folder(), folder)
     write_rows(folder / "train_aug.tsv", [["sentence", "label"], *[[text, i % 2] for i, text in enumerate(demo_sentences()[:48])]])
@@ -29,7 +29,7 @@ def test_augmented_rows_are_not_trained_on(teacher, tinybert_folder, tmp_path):
 
 
 @pytest.mark.parametrize(("recipe", "model"), [(finetune, "--model_name_or_path"), (distill, "--student_model_name_or_path")])
-def test_rows_to_predict_need_rows_with_labels_beside_them(teacher, tmp_path, recipe, model):
+def test_predicting_needs_no_labelled_rows(teacher, tmp_path, recipe, model):
     write_rows(tmp_path / "data/test.tsv", [["index", "sentence"], *[[i, text] for i, text in enumerate(demo_sentences()[:5])]])
     words = (model, teacher, "--task_name", "SST-2", "--data_dir", tmp_path / "data", "--output_dir", tmp_path / "out", *QUICK)
     recipe(*words, "--do_predict")
@@ -38,7 +38,7 @@ def test_rows_to_predict_need_rows_with_labels_beside_them(teacher, tmp_path, re
         recipe(*words, "--do_predict", "--do_eval")
 
 
-def test_regression_does_not_learn_the_teachers_scores(encoder, sts_folder, tmp_path):
+def test_regression_learns_the_teachers_scores(encoder, sts_folder, tmp_path):
     common = ("--task_name", "STS-B", "--data_dir", sts_folder, "--max_seq_length", 64, *QUICK)
     finetune("--model_name_or_path", encoder, "--output_dir", tmp_path / "teacher", *common, "--max_steps", 20, "--learning_rate", 2e-3)
     out = tmp_path / "out"
@@ -54,7 +54,7 @@ def test_regression_does_not_learn_the_teachers_scores(encoder, sts_folder, tmp_
     assert all(0 <= float(row[1]) <= 5 for row in rows[1:])
 
 
-def test_regression_conventions_of_the_presets_are_mixed_up(encoder, sts_folder, tmp_path):
+def test_presets_keep_their_published_regression_targets(encoder, sts_folder, tmp_path):
     common = ("--task_name", "STS-B", "--data_dir", sts_folder, "--max_seq_length", 64, *QUICK, "--max_steps", 2)
     finetune("--model_name_or_path", encoder, "--output_dir", tmp_path / "teacher", *common)
     found = {}
@@ -69,7 +69,7 @@ def test_regression_conventions_of_the_presets_are_mixed_up(encoder, sts_folder,
     assert found["paddlenlp"]["pred"] == found["paddlenlp"]["loss"] == 0.0  # the published bug, kept and announced
 
 
-def test_two_development_splits_are_mixed_up(encoder, mnli_folder, tmp_path):
+def test_two_development_splits_are_scored_separately(encoder, mnli_folder, tmp_path):
     common = ("--task_name", "mnli", "--data_dir", mnli_folder, "--max_seq_length", 64, *QUICK, *SHORT)
     finetune("--model_name_or_path", encoder, "--output_dir", tmp_path / "teacher", *common)
     out = tmp_path / "out"

@@ -33,7 +33,7 @@ def _labels(classes: int, rows: int = 600, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, classes, rows)
 
 
-def test_a_teacher_with_labels_in_another_order_teaches_the_wrong_ones():
+def test_teacher_with_another_label_order_is_refused():
     task, labels = get_task("MNLI"), _labels(3)
     swapped = _logits(labels, 3, 0.8)[:, [1, 2, 0]]  # output 0 holds what belongs to label 1, and so on
     finding = _examine(task, swapped, labels)
@@ -42,7 +42,7 @@ def test_a_teacher_with_labels_in_another_order_teaches_the_wrong_ones():
         judge(task, finding, allowed=True, named=False)
 
 
-def test_a_teacher_with_named_labels_is_refused_for_naming_none():
+def test_weak_teacher_with_named_labels_gets_a_fitting_message():
     task, labels = get_task("MNLI"), _labels(3)
     finding = _examine(task, _logits(labels, 3, 0.8)[:, [1, 2, 0]], labels)
     (order, weak) = judge(task, finding, allowed=True, named=True)
@@ -53,7 +53,7 @@ def test_a_teacher_with_named_labels_is_refused_for_naming_none():
     assert "names no labels" not in str(refused.value)
 
 
-def test_a_good_teacher_with_named_labels_is_refused_for_another_order():
+def test_good_teacher_with_named_labels_is_accepted_despite_the_order():
     task, random = get_task("MNLI"), np.random.default_rng(6)
     labels = np.array([0] * 200 + [1] * 200 + [2] * 200)
     # label 2 is told well, labels 0 and 1 are mostly mistaken for each other: above guessing, and better still if exchanged
@@ -63,7 +63,7 @@ def test_a_good_teacher_with_named_labels_is_refused_for_another_order():
     assert len(judge(task, finding, allowed=False, named=True)) == 1
 
 
-def test_the_labels_that_a_refusal_names_are_no_labels_of_the_option():
+def test_suggested_labels_can_be_passed_to_the_option():
     task = replace(get_task("MNLI"), labels=("bad, very", 'so "so"', "good"))
     labels = _labels(3)
     with pytest.raises(UserError) as refused:
@@ -75,7 +75,7 @@ def test_the_labels_that_a_refusal_names_are_no_labels_of_the_option():
 @pytest.mark.parametrize(
     ("given", "labels"), [("0, 1", ("0", "1")), ("1, 0", ("0", "1")), ('good,"bad, very"', ("bad, very", "good")), ("anything", ())]
 )
-def test_blanks_or_commas_in_labels_make_them_those_of_another_task(tmp_path, given, labels):
+def test_spaces_and_commas_in_teacher_labels_are_parsed(tmp_path, given, labels):
     kept = model_folder(tmp_path / "teacher", labels=tuple(f"LABEL_{i}" for i in range(len(labels))))
     teacher = LazyTeacher(_arguments(tmp_path, given), labels)
     loaded = teacher.load()
@@ -85,7 +85,7 @@ def test_blanks_or_commas_in_labels_make_them_those_of_another_task(tmp_path, gi
     assert loaded.model.classifier.bias.numpy().tolist() == (bias[::-1] if turned else bias).tolist()
 
 
-def test_labels_of_a_teacher_that_cannot_be_read_are_blamed_on_another_option(tmp_path):
+def test_invalid_teacher_labels_name_their_option(tmp_path):
     model_folder(tmp_path / "teacher", labels=("LABEL_0", "LABEL_1"))
     with pytest.raises(UserError, match="--teacher_labels 0,0"):
         LazyTeacher(_arguments(tmp_path, "0,0"), ("0", "1")).load()
@@ -96,7 +96,7 @@ def _arguments(folder, teacher_labels):
     return parse(TaskDistillConfig, [*words, "--teacher_labels", teacher_labels])
 
 
-def test_an_order_that_is_a_guess_is_not_told():
+def test_plausible_label_order_is_reported_only_for_unnamed_labels():
     labels = _labels(3)
     finding = _examine(get_task("MNLI"), _logits(labels, 3, 0.8), labels)
     told = described(get_task("MNLI"), finding, named=False)
@@ -105,14 +105,14 @@ def test_an_order_that_is_a_guess_is_not_told():
     assert "order" not in described(get_task("MNLI"), finding, named=True)
 
 
-def test_a_good_teacher_is_refused():
+def test_good_teacher_is_accepted():
     for name, classes in (("MNLI", 3), ("SST-2", 2), ("CoLA", 2)):
         labels = _labels(classes)
         finding = _examine(get_task(name), _logits(labels, classes, 0.6), labels)
         assert not finding.weak and finding.better_order is None and judge(get_task(name), finding, False, named=False) == []
 
 
-def test_a_teacher_of_the_majority_class_is_let_through():
+def test_teacher_predicting_the_majority_class_is_refused():
     task = get_task("MRPC")
     labels = (np.random.default_rng(2).random(400) < 0.68).astype(int)
     constant = np.tile([0.0, 1.0], (400, 1))
@@ -123,13 +123,13 @@ def test_a_teacher_of_the_majority_class_is_let_through():
     assert "majority class" in judge(task, finding, allowed=True, named=True)[0]
 
 
-def test_an_honest_wnli_teacher_stops_the_run():
+def test_weak_wnli_teacher_gives_a_warning_only():
     task, labels = get_task("WNLI"), np.array([0] * 40 + [1] * 31)
     finding = _examine(task, np.tile([1.0, 0.0], (71, 1)), labels)
     assert finding.weak and judge(task, finding, allowed=False, named=False)[0].startswith("the teacher scores")
 
 
-def test_the_adversarial_dev_rows_of_wnli_are_taken_for_another_order():
+def test_reversed_wnli_dev_set_gives_a_warning_only():
     task, labels = get_task("WNLI"), np.array([0] * 40 + [1] * 31)
     finding = _examine(task, np.eye(2)[1 - labels], labels)  # dev says the opposite of what training taught
     assert finding.better_order == task.labels[::-1]
@@ -137,14 +137,14 @@ def test_the_adversarial_dev_rows_of_wnli_are_taken_for_another_order():
     assert "no other order" not in described(task, finding, named=False)
 
 
-def test_a_small_dev_set_makes_chance_look_like_another_order():
+def test_small_dev_set_suggests_no_other_label_order():
     labels = _labels(2, rows=12)
     finding = _examine(get_task("SST-2"), _logits(labels, 2, 0.0, seed=3), labels)
     assert finding.better_order is None
 
 
 @pytest.mark.parametrize(("noise", "weak"), [(0.5, False), (1000.0, True)])
-def test_an_uncorrelated_regression_teacher_is_let_through(noise, weak):
+def test_uncorrelated_regression_teacher_is_weak(noise, weak):
     random = np.random.default_rng(4)
     labels = random.random(300).astype("float32") * 5
     logits = (labels + noise * random.standard_normal(300))[:, None]
@@ -162,7 +162,7 @@ def test_an_uncorrelated_regression_teacher_is_let_through(noise, weak):
         ((100, 900), 100, True),
     ],
 )
-def test_dev_rows_that_cannot_tell_stop_the_run_or_those_that_can_do_not(counts, wrong, refused):
+def test_only_conclusive_dev_sets_refuse_a_weak_teacher(counts, wrong, refused):
     task, labels = get_task("SST-2"), np.repeat([0, 1], counts)
     told = labels.copy()
     told[:wrong] = 1 - told[:wrong]
@@ -177,7 +177,7 @@ def test_dev_rows_that_cannot_tell_stop_the_run_or_those_that_can_do_not(counts,
 
 
 @pytest.mark.parametrize(("labels", "refused"), [([1, 2, 3, 4], False), ([1, 2, 3, 4, 5], True), ([2.5] * 40, False)])
-def test_scores_that_cannot_tell_stop_the_run_or_those_that_can_do_not(labels, refused):
+def test_only_conclusive_dev_scores_refuse_a_weak_regression_teacher(labels, refused):
     task = get_task("STS-B")
     labels = np.array(labels, "float32")
     finding = _examine(task, -labels[:, None], labels)
@@ -186,7 +186,7 @@ def test_scores_that_cannot_tell_stop_the_run_or_those_that_can_do_not(labels, r
         assert len(judge(task, finding, allowed=False, named=True)) == 1
 
 
-def test_a_teacher_on_another_scale_than_the_labels_is_warned_of():
+def test_teacher_on_another_scale_than_the_labels_gives_a_warning():
     task, labels = get_task("STS-B"), np.linspace(0, 5, 50, dtype="float32")
     assert any("on different scales" in line for line in judge(task, _examine(task, labels[:, None] / 5 + 40, labels), False, True))
     assert not judge(task, _examine(task, labels[:, None] * 0.9, labels), False, True)

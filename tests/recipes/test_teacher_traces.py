@@ -47,7 +47,7 @@ def losses(folder, stage: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_run_from_a_store_equals_the_run_that_filled_it(teacher, tmp_path, no_teacher, name):
+def test_run_from_a_store_equals_the_run_that_filled_it(teacher, tmp_path, no_teacher, name):
     stages = ("intermediate", "prediction") if "both" in METHODS[name] else ("prediction",)
     run(teacher, tmp_path / "live", *METHODS[name], "--teacher_traces", "live")
     stored = (*METHODS[name], "--teacher_traces", tmp_path / "traces")
@@ -78,7 +78,7 @@ def test_stage_two_reads_the_logits_that_stage_one_stored(teacher, tmp_path):
     assert second["rows_computed"] < first["rows_computed"]
 
 
-def test_another_student_seed_and_method_read_the_same_store(teacher, tmp_path):
+def test_another_student_seed_or_method_reads_the_same_store(teacher, tmp_path):
     stored = ("--teacher_traces", tmp_path / "traces")
     run(teacher, tmp_path / "filled", *METHODS["emd"], *stored, "--max_steps", "90")
     for number, more in enumerate((METHODS["joint"], (*METHODS["logits"], "--seed", "5"))):
@@ -86,7 +86,7 @@ def test_another_student_seed_and_method_read_the_same_store(teacher, tmp_path):
         assert record(tmp_path / f"run{number}", "prediction")["teacher_traces"]["rows_computed"] == 0
 
 
-def test_a_store_serves_where_the_teacher_has_no_weights(teacher, tmp_path):
+def test_filled_store_replaces_a_teacher_without_weights(teacher, tmp_path):
     stored = ("--method", "logits", "--teacher_traces", tmp_path / "traces")
     run(teacher, tmp_path / "filled", *stored, "--max_steps", "90")
     light = shutil.copytree(next(teacher.glob("best_model_*")), tmp_path / "light")
@@ -107,7 +107,7 @@ def test_a_store_serves_where_the_teacher_has_no_weights(teacher, tmp_path):
         (("--max_steps", "14", "--batch_size", "64", "--teacher_mode", "train"), "live", "dropout"),
     ],
 )
-def test_auto_stores_where_it_pays_and_says_why(teacher, tmp_path, monkeypatch, capsys, more, mode, reason):
+def test_auto_stores_where_it_pays_and_names_the_reason(teacher, tmp_path, monkeypatch, capsys, more, mode, reason):
     monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
     run(teacher, tmp_path / "run", "--method", "logits", *more)
     facts = record(tmp_path / "run", "prediction")["teacher_traces"]
@@ -116,7 +116,7 @@ def test_auto_stores_where_it_pays_and_says_why(teacher, tmp_path, monkeypatch, 
     assert f"teacher traces: {mode}" in capsys.readouterr().out
 
 
-def test_the_store_of_another_teacher_is_refused(teacher, tmp_path):
+def test_store_of_another_teacher_is_refused(teacher, tmp_path):
     other = shutil.copytree(next(teacher.glob("best_model_*")), tmp_path / "teacher")
     (other / "manifest.json").unlink()
     stored = ("--method", "logits", "--teacher_traces", tmp_path / "traces")
@@ -148,12 +148,12 @@ def test_the_store_of_another_teacher_is_refused(teacher, tmp_path):
         (("--preset", "huawei"), "add --teacher_mode eval --attention_reduction masked --hidden_reduction masked"),
     ],
 )
-def test_a_store_is_refused_for_what_differs_from_pass_to_pass(teacher, tmp_path, more, message):
+def test_store_is_refused_for_what_differs_between_passes(teacher, tmp_path, more, message):
     with pytest.raises(UserError, match=message):
         run(teacher, tmp_path / "run", "--stage", "intermediate", *more, "--teacher_traces", "store")
 
 
-def test_the_options_of_version_0_1_mean_a_store(teacher, tmp_path, monkeypatch):
+def test_options_of_version_0_1_enable_a_store(teacher, tmp_path, monkeypatch):
     monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
     run(teacher, tmp_path / "a", "--method", "logits", "--cache_knowledge", tmp_path / "traces")
     run(teacher, tmp_path / "b", "--method", "logits", "--cache_teacher")
@@ -161,7 +161,7 @@ def test_the_options_of_version_0_1_mean_a_store(teacher, tmp_path, monkeypatch)
     assert len(list((tmp_path / "cache" / "traces").glob("*/store.json"))) == 1
 
 
-def test_a_student_started_from_teacher_layers_trains_from_a_store(teacher, tmp_path):
+def test_student_started_from_teacher_layers_trains_from_a_store(teacher, tmp_path):
     student = ("--student_init", "teacher:2,4", "--max_seq_length", "32")
     run(teacher, tmp_path / "run", *METHODS["mud"], "--teacher_traces", tmp_path / "traces", student=student)
     assert record(tmp_path / "run", "prediction")["teacher_traces"]["mode"] == "stored"

@@ -21,7 +21,7 @@ RUNS = {"both": "--stage both", "emd": "--method emd --beta 0.5"}
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run_of_0_1_resumes_with_the_losses_of_0_1(tmp_path, monkeypatch, name):
+def test_run_of_0_1_resumes_with_the_losses_of_0_1(tmp_path, monkeypatch, name):
     shutil.copytree(FOLDER, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
     distill(*LINE.format(name=name, more=RUNS[name]).split())
@@ -32,6 +32,6 @@ def test_a_run_of_0_1_resumes_with_the_losses_of_0_1(tmp_path, monkeypatch, name
 
 
 @pytest.mark.both_lanes
-def test_a_model_folder_of_0_1_loads():
+def test_model_folder_of_0_1_loads():
     loaded = load_classifier(str(FOLDER / "both" / "best_model"), labels=("0", "1"), needs_head=True)
     assert loaded.config.num_hidden_layers == 1 and not loaded.report.fresh

@@ -54,7 +54,7 @@ def batch(loaded) -> Inputs:
     return Inputs(paddle.to_tensor(ids), paddle.zeros(ids.shape, "int64"), paddle.to_tensor(real))
 
 
-def test_the_trace_is_the_forward_pass_of_paddlenlps_class(teacher):
+def test_trace_matches_the_forward_pass_of_paddlenlps_class(teacher):
     from paddlenlp.transformers import MPNetForSequenceClassification
 
     folder = next(teacher[0].glob("best_model_*"))
@@ -75,7 +75,7 @@ def test_the_trace_is_the_forward_pass_of_paddlenlps_class(teacher):
 
 
 @pytest.mark.parametrize("width", [3, 40, 300])
-def test_distances_fall_into_paddlenlps_buckets(width):
+def test_relative_positions_match_paddlenlps_buckets(width):
     from paddlenlp.transformers.mpnet.modeling import MPNetEncoder
 
     places = paddle.arange(width)
@@ -83,7 +83,7 @@ def test_distances_fall_into_paddlenlps_buckets(width):
     np.testing.assert_array_equal(buckets_of(width, 32), theirs)
 
 
-def test_students_of_its_layers_and_fewer_neurons_compute_what_is_left(teacher):
+def test_students_of_mpnet_layers_match_and_head_pruning_is_refused(teacher):
     loaded = load_classifier(str(next(teacher[0].glob("best_model_*"))), labels=("0", "1"), needs_head=True)
     whole = student_from_teacher(loaded, (1, 2), 2)
     needs = Needs(logits=True)
@@ -102,7 +102,7 @@ def test_students_of_its_layers_and_fewer_neurons_compute_what_is_left(teacher):
 
 
 @pytest.mark.parametrize(("method", "stage"), [("tinybert", "both"), ("emd", "prediction")])
-def test_a_student_of_berts_vocabulary_learns_from_it(method, stage, teacher, words_encoder, tmp_path):
+def test_student_with_berts_vocabulary_learns_from_mpnet(method, stage, teacher, words_encoder, tmp_path):
     folder, rows = teacher
     distill(
         "--teacher_path", folder, "--student_model_name_or_path", words_encoder, *rows, *QUICK, "--max_steps", 40, "--method", method,
@@ -112,7 +112,7 @@ def test_a_student_of_berts_vocabulary_learns_from_it(method, stage, teacher, wo
     assert json.loads((tmp_path / "best_model" / "config.json").read_text())["model_type"] == "bert"
 
 
-def test_ids_are_translated_by_piece_and_special_tokens_by_role(mpnet):
+def test_ids_are_translated_by_token_and_special_tokens_by_role(mpnet):
     theirs, ours = WordPiece.from_folder(mpnet), WordPiece(list(WORDS))
     table = table_of(ours, theirs)
     roles = ("pad_id", "unk_id", "cls_id", "sep_id", "mask_id")

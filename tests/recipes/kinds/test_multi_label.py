@@ -53,7 +53,7 @@ def config_of(folder: Path) -> dict:
     return json.loads((folder / "config.json").read_text())
 
 
-def test_a_teacher_learns_several_labels_a_row_and_keeps_its_threshold(teacher, files):
+def test_teacher_learns_several_labels_per_row_and_stores_its_threshold(teacher, files):
     best = next(teacher.glob("best_model_*"))
     scores = record(teacher, "finetune")["best"]
     assert scores["micro_f1"] > 0.9 and set(scores) >= {"micro_f1", "macro_f1", "accuracy"}
@@ -65,7 +65,7 @@ def test_a_teacher_learns_several_labels_a_row_and_keeps_its_threshold(teacher, 
     assert any("|" in line for line in lines[1:])
 
 
-def test_predictions_follow_the_threshold_of_the_model(teacher):
+def test_predictions_follow_the_models_threshold(teacher):
     found = Predictor.open(next(teacher.glob("best_model_*"))).predict(["word0 word1 word9", "word2 word8", "word8 word9"])
     assert [prediction.label for prediction in found] == ["joy|love", "pain", ""]
     assert all(0 <= share <= 1 for prediction in found for share in prediction.probabilities.values())
@@ -74,7 +74,7 @@ def test_predictions_follow_the_threshold_of_the_model(teacher):
 @pytest.mark.parametrize(
     ("method", "stage"), [("tinybert", "both"), ("logits", "prediction"), ("emd", "prediction"), ("mud", "both"), ("none", "prediction")]
 )
-def test_each_method_distils_a_multi_label_teacher(method, stage, teacher, rows, tmp_path):
+def test_every_method_distils_a_multi_label_teacher(method, stage, teacher, rows, tmp_path):
     more = () if method != "mud" else ("--keep_hidden", "0.5", "--hidden_scheme", "uniform_mask")
     distill(
         "--teacher_path", teacher, "--student_init", "teacher:1", *rows, *QUICK, "--max_steps", 60, "--method", method, "--stage", stage,
@@ -84,7 +84,7 @@ def test_each_method_distils_a_multi_label_teacher(method, stage, teacher, rows,
     assert config_of(tmp_path / "best_model")["problem_type"] == "multi_label_classification"
 
 
-def test_a_stopped_run_goes_on_exactly(teacher, rows, tmp_path):
+def test_stopped_run_resumes_exactly(teacher, rows, tmp_path):
     line = ("--teacher_path", teacher, "--student_init", "teacher:1", *rows, *QUICK, "--method", "logits", "--checkpoint_steps", 10)
     distill(*line, "--max_steps", 20, "--output_dir", tmp_path / "whole")
     distill(*line, "--max_steps", 20, "--output_dir", tmp_path / "cut")
@@ -94,7 +94,7 @@ def test_a_stopped_run_goes_on_exactly(teacher, rows, tmp_path):
     assert losses[0] == losses[1]
 
 
-def test_a_model_of_another_kind_is_never_read_as_this_one(teacher, words_encoder, rows, files, tmp_path):
+def test_teacher_of_another_kind_is_refused(teacher, words_encoder, rows, files, tmp_path):
     single = ("--task_name", "moods", "--labels", ",".join(LABELS), *rows[4:])
     single_rows = tmp_path / "single.tsv"
     single_rows.write_text("text\tmoods\n" + "".join(f"word{i % 3} word9\t{LABELS[i % 3]}\n" for i in range(12)))
@@ -106,7 +106,7 @@ def test_a_model_of_another_kind_is_never_read_as_this_one(teacher, words_encode
 # === Reading and scoring ===
 
 
-def test_labels_are_read_between_bars_between_commas_and_as_lists(tmp_path):
+def test_labels_are_read_from_bars_commas_and_lists(tmp_path):
     texts = {"bars.tsv": "text\tmoods\na\tjoy|love\nb\t\nc\tpain\nd\tlove|pain\ne\tjoy\n"}
     texts["commas.tsv"] = texts["bars.tsv"].replace("|", ",")
     values = (["joy", "love"], [], ["pain"], ["love", "pain"], ["joy"])
@@ -120,14 +120,14 @@ def test_labels_are_read_between_bars_between_commas_and_as_lists(tmp_path):
         assert read_split(task, tmp_path, "train").labels.tolist() == expected
 
 
-def test_an_unknown_label_beside_a_known_one_is_refused_with_its_line(tmp_path):
+def test_unknown_label_beside_a_known_one_is_refused_with_its_line(tmp_path):
     (tmp_path / "a.tsv").write_text("text\tmoods\na\tjoy|love\nb\tjoy|anger\n")
     files = CustomFiles(tmp_path / "a.tsv", text_a_column="text", label_column="moods", kind="multi_label", labels="joy,love")
     with pytest.raises(UserError, match="line 3.*'joy|anger'.*any of joy, love"):
         read_split(own_task("moods", files), tmp_path, "train")
 
 
-def test_scores_equal_scikit_learns_with_zero_division_stated():
+def test_scores_match_scikit_learn_with_zero_division_0():
     from sklearn.metrics import accuracy_score, f1_score
 
     random = np.random.default_rng(0)
@@ -141,7 +141,7 @@ def test_scores_equal_scikit_learns_with_zero_division_stated():
     assert perfect["macro_f1"] == 0.5  # a label that nobody has and nobody predicts counts as 0
 
 
-def test_the_threshold_is_the_best_one_on_dev():
+def test_threshold_is_the_best_one_on_the_dev_set():
     kind, gold = KINDS["multi_label"], np.array([[1, 0], [1, 0], [0, 1], [0, 0]], np.uint8)
     shares = np.array([[0.4, 0.1], [0.3, 0.2], [0.1, 0.25], [0.2, 0.1]])
     logits = np.log(shares / (1 - shares))
@@ -152,7 +152,7 @@ def test_the_threshold_is_the_best_one_on_dev():
     assert kind.score(task, logits, gold)["micro_f1"] == 0.0
 
 
-def test_a_teacher_of_one_answer_for_all_rows_is_weak_and_a_good_one_is_not():
+def test_constant_multi_label_teacher_is_weak_and_a_good_one_is_not():
     kind, random = KINDS["multi_label"], np.random.default_rng(1)
     gold = (random.random((400, 3)) < [0.6, 0.3, 0.2]).astype(np.uint8)
     task = own = type("T", (), {"name": "t", "num_outputs": 3, "metrics": ("micro_f1",), "labels": LABELS, "metric": "micro_f1"})

@@ -60,7 +60,7 @@ def teacher(words_encoder, files, tmp_path_factory) -> Path:
     return train_teacher(words_encoder, OWN, files, 100, tmp_path_factory.mktemp("runs") / "teacher", *LONG)
 
 
-def test_a_teacher_answers_with_places_and_a_score(teacher, files):
+def test_teacher_predicts_answer_spans_and_is_scored(teacher, files):
     assert record(teacher, "finetune")["best"]["answer_f1"] > 0.7
     config = json.loads((next(teacher.glob("best_model_*")) / "config.json").read_text())
     assert config["architectures"] == ["BertForQuestionAnswering"] and isinstance(config["null_threshold"], float)
@@ -83,7 +83,7 @@ def test_a_teacher_answers_with_places_and_a_score(teacher, files):
         ("none", "prediction", ("--student_init", "teacher:1,2")),
     ],
 )
-def test_each_method_distils_a_reader(method, stage, student, teacher, rows, tmp_path):
+def test_every_method_distils_a_question_answering_teacher(method, stage, student, teacher, rows, tmp_path):
     distill(
         "--teacher_path", teacher, *student, *rows, *QUICK, *LONG, "--max_steps", 40, "--method", method, "--stage", stage,
         "--output_dir", tmp_path, "--alpha", "0.5",
@@ -94,7 +94,7 @@ def test_each_method_distils_a_reader(method, stage, student, teacher, rows, tmp
     assert config["architectures"] == ["BertForQuestionAnswering"]
 
 
-def test_a_stopped_run_goes_on_exactly(teacher, rows, tmp_path):
+def test_stopped_run_resumes_exactly(teacher, rows, tmp_path):
     line = ("--teacher_path", teacher, "--student_init", "teacher:1", *rows, *QUICK, *LONG, "--method", "logits", "--checkpoint_steps", 10)
     for name in ("whole", "cut"):
         distill(*line, "--max_steps", 20, "--output_dir", tmp_path / name)
@@ -104,7 +104,7 @@ def test_a_stopped_run_goes_on_exactly(teacher, rows, tmp_path):
     assert losses[0] == losses[1]
 
 
-def test_what_a_reader_cannot_do_is_said_in_words(teacher, rows, tmp_path):
+def test_unsupported_uses_of_a_reader_are_refused(teacher, rows, tmp_path):
     single = tmp_path / "single.tsv"
     single.write_text("text\tlabel\n" + "".join(f"word{i % 5} word9\t{i % 2}\n" for i in range(10)))
     own = ("--task_name", "x", "--text_a_column", "text", "--label_column", "label", "--train_file", single, "--dev_file", single)
@@ -140,7 +140,7 @@ def test_paddlenlp_and_hugging_face_read_the_same_model(teacher, tmp_path):
 # === Reading and windows ===
 
 
-def test_answers_without_a_place_are_counted_and_never_trained_on(tmp_path):
+def test_answers_that_cannot_be_located_are_counted_and_not_trained_on(tmp_path):
     context = "光荣和ω-force开发了它"
     given = [{"text": "光荣", "answer_start": 0}, {"text": "光荣", "answer_start": -1}, {"text": "光荣", "answer_start": 1}]
     qas = [{"id": f"q{i}", "question": "谁?", "answers": [answer]} for i, answer in enumerate(given)]
@@ -155,7 +155,7 @@ def test_answers_without_a_place_are_counted_and_never_trained_on(tmp_path):
     assert set(examples.tolist()) == {0, 1, 2}
 
 
-def test_cmrc_2018_has_its_published_number_of_answers_without_a_place(real_data):
+def test_cmrc_2018_has_the_published_number_of_unlocatable_answers(real_data):
     path = real_data / "QA" / "cmrc2018" / "dev.json"
     if not path.is_file():
         pytest.skip(f"no {path} here")
@@ -163,7 +163,7 @@ def test_cmrc_2018_has_its_published_number_of_answers_without_a_place(real_data
     assert (len(found.items), found.answers, found.lost) == (3219, 9657, 200)
 
 
-def test_windows_cover_the_text_and_say_where_the_answer_stands():
+def test_windows_cover_the_text_and_locate_the_answer():
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "q", *(f"w{i}" for i in range(12)), "ca", "##fe"]
     tokenizer = word_pieces(pieces)
     context = "  w0 Café. w2 w3 w4 w5 w6 w7 w8"
@@ -196,7 +196,7 @@ def test_windows_cover_the_text_and_say_where_the_answer_stands():
         ("", "Denver", 0.0, 0.0),
     ],
 )
-def test_english_answers_are_compared_as_squad_does(gold, text, exact, f1):
+def test_english_answers_are_compared_like_squad(gold, text, exact, f1):
     question = Question("a", "who?", "c", (gold,) if gold else (), None)
     assert answers.scores_of(question, text, chinese=False) == (exact, pytest.approx(f1))
 
@@ -211,12 +211,12 @@ def test_english_answers_are_compared_as_squad_does(gold, text, exact, f1):
         ("a，b", "ab", 1.0, 1.0),  # punctuation goes and its sides are joined
     ],
 )
-def test_chinese_answers_are_compared_as_cmrc_does(gold, text, exact, f1):
+def test_chinese_answers_are_compared_like_cmrc(gold, text, exact, f1):
     question = Question("a", "谁？", "c", (gold,), None)
     assert answers.scores_of(question, text, chinese=True) == (exact, pytest.approx(f1))
 
 
-def test_questions_with_and_without_an_answer_are_told_apart():
+def test_questions_with_and_without_answers_are_scored_separately():
     items = [Question("a", "who?", "c", ("x",), (0, 1)), Question("b", "who?", "c", (), None), Question("c", "who?", "c", ("y",), None)]
     found = answers.of_answers(KINDS["question_answering"].metrics(()), ["x", "z", "n"], items)
     assert found == {
@@ -234,7 +234,7 @@ def windows_of(logits: list[list[float]], items: list[Question], examples: list[
     return np.array(logits, float), windows
 
 
-def test_the_best_span_of_all_windows_is_taken_and_never_ends_before_it_starts():
+def test_best_span_of_all_windows_never_ends_before_it_starts():
     item = Question("a", "?", "abc", ("b",), (1, 2))
     # the highest end lies before the highest start: the best pair in order is (b, b)
     logits, windows = windows_of([[0, 0], [1, 9], [8, 5], [0, 0]], [item], [0], [4])
@@ -245,7 +245,7 @@ def test_the_best_span_of_all_windows_is_taken_and_never_ends_before_it_starts()
     assert best.score == 7.0 and best.null_over_best == 0 - 7.0
 
 
-def test_the_threshold_for_no_answer_is_the_best_one_on_dev():
+def test_null_threshold_is_the_best_one_on_the_dev_set():
     items = [Question("a", "?", "ab", ("a",), (0, 1)), Question("b", "?", "ab", (), None), Question("c", "?", "ab", ("a",), (0, 1))]
     found = [answers.Answer("a", 0, 1, 1.0, value) for value in (-2.0, 0.5, -1.0)]
     threshold = answers.best_threshold(found, items)
@@ -253,7 +253,7 @@ def test_the_threshold_for_no_answer_is_the_best_one_on_dev():
     assert answers.best_threshold(found[:1], items[:1]) == float("inf")
 
 
-def test_losses_are_means_over_starts_and_ends_without_padding():
+def test_span_losses_average_starts_and_ends_without_padding():
     from tinybert.objectives.spans import SpanGoldLoss, SpanSoftLoss
 
     random = np.random.default_rng(0)
@@ -275,6 +275,6 @@ def test_losses_are_means_over_starts_and_ends_without_padding():
     assert float(SpanSoftLoss()(*traces, inputs)) == pytest.approx(soft, rel=1e-5)
 
 
-def test_options_of_other_files_are_refused(files):
+def test_options_of_other_file_kinds_are_refused(files):
     with pytest.raises(UserError, match="--label_column has no meaning"):
         own_task("asked", CustomFiles(files["train"], label_column="x"))

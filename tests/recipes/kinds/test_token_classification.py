@@ -56,7 +56,7 @@ def teacher(words_encoder, files, tmp_path_factory) -> Path:
     return train_teacher(words_encoder, OWN, files, 60, tmp_path_factory.mktemp("runs") / "teacher")
 
 
-def test_a_teacher_tags_every_word_of_the_test_file(teacher, files):
+def test_teacher_tags_every_word_of_the_test_file(teacher, files):
     assert record(teacher, "finetune")["best"]["entity_f1"] > 0.9
     config = json.loads((next(teacher.glob("best_model_*")) / "config.json").read_text())
     assert config["architectures"] == ["BertForTokenClassification"] and config["id2label"]["3"] == "B-PER"
@@ -76,7 +76,7 @@ def test_a_teacher_tags_every_word_of_the_test_file(teacher, files):
         ("none", "prediction", ("--student_init", "teacher:1")),
     ],
 )
-def test_each_method_distils_a_tagger(method, stage, student, teacher, rows, tmp_path):
+def test_every_method_distils_a_token_classifier(method, stage, student, teacher, rows, tmp_path):
     distill(
         "--teacher_path", teacher, *student, *rows, *QUICK, "--max_steps", 60, "--method", method, "--stage", stage,
         "--output_dir", tmp_path, "--alpha", "0.5",
@@ -86,7 +86,7 @@ def test_each_method_distils_a_tagger(method, stage, student, teacher, rows, tmp
     assert config["architectures"] == ["BertForTokenClassification"]  # a TinyBERT without its head is a BERT
 
 
-def test_a_stopped_run_goes_on_exactly(teacher, rows, tmp_path):
+def test_stopped_run_resumes_exactly(teacher, rows, tmp_path):
     line = ("--teacher_path", teacher, "--student_init", "teacher:1", *rows, *QUICK, "--method", "logits", "--checkpoint_steps", 10)
     for name in ("whole", "cut"):
         distill(*line, "--max_steps", 20, "--output_dir", tmp_path / name)
@@ -96,7 +96,7 @@ def test_a_stopped_run_goes_on_exactly(teacher, rows, tmp_path):
     assert losses[0] == losses[1]
 
 
-def test_what_a_tagger_cannot_do_is_said_in_words(teacher, rows, words_encoder, tmp_path):
+def test_unsupported_uses_of_a_tagger_are_refused(teacher, rows, words_encoder, tmp_path):
     with pytest.raises(UserError, match="cannot be stored"):
         distill(
             "--teacher_path", teacher, "--student_init", "teacher:1", *rows, *QUICK, "--teacher_traces", "store", "--max_steps", 2,
@@ -133,7 +133,7 @@ def sentences_of(path: Path, **more) -> tuple[list, list]:
         ("BMES", "B-PER E-PER O S-LOC B-LOC E-LOC"),
     ],
 )
-def test_every_tagging_scheme_becomes_the_same_one(scheme, tags, tmp_path):
+def test_every_tagging_scheme_becomes_bio(scheme, tags, tmp_path):
     path = tmp_path / "a.conll"
     path.write_text("-DOCSTART- -X- O\n\n" + "".join(f"w{i}\tNN\t{tag}\n" for i, tag in enumerate(tags.split())) + "\n\n")
     words, found = sentences_of(path)
@@ -159,13 +159,13 @@ def test_json_lines_hold_words_and_tags(tmp_path):
         ("\n\n", "has no sentences"),
     ],
 )
-def test_a_file_that_is_no_tagged_text_is_refused(text, message, tmp_path):
+def test_file_without_tagged_text_is_refused(text, message, tmp_path):
     (tmp_path / "a.conll").write_text(text)
     with pytest.raises(UserError, match=message):
         sentences_of(tmp_path / "a.conll")
 
 
-def test_the_first_piece_of_a_word_carries_its_tag_and_lost_words_are_counted():
+def test_first_piece_of_a_word_has_its_tag_and_lost_words_are_counted():
     tokenizer = word_pieces(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "##b", "c"])
     tags = [np.array([1, 2, 3, 4]), np.array([5])]
     rows, _, labels, counts, cut = encoded([["ab", "c", "\u200b", "a"], ["c"]], tags, tokenizer, 6)
@@ -174,7 +174,7 @@ def test_the_first_piece_of_a_word_carries_its_tag_and_lost_words_are_counted():
     assert labels.tolist() == [none, 1, none, 2, 3, none, none, 5, none]
 
 
-def test_known_files_need_no_kind_and_their_store_pads_labels(files, tmp_path, monkeypatch):
+def test_known_file_formats_need_no_kind_and_labels_are_padded(files, tmp_path, monkeypatch):
     monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path))
     task = own_task("names", CustomFiles(files["train"], files["dev"]))
     assert task.kind is KINDS["token_classification"] and task.labels == LABELS
@@ -202,7 +202,7 @@ def score(told: list[str], gold: TaggedWords) -> dict[str, float]:
     return of_tags(names, np.array([LABELS.index(tag) for tag in told]), gold, LABELS)
 
 
-def test_entities_are_counted_as_conlleval_does_and_strictly_by_a_scheme():
+def test_entities_are_counted_like_conlleval_and_strictly_by_scheme():
     gold = gold_of([["B-PER", "I-PER", "O", "B-LOC"]])
     found = score(["I-PER", "I-PER", "O", "B-LOC"], gold)  # the first entity lacks its B-
     assert found["entity_f1"] == 1.0 and found["strict_f1"] == pytest.approx(2 / 3) and found["accuracy"] == 0.75
@@ -210,19 +210,19 @@ def test_entities_are_counted_as_conlleval_does_and_strictly_by_a_scheme():
     assert wrong["entity_f1"] == wrong["precision"] == wrong["recall"] == 0.5
 
 
-def test_words_beyond_the_length_are_outside_and_do_not_shift_the_others():
+def test_words_beyond_the_maximum_length_count_as_outside():
     gold = gold_of([["O", "B-PER", "B-LOC"], ["B-LOC", "O"]], [2, 2])
     found = score(["O", "B-PER", "B-LOC", "O"], gold)
     assert found["accuracy"] == 0.8 and found["recall"] == pytest.approx(2 / 3) and found["precision"] == 1.0
 
 
-def test_a_dev_set_without_entities_scores_zero_and_no_nan():
+def test_dev_set_without_entities_scores_zero():
     assert score(["O", "O"], gold_of([["O", "O"]])) == {
         "entity_f1": 0.0, "strict_f1": 0.0, "precision": 0.0, "recall": 0.0, "accuracy": 1.0,
     }  # fmt: skip
 
 
-def test_losses_are_means_over_words_alone():
+def test_word_losses_average_over_words_only():
     from tinybert.objectives.words import WordGoldLoss, WordSoftLoss
 
     random = np.random.default_rng(0)
@@ -240,7 +240,7 @@ def test_losses_are_means_over_words_alone():
 # === Other commands ===
 
 
-def test_a_tagger_is_pruned_converted_and_read_by_paddlenlp(teacher, rows, tmp_path):
+def test_tagger_is_pruned_converted_and_read_by_paddlenlp(teacher, rows, tmp_path):
     from paddlenlp.transformers import BertForTokenClassification
 
     from tinybert.models.exporting import write_as

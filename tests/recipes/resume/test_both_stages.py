@@ -6,20 +6,20 @@ import json
 
 import pytest
 
-from tests.recipes.resume.cutting import Cut, assert_equal, cut_after, everything, run
+from tests.recipes.resume.killed_runs import Killed, assert_equal, everything, kill_after, run
 from tinybert.engine import checkpoint
 from tinybert.errors import UserError
 
 SHORT = {"max_steps": 6}
 
 
-def test_an_overwriting_run_that_was_cut_in_stage_one_goes_on_to_its_own_stage_two(world, tmp_path, monkeypatch):
+def test_overwriting_run_stopped_in_stage_one_continues_to_its_stage_two(world, tmp_path, monkeypatch):
     again = {**SHORT, "learning_rate": 3e-3}
     run(world, tmp_path / "through", "both", **again)
     run(world, tmp_path / "run", "both", **SHORT)
     with monkeypatch.context() as patch:
-        cut_after(patch, "intermediate", 3)
-        with pytest.raises(Cut):
+        kill_after(patch, "intermediate", 3)
+        with pytest.raises(Killed):
             run(world, tmp_path / "run", "both", overwrite_output_dir=True, **again)
     assert not (tmp_path / "run/best_model").exists() and not (tmp_path / "run/checkpoints/prediction").exists()
     assert set(json.loads((tmp_path / "run/eval_results.json").read_text())) <= {"intermediate"}
@@ -28,7 +28,7 @@ def test_an_overwriting_run_that_was_cut_in_stage_one_goes_on_to_its_own_stage_t
         assert_equal(everything(tmp_path / "run", stage), everything(tmp_path / "through", stage))
 
 
-def test_a_longer_stage_one_is_followed_by_a_new_stage_two(world, tmp_path):
+def test_longer_stage_one_is_followed_by_a_new_stage_two(world, tmp_path):
     run(world, tmp_path / "run", "both", **SHORT)
     run(world, tmp_path / "run", "both", max_steps=8, resume="auto", resume_changed=True)
     steps = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
@@ -39,7 +39,7 @@ def test_a_longer_stage_one_is_followed_by_a_new_stage_two(world, tmp_path):
     assert begun["student_weights"] != other["student_weights"]  # stage one went on from six steps, with their schedule
 
 
-def test_a_student_trained_again_is_not_advised_to_go_on_from_the_older_one(world, tmp_path, caplog, capsys):
+def test_student_trained_again_cannot_continue_the_older_stage_two(world, tmp_path, caplog, capsys):
     run(world, tmp_path / "run", "both", **SHORT)
     run(world, tmp_path / "run", "intermediate", overwrite_output_dir=True, **{**SHORT, "learning_rate": 3e-3})
     assert "was trained from an earlier student" in capsys.readouterr().err
@@ -50,11 +50,11 @@ def test_a_student_trained_again_is_not_advised_to_go_on_from_the_older_one(worl
     assert "--overwrite_output_dir" in str(error.value) and "--resume_changed" not in str(error.value)
 
 
-def test_another_processor_or_version_is_said_and_does_not_stop_the_run(world, tmp_path, monkeypatch, capsys):
+def test_another_processor_or_version_is_reported_but_resumed(world, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr("tinybert.runtime.computing", lambda: {"paddlepaddle": "3.2.0", "processor": "x86_64 avx2"})
-        cut_after(patch, "finetune", 5)
-        with pytest.raises(Cut):
+        kill_after(patch, "finetune", 5)
+        with pytest.raises(Killed):
             run(world, tmp_path / "run", "finetune", **SHORT)
     run(world, tmp_path / "run", "finetune", resume="auto", **SHORT)
     told = capsys.readouterr().err

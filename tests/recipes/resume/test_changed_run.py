@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.recipes.resume.cutting import Cut, cut_after, run
+from tests.recipes.resume.killed_runs import Killed, kill_after, run
 from tinybert import storage
 from tinybert.engine import checkpoint
 from tinybert.engine.loop import Loop
 from tinybert.errors import UserError
 
 
-def test_a_run_is_resumed_with_other_data_or_arguments(world, tmp_path, monkeypatch):
+def test_other_data_or_arguments_are_refused_unless_allowed(world, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        cut_after(patch, "finetune", 5)
-        with pytest.raises(Cut):
+        kill_after(patch, "finetune", 5)
+        with pytest.raises(Killed):
             run(world, tmp_path / "run", "finetune", max_steps=8)
     with pytest.raises(UserError, match=r"learning_rate: was 0.001, is 0.002"):
         run(world, tmp_path / "run", "finetune", max_steps=8, resume="auto", learning_rate=2e-3)
@@ -33,10 +33,10 @@ def test_a_run_is_resumed_with_other_data_or_arguments(world, tmp_path, monkeypa
     assert json.loads((tmp_path / "run" / "run.json").read_text())["finetune"]["finished"]
 
 
-def test_a_run_is_resumed_with_a_teacher_whose_outputs_are_named_in_another_order(world, tmp_path, monkeypatch):
+def test_another_teacher_label_order_is_refused(world, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        cut_after(patch, "prediction", 5)
-        with pytest.raises(Cut):
+        kill_after(patch, "prediction", 5)
+        with pytest.raises(Killed):
             run(world, tmp_path / "run", "prediction", max_steps=6)
     saved = checkpoint.newest(tmp_path / "run" / "checkpoints" / "prediction")
     swapped = {"max_steps": 6, "resume": "auto", "teacher_labels": "1,0"}
@@ -50,10 +50,10 @@ def test_a_run_is_resumed_with_a_teacher_whose_outputs_are_named_in_another_orde
         run(world, tmp_path / "run", "prediction", **swapped)
 
 
-def test_a_run_is_resumed_with_a_student_of_another_shape(world, tmp_path, monkeypatch):
+def test_student_of_another_shape_is_refused(world, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        cut_after(patch, "intermediate", 3)
-        with pytest.raises(Cut):
+        kill_after(patch, "intermediate", 3)
+        with pytest.raises(Killed):
             run(world, tmp_path / "run", "intermediate", max_steps=4)
     wider = {"max_steps": 4, "resume": "auto", "student_hidden": 18}
     with pytest.raises(UserError, match="student: was 'tinybert 2 x 12, 2 heads, .*, is 'tinybert 2 x 18, 2 heads, "):
@@ -62,10 +62,10 @@ def test_a_run_is_resumed_with_a_student_of_another_shape(world, tmp_path, monke
         run(world, tmp_path / "run", "intermediate", resume_changed=True, **wider)
 
 
-def test_how_often_is_scored_or_logged_forbids_resuming(world, tmp_path, monkeypatch, capsys):
+def test_other_evaluation_and_logging_intervals_do_not_prevent_resuming(world, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        cut_after(patch, "finetune", 5)
-        with pytest.raises(Cut):
+        kill_after(patch, "finetune", 5)
+        with pytest.raises(Killed):
             run(world, tmp_path / "run", "finetune", max_steps=8)
     run(world, tmp_path / "run", "finetune", max_steps=8, resume="auto", save_steps=7, logging_steps=3)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["finetune"]["finished"]
@@ -73,10 +73,10 @@ def test_how_often_is_scored_or_logged_forbids_resuming(world, tmp_path, monkeyp
     assert "fine-tuning is finished" in capsys.readouterr().out
 
 
-def test_a_checkpoint_behind_the_new_last_step_ends_in_a_traceback(world, tmp_path, monkeypatch):
+def test_checkpoint_after_the_new_last_step_is_evaluated(world, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        cut_after(patch, "finetune", 5)
-        with pytest.raises(Cut):
+        kill_after(patch, "finetune", 5)
+        with pytest.raises(Killed):
             run(world, tmp_path / "run", "finetune", max_steps=8, save_steps=8)
     run(world, tmp_path / "run", "finetune", max_steps=2, save_steps=8, resume="auto", resume_changed=True)
     results = json.loads((tmp_path / "run" / "eval_results.json").read_text())["finetune"]
@@ -84,7 +84,7 @@ def test_a_checkpoint_behind_the_new_last_step_ends_in_a_traceback(world, tmp_pa
 
 
 @pytest.mark.parametrize("kind", ["finetune", "intermediate", "prediction"])
-def test_the_best_model_is_the_best_on_rows_that_are_no_longer_the_dev_set(world, tmp_path, monkeypatch, capsys, kind):
+def test_changed_dev_set_discards_previous_best_scores(world, tmp_path, monkeypatch, capsys, kind):
     world = {**world, "data": Path(shutil.copytree(world["data"], tmp_path / "data"))}
     output, more = tmp_path / "run", {"max_steps": 8, "save_steps": 2}
     name = {"intermediate": "held_out_loss"}.get(kind, "accuracy")
@@ -95,8 +95,8 @@ def test_the_best_model_is_the_best_on_rows_that_are_no_longer_the_dev_set(world
     before, later = (0.1, 0.5) if kind == "intermediate" else (0.9, 0.5)  # no later step is as good as the first one
     monkeypatch.setattr(f"tinybert.recipes.{recipe}.{scorer}", lambda *words, **more: {name: before if steps[-1] == 2 else later})
     with monkeypatch.context() as patch:
-        cut_after(patch, kind, 5)
-        with pytest.raises(Cut):
+        kill_after(patch, kind, 5)
+        with pytest.raises(Killed):
             run(world, output, kind, **more)
     with open(world["data"] / "dev.tsv", "a") as file:
         file.write("word1 word2\t0\n")
@@ -112,11 +112,11 @@ def test_the_best_model_is_the_best_on_rows_that_are_no_longer_the_dev_set(world
 
 
 @pytest.mark.parametrize("kind", ["finetune", "prediction"])
-def test_a_run_of_an_older_version_that_does_not_say_what_it_was_scored_on_cannot_go_on(world, tmp_path, monkeypatch, capsys, kind):
+def test_checkpoint_without_dev_rows_of_an_older_version_is_resumed(world, tmp_path, monkeypatch, capsys, kind):
     output, more = tmp_path / "run", {"max_steps": 8, "save_steps": 2}
     with monkeypatch.context() as patch:
-        cut_after(patch, kind, 5)
-        with pytest.raises(Cut):
+        kill_after(patch, kind, 5)
+        with pytest.raises(Killed):
             run(world, output, kind, **more)
     _forget(checkpoint.newest(output / "checkpoints" / kind), "dev_rows")
     record = json.loads((output / "run.json").read_text())

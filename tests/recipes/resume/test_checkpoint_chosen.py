@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from tests.recipes.resume.cutting import Cut, assert_equal, cut_after, everything, run
+from tests.recipes.resume.killed_runs import Killed, assert_equal, everything, kill_after, run
 from tinybert.engine import checkpoint
 from tinybert.engine.loop import Loop
 from tinybert.errors import UserError
@@ -16,15 +16,15 @@ SCORES = {2: 0.5, 4: 0.6}  # step 4 lies behind the checkpoint that is resumed f
 
 
 @pytest.mark.parametrize("kind", ["finetune", "prediction"])
-def test_the_best_step_is_one_whose_model_is_not_on_disk(world, tmp_path, monkeypatch, capsys, kind):
+def test_best_model_on_disk_replaces_an_overwritten_best_step(world, tmp_path, monkeypatch, capsys, kind):
     output, recipe = tmp_path / "run", "finetune" if kind == "finetune" else "task_distill"
     steps: list[int] = []
     original = Loop._evaluate
     monkeypatch.setattr(Loop, "_evaluate", lambda self, *words: (steps.append(self.step), original(self, *words))[1])
     monkeypatch.setattr(f"tinybert.recipes.{recipe}.score", lambda *words, **more: {"accuracy": SCORES.get(steps[-1], 0.1)})
     with monkeypatch.context() as patch:
-        cut_after(patch, kind, 5)
-        with pytest.raises(Cut):
+        kill_after(patch, kind, 5)
+        with pytest.raises(Killed):
             run(world, output, kind, max_steps=8, save_steps=2, checkpoint_steps=3)
     run(world, output, kind, max_steps=8, save_steps=7, checkpoint_steps=3, resume="auto")
     assert steps == [2, 4, 7, 8]
@@ -36,9 +36,7 @@ def test_the_best_step_is_one_whose_model_is_not_on_disk(world, tmp_path, monkey
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["its own", "a copy"])
-def test_going_on_from_an_older_checkpoint_loses_the_state_or_goes_on_with_the_course_that_was_left(
-    world, tmp_path, monkeypatch, elsewhere
-):
+def test_resuming_an_older_checkpoint_keeps_its_state_and_drops_newer_ones(world, tmp_path, monkeypatch, elsewhere):
     output = tmp_path / "run"
     folder = output / "checkpoints" / "finetune"
     run(world, output, "finetune", max_steps=12, keep_checkpoints=9)
@@ -48,8 +46,8 @@ def test_going_on_from_an_older_checkpoint_loses_the_state_or_goes_on_with_the_c
     again = {"max_steps": 12, "learning_rate": 1e-4, "keep_checkpoints": 1, "resume_changed": True}
     for step, newest in ((5, 4), (7, 6)):  # cut before the first checkpoint of the new course, and behind it
         with monkeypatch.context() as patch:
-            cut_after(patch, "finetune", step)
-            with pytest.raises(Cut):
+            kill_after(patch, "finetune", step)
+            with pytest.raises(Killed):
                 run(world, output, "finetune", resume=str(older), **again)
         assert checkpoint.newest(folder).name == f"step_{newest:08d}"
     assert [path.name for path in folder.iterdir()] == ["step_00000006"]
@@ -60,11 +58,11 @@ def test_going_on_from_an_older_checkpoint_loses_the_state_or_goes_on_with_the_c
     assert log[-2]["lr"] < 1e-4
 
 
-def test_a_path_is_taken_for_a_checkpoint_of_every_stage(world, tmp_path, monkeypatch):
+def test_checkpoint_path_is_used_only_for_its_own_stage(world, tmp_path, monkeypatch):
     output, more = tmp_path / "run", {"max_steps": 6}
     with monkeypatch.context() as patch:
-        cut_after(patch, "prediction", 5)
-        with pytest.raises(Cut):
+        kill_after(patch, "prediction", 5)
+        with pytest.raises(Killed):
             run(world, output, "both", **more)
     first, second = (output / "checkpoints" / stage / "step_00000004" for stage in ("intermediate", "prediction"))
     with pytest.raises(UserError, match="is a checkpoint of the intermediate stage, this run has prediction"):
@@ -83,7 +81,7 @@ def test_a_path_is_taken_for_a_checkpoint_of_every_stage(world, tmp_path, monkey
     assert len({path.name for path in (output / "checkpoints" / "prediction").iterdir()}) == 3
 
 
-def test_a_checkpoint_of_another_stage_is_trained_on(world, tmp_path):
+def test_checkpoint_of_another_stage_is_refused(world, tmp_path):
     output = tmp_path / "run"
     run(world, output, "prediction", max_steps=2)
     with pytest.raises(UserError, match="is one of the prediction stage, expected one of the finetune stage"):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.recipes.resume.cutting import Cut, assert_equal, cut_after, everything, run
+from tests.recipes.resume.killed_runs import Killed, assert_equal, everything, kill_after, run
 from tinybert.engine import checkpoint
 
 CASES = {
@@ -15,8 +15,8 @@ CASES = {
     "intermediate stage": ("intermediate", "intermediate", 9, {"max_steps": 14}),
     "intermediate stage with BertAdam": ("intermediate", "intermediate", 5, {"max_steps": 8, "preset": "huawei"}),
     "prediction stage": ("prediction", "prediction", 3, {"max_steps": 12, "alpha": 0.5, "T": 2.0}),
-    "both stages, cut in the second": ("both", "prediction", 5, {"max_steps": 8}),
-    "both stages, cut in the first": ("both", "intermediate", 3, {"max_steps": 6}),
+    "both stages, killed in the second": ("both", "prediction", 5, {"max_steps": 8}),
+    "both stages, killed in the first": ("both", "intermediate", 3, {"max_steps": 6}),
     "BERT-EMD": ("prediction", "prediction", 5, {"max_steps": 9, "method": "emd", "beta": 1.0, "gradient_accumulation_steps": 2}),
     "BERT-EMD, softmax rule": (
         "prediction",
@@ -24,19 +24,19 @@ CASES = {
         5,
         {"max_steps": 8, "method": "emd", "preset": "emd", "emd_rule": "softmax", "emd_update_steps": 3, "seperate": True},
     ),
-    "cut vocabulary": ("finetune", "finetune", 7, {"max_steps": 12, "compact_vocabulary": "True"}),
-    "cut vocabulary, both stages": ("both", "prediction", 5, {"max_steps": 8, "compact_vocabulary": "True", "preset": "huawei"}),
-    "cut before the first checkpoint": ("finetune", "finetune", 1, {"max_steps": 6}),
+    "compact vocabulary": ("finetune", "finetune", 7, {"max_steps": 12, "compact_vocabulary": "True"}),
+    "compact vocabulary, both stages": ("both", "prediction", 5, {"max_steps": 8, "compact_vocabulary": "True", "preset": "huawei"}),
+    "killed before the first checkpoint": ("finetune", "finetune", 1, {"max_steps": 6}),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_resumed_run_differs_from_an_uninterrupted_one(world, tmp_path, monkeypatch, case):
+def test_resumed_run_equals_an_uninterrupted_one(world, tmp_path, monkeypatch, case):
     kind, stage, step, more = CASES[case]
     run(world, tmp_path / "whole", kind, **more)
     with monkeypatch.context() as patch:
-        cut_after(patch, stage, step)
-        with pytest.raises(Cut):
+        kill_after(patch, stage, step)
+        with pytest.raises(Killed):
             run(world, tmp_path / "resumed", kind, **more)
     run(world, tmp_path / "resumed", kind, resume="auto", **more)
     last = "prediction" if kind == "both" else stage
@@ -45,7 +45,7 @@ def test_a_resumed_run_differs_from_an_uninterrupted_one(world, tmp_path, monkey
     assert len(whole["log"]) > 3 and whole["optimizer"]
 
 
-def test_dropout_is_off_while_training(world, tmp_path):
+def test_dropout_is_on_while_training(world, tmp_path):
     # the proof above says nothing if nothing is random: another seed must give other losses from the same weights and rows
     losses = []
     for seed in (1, 2):
@@ -55,10 +55,10 @@ def test_dropout_is_off_while_training(world, tmp_path):
     assert losses[0] != losses[1]
 
 
-def test_a_damaged_newest_checkpoint_ends_the_run(world, tmp_path, monkeypatch):
+def test_damaged_newest_checkpoint_is_skipped_and_the_run_equals_a_whole(world, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        cut_after(patch, "finetune", 7)
-        with pytest.raises(Cut):
+        kill_after(patch, "finetune", 7)
+        with pytest.raises(Killed):
             run(world, tmp_path / "run", "finetune", max_steps=10)
     folder = tmp_path / "run" / "checkpoints" / "finetune"
     newest = checkpoint.newest(folder)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from tests.recipes.resume.cutting import run
+from tests.recipes.resume.killed_runs import run
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import get_task
 from tinybert.engine import checkpoint
@@ -19,7 +19,7 @@ from tinybert.models.loading import load_classifier
 from tinybert.recipes import evaluate
 
 
-def test_a_finished_stage_is_trained_again_by_resume(world, tmp_path, capsys):
+def test_finished_stage_is_not_trained_again(world, tmp_path, capsys):
     run(world, tmp_path / "run", "both", max_steps=3)
     before = (tmp_path / "run" / "log.jsonl").read_bytes()
     run(world, tmp_path / "run", "both", max_steps=3, resume="auto")
@@ -28,7 +28,7 @@ def test_a_finished_stage_is_trained_again_by_resume(world, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("stage", "best"), [("finetune", "best_model_*"), ("prediction", "best_model")])
-def test_a_run_whose_weights_are_gone_is_not_called_finished(world, tmp_path, stage, best, capsys):
+def test_run_whose_weights_are_gone_is_not_finished(world, tmp_path, stage, best, capsys):
     run(world, tmp_path / "run", stage, max_steps=2)
     weights = next((tmp_path / "run").glob(best)) / "model_state.pdparams"
     weights.write_bytes(weights.read_bytes()[:-100])
@@ -39,7 +39,7 @@ def test_a_run_whose_weights_are_gone_is_not_called_finished(world, tmp_path, st
 
 
 @pytest.mark.parametrize("kind", ["finetune", "prediction"])
-def test_a_finished_run_predicts_with_the_model_that_it_started_from(world, tmp_path, kind):
+def test_finished_run_predicts_with_its_best_model(world, tmp_path, kind):
     shutil.copy(world["data"] / "dev.tsv", tmp_path / "rows.tsv")
     more = {"max_steps": 2, "do_train": True, "do_predict": True, "test_file": tmp_path / "rows.tsv", "text_a_column": "sentence"}
     run(world, tmp_path / "run", kind, **more)
@@ -55,7 +55,7 @@ def test_a_finished_run_predicts_with_the_model_that_it_started_from(world, tmp_
 
 
 @pytest.mark.parametrize("stage", ["finetune", "both"])
-def test_a_finished_run_takes_other_rows_or_another_model_for_its_own(world, tmp_path, stage):
+def test_finished_run_with_other_rows_or_model_is_refused(world, tmp_path, stage):
     run(world, tmp_path / "run", stage, max_steps=2)
     for split in ("train", "dev"):
         rows = (world["data"] / f"{split}.tsv").read_text()
@@ -98,7 +98,7 @@ OTHER_INPUTS = {
 
 
 @pytest.mark.parametrize("case", OTHER_INPUTS)
-def test_a_finished_run_takes_another_student_or_other_words_or_labels_for_its_own(world, tmp_path, monkeypatch, capsys, case):
+def test_finished_run_with_other_student_words_or_labels_is_refused(world, tmp_path, monkeypatch, capsys, case):
     kind, more, changed, message = OTHER_INPUTS[case]
     monkeypatch.chdir(tmp_path)
     world = {**world, "teacher": Path(shutil.copytree(world["teacher"], tmp_path / "teacher"))}
@@ -126,7 +126,7 @@ def test_a_finished_run_takes_another_student_or_other_words_or_labels_for_its_o
     assert "is finished" in capsys.readouterr().out
 
 
-def test_a_finished_run_cannot_be_made_longer(world, tmp_path, capsys):
+def test_finished_run_is_extended_only_with_resume_changed(world, tmp_path, capsys):
     output = tmp_path / "run"
     run(world, output, "finetune", max_steps=3)
     with pytest.raises(UserError, match=r"is finished, with other settings or inputs:\n  max_steps: was 3, is 5\n.*--resume_changed"):
@@ -136,7 +136,7 @@ def test_a_finished_run_cannot_be_made_longer(world, tmp_path, capsys):
     assert checkpoint.newest(output / "checkpoints" / "finetune").name == "step_00000005"
 
 
-def test_a_student_named_by_the_output_folder_starts_from_the_model_that_it_is_to_become(world, tmp_path, capsys):
+def test_student_named_by_the_output_folder_is_its_intermediate_model(world, tmp_path, capsys):
     output = tmp_path / "run"
     run(world, output, "intermediate", max_steps=3)
     named = {"student_model_name_or_path": str(output), **dict.fromkeys(("student_layers", "student_hidden", "student_heads"))}

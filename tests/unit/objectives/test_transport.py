@@ -14,10 +14,10 @@ from tinybert.objectives.transport import AttentionTransportLoss, HiddenTranspor
 LAYERS = (2, 4)
 
 
-@pytest.fixture(params=["our pieces", "Paddle's operations"])
+@pytest.fixture(params=["our CPU operations", "Paddle's operations"])
 def way(request, monkeypatch):
     """Each of the two ways in which distances are computed."""
-    monkeypatch.setenv("TINYBERT_CPU_OPS", "1" if request.param == "our pieces" else "0")
+    monkeypatch.setenv("TINYBERT_CPU_OPS", "1" if request.param == "our CPU operations" else "0")
     return request.param
 
 

@@ -83,3 +83,9 @@ def test_longest_signatures_have_at_most_eight_parameters():
     from tinybert.recipes.training import train_stage
 
     assert all(len(inspect.signature(function).parameters) <= 8 for function in (train_stage, emd_objective))
+
+
+def test_no_test_name_is_longer_than_70_characters():
+    names = re.compile(r"^ *def (test_\w+)", re.MULTILINE)
+    found = [name for path in Path(__file__).parents[2].rglob("*.py") for name in names.findall(path.read_text("utf-8")) if len(name) > 70]
+    assert not found

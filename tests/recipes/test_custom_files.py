@@ -81,7 +81,7 @@ def losses(folder: Path, stage: str = "finetune") -> list[float]:
     return [line["loss"] for line in logged(folder, stage) if "loss" in line]
 
 
-def test_ones_own_csv_becomes_a_teacher_a_student_and_predictions(tmp_path, small, csv_files, capsys):
+def test_own_csv_files_train_a_teacher_and_a_student_that_predict(tmp_path, small, csv_files, capsys):
     own = ["--task_name", "my reviews", "--text_a_column", "review", "--label_column", "verdict"]
     own += ["--train_file", csv_files["train"], "--dev_file", csv_files["dev"], "--test_file", csv_files["test"]]
     teacher, student = tmp_path / "teacher", tmp_path / "student"
@@ -124,7 +124,7 @@ def test_ones_own_csv_becomes_a_teacher_a_student_and_predictions(tmp_path, smal
     assert (tmp_path / "new" / "mine.tsv").read_text() == (student / "my reviews.tsv").read_text()
 
 
-def test_an_order_of_labels_other_than_the_teachers_does_not_turn_its_answers_round(tmp_path, small, csv_files):
+def test_label_order_of_the_options_does_not_swap_predictions(tmp_path, small, csv_files):
     own = ["--task_name", "r", "--text_a_column", "review", "--label_column", "verdict", "--dev_file", csv_files["dev"]]
     teacher = tmp_path / "teacher"
     finetune(
@@ -135,7 +135,7 @@ def test_an_order_of_labels_other_than_the_teachers_does_not_turn_its_answers_ro
         assert json.loads((teacher / "eval_results.json").read_text())["evaluation"]["scores"]["accuracy"] > 0.9
 
 
-def test_a_resumed_run_refuses_other_labels_on_the_same_file(tmp_path, small, csv_files):
+def test_resuming_with_other_labels_is_refused(tmp_path, small, csv_files):
     own = ["--task_name", "r", "--text_a_column", "review", "--label_column", "verdict", "--output_dir", tmp_path / "run"]
     own += ["--train_file", csv_files["train"], "--dev_file", csv_files["dev"], "--model_name_or_path", small, "--checkpoint_steps", 2]
     finetune("--max_steps", 4, *own, *QUICK, *RATE)
@@ -144,7 +144,7 @@ def test_a_resumed_run_refuses_other_labels_on_the_same_file(tmp_path, small, cs
         finetune("--max_steps", 4, "--labels", "praise,blame", "--resume", checkpoint, *own, *QUICK, *RATE)
 
 
-def test_a_score_of_ones_own_is_learnt_by_teacher_and_student(tmp_path, small):
+def test_own_regression_scores_are_learned(tmp_path, small):
     rows = [{"a": text, "b": "这", "score": 100.0 * (label == "praise") + i % 3} for i, (text, label) in enumerate(reviews(48))]
     for name in ("train", "dev"):
         (tmp_path / f"{name}.json").write_text(json.dumps(rows))
@@ -206,7 +206,7 @@ def test_chinese_tasks_train_on_real_rows(tmp_path, real_data, chinese, name):
     assert losses(run)[-1] < 0.9 * losses(run)[0]
 
 
-def test_a_model_that_is_used_otherwise_than_trained_is_told_so(teacher, tmp_path, capsys):
+def test_model_used_differently_than_trained_gives_warnings(teacher, tmp_path, capsys):
     line = ("--model_name_or_path", teacher, "--task_name", "demo", "--do_eval", "--device", "cpu", "--output_dir", tmp_path / "scores")
     finetune(*line, "--max_seq_length", 32)
     assert "is used with" not in capsys.readouterr().err
@@ -221,6 +221,6 @@ def test_a_model_that_is_used_otherwise_than_trained_is_told_so(teacher, tmp_pat
     (TrainedOn("a", False, 64), TrainedOn("b", True, 64), "on single texts and is used on pairs of texts"),
     (TrainedOn("a", False, 64), TrainedOn("a", False, 128), "--max_seq_length 64 and is used with 128"),
 ])  # fmt: skip
-def test_differences_of_use_are_named(before, now, words):
+def test_differences_in_use_are_named(before, now, words):
     told = before.used_otherwise(now)
     assert (words is None and told == []) or (len(told) == 1 and words in told[0])

@@ -63,7 +63,7 @@ def out(world, tmp_path) -> Path:
         ("demo --model {out}/teacher/final --output_dir {out} --overwrite_output_dir", "model"),
     ],
 )  # fmt: skip
-def test_an_input_inside_what_is_overwritten_is_deleted(world, out, monkeypatch, capsys, line, option):
+def test_input_inside_what_would_be_overwritten_is_refused(world, out, monkeypatch, capsys, line, option):
     monkeypatch.setenv("TINYBERT_CACHE", str(out.parent / "cache"))
     before = _contents(out)
     assert main(line.format(world=world, out=out).split()) == 2
@@ -72,7 +72,7 @@ def test_an_input_inside_what_is_overwritten_is_deleted(world, out, monkeypatch,
     assert _contents(out) == before
 
 
-def test_the_corpus_or_word_vectors_are_replaced_by_what_is_made_of_them(world, tmp_path, capsys):
+def test_corpus_and_word_vectors_are_not_overwritten(world, tmp_path, capsys):
     text = tmp_path / "out/epoch_0.json"
     text.parent.mkdir()
     text.write_text("word1 word2\n\nword3 word4\n")
@@ -87,7 +87,7 @@ def test_the_corpus_or_word_vectors_are_replaced_by_what_is_made_of_them(world, 
     assert text.read_text().startswith("word1") and vectors.read_text() == "word1 0.5\n" and not (tmp_path / "run").exists()
 
 
-def test_a_model_beside_what_is_overwritten_is_refused(world, tmp_path, monkeypatch):
+def test_model_beside_what_is_overwritten_is_kept(world, tmp_path, monkeypatch):
     monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
     model_folder(tmp_path / "out/pretrained", labels=("0", "1"), num_hidden_layers=1)
     (tmp_path / "out/final").mkdir()
@@ -96,7 +96,7 @@ def test_a_model_beside_what_is_overwritten_is_refused(world, tmp_path, monkeypa
     assert (tmp_path / "out/pretrained/config.json").is_file() and (tmp_path / "out/final/config.json").is_file()
 
 
-def test_an_option_that_names_something_to_read_is_not_looked_at():
+def test_every_option_naming_an_input_is_checked():
     results = {"output_dir", "overwrite_output_dir", "output_file", "output"}
     words = {"model_type", "teacher_model_type", "file_format"}
     for entry in all_commands().values():

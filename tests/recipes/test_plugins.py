@@ -47,7 +47,7 @@ def toy_method(monkeypatch):
     return methods.register(Pooled)
 
 
-def test_a_method_of_one_class_trains(toy_method, tmp_path):
+def test_method_defined_in_one_class_trains(toy_method, tmp_path):
     model_folder(tmp_path / "teacher")
     learnable_rows(tmp_path / "rows", {"train": 16, "dev": 8}, seed=1)
     common = {"task_name": "sst-2", "data_dir": tmp_path / "rows", "teacher_path": tmp_path / "teacher", "student_layers": 1}
@@ -64,7 +64,7 @@ def test_a_method_of_one_class_trains(toy_method, tmp_path):
         TaskDistillConfig(method="toy", output_dir=tmp_path, toy_weight=-1, **common)
 
 
-def test_a_method_of_one_class_is_on_the_command_line_and_its_page(toy_method, capsys):
+def test_method_defined_in_one_class_is_in_the_help_and_on_the_page(toy_method, capsys):
     with pytest.raises(SystemExit):
         parse(TaskDistillConfig, ["--help"])
     assert "--toy_weight" in capsys.readouterr().out and "`--toy_weight`" in flags_page()
@@ -75,7 +75,7 @@ def count(config: Config) -> None:
     print("counted", config.to)
 
 
-def test_a_command_of_one_class_is_listed_and_runs(monkeypatch, capsys):
+def test_command_defined_in_one_class_is_listed_and_runs(monkeypatch, capsys):
     monkeypatch.setattr(commands, "_COMMANDS", dict(commands._COMMANDS))
 
     @commands.command("count", summary="count, for a test", recipe=f"{__name__}:count")

@@ -58,7 +58,7 @@ def assert_same(one: Path, other: Path, stage: str) -> None:
     ],
     ids=["sound", "huawei", "emd", "accumulation without decay"],
 )
-def test_the_rows_of_the_texts_alone_lead_to_other_models_or_checkpoints(teacher, few_words, tmp_path, capsys, stage, more):
+def test_compact_vocabulary_gives_the_same_models_and_checkpoints(teacher, few_words, tmp_path, capsys, stage, more):
     line = ("--teacher_path", teacher, *STUDENT, "--stage", stage, "--max_steps", 5, *task(few_words), *more)
     for asked in ("auto", "False"):
         distill(*line, "--output_dir", tmp_path / asked, "--compact_vocabulary", asked)
@@ -68,7 +68,7 @@ def test_the_rows_of_the_texts_alone_lead_to_other_models_or_checkpoints(teacher
     assert_same(tmp_path / "auto", tmp_path / "False", "prediction")
 
 
-def test_fine_tuning_with_cut_rows_gives_another_model_or_predicts_with_them(encoder, few_words, tmp_path, capsys):
+def test_compact_fine_tuning_gives_the_same_model_and_predictions(encoder, few_words, tmp_path, capsys):
     write_rows(few_words / "test.tsv", [["index", "sentence"], *([i, text] for i, text in enumerate(demo_sentences()[40:50]))])
     for asked in ("True", "False"):
         finetune(
@@ -80,7 +80,7 @@ def test_fine_tuning_with_cut_rows_gives_another_model_or_predicts_with_them(enc
     assert one == other
 
 
-def test_a_checkpoint_of_the_whole_table_is_refused_or_goes_another_way(encoder, few_words, tmp_path, capsys):
+def test_checkpoint_of_the_whole_table_resumes_with_a_compact_one(encoder, few_words, tmp_path, capsys):
     line = ("--model_name_or_path", encoder, "--max_steps", 6, "--checkpoint_steps", 3, *task(few_words))
     finetune(*line, "--output_dir", tmp_path / "whole", "--compact_vocabulary", "False")
     checkpoint_of_three = tmp_path / "whole/checkpoints/finetune/step_00000003"
@@ -101,7 +101,7 @@ def test_a_checkpoint_of_the_whole_table_is_refused_or_goes_another_way(encoder,
     ],
     ids=["adam", "pruning"],
 )
-def test_rows_are_left_out_that_something_else_moves(teacher, few_words, tmp_path, capsys, more, reason):
+def test_compact_vocabulary_is_disabled_where_every_row_moves(teacher, few_words, tmp_path, capsys, more, reason):
     distill(
         "--teacher_path", teacher, *STUDENT, "--stage", "prediction", "--output_dir", tmp_path / "run", "--max_steps", 10, *task(few_words),
         "--compact_vocabulary", "True", *more,

@@ -1,4 +1,4 @@
-"""Runs that are cut, and everything that two runs must share to be equal."""
+"""Runs that are killed at a given step, and everything that two runs must share to be equal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tinybert.recipes.task_distill import task_distill
 CLOCKS = {"time", "samples_per_second", "tokens_per_second", "data_wait_share"}  # what no two runs share
 
 
-class Cut(BaseException):
+class Killed(BaseException):
     """Stands for SIGKILL: nothing catches it and nothing is saved on the way out."""
 
 
@@ -44,13 +44,13 @@ def run(world, output: Path, kind: str, **more) -> None:
         task_distill(TaskDistillConfig(**values))
 
 
-def cut_after(monkeypatch, stage: str, step: int) -> None:
+def kill_after(monkeypatch, stage: str, step: int) -> None:
     """Have the next run cut when this stage has made so many steps."""
     original = Loop._one_step
 
     def one_step(self, stop):
         if self.run_folder.stage == stage and self.step == step:
-            raise Cut
+            raise Killed
         return original(self, stop)
 
     monkeypatch.setattr(Loop, "_one_step", one_step)

@@ -76,7 +76,7 @@ def _contents(folder: Path) -> dict[Path, bytes]:
         ("--config {tmp}/none.yaml", "none.yaml cannot be read: No such file or directory"),
     ],
 )
-def test_wrong_input_of_distillation_leaves_files_or_another_exit_code(world, refused, more, words):
+def test_wrong_input_of_distillation_is_refused_and_leaves_no_files(world, refused, more, words):
     refused(DISTILL + more, words)
 
 
@@ -94,7 +94,7 @@ def test_wrong_input_of_distillation_leaves_files_or_another_exit_code(world, re
         ("--max_seq_length 3", "--max_seq_length got 3\nexpected a whole number at least 4"),
     ],
 )
-def test_wrong_input_of_fine_tuning_leaves_files_or_another_exit_code(refused, more, words):
+def test_wrong_input_of_fine_tuning_is_refused_and_leaves_no_files(refused, more, words):
     refused(FINETUNE + more, words)
 
 
@@ -127,7 +127,7 @@ GENERAL = "general --teacher_path {world}/bert --student_layers 2 --max_seq_leng
         ("distil", "unknown command 'distil'; did you mean distill?"),
     ],
 )
-def test_wrong_input_of_other_verbs_leaves_files_or_another_exit_code(refused, line, words):
+def test_wrong_input_of_other_commands_is_refused_and_leaves_no_files(refused, line, words):
     refused(line, words)
 
 
@@ -138,25 +138,25 @@ STS = b"index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tse
 STS_ROW = STS.replace(b"sentence1\tsentence2\tscore", b"a\tb\t%s")
 BROKEN_TSV = {
     "an empty file": ("SST-2", b"", "train.tsv has no rows below its header"),
-    "a header alone": ("SST-2", HEADER, "train.tsv has no rows below its header. Is the file complete?"),
+    "only a header": ("SST-2", HEADER, "train.tsv has no rows below its header. Is the file complete?"),
     "one column": ("SST-2", b"sentence\nword1\n", "line 1: found 1 columns, expected at least 2 columns separated by tabs"),
-    "a row too short": ("SST-2", HEADER + b"word1\t1\nword2\n", "line 3: found 1 columns, expected 2"),
-    "a row too long": ("SST-2", HEADER + b"word1\tx\t1\n", "line 2: found 3 columns, expected 2"),
+    "row too short": ("SST-2", HEADER + b"word1\t1\nword2\n", "line 3: found 1 columns, expected 2"),
+    "row too long": ("SST-2", HEADER + b"word1\tx\t1\n", "line 2: found 3 columns, expected 2"),
     "an unknown label": ("SST-2", HEADER + b"word1\t1\nword2\t2\n", "line 3: found the label '2' in column 2, expected one of 0, 1"),
     "an empty label": ("SST-2", HEADER + b"word1\t1\nword2\t\n", "line 3: found the label '' in column 2"),
     "a blank line": ("SST-2", HEADER + b"word1\t1\n\nword2\t0\n", "line 3: found a blank line between rows"),
     "no header": ("SST-2", b"word1\t1\nword2\t0\n", "line 1: found a row with the label '1', expected the names of the columns"),
-    "bytes that are no UTF-8": ("SST-2", HEADER + b"word1\t1\nword\xff\t1\n", "line 3: found"),
+    "invalid UTF-8": ("SST-2", HEADER + b"word1\t1\nword\xff\t1\n", "line 3: found"),
     "UTF-16": ("SST-2", (HEADER + b"word1\t1\n").decode().encode("utf-16"), "line 1: found"),
-    "a score that is a word": ("STS-B", STS + STS_ROW % b"good", "line 2: found the label 'good' in column 10, expected a finite number"),
-    "a score that is no number": ("STS-B", STS + STS_ROW % b"nan", "found the label 'nan' in column 10, expected a finite number"),
-    "a score without bound": ("STS-B", STS + STS_ROW % b"inf", "found the label 'inf' in column 10, expected a finite number"),
+    "word as a score": ("STS-B", STS + STS_ROW % b"good", "line 2: found the label 'good' in column 10, expected a finite number"),
+    "NaN as a score": ("STS-B", STS + STS_ROW % b"nan", "found the label 'nan' in column 10, expected a finite number"),
+    "infinite score": ("STS-B", STS + STS_ROW % b"inf", "found the label 'inf' in column 10, expected a finite number"),
 }
 
 
 @pytest.mark.parametrize("name", BROKEN_TSV)
 @pytest.mark.parametrize("broken", ["train", "dev"])
-def test_a_broken_file_of_a_task_is_trained_on(world, tmp_path, refused, name, broken):
+def test_broken_task_file_is_refused(world, tmp_path, refused, name, broken):
     task, content, words = BROKEN_TSV[name]
     good = STS + 3 * (STS_ROW % b"2.5") if task == "STS-B" else HEADER + b"word1\t1\nword2\t0\n"
     for split in ("train", "dev"):
@@ -198,12 +198,12 @@ BROKEN_OWN = [
 
 
 @pytest.mark.parametrize("own", BROKEN_OWN, ids=[f"{own.name} {i}" for i, own in enumerate(BROKEN_OWN)])
-def test_a_broken_file_of_ones_own_is_trained_on(tmp_path, refused, own):
+def test_broken_own_file_is_refused(tmp_path, refused, own):
     (tmp_path / own.name).write_bytes(own.content.replace(b"{{", b"{").replace(b"}}", b"}"))
     refused(OWN + f"--train_file {{tmp}}/{own.name} --dev_file {{tmp}}/{own.name} {own.more}", own.words)
 
 
-def test_a_file_that_is_not_there_is_not_named(tmp_path, refused):
+def test_missing_file_is_named(tmp_path, refused):
     (tmp_path / "a.csv").write_bytes(GOOD_CSV)
     refused(OWN + "--train_file {tmp}/a.csv --dev_file {tmp}/b.csv", "{tmp}/b.csv does not exist; expected a file of rows")
     refused(OWN + "--train_file {tmp}/a.csv", "--dev_file is missing: the best model is chosen on its rows")
@@ -214,7 +214,7 @@ def test_a_file_that_is_not_there_is_not_named(tmp_path, refused):
 
 
 @pytest.mark.parametrize("left", [0, 1, 100, 4000, -1])
-def test_a_truncated_weight_file_is_loaded(world, tmp_path, refused, left):
+def test_truncated_weight_file_is_refused(world, tmp_path, refused, left):
     shutil.copytree(world / "bert", tmp_path / "cut")
     weights = tmp_path / "cut" / "model_state.pdparams"
     weights.write_bytes(weights.read_bytes()[:left])
@@ -224,7 +224,7 @@ def test_a_truncated_weight_file_is_loaded(world, tmp_path, refused, left):
 # === The machine ===
 
 
-def test_a_full_disk_is_found_by_filling_it(world, tmp_path, refused, monkeypatch):
+def test_full_disk_is_found_before_the_run(world, tmp_path, refused, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("tinybert.recipes.disk_space.shutil.disk_usage", lambda path: usage(10**9, 10**9 - 10**5, 10**5))
     refused(FINETUNE, "has 0.1 MB free, this run needs about")
@@ -233,13 +233,13 @@ def test_a_full_disk_is_found_by_filling_it(world, tmp_path, refused, monkeypatc
     refused(DISTILL + "--stage both --max_steps 1 --allow_weak_teacher", "2 models of 0.0 MB per stage in {tmp}/out")
 
 
-def test_a_folder_that_cannot_be_written_is_found_after_the_work(tmp_path, refused, monkeypatch):
+def test_unwritable_output_folder_is_found_before_the_run(tmp_path, refused, monkeypatch):
     monkeypatch.setattr("tinybert.engine.run_folder.os.access", lambda path, mode: Path(path) != tmp_path)
     for line in (DISTILL, FINETUNE, GENERAL, FINETUNE + "--do_eval", DISTILL + "--do_eval", FINETUNE + "--do_predict"):
         refused(line, "--output_dir {tmp}/out cannot be written: no permission in {tmp}")
 
 
-def test_finished_results_are_overwritten(tmp_path, refused):
+def test_finished_results_are_not_overwritten_by_default(tmp_path, refused):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "run.json").write_text('{"prediction": {"seed": 1}, "finetune": {"seed": 2}}')
     refused(DISTILL, "already holds results of the prediction stage", made=True)
