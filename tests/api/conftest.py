@@ -1,4 +1,4 @@
-"""Rows that a tiny student can learn, a teacher for them, and a cache of the test's own."""
+"""Rows that a tiny student can learn, a matching teacher, and a separate cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data from files, lists, dicts and pandas: the same rows are the same data."""
+"""Data from files, lists, dicts and pandas: equal rows give equal data."""
 
 from __future__ import annotations
 

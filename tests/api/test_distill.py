@@ -1,4 +1,4 @@
-"""The README's lines, with models of a few thousand numbers."""
+"""The code of the README, with models of a few thousand parameters."""
 
 from __future__ import annotations
 

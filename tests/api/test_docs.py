@@ -1,4 +1,4 @@
-"""The page about the API: every block runs, and every public name is on it."""
+"""The API page: every block runs, and every public name is documented."""
 
 from __future__ import annotations
 

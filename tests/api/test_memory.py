@@ -1,4 +1,4 @@
-"""Many runs in one process: what a run holds goes with it."""
+"""Many runs in one process: a finished run frees its memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The other procedures: each returns what the next one takes."""
+"""The other procedures: each returns what the next one accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small world for whole command lines: tasks in small, teachers that fit and teachers that do not."""
+"""Small tasks and models for whole command lines, including teachers that do not fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A signal to all processes of an augmentation, as a terminal or a scheduler sends it, keeps whole parts."""
+"""A signal to all processes of an augmentation keeps the finished parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run reads is never deleted or replaced by it, however the command line names it."""
+"""A run never deletes or replaces its own inputs, however the command line names them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that `tinybert launch` has started end together, with the exit code of the recipe and a checkpoint."""
+"""Processes started by `tinybert launch` end together, with the exit code of the recipe and a checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A signal ends pregeneration between two shards, with all of its processes, and the same command goes on."""
+"""A signal stops pregeneration and its workers between two shards, and the same command continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many processes on `paddle.distributed.launch`: the same result as one, and a clean end when one of them dies."""
+"""Several processes under `paddle.distributed.launch`: the same result as one, and a clean end when one dies."""
 
 from __future__ import annotations
 

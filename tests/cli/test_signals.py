@@ -1,4 +1,4 @@
-"""Real processes that are told to stop, or that meet numbers that are none."""
+"""Real processes that are stopped by a signal or meet non-finite values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a command line ends in words, with exit code 2 and nothing written: what the scripts call, in this process."""
+"""Wrong command lines and files end with a message and exit code 2, and nothing is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data augmentation end to end: the same bytes whatever the processes and interruptions, nothing left behind by what is refused."""
+"""Data augmentation end to end: the output does not depend on processes or interruptions, and refused input leaves no files."""
 
 from __future__ import annotations
 

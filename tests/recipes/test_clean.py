@@ -1,4 +1,4 @@
-"""`tinybert clean` lists what killed runs have left with its size, deletes that and nothing else."""
+"""`tinybert clean` lists leftovers of killed runs with their size and deletes only those."""
 
 from __future__ import annotations
 

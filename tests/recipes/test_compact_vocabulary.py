@@ -1,4 +1,4 @@
-"""Training the rows of the vocabulary alone that stand in a run's texts: the same results, and left off where it could not give them."""
+"""Training only the embedding rows in use gives the same results and is disabled where it could not."""
 
 from __future__ import annotations
 

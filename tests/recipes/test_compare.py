@@ -1,4 +1,4 @@
-"""`compare`: every combination is trained, one failure ends nothing else, and an interrupted comparison goes on."""
+"""`compare`: every combination is trained, a failure does not stop the others, and an interrupted comparison resumes."""
 
 from __future__ import annotations
 

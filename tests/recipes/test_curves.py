@@ -1,4 +1,4 @@
-"""The losses of one short run of every method stay what they were in version 0.1.
+"""The losses of a short run of every method equal those of version 0.1.
 
 `python -m tests.recipes.test_curves` writes `curves.json` anew.
 """

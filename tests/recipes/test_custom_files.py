@@ -1,4 +1,4 @@
-"""Users' files and Chinese tasks go through both scripts: short real runs on a tiny encoder with a Chinese character vocabulary."""
+"""Own files and Chinese tasks in both scripts: short real runs on a tiny encoder with a Chinese character vocabulary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole runs of `--method emd` on the demo set: what they leave behind, and every combination of parts."""
+"""Whole runs of `--method emd` on the demo set: their outputs, and every combination of loss parts."""
 
 from __future__ import annotations
 

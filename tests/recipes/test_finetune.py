@@ -1,4 +1,4 @@
-"""Fine-tuning in small: what it learns and what it leaves."""
+"""Fine-tuning on a small scale: what it learns and what it writes."""
 
 from __future__ import annotations
 

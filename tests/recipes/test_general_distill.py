@@ -1,4 +1,4 @@
-"""General distillation on tiny models: what it leaves, what it learns, how it continues, and what it refuses."""
+"""General distillation on tiny models: outputs, learning, resuming and refused input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole runs of `--stage joint` on the demo set: what two stages learn, in one step."""
+"""Whole runs of `--stage joint` on the demo set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the loop promises to recipes that are not written yet, on a layer of a few numbers."""
+"""Custom state and mixed precision in the training loop."""
 
 from __future__ import annotations
 

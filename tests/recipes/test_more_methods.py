@@ -1,4 +1,4 @@
-"""PKD, DistilBERT, MiniLM and MiniLMv2 train, resume from a store, and refuse what does not fit."""
+"""PKD, DistilBERT, MiniLM and MiniLMv2 train, read stored traces and refuse unsuitable options."""
 
 from __future__ import annotations
 

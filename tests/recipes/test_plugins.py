@@ -1,4 +1,4 @@
-"""A method and a command, each one class that nothing else knows: they are offered, described, checked, trained and run."""
+"""A method and a command defined in one class each are listed, documented, checked and run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pregeneration end to end: the same bytes whatever the processes and interruptions, and nothing left behind by what is refused."""
+"""Pregeneration end to end: the output does not depend on processes or interruptions, and refused input leaves no files."""
 
 from __future__ import annotations
 

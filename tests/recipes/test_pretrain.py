@@ -1,4 +1,4 @@
-"""Masked-LM training end to end: it learns, resumes exactly, and leaves what augmentation, distillation and PaddleNLP read."""
+"""Masked-LM training end to end: it learns, resumes exactly, and its output is read by augmentation, distillation and PaddleNLP."""
 
 from __future__ import annotations
 

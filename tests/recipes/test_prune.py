@@ -1,4 +1,4 @@
-"""Importance, pruning and what comes after it, on the demo set: a pruned student is an ordinary model."""
+"""Importance scores, pruning and the distillation of pruned students, on the demo set."""
 
 from __future__ import annotations
 

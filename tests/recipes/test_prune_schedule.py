@@ -1,4 +1,4 @@
-"""Students that are pruned while they are distilled: the shape in the end, exact resume, refusals."""
+"""Gradual pruning during distillation: final shapes, exact resume, refused schedules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distillation in small: each kind of student, method and preset, and what it leaves."""
+"""Distillation on a small scale: each kind of student, method and preset, and what a run writes."""
 
 from __future__ import annotations
 

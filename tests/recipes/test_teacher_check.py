@@ -1,4 +1,4 @@
-"""A teacher that knows nothing, or knows the labels in another order, is found before a student learns from it."""
+"""A weak teacher, or one with another label order, is found before a student is trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole runs with `--teacher_traces`: the teacher runs once a row, and every later pass, stage and run reads what it gave."""
+"""Whole runs with `--teacher_traces`: the teacher runs once per row, and later epochs, stages and runs read the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that 0.1 (commit 593af89) wrote and left unfinished: `written_by_0_1` holds their inputs, and the losses that 0.1 went on with."""
+"""Unfinished runs written by 0.1 (commit 593af89): `written_by_0_1` holds their inputs and the losses of 0.1's continuation."""
 
 from __future__ import annotations
 

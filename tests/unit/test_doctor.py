@@ -1,4 +1,4 @@
-"""What doctor says of packages and cards."""
+"""What `doctor` reports about packages and GPUs."""
 
 from __future__ import annotations
 

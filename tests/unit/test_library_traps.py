@@ -1,4 +1,4 @@
-"""Behaviour of the libraries below that once gave wrong numbers is never relied on here."""
+"""Library behaviour that once gave wrong numbers is not relied on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said goes through one logger of the standard library."""
+"""All messages go through one standard-library logger."""
 
 from __future__ import annotations
 

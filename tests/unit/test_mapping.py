@@ -1,4 +1,4 @@
-"""Layer maps: the published tables, and every map that cannot be."""
+"""Layer maps: the published tables, and every impossible map."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Ten thousand mutated inputs, drawn by hypothesis: rows, option files, configurations, records and command lines.
+"""Ten thousand mutated inputs, drawn by hypothesis: rows, option files, configs, records and command lines.
 
-Each ends as if it were right or in words; anything else escapes and fails the test. `make fuzz` draws all of them and prints how many were
-taken and refused; the everyday run draws a few hundred.
+Each is accepted or refused with a message; anything else fails the test. `make fuzz` draws all of them and prints how many were accepted
+and refused; the default run draws a few hundred.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Flags and allocator: what the environment says stays, and an old C library is not made slower than it is."""
+"""Flags, allocator and devices: the environment takes precedence, and unusable devices are refused."""
 
 from __future__ import annotations
 

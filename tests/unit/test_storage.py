@@ -1,4 +1,4 @@
-"""Folders and files on disk are complete or invisible, whatever kills their writer or fills the disk."""
+"""Folders and files on disk are complete or absent, whatever kills their writer or fills the disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a killed writer left is deleted; what a living one writes, wherever it runs, and what is somebody else's stays."""
+"""Temporary files of killed writers are deleted; those of running writers and of others are kept."""
 
 from __future__ import annotations
 

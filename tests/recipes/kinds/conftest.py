@@ -1,4 +1,4 @@
-"""An untrained encoder over made-up words, without dropout, that learns rules on them within seconds."""
+"""An untrained encoder without dropout over a made-up vocabulary; it learns simple rules within seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MPNet as a family: its own forward pass traced, its students, and students of BERT's vocabulary."""
+"""MPNet as a family: its trace, its students, and students with BERT's vocabulary."""
 
 from __future__ import annotations
 

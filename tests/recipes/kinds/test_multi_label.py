@@ -1,4 +1,4 @@
-"""Multi-label tasks: a teacher is fine-tuned and distilled by every method, scored under its threshold, predicted with and kept apart."""
+"""Multi-label tasks: fine-tuning, distillation by every method, thresholds, predictions and label formats."""
 
 from __future__ import annotations
 

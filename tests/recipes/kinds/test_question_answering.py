@@ -1,4 +1,4 @@
-"""Questions about a text: windows and places, answers scored as published, and a teacher fine-tuned, distilled and predicted with."""
+"""Extractive question answering: windows, answer spans, published scoring, fine-tuning, distillation and predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tagged words: a teacher is fine-tuned and distilled by every method, entities are scored as conlleval does, and every scheme is read."""
+"""Token classification: fine-tuning, distillation by every method, conlleval scoring, and every tagging scheme."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows and a teacher for runs that are cut."""
+"""Rows and a teacher for runs that are killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stage that is trained again leaves nothing of the stages that were trained from its earlier student."""
+"""Retraining a stage discards everything that depends on its earlier student."""
 
 from __future__ import annotations
 

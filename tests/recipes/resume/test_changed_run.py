@@ -1,4 +1,4 @@
-"""A run that was cut goes on with other data or arguments only where that is said, and what may change does not hinder it."""
+"""Resuming with other data or arguments needs --resume_changed; harmless changes do not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which checkpoint a run goes on from, and what becomes of the others and of the best model."""
+"""Which checkpoint a run resumes from, and what happens to the others and to the best model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that is cut anywhere and resumed equals the run that was never cut, bit for bit."""
+"""A run killed anywhere and resumed equals an uninterrupted run, bit for bit."""
 
 from __future__ import annotations
 

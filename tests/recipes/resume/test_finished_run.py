@@ -1,4 +1,4 @@
-"""A run that is finished is not trained again, and never taken for another one."""
+"""A finished run is not trained again and never mistaken for another one."""
 
 from __future__ import annotations
 

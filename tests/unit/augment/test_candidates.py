@@ -1,4 +1,4 @@
-"""Candidates: which row of the model each word is read from."""
+"""Candidates: which row and position of the model each word is predicted from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Candidates for Chinese words: the model's best words of the dictionary, in the script of the text, and nothing else touched."""
+"""Candidates for Chinese words: the best dictionary words of the model, in the script of the text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The teacher's filter: it reads rows in the form in which the teacher was trained on them."""
+"""The teacher filter formats rows as the teacher saw them in training."""
 
 from __future__ import annotations
 

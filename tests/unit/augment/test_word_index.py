@@ -1,4 +1,4 @@
-"""Words found by their text, in memory and on disk, and the headers of word-vector files."""
+"""Looking up words in memory and on disk, and headers of word-vector files."""
 
 from __future__ import annotations
 

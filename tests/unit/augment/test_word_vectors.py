@@ -1,4 +1,4 @@
-"""Nearest words: whatever the blocks, the words asked for together and the ties, what a full sort in float64 gives."""
+"""Nearest words equal a full sort in float64 for any block size, query set and ties."""
 
 from __future__ import annotations
 

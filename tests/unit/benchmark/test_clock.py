@@ -1,4 +1,4 @@
-"""The clock behind the speed figures: which steps stand for an epoch, and what a mode switches."""
+"""The benchmark clock: which steps represent an epoch, and what a mode changes."""
 
 from __future__ import annotations
 

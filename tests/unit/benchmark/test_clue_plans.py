@@ -1,4 +1,4 @@
-"""The plans of benchmark/clue: every command is a valid one, and the page shows the table that table.py writes."""
+"""The plans of benchmark/clue: every command is valid, and the page shows the table of table.py."""
 
 from __future__ import annotations
 

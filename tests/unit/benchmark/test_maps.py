@@ -1,4 +1,4 @@
-"""Which layers BERT-EMD's students learnt from: seeds together, tasks apart."""
+"""Which layers BERT-EMD's students learned from: averaged over seeds, per task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of results: a wrong number in them is believed."""
+"""The tables of results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The marginal-utility curve is drawn from result lines, seeds together, most bytes first."""
+"""The marginal-utility curve is drawn from result lines, averaged over seeds."""
 
 from __future__ import annotations
 

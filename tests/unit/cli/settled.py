@@ -1,4 +1,4 @@
-"""What a command line comes to, down to the settings of each stage, without a model or a file."""
+"""What a command line resolves to, down to the settings of each stage, without a model or a file."""
 
 from __future__ import annotations
 

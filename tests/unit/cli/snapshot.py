@@ -1,4 +1,4 @@
-"""What command lines come to, as one JSON file: `python -m tests.unit.cli.snapshot` writes it anew.
+"""What command lines resolve to, as one JSON file: `python -m tests.unit.cli.snapshot` rewrites it.
 
 An outcome is stored as its difference from another one: of a line with one more option from the line without, of a preset from the sound
 one. Warnings stand there by their codes, so that their words may change.

@@ -1,4 +1,4 @@
-"""The Chinese pages are in step with the English ones: as many headings, the same commands, the same options."""
+"""The Chinese pages have the headings, commands and options of the English ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two scripts' command lines: the published ones keep their meaning, contradictions are refused before anything is written."""
+"""The command lines of both scripts: published ones keep their meaning, contradictions are refused before anything is written."""
 
 from __future__ import annotations
 

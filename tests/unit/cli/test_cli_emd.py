@@ -1,4 +1,4 @@
-"""The settings of `--method emd`: its tables really applied, its conventions, and nothing ignored without a word."""
+"""The settings of `--method emd`: published tables, conventions, and options without effect."""
 
 from __future__ import annotations
 

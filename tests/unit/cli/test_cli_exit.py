@@ -1,4 +1,4 @@
-"""The end of a process, alone and as one of several."""
+"""How a process exits, alone and as one of several."""
 
 from __future__ import annotations
 

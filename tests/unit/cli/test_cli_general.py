@@ -1,4 +1,4 @@
-"""The command line of general distillation: both published lines accepted whole, presets really applied, nothing ignored without a word."""
+"""The command line of general distillation: published lines, presets, and options without effect."""
 
 from __future__ import annotations
 

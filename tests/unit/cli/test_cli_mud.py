@@ -1,4 +1,4 @@
-"""The settings of `--method mud`: published numbers applied, contradictions refused, and nothing ignored without a word."""
+"""The settings of `--method mud`: published numbers, contradictions, and options without effect."""
 
 from __future__ import annotations
 

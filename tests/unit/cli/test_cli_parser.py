@@ -1,4 +1,4 @@
-"""Reading a command line: every way in which a wrong value could pass silently."""
+"""Parsing a command line: no wrong value passes silently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Presets really applied, explicit flags first, and nothing ignored without a word."""
+"""Presets are applied, explicit options override them, and options without effect are reported."""
 
 from __future__ import annotations
 

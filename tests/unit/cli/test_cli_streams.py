@@ -1,4 +1,4 @@
-"""A closed pipe, a lost terminal or a narrow encoding ends no run; an unusable place ends in one line."""
+"""A closed pipe, a lost terminal or a narrow encoding does not stop a run; an unusable path ends in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands, options and links on the pages: every command is understood by the script that it calls."""
+"""The commands, options and links on the pages are valid."""
 
 from __future__ import annotations
 

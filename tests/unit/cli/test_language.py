@@ -1,4 +1,4 @@
-"""Help and messages in Chinese: every option is translated, messages fit their entries, English stays where a text is missing."""
+"""Help and messages in Chinese: every option is translated, placeholders match, missing texts stay English."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Command lines come to the settings that they came to in version 0.1, apart from the corrections that are listed here."""
+"""Command lines resolve to the settings of version 0.1, apart from the corrections listed here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of other programs are answered, wrong guesses are not made, and configuration files end within a second."""
+"""Names of other programs are answered, only misspellings are suggested, and costly config files are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every document arrives once, in order and in bounded pieces, and what is no text is refused before any work."""
+"""Every document is read once, in order and in bounded pieces; files that are not text are refused first."""
 
 import contextlib
 import gzip

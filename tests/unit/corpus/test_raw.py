@@ -1,4 +1,4 @@
-"""Raw text becomes rows that hold every word piece once, the same for any number of processes."""
+"""Raw text becomes rows that hold every token once, for any number of processes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Rows are drawn as the paper says, and masking changes what it may and nothing else."""
+"""Rows are drawn as in the paper, and masking changes only what it reports."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Rows are read back as they were written, and nothing damaged, mixed up or lying is ever trained on."""
+"""Rows are read back as written; damaged, mixed-up or inconsistent files are refused."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Whole words of Chinese text: which pieces go on a word, and what masking makes of it."""
+"""Whole words of Chinese text: which tokens continue a word, and how they are masked."""
 
 from __future__ import annotations
 

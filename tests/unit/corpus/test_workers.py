@@ -1,4 +1,4 @@
-"""Worker processes leave signals to the first process."""
+"""Worker processes leave signals to the main process."""
 
 from __future__ import annotations
 

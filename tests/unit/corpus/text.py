@@ -1,4 +1,4 @@
-"""A small corpus whose every document is about words of its own, so that it shows in a row where its parts come from."""
+"""A small corpus in which every document has its own vocabulary, so that a row shows where its parts come from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every row is trained on exactly once an epoch, whatever the ranks and micro-batches, and shares make means exact."""
+"""Every row is trained on exactly once per epoch for any number of ranks and micro-batches, and shares give exact means."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Chinese words: the cut loses nothing, and traditional text is cut as its simplified copy."""
+"""Chinese word segmentation loses no text and treats traditional text like simplified text."""
 
 from __future__ import annotations
 

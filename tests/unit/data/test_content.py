@@ -1,4 +1,4 @@
-"""Files that are something else than their name or options say are found, named, and told how to become what is expected."""
+"""Files whose content does not match their name or options are identified, with advice."""
 
 import gzip
 import zipfile

@@ -1,4 +1,4 @@
-"""A user's files become the task they meant, and a wrong description of them is refused before work begins."""
+"""Own files become the intended task, and a wrong description of them is refused before work begins."""
 
 import re
 import shlex

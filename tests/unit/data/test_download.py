@@ -1,4 +1,4 @@
-"""Downloads are whole or absent, never run over an edited file, and say what went wrong. Against a server in this process."""
+"""Downloads are complete or absent, keep edited files and report errors. They use a server in this process."""
 
 import base64
 import functools

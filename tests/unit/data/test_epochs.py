@@ -1,4 +1,4 @@
-"""Rows that change from epoch to epoch: every row once an epoch, and any step at hand without replay."""
+"""Rows that change from epoch to epoch: every row once per epoch, and random access to any step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CSV, JSON lines and JSON arrays are read as the standard library writes them, and what does not fit is named with file and line."""
+"""CSV, JSON lines and JSON arrays are read as the standard library writes them; errors name the file and line."""
 
 import csv
 import json

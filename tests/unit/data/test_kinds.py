@@ -1,4 +1,4 @@
-"""Kinds of tasks: which there are, and that nothing beside its own file asks for one by name."""
+"""Task kinds, and that only their own file tests a kind by name."""
 
 from __future__ import annotations
 

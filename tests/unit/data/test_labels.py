@@ -1,4 +1,4 @@
-"""Labels that were probably meant to be another label are refused with rows and remedy, and trained as they are on demand."""
+"""Labels that look like misspellings of another are refused with rows and remedy, or accepted on request."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Truncation is BERT's, row for row."""
+"""Truncation equals BERT's, row by row."""
 
 import numpy as np
 import pytest

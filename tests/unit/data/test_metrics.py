@@ -1,4 +1,4 @@
-"""Metrics against numbers worked out by hand, and no NaN where a model has learned nothing."""
+"""Metrics match hand-computed values, and are never NaN for a model that has learned nothing."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""Readers give back what the standard library wrote, and answer any bytes with rows or a UserError, never with a crash."""
+"""Readers return what the standard library wrote, and read or refuse any bytes without crashing."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Files are read as published, and what does not fit is named with file and line."""
+"""Files are read as published; errors name the file and line."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The report on rows counts classes, repetitions, rows of dev inside train and empty texts, and warns above a share."""
+"""The data report counts classes, repetitions, dev rows inside train and empty texts, and warns above a share."""
 
 import numpy as np
 import pytest

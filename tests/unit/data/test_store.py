@@ -1,4 +1,4 @@
-"""A store is built once, opened many times, and never believed when it is damaged."""
+"""A token store is built once, opened many times, and rebuilt when damaged."""
 
 import subprocess
 import sys

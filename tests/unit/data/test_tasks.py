@@ -1,4 +1,4 @@
-"""The task table agrees with PaddleNLP's reader, and names are found however they are spelled."""
+"""The task table agrees with PaddleNLP's reader, and tasks are found in any spelling."""
 
 import subprocess
 import sys

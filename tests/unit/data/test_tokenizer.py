@@ -1,4 +1,4 @@
-"""Ids equal PaddleNLP's BertTokenizer, and folders are read and written as PaddleNLP does."""
+"""Ids equal PaddleNLP's BertTokenizer, and folders are read and written like PaddleNLP's."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What the files of a folder say of its tokenizer is followed or refused: classes, added tokens, tokenizer.json, flags."""
+"""Tokenizer files of a folder are followed or refused: classes, added tokens, tokenizer.json, flags."""
 
 from __future__ import annotations
 

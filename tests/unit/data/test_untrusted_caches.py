@@ -1,4 +1,4 @@
-"""What lies in a cache is data: it is checked, fetched once, and never executed."""
+"""Caches are treated as data: checked, downloaded once, never executed."""
 
 from __future__ import annotations
 

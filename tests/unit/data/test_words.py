@@ -1,4 +1,4 @@
-"""Looking words up gives the ids that the tokenizer itself gives, for any text and however full the memory is."""
+"""The word table gives the tokenizer's ids for any text, even when its memory is full."""
 
 import itertools
 import random

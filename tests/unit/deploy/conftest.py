@@ -1,4 +1,4 @@
-"""Tiny model folders that say what they were trained on, and commands run in this process."""
+"""Tiny model folders that record their training data, and commands run in this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tinybert bench`: models side by side, and the picture."""
+"""`tinybert bench`: models compared in score and speed, with a plot."""
 
 from __future__ import annotations
 

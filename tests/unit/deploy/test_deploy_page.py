@@ -1,4 +1,4 @@
-"""docs/deploy.md: its code for an ONNX file runs without this project and answers as `predict` does."""
+"""docs/deploy.md: its code for an ONNX file runs without this project and predicts like `predict`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tinybert export`: what every engine answers, what is measured, and what is refused."""
+"""`tinybert export`: outputs of every engine, measurements, and refused exports."""
 
 from __future__ import annotations
 

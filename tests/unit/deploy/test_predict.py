@@ -1,4 +1,4 @@
-"""`tinybert predict`: what is read, what is written, and how a stopped run goes on."""
+"""`tinybert predict`: input and output formats, and resuming a stopped run."""
 
 from __future__ import annotations
 

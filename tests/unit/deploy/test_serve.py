@@ -1,4 +1,4 @@
-"""`tinybert serve`: answers, limits, batches, metrics, and an end that loses no request."""
+"""`tinybert serve`: responses, limits, batching, metrics, and a shutdown that loses no request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Callbacks of a caller: what they read, and how they end a stage."""
+"""User callbacks: what they read, and how they end a stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: the newest whole one, and nothing else."""
+"""Checkpoints on disk: only the newest complete one is used."""
 
 from __future__ import annotations
 

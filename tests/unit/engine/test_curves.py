@@ -1,4 +1,4 @@
-"""What VisualDL shows of a run: it reads one record a folder."""
+"""What VisualDL shows of a run: it reads one record per folder."""
 
 from __future__ import annotations
 

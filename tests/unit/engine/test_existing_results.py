@@ -1,4 +1,4 @@
-"""What a user or another stage has put into an output folder is still there afterwards."""
+"""Files of a user or of another stage in an output folder are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run inside somebody else's process takes signals while it trains, and gives them back."""
+"""A run inside another program handles signals while it trains and restores the handlers afterwards."""
 
 from __future__ import annotations
 

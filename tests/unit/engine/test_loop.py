@@ -1,4 +1,4 @@
-"""The loop on a layer of one weight: what is logged, kept, and what stops it."""
+"""The loop on a layer with one weight: logging, checkpoints, and what stops it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys of config.json that ask for another network are refused by name; known and unimportant ones are not."""
+"""Keys of config.json that describe another network are refused by name; harmless keys are accepted."""
 
 from __future__ import annotations
 

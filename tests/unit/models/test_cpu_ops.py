@@ -1,4 +1,4 @@
-"""Our CPU operations against Paddle's: the same values, the same gradients, and dropout that is dropout."""
+"""Our CPU operations against Paddle's: equal values and gradients, and correct dropout."""
 
 from __future__ import annotations
 

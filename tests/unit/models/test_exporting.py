@@ -1,4 +1,4 @@
-"""Conversion: the same model comes out, in every layout, with head, labels and projections; otherwise nothing comes out."""
+"""Conversion keeps the model in every layout, with head, labels and projections, or writes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of families, and that nothing beside it asks a family's name."""
+"""The table of families, and that no other module tests a family by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a name to a folder: runs, packages, and PaddleNLP's names fetched once."""
+"""Resolving a name to a folder: runs, packages, and PaddleNLP models downloaded once."""
 
 from __future__ import annotations
 

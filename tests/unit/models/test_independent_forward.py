@@ -1,4 +1,4 @@
-"""The NumPy forward pass agrees with PyTorch's numbers and with the encoders here, and finds a model that was read wrongly."""
+"""The NumPy forward pass agrees with PyTorch and with our encoders, and detects a wrongly read model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs for Paddle Inference: what they answer, and what is refused."""
+"""Programs for Paddle Inference: their outputs, and refused conversions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loading a classifier: the same numbers from every kind of folder, every parameter accounted for, nothing random unnoticed."""
+"""Loading a classifier: equal numbers from every kind of folder, every parameter reported."""
 
 from __future__ import annotations
 

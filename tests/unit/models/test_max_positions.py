@@ -1,4 +1,4 @@
-"""How long a row a model can read, whoever asks."""
+"""How long a row a model can read, for every way of asking."""
 
 from __future__ import annotations
 

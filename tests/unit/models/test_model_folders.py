@@ -1,4 +1,4 @@
-"""A folder means one model: its files agree with its manifest, with each other, and hold finite numbers."""
+"""A folder holds one model: its files agree with its manifest and each other, and its weights are finite."""
 
 from __future__ import annotations
 

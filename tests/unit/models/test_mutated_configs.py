@@ -1,4 +1,4 @@
-"""Any config.json leads to a model or to a refusal in words."""
+"""Any config.json loads or is refused with a message."""
 
 from __future__ import annotations
 

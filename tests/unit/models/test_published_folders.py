@@ -1,4 +1,4 @@
-"""Folders as their authors publish them: every configuration file is understood, the right class is chosen, PyTorch's numbers come out."""
+"""Folders as published: every config file is understood, the right class is chosen, and PyTorch's numbers are reproduced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Students from layers of the teacher and from a shape, and pairs that do not fit."""
+"""Students from teacher layers and from a shape, and pairs that do not fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A checkpoint of TensorFlow is read to the bit, in Google's layout, and damage ends in words. Written here by a writer of its own."""
+"""A TensorFlow checkpoint in Google's layout is read exactly, and damage is reported. Files come from a separate writer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pytorch_model.bin: real files are read to the bit, nothing in them is executed, damage and bombs are named."""
+"""pytorch_model.bin: real files are read exactly, nothing is executed, damage and zip bombs are refused."""
 
 from __future__ import annotations
 

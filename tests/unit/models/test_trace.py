@@ -1,4 +1,4 @@
-"""A trace is the model's own forward pass, cut off where nothing more is needed."""
+"""A trace equals the model's own forward pass, stopped where nothing more is needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weight files: every kind is read to the bit, nothing in them is executed, damage is named."""
+"""Weight files: every kind is read exactly, nothing is executed, damage is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Traces of random numbers, as two encoders would leave them behind."""
+"""Traces of random numbers, shaped like those of two encoders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layer weights: what becomes of them over steps, micro-batches, processes and checkpoints."""
+"""Layer weights over steps, micro-batches, processes and checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each loss against numbers computed by hand, and what padding and splitting must not change."""
+"""Each loss against hand-computed values, and its invariance to padding and splitting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PKD, DistilBERT and MiniLM against plain NumPy formulas of their papers, row by row on the real tokens alone."""
+"""PKD, DistilBERT and MiniLM losses against NumPy formulas of their papers, on real tokens only."""
 
 from __future__ import annotations
 

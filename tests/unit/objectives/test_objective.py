@@ -1,4 +1,4 @@
-"""Which parts an objective has, what it asks of both encoders, and the layer that is trained with it."""
+"""The parts of an objective, what it needs of both encoders, and the layer trained with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MiniLMv2's relations against a plain NumPy formula, and what padding and head counts must not change."""
+"""MiniLMv2's relations against a NumPy formula, and invariance to padding and head counts."""
 
 from __future__ import annotations
 

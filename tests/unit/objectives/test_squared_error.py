@@ -1,4 +1,4 @@
-"""The squared error as one operation: values, gradients, and who takes none."""
+"""The squared error as one operation: values, gradients, and inputs without gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transport between all layers: costs, their gradient, and what must not change them."""
+"""Transport between all layers: costs, gradients and invariances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which shape a student has after which update."""
+"""Which shape a student has after each update."""
 
 from __future__ import annotations
 

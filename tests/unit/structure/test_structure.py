@@ -1,4 +1,4 @@
-"""What must stay true of the code as a whole: who imports whom, who names a method, who knows an option."""
+"""Rules for the code as a whole: imports, methods compared by name, options, names of tests."""
 
 from __future__ import annotations
 

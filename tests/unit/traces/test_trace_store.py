@@ -1,4 +1,4 @@
-"""Teacher traces that are computed once: equal to the live teacher's, found again, shared, repaired, refused."""
+"""Stored teacher traces: equal to the live teacher's, found again, shared, repaired or refused."""
 
 from __future__ import annotations
 
