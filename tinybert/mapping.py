@@ -42,8 +42,8 @@ class LayerMap:
         """
         if student_layers > teacher_layers and name in ("uniform", "top", "bottom", "double"):
             raise UserError(
-                f"the layer map '{name}' cannot pair a student of {student_layers} and a teacher of {teacher_layers} layers: each student "
-                "layer needs a teacher layer of its own.\nUse --layer_map last, explicit pairs, or a shallower student."
+                f"the layer map '{name}' cannot map a student of {student_layers} layers onto a teacher of {teacher_layers}: each "
+                "student layer needs its own teacher layer.\nUse --layer_map last, explicit pairs, or a shallower student."
             )
         students, teachers = range(student_layers + 1), teacher_layers
         if name == "uniform":
@@ -85,13 +85,14 @@ class LayerMap:
             )
         if top < student_layers:
             raise UserError(
-                f"--layer_scheme t_top{top} has fewer layers than the student ({student_layers}): two of its layers would learn the same.\n"
+                f"--layer_scheme t_top{top} has fewer layers than the student ({student_layers}): two student layers would learn "
+                "from the same one.\n"
                 f"Expected t_top{student_layers} to t_top{teacher_layers}, or a shallower student."
             )
         if keep > student_layers + 1:
             raise UserError(
-                f"--keep_layers {keep} is more than there is: a student of {student_layers} layers has {student_layers + 1} entries, the "
-                "embedding among them.\nKeep at most that many."
+                f"--keep_layers {keep} is too large: a student of {student_layers} layers has {student_layers + 1} entries, "
+                "including the embedding.\nKeep at most that many."
             )
         entries = range(student_layers + 1)[-keep:]
         hidden = [(m, round(m * top / student_layers)) for m in entries]
@@ -100,12 +101,13 @@ class LayerMap:
     def __post_init__(self) -> None:
         shape = f"layer map '{self.name}' for a student of {self.student_layers} and a teacher of {self.teacher_layers} layers"
         if not self.hidden:
-            raise UserError(f"{shape} is empty. Give at least one pair, such as 0:0.")
+            raise UserError(f"{shape} is empty. Give at least one pair, for example 0:0.")
         for s, t in self.hidden:
             if not (0 <= s <= self.student_layers and 0 <= t <= self.teacher_layers):
                 raise UserError(
-                    f"{shape}: the pair {s}:{t} lies outside.\nStudent entries go from 0 to {self.student_layers}, teacher "
-                    f"entries from 0 to {self.teacher_layers}; entry 0 is the embedding.\n"
+                    f"{shape}: the pair {s}:{t} is out of range.\n"
+                    f"Student entries range from 0 to {self.student_layers}, teacher entries from 0 to {self.teacher_layers}; "
+                    "entry 0 is the embedding.\n"
                     "Choose other pairs (--layer_map; with --method mud --s_layer_indices and --t_layer_indices)."
                 )
             if (s == 0) != (t == 0):
@@ -114,7 +116,7 @@ class LayerMap:
             if s2 <= s1 or t2 <= t1:
                 raise UserError(
                     f"{shape} is not strictly increasing: {s1}:{t1} is followed by {s2}:{t2}.\n"
-                    "Each student entry needs a teacher entry of its own, in order. A student deeper than its teacher cannot "
+                    "Each student entry needs its own teacher entry, in order. A student deeper than its teacher cannot "
                     "be mapped layer by layer: use --layer_map last, or a shallower student."
                 )
 
@@ -134,6 +136,6 @@ def _explicit(text: str) -> list[tuple[int, int]]:
         return [(int(s), int(t)) for s, t in (pair.split(":") for pair in text.split(","))]
     except ValueError:
         raise UserError(
-            f"layer map '{text}' is not understood.\nExpected one of {', '.join(NAMES)}, or pairs student:teacher such as "
+            f"unknown layer map '{text}'.\nExpected one of {', '.join(NAMES)}, or pairs student:teacher such as "
             "0:0,1:3,2:6 (entry 0 is the embedding)."
         ) from None

@@ -170,7 +170,7 @@ def set_device(name: str) -> str:
             logger.warning(f"running on the CPU: {problem}")
         wanted = kind = "gpu" if "gpu" in there and not problem else "cpu"
     elif kind == "gpu" and "gpu" not in there:
-        logger.warning(f"DEVICE: {name} asked for, but this Paddle ({paddle.__version__}) has none: running on the CPU")
+        logger.warning(f"DEVICE: {name} was requested, but this Paddle ({paddle.__version__}) has none: running on the CPU")
         wanted = kind = "cpu"
     elif kind not in there or (kind != "cpu" and index and int(index) >= _count(kind)):
         of_them = f"only {_count(kind)} {kind}" if kind in there else "no such device"
@@ -212,13 +212,13 @@ def gpu_problem(index: int = 0) -> str | None:
     held = held or (list(_CAPABILITIES_2_6) if paddle.__version__.startswith("2.6.") else [])
     words = f"the card has compute capability {capability}, this Paddle ({paddle.__version__}, CUDA {cuda}) "
     if paddle.__version__.startswith("2.6.") and not any(_serves(one, capability) for one in held):
-        return f"{words}holds machine code for {', '.join(held)} alone.\n{_OTHER_BUILD}"
+        return f"{words}has machine code only for {', '.join(held)}.\n{_OTHER_BUILD}"
     try:
         x = paddle.ones([2, 2]).cuda(index)
         right = float((x * x + x).sum()) == 8.0
     except Exception as error:  # Paddle wraps CUDA's errors in several classes
-        return f"{words}fails at a first kernel on it: {str(error).strip().splitlines()[-1][:200]}\n{_OTHER_BUILD}"
-    return None if right else f"{words}adds wrongly on it.\n{_OTHER_BUILD}"
+        return f"{words}fails to run a first kernel on it: {str(error).strip().splitlines()[-1][:200]}\n{_OTHER_BUILD}"
+    return None if right else f"{words}computes wrong sums on it.\n{_OTHER_BUILD}"
 
 
 def _serves(machine_code: str, card: str) -> bool:

@@ -89,7 +89,7 @@ def _header(path: Path) -> tuple[dict[str, tuple[str, tuple[int, ...], int, int]
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        raise ValueError("a name stands twice in the header")
+        raise ValueError("a name occurs twice in the header")
     return content
 
 
@@ -98,7 +98,7 @@ def _entry(name: str, entry: dict) -> tuple[str, tuple[int, ...], int, int]:
     if not isinstance(kind, str) or kind not in _TYPES:
         raise ValueError(f"'{name}' has the type {str(kind)[:40]}, which is not supported")
     if not isinstance(shape, list) or len(shape) > _DIMENSIONS or not all(map(_is_count, (*shape, begin, end))):
-        raise ValueError(f"'{name}' has no proper shape or place")
+        raise ValueError(f"'{name}' has no valid shape or offsets")
     count = 1
     for length in shape:
         count *= length
@@ -134,7 +134,7 @@ def write_safetensors(path: str | Path, arrays: dict[str, np.ndarray], metadata:
         array = np.asarray(arrays[name], order="C")
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
         if array.dtype not in _NAMES:
-            raise ValueError(f"'{name}' is an array of {array.dtype}, which safetensors files do not hold")
+            raise ValueError(f"'{name}' is an array of {array.dtype}, which safetensors files cannot contain")
         header[name] = {"dtype": _NAMES[array.dtype], "shape": list(array.shape), "data_offsets": [at, at + array.nbytes]}
         at += array.nbytes
         ordered.append(array)

@@ -50,7 +50,7 @@ def reading(folder: str | Path) -> Iterator[None]:
     try:
         yield
     except _NOT_OURS as error:
-        raise DamagedError(f"{folder} holds something else than plain arrays of rows: {error}") from error
+        raise DamagedError(f"{folder} contains something other than plain arrays of rows: {error}") from error
 
 
 def sha256_of(path: str | Path) -> str:
@@ -256,7 +256,7 @@ def _read_manifest(folder: Path) -> dict[str, tuple[int, str]]:
     try:
         files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
         if outside := [name for name in files if os.path.isabs(name) or ".." in name.split("/")]:
-            raise ValueError(f"it lists {outside[0]!r}, which lies elsewhere")
+            raise ValueError(f"it lists {outside[0]!r}, which is outside the folder")
         return {name: (entry["bytes"], entry["sha256"]) for name, entry in files.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedError(f"{folder} has no readable {MANIFEST} ({type(error).__name__}: {error})") from error

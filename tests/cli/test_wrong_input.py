@@ -58,7 +58,7 @@ def _contents(folder: Path) -> dict[Path, bytes]:
         ("--student_model_name_or_path tinybert-4l-312d-v3", "Did you mean tinybert-4l-312d-v2"),
         ("--learning_rat 1", "unknown option --learning_rat\nDid you mean --learning_rate?"),
         ("--max_seq_length 200", "more than the 130 positions of the teacher"),
-        ("--resume {world}/bert", "is no checkpoint"),
+        ("--resume {world}/bert", "is not a checkpoint"),
         ("--intermediate_distill --pred_distill", "ask for different stages"),
         ("--resume auto --overwrite_output_dir", "contradict each other"),
         ("--student_layers 2", "describes a new student"),

@@ -311,10 +311,10 @@ def test_layers_of_the_teacher_can_be_the_student(world, tmp_path):
         ({"method": "relation", "relation_heads": 5}, "does not divide"),
         ({"method": "relation", "relation_layers": "5:6"}, "the student has 4 layers and the teacher 6"),
         ({"student_heads": 3}, "2 attention heads and the student 3"),
-        ({"layer_map": "0:0,5:6"}, "lies outside"),
+        ({"layer_map": "0:0,5:6"}, "is out of range"),
         ({"max_seq_length": 12}, "length"),
         ({"continue_train": True}, "--continue_train goes on"),
-        ({"max_steps": 3, "student_layers": 7, "student_hidden": 12}, "cannot pair"),
+        ({"max_steps": 3, "student_layers": 7, "student_hidden": 12}, "cannot map"),
     ],
 )
 def test_contradicting_options_are_refused_before_the_run(world, tmp_path, instead, words):

@@ -49,11 +49,11 @@ def test_every_selection_trains(teacher, tmp_path, more):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--keep_layers", "5"), "--keep_layers 5 is more than there is: a student of 3 layers has 4 entries"),
+        (("--keep_layers", "5"), "--keep_layers 5 is too large: a student of 3 layers has 4 entries"),
         (("--layer_scheme", "t_top12"), "the teacher has 4"),
         (("--layer_scheme", "t_top2"), "fewer layers than the student"),
         (("--hidden_scheme", "uniform_mask", "--keep_hidden", "0.01"), "keeps none of 32 dimensions"),
-        (("--s_layer_indices", "4", "--t_layer_indices", "4"), "lies outside"),
+        (("--s_layer_indices", "4", "--t_layer_indices", "4"), "is out of range"),
     ],
 )
 def test_keeping_more_than_there_is_is_refused(teacher, tmp_path, more, message):

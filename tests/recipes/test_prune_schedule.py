@@ -132,7 +132,7 @@ def test_second_stage_does_not_prune_again(teacher, tmp_path):
         ((*DEPTH, "--num_layers", "4"), "has nothing to prune"),
         ((*WIDTH, "--attention_heads", "match"), "--prune_schedule width takes heads away"),
         ((*WIDTH, "--max_steps", "3"), "prunes 2 times, but 0.5 of 3 updates"),
-        ((*DEPTH, "--layer_map", "0:0,4:4"), "the pair 4:4 lies outside"),
+        ((*DEPTH, "--layer_map", "0:0,4:4"), "the pair 4:4 is out of range"),
         ((*WIDTH, "--stage", "prediction", "--method", "emd"), "--prune_schedule and --method emd do not go together"),
     ],
     ids=str,

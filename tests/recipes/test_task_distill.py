@@ -267,11 +267,11 @@ def test_stopped_run_resumes(teacher, tinybert_folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (("--layer_map", "0:0,1:9"), "1:9 lies outside"),
+        (("--layer_map", "0:0,1:9"), "1:9 is out of range"),
         (("--projection", "none"), "24 wide and the teacher 32"),
         (("--embedding_weight", "0", "--use_rep", "False", "--use_att", "False"), "nothing is left to learn.*embedding_weight is 0"),
         (("--max_seq_length", "500"), "more than the 128 positions of the teacher"),
-        (("--layer_map", "double", "--student_layers", "3"), "3:6 lies outside"),
+        (("--layer_map", "double", "--student_layers", "3"), "3:6 is out of range"),
     ],
 )
 def test_impossible_intermediate_stage_is_refused(teacher, tmp_path, more, words):

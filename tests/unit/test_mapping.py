@@ -82,19 +82,19 @@ def test_explicit_pairs_are_used_as_given():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("unifrom", ["'unifrom' is not understood", "uniform, top, bottom, last, double", "0:0,1:3,2:6"]),
-        ("", ["not understood"]),
-        ("0:0,1", ["not understood"]),
-        ("0:0,1:3:4", ["not understood"]),
-        ("0:0;1:3", ["not understood"]),
-        ("0:0,1:13", ["1:13 lies outside", "0 to 4", "0 to 12"]),
-        ("0:0,5:12", ["5:12 lies outside"]),
-        ("-1:0", ["-1:0 lies outside"]),
+        ("unifrom", ["unknown layer map 'unifrom'", "uniform, top, bottom, last, double", "0:0,1:3,2:6"]),
+        ("", ["unknown layer map"]),
+        ("0:0,1", ["unknown layer map"]),
+        ("0:0,1:3:4", ["unknown layer map"]),
+        ("0:0;1:3", ["unknown layer map"]),
+        ("0:0,1:13", ["1:13 is out of range", "0 to 4", "0 to 12"]),
+        ("0:0,5:12", ["5:12 is out of range"]),
+        ("-1:0", ["-1:0 is out of range"]),
         ("0:3", ["0:3 mixes an embedding with a layer"]),
         ("1:0", ["1:0 mixes an embedding with a layer"]),
         ("1:6,2:3", ["not strictly increasing", "1:6 is followed by 2:3"]),
         ("1:6,1:7", ["not strictly increasing"]),
-        ("1:6,2:6", ["not strictly increasing", "teacher entry of its own"]),
+        ("1:6,2:6", ["not strictly increasing", "its own teacher entry"]),
     ],
 )
 def test_impossible_explicit_maps_are_refused_with_a_reason(text, words):
@@ -106,12 +106,12 @@ def test_impossible_explicit_maps_are_refused_with_a_reason(text, words):
 
 @pytest.mark.parametrize("name", ["uniform", "top", "bottom", "double"])
 def test_student_deeper_than_its_teacher_is_refused(name):
-    with pytest.raises(UserError, match="student of 6 and a teacher of 4 layers"):
+    with pytest.raises(UserError, match="student of 6 layers onto a teacher of 4"):
         LayerMap.create(name, 6, 4)
 
 
 def test_double_past_the_last_teacher_layer_is_refused():
-    with pytest.raises(UserError, match="4:8 lies outside"):
+    with pytest.raises(UserError, match="4:8 is out of range"):
         LayerMap.create("double", 4, 6)
 
 

@@ -248,5 +248,5 @@ def _objects(callbacks: Sequence[Callback], losses: Sequence[CustomLoss]) -> Use
         check_custom_loss(loss)
     names = [loss.name for loss in losses]
     if len(set(names)) < len(names):
-        raise UserError(f"losses got the names {', '.join(names)}\nexpected a name of its own for each")
+        raise UserError(f"losses got the names {', '.join(names)}\nexpected distinct names")
     return UserObjects(tuple(callbacks), tuple(losses))

@@ -76,7 +76,7 @@ def fork_from(folder: Path, path: Path) -> Path:
         os.rename(other, aside)
     if left:
         names = ", ".join(other.name for other in left)
-        logger.info(f"{folder}: {names} belong to the course that is left, and go when the next checkpoint is written")
+        logger.info(f"{folder}: {names} are newer than the resumed checkpoint and will be deleted at the next save")
     return own
 
 
@@ -102,7 +102,7 @@ def _verify(path: Path) -> None:
     with storage.reading(path):
         state = json.loads((path / "state.json").read_text(encoding="utf-8"))
         if not isinstance(state["step"], int) or not isinstance(state.get("fingerprint", {}), dict):
-            raise ValueError("state.json says neither step nor settings")
+            raise ValueError("state.json contains neither a step nor settings")
 
 
 def newest(folder: Path) -> Path | None:
@@ -113,7 +113,7 @@ def newest(folder: Path) -> Path | None:
             _verify(path)
             return path
         except (storage.DamagedError, OSError) as error:
-            logger.warning(f"passing over a damaged checkpoint: {error}")
+            logger.warning(f"skipping a damaged checkpoint: {error}")
     return None
 
 
@@ -129,12 +129,12 @@ def find(folder: Path, resume: str) -> Path | None:
     if not (path / "state.json").is_file():
         inside = newest(path) if path.is_dir() else None
         if inside is None:
-            raise UserError(f"--resume {resume} is no checkpoint: expected a folder step_<n> with state.json, or `auto`.")
+            raise UserError(f"--resume {resume} is not a checkpoint: expected a folder step_<n> with state.json, or `auto`.")
         path = inside
     try:
         _verify(path)
     except storage.DamagedError as error:
-        raise UserError(f"--resume {resume}: the checkpoint is damaged: {error}. Use --resume auto to take the newest whole one.") from None
+        raise UserError(f"--resume {resume}: the checkpoint is damaged: {error}. Use --resume auto for the newest complete one.") from None
     return path
 
 
@@ -167,16 +167,16 @@ def check(path: Path, fingerprint: dict, allow_changes: bool, assumed: dict | No
     if saved.get("stage") != fingerprint.get("stage"):
         found, wanted = (f"the {entry['stage']} stage" if entry.get("stage") else "no stage" for entry in (saved, fingerprint))
         raise UserError(
-            f"the checkpoint {path} is one of {found}, expected one of {wanted}.\nGive a checkpoint of this stage, or --resume auto."
+            f"the checkpoint {path} belongs to {found}; expected one of {wanted}.\nGive a checkpoint of this stage, or --resume auto."
         )
     changed = differences(saved, fingerprint)
     if not allow_changes:
         refuse_differences(
             changed,
             f"the checkpoint {path} belongs to a run with other data or arguments",
-            "Repeat the command as it was, or start over with --overwrite_output_dir."
+            "Repeat the original command, or start over with --overwrite_output_dir."
             if STARTS.intersection(changed)
-            else "Repeat the command as it was, start over with --overwrite_output_dir, or allow it with --resume_changed.",
+            else "Repeat the original command, start over with --overwrite_output_dir, or allow it with --resume_changed.",
         )
     return set(changed)
 

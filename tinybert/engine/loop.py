@@ -148,7 +148,7 @@ class Loop:
         if other_scores:
             self.best, self.kept = Best(), Best()
             if self.run_folder.writes:
-                logger.info("the rows that choose the best model are others than before: earlier scores do not count")
+                logger.info("the evaluation set changed; previous best scores are discarded")
         storage.recover(self.run_folder.path)
         if resume and self.run_folder.writes:
             self.last_checkpoint = checkpoints.fork_from(self.run_folder.checkpoints, resume)
@@ -166,8 +166,7 @@ class Loop:
             self.run_folder.close_logs()
         if self.kept.step != self.best.step and shown:
             logger.info(
-                f"the model of step {self.best.step}, the best, was replaced before the run was resumed: "
-                f"the best that is left is that of step {self.kept.step}"
+                f"the best model (step {self.best.step}) was overwritten before resuming; the best one on disk is step {self.kept.step}"
             )
         return self.kept
 
@@ -203,7 +202,7 @@ class Loop:
         # whatever happens while the last model is written, no step has to be made again
         self.save_checkpoint()
         if stop.signal:
-            raise Interrupted(stop.signal, f"stopped after the last step, {self.step}; --resume auto writes what is left")
+            raise Interrupted(stop.signal, f"stopped after the last step, {self.step}; --resume auto writes the remaining results")
 
     def _one_step(self, stop: StopRequest) -> tuple[dict[str, float], tuple[int, int], int]:
         """Forward and backward over the micro-batches of one step, then one update; returns parts, (rows, tokens), a signal's number."""
@@ -372,13 +371,13 @@ class Loop:
         weights, states = (self.callbacks.read(arrays, saved.state["step"]) for arrays in (saved.weights, saved.optimizer))
         parameters = dict(self.layer.named_parameters())
         if set(parameters) != set(saved.weights):
-            raise UserError(f"the checkpoint {path} holds other parameters than this model: the student or the objective changed.")
+            raise UserError(f"the checkpoint {path} has other parameters than this model: the student or the objective has changed.")
         for name, parameter in parameters.items():
             then, here = list(weights[name].shape), list(parameter.shape)
             if then != here:
                 raise UserError(
-                    f"the checkpoint {path} holds '{name}' of shape {then}, this model has {here}: the student or the objective changed.\n"
-                    "Give what it was trained with, or start over with --overwrite_output_dir."
+                    f"the checkpoint {path} has '{name}' of shape {then}, this model {here}: the student or the objective has changed.\n"
+                    "Use the original student and objective, or start over with --overwrite_output_dir."
                 )
         for name, parameter in parameters.items():
             parameter.set_value(weights[name])
@@ -405,7 +404,8 @@ class Loop:
         changed = checkpoints.differences(before, runtime.computing()) if before else {}
         if changed:
             logger.warning(
-                f"the run began elsewhere ({'; '.join(changed.values())}): it goes on, but not bit for bit as it would have there"
+                f"the run was started in another environment ({'; '.join(changed.values())}); it continues, but results may "
+                "differ in the last bits"
             )
 
     def _is_there(self, best: Best) -> bool:

@@ -18,8 +18,8 @@ def stop_on_loss(sums: dict[str, float], step: int, reproducer: Path) -> None:
     """
     parts = ", ".join(f"{name} {value}" for name, value in sums.items())
     raise NumericalError(
-        f"the loss is not finite at step {step} ({parts}); no weight was changed by it.\n"
-        f"Rows, seed and the last good checkpoint are in {reproducer}. {_cure(step)}"
+        f"the loss is not finite at step {step} ({parts}); no weight was changed.\n"
+        f"The rows, the seed and the last good checkpoint are recorded in {reproducer}. {_cure(step)}"
     )
 
 
@@ -30,8 +30,8 @@ def stop_on_scores(what: str, step: int, reproducer: Path) -> None:
         NumericalError: always.
     """
     raise NumericalError(
-        f"the evaluation after step {step} gives numbers that are none: {what}.\n"
-        f"Rows of the last step, seed and the last good checkpoint are in {reproducer}. {_cure(step)}"
+        f"evaluation after step {step} produced non-finite values: {what}.\n"
+        f"The rows of the last step, the seed and the last good checkpoint are recorded in {reproducer}. {_cure(step)}"
     )
 
 
@@ -57,4 +57,4 @@ def write_reproducer(
 def _cure(step: int) -> str:
     if step:
         return "Try a lower --learning_rate."
-    return "No update came before it, so it is not the learning rate: look at the weights of the models, --T and the weights of the losses."
+    return "No update was made before, so the learning rate is not the cause: check the model weights, --T and the loss weights."

@@ -83,10 +83,9 @@ def require(dtype: str, device: str) -> None:
     """
     if device.startswith("cpu"):
         raise UserError(
-            f"--amp with {dtype} asked for on the CPU, where Paddle's mixed precision changes nothing: its operators compute in float32 "
-            "all the same.\nLeave --amp out, or run on a GPU."
+            f"--amp with {dtype} has no effect on the CPU: Paddle's operators compute in float32 there.\nLeave --amp out, or run on a GPU."
         )
     if dtype == "bfloat16" and device.startswith("gpu") and not paddle.amp.is_bfloat16_supported():
-        raise UserError("--amp_dtype bfloat16: this GPU has no bfloat16 arithmetic (it needs compute capability 8.0). Use float16.")
+        raise UserError("--amp_dtype bfloat16: this GPU does not support bfloat16 (it needs compute capability 8.0). Use float16.")
     if dtype == "float16" and not paddle.amp.is_float16_supported():
-        raise UserError("--amp_dtype float16: this device has no float16 arithmetic. Leave --amp out.")
+        raise UserError("--amp_dtype float16: this device does not support float16. Leave --amp out.")

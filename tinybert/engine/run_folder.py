@@ -84,7 +84,7 @@ class RunFolder:
         while not parent.exists():
             parent = parent.parent
         if not parent.is_dir():
-            raise UserError(f"--output_dir {self.path} cannot be made: {parent} is a file.")
+            raise UserError(f"--output_dir {self.path} cannot be created: {parent} is a file.")
         if not os.access(parent, os.W_OK | os.X_OK):
             raise UserError(f"--output_dir {self.path} cannot be written: no permission in {parent}. Choose another folder.")
 
@@ -93,7 +93,7 @@ class RunFolder:
         if run_lock.hold(self.path) and self._new and self.done_before():
             run_lock.release(self.path)
             raise UserError(
-                f"--output_dir {self.path} holds results of the {self.stage} stage since this run began: another run was faster.\n"
+                f"--output_dir {self.path} holds results of the {self.stage} stage: another run wrote them after this one started.\n"
                 "Choose another folder, or replace them with --overwrite_output_dir."
             )
 

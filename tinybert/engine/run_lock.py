@@ -82,8 +82,7 @@ def _take(folder: Path, patience: float) -> FileLock | None:
         return storage.take_lock(folder / NAME, patience)
     except Timeout:
         raise UserError(
-            f"--output_dir {folder} is in use: {_holder(folder)} is writing there.\n"
-            "Wait until it has ended, stop it, or choose another folder."
+            f"--output_dir {folder} is in use: {_holder(folder)} is writing there.\nWait until it ends, stop it, or choose another folder."
         ) from None
     except OSError:
         return None

@@ -20,9 +20,9 @@ class StopRequest:
         name = signal.Signals(number).name
         if self.signal is None:
             self.signal = number
-            tell(f"\n{name}: finishing this step, then saving. Once more to stop at once.\n")
+            tell(f"\n{name}: finishing this step and saving a checkpoint. Repeat to stop at once.\n")
             return
-        tell(f"\n{name} again: stopping at once; the last checkpoint stays.\n")
+        tell(f"\n{name} again: stopping at once; the last checkpoint is kept.\n")
         before = self.before[number]
         ends = getattr(getattr(before, "__self__", None), "end_at_once", None)
         if ends is not None:  # the command line's: Paddle 3.3 turns an exception inside its backward pass into an OSError

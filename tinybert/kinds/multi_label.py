@@ -63,7 +63,7 @@ class MultiLabel(Kind):
     def expected(self, labels: Labels) -> str:
         """The names that may stand together."""
         some = ", ".join(labels[:30]) + (f", ... ({len(labels)} labels)" if len(labels) > 30 else "")
-        return f"any of {some}, several of them with a bar or comma between"
+        return f"any of {some}, separated by bars or commas"
 
     def inactive_options(self, values: Mapping[str, object]) -> dict[str, str]:
         """The loss is a mean over labels, as the gold labels' is."""

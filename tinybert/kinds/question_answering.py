@@ -126,4 +126,4 @@ class QuestionAnswering(Kind):
 
     def check_variants(self, task: Task) -> str | None:
         """An answer is where it stands."""
-        return "questions cannot be augmented: a text with other words has its answers elsewhere"
+        return "questions cannot be augmented: changing words would move the answers"

@@ -126,7 +126,7 @@ class Regression(Kind):
     def check_variants(self, task: Task) -> str | None:
         """How far a score may move is a share of its scale."""
         if task.bounds is None:
-            return "--filter teacher needs the limits of the scores, which files of your own do not tell\nleave the filter out"
+            return "--filter teacher needs the range of the scores, which is unknown for your own files\nleave out the filter"
         return None
 
     def keeps_variants(self, task: Task, outputs: np.ndarray, keep: float) -> np.ndarray:
@@ -156,6 +156,6 @@ def scale_warning(gold: np.ndarray, predicted: np.ndarray) -> str | None:
     if not off and (not min(spread) or max(spread) / min(spread) < _SCALE**2):
         return None
     return (
-        f"the scores of dev go from {gold.min():.4g} to {gold.max():.4g} (mean {gold.mean():.4g}), the teacher's outputs for them from "
+        f"the dev scores range from {gold.min():.4g} to {gold.max():.4g} (mean {gold.mean():.4g}), the teacher's outputs from "
         f"{predicted.min():.4g} to {predicted.max():.4g} (mean {predicted.mean():.4g}): they are on different scales"
     )

@@ -94,4 +94,4 @@ class TokenClassification(Kind):
 
     def check_variants(self, task: Task) -> str | None:
         """A word that takes another one's place would need a tag."""
-        return "rows of tagged words cannot be augmented: nothing says which tag a new word has"
+        return "tagged words cannot be augmented: the tag of a new word is unknown"

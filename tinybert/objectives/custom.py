@@ -34,7 +34,7 @@ class FunctionLoss(Loss):
         value = self.function(student, teacher, inputs)
         if not isinstance(value, Tensor) or value.size != 1:
             found = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else repr(value)
-            raise UserError(f"the loss {self.name!r} returned {found}\nexpected a tensor with one number, the mean over {self.unit}")
+            raise UserError(f"the loss {self.name!r} returned {found}\nexpected a scalar tensor, the mean over {self.unit}")
         return value.reshape([])
 
 
@@ -45,7 +45,7 @@ def check_custom_loss(custom: CustomLoss) -> None:
         UserError: says what is wrong with it.
     """
     if not callable(custom.function):
-        raise UserError(f"the loss {custom.name!r} got {custom.function!r} as its function\nexpected something to call")
+        raise UserError(f"the loss {custom.name!r} got {custom.function!r} as its function\nexpected a callable")
     if custom.unit not in UNITS or custom.stage not in STAGES:
         what, known = (custom.unit, UNITS) if custom.unit not in UNITS else (custom.stage, STAGES)
         raise UserError(f"the loss {custom.name!r} got {what!r}\nexpected one of {', '.join(known)}")
@@ -66,7 +66,7 @@ def with_custom_losses(objective: Objective, custom: list[CustomLoss]) -> Object
     names = [part.name for part in parts]
     twice = next((name for name in names if names.count(name) > 1 or name == "loss"), None)
     if twice:
-        raise UserError(f"a loss is called {twice!r}, and so is another\nexpected a name of its own for each")
+        raise UserError(f"two losses are named {twice!r}\nexpected distinct names")
     return Objective(parts, objective.projection)
 
 

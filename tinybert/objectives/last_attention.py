@@ -39,8 +39,8 @@ class LastAttentionLoss(Loss):
         super().__init__()
         if heads[0] != heads[1]:
             raise UserError(
-                f"--method minilm compares attention head by head: the student has {heads[0]} heads and the teacher {heads[1]}\n"
-                "choose a student with as many heads, or --method minilmv2"
+                f"--method minilm compares attention head by head, but the student has {heads[0]} heads and the teacher {heads[1]}\n"
+                "choose a student with the same number of heads, or --method minilmv2"
             )
         self.pair = pair
         self.needs_student = Needs(scores=frozenset({pair[0]}), qkv=frozenset({pair[0]}))

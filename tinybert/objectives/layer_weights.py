@@ -199,8 +199,8 @@ class LayerWeights:
         if found != expected:
             listed = [", ".join(f"{name} {count}" for name, count in each.items()) or "none" for each in (found, expected)]
             raise UserError(
-                f"the checkpoint has layer weights for {listed[0]}; this run needs {listed[1]}: method, parts or models were others.\n"
-                "Continue with the options that the run was started with, or start anew."
+                f"the checkpoint has layer weights for {listed[0]}; this run needs {listed[1]}: the method, loss parts or models differ.\n"
+                "Continue with the original options, or start over."
             )
         self.steps, self._summed = int(arrays["steps"][0]), int(arrays.get("summed", [0])[0])
         for kind in self.student:

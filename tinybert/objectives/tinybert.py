@@ -43,8 +43,8 @@ def intermediate_objective(
     parts += [part for part in more if part.weight]
     if not parts:
         raise UserError(
-            "the intermediate stage has nothing to learn: embedding, hidden and attention losses are all off.\nLeave one of them on, or "
-            "run the prediction stage alone (--stage prediction)."
+            "the intermediate stage has nothing to learn: embedding, hidden and attention losses are all off.\n"
+            "Leave one of them on, or run only the prediction stage (--stage prediction)."
         )
     return Objective(parts, projection)
 

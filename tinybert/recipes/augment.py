@@ -134,9 +134,7 @@ def _exclude_others(target: Path, at_end: contextlib.ExitStack) -> None:
     try:
         at_end.enter_context(storage.lock(target.with_name(f".{target.name}"), wait=False))
     except BlockingIOError:
-        raise UserError(
-            f"--output_file {target} is being written by another run.\nWait until it has ended, or name another file."
-        ) from None
+        raise UserError(f"--output_file {target} is being written by another run.\nWait until it ends, or name another file.") from None
 
 
 def _identity(maker: PartMaker, source: Path) -> dict:
@@ -167,7 +165,7 @@ def _judge_folder(output: Path, target: Path, identity: dict, config: AugmentCon
         refuse_differences(
             differences({name: before.get(name) for name in now} | before["settings"], now | identity["settings"]),
             f"--resume: {output} was begun with other options or data",
-            "Repeat the command as it was, or start afresh with --overwrite_output_dir.",
+            "Repeat the original command, or start over with --overwrite_output_dir.",
         )
         joined = target.is_file() and storage.sha256_of(target) == before.get("output_sha256")
         if before["finished"]:

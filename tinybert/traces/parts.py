@@ -265,7 +265,7 @@ def _narrowed(array: np.ndarray, dtype: str) -> np.ndarray:
         narrow = array.astype(dtype)
     if not np.isfinite(narrow).all():
         raise UserError(
-            "a value of the teacher's trace is too large for float16, or not finite\n"
+            "a value of the teacher's traces is too large for float16 or not finite\n"
             "add --teacher_traces_dtype float32, or train with --teacher_traces live"
         )
     return narrow

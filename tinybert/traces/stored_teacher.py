@@ -82,7 +82,7 @@ class StoredTeacher:
                 self.store.append(self.parts, keys, lengths, encoded)
             except OSError as error:
                 self._writes = False
-                logger.warning(f"teacher traces are no longer stored ({error}); the teacher runs beside the student")
+                logger.warning(f"teacher traces are no longer stored ({error}); the teacher now runs with the student")
         return {key: self.parts.split(row, int(length)) for key, row, length in zip(keys, encoded, lengths, strict=True)}
 
 
@@ -92,7 +92,7 @@ def no_weights(source: object) -> Callable[[Needs], LiveTeacher]:
     def refuse(needs: Needs) -> LiveTeacher:
         raise UserError(
             f"a row is not among the stored teacher traces, and {source} has no weights to compute it with\n"
-            "use the data that the store was filled with, or run where the teacher's weights are"
+            "use the data that filled the store, or provide the teacher's weights"
         )
 
     return refuse

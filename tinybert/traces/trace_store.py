@@ -102,7 +102,7 @@ class TraceStore:
         if not path.is_file():
             others = [entry.name for entry in self.folder.iterdir() if not entry.name.startswith(".")]
             if others:
-                raise UserError(f"{self.folder} holds something else ({others[0]}), not teacher traces\nname an empty or new folder")
+                raise UserError(f"{self.folder} contains other files ({others[0]}), not teacher traces\nname an empty or new folder")
             return
         try:
             then = json.loads(path.read_text(encoding="utf-8"))["identity"]
@@ -111,7 +111,7 @@ class TraceStore:
             raise UserError(f"{path} is damaged ({error!r})\ndelete {self.folder}, or name another folder") from None
         if different:
             lines = [f"  {name}: stored {_short(old)}, wanted {_short(new)}" for name, (old, new) in different.items()]
-            raise UserError("\n".join([f"{self.folder} holds the traces of another teacher:", *lines, "name another folder"]))
+            raise UserError("\n".join([f"{self.folder} contains the traces of another teacher:", *lines, "name another folder"]))
 
     def refresh(self) -> None:
         """Read what this and other processes have appended."""

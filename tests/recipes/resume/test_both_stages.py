@@ -58,4 +58,8 @@ def test_another_processor_or_version_is_reported_but_resumed(world, tmp_path, m
             run(world, tmp_path / "run", "finetune", **SHORT)
     run(world, tmp_path / "run", "finetune", resume="auto", **SHORT)
     told = capsys.readouterr().err
-    assert "the run began elsewhere (" in told and "paddlepaddle: was '3.2.0'" in told and "processor: was 'x86_64 avx2'" in told
+    assert (
+        "the run was started in another environment (" in told
+        and "paddlepaddle: was '3.2.0'" in told
+        and "processor: was 'x86_64 avx2'" in told
+    )

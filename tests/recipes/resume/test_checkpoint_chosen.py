@@ -30,7 +30,7 @@ def test_best_model_on_disk_replaces_an_overwritten_best_step(world, tmp_path, m
     assert steps == [2, 4, 7, 8]
     results = json.loads((output / "eval_results.json").read_text())[kind]
     assert (results["best_step"], results["best"]["accuracy"]) == (7, 0.1)
-    assert "the model of step 2, the best, was replaced" in capsys.readouterr().out
+    assert "the best model (step 2) was overwritten" in capsys.readouterr().out
     best = next(output.glob("best_model*"))
     assert best.name == ("best_model_7" if kind == "finetune" else "best_model") and len(list(output.glob("best_model*"))) == 1
 
@@ -84,5 +84,5 @@ def test_checkpoint_path_is_used_only_for_its_own_stage(world, tmp_path, monkeyp
 def test_checkpoint_of_another_stage_is_refused(world, tmp_path):
     output = tmp_path / "run"
     run(world, output, "prediction", max_steps=2)
-    with pytest.raises(UserError, match="is one of the prediction stage, expected one of the finetune stage"):
+    with pytest.raises(UserError, match="belongs to the prediction stage; expected one of the finetune stage"):
         run(world, tmp_path / "other", "finetune", resume=str(output / "checkpoints" / "prediction"), resume_changed=True)

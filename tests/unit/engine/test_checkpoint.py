@@ -93,7 +93,7 @@ def test_damaged_newest_checkpoint_is_skipped_for_the_one_before(tmp_path, capsy
     else:
         (path / "state.json").write_text(json.dumps({"step": 11}))
     assert checkpoint.newest(tmp_path).name == "step_00000005"
-    assert "passing over a damaged checkpoint" in capsys.readouterr().err
+    assert "skipping a damaged checkpoint" in capsys.readouterr().err
     assert checkpoint.find(tmp_path, "auto").name == "step_00000005"
     with pytest.raises(UserError, match=r"--resume .* (is damaged|no checkpoint)"):
         checkpoint.find(tmp_path, str(path))
@@ -112,7 +112,7 @@ def test_find_accepts_a_checkpoint_or_its_parent_folder(tmp_path):
     path = saved(tmp_path, 10)
     assert checkpoint.find(tmp_path / "other", str(tmp_path / "step_00000005")).name == "step_00000005"
     assert checkpoint.find(tmp_path / "other", str(tmp_path)) == path
-    with pytest.raises(UserError, match="is no checkpoint: expected a folder step_<n>"):
+    with pytest.raises(UserError, match="is not a checkpoint: expected a folder step_<n>"):
         checkpoint.find(tmp_path, str(tmp_path / "none"))
 
 

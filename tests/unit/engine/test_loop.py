@@ -65,7 +65,7 @@ def test_signal_during_the_last_evaluation_keeps_its_step_and_score(tmp_path, nu
         return plain(step)
 
     made.callbacks.evaluate = evaluate
-    with pytest.raises(Interrupted, match="stopped after the last step, 4; --resume auto writes what is left") as stopped:
+    with pytest.raises(Interrupted, match="stopped after the last step, 4; --resume auto writes the remaining results") as stopped:
         made.run()
     assert stopped.value.exit_code == 128 + number and kept == [2, 4]
     again, _, kept = loop(tmp_path, total_steps=4, evaluate_every=2)
@@ -126,7 +126,7 @@ def test_non_finite_evaluation_writes_a_reproducer(tmp_path, raised):
     made, _, kept = loop(tmp_path, evaluate_every=2, checkpoint_steps=3)
     made.callbacks.evaluate = evaluate
     what = "2 of 8 predictions" if raised else "accuracy nan"
-    with pytest.raises(NumericalError, match=rf"the evaluation after step 4 .*{what}(.|\n)*nonfinite_prediction_step_4.json(.|\n)*lower"):
+    with pytest.raises(NumericalError, match=rf"evaluation after step 4 .*{what}(.|\n)*nonfinite_prediction_step_4.json(.|\n)*lower"):
         made.run()
     report = json.loads((tmp_path / "nonfinite_prediction_step_4.json").read_text())
     assert report["rows"] == [batch.rows.tolist() for batch in made.batches.step(0, 3)]
@@ -198,7 +198,7 @@ def test_checkpoint_with_other_parameters_is_refused(tmp_path):
     made.run()
     again, layer, _ = loop(tmp_path)
     layer.another = layer.create_parameter([1])
-    with pytest.raises(UserError, match="holds other parameters than this model"):
+    with pytest.raises(UserError, match="has other parameters than this model"):
         again.run(checkpoint.find(again.run_folder.checkpoints, "auto"))
 
 
@@ -207,7 +207,7 @@ def test_checkpoint_with_other_shapes_is_refused(tmp_path):
     made.run()
     again, layer, _ = loop(tmp_path)
     layer.weight = layer.create_parameter([3])
-    with pytest.raises(UserError, match=r"holds 'weight' of shape \[1\], this model has \[3\]"):
+    with pytest.raises(UserError, match=r"has 'weight' of shape \[1\], this model \[3\]"):
         again.run(checkpoint.find(again.run_folder.checkpoints, "auto"))
 
 

@@ -62,7 +62,7 @@ def test_results_written_while_a_run_was_loading_are_not_replaced(tmp_path, writ
     run = RunFolder(tmp_path / "out", "finetune")
     run.refuse(resume=False, overwrite=False)
     writer("finetune").communicate(timeout=20)
-    with pytest.raises(UserError, match="another run was faster"):
+    with pytest.raises(UserError, match="another run wrote them after this one started"):
         run.update_record(seed=2)
     assert run.record()["finetune"]["seed"] == 1
 

@@ -160,7 +160,7 @@ def test_store_of_another_teacher_is_refused_with_a_clear_message(rows, model, t
         TraceStore(tmp_path / "store", {"teacher": "a" * 64})
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("")
-    with pytest.raises(UserError, match="holds something else"):
+    with pytest.raises(UserError, match="contains other files"):
         TraceStore(tmp_path / "mine", {})
 
 
