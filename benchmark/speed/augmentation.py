@@ -75,7 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
     parser.add_argument("--glove", type=Path, required=True)
-    parser.add_argument("--glue", type=Path, required=True, help="the folder that holds one folder per task")
+    parser.add_argument("--glue", type=Path, required=True, help="folder that contains one folder per task")
     parser.add_argument("--tasks", nargs="+", default=["CoLA", "SST-2", "MRPC", "RTE"])
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=3)

@@ -137,7 +137,7 @@ def test_full_disk_ends_with_a_message_and_the_run_can_be_resumed(world, tmp_pat
     process = _start(world, tmp_path / "run", "--max_steps=4", "--checkpoint_steps=2", "--save_steps=1", before=small_files)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2, err
-    assert "Traceback" not in err and "make room, or name a folder" in err
+    assert "Traceback" not in err and "free disk space, or choose a folder" in err
     assert not list((tmp_path / "run").rglob(".*.tmp-*"))  # nothing half-written is left
     assert [folder.name for folder in (tmp_path / "run").glob("best_model_*")]
     process = _start(world, tmp_path / "run", "--max_steps=4", "--checkpoint_steps=2", "--save_steps=1", "--resume=auto")

@@ -59,12 +59,12 @@ def _contents(folder: Path) -> dict[Path, bytes]:
         ("--learning_rat 1", "unknown option --learning_rat\nDid you mean --learning_rate?"),
         ("--max_seq_length 200", "more than the 130 positions of the teacher"),
         ("--resume {world}/bert", "is not a checkpoint"),
-        ("--intermediate_distill --pred_distill", "ask for different stages"),
+        ("--intermediate_distill --pred_distill", "request different stages"),
         ("--resume auto --overwrite_output_dir", "contradict each other"),
         ("--student_layers 2", "describes a new student"),
         ("--do_train --do_predict --stage intermediate", "--do_predict needs a classifier"),
         ("--stage intermediate --use_att False --use_rep False --use_embedding False", "nothing is left to learn"),
-        ("--labels 1,0", "--labels describes files of your own"),
+        ("--labels 1,0", "--labels applies only to your own files"),
         ("--metric pearson", "expected one of accuracy"),
         ("--metric mc", "did you mean mcc?"),
         ("--T 1e200", "--T got 1e200\nexpected a number at least 0.001 and at most 1e+06"),
@@ -110,14 +110,14 @@ GENERAL = "general --teacher_path {world}/bert --student_layers 2 --max_seq_leng
         (GENERAL + "--input_dir {tmp}", "{tmp}"),
         (GENERAL + "--pregenerated_data {world}/glue", "two sources of text"),
         (GENERAL + "--max_seq_length 131", "--max_seq_length 131 is more than the 130 positions"),
-        (GENERAL + "--student_hidden 15 --student_heads 2", "no multiple of"),
+        (GENERAL + "--student_hidden 15 --student_heads 2", "not a multiple of"),
         (GENERAL + "--layer_map 0:9,2:1", "9"),
         (GENERAL + "--use_att False --use_rep False --use_embedding False", "nothing is left to learn"),
         ("general --teacher_path {world}/bert --student_layers 2 --pregenerated_data {world}/glue", "{world}/glue"),
         ("prune --model_path {world}/none", "{world}/none does not exist"),
         ("prune --model_path {world}/bert --keep_heads 1", "importance"),
         ("prune --model_path {world}/bert --num_layers 9", "9"),
-        ("prune --model_path {world}/bert --layers 3,1", "in rising order"),
+        ("prune --model_path {world}/bert --layers 3,1", "in ascending order"),
         ("convert --model_path {world}/none --to huggingface", "{world}/none does not exist"),
         ("convert --model_path {world}/glue --to huggingface", "{world}/glue is no model folder"),
         ("convert --model_path {world}/bert --to pytorch", "expected one of huggingface, paddlenlp"),
@@ -183,8 +183,8 @@ BROKEN_OWN = [
     Own("a.csv", GOOD_CSV, "--labels yes,yes", "--labels yes,yes: found the label 'yes' alone"),
     Own("a.csv", GOOD_CSV, "--regression", "line 2: found the label 'yes' in column 'label', expected a finite number"),
     Own("a.csv", GOOD_CSV, "--regression --labels yes,no", "--kind regression and --labels contradict each other"),
-    Own("a.csv", GOOD_CSV, "--data_dir {tmp}", "--data_dir and files of your own contradict each other"),
-    Own("a.csv", GOOD_CSV, "--task_name a/b", "--task_name 'a/b' names folders and files"),
+    Own("a.csv", GOOD_CSV, "--data_dir {tmp}", "--data_dir and your own files contradict each other"),
+    Own("a.csv", GOOD_CSV, "--task_name a/b", "--task_name 'a/b' is used in folder and file names"),
     Own("a.csv", GOOD_CSV, "--metric pearson", "reviews is a classification with 2 labels: expected one of accuracy"),
     Own("a.csv", b"text\tlabel\nword1\tyes\n", "", "there is no such column\n{tmp}/a.csv has the columns text\tlabel"),
     Own("a.docx", b"PK", "", "the suffix '.docx' names no format; expected .tsv"),
@@ -206,7 +206,7 @@ def test_broken_own_file_is_refused(tmp_path, refused, own):
 def test_missing_file_is_named(tmp_path, refused):
     (tmp_path / "a.csv").write_bytes(GOOD_CSV)
     refused(OWN + "--train_file {tmp}/a.csv --dev_file {tmp}/b.csv", "{tmp}/b.csv does not exist; expected a file of rows")
-    refused(OWN + "--train_file {tmp}/a.csv", "--dev_file is missing: the best model is chosen on its rows")
+    refused(OWN + "--train_file {tmp}/a.csv", "--dev_file is missing: it selects the best model")
     refused(OWN + "--train_file {tmp} --dev_file {tmp}/a.csv", "{tmp} is a folder; expected a file of rows")
 
 

@@ -97,7 +97,7 @@ def test_checkpoint_of_the_whole_table_resumes_with_a_compact_one(encoder, few_w
     ("more", "reason"),
     [
         (("--optimizer", "adam"), "the L2 penalty of --optimizer adam moves every row"),
-        (("--prune_schedule", "depth", "--num_layers", "1"), "--prune_schedule changes the embedding on the way"),
+        (("--prune_schedule", "depth", "--num_layers", "1"), "--prune_schedule changes the embedding during training"),
     ],
     ids=["adam", "pruning"],
 )

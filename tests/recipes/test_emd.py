@@ -89,5 +89,5 @@ def test_depth_of_the_student_folder_selects_the_preset_values(teacher, tmp_path
     capsys.readouterr()
     run(teacher, tmp_path / "second", "--preset", "emd", student=("--student_model_name_or_path", folder, "--max_seq_length", "32"))
     shown = capsys.readouterr()
-    assert "preset emd has no numbers for a student of 2 layers: those of 4 are taken" in shown.err
+    assert "preset emd has no values for a student of 2 layers: using those for 4" in shown.err
     assert "preset emd, demo with 4 layers" in shown.out

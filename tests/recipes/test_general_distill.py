@@ -94,7 +94,7 @@ def test_task_distill_accepts_the_general_student(world, tmp_path, projection):
 def test_teacher_of_another_width_gets_a_fresh_projection(world, tmp_path):
     task = on_a_task(tmp_path, run(world, tmp_path / "general", max_steps=2), hidden_size=20)
     projection = record(task, "intermediate")["projection"]
-    assert projection["mode"] == "shared" and "leads to a teacher 16 wide, this one is 20" in projection["origin"]
+    assert projection["mode"] == "shared" and "is for a teacher of width 16, this one has 20" in projection["origin"]
 
 
 @pytest.mark.both_lanes
@@ -301,7 +301,7 @@ def test_layers_of_the_teacher_can_be_the_student(world, tmp_path):
 @pytest.mark.parametrize(
     ("instead", "words"),
     [
-        ({"pregenerated_data": None}, "nothing to train on"),
+        ({"pregenerated_data": None}, "no training data"),
         ({"input_dir": "text"}, "two sources of text"),
         ({"teacher_model": None}, "--teacher_path .* is missing"),
         ({"student_layers": None, "student_hidden": None, "student_heads": None}, "is missing"),
@@ -313,7 +313,7 @@ def test_layers_of_the_teacher_can_be_the_student(world, tmp_path):
         ({"student_heads": 3}, "2 attention heads and the student 3"),
         ({"layer_map": "0:0,5:6"}, "is out of range"),
         ({"max_seq_length": 12}, "length"),
-        ({"continue_train": True}, "--continue_train goes on"),
+        ({"continue_train": True}, "--continue_train starts from"),
         ({"max_steps": 3, "student_layers": 7, "student_hidden": 12}, "cannot map"),
     ],
 )

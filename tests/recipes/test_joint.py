@@ -63,7 +63,7 @@ def test_joint_run_is_not_resumed_as_another_stage(teacher, tmp_path):
             "nothing is left to learn of the layers",
         ),
         (("--stage", "joint", "--prediction_weight", "0"), "the prediction stage has nothing to learn"),
-        (("--stage", "joint", "--intermediate_distill"), "ask for different stages"),
+        (("--stage", "joint", "--intermediate_distill"), "request different stages"),
     ],
 )
 def test_contradicting_joint_options_are_refused(teacher, tmp_path, more, message):

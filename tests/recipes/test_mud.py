@@ -52,7 +52,7 @@ def test_every_selection_trains(teacher, tmp_path, more):
         (("--keep_layers", "5"), "--keep_layers 5 is too large: a student of 3 layers has 4 entries"),
         (("--layer_scheme", "t_top12"), "the teacher has 4"),
         (("--layer_scheme", "t_top2"), "fewer layers than the student"),
-        (("--hidden_scheme", "uniform_mask", "--keep_hidden", "0.01"), "keeps none of 32 dimensions"),
+        (("--hidden_scheme", "uniform_mask", "--keep_hidden", "0.01"), "keeps none of the 32 dimensions"),
         (("--s_layer_indices", "4", "--t_layer_indices", "4"), "is out of range"),
     ],
 )

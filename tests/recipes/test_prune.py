@@ -171,11 +171,11 @@ def test_second_importance_pass_needs_overwrite(scored, capsys):
 def test_options_unused_by_the_importance_pass_are_reported(scored, tmp_path, capsys):
     finetune("--model_name_or_path", scored, *PASS, "--output_dir", tmp_path, "--max_steps", "1", "--learning_rate", "1e-4", "--do_eval")
     shown = capsys.readouterr().err
-    assert "--learning_rate 0.0001 is not used: --compute_taylor makes one pass and updates nothing" in shown
-    assert "--do_eval True is not used: --compute_taylor scores nothing" in shown
+    assert "--learning_rate 0.0001 is not used: --compute_taylor makes one pass without updates" in shown
+    assert "--do_eval True is not used: --compute_taylor does not evaluate" in shown
     finetune("--model_name_or_path", scored, *QUICK, "--task_name", "demo", "--max_seq_length", "32", "--do_eval", "--output_dir", tmp_path,
              "--importance_mode", "train")  # fmt: skip
-    assert "--importance_mode train is not used: only --compute_taylor reads it" in capsys.readouterr().err
+    assert "--importance_mode train is not used: only --compute_taylor uses it" in capsys.readouterr().err
 
 
 # === Pruning ===
@@ -236,8 +236,8 @@ def test_pruned_model_can_be_pruned_again(student, tmp_path):
         (("--layers", "1,5"), "--layers names layer 5, but the model has 4"),
         (("--emb_hidden_dim", 33), "--emb_hidden_dim 33 is above what the word embedding has, hidden size 32"),
         (("--emb_hidden_dim", 0), "--emb_hidden_dim got 0"),
-        (("--layers", "3,1"), "expected bottom, top, uniform, or different numbers in rising order"),
-        (("--layers", "1,2", "--num_layers", 3), "--layers 1,2 are 2 layers, --num_layers says 3"),
+        (("--layers", "3,1"), "expected bottom, top, uniform, or different numbers in ascending order"),
+        (("--layers", "1,2", "--num_layers", 3), "--layers 1,2 lists 2 layers, but --num_layers is 3"),
         ((), "nothing would be pruned: the model has this shape already"),
         (("--keep_heads", 2, "--task", "SST-2"), "was computed on demo, not on SST-2"),
     ],

@@ -123,17 +123,17 @@ def test_second_stage_does_not_prune_again(teacher, tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--keep_heads", "2"), "--keep_heads belongs to --prune_schedule"),
+        (("--keep_heads", "2"), "--keep_heads needs --prune_schedule"),
         (("--prune_schedule", "width"), "needs --keep_heads, --ffn_hidden_dim or --emb_hidden_dim"),
         (("--prune_schedule", "depth"), "needs --num_layers"),
-        ((*DEPTH, "--keep_heads", "2"), "--prune_schedule depth does not read --keep_heads"),
-        ((*WIDTH, "--num_layers", "2"), "--prune_schedule width does not read --num_layers"),
+        ((*DEPTH, "--keep_heads", "2"), "--prune_schedule depth does not use --keep_heads"),
+        ((*WIDTH, "--num_layers", "2"), "--prune_schedule width does not use --num_layers"),
         ((*WIDTH, "--keep_heads", "5"), "--keep_heads 5 is more than the 4 heads"),
         ((*DEPTH, "--num_layers", "4"), "has nothing to prune"),
         ((*WIDTH, "--attention_heads", "match"), "--prune_schedule width takes heads away"),
         ((*WIDTH, "--max_steps", "3"), "prunes 2 times, but 0.5 of 3 updates"),
         ((*DEPTH, "--layer_map", "0:0,4:4"), "the pair 4:4 is out of range"),
-        ((*WIDTH, "--stage", "prediction", "--method", "emd"), "--prune_schedule and --method emd do not go together"),
+        ((*WIDTH, "--stage", "prediction", "--method", "emd"), "--prune_schedule and --method emd cannot be combined"),
     ],
     ids=str,
 )

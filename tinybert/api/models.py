@@ -63,8 +63,8 @@ class Model:
     ) -> list[Prediction]:
         """Predictions for texts, or for pairs of texts, in their order.
 
-        Each has `label`, `probability` and `probabilities` by label (a regression: `score`). batch_size: rows that run together.
-        max_seq_length: word pieces a row may have; None: as the model was trained. Longer rows are cut.
+        Each has `label`, `probability` and `probabilities` by label (a regression: `score`). batch_size: batch size.
+        max_seq_length: word pieces a row may have; None: as in training. Longer rows are cut.
 
         Raises:
             UserError: a model without a trained head, texts and pairs together, or not what the model was trained on.

@@ -131,7 +131,7 @@ def general_distill(
 def evaluate(model: object, data: Data, *, batch_size: int = 64, max_seq_length: int | None = None) -> dict[str, float]:
     """The task's metrics of a fine-tuned or distilled model on the dev rows, as fractions of 1.
 
-    model: whatever `tb.load` takes; its outputs are put into the task's label order. max_seq_length: None: as the model was trained, else
+    model: whatever `tb.load` takes; its outputs are put into the task's label order. max_seq_length: None: as in training, else
     128.
 
     Raises:

@@ -23,17 +23,17 @@ def read_config(path: Path) -> dict[str, object]:
         text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
         reason = getattr(problem, "strerror", None) or "not UTF-8 text"
-        raise UserError(f"--config {path} cannot be read: {reason}\nexpected a YAML or JSON file of `name: value` lines") from None
+        raise UserError(f"--config {path} cannot be read: {reason}\nexpected a YAML or JSON file with `name: value` lines") from None
     if len(content) > MOST_BYTES:
-        raise UserError(f"--config {path} is larger than {MOST_BYTES // 1024} KB\nexpected `name: value` lines, a line for each option")
+        raise UserError(f"--config {path} is larger than {MOST_BYTES // 1024} KB\nexpected `name: value` lines, one per option")
     values = _read_json(path, text) if path.suffix.lower() == ".json" else _read_yaml(path, text)
     if values is None:
         return {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise UserError(f"--config {path} holds no options\nexpected `name: value` lines, with the names of the command line")
+        raise UserError(f"--config {path} contains no options\nexpected `name: value` lines with the option names of the command line")
     for name, value in values.items():
         if isinstance(value, int) and abs(value) >= 2**63:
-            raise UserError(f"--config {path}: {name} got a number of more than 18 digits\nexpected a value of the option")
+            raise UserError(f"--config {path}: {name} got a number with more than 18 digits\nexpected a valid value")
     return values
 
 
@@ -57,7 +57,7 @@ def _read_yaml(path: Path, text: str) -> object:
         depth = 0
         for event in yaml.parse(text, Loader=yaml.SafeLoader):  # before anything is built: aliases multiply, nesting takes time
             if isinstance(event, yaml.AliasEvent):
-                raise UserError(f"--config {path} has an alias (*{event.anchor})\nexpected `name: value` lines: write the value out")
+                raise UserError(f"--config {path} has an alias (*{event.anchor})\nexpected `name: value` lines without aliases")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MOST_LEVELS:
                 raise _too_deep(path)
@@ -73,7 +73,7 @@ def _read_yaml(path: Path, text: str) -> object:
 
 
 def _too_deep(path: Path) -> UserError:
-    return UserError(f"--config {path} is nested too deeply\nexpected `name: value` lines, with the names of the command line")
+    return UserError(f"--config {path} is nested too deeply\nexpected `name: value` lines with the option names of the command line")
 
 
 def _refuse_twice(path: Path, keys: list[str]) -> None:

@@ -19,9 +19,9 @@ _SECTIONS = ("distill", "finetune", "general", "pregenerate", "augment")
 _HEADER = (
     "# Options",
     "Made by `python -m tinybert flags > docs/flags.md`; a test compares the two.",
-    "Every script also takes `--config FILE` (YAML or JSON with the names below; the command line wins), `--lang zh|en`, `--help` and "
-    "`--version`. True-or-false options take `--name`, `--name True` and `--name False`. Names are never abbreviated. Two spellings of one "
-    "option must agree.",
+    "Every script also accepts `--config FILE` (YAML or JSON with the names below; the command line takes precedence), "
+    "`--lang zh|en`, `--help` and `--version`. Boolean options accept `--name`, `--name True` and `--name False`. Names "
+    "are never abbreviated. Two spellings of one option must agree.",
 )
 
 
@@ -40,18 +40,20 @@ def flags_page() -> str:
     rows = [[name, translate(read_preset(name).summary), ", ".join(of for of in _SECTIONS if name in preset_names(of))] for name in named]
     parts.append(f"## {translate('Presets')}\n\n" + "\n".join(_table("name", "what", "of", rows=rows)) + "\n")
     parts.append(
-        f"## {translate('Accepted without effect')}\n\n{translate('Each prints one line.')}\n\n"
+        f"## {translate('Accepted without effect')}\n\n{translate('Each prints a notice.')}\n\n"
         + "\n".join(_table("option", "why", "comes from", "accepted by", rows=_obsolete()))
         + "\n"
     )
     parts.append(
         f"## {translate('Switches of other procedures')}\n\n"
-        f"{translate('Refused, unless they are off, with a line that says what to do.')}\n\n"
+        f"{translate('Refused with advice, unless they are off.')}\n\n"
         + "\n".join(_table("option", "of", "what to do", rows=_foreign()))
         + "\n"
     )
     rows = [[f"`--{name}`", instead] for name, instead in TRAINER_NAMES.items()]
-    parts.append("## Names of other trainers\n\nRefused with this line.\n\n" + "\n".join(_table("option", "what to do", rows=rows)) + "\n")
+    parts.append(
+        "## Names of other trainers\n\nRefused with this message.\n\n" + "\n".join(_table("option", "what to do", rows=rows)) + "\n"
+    )
     rows = [[f"`{name}.py`", f"`tinybert {today}`"] for name, today in OLD_SCRIPTS.items()]
     parts.append("## Scripts of the published systems\n\n" + "\n".join(_table("script", "today", rows=rows)) + "\n")
     return "\n".join(parts)

@@ -52,7 +52,7 @@ def _parsed(words: Sequence[str]) -> tuple[int, list[str]]:
     if words and words[0].startswith("--processes="):
         words[:1] = ["--processes", words[0].partition("=")[2]]
     if len(words) < 3 or words[0] != "--processes" or words[2].startswith("-"):
-        raise UserError(f"launch needs the number of processes and a command\n{USAGE}")
+        raise UserError(f"launch needs a number of processes and a command\n{USAGE}")
     if not words[1].isascii() or not words[1].isdigit() or not 1 <= int(words[1]) <= MOST:
         raise UserError(f"--processes got {words[1]!r}\nexpected a whole number from 1 to {MOST}")
     return int(words[1]), words[2:]
@@ -94,7 +94,7 @@ def _wait(processes: list[subprocess.Popen], received: list[int]) -> int:
         codes = [process.poll() for process in processes]
         if not failed and any(codes):
             failed = next(code for code in codes if code)
-            logger.error(f"process {codes.index(failed)} ended with exit code {_exit_code(failed)}; the others are asked to end")
+            logger.error(f"process {codes.index(failed)} exited with code {_exit_code(failed)}; stopping the others")
             received.append(signal.SIGTERM)
         if len(received) > asked:
             asked = len(received)

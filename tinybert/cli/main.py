@@ -20,7 +20,7 @@ _OF_THE_SYSTEM = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR,
     errno.EEXIST, errno.ELOOP, errno.EMFILE, errno.ENFILE, errno.ESTALE,
 )  # fmt: skip
-_LAUNCH = "run a command in several processes of this machine, which end together"
+_LAUNCH = "run a command in several processes on this machine"
 # scripts of the published systems, as they are typed: the command of today
 OLD_SCRIPTS = {
     "task_distill": "distill",
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _guarded(lambda: _refuse(f"{name} is a script of a published system\ntoday's command: tinybert {OLD_SCRIPTS[old]} ..."))
         if old.startswith("convert") and ("tf" in old or "tensorflow" in old):
             text = (
-                "a TensorFlow checkpoint of BERT is read as it is, with bert_config.json and vocab.txt beside it:\n"
+                "a TensorFlow checkpoint of BERT is read directly if bert_config.json and vocab.txt are in the same folder:\n"
                 "tinybert convert --model_path FOLDER --to paddlenlp --output_dir NEW"
             )
             return _guarded(lambda: _refuse(f"{name} is a script of a published system\n{text}"))
@@ -115,7 +115,7 @@ def _exit_code(work: Callable[[], None]) -> int:
     except OSError as problem:
         if problem.errno not in _OF_THE_SYSTEM:
             raise
-        _say("error: ", f"{problem}\nmake room, or name a folder that can be read and written")
+        _say("error: ", f"{problem}\nfree disk space, or choose a folder that can be read and written")
         return 2
     except KeyboardInterrupt as problem:
         print(f"interrupted{f': {problem}' if str(problem) else ''}", file=sys.stderr)
@@ -144,7 +144,7 @@ def _print_flags(rest: Sequence[str]) -> None:
     from tinybert.cli.flags_page import flags_page
 
     if rest and rest[0].partition("=")[0] != "--lang":
-        raise UserError(f"unexpected argument {rest[0]!r}\n`python -m tinybert flags` takes --lang alone")
+        raise UserError(f"unexpected argument {rest[0]!r}\n`python -m tinybert flags` accepts only --lang")
     print(flags_page(), end="")
 
 

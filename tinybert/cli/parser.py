@@ -59,7 +59,7 @@ def parse(kind: type[C], argv: Sequence[str] | None = None, prog: str | None = N
     line = [Entry(name, value, f"--{name}") for name, value in namespace.found if name not in ("config", "lang")]
     files = [value for name, value in namespace.found if name == "config"]
     if len(files) > 1:
-        raise UserError(f"--config is given {len(files)} times\nexpected one file")
+        raise UserError(f"--config was given {len(files)} times\nexpected one file")
     config = kind.of(_from_file(Path(files[0]).expanduser()) if files else [], line)
     for notice in config.notices:
         logger.warning(notice.text)
@@ -79,12 +79,12 @@ def _built(kind: type[Config], prog: str | None, _language: str, _names: tuple[s
         formatter_class=argparse.RawDescriptionHelpFormatter, usage="%(prog)s --name value ...", add_help=False,
     )  # fmt: skip
     about = parser.add_argument_group(translate("about"))
-    about.add_argument("-h", "--help", action="help", help=translate("show this text and exit"))
+    about.add_argument("-h", "--help", action="help", help=translate("show this help and exit"))
     about.add_argument("--version", action="version", version=f"tinybert {__version__}", help=translate("show the version and exit"))
     about.add_argument(
-        "--config", action=_Collect, metavar="FILE", help=translate("options from a YAML or JSON file; the command line wins")
+        "--config", action=_Collect, metavar="FILE", help=translate("options from a YAML or JSON file; the command line takes precedence")
     )
-    unset = translate("from LC_ALL, LC_MESSAGES or LANG; English where a text is not translated")
+    unset = translate("from LC_ALL, LC_MESSAGES or LANG; untranslated texts are in English")
     about.add_argument(
         "--lang", action=_Collect, metavar="|".join(language.LANGUAGES),
         help=f"{translate('language of help and messages')} ({translate('default: {}').format(unset)})",
@@ -146,7 +146,7 @@ def _refuse_extras(extras: list[str], known: Iterable[str]) -> None:
     if name.lstrip("-") in TRAINER_NAMES:
         raise UserError(unknown_option(name.lstrip("-"), known))
     hint = did_you_mean(name.lstrip("-"), known, "--").removeprefix("; ")
-    raise UserError(f"unknown option {name}\n{hint[:1].upper() + hint[1:] or 'No option resembles it.'} All options: --help")
+    raise UserError(f"unknown option {name}\n{hint[:1].upper() + hint[1:] or 'No option has a similar name.'} All options: --help")
 
 
 def _from_file(path: Path) -> list[Entry]:

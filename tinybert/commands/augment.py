@@ -33,15 +33,15 @@ def _no_vectors(context: Context) -> str | None:
 
 
 def _no_filter(context: Context) -> str | None:
-    return "--filter none asks no teacher" if context.filter == "none" else None
+    return "--filter none uses no teacher" if context.filter == "none" else None
 
 
 def _one_text(context: Context) -> str | None:
-    return "the rows hold one text" if context.facts["single_sentence"] else None
+    return "the rows have a single text" if context.facts["single_sentence"] else None
 
 
 def _not_english(context: Context) -> str | None:
-    text = "the vocabulary is Chinese: candidates are words of a dictionary, and nothing else changes"
+    text = "the vocabulary is Chinese: candidates are dictionary words only"
     return text if context.facts["chinese"] else None
 
 
@@ -67,85 +67,86 @@ class AugmentConfig(DeviceOptions, RowOptions):
     pretrained_bert_model: str = in_models(help="the folder or name of a BERT with its masked-LM head, such as bert-base-uncased")
     glove_embs: Path | None = in_models(
         None,
-        help="word vectors as text, a word and its numbers per line: GloVe (glove.6B.300d.txt), fastText or Tencent",
-        unset="required for English; Chinese words then take candidates from the masked LM alone",
+        help="word vectors in text format, one word and its numbers per line: GloVe (glove.6B.300d.txt), fastText or Tencent",
+        unset="required for English; without it, Chinese words get candidates from the masked LM only",
     )
     output_file: Path | None = in_data(
-        None, help="the file of the augmented rows", unset="beside the training file: train_aug.tsv beside train.tsv"
+        None, help="output file for the augmented rows", unset="beside the training file: train_aug.tsv next to train.tsv"
     )
-    N: int | None = in_variants(None, help="draws per text: at most so many variants of each", unset=FROM_PRESET, at_least=1)
+    N: int | None = in_variants(None, help="number of draws per text, and so the maximum number of variants", unset=FROM_PRESET, at_least=1)
     M: int | None = in_variants(None, help="candidates per word", unset=FROM_PRESET, at_least=1, at_most=1000)
-    p: float | None = in_variants(None, help="how probably a word is exchanged", unset=FROM_PRESET, at_least=0, at_most=1)
+    p: float | None = in_variants(None, help="probability of replacing a word", unset=FROM_PRESET, at_least=0, at_most=1)
     masking: str | None = in_variants(
         None,
-        help="each: a word is masked and predicted beside the whole text, one forward pass per word, as published; none: one pass per "
-        "text, the words left to be seen, many times faster",
+        help="each: mask one word at a time and predict it next to the whole text (one forward pass per word, as published); "
+        "none: one forward pass per text without masking, many times faster",
         choices=("each", "none"),
         unset="each for an English vocabulary, none for a Chinese one",
         derived=_by_vocabulary,
     )
     glove_words: int | None = in_variants(
         None,
-        help="how many rows of the word-vector file are used, the first ones; 0: all",
+        help="number of word vectors to use, from the start of the file; 0: all",
         unset=FROM_PRESET,
         at_least=0,
         no_effect=_no_vectors,
     )
     long_texts: str = in_variants(
         "cut",
-        help="texts beyond the model's positions: words and context there are left alone (cut), or the run is refused (refuse)",
+        help="texts longer than the model's maximum length: keep the rest unchanged (cut) or raise an error (refuse)",
         choices=("cut", "refuse"),
     )
-    seed: int = in_variants(42, help="seed of the draws; each row has its own stream", at_least=0)
-    preview: int = in_variants(10, help="rows shown beside their variants in augmentation.md", at_least=0, setting=False)
-    filter: str = in_filter("none", help="teacher: drop variants on which the teacher's prediction collapses", choices=("none", "teacher"))
+    seed: int = in_variants(42, help="random seed; each row has its own stream", at_least=0)
+    preview: int = in_variants(10, help="number of rows shown with their variants in augmentation.md", at_least=0, setting=False)
+    filter: str = in_filter("none", help="teacher: drop variants on which the teacher loses its confidence", choices=("none", "teacher"))
     teacher_path: str | None = in_filter(
-        None, help="the folder of the fine-tuned teacher", unset="required with filter teacher", no_effect=_no_filter
+        None, help="folder of the fine-tuned teacher", unset="required with filter teacher", no_effect=_no_filter
     )
     filter_keep: float = in_filter(
         0.5,
-        help="the share that must be left: of the probability that the teacher gives its own class on the original row; for a "
-        "regression the score may move by the rest of the scale",
+        help="minimum share of the teacher's probability for its original class that a variant must keep; for a regression, the "
+        "score may move by the remaining share of the scale",
         above=0,
         below=1,
         no_effect=_no_filter,
     )
-    filter_length: int = in_filter(128, help="word pieces per row that the teacher reads", at_least=4, no_effect=_no_filter)
+    filter_length: int = in_filter(128, help="maximum tokens per row for the teacher", at_least=4, no_effect=_no_filter)
     pairs: str | None = in_conventions(
         None,
-        help="a variant of one text stands beside the original other one, or, published, beside the last variant of the first",
+        help="original: pair a variant of one text with the original other text; published: with the last variant of the first text",
         choices=("original", "published"),
         no_effect=_one_text,
     )
     candidates: str | None = in_conventions(
         None,
-        help="words: candidates made of letters; published: special tokens, digits and punctuation too",
+        help="words: only candidates made of letters; published: also special tokens, digits and punctuation",
         choices=("words", "published"),
         no_effect=_not_english,
     )
     unchanged: bool | None = in_conventions(
-        None, help="keep a draw that exchanged nothing where it differs in case or spacing", no_effect=_not_english
+        None, help="keep a draw that replaced no word but differs in case or spacing", no_effect=_not_english
     )
     match_case: bool | None = in_conventions(
-        None, help="words with a capital letter are never exchanged (cased models only)", no_effect=_not_english
+        None, help="never replace words with a capital letter (cased models only)", no_effect=_not_english
     )
     quotes: str | None = in_conventions(
         None,
-        help="kept: rows stand as in the file; published: CSV quotes and CRLF ends, which no published reader undoes (plain TSV only)",
+        help="kept: write rows as in the file; published: CSV quotes and CRLF line ends, which the published readers do not undo "
+        "(plain TSV only)",
         choices=("kept", "published"),
     )
     preset: str = in_run(
         "sound",
-        help="the named set of numbers and behaviours that fills in what is not given",
+        help="preset with the values of options that are not given",
         choices=preset_names("augment"),
     )
-    output_dir: Path | None = in_run(None, help="the folder of the run's record, summary and state", unset="runs/augmentation/<TASK>")
-    overwrite_output_dir: bool = in_run(False, help="start afresh: replace the output file and an earlier run's state")
-    resume: bool = in_run(False, help="go on where a stopped run was")
-    threads: int | None = threads_option(f"{THREADS}; candidates depend on it", "each process", setting=True, derived=_one_thread)
+    output_dir: Path | None = in_run(None, help="output folder for the run's record, summary and state", unset="runs/augmentation/<TASK>")
+    overwrite_output_dir: bool = in_run(False, help="start over: replace the output file and the state of an earlier run")
+    resume: bool = in_run(False, help="resume a stopped run")
+    threads: int | None = threads_option(f"{THREADS}; affects the candidates", "each process", setting=True, derived=_one_thread)
     num_workers: int | None = in_run(
         None,
-        help="processes that share the work; the result does not depend on it",
+        help="number of worker processes; does not affect the result",
         unset=f"one per core, at most {MOST_WORKERS}; 1 on a GPU and under paddle.distributed.launch",
         at_least=1,
     )
@@ -154,9 +155,9 @@ class AugmentConfig(DeviceOptions, RowOptions):
         """Refuse contradictions, and a filter without a teacher."""
         notes = [*super().check(), *check_own_files(self, Actions(train=False, evaluate=False, predict=False))]
         if self.resume and self.overwrite_output_dir:
-            raise UserError("--resume and --overwrite_output_dir contradict each other\ngive one of them")
+            raise UserError("--resume and --overwrite_output_dir contradict each other\ngive only one of them")
         if self.filter == "teacher" and self.teacher_path is None:
-            raise UserError("--teacher_path is missing: --filter teacher asks it about every variant\ngive a fine-tuned teacher")
+            raise UserError("--teacher_path is missing: --filter teacher needs it\ngive a fine-tuned teacher")
         return notes
 
     def resolve(self, task_name: str, single_sentence: bool, chinese: bool = False) -> Resolved:
@@ -175,8 +176,8 @@ class AugmentConfig(DeviceOptions, RowOptions):
         """English without word vectors."""
         if self.glove_embs is None and not context.facts["chinese"]:
             raise UserError(
-                "--glove_embs is missing: English words of several pieces take their candidates from word vectors\n"
-                "give a text file of them, such as glove.6B.300d.txt"
+                "--glove_embs is missing: English words that are split into several tokens get their candidates from word vectors\n"
+                "give a text file of word vectors, such as glove.6B.300d.txt"
             )
 
 

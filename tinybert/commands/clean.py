@@ -9,12 +9,12 @@ from tinybert.config.groups import in_data
 from tinybert.config.options import Config
 
 
-@command("clean", summary="list and delete what killed runs have left", recipe="clean:clean")
+@command("clean", summary="list and delete leftovers of killed runs", recipe="clean:clean")
 class CleanConfig(Config):
     """List what killed runs have left in caches, data, models and output folders, with its size, and delete it."""
 
     NEEDS_PADDLE = False
 
-    output_dir: Path | None = in_data(None, help="an output folder, or a folder of them, to look through as well")
-    unfinished: bool = in_data(False, help="also delete work that --resume would go on from: parts of an augmentation, tokens of a corpus")
+    output_dir: Path | None = in_data(None, help="output folder to search as well, or a folder of such folders")
+    unfinished: bool = in_data(False, help="also delete what --resume would continue from: parts of an augmentation, tokens of a corpus")
     dry_run: bool = in_data(False, help="list only, delete nothing")

@@ -17,37 +17,39 @@ from tinybert.errors import UserError
 in_plan = partial(option, group="comparison")
 
 
-@command("compare", summary="train students by several methods at equal updates: one table, a picture, a page", recipe="compare:compare")
+@command(
+    "compare", summary="train students with several methods and equal updates; writes a table, plots and a page", recipe="compare:compare"
+)
 class CompareConfig(DataOptions, DeviceOptions):
     """Train every combination of student, method and seed at equal updates, and compare score, retention, size and latency."""
 
     GROUPS: ClassVar[tuple[str, ...]] = ("models", "comparison", "data", "run")
 
-    teacher_path: str = in_models(help="the folder of the fine-tuned teacher")
+    teacher_path: str = in_models(help="folder of the fine-tuned teacher")
     students: list[str] = in_models(
         ["4x312"],
-        help="the students: a folder or name, layers of the teacher (teacher:2,4,6), or a fresh shape (LAYERSxHIDDEN, such as 4x312)",
+        help="students: folders or names, teacher layers (teacher:2,4,6), or new shapes (LAYERSxHIDDEN, such as 4x312)",
     )
     methods: list[str] = in_plan(
         ["none", "logits", "tinybert"],
-        help="the methods of --method, and pruned: the teacher with half of its heads and neurons, distilled as tinybert is",
+        help="methods of --method, and pruned: the teacher with half of its heads and neurons, distilled like tinybert",
     )
-    seeds: list[int] = in_plan([42], help="one run of every combination for each seed", at_least=0)
+    seeds: list[int] = in_plan([42], help="seeds; every combination is run once per seed", at_least=0)
     updates: int | None = in_plan(
-        None, help="updates of every run, both stages together", unset="from budget_minutes, else 3 epochs", at_least=3
+        None, help="number of updates per run, both stages together", unset="from budget_minutes, else 3 epochs", at_least=3
     )
     budget_minutes: float | None = in_plan(
-        None, help="minutes for all runs together; the updates that fit are estimated from a short run", unset="no limit", above=0
+        None, help="time limit for all runs in minutes; the number of updates is estimated from a short run", unset="no limit", above=0
     )
     learning_rate: float = in_plan(1e-4, help="peak learning rate of every run", above=0)
     batch_size: int = in_plan(32, help="rows per update", at_least=1)
-    parallel: int = in_run(1, help="runs at the same time, each with its share of the threads", at_least=1, at_most=64)
-    runner: str = in_run("local", help="local: processes on this machine; ray: tasks of a Ray cluster", choices=("local", "ray"))
-    address: str | None = in_run(None, help="the address of the Ray cluster", unset="a cluster on this machine")
-    output_dir: Path = in_run(help="the folder of compare.json, report.html, pareto.png and the runs")
+    parallel: int = in_run(1, help="number of parallel runs, which share the threads", at_least=1, at_most=64)
+    runner: str = in_run("local", help="local: processes on this machine; ray: tasks on a Ray cluster", choices=("local", "ray"))
+    address: str | None = in_run(None, help="address of the Ray cluster", unset="a cluster on this machine")
+    output_dir: Path = in_run(help="output folder for compare.json, report.html, pareto.png and the runs")
     overwrite_output_dir: bool = in_run(False, help="replace an earlier comparison in output_dir")
-    resume: bool = in_run(False, help="go on with a comparison that was interrupted, and try failed runs again")
-    max_seq_length: int | None = option(None, group="data", help="word pieces per example", unset="64, pairs 128", at_least=4)
+    resume: bool = in_run(False, help="resume an interrupted comparison and retry failed runs")
+    max_seq_length: int | None = option(None, group="data", help="maximum tokens per example", unset="64, pairs 128", at_least=4)
 
     def check(self) -> list[Notice]:
         """Refuse unknown methods, malformed students, and options that contradict each other."""
@@ -66,12 +68,12 @@ class CompareConfig(DataOptions, DeviceOptions):
             if student.startswith("teacher:") and not re.fullmatch(r"teacher:\d+(,\d+)*", student):
                 raise UserError(f"--students got {student!r}\nexpected layers of the teacher such as teacher:2,4,6")
         if len(set(joined)) < len(joined) or len(set(self.seeds)) < len(self.seeds):
-            raise UserError("--students and --seeds name one thing twice\nname each once")
+            raise UserError("--students and --seeds contain a duplicate\ngive each only once")
         vars(self)["students"] = joined
         if self.resume and self.overwrite_output_dir:
-            raise UserError("--resume and --overwrite_output_dir contradict each other\ngive one of them")
+            raise UserError("--resume and --overwrite_output_dir contradict each other\ngive only one of them")
         if self.updates is not None and self.budget_minutes is not None:
-            raise UserError("--updates and --budget_minutes contradict each other\ngive one of them")
+            raise UserError("--updates and --budget_minutes contradict each other\ngive only one of them")
         if self.address is not None and self.runner != "ray":
-            raise UserError("--address is about a Ray cluster\nadd --runner ray, or leave it out")
+            raise UserError("--address needs a Ray cluster\nadd --runner ray, or leave it out")
         return super().check()

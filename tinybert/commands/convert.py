@@ -14,13 +14,13 @@ from tinybert.config.groups import (
 from tinybert.config.options import Config
 
 
-@command("convert", summary="write a model in another layout, or as a program for serving", recipe="convert:convert")
+@command("convert", summary="convert a model to another layout or to a program for serving", recipe="convert:convert")
 class ConvertConfig(Config):
     """Write a model in Hugging Face's or PaddleNLP's layout or as a program for Paddle Inference, and prove that both are the same."""
 
     GROUPS = ("models", "run")
 
-    model_path: str = in_models(help="the folder or name of the model; the output folder of a run means its best model")
-    to: str = in_models(help="the layout to write", choices=("huggingface", "paddlenlp", "inference"))
-    output_dir: Path = in_run(help="the folder of the result")
+    model_path: str = in_models(help="folder or name of the model; for the output folder of a run, its best model is used")
+    to: str = in_models(help="layout to write", choices=("huggingface", "paddlenlp", "inference"))
+    output_dir: Path = in_run(help="output folder")
     overwrite_output_dir: bool = in_run(False, help="replace an earlier model in output_dir")

@@ -33,9 +33,9 @@ in_stage = partial(option, group="stage and method")
 def _unheard(context: Context) -> str | None:
     """Why nobody asks what the teacher's outputs are: nothing is learnt of them."""
     if not context.method.reads_teacher:
-        return f"--method {context.method.name} learns no teacher"
+        return f"--method {context.method.name} does not use a teacher"
     unread = context.stage == "prediction" and (context.joint or "layers" not in context.learns) and not context.effective("alpha")
-    return "the stage does not read the teacher" if unread else None
+    return "the stage does not use the teacher" if unread else None
 
 
 def _of_stage(stage: str, name: str, group: str = "optimisation", **bounds: float) -> Any:
@@ -66,34 +66,35 @@ class TaskDistillConfig(
 
     teacher_labels: str | None = in_models(
         None,
-        help="what the teacher's outputs stand for, in their order, where its config.json does not name them",
+        help="labels of the teacher's outputs, in order, if its config.json does not name them",
         metavar="LABEL,LABEL,...",
         listed=True,
-        unset="from its config.json, else the task's order",
+        unset="from its config.json, otherwise the task's order",
         no_effect=_unheard,
     )
     allow_weak_teacher: bool = in_models(
-        False, help="go on with a teacher that is no better on dev than the majority class", no_effect=_unheard
+        False, help="accept a teacher that is no better than the majority class on the dev set", no_effect=_unheard
     )
-    output_dir: Path = in_run(help="the folder of this run's results; both stages of a task may share it")
+    output_dir: Path = in_run(help="output folder; both stages of a task may share it")
     stage: str | None = in_stage(
         None,
-        help="what to learn: hidden states and attention, then logits, both one after the other, or all in one step (joint)",
+        help="training stage: intermediate (hidden states, attention), prediction (logits), both (sequentially), joint (one loss)",
         choices=("intermediate", "prediction", "both", "joint"),
-        unset="from the spelling: teacher_path prediction, teacher_model intermediate",
+        unset="prediction with teacher_path, intermediate with teacher_model",
     )
     intermediate_distill: bool = in_stage(False, help="old spelling of --stage intermediate")
     pred_distill: bool = in_stage(False, help="old spelling of --stage prediction")
     ablation: str | None = in_stage(
         None,
-        help="leave out, as the paper does: embedding, hidden states, attention, both of these (trm), or the logits",
+        help="leave out a part, as in the paper: embedding (embd), hidden states (hidn), attention (attn), the last two (trm), "
+        "or logits (pred)",
         choices=tuple(ABLATIONS),
-        unset="nothing left out",
+        unset="none",
         sets=ABLATIONS.get,
     )
     teacher_head: str | None = in_conventions(
         None,
-        help="the teacher's head as it was trained, or with a ReLU before the classifier",
+        help="the teacher's head as trained, or with a ReLU before the classifier",
         choices=("trained", "relu"),
         no_effect=unread_teacher,
     )
@@ -118,7 +119,7 @@ class TaskDistillConfig(
             for name, method in methods_of("distill").items():
                 if method.preset == self.preset:
                     raise UserError(
-                        f"--preset {self.preset} holds the numbers of --method {name}\nadd --method {name}, or choose another preset"
+                        f"--preset {self.preset} contains the values of --method {name}\nadd --method {name}, or choose another preset"
                     )
         if self.teacher_path is None and (self.method_object.reads_teacher or self.student_init):
             reason = "--student_init copies its layers" if self.student_init else "give a fine-tuned teacher, or --method none"

@@ -11,12 +11,12 @@ from tinybert.config.groups import (
 from tinybert.config.options import Config
 
 
-@command("doctor", summary="say what stands in the way of a run on this machine", recipe="doctor:doctor")
+@command("doctor", summary="check the installation", recipe="doctor:doctor")
 class DoctorConfig(Config):
     """Say what stands in the way of a run on this machine, and what to do about it."""
 
     NEEDS_PADDLE = False
 
     glue_dir: Path | None = in_data(
-        None, help="the folder that holds one folder per task", unset="$DATA_HOME/Glue, else $PPNLP_HOME/datasets/Glue"
+        None, help="folder that contains one folder per task", unset="$DATA_HOME/Glue, otherwise $PPNLP_HOME/datasets/Glue"
     )

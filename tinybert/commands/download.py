@@ -11,15 +11,15 @@ from tinybert.config.groups import (
 from tinybert.config.options import Config
 
 
-@command("download", summary="fetch the data of known tasks ahead of a run", recipe="download:download")
+@command("download", summary="download the data of known tasks in advance", recipe="download:download")
 class DownloadConfig(Config):
     """Fetch the data of known tasks ahead of a run."""
 
     tasks: str = in_data(
-        "all", help="task names separated by commas; all: the nine of GLUE, clue: those of CLUE", metavar="all|clue|SST-2,..."
+        "all", help="task names separated by commas; all: all nine GLUE tasks, clue: all CLUE tasks", metavar="all|clue|SST-2,..."
     )
     glue_dir: Path | None = in_data(
         None,
-        help="the folder that gets one folder per task",
-        unset="$DATA_HOME/Glue, else $PPNLP_HOME/datasets/Glue; CLUE tasks: Clue in its place",
+        help="output folder; gets one folder per task",
+        unset="$DATA_HOME/Glue, otherwise $PPNLP_HOME/datasets/Glue; for CLUE tasks, Clue instead of Glue",
     )

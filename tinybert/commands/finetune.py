@@ -42,30 +42,30 @@ class FinetuneConfig(RunOptions, OptimisationOptions, DataOptions):
     GROUPS = ORDER
     PRESET_SECTION = "finetune"
 
-    model_name_or_path: str = in_models(help="the folder or name of the pre-trained model")
-    model_type: str | None = in_models(None, help="the family of the model (bert, ernie, ...)", unset="from its configuration")
+    model_name_or_path: str = in_models(help="folder or name of the pre-trained model")
+    model_type: str | None = in_models(None, help="model family (bert, ernie, ...)", unset="from its config")
     tokenizer_name_or_path: str | None = in_models(
-        None, help="the folder or name of the tokenizer", alias=(Alias("tokenizer_name", HF),), unset="the model's own"
+        None, help="folder or name of the tokenizer", alias=(Alias("tokenizer_name", HF),), unset="the model's own"
     )
     output_dir: Path | None = in_run(
-        None, help="the folder of this run's results", unset="pretrained_models/<TASK>; with compute_taylor the folder of the model"
+        None, help="output folder", unset="pretrained_models/<TASK>; with compute_taylor, the folder of the model"
     )
     preset: str = in_run(
         "sound",
-        help="the named set of conventions and numbers that fills in what is not given",
+        help="preset with the values of options that are not given",
         choices=preset_names("finetune"),
     )
     compute_taylor: bool = in_stage(
-        False, help="train nothing: accumulate the first-order importance of a fine-tuned model's weights, for pruning"
+        False, help="do not train; compute first-order importance scores of a fine-tuned model's weights, for pruning"
     )
     importance_mode: str | None = in_conventions(
         None,
-        help="compute_taylor without dropout (eval) or, as published, with it (train)",
+        help="run compute_taylor without dropout (eval) or with dropout, as published (train)",
         choices=("eval", "train"),
-        no_effect=lambda context: None if context.compute_taylor else "only --compute_taylor reads it",
+        no_effect=lambda context: None if context.compute_taylor else "only --compute_taylor uses it",
     )
     evaluate_during_training: bool = in_run(
-        False, help="evaluate every logging_steps instead of every save_steps, as the Hugging Face scripts do", does="scores"
+        False, help="evaluate every logging_steps instead of every save_steps, like the Hugging Face scripts", does="scores"
     )
 
     def check(self) -> list[Notice]:
@@ -83,7 +83,7 @@ class FinetuneConfig(RunOptions, OptimisationOptions, DataOptions):
     def option_off(self, context: Context, declared: Option) -> str | None:
         """The importance pass updates nothing and scores nothing."""
         if self.compute_taylor and declared.does == "updates":
-            return "--compute_taylor makes one pass and updates nothing"
+            return "--compute_taylor makes one pass without updates"
         if self.compute_taylor and declared.does == "scores":
-            return "--compute_taylor scores nothing"
+            return "--compute_taylor does not evaluate"
         return super().option_off(context, declared)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def _has_rows(context: Context) -> str | None:
-    return "pregenerated_data has its rows already" if context.facts["data_length"] is not None else None
+    return "pregenerated_data already contains the rows" if context.facts["data_length"] is not None else None
 
 
 def _length_of_data(context: Context) -> Derived | None:
@@ -50,26 +50,27 @@ class GeneralDistillConfig(MethodOptions, TrainingRunOptions, OptimisationOption
 
     teacher_path: str | None = in_models(
         None,
-        help="the folder or name of the pre-trained teacher; a head that it has is not used",
+        help="folder or name of the pre-trained teacher; its head is not used",
         alias=(Alias("teacher_model", HUAWEI), Alias("teacher_model_name_or_path", PADDLENLP)),
         unset="required",
     )
     student_model_name_or_path: str | None = in_models(
         None,
-        help="a folder whose config.json gives the student's shape, its weights too with continue_train; or a name: that model's weights",
+        help="folder whose config.json defines the student's shape (with continue_train, also its weights), or a model name, "
+        "whose weights are used",
         alias=(Alias("student_model", HUAWEI),),
         unset="required unless student_init or student_layers is given",
     )
-    continue_train: bool = in_models(False, help="start from the weights of student_model_name_or_path, not from random ones")
+    continue_train: bool = in_models(False, help="start from the weights of student_model_name_or_path instead of random weights")
     pregenerated_data: Path | None = in_data(
-        None, help="the folder that `python -m tinybert pregenerate` wrote, or the published script's JSON lines"
+        None, help="folder written by `python -m tinybert pregenerate`, or the published script's JSON lines"
     )
     input_dir: Path | None = in_data(
-        None, help="raw text instead: a file, a folder or a pattern; tokenised once and kept in the cache, the same rows in every epoch"
+        None, help="raw text instead: a file, a folder or a pattern; tokenised once and cached, with the same rows in every epoch"
     )
     sequences: str | None = in_data(
         None,
-        help="rows of input_dir: as many sentences of a document as fit (packed), or one row a line, cut there (lines)",
+        help="rows made from input_dir: packed with as many sentences of a document as fit, or one truncated row per line (lines)",
         choices=("packed", "lines"),
         unset=FROM_PRESET,
         setting=True,
@@ -77,7 +78,7 @@ class GeneralDistillConfig(MethodOptions, TrainingRunOptions, OptimisationOption
     )
     max_seq_length: int | None = in_data(
         None,
-        help="word pieces per sequence of input_dir, [CLS] and [SEP] included; pregenerated_data has its own",
+        help="maximum tokens per sequence of input_dir, including [CLS] and [SEP]; pregenerated_data has its own length",
         unset=FROM_PRESET,
         at_least=4,
         setting=True,
@@ -86,25 +87,25 @@ class GeneralDistillConfig(MethodOptions, TrainingRunOptions, OptimisationOption
     do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the teacher's tokenizer", setting=True)
     pad_to_max_length: bool | None = in_data(
         None,
-        help="pad every batch to max_seq_length, as the published script does, and not to its longest row",
+        help="pad every batch to max_seq_length, like the published script, instead of to its longest row",
         unset=FROM_PRESET,
         setting=True,
     )
     held_out_sequences: int = in_data(
         1000,
-        help="sequences at the end of each epoch's data that are not trained on; the first epoch's choose the best model",
+        help="number of sequences held out at the end of each epoch's data; those of the first epoch select the best model",
         at_least=1,
         setting=True,
     )
-    output_dir: Path = in_run(help="the folder of this run's results")
+    output_dir: Path = in_run(help="output folder")
     preset: str = in_run(
         "sound",
-        help="the named set of conventions and numbers that fills in what is not given",
+        help="preset with the values of options that are not given",
         choices=preset_names("general"),
     )
     save_steps: int = in_run(
         1000,
-        help="updates between two evaluations; the best model is kept; 0: once per epoch",
+        help="evaluate every N updates and keep the best model; 0: once per epoch",
         alias=(Alias("eval_step", HUAWEI),),
         at_least=0,
         setting=True,
@@ -116,16 +117,16 @@ class GeneralDistillConfig(MethodOptions, TrainingRunOptions, OptimisationOption
         notes = [*super().check(), *common_checks(self)]
         if self.pregenerated_data is None and self.input_dir is None:
             raise UserError(
-                "nothing to train on: --pregenerated_data is missing\n"
-                "give the folder that `python -m tinybert pregenerate` wrote, or raw text with --input_dir"
+                "no training data: --pregenerated_data is missing\n"
+                "give a folder written by `python -m tinybert pregenerate`, or raw text with --input_dir"
             )
         if self.pregenerated_data is not None and self.input_dir is not None:
-            raise UserError("--pregenerated_data and --input_dir are two sources of text\ngive one of them")
+            raise UserError("--pregenerated_data and --input_dir are two sources of text\ngive only one of them")
         if self.teacher_path is None:
             raise UserError("--teacher_path (or --teacher_model) is missing\ngive the folder of a pre-trained encoder")
         check_student(self)
         if self.continue_train and self.student_model_name_or_path is None:
-            raise UserError("--continue_train goes on from a student's weights\nname its folder with --student_model_name_or_path")
+            raise UserError("--continue_train starts from a student's weights\ngive its folder with --student_model_name_or_path")
         self.resolve(None if self.pregenerated_data is None else 128)  # whatever leaves nothing to learn is refused here
         return notes
 
@@ -145,5 +146,5 @@ class GeneralDistillConfig(MethodOptions, TrainingRunOptions, OptimisationOption
         """PaddleNLP's script ends earlier."""
         if self.preset != "paddlenlp" or self.max_steps > 0:
             return []
-        text = "PaddleNLP's script stops after its first step unless max_steps is given; here num_train_epochs decides"
+        text = "PaddleNLP's script stops after its first step unless max_steps is given; here num_train_epochs applies"
         return [Notice("published-first-step", text)]

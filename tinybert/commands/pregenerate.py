@@ -18,7 +18,7 @@ from tinybert.errors import UserError
 
 
 def _no_second_part(context: Context) -> str | None:
-    return "single sequences have no second part" if context.sequences != "pairs" else None
+    return "single sequences have no second segment" if context.sequences != "pairs" else None
 
 
 def _whole_lines(context: Context) -> str | None:
@@ -32,7 +32,7 @@ def _no_masks(context: Context) -> str | None:
 def _one_epoch(context: Context) -> Derived | None:
     if context.sequences != "lines" or not _no_masks(context) or context.epochs_to_generate == 1:
         return None
-    text = "one epoch is made: lines without masks are the same in every epoch"
+    text = "only one epoch is written: lines without masks are the same in every epoch"
     said = Notice("one-epoch", text) if context.given("epochs_to_generate") else None
     return Derived(1, "lines without masks are the same in every epoch", notice=said)
 
@@ -41,7 +41,7 @@ in_rows = partial(option, group="sequences", setting=True)
 in_masks = partial(option, group="masks", setting=True)
 
 
-@command("pregenerate", summary="turn raw text into the sequences that general distillation learns from", recipe="pregenerate:pregenerate")
+@command("pregenerate", summary="turn raw text into sequences for general distillation", recipe="pregenerate:pregenerate")
 class PregenerateConfig(Config):
     """Turn raw text into the sequences that general distillation learns from."""
 
@@ -51,67 +51,68 @@ class PregenerateConfig(Config):
     PRESET_SECTION = "pregenerate"
 
     train_corpus: str = in_data(
-        help="the text: a file, a folder of files or a pattern in quotes; a sentence or a paragraph a line, "
-        "a blank line between documents; plain or gzip",
+        help="text: a file, a folder of files or a quoted pattern; one sentence or paragraph per line, a blank line between "
+        "documents; plain or gzip",
         metavar="FILE|DIR|GLOB",
     )
     bert_model: str = in_data(
-        help="the folder or name of the model whose vocabulary is used: the teacher", alias=(Alias("teacher_path", dialects.PADDLENLP),)
+        help="folder or name of the model whose vocabulary is used, usually the teacher", alias=(Alias("teacher_path", dialects.PADDLENLP),)
     )
-    do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the tokenizer's configuration", setting=True)
+    do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the tokenizer's config", setting=True)
     split_sentences: bool | None = in_data(
         None,
-        help="cut every line into its sentences",
-        unset="from the preset, else if the first lines hold several each",
+        help="split every line into sentences",
+        unset="from the preset, otherwise True if the first lines contain several sentences each",
         setting=True,
         no_effect=_whole_lines,
     )
 
     sequences: str = in_rows(
         "pairs",
-        help="pairs: [CLS] A [SEP] B [SEP] as published; packed: [CLS] and as many sentences of a document as fit; lines: one a line",
+        help="pairs: [CLS] A [SEP] B [SEP], as published; packed: [CLS] and as many sentences of a document as fit; lines: one "
+        "sequence per line",
         choices=("pairs", "packed", "lines"),
     )
     max_seq_len: int = in_rows(
-        128, help="word pieces per sequence, [CLS] and [SEP] included", alias=(Alias("max_seq_length", dialects.PADDLENLP),), at_least=6
+        128, help="maximum tokens per sequence, including [CLS] and [SEP]", alias=(Alias("max_seq_length", dialects.PADDLENLP),), at_least=6
     )
     short_seq_prob: float = in_rows(
         0.1,
-        help="how often the target length is a random shorter one: of a document in pairs, of a sequence in packed",
+        help="probability of a random shorter target length, per document (pairs) or per sequence (packed)",
         at_least=0,
         at_most=1,
         no_effect=_whole_lines,
     )
     one_seq: bool = in_rows(
-        False, help="pairs without random second parts: B is what follows A, or a full stop where nothing does", no_effect=_no_second_part
+        False,
+        help="pairs without random second segments: B is what follows A, or a full stop where nothing follows",
+        no_effect=_no_second_part,
     )
-    epochs_to_generate: int = in_rows(
-        3, help="how often the corpus is cut into sequences, differently each time", at_least=1, derived=_one_epoch
-    )
+    epochs_to_generate: int = in_rows(3, help="number of epochs; the corpus is split differently in each", at_least=1, derived=_one_epoch)
 
-    masked_lm_prob: float = in_masks(0.0, help="share of word pieces that are masked; 0: none", at_least=0, at_most=1)
-    max_predictions_per_seq: int = in_masks(20, help="at most so many masked word pieces in a sequence", at_least=0, no_effect=_no_masks)
-    do_whole_word_mask: bool = in_masks(False, help="mask all word pieces of a word or none", no_effect=_no_masks)
+    masked_lm_prob: float = in_masks(0.0, help="share of masked tokens; 0: none", at_least=0, at_most=1)
+    max_predictions_per_seq: int = in_masks(20, help="maximum number of masked tokens per sequence", at_least=0, no_effect=_no_masks)
+    do_whole_word_mask: bool = in_masks(False, help="mask all tokens of a word or none", no_effect=_no_masks)
     mask_one_at_least: bool | None = in_masks(
-        None, help="mask one word piece of every sequence even where masked_lm_prob is 0, as the published script does", unset=FROM_PRESET
+        None, help="mask one token of every sequence even if masked_lm_prob is 0, like the published script", unset=FROM_PRESET
     )
 
-    output_dir: Path = in_run(help="the folder of the result; an interrupted run with the same options goes on in it")
-    overwrite_output_dir: bool = in_run(False, help="replace what an earlier run with other options has left in output_dir")
+    output_dir: Path = in_run(help="output folder; an interrupted run with the same options resumes in it")
+    overwrite_output_dir: bool = in_run(False, help="replace the output of an earlier run with other options")
     format: str = in_run(
         "shards",
         help="shards: arrays with checksums; json: the published script's JSON lines and metrics",
         choices=("shards", "json"),
         setting=True,
     )
-    num_workers: int | None = in_run(None, help="processes; the result does not depend on them", unset="all available cores", at_least=1)
-    seed: int = in_run(42, help="seed of cuts, second parts and masks", at_least=0, setting=True)
-    preset: str = in_run("sound", help="the named set of conventions that fills in what is not given", choices=preset_names("pregenerate"))
+    num_workers: int | None = in_run(None, help="number of processes; does not affect the result", unset="all available cores", at_least=1)
+    seed: int = in_run(42, help="random seed for splits, second segments and masks", at_least=0, setting=True)
+    preset: str = in_run("sound", help="preset with the values of options that are not given", choices=preset_names("pregenerate"))
 
     def check(self) -> list[Notice]:
         """Refuse a masked share that can mask nothing."""
         if self.masked_lm_prob > 0 and self.max_predictions_per_seq == 0:
-            raise UserError("--masked_lm_prob asks for masks, --max_predictions_per_seq 0 forbids them\ngive one of them")
+            raise UserError("--masked_lm_prob enables masks, --max_predictions_per_seq 0 disables them\ngive only one of them")
         return super().check()
 
     def resolve(self) -> Resolved:

@@ -18,7 +18,7 @@ in_model = partial(option, group="model")
 in_masking = partial(option, group="masking", setting=True)
 
 
-@command("pretrain", summary="train a masked LM on raw text, whole words masked", recipe="pretrain:pretrain")
+@command("pretrain", summary="train a masked LM on raw text with whole-word masking", recipe="pretrain:pretrain")
 class PretrainConfig(TrainingRunOptions, OptimisationOptions):
     """Train an encoder on raw text to predict masked words: an adapted teacher, and a masked LM for data augmentation."""
 
@@ -26,36 +26,36 @@ class PretrainConfig(TrainingRunOptions, OptimisationOptions):
     GROUPS = ("model", "data", "masking", "optimisation", "run")
 
     model_name_or_path: str = in_model(
-        help="the folder or name of a BERT or ERNIE encoder; its masked-LM head is used if it has one, a task's head is not"
+        help="folder or name of a BERT or ERNIE encoder; its masked-LM head is used if present, a task head is not"
     )
-    input_dir: Path = in_data(help="raw text: a file, a folder or a pattern; tokenised once and kept in the cache")
+    input_dir: Path = in_data(help="raw text: a file, a folder or a pattern; tokenised once and cached")
     sequences: str | None = in_data(
         None,
-        help="rows: as many sentences of a document as fit (packed), or one row a line, cut there (lines)",
+        help="rows: packed with as many sentences of a document as fit, or one truncated row per line (lines)",
         choices=("packed", "lines"),
         unset=FROM_PRESET,
         setting=True,
     )
     max_seq_length: int | None = in_data(
-        None, help="word pieces per row, [CLS] and [SEP] included", unset=FROM_PRESET, at_least=4, setting=True
+        None, help="maximum tokens per row, including [CLS] and [SEP]", unset=FROM_PRESET, at_least=4, setting=True
     )
     do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the model's tokenizer", setting=True)
     pad_to_max_length: bool | None = in_data(
-        None, help="pad every batch to max_seq_length and not to its longest row", unset=FROM_PRESET, setting=True
+        None, help="pad every batch to max_seq_length instead of to its longest row", unset=FROM_PRESET, setting=True
     )
     held_out_sequences: int = in_data(
-        1000, help="rows at the end of the text that are not trained on; they choose the best model", at_least=1, setting=True
+        1000, help="number of rows held out at the end of the text; they select the best model", at_least=1, setting=True
     )
     mlm_probability: float | None = in_masking(
-        None, help="the share of word pieces that are to be predicted; others in every epoch", unset=FROM_PRESET, above=0, below=1
+        None, help="share of masked tokens; chosen anew in every epoch", unset=FROM_PRESET, above=0, below=1
     )
     whole_word: bool | None = in_masking(
-        None, help="mask all pieces of a word or none; words of a Chinese vocabulary are jieba's", unset=FROM_PRESET
+        None, help="mask all tokens of a word or none; for a Chinese vocabulary, words are segmented by jieba", unset=FROM_PRESET
     )
-    output_dir: Path = in_run(help="the folder of this run's results")
-    preset: str = in_run("sound", help="the named set of numbers that fills in what is not given", choices=preset_names("pretrain"))
+    output_dir: Path = in_run(help="output folder")
+    preset: str = in_run("sound", help="preset with the values of options that are not given", choices=preset_names("pretrain"))
     save_steps: int = in_run(
-        1000, help="updates between two evaluations; the best model is kept; 0: once per epoch", at_least=0, setting=True, does="scores"
+        1000, help="evaluate every N updates and keep the best model; 0: once per epoch", at_least=0, setting=True, does="scores"
     )
 
     def check(self) -> list[Notice]:

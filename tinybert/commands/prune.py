@@ -27,40 +27,40 @@ in_models = partial(option, group="models")
 _PUBLISHED = {"keep_heads": 2, "num_layers": 6, "ffn_hidden_dim": 768, "emb_hidden_dim": 128}
 
 
-@command("prune", summary="cut a fine-tuned model down to a student", recipe="prune:prune")
+@command("prune", summary="prune a fine-tuned model to a smaller student", recipe="prune:prune")
 class PruneConfig(KeptOptions):
     """Cut a fine-tuned model down to a student: fewer heads, neurons and layers, a factorised embedding. -name works like --name."""
 
     GROUPS = ("models", "pruning", "run")
     SINGLE_DASH = True
 
-    model_path: str = in_models(help="the folder of the fine-tuned model; the output folder of a run means its best model")
+    model_path: str = in_models(help="folder of the fine-tuned model; for the output folder of a run, its best model is used")
     task_name: str | None = in_models(
         None,
-        help="the task of the model; importance scores of another one are refused",
+        help="the model's task; importance scores of another task are refused",
         alias=(Alias("task", BOTH),),
-        unset="that of the importance scores",
+        unset="the task of the importance scores",
     )
     importance: Path | None = in_models(
         None,
-        help="the folder of the importance scores that run_glue.py leaves with --compute_taylor",
+        help="folder of the importance scores written by run_glue.py --compute_taylor",
         unset="importance_score in model_path",
     )
     layers: str | None = in_pruning(
         None,
-        help="which layers stay: the first (bottom), the last (top), evenly spread (uniform), or numbers counted from 1",
+        help="layers to keep: the first (bottom), the last (top), evenly spaced (uniform), or layer numbers counted from 1",
         metavar=f"{'|'.join(LAYER_RULES)}|1,3,5",
         unset="bottom",
     )
     preset: str = in_run(
         "sound",
-        help="sound: what is not given stays whole; rosita: the published script's numbers (2 heads, 6 layers, 768 neurons, rank 128), "
-        "and its choice of heads where all neurons stay: every layer by the scores of the first",
+        help="sound: only what is given is pruned; rosita: the published script's values (2 heads, 6 layers, 768 neurons, rank "
+        "128), and its choice of heads if no neurons are pruned: all layers by the scores of the first",
         choices=("sound", "rosita"),
     )
-    output_dir: Path = in_run(help="the folder of the result")
+    output_dir: Path = in_run(help="output folder")
     name_by_shape: bool = in_run(
-        False, help="write into a sub-folder of output_dir named by the shape, such as a2_l6_f768_e128, as ROSITA's script does"
+        False, help="write to a subfolder of output_dir named after the shape, such as a2_l6_f768_e128, like ROSITA's script"
     )
     overwrite_output_dir: bool = in_run(False, help="replace an earlier model in output_dir")
     threads: int | None = threads_option()
@@ -73,10 +73,12 @@ class PruneConfig(KeptOptions):
         numbers = [int(number) for number in self.layers.split(",")] if re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", self.layers) else []
         if not numbers or sorted(set(numbers)) != numbers:
             raise UserError(
-                f"--layers got {self.layers!r}\nexpected {', '.join(LAYER_RULES)}, or different numbers in rising order such as 1,3,5"
+                f"--layers got {self.layers!r}\nexpected {', '.join(LAYER_RULES)}, or different numbers in ascending order such as 1,3,5"
             )
         if self.num_layers not in (None, len(numbers)):
-            raise UserError(f"--layers {self.layers} are {len(numbers)} layers, --num_layers says {self.num_layers}\ngive one of them")
+            raise UserError(
+                f"--layers {self.layers} lists {len(numbers)} layers, but --num_layers is {self.num_layers}\ngive only one of them"
+            )
         return notes
 
 

@@ -20,20 +20,22 @@ class ServeConfig(Config):
     NEEDS_PADDLE: ClassVar[bool] = False  # a model for another engine needs none
     GROUPS: ClassVar[tuple[str, ...]] = ("models", "service", "run")
 
-    model_path: str = in_models(help="the folder of a model or of an export; the output folder of a run means its best model")
+    model_path: str = in_models(help="folder of a model or an export; for the output folder of a run, its best model is used")
     max_seq_length: int | None = in_models(
-        None, help="word pieces per row, [CLS] and [SEP] included; longer ones are cut", unset="as the model was trained", at_least=4
+        None, help="maximum tokens per row, including [CLS] and [SEP]; longer rows are truncated", unset="as in training", at_least=4
     )
-    host: str = in_service("127.0.0.1", help="the address to listen on; 0.0.0.0: every one of this machine")
-    port: int = in_service(8000, help="the port; 0: a free one, which is printed", at_least=0, at_most=65535)
-    workers: int = in_service(1, help="processes, each with a copy of the model and its share of the threads", at_least=1, at_most=256)
+    host: str = in_service("127.0.0.1", help="address to listen on; 0.0.0.0: all addresses of this machine")
+    port: int = in_service(8000, help="port; 0: any free port, which is printed", at_least=0, at_most=65535)
+    workers: int = in_service(
+        1, help="number of processes, each with a copy of the model and a share of the threads", at_least=1, at_most=256
+    )
     max_batch: int | None = in_service(
-        None, help="rows that run together", unset="32; 1 for a file whose answers depend on the batch", at_least=1, at_most=4096
+        None, help="batch size", unset="32; 1 for an export whose outputs depend on the batch", at_least=1, at_most=4096
     )
     max_wait_ms: float = in_service(
-        2.0, help="milliseconds that a row waits for others when nothing runs; 0: none", at_least=0, at_most=10_000
+        2.0, help="milliseconds that a row waits for others to form a batch; 0: none", at_least=0, at_most=10_000
     )
-    max_queue: int = in_service(1024, help="rows that may wait; more are answered with 429", at_least=1)
-    max_rows: int = in_service(256, help="rows of one request; more are answered with 422", at_least=1)
-    max_characters: int = in_service(20_000, help="characters of one text; longer ones are answered with 422", at_least=1)
+    max_queue: int = in_service(1024, help="maximum number of waiting rows; further requests get status 429", at_least=1)
+    max_rows: int = in_service(256, help="maximum number of rows per request; larger requests get status 422", at_least=1)
+    max_characters: int = in_service(20_000, help="maximum number of characters per text; longer texts get status 422", at_least=1)
     threads: int | None = threads_option()

@@ -45,40 +45,42 @@ def check_own_files(config: RowOptions, do: Actions) -> list[Notice]:
         about = [name for name in _ABOUT if getattr(config, name) is not None and getattr(config, name) is not False]
         about += ["header"] if config.header is False else []
         if about:
-            raise UserError(f"--{about[0]} describes files of your own\ngive them with --train_file, --dev_file or --test_file")
+            raise UserError(f"--{about[0]} applies only to your own files\ngive files with --train_file, --dev_file or --test_file")
         return []
     kind = KINDS[config.kind or DEFAULT.name]
     if not kind.names_labels and config.labels is not None:
         raise UserError(
             f"--kind {kind.name} and --labels contradict each other\n{kind.article} learns a {kind.label_word} and has no labels: "
-            "give one of them"
+            "give only one of them"
         )
     if is_own(config):
         _check_own_task(config, do)
     elif _path(config, "test_file") is not None and not do.predict:
-        raise UserError("--test_file is read by --do_predict only\nadd --do_predict, or leave the file out")
+        raise UserError("--test_file is only used by --do_predict\nadd --do_predict, or leave out the file")
     _check_format(config)
     _check_columns(config)
     same = config.train_file is not None and config.train_file == _path(config, "dev_file")
-    text = "--dev_file is the --train_file: the scores tell how well rows are remembered, not how good the model is"
+    text = "--dev_file is the same as --train_file: the scores show memorisation, not generalisation"
     return [Notice("dev-is-train", text)] if same else []
 
 
 def _check_own_task(config: RowOptions, do: Actions) -> None:
     for name in ("data_dir", "glue_dir"):
         if getattr(config, name) is not None:
-            raise UserError(f"--{name} and files of your own contradict each other\ngive the folder of a known task, or files by name")
+            raise UserError(f"--{name} and your own files contradict each other\ngive either the folder of a known task or your own files")
     name = config.task_name
     if name.strip() != name or name in (".", "..") or not re.fullmatch(r"[^\x00-\x1f/\\:*?\"<>|]{1,100}", name) or len(name.encode()) > 200:
         raise UserError(
-            f"--task_name {name!r} names folders and files\n"
+            f"--task_name {name!r} is used in folder and file names\n"
             'expected at most 100 characters (200 bytes), no / \\ : * ? " < > |, such as reviews'
         )
     if do.train and config.train_file is None:
-        raise UserError("--train_file is missing: there is nothing to train on\ngive it beside --dev_file, or only score with --do_eval")
+        raise UserError(
+            "--train_file is missing: there is no training data\ngive it together with --dev_file, or only evaluate with --do_eval"
+        )
     if (do.train or do.evaluate) and _path(config, "dev_file") is None:
-        why = "the best model is chosen on its rows" if do.train else "--do_eval scores its rows"
-        raise UserError(f"--dev_file is missing: {why}\nset some labelled rows aside and give them")
+        why = "it selects the best model" if do.train else "--do_eval evaluates it"
+        raise UserError(f"--dev_file is missing: {why}\nset aside some labelled rows for it")
     if do.predict and _path(config, "test_file") is None:
         raise UserError("--do_predict has nothing to predict\ngive the rows with --test_file")
 
@@ -91,7 +93,7 @@ def _check_format(config: RowOptions) -> None:
     if config.file_format in (None, "json", "jsonl", "parquet", "xlsx"):
         for name in ("header", "quoting"):
             if getattr(config, name) is not None:
-                raise UserError(f"--{name} is about TSV and CSV files\nrows of other formats name their fields: leave it out")
+                raise UserError(f"--{name} applies only to TSV and CSV files\nrows of other formats name their fields; leave it out")
 
 
 def _check_columns(config: RowOptions) -> None:
@@ -101,5 +103,5 @@ def _check_columns(config: RowOptions) -> None:
         if column is None:
             continue
         if column in seen:
-            raise UserError(f"--{seen[column]} and --{option} are both {column}\neach needs a column of its own")
+            raise UserError(f"--{seen[column]} and --{option} are both {column}\neach needs its own column")
         seen[column] = option

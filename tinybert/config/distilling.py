@@ -34,15 +34,15 @@ in_conventions = partial(option, group="published differences", unset=FROM_PRESE
 def unread_teacher(context: Context) -> str | None:
     """Why a stage never runs the teacher."""
     if not context.method.reads_teacher:
-        return f"--method {context.method.name} learns no teacher"
+        return f"--method {context.method.name} does not use a teacher"
     reads = "layers" in context.learns or context.use_pred
-    return None if reads else "without use_pred the stage learns gold labels only"
+    return None if reads else "without use_pred the stage only learns gold labels"
 
 
 def _not_even_loaded(context: Context) -> str | None:
     """Why a teacher that is named is not looked at."""
     unread = not context.method.reads_teacher and context.student_model_name_or_path is not None
-    return f"--method {context.method.name} learns no teacher" if unread else None
+    return f"--method {context.method.name} does not use a teacher" if unread else None
 
 
 class ModelOptions(Config):
@@ -50,26 +50,26 @@ class ModelOptions(Config):
 
     teacher_path: str | None = in_models(
         None,
-        help="the folder of the fine-tuned teacher",
+        help="folder of the fine-tuned teacher",
         alias=(Alias("teacher_model", THREE),),
         unset="required unless --method none",
         no_effect=_not_even_loaded,
     )
-    teacher_model_type: str = in_models("bert", help="the family of the teacher", no_effect=_not_even_loaded)
+    teacher_model_type: str = in_models("bert", help="model family of the teacher", no_effect=_not_even_loaded)
     student_model_name_or_path: str | None = in_models(
         None,
-        help="the folder or name of the student to start from",
+        help="folder or name of the student to start from",
         alias=(Alias("student_model", THREE),),
         unset="required unless student_init or student_layers is given",
     )
-    model_type: str = in_models("tinybert", help="the family of the student")
+    model_type: str = in_models("tinybert", help="model family of the student")
     student_init: str | None = in_models(
-        None, help="start the student from these layers of the teacher, counted from 1", metavar="teacher:1,3,5"
+        None, help="initialise the student with these teacher layers, counted from 1", metavar="teacher:1,3,5"
     )
-    student_layers: int | None = in_models(None, help="build a fresh student with this many layers", at_least=1)
-    student_hidden: int | None = in_models(None, help="hidden size of a fresh student", unset="the teacher's", at_least=1)
-    student_heads: int | None = in_models(None, help="attention heads of a fresh student", unset="the teacher's", at_least=1)
-    student_ffn: int | None = in_models(None, help="feed-forward size of a fresh student", unset="4 x its hidden size", at_least=1)
+    student_layers: int | None = in_models(None, help="number of layers of a new student", at_least=1)
+    student_hidden: int | None = in_models(None, help="hidden size of a new student", unset="the teacher's", at_least=1)
+    student_heads: int | None = in_models(None, help="number of attention heads of a new student", unset="the teacher's", at_least=1)
+    student_ffn: int | None = in_models(None, help="feed-forward size of a new student", unset="4 x its hidden size", at_least=1)
 
 
 class TeacherOptions(Config):
@@ -77,8 +77,8 @@ class TeacherOptions(Config):
 
     teacher_mode: str | None = in_conventions(
         None,
-        help="the teacher without dropout (eval) or, as published, with it (train)",
+        help="run the teacher without dropout (eval) or with dropout, as published (train)",
         choices=("eval", "train"),
         no_effect=unread_teacher,
     )
-    pad_embedding: str | None = in_conventions(None, help="train the word embedding of [PAD] or not", choices=("free", "frozen"))
+    pad_embedding: str | None = in_conventions(None, help="whether to train the word embedding of [PAD]", choices=("free", "frozen"))

@@ -31,16 +31,16 @@ PRESET = "from the preset"
 
 
 def _data_dir_wins(context: Context) -> str | None:
-    return "--data_dir is the folder of this task's files" if context.data_dir is not None else None
+    return "--data_dir already gives the folder of this task" if context.data_dir is not None else None
 
 
 def _without_scores(context: Context) -> str | None:
-    lowest = "the best model of the intermediate stage is the one with the lowest loss on held-out rows"
+    lowest = "the intermediate stage selects the model with the lowest loss on held-out rows"
     return lowest if context.stage == "intermediate" else None
 
 
 def _max_steps_win(context: Context) -> str | None:
-    return "max_steps beats it" if context.max_steps > 0 else None
+    return "max_steps takes precedence" if context.max_steps > 0 else None
 
 
 def _constant(context: Context) -> str | None:
@@ -55,11 +55,11 @@ def _counts_steps(context: Context) -> bool:
 
 
 def _proportion_wins(context: Context) -> str | None:
-    return _constant(context) or (None if _counts_steps(context) else "warmup_proportion decides")
+    return _constant(context) or (None if _counts_steps(context) else "warmup_proportion takes precedence")
 
 
 def _steps_win(context: Context) -> str | None:
-    return _constant(context) or ("--warmup_steps beats it" if _counts_steps(context) else None)
+    return _constant(context) or ("--warmup_steps takes precedence" if _counts_steps(context) else None)
 
 
 def _no_clipping(context: Context) -> str | None:
@@ -70,7 +70,7 @@ def _bertadam_clips(context: Context) -> Derived | None:
     """BertAdam clips each tensor on its own, whatever else is asked for."""
     if context.optimizer != "bertadam" or context.grad_clip == "tensor":
         return None
-    return Derived("tensor", "optimizer bertadam", "--optimizer bertadam clips each tensor alone")
+    return Derived("tensor", "optimizer bertadam", "--optimizer bertadam clips each tensor separately")
 
 
 def _evaluated_with_logging(context: Context) -> Derived | None:
@@ -82,11 +82,11 @@ def _evaluated_with_logging(context: Context) -> Derived | None:
 
 
 def _by_steps(context: Context) -> str | None:
-    return "--checkpoint_steps beats it" if context.checkpoint_steps is not None else None
+    return "--checkpoint_steps takes precedence" if context.checkpoint_steps is not None else None
 
 
 def _without_amp(context: Context) -> str | None:
-    return "without --amp everything is float32" if context.amp is None else None
+    return "without --amp everything is computed in float32" if context.amp is None else None
 
 
 def vocabulary_reason(settings: Settings | Context, config: Config) -> str | None:
@@ -94,10 +94,10 @@ def vocabulary_reason(settings: Settings | Context, config: Config) -> str | Non
     if settings.optimizer == "adam" and settings.weight_decay:
         return "the L2 penalty of --optimizer adam moves every row"
     if settings.get("prune_schedule"):
-        return "--prune_schedule changes the embedding on the way"
+        return "--prune_schedule changes the embedding during training"
     if config.amp is not None:
-        return "--amp keeps the weights in another form"
-    return "--resume_changed may go on from other texts" if config.resume_changed else None
+        return "--amp stores the weights in another precision"
+    return "--resume_changed may resume with other texts" if config.resume_changed else None
 
 
 def _whole_vocabulary(context: Context) -> str | None:
@@ -112,8 +112,8 @@ def original_rows(context: Context) -> Derived | None:
     if rule is None or context.sources["use_aug"] != "given":
         return None
     text = (
-        f"{rule} trains the {context.stage} stage of {context.task_name} on the original rows; "
-        f"--{context.stage}_aug asks for the augmented ones"
+        f"{rule} trains the {context.stage} stage of {context.task_name} on the original rows; use --{context.stage}_aug for "
+        "the augmented ones"
     )
     return Derived(False, rule, text, Notice("original-rows", text))
 
@@ -125,101 +125,108 @@ class RowOptions(Config):
     """Which training rows are read, and how."""
 
     task_name: str = in_data(
-        help="the task, in any case: SST-2, sst-2, STS-b, MNLI, TNEWS, ChnSentiCorp, ... or demo; with files of your own any name"
+        help="task name in any case: SST-2, sst-2, STS-b, MNLI, TNEWS, ChnSentiCorp, ... or demo; any name for your own files"
     )
     data_dir: Path | None = in_data(
         None,
-        help="the folder that holds this task's train, dev and test files",
-        unset="--glue_dir/<TASK>, else $DATA_HOME/Glue/<TASK> (docs/data.md)",
+        help="folder of this task's train, dev and test files",
+        unset="--glue_dir/<TASK>, otherwise $DATA_HOME/Glue/<TASK> (docs/data.md)",
     )
     glue_dir: Path | None = in_data(
         None,
-        help="the folder that holds one folder per task",
-        unset="$DATA_HOME/Glue, else $PPNLP_HOME/datasets/Glue; CLUE tasks: Clue in its place",
+        help="folder that contains one folder per task",
+        unset="$DATA_HOME/Glue, otherwise $PPNLP_HOME/datasets/Glue; for CLUE tasks, Clue instead of Glue",
         no_effect=_data_dir_wins,
     )
     train_file: Path | None = in_data(None, help="your own training rows: TSV, CSV, JSON lines or a JSON array")
     file_format: str | None = in_data(
         None,
-        help="the format of these files; jsonl: one object per line, json: an array of objects; parquet needs pyarrow, xlsx openpyxl; "
-        "conll: tagged words in columns between blanks",
+        help="file format; jsonl: one object per line; json: an array of objects; parquet needs pyarrow, xlsx needs openpyxl; "
+        "conll: tagged words in whitespace-separated columns",
         choices=("tsv", "csv", "jsonl", "json", "parquet", "xlsx", "conll"),
         unset="by suffix: .tsv .txt .csv .jsonl .ndjson .json .parquet .xlsx",
     )
     text_a_column: str | None = in_data(
         None,
-        help="the column of the text: a name of the header (JSON: a key) or a number, counted from 0",
+        help="text column: a header name (JSON: a key) or a number, counted from 0",
         metavar="NAME|NUMBER",
-        unset="required with files of your own",
+        unset="required for your own files",
     )
-    text_b_column: str | None = in_data(None, help="the column of the second text of a pair", metavar="NAME|NUMBER", unset="single texts")
+    text_b_column: str | None = in_data(None, help="column of the second text of a pair", metavar="NAME|NUMBER", unset="single texts")
     label_column: str | None = in_data(
-        None, help="the column of the label or score", metavar="NAME|NUMBER", unset="required with train_file and dev_file"
+        None, help="column of the label or score", metavar="NAME|NUMBER", unset="required with train_file and dev_file"
     )
-    header: bool | None = in_data(None, help="the first line of your TSV and CSV files names the columns", unset="True")
+    header: bool | None = in_data(None, help="whether the first line of your TSV and CSV files contains the column names", unset="True")
     quoting: str | None = in_data(
         None,
-        help="csv: fields may stand in double quotes and hold delimiters and line ends (RFC 4180); none: quotes are text",
+        help="csv: fields may be quoted and contain delimiters and line breaks (RFC 4180); none: quotes are text",
         choices=("none", "csv"),
         unset="csv for CSV files, none for TSV files",
     )
     labels: str | None = in_data(
         None,
-        help="the labels in the order of the model's outputs",
+        help="labels in the order of the model's outputs",
         metavar="A,B,C",
         listed=True,
-        unset="the distinct labels of train_file in sorted order, numbers by size",
+        unset="the distinct labels of train_file, sorted (numbers by value)",
     )
     kind: str | None = in_data(
         None,
-        help="what a row of your own files has: one class, a score, any number of labels, a tag for each word, or questions about a text",
+        help="task kind of your own files: one class, a score, any number of labels, a tag for each word, or questions about a text",
         choices=tuple(KINDS),
         alias=(Alias("regression", "shorthand", means="regression"),),
-        unset="a known task's own; files of your own: classification",
+        unset="the known task's kind; for your own files, classification",
     )
     doc_stride: int | None = in_data(
         None,
-        help="question answering: by how many word pieces a window over a long text moves on; at most the room that a window has",
+        help="question answering: stride in tokens between windows over a long text; at most the number of text tokens in a window",
         at_least=1,
         unset="128",
     )
     allow_suspicious_labels: bool = in_data(
-        False, help="train labels that differ in spelling only (Yes, yes), or that one row has, as classes of their own"
+        False, help="train labels that differ only in spelling (Yes, yes) or occur in a single row as separate classes"
     )
-    do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the tokenizer's configuration", setting=True)
+    do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the tokenizer's config", setting=True)
 
 
 class DataOptions(RowOptions):
     """Which other rows are read, and how all become token ids."""
 
     dev_file: Path | None = in_data(
-        None, help="your own rows to score on; they choose the best model", alias=(Alias("validation_file", HF),)
+        None, help="your own rows for evaluation; they select the best model", alias=(Alias("validation_file", HF),)
     )
-    test_file: Path | None = in_data(None, help="your own rows to predict with do_predict; labels in it are not read")
+    test_file: Path | None = in_data(None, help="your own rows for do_predict; their labels are ignored")
     metric: str | None = in_data(
         None,
-        help="the metric that chooses the best model",
+        help="metric that selects the best model",
         alias=(Alias("metric_for_best_model", HF),),
         choices=METRICS,
-        unset="the task's, or the preset's; with files of your own the kind's: accuracy, pearson_and_spearman, micro_f1",
+        unset="the task's or the preset's; for your own files that of the task kind: accuracy, pearson_and_spearman, micro_f1",
         setting=True,
         does="scores",
         no_effect=_without_scores,
     )
     max_seq_length: int | None = in_data(
-        None, help="word pieces per example, [CLS] and [SEP] included; longer ones are cut", unset=PRESET, at_least=4, setting=True
+        None,
+        help="maximum tokens per example, including [CLS] and [SEP]; longer examples are truncated",
+        unset=PRESET,
+        at_least=4,
+        setting=True,
     )
     pad_to_max_length: bool | None = in_data(
-        None, help="pad every batch to max_seq_length, as the published scripts do, and not to its longest row", unset=PRESET, setting=True
+        None,
+        help="pad every batch to max_seq_length, like the published scripts, instead of to its longest row",
+        unset=PRESET,
+        setting=True,
     )
     use_aug: bool = in_data(
         False,
-        help="train on train_aug.tsv, the augmented rows beside train.tsv",
+        help="train on train_aug.tsv, the augmented rows next to train.tsv",
         alias=(Alias("aug_train", THREE),),
         setting=True,
         derived=original_rows,
     )
-    aug_file: Path | None = in_data(None, help="where the augmented rows are", unset="train_aug.tsv beside train.tsv")
+    aug_file: Path | None = in_data(None, help="file of the augmented rows", unset="train_aug.tsv next to train.tsv")
 
 
 class OptimisationOptions(Config):
@@ -238,7 +245,7 @@ class OptimisationOptions(Config):
     )
     eval_batch_size: int | None = in_optimisation(
         None,
-        help="rows per batch when scoring",
+        help="rows per batch for evaluation",
         alias=(Alias("per_gpu_eval_batch_size", HF), Alias("per_device_eval_batch_size", HF)),
         unset=PRESET,
         at_least=1,
@@ -247,7 +254,7 @@ class OptimisationOptions(Config):
     learning_rate: float | None = in_optimisation(None, help="peak learning rate", unset=PRESET, above=0, at_most=10, does="updates")
     num_train_epochs: float | None = in_optimisation(
         None,
-        help="passes over the training rows, fractions allowed",
+        help="number of epochs; may be fractional",
         unset=PRESET,
         above=0,
         at_most=1e6,
@@ -255,33 +262,36 @@ class OptimisationOptions(Config):
         otherwise=KEEP,
         no_effect=_max_steps_win,
     )
-    max_steps: int = in_optimisation(-1, help="stop after this many updates; above 0 it beats num_train_epochs", at_least=-1, at_most=1e9)
+    max_steps: int = in_optimisation(
+        -1, help="stop after this many updates; if above 0, takes precedence over num_train_epochs", at_least=-1, at_most=1e9
+    )
     optimizer: str | None = in_optimisation(
         None,
-        help="adamw: with bias correction; bertadam: without, as the published PyTorch scripts; adam: with an L2 penalty in place of decay",
+        help="adamw: with bias correction; bertadam: without, like the published PyTorch scripts; adam: with an L2 penalty "
+        "instead of weight decay",
         choices=("adamw", "bertadam", "adam"),
         unset=PRESET,
         does="updates",
     )
     weight_decay: float | None = in_optimisation(
         None,
-        help="decoupled decay; biases and layer norms are exempt",
+        help="decoupled weight decay; biases and layer norms are exempt",
         alias=(Alias("wd", THREE),),
         unset=PRESET,
         at_least=0,
         does="updates",
     )
-    adam_epsilon: float | None = in_optimisation(None, help="the optimizer's epsilon", unset=PRESET, above=0, at_most=1, does="updates")
+    adam_epsilon: float | None = in_optimisation(None, help="epsilon of the optimizer", unset=PRESET, above=0, at_most=1, does="updates")
     lr_schedule: str | None = in_optimisation(
         None,
-        help="linear: warm-up, then down to 0; constant: no warm-up either",
+        help="linear: warm-up, then linear decay to 0; constant: without warm-up",
         choices=("constant", "linear"),
         unset=PRESET,
         does="updates",
     )
     warmup_steps: int | None = in_optimisation(
         None,
-        help="updates of warm-up; above 0 it beats warmup_proportion, 0 alone means no warm-up",
+        help="number of warm-up updates; if above 0, takes precedence over warmup_proportion; 0 without warmup_proportion: no warm-up",
         unset="from warmup_proportion",
         at_least=0,
         does="updates",
@@ -290,7 +300,7 @@ class OptimisationOptions(Config):
     )
     warmup_proportion: float | None = in_optimisation(
         None,
-        help="share of all updates spent on warm-up",
+        help="share of all updates used for warm-up",
         alias=(Alias("warmup_ratio", HF),),
         unset=PRESET,
         at_least=0,
@@ -300,11 +310,11 @@ class OptimisationOptions(Config):
         no_effect=_steps_win,
     )
     max_grad_norm: float | None = in_optimisation(
-        None, help="clip gradients at this norm; 0: no clipping", unset=PRESET, at_least=0, does="updates"
+        None, help="maximum gradient norm for clipping; 0: no clipping", unset=PRESET, at_least=0, does="updates"
     )
     grad_clip: str | None = in_optimisation(
         None,
-        help="the norm of all gradients together (global) or of each parameter alone (tensor, as bertadam always does)",
+        help="clip by the norm of all gradients together (global) or of each parameter separately (tensor, as bertadam always does)",
         choices=("global", "tensor"),
         unset=PRESET,
         does="updates",
@@ -312,10 +322,8 @@ class OptimisationOptions(Config):
         no_effect=_no_clipping,
     )
     gradient_accumulation_steps: int = in_optimisation(1, help="forward passes per update", at_least=1, does="updates")
-    drop_last: bool | None = in_optimisation(
-        None, help="skip a last batch that is not full, as the published PyTorch scripts do", unset=PRESET
-    )
-    seed: int = in_optimisation(42, help="seed of sampling, dropout and fresh weights", at_least=0)
+    drop_last: bool | None = in_optimisation(None, help="skip an incomplete last batch, like the published PyTorch scripts", unset=PRESET)
+    seed: int = in_optimisation(42, help="random seed for sampling, dropout and new weights", at_least=0)
 
 
 def threads_option(unset: str = "all available cores", owner: str = "this process", **more: Any) -> int | None:
@@ -328,7 +336,7 @@ class DeviceOptions(Config):
 
     device: str = in_run(
         "auto",
-        help="auto, cpu, gpu, xpu or another device of this Paddle (npu, gcu, mlu ...), all but the first two with an optional :i",
+        help="auto, cpu, gpu, xpu or another device type of this Paddle (npu, gcu, mlu ...); all but the first two accept an optional :i",
         alias=(Alias("no_cuda", f"{THREE}, {HF}", means="cpu"),),
         metavar="auto|cpu|gpu[:i]|xpu[:i]|NAME[:i]",
     )
@@ -337,73 +345,77 @@ class DeviceOptions(Config):
     def check(self) -> list[Notice]:
         """Refuse a device that cannot exist."""
         if not re.fullmatch(r"auto|cpu|(?!auto|cpu|cuda)[a-z]\w*(:\d+)?", self.device, re.ASCII):
-            raise UserError(f"--device got {self.device!r}\nexpected auto, cpu, gpu, xpu or another device of Paddle, with :i or without")
+            raise UserError(
+                f"--device got {self.device!r}\nexpected auto, cpu, gpu, xpu or another device type of Paddle, optionally with :i"
+            )
         return super().check()
 
 
 class TrainingRunOptions(DeviceOptions):
     """Where results go, and how often they are saved."""
 
-    output_dir: Path | None = in_run(None, help="the folder of this run's results")
-    overwrite_output_dir: bool = in_run(False, help="replace the results of the same stage in output_dir")
+    output_dir: Path | None = in_run(None, help="output folder")
+    overwrite_output_dir: bool = in_run(False, help="replace results of the same stage in output_dir")
     resume: str | None = in_run(
         None,
-        help="go on from a checkpoint: auto takes the newest in output_dir; from the one at PATH, later ones are left",
+        help="resume from a checkpoint: the newest in output_dir (auto), or the one at PATH, which discards later ones",
         metavar="auto|PATH",
         unset="start afresh",
     )
-    resume_changed: bool = in_run(False, help="resume although data or arguments differ from the checkpoint's; no exact continuation then")
+    resume_changed: bool = in_run(
+        False, help="resume although data or arguments have changed since the checkpoint; the result is then not exact"
+    )
     preset: str = in_run(
         "sound",
-        help="the named set of conventions and numbers that fills in what is not given",
+        help="preset with the values of options that are not given",
         choices=preset_names("distill"),
     )
     amp: str | None = in_run(
         None,
-        help="mixed precision: O1 (operators choose) or O2 (weights too); needs a GPU",
+        help="mixed precision: O1 (per operator) or O2 (also weights); needs a GPU",
         choices=("O1", "O2"),
         unset="float32",
         does="updates",
     )
     amp_dtype: str = in_run(
-        "float16", help="the half precision of --amp", choices=("float16", "bfloat16"), does="updates", no_effect=_without_amp
+        "float16", help="half-precision type of --amp", choices=("float16", "bfloat16"), does="updates", no_effect=_without_amp
     )
-    logging_steps: int = in_run(100, help="updates between two lines of the log", at_least=1, setting=True)
+    logging_steps: int = in_run(100, help="log every N updates", at_least=1, setting=True)
     save_steps: int = in_run(
         100,
-        help="updates between two evaluations; the best model is kept; 0: once per epoch, keeping best and final",
+        help="evaluate every N updates and keep the best model; 0: once per epoch, keeping best and final",
         alias=(Alias("eval_step", THREE), Alias("eval_steps", HF)),
         at_least=0,
         setting=True,
         does="scores",
         derived=_evaluated_with_logging,
     )
-    checkpoint_steps: int | None = in_run(None, help="updates between two checkpoints to resume from", unset="by time", at_least=1)
+    checkpoint_steps: int | None = in_run(None, help="save a checkpoint for resuming every N updates", unset="by time", at_least=1)
     checkpoint_minutes: float = in_run(
-        10.0, help="minutes between two checkpoints, unless checkpoint_steps is given", above=0, no_effect=_by_steps
+        10.0, help="minutes between checkpoints, unless checkpoint_steps is given", above=0, no_effect=_by_steps
     )
     keep_checkpoints: int = in_run(
-        2, help="how many of the newest checkpoints stay on disk", alias=(Alias("save_total_limit", HF),), at_least=1, does="updates"
+        2, help="number of most recent checkpoints to keep", alias=(Alias("save_total_limit", HF),), at_least=1, does="updates"
     )
 
 
 class RunOptions(TrainingRunOptions):
     """A run that trains, scores or predicts."""
 
-    do_train: bool = in_run(False, help="train; when none of the three is given, train and then score")
-    do_eval: bool = in_run(False, help="score the dev set; without do_train nothing is trained", does="scores")
+    do_train: bool = in_run(False, help="train; if none of the three is given, train and then evaluate")
+    do_eval: bool = in_run(False, help="evaluate on the dev set; without do_train nothing is trained", does="scores")
     do_predict: bool = in_run(False, help="write the GLUE submission files; without do_train nothing is trained", does="scores")
     predict_format: str = in_run(
         "submission",
-        help="how do_predict writes: as the servers of GLUE and CLUE take it, or every label with its probability as CSV or JSON lines",
+        help="output format of do_predict: as accepted by the GLUE and CLUE servers, or all label probabilities as CSV or JSON lines",
         choices=("submission", "csv", "jsonl"),
         does="scores",
         setting=False,
     )
     compact_vocabulary: str = in_optimisation(
         "auto",
-        help="update the rows of the word embedding alone whose word pieces stand in the stage's texts, and decay the others when they are "
-        "written, with the same result; auto: on the CPU where no more than 70 % of the rows are left",
+        help="train only the word-embedding rows that occur in the stage's texts and apply weight decay to the others when "
+        "saving, with the same result; auto: on the CPU if at most 70 % of the rows are in use",
         choices=("auto", "True", "False"),
         does="updates",
         setting=False,
@@ -431,14 +443,14 @@ def common_checks(config: TrainingRunOptions) -> list[Notice]:
     """Contradictions among the shared options; returns lines to print."""
     notes = check_own_files(config, actions(config)) if isinstance(config, DataOptions) else []
     if config.resume and config.overwrite_output_dir:
-        raise UserError("--resume and --overwrite_output_dir contradict each other\ngive one of them")
+        raise UserError("--resume and --overwrite_output_dir contradict each other\ngive only one of them")
     if config.resume_changed and not config.resume:
-        raise UserError("--resume_changed needs --resume auto or --resume PATH: there is nothing to go on from without it")
+        raise UserError("--resume_changed needs --resume auto or --resume PATH")
     accumulation = config.gradient_accumulation_steps
     if config.spelled.get("batch_size") == "train_batch_size" and accumulation > 1:
         text = (
-            "--train_batch_size counts rows per forward pass here, not per update as in the published scripts: "
-            f"one update sees {config.batch_size} x {accumulation} rows"
+            "--train_batch_size counts rows per forward pass here, not per update as in the published scripts: one update "
+            "sees {config.batch_size} x {accumulation} rows"
         )
         notes.append(Notice("rows-per-update", text))
     return notes

@@ -118,7 +118,7 @@ class Option:
             )
             if bound is not None
         ]
-        words += ", in a file also a list" if self.listed else ""
+        words += "; in a file also a list" if self.listed else ""
         return ("several values, each " if self.many else "") + " ".join([words, *([" and ".join(bounds)] if bounds else [])])
 
     @property
@@ -150,7 +150,7 @@ class Option:
         if value is None:
             pieces = raw if isinstance(raw, list) else [raw]
             quoted = self.kind is str and any(isinstance(piece, (bool, float)) for piece in pieces)
-            hint = "; put it in quotes: YAML takes yes, no, on and off for True and False, and changes numbers" if quoted else ""
+            hint = "; put it in quotes: YAML reads yes, no, on and off as True and False, and changes numbers" if quoted else ""
             raise UserError(f"{spelling} got {raw!r}\nexpected {self.expected}{hint}")
         if self.choices and value not in self.choices:
             raise UserError(f"{spelling} got {raw!r}\nexpected {self.expected}{did_you_mean(str(value), self.choices)}")
@@ -178,12 +178,12 @@ def _kind(hint: object) -> tuple[type, bool]:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         parts = [part for part in typing.get_args(hint) if part is not type(None)]
         if len(parts) != 1:
-            raise TypeError(f"an option has one type, not {hint}")
+            raise TypeError(f"an option must have one type, not {hint}")
         hint = parts[0]
     if typing.get_origin(hint) is list:
         return typing.get_args(hint)[0], True
     if hint not in WORDS:
-        raise TypeError(f"an option is one of {', '.join(kind.__name__ for kind in WORDS)}, not {hint}")
+        raise TypeError(f"an option must be one of {', '.join(kind.__name__ for kind in WORDS)}, not {hint}")
     return typing.cast(type, hint), False
 
 
@@ -326,7 +326,8 @@ class Config(Options):
             for target, meant in declared.sets(value).items():
                 if target in self.given and getattr(self, target) != meant:
                     raise UserError(
-                        f"--{name} {value} is --{target} {meant}, --{target} {getattr(self, target)} says otherwise\ngive one of them"
+                        f"--{name} {value} means --{target} {meant}, which contradicts --{target} {getattr(self, target)}\n"
+                        "give only one of them"
                     )
 
     def check(self) -> list[Notice]:

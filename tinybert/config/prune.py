@@ -24,19 +24,21 @@ in_pruning = partial(option, group="pruning", setting=True)
 class KeptOptions(Config):
     """How much of a model stays."""
 
-    keep_heads: int | None = in_pruning(None, help="attention heads that stay in each layer, the most important", unset="all", at_least=1)
-    ffn_hidden_dim: int | None = in_pruning(
-        None, help="feed-forward neurons that stay in each layer, the most important", unset="all", at_least=1
+    keep_heads: int | None = in_pruning(
+        None, help="number of attention heads to keep in each layer, the most important ones", unset="all", at_least=1
     )
-    num_layers: int | None = in_pruning(None, help="layers that stay", unset="all", at_least=1)
+    ffn_hidden_dim: int | None = in_pruning(
+        None, help="number of feed-forward neurons to keep in each layer, the most important ones", unset="all", at_least=1
+    )
+    num_layers: int | None = in_pruning(None, help="number of layers to keep", unset="all", at_least=1)
     emb_hidden_dim: int | None = in_pruning(
-        None, help="rank of the word embedding, a product of two thin matrices then; -1: whole", unset="whole", at_least=-1
+        None, help="rank of the word embedding as a product of two matrices; -1: full matrix", unset="whole", at_least=-1
     )
 
     def check(self) -> list[Notice]:
         """Refuse a rank of 0."""
         if self.emb_hidden_dim == 0:
-            raise UserError("--emb_hidden_dim got 0\nexpected a rank of at least 1, or -1 for the whole embedding")
+            raise UserError("--emb_hidden_dim got 0\nexpected a rank of at least 1, or -1 for the full embedding")
         return super().check()
 
 
@@ -45,13 +47,12 @@ class PruneScheduleOptions(KeptOptions):
 
     prune_schedule: str | None = in_pruning(
         None,
-        help="prune while distilling, a little at a time: heads, neurons and rank (width), layers from the top (depth), or first layers, "
-        "then the rest (both)",
+        help="gradual pruning during distillation: width (heads, FFN neurons, embedding rank), depth (top layers), or both (depth first)",
         choices=("width", "depth", "both"),
         unset="no pruning",
     )
     prune_period_proportion: float = in_pruning(
-        0.1, help="share of the updates in which prune_schedule prunes; the rest train the final shape", above=0, at_most=1
+        0.1, help="share of the updates during which prune_schedule prunes; the rest train the final shape", above=0, at_most=1
     )
 
 
@@ -62,9 +63,9 @@ _WIDTH = ("keep_heads", "ffn_hidden_dim", "emb_hidden_dim")
 def schedule_off(context: Context, name: str) -> str | None:
     """Why one of these options has no effect: the first stage of a run prunes."""
     if context.prune_schedule is None:
-        return "only --prune_schedule reads it"
+        return "only --prune_schedule uses it"
     if context.stage != context.stages[0]:
-        return f"the {context.stages[0]} stage prunes"
+        return f"pruning happens in the {context.stages[0]} stage"
     return "it is not asked for" if context.values[name] is None else None
 
 
@@ -79,22 +80,22 @@ def check_schedule(config: TaskDistillConfig) -> None:
         alone = [name for name in SCHEDULE_OPTIONS if name in config.given]
         if alone:
             raise UserError(
-                f"--{alone[0]} belongs to --prune_schedule, which is not asked for\n"
-                "add --prune_schedule width, depth or both; to prune at once and before, use python -m tinybert prune"
+                f"--{alone[0]} needs --prune_schedule\n"
+                "add --prune_schedule width, depth or both; to prune in one step before distillation, use python -m tinybert prune"
             )
         return
     if not config.method_object.prunes:
         raise UserError(
-            f"--prune_schedule and --method {config.method} do not go together: what it learns about layers has the student's shape\n"
-            "prune with another method; or prune at once (python -m tinybert prune), then use it"
+            f"--prune_schedule and --method {config.method} cannot be combined: its layer weights depend on the student's shape\n"
+            "prune with another method, or prune first (python -m tinybert prune) and then use it"
         )
     wide, deep = [name for name in _WIDTH if name in config.given], "num_layers" in config.given
     if kind != "depth" and not wide:
-        raise UserError(f"--prune_schedule {kind} needs --keep_heads, --ffn_hidden_dim or --emb_hidden_dim: what is to stay in the end")
+        raise UserError(f"--prune_schedule {kind} needs --keep_heads, --ffn_hidden_dim or --emb_hidden_dim: the target size")
     if kind != "width" and not deep:
-        raise UserError(f"--prune_schedule {kind} needs --num_layers: how many layers are to stay in the end")
+        raise UserError(f"--prune_schedule {kind} needs --num_layers: the number of layers to keep")
     left_over = [*(wide if kind == "depth" else []), *(["num_layers"] if deep and kind == "width" else [])]
     if left_over:
-        raise UserError(f"--prune_schedule {kind} does not read --{left_over[0]}\nuse --prune_schedule both, or leave it out")
+        raise UserError(f"--prune_schedule {kind} does not use --{left_over[0]}\nuse --prune_schedule both, or leave it out")
     if config.amp:
-        raise UserError("--prune_schedule and --amp do not go together: scaled gradients have no common scale\nleave one of them out")
+        raise UserError("--prune_schedule and --amp cannot be combined: gradients would have different scales\nleave out one of them")

@@ -83,11 +83,11 @@ def _without_effect(kind: type[Config], entry: Entry) -> Notice | None:
             return Notice(f"ignored:{ignored.name}", f"--{ignored.name} has no effect: {ignored.reason}")
     for foreign in kind.FOREIGN:
         if foreign.name == entry.spelling and _asks_for_nothing(entry.raw):
-            text = f"--{foreign.name} has no effect: it switches {foreign.owner} to another procedure, and is off"
+            text = f"--{foreign.name} has no effect: it would switch {foreign.owner} to another procedure, and is off"
             return Notice(f"ignored:{foreign.name}", text)
         if foreign.name == entry.spelling:
             where = foreign.instead or f"leave --{foreign.name} out"
-            raise UserError(f"--{foreign.name} belongs to {foreign.owner}, which is not available in this version\n{where}")
+            raise UserError(f"--{foreign.name} belongs to {foreign.owner}, which is not supported\n{where}")
     return None
 
 
@@ -121,7 +121,8 @@ def _read(part: list[_Found], options: Mapping[str, Option]) -> dict[str, tuple[
         before = chosen.get(found.name)
         if before and before[1] != found.spelling and before[0] != value:
             raise UserError(
-                f"{shown[found.name]} says {before[0]}, {found.shown} says {value}\nboth are spellings of --{found.name}: give one of them"
+                f"{shown[found.name]} says {before[0]}, {found.shown} says {value}\n"
+                f"both are spellings of --{found.name}: give only one of them"
             )
         chosen[found.name] = (value, found.spelling)
         shown[found.name] = found.shown

@@ -41,7 +41,7 @@ class Context:
         self._reasons: dict[str, str | None] = {}
         by_depth = preset.depths(config.PRESET_SECTION, stage, depth)
         if depth is not None:
-            text = "preset {} has no numbers for a student of {} layers: those of {} are taken"
+            text = "preset {} has no values for a student of {} layers: using those for {}"
             others = dict.fromkeys(taken for taken in by_depth.values() if taken != depth)
             self.notices += [Notice("preset-depth", text.format(config.preset, depth, taken)) for taken in others]
         for option in self._options.values():
@@ -69,7 +69,7 @@ class Context:
             return
         for name, other in option.sets(value).items():
             if option.beats and self.sources.get(name) == "given":
-                self.beaten[name] = f"--{option.name} beats it"
+                self.beaten[name] = f"--{option.name}takes precedence"
             shown = f"{option.name} {value}" if option.choices else option.name
             self.values[name], self.sources[name] = other, f"given ({shown})"
 
@@ -102,7 +102,7 @@ class Context:
             self._reasons[name] = None  # options that ask each other see the first one as having an effect
             known = name in self._options
             own = self.method.options().get(name) if self.method else None  # two methods may have an option of one name
-            self._reasons[name] = self._off(own or self._options[name]) if known else "the command has no such option"
+            self._reasons[name] = self._off(own or self._options[name]) if known else "this command has no such option"
         return self._reasons[name]
 
     def _off(self, option: Option) -> str | None:

@@ -25,7 +25,7 @@ class Settings:
             for table in (self.about, self.values):
                 if name in table:
                     return table[name]
-        raise AttributeError(f"the settings hold no {name}")
+        raise AttributeError(f"the settings have no {name}")
 
     def get(self, name: str) -> Any:
         """The value of a setting, None where the command has none of this name."""

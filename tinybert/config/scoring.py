@@ -13,12 +13,12 @@ class ScoringOptions(RowOptions):
     """Which rows a finished model is scored on."""
 
     task_name: str | None = in_data(
-        None, help="the task whose dev rows are scored; with files of your own any name", unset="the task that the model was trained on"
+        None, help="task whose dev set is used; any name for your own files", unset="the task that the model was trained on"
     )
-    dev_file: Path | None = in_data(None, help="your own labelled rows to score on", alias=(Alias("validation_file", HF),))
+    dev_file: Path | None = in_data(None, help="your own labelled rows for evaluation", alias=(Alias("validation_file", HF),))
     metric: str | None = in_data(
         None,
-        help="the metric of the comparison",
+        help="metric of the comparison",
         choices=("accuracy", "macro_f1", "f1", "mcc", "accuracy_and_f1", "pearson", "spearman", "pearson_and_spearman"),
         unset="the task's",
     )

@@ -45,8 +45,8 @@ def infer_stage(config: TaskDistillConfig) -> StageChoice:
     if "intermediate" not in config.method_object.stages:
         if asked and asked.stage != "prediction":
             raise UserError(
-                f"--method {config.method} has no intermediate stage, but {asked.reason} asks for one\n"
-                f"leave {asked.reason} out, or use --method tinybert"
+                f"--method {config.method} has no intermediate stage, but {asked.reason} requests one\n"
+                f"leave out {asked.reason}, or use --method tinybert"
             )
         return StageChoice("prediction", f"--method {config.method}")
     return asked or _by_dialect(config)
@@ -66,7 +66,7 @@ def _asked(config: TaskDistillConfig) -> StageChoice | None:
     if len({choice.stage for choice in named}) > 1:
         found = " and ".join(choice.reason for choice in named)
         raise UserError(
-            f"{found} ask for different stages\ngive one of them; --stage both: one after the other, --stage joint: in one step"
+            f"{found} request different stages\ngive only one of them; --stage both: one after the other, --stage joint: in one step"
         )
     return named[0] if named else None
 
@@ -76,7 +76,7 @@ def _by_dialect(config: TaskDistillConfig) -> StageChoice:
     huawei = [name for name in names if name in ("teacher_model", "student_model")]
     if huawei and len(huawei) < len(names):
         raise UserError(
-            f"--{names[0]} and --{names[1]} belong to different scripts, which disagree about the stage\n"
+            f"--{names[0]} and --{names[1]} belong to different scripts, which imply different stages\n"
             "add --stage intermediate, --stage prediction or --stage both"
         )
     if huawei:

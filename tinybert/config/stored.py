@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def _unread(context: Context) -> str | None:
     unread = context.stage == "prediction" and "layers" not in context.learns and not context.effective("alpha")
-    return "the stage does not read the teacher" if unread else None
+    return "the stage does not use the teacher" if unread else None
 
 
 def _unstored(context: Context) -> str | None:
@@ -24,7 +24,7 @@ def _unstored(context: Context) -> str | None:
 
 def _whatever_size(context: Context) -> str | None:
     asked = context.teacher_traces not in (None, "auto")
-    return _unstored(context) or ("the store is asked for, whatever its size" if asked else None)
+    return _unstored(context) or ("the store was requested, whatever its size" if asked else None)
 
 
 in_stored = partial(option, group="teacher traces")
@@ -35,19 +35,19 @@ class StoredOptions(Config):
 
     teacher_traces: str | None = in_stored(
         None,
-        help="live: run the teacher in every pass; store: run it once a row, keep what the student learns of it in the cache folder "
-        "(TINYBERT_CACHE) and read it from there in later passes, stages and runs; PATH: the same in this folder, which also serves where "
-        "the teacher has no weights; auto: store where there is more than one pass and the disk has room",
+        help="live: run the teacher in every epoch; store: run it once per row, store its outputs in the cache folder "
+        "(TINYBERT_CACHE) and read them in later epochs, stages and runs; PATH: the same in this folder, which also works "
+        "without the teacher's weights; auto: store if there is more than one epoch and enough disk space",
         metavar="auto|live|store|PATH",
-        unset="auto with --preset sound, else live",
+        unset="auto with --preset sound, otherwise live",
         alias=(Alias("cache_knowledge", "version 0.1"), Alias("cache_teacher", "version 0.1", means="store")),
         no_effect=_unread,
     )
     teacher_traces_dtype: str = in_stored(
-        "float16", help="the type in which traces are stored", choices=("float16", "float32"), no_effect=_unstored
+        "float16", help="numeric type of the stored traces", choices=("float16", "float32"), no_effect=_unstored
     )
     teacher_traces_gb: float | None = in_stored(
-        None, help="the largest store that auto makes, in GB", unset="half of the free disk", above=0, no_effect=_whatever_size
+        None, help="maximum size in GB of a store that auto creates", unset="half of the free disk space", above=0, no_effect=_whatever_size
     )
 
 

@@ -22,8 +22,8 @@ def check_student(config: ModelOptions) -> None:
         other = [*(["student_init"] if config.student_init else []), *shape]
         if other:
             raise UserError(
-                f"--{other[0]} describes a new student, but --student_model_name_or_path names one\n"
-                "give the student's folder, or student_init, or a shape"
+                f"--{other[0]} describes a new student, but --student_model_name_or_path gives an existing one\n"
+                "give the student's folder, student_init or a shape"
             )
     elif config.student_init is not None:
         if not re.fullmatch(r"teacher:[1-9]\d*(,[1-9]\d*)*", config.student_init):
@@ -31,21 +31,20 @@ def check_student(config: ModelOptions) -> None:
                 f"--student_init got {config.student_init!r}\nexpected teacher: and layers counted from 1, such as teacher:1,3,5"
             )
         if shape:
-            raise UserError(f"--student_init copies layers of the teacher, --{shape[0]} changes their shape\ngive one of them")
+            raise UserError(f"--student_init copies layers of the teacher, but --{shape[0]} changes their shape\ngive only one of them")
         layers = [int(layer) for layer in config.student_init.removeprefix("teacher:").split(",")]
         if sorted(set(layers)) != layers:
             raise UserError(f"--student_init got {config.student_init!r}\nexpected different layers in ascending order")
     elif config.student_layers is None:
         raise UserError(
             "--student_model_name_or_path (or --student_model) is missing\n"
-            "give the student's folder, or --student_init teacher:1,3,5, or --student_layers N for a fresh one"
+            "give the student's folder, or --student_init teacher:1,3,5, or --student_layers N for a new one"
         )
     elif config.teacher_path is None and not (config.student_hidden and config.student_heads):
         raise UserError(
-            "--student_hidden and --student_heads are missing\n"
-            "without a teacher to take them from, a fresh student needs both beside --student_layers"
+            "--student_hidden and --student_heads are missing\nwithout a teacher, a new student needs both in addition to --student_layers"
         )
     elif config.student_hidden and config.student_heads and config.student_hidden % config.student_heads:
         raise UserError(
-            f"--student_hidden {config.student_hidden} is no multiple of --student_heads {config.student_heads}\nchange one of them"
+            f"--student_hidden {config.student_hidden} is not a multiple of --student_heads {config.student_heads}\nchange one of them"
         )

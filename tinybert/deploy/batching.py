@@ -32,7 +32,7 @@ class _Waiting(Generic[Row, Answer]):
 class Batcher(Generic[Row, Answer]):
     """Runs rows in batches, one batch at a time, in a thread of its own.
 
-    run: answers rows, in their order. max_batch: rows that run together. max_wait: seconds that a row waits for others when nothing runs.
+    run: answers rows, in their order. max_batch: batch size. max_wait: seconds that a row waits for others when nothing runs.
     max_queue: rows that may wait. finished: is told rows and seconds of every batch.
     """
 

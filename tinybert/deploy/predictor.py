@@ -67,7 +67,7 @@ class Predictor:
     def open(cls, folder: str | Path, threads: int | None = None, max_seq_length: int | None = None) -> Predictor:
         """Load a model folder or an exported one.
 
-        threads: of the engine; None: all cores. max_seq_length: None: as the model was trained.
+        threads: of the engine; None: all cores. max_seq_length: None: as in training.
 
         Raises:
             UserError: no model, no head, a missing library, or a length that the model's position embeddings do not have.

@@ -29,7 +29,7 @@ _ALIKE = 8  # rows of a batch that run in one call, sorted by length: padding sh
 class ServiceSettings:
     """What a service is started with.
 
-    max_batch: rows that run together; None: 32, or 1 for a model whose answers depend on the batch. max_wait_ms: how long a row waits for
+    max_batch: batch size; None: 32, or 1 for a model whose answers depend on the batch. max_wait_ms: how long a row waits for
     others when nothing runs. max_queue: rows that may wait. max_rows, max_characters: of one request, and of one text.
     """
 

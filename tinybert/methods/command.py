@@ -71,9 +71,9 @@ class MethodOptions(Config):
         """The method does not know the option, the stage does not learn it, or its part of the objective is off."""
         method, name = context.method, declared.name
         if name in options_of_methods(self.COMMAND) and name not in method.options():
-            return f"--method {method.name} does not read it"
+            return f"--method {method.name}does not use it"
         if declared.learnt is not None and declared.learnt not in context.learns:
-            return f"the {context.stage} stage learns no {'logits' if declared.learnt == 'logits' else 'hidden states and attention'}"
+            return f"the {context.stage} stage does not learn {'logits' if declared.learnt == 'logits' else 'hidden states and attention'}"
         found = method.part_off(context, declared.part) if declared.part else None
         if found is None and declared.learnt == "logits" and context.kind is not None:
             found = context.kind.inactive_options(context.values).get(name)

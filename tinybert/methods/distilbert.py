@@ -26,7 +26,7 @@ class DistilBert(Method, Projected, LogitLosses):
     """Soft targets, gold labels and a cosine loss (Sanh et al. 2019); its masked-LM loss has no place on a task's rows."""
 
     name = "distilbert"
-    help = "one stage: logits and the direction of the last hidden states"
+    help = "one stage: logits and the direction (cosine) of the last hidden states"
     stages = ("prediction",)
 
     cosine_weight: float = in_distilbert(1.0, help="weight of the cosine loss", at_least=0)

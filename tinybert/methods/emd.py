@@ -28,22 +28,22 @@ def _uniform(context: Context) -> str | None:
 
 
 def _not_softmax(context: Context) -> str | None:
-    return _uniform(context) or (None if context.emd_rule == "softmax" else "only --emd_rule softmax reads it")
+    return _uniform(context) or (None if context.emd_rule == "softmax" else "only --emd_rule softmax uses it")
 
 
 def _one_cost(context: Context) -> str | None:
     single = part_off(context, "attention") or part_off(context, "hidden")
-    return _uniform(context) or ("there is one kind of cost only" if single else None)
+    return _uniform(context) or ("there is only one kind of cost" if single else None)
 
 
 def _unlearnt(context: Context) -> str | None:
     if not context.use_pred:
-        return "without use_pred the prediction loss is that of the gold labels"
+        return "without use_pred the prediction loss uses the gold labels"
     return "prediction_weight is 0" if context.prediction_weight == 0 else None
 
 
 def _unreduced(context: Context) -> str | None:
-    fixed = "the older prediction loss (new_pred_loss False) has it fixed"
+    fixed = "the older prediction loss (new_pred_loss False) fixes it"
     return _unlearnt(context) or context.off("T") or (None if context.new_pred_loss else fixed)
 
 
@@ -52,26 +52,28 @@ class Emd(Method, LayerLosses, LogitLosses):
     """beta * (theta * (attention + hidden states) + embedding) + prediction (Li et al. 2020)."""
 
     name = "emd"
-    help = "one stage, layers matched by transport"
+    help = "one stage: all layers matched by optimal transport"
     stages = ("prediction",)
     preset = "emd"
     weighs_gold_labels = True
 
-    beta: float | None = in_emd(None, help="weight of all that is not the prediction loss", unset=FROM_PRESET, at_least=0, learnt="layers")
+    beta: float | None = in_emd(
+        None, help="weight of all losses except the prediction loss", unset=FROM_PRESET, at_least=0, learnt="layers"
+    )
     theta: float | None = in_emd(
         None,
-        help="weight of the two transports against the embedding loss",
+        help="weight of the two transport losses relative to the embedding loss",
         unset=FROM_PRESET,
         at_least=0,
         learnt="layers",
         part="embedding",
     )
     reduce_T: float | None = in_emd(  # noqa: N815  the published name
-        None, help="divides the soft cross-entropy", unset=FROM_PRESET, above=0, learnt="logits", no_effect=_unreduced
+        None, help="divisor of the soft cross-entropy", unset=FROM_PRESET, above=0, learnt="logits", no_effect=_unreduced
     )
     emd_rule: str | None = in_emd(
         None,
-        help="how costs become layer weights: their inverse (division), or the softmax of it (the script until August 2021)",
+        help="how costs become layer weights: their inverse (division), or a softmax of the inverse (the script until August 2021)",
         choices=("division", "softmax"),
         unset=FROM_PRESET,
         learnt="layers",
@@ -89,23 +91,23 @@ class Emd(Method, LayerLosses, LogitLosses):
     )
     add_softmax: bool = in_emd(
         True,
-        help="with emd_rule softmax: one more softmax, which keeps every layer within a factor of e",
+        help="with emd_rule softmax: apply a second softmax, which keeps all layers within a factor of e",
         learnt="layers",
         part="transport",
         no_effect=_not_softmax,
     )
     seperate: bool = in_emd(
         False,
-        help="own layer weights for attention and for hidden states",
+        help="separate layer weights for attention and for hidden states",
         alias=(Alias("separate", "correct spelling"),),
         learnt="layers",
         part="transport",
         no_effect=_one_cost,
     )
-    update_weight: bool = in_emd(True, help="learn the layer weights; without it they stay uniform", learnt="layers", part="transport")
+    update_weight: bool = in_emd(True, help="update the layer weights; otherwise they stay uniform", learnt="layers", part="transport")
     emd_update_steps: int = in_emd(
         1,
-        help="updates of the model between two updates of the layer weights",
+        help="update the layer weights every N model updates",
         at_least=1,
         learnt="layers",
         part="transport",
@@ -113,7 +115,7 @@ class Emd(Method, LayerLosses, LogitLosses):
     )
     share_param: bool | None = in_emd(
         None,
-        help="True is --projection shared, False --projection per_layer",
+        help="True means --projection shared, False --projection per_layer",
         unset="from --projection",
         learnt="layers",
         setting=False,
@@ -121,7 +123,7 @@ class Emd(Method, LayerLosses, LogitLosses):
     )
     new_pred_loss: bool = in_emd(
         True,
-        help="False: the script's older prediction loss, half the soft cross-entropy, or the gold score of a regression",
+        help="False: the script's older prediction loss, i.e. half the soft cross-entropy, or the gold score of a regression",
         learnt="logits",
         no_effect=_unlearnt,
     )
@@ -135,17 +137,17 @@ class Emd(Method, LayerLosses, LogitLosses):
         if all_off(context, "attention", "hidden"):
             raise UserError(
                 "--method emd has nothing to transport: attention scores and hidden states are both off\n"
-                "leave use_att or use_rep on, or choose --method logits"
+                "keep use_att or use_rep on, or choose --method logits"
             )
 
     def part_off(self, context: Context, part: str) -> str | None:
         """beta 0 leaves out all but the prediction, theta 0 what is transported; the older prediction loss has its numbers fixed."""
         if part == "target":
-            return None if context.new_pred_loss else "the older prediction loss (new_pred_loss False) has it fixed"
+            return None if context.new_pred_loss else "the older prediction loss (new_pred_loss False) fixes it"
         if context.beta == 0:
-            return "beta 0 leaves the prediction loss alone"
+            return "beta 0 leaves only the prediction loss"
         if context.theta == 0 and part in ("attention", "hidden", "transport"):
-            return "theta 0 leaves nothing to transport"
+            return "with theta 0 nothing is transported"
         embedding = part_off(context, "embedding")
         return f"theta is 0 and {embedding}" if context.theta == 0 and part == "states" and embedding else None
 
@@ -186,7 +188,7 @@ class Emd(Method, LayerLosses, LogitLosses):
         )
         projection, facts, lines = None, {}, []
         if attention or hidden:
-            lines.append(f"transport: {layers[0]} layers of the student onto {layers[1]} of the teacher")
+            lines.append(f"transport: {layers[0]} student layers onto {layers[1]} teacher layers")
         if settings.beta and (hidden or embedding):
             projection, fact, line = make_projection(settings, student, teacher)
             facts["projection"] = fact

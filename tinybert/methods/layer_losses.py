@@ -31,7 +31,7 @@ def part_off(context: Context, part: str) -> str | None:
     """Why `embedding`, `hidden` or `attention` is not learnt; None where it is, or where the method knows no such switch."""
     switch, weight = _SWITCHES[part]
     if switch not in context.method.options():
-        return f"--method {context.method.name} knows no {part} loss"
+        return f"--method {context.method.name}has no {part} loss"
     if not context.values[switch]:
         return f"{switch} is off"
     return f"{weight} is 0" if context.values[weight] == 0 else None
@@ -76,10 +76,10 @@ class HiddenLosses(Options):
         no_effect=lambda context: all_off(context, "embedding", "hidden"),
     )
     hidden_weight: float = in_losses(1.0, help="weight of the hidden-state loss", at_least=0, part="hidden", no_effect=_switched("use_rep"))
-    use_rep: bool = in_losses(True, help="learn the hidden states")
+    use_rep: bool = in_losses(True, help="whether to learn the hidden states")
     hidden_reduction: str | None = in_conventions(
         None,
-        help="hidden states of padding: not counted, or part of the mean",
+        help="hidden states of padding: excluded (masked), or included in the mean (mean)",
         choices=("masked", "mean"),
         part="states",
         no_effect=lambda context: all_off(context, "embedding", "hidden"),
@@ -95,18 +95,18 @@ class LayerLosses(HiddenLosses):
     attention_weight: float = in_losses(
         1.0, help="weight of the attention loss", at_least=0, part="attention", no_effect=_switched("use_att")
     )
-    use_embedding: bool = in_losses(True, help="learn the embedding output")
-    use_att: bool = in_losses(True, help="learn the attention scores")
+    use_embedding: bool = in_losses(True, help="whether to learn the embedding output")
+    use_att: bool = in_losses(True, help="whether to learn the attention scores")
     attention_reduction: str | None = in_conventions(
         None,
-        help="attention scores of padding: not counted, set to 0 but counted, or compared as they are",
+        help="attention scores of padding: excluded (masked), counted as 0 (zeroed), or compared unchanged (raw)",
         choices=("masked", "zeroed", "raw"),
         part="attention",
         no_effect=lambda context: all_off(context, "attention"),
     )
     attention_heads: str | None = in_conventions(
         None,
-        help="different numbers of heads: refuse (match), or compare averages over heads",
+        help="if the numbers of heads differ: raise an error (match), or compare averages over heads (average)",
         choices=("match", "average"),
         part="attention",
         no_effect=lambda context: all_off(context, "attention"),
@@ -118,7 +118,7 @@ class MappedLayers(Options):
 
     layer_map: str | None = in_losses(
         None,
-        help="which teacher layer each student entry learns from: " + ", ".join(LAYER_MAPS) + ", or pairs student:teacher",
+        help="teacher layer for each student entry: " + ", ".join(LAYER_MAPS) + ", or pairs student:teacher",
         metavar="NAME|0:0,1:3,2:6",
         unset=FROM_PRESET,
     )
@@ -151,7 +151,7 @@ def make_projection(settings: Settings, student: LoadedModel, teacher: LoadedMod
     stored, origin = student.projections, "fresh"
     if mode == "auto":
         if width_of(stored) not in (None, widths[1]):
-            origin = f"fresh: the checkpoint's leads to a teacher {width_of(stored)} wide, this one is {widths[1]}"
+            origin = f"new: the checkpoint's projection is for a teacher of width {width_of(stored)}, this one has {widths[1]}"
             stored = {}
         mode = layout_of(stored) or ("none" if widths[0] == widths[1] else "shared")
     paddle.seed(runtime.derive_seed(settings.seed, "projection"))

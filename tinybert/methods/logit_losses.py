@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 def _unlearnt(context: Context) -> str | None:
     if not context.use_pred:
-        return "without use_pred the logits are not learnt"
+        return "without use_pred the logits are not learned"
     return "prediction_weight is 0" if context.prediction_weight == 0 else None
 
 
 def _softened(context: Context) -> str | None:
-    return _unlearnt(context) or ("alpha 0 leaves no teacher term" if context.alpha == 0 else None)
+    return _unlearnt(context) or ("alpha 0 removes the teacher term" if context.alpha == 0 else None)
 
 
 def _unweighed(context: Context) -> str | None:
@@ -54,7 +54,7 @@ class LogitLosses(Options):
     )
     alpha: float | None = in_losses(
         None,
-        help="weight of the teacher against gold labels in the prediction stage; 1: teacher only",
+        help="weight of the teacher relative to the gold labels in the prediction stage; 1: teacher only",
         unset=FROM_PRESET,
         at_least=0,
         at_most=1,
@@ -65,14 +65,14 @@ class LogitLosses(Options):
     prediction_weight: float = in_losses(
         1.0, help="weight of the prediction loss", at_least=0, no_effect=_unweighed, otherwise=_in_prediction(1.0)
     )
-    use_pred: bool = in_losses(True, help="learn the logits; without it the prediction stage learns gold labels")
+    use_pred: bool = in_losses(True, help="whether to learn the logits; otherwise the prediction stage learns gold labels")
     soft_ce_reduction: str | None = in_conventions(
-        None, help="soft cross-entropy: sum or mean over the classes", choices=("sum", "mean"), no_effect=_softened
+        None, help="reduction of the soft cross-entropy over the classes", choices=("sum", "mean"), no_effect=_softened
     )
     temperature_square: bool | None = in_conventions(None, help="multiply the soft cross-entropy by T^2", no_effect=_softened)
     regression_target: str | None = in_conventions(
         None,
-        help="what a regression learns: the teacher's score, the gold score, or the softmax of one class (loss 0)",
+        help="target of a regression: the teacher's score, the gold score, or the softmax of one class (loss 0)",
         choices=("teacher", "gold", "softmax"),
         part="target",
         no_effect=_unlearnt,
@@ -86,7 +86,9 @@ def check_prediction_weight(context: Context) -> None:
         UserError: says which option to change.
     """
     if "logits" in context.learns and context.use_pred and context.prediction_weight == 0 and not context.method.weighs_gold_labels:
-        raise UserError("the prediction stage has nothing to learn: --prediction_weight is 0.\nGive another weight, or leave it out.")
+        raise UserError(
+            "the prediction stage has nothing to learn: --prediction_weight is 0.\nGive another weight, or leave out the option."
+        )
 
 
 def logit_options(settings: Settings) -> LogitOptions:

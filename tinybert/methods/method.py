@@ -98,6 +98,4 @@ def refuse_other_methods(methods: Mapping[str, type[Method]], chosen: Method, co
         for option in method.options():
             if option in config.given and option in method.own_options() and option not in chosen.options():
                 shown = config.spelled[option]
-                raise UserError(
-                    f"--{shown} belongs to --method {name}, which is not asked for\nadd --method {name}, or leave --{shown} out"
-                )
+                raise UserError(f"--{shown} belongs to --method {name}\nadd --method {name}, or leave out --{shown}")

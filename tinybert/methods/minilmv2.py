@@ -29,10 +29,10 @@ class MiniLmV2(Method, LogitLosses):
     help = "both stages: relations of one layer, then logits"
 
     minilmv2_heads: int | None = in_minilmv2(
-        None, help="heads into which both layers are cut; divides both widths", unset="the teacher's heads", at_least=1
+        None, help="number of relation heads; must divide both widths", unset="the teacher's heads", at_least=1
     )
     minilmv2_layers: str | None = in_minilmv2(
-        None, help="the layers that are compared, counted from 1", metavar="STUDENT:TEACHER", unset="the last of both"
+        None, help="layers to compare, counted from 1", metavar="STUDENT:TEACHER", unset="the last layers of both"
     )
 
     def check(self, config: Any) -> None:

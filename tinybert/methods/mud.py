@@ -29,7 +29,7 @@ CONFIG_3D = ("keep_layers", "keep_tokens", "keep_hidden")
 
 
 def _named_layers(context: Context) -> str | None:
-    return "s_layer_indices and t_layer_indices name the layers" if context.s_layer_indices else None
+    return "s_layer_indices and t_layer_indices give the layers" if context.s_layer_indices else None
 
 
 def _unnamed_layers(context: Context) -> str | None:
@@ -37,20 +37,20 @@ def _unnamed_layers(context: Context) -> str | None:
 
 
 def _all_tokens(context: Context) -> str | None:
-    return "without a token_scheme all positions are learnt" if context.token_scheme in (None, "none") else None
+    return "without a token_scheme all positions are learned" if context.token_scheme in (None, "none") else None
 
 
 def _attention_unread(context: Context) -> str | None:
-    return "token_scheme left_first reads no attention" if context.token_scheme == "left_first" else _all_tokens(context)
+    return "token_scheme left_first uses no attention" if context.token_scheme == "left_first" else _all_tokens(context)
 
 
 def _all_entries(context: Context) -> str | None:
-    return "without a hidden_scheme all hidden entries are learnt" if context.hidden_scheme in (None, "none") else None
+    return "without a hidden_scheme all hidden entries are learned" if context.hidden_scheme in (None, "none") else None
 
 
 def _no_threshold(context: Context) -> str | None:
     fixed = context.hidden_scheme != "importance_mask_dynamic"
-    return _all_entries(context) or ("only hidden_scheme importance_mask_dynamic reads it" if fixed else None)
+    return _all_entries(context) or ("only hidden_scheme importance_mask_dynamic uses it" if fixed else None)
 
 
 def _no_fixed_mask(context: Context) -> str | None:
@@ -79,78 +79,78 @@ class Mud(Method, HiddenLosses, LogitLosses):
     """A chosen part of the hidden states, then logits (Liu et al. 2021)."""
 
     name = "mud"
-    help = "both, a chosen part of the hidden states"
+    help = "both stages: selected hidden states, then logits"
     preset = "mud"
 
     repr_distill: bool = option(
-        False, group="stage and method", help="MUD's spelling of --stage intermediate; with --pred_distill: --stage joint"
+        False, group="stage and method", help="MUD's spelling of --stage intermediate; together with --pred_distill, of --stage joint"
     )
     layer_scheme: str | None = in_mud(
         None,
-        help="t_topX: student entries spread evenly over the teacher's first X layers, g(m) = round(m X / S); none: over all",
+        help="t_topX: student entries mapped evenly onto the teacher's first X layers, g(m) = round(m X / S); none: onto all layers",
         metavar="none|t_topX",
         unset="none",
         no_effect=_named_layers,
     )
     keep_layers: int | None = in_mud(
-        None, help="learn the last so many of the student's S + 1 entries", unset="all", at_least=1, no_effect=_named_layers
+        None, help="number of student entries to learn, the last of S + 1", unset="all", at_least=1, no_effect=_named_layers
     )
     s_layer_indices: list[int] = in_mud(
-        [], help="these student entries instead (0 is the embedding)", at_least=0, no_effect=_unnamed_layers
+        [], help="explicit student entries instead (0 is the embedding)", at_least=0, no_effect=_unnamed_layers
     )
     t_layer_indices: list[int] = in_mud(
-        [], help="the teacher entries that they learn from, one each", at_least=0, no_effect=_unnamed_layers
+        [], help="the teacher entries that they learn from, one per student entry", at_least=0, no_effect=_unnamed_layers
     )
     token_scheme: str | None = in_mud(
         None,
-        help="which positions: the first ones, or those to which [CLS] pays most attention in the teacher, without the [SEP]s or with",
+        help="which positions: the first (left_first), or those with the most attention from [CLS] in the teacher, without [SEP] "
+        "(attention_no_sep) or with it (attention)",
         choices=("none", "left_first", "attention", "attention_no_sep"),
         unset="none",
     )
-    keep_tokens: int | None = in_mud(None, help="how many positions of each row", unset="all", at_least=1, no_effect=_all_tokens)
+    keep_tokens: int | None = in_mud(None, help="number of positions per row", unset="all", at_least=1, no_effect=_all_tokens)
     att_ttop12: bool | None = in_mud(
         None,
-        help="choose positions by the teacher layers that end S equal blocks, and not by the layer that is learnt",
+        help="choose positions by the last teacher layers of S equal blocks instead of by the learned layer",
         unset=FROM_PRESET,
         no_effect=_attention_unread,
     )
     hidden_scheme: str | None = in_mud(
         None,
-        help="which hidden entries: random or evenly spread dimensions, or the largest by magnitude",
+        help="which hidden entries: random (rand_mask) or evenly spaced (uniform_mask) dimensions, or the largest by magnitude "
+        "(importance_mask_dynamic)",
         choices=("none", "rand_mask", "uniform_mask", "importance_mask_dynamic"),
         unset="none",
     )
-    keep_hidden: float | None = in_mud(
-        None, help="which share of the hidden entries", unset="1", above=0, at_most=1, no_effect=_all_entries
-    )
+    keep_hidden: float | None = in_mud(None, help="share of the hidden entries", unset="1", above=0, at_most=1, no_effect=_all_entries)
     config_3d: str | None = in_mud(
         None,
-        help="keep_layers, keep_tokens and keep_hidden in one word",
+        help="keep_layers, keep_tokens and keep_hidden in one option",
         metavar="1l_10t_0.1h",
         unset="the three options",
         setting=False,
         sets=lambda value: dict(zip(CONFIG_3D, read_config_3d(value), strict=True)),
     )
     is_rosita: bool = in_mud(
-        False, help="a student as wide as its teacher: --projection none", setting=False, sets=lambda value: {"projection": "none"}
+        False, help="the student has the teacher's width: --projection none", setting=False, sets=lambda value: {"projection": "none"}
     )
     mud_mask: str | None = in_mud(
         None,
-        help="hidden entries that are not chosen: not compared at all (both), or the student's pulled to 0 (teacher, published)",
+        help="hidden entries that are not selected: not compared (both), or the student's trained towards 0 (teacher, published)",
         choices=("both", "teacher"),
         unset=FROM_PRESET,
         no_effect=_all_entries,
     )
     mask_threshold: str | None = in_mud(
         None,
-        help="importance_mask_dynamic: entries compete inside their example, or over the whole batch (published)",
+        help="importance_mask_dynamic: rank entries within each example, or over the whole batch (published)",
         choices=("example", "batch"),
         unset=FROM_PRESET,
         no_effect=_no_threshold,
     )
     mask_first_step: bool | None = in_mud(
         None,
-        help="apply rand_mask and uniform_mask in the first update too; the published script does not",
+        help="also apply rand_mask and uniform_mask in the first update; the published script does not",
         unset=FROM_PRESET,
         no_effect=_no_fixed_mask,
     )
@@ -164,7 +164,7 @@ class Mud(Method, HiddenLosses, LogitLosses):
         if len(students) != len(teachers):
             raise UserError(
                 f"--s_layer_indices names {len(students)} entries of the student, --t_layer_indices {len(teachers)} of the teacher\n"
-                "give both, with as many in each"
+                "give both, with the same number of entries"
             )
 
     def check_stage(self, context: Context) -> None:
@@ -175,20 +175,19 @@ class Mud(Method, HiddenLosses, LogitLosses):
         if not part_weights(context)["hidden"]:
             why = "use_rep is off" if not context.use_rep else "their weight is 0"
             raise UserError(
-                f"--method mud learns hidden states in the intermediate stage, but {why}\nleave it on, or choose --stage prediction"
+                f"--method mud learns hidden states in the intermediate stage, but {why}\nkeep it on, or choose --stage prediction"
             )
         length, tokens, scheme = context.max_seq_length, context.keep_tokens, context.token_scheme or "none"
         if tokens is not None and tokens > length:
-            raise UserError(f"--keep_tokens {tokens} is more than there is: rows have at most {length} word pieces\nkeep at most that many")
+            raise UserError(f"--keep_tokens {tokens} is too large: rows have at most {length} tokens\nkeep at most that many")
         if scheme == "none" and tokens is not None and tokens < length:
             raise UserError(
-                f"keep_tokens is {tokens}, but no --token_scheme says which positions these are\n"
-                "add --token_scheme attention_no_sep, attention or left_first"
+                f"keep_tokens is {tokens}, but no --token_scheme selects them\nadd --token_scheme attention_no_sep, attention or left_first"
             )
         share = context.keep_hidden
         if context.hidden_scheme in (None, "none") and share is not None and share < 1:
             raise UserError(
-                f"keep_hidden is {share:g}, but no --hidden_scheme says which entries these are\n"
+                f"keep_hidden is {share:g}, but no --hidden_scheme selects them\n"
                 "add --hidden_scheme importance_mask_dynamic, uniform_mask or rand_mask"
             )
 
@@ -235,7 +234,7 @@ def _selected(settings: Settings, student: LoadedModel, teacher: LoadedModel) ->
     positions = "all positions" if tokens.scheme == "none" else f"{tokens.keep} positions ({tokens.scheme})"
     chosen = selection.width
     entries = "all hidden entries" if chosen.scheme == "none" else f"{chosen.keep:.3g} of the hidden entries ({chosen.scheme})"
-    lines = [layer_map.table("hidden states"), f"knowledge: {len(layer_map.hidden)} entries, {positions}, {entries}", line]
+    lines = [layer_map.table("hidden states"), f"selection: {len(layer_map.hidden)} entries, {positions}, {entries}", line]
     return StageObjective(selected_objective(loss, part_weights(settings)["hidden"]), start, facts, lines, selection)
 
 
@@ -248,7 +247,7 @@ def _width(settings: Settings, width: int) -> DimensionSelection:
     if scheme == "uniform_mask":
         dims = uniform_dims(width, keep)
         if not dims:
-            raise UserError(f"--keep_hidden {keep:g} keeps none of {width} dimensions.\nKeep at least {1 / width:.2g} of them.")
+            raise UserError(f"--keep_hidden {keep:g} keeps none of the {width} dimensions.\nKeep at least {1 / width:.2g} of them.")
     elif scheme == "rand_mask":
         dims = random_dims(width, keep, runtime.derive_seed(settings.seed, "hidden mask"))
     return DimensionSelection(scheme, keep, dims, settings.mask_threshold or "example")

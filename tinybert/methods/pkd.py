@@ -26,12 +26,12 @@ class Pkd(Method, Projected, LogitLosses):
     """(1 - alpha) gold labels + alpha logits + pkd_weight [CLS] states (Sun et al. 2019)."""
 
     name = "pkd"
-    help = "one stage: [CLS] states of the layers below the last, and logits"
+    help = "one stage: [CLS] states of all layers except the last, and logits"
     stages = ("prediction",)
 
     pkd_weight: float = in_pkd(100.0, help="weight of the [CLS] states (the paper's beta)", at_least=0)
     pkd_layers: str = in_pkd(
-        "skip", help="teacher layers to learn from: evenly spread (skip), or the last ones (last)", choices=("skip", "last")
+        "skip", help="teacher layers to learn from: evenly spaced (skip), or the last ones (last)", choices=("skip", "last")
     )
 
     def learns(self, stage: str, joint: bool) -> frozenset[str]:

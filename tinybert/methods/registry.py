@@ -36,7 +36,7 @@ def register(method: M) -> M:
     """
     known = _METHODS.setdefault(method.name, method)
     if known is not method:
-        raise TypeError(f"two methods are called {method.name}: {known.__module__} and {method.__module__}")
+        raise TypeError(f"two methods are named {method.name}: {known.__module__} and {method.__module__}")
     return method
 
 

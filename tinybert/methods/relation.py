@@ -44,16 +44,16 @@ class RelationLosses(Options):
     )
     relation_heads: int | None = in_losses(
         None,
-        help="heads into which the relation loss cuts both layers; divides both widths",
+        help="number of heads of the relation loss; must divide both widths",
         unset="the teacher's heads",
         at_least=1,
         no_effect=_weightless,
     )
     relation_layers: str | None = in_losses(
         None,
-        help="the layers of the relation loss, counted from 1",
+        help="layers of the relation loss, counted from 1",
         metavar="STUDENT:TEACHER",
-        unset="the last of both",
+        unset="the last layers of both",
         no_effect=_weightless,
     )
 
@@ -88,7 +88,7 @@ class Relation(Method, RelationLosses):
     def check_stage(self, context: Context) -> None:
         """Refuse a weight of 0."""
         if not context.relation_weight:
-            raise UserError("--relation_weight 0 leaves --method relation nothing to learn\ngive another weight, or --method tinybert")
+            raise UserError("with --relation_weight 0, --method relation has nothing to learn\ngive another weight, or --method tinybert")
 
     def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
         """The relation loss."""
@@ -110,7 +110,7 @@ def relation_parts(settings: Settings, student: LoadedModel, teacher: LoadedMode
 def relation_part(
     student: LoadedModel, teacher: LoadedModel, layers: str | None, heads: int | None, weight: float = 1.0
 ) -> tuple[Part, dict, str]:
-    """The relation loss of one layer of each model, its facts and its line. layers: `STUDENT:TEACHER`; None: the last of both.
+    """The relation loss of one layer of each model, its facts and its line. layers: `STUDENT:TEACHER`; None: the last layers of both.
 
     Raises:
         UserError: a layer that is not there.
@@ -124,7 +124,7 @@ def relation_part(
     if pair[0] > depths[0] or pair[1] > depths[1]:
         raise UserError(
             f"--relation_layers {layers}: the student has {depths[0]} layers and the teacher {depths[1]}.\n"
-            "Choose a layer that is there, or leave the option out for the last of both."
+            "Choose existing layers, or leave out the option for the last layers of both."
         )
     heads = heads or teacher.config.num_attention_heads
     part = Part("rela", RelationLoss((pair[0] - 1, pair[1] - 1), heads, widths), weight)

@@ -53,7 +53,7 @@ class TinyBERT(Method, MappedLayers, LayerLosses, LogitLosses, RelationLosses):
             reasons = ", ".join(str(part_off(context, part)) for part in ("embedding", "hidden", "attention"))
             where = {"general": "", "intermediate": " in the intermediate stage"}.get(context.stage, " of the layers")
             instead = "" if context.stage == "general" else ", or choose --stage prediction"
-            raise UserError(f"nothing is left to learn{where}: {reasons}\nleave one of the three on{instead}")
+            raise UserError(f"nothing is left to learn{where}: {reasons}\nkeep one of the three on{instead}")
         check_prediction_weight(context)
 
     def compares_scores(self, settings: Settings) -> bool:

@@ -19,8 +19,8 @@ class Shares:
     """The weights of the parts: beta * (theta * (attention + hidden) + embedding) + prediction.
 
     attention, hidden, embedding, prediction: one more weight for each part; 0 leaves it out and uncomputed. alpha: of the teacher's logits
-    against the gold labels. reduce_temperature: divides the soft cross-entropy. new_prediction_loss: False is the script's older form, the
-    soft cross-entropy divided by 2 or, with one output, the gold score; alpha and reduce_temperature play no part in it.
+    against the gold labels. reduce_temperature: divisor of the soft cross-entropy. new_prediction_loss: False is the script's older form:
+    the soft cross-entropy divided by 2 or, with one output, the gold score, without alpha and reduce_temperature.
     """
 
     beta: float = 0.01

@@ -18,7 +18,7 @@ class LastAttentionLoss(Loss):
     means over heads and real tokens; padded keys are left out.
 
     Args:
-        pair: (student layer, teacher layer), 0-based; MiniLM takes the last of both.
+        pair: (student layer, teacher layer), 0-based; MiniLM takes the last layers of both.
         heads: attention heads of student and teacher.
 
     Raises:

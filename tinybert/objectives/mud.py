@@ -110,5 +110,7 @@ def selected_objective(loss: SelectedHiddenLoss, weight: float = 1.0) -> Objecti
         UserError: the weight is 0.
     """
     if not weight:
-        raise UserError("the intermediate stage has nothing to learn: hidden states have weight 0.\nGive another weight, or leave it out.")
+        raise UserError(
+            "the intermediate stage has nothing to learn: hidden states have weight 0.\nGive another weight, or leave out the option."
+        )
     return Objective([Part("hidn", loss, weight)], loss.projection)

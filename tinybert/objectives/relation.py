@@ -21,7 +21,7 @@ class RelationLoss(Loss):
     of the student's from the teacher's is averaged over relation heads and real tokens and summed over the three kinds.
 
     Args:
-        pair: (student layer, teacher layer), 0-based; MiniLMv2 takes the last of both, and an upper middle one of a large teacher.
+        pair: (student layer, teacher layer), 0-based; MiniLMv2 takes the last layers of both, and an upper middle one of a large teacher.
         heads: relation heads; more than the encoders have makes the relations finer (MiniLMv2: 48 for a teacher of 12 heads).
         widths: D of student and teacher, to check that `heads` divides them.
 

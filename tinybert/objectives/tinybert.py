@@ -58,7 +58,9 @@ def prediction_objective(kind: Kind, options: LogitOptions = PLAIN, *, alpha: fl
     Source: TinyBERT (Jiao et al. 2020), equation 10, alpha 1; mixing with gold labels as in Hinton et al. 2015, section 2.
     """
     if weight == 0:
-        raise UserError("the prediction stage has nothing to learn: --prediction_weight is 0.\nGive another weight, or leave it out.")
+        raise UserError(
+            "the prediction stage has nothing to learn: --prediction_weight is 0.\nGive another weight, or leave out the option."
+        )
     teacher_loss = kind.teacher_loss(options)
     if teacher_loss is None:
         return Objective([Part("gold", kind.gold_loss(), weight)])

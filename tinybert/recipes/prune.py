@@ -168,7 +168,7 @@ def _plain(task: str) -> str:
 
 def _choice_lines(wanted: Shape, kept: Kept, there: Shape, first_layer_heads: bool) -> list[str]:
     if wanted.heads == there.heads:
-        return [f"layers that stay: {', '.join(map(str, wanted.layers))}"]
+        return [f"number of layers to keep: {', '.join(map(str, wanted.layers))}"]
     lines = ["heads of every layer by the scores of layer 1, as published"] if first_layer_heads else []
     for layer, heads in zip(wanted.layers, kept.heads, strict=True):
         lines.append(f"layer {layer}: heads {', '.join(str(head + 1) for head in heads)}")

@@ -209,7 +209,7 @@ def choose_source(
     room = shutil.disk_usage(_existing(cache_home())).free / 2
     limit = room if config.teacher_traces_gb is None else min(room, config.teacher_traces_gb * 1e9)
     if size > limit:
-        where = "half of the free disk" if limit == room else "--teacher_traces_gb"
+        where = "half of the free disk space" if limit == room else "--teacher_traces_gb"
         return TraceSource("live", f"a store would take {size / 1e9:,.1f} GB, more than {limit / 1e9:,.1f} GB, {where}")
     return TraceSource("stored", f"{passes:.3g} passes", folder, **sizes)
 

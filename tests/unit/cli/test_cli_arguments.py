@@ -103,13 +103,13 @@ def test_published_bert_emd_command_keeps_its_meaning(capsys):
     arguments = parsed
     assert infer_stage(arguments).stages == ("prediction",)
     assert (arguments.beta, arguments.alpha, arguments.T_emd, arguments.save_steps, arguments.share_param) == (0.001, 0.8, 10, 50, True)
-    assert "--use_emd has no effect: --method emd asks for it" in capsys.readouterr().err
+    assert "--use_emd has no effect: --method emd enables it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("written", ["--tinybert False --pkd no", "--tb_onestep=", "--tinybert=0"])
 def test_unsupported_switch_set_to_off_is_accepted_with_a_warning(written, capsys):
     distill(f"{HUAWEI} --method emd {written}")
-    assert "has no effect: it switches BERT-EMD's own script to another procedure, and is off" in capsys.readouterr().err
+    assert "has no effect: it would switch BERT-EMD's own script to another procedure, and is off" in capsys.readouterr().err
 
 
 PUBLISHED_FINETUNE = [
@@ -187,8 +187,8 @@ def test_stage_is_inferred_from_the_spellings_in_a_config_file(tmp_path):
         ("--method logits --stage both", ["no intermediate stage", "--stage both"]),
         ("--method none --intermediate_distill", ["no intermediate stage"]),
         ("--method mud --layer_scheme top10", ["expected none, or t_topX"]),
-        ("--preset mud", ["--preset mud holds the numbers of --method mud"]),
-        ("--preset emd", ["--preset emd holds the numbers of --method emd"]),
+        ("--preset mud", ["--preset mud contains the values of --method mud"]),
+        ("--preset emd", ["--preset emd contains the values of --method emd"]),
         ("--method emd --stage both", ["no intermediate stage"]),
         ("--method emd --beta -0.1", ["--beta got -0.1", "at least 0"]),
         ("--method emd --theta -1", ["--theta got -1", "at least 0"]),
@@ -196,7 +196,7 @@ def test_stage_is_inferred_from_the_spellings_in_a_config_file(tmp_path):
         ("--method emd --reduce_T 0", ["--reduce_T got 0", "above 0"]),
         ("--method emd --emd_update_steps 0", ["at least 1"]),
         ("--method emd --emd_rule divide", ["did you mean division?"]),
-        ("--method emd --share_param False --projection shared", ["--share_param False is --projection per_layer"]),
+        ("--method emd --share_param False --projection shared", ["--share_param False means --projection per_layer"]),
         ("--method emd --tinybert True", ["belongs to BERT-EMD's own script", "--method tinybert"]),
         ("--beta 0.01", ["--beta belongs to --method emd"]),
         ("--seperate True", ["--seperate belongs to --method emd", "add --method emd"]),
@@ -209,7 +209,7 @@ def test_stage_is_inferred_from_the_spellings_in_a_config_file(tmp_path):
         ("--resume_changed", ["needs --resume"]),
         ("--layer_map uniforn", ["--layer_map got 'uniforn'", "uniform"]),
         ("--layer_map 0:0,1-3", ["--layer_map got", "0:0,1:3"]),
-        ("--ablation attn --use_att True", ["--ablation attn is --use_att False"]),
+        ("--ablation attn --use_att True", ["--ablation attn means --use_att False"]),
         ("--student_layers 4", ["--student_layers describes a new student"]),
         ("--student_init teacher:1,2", ["--student_init describes a new student"]),
         ("--T 0", ["--T got 0", "at least 0.001"]),

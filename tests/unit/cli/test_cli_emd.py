@@ -51,7 +51,7 @@ def test_emd_preset_warns_about_other_depths(depth, taken):
     result = resolved("--preset emd", "CoLA", depth)
     assert TABLE[taken]["CoLA"][2] == result["prediction"].T
     (line,) = result.warnings
-    assert str(line) == f"preset emd has no numbers for a student of {depth} layers: those of {taken} are taken"
+    assert str(line) == f"preset emd has no values for a student of {depth} layers: using those for {taken}"
 
 
 def test_sound_preset_has_the_defaults_of_the_emd_script():

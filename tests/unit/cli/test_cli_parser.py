@@ -257,7 +257,7 @@ def test_command_line_overrides_the_file_in_any_spelling(tmp_path):
         ("flip: 7", ["flip got 7", "True or False"]),
         ("rate: 1\nlr: 2", ["both are spellings of --rate"]),
         ("size: 4\nsize: 5", ["names size twice"]),
-        ("- size", ["holds no options"]),
+        ("- size", ["contains no options"]),
         ("size: [", ["is not YAML"]),
         ("beta: 1", ["belongs to --method emd"]),
         ("config: x", ["unknown option config"]),

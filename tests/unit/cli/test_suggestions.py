@@ -87,7 +87,7 @@ def test_python_and_command_line_refuse_a_value_in_the_same_words(name, value):
         ("a: " + "[" * 60_000, "nested too deeply"),
         ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "has an alias"),
         ("".join(f"option{number}: {number}\n" for number in range(6_000)), "larger than 64 KB"),
-        ("T: " + "1:" * 30_000 + "1", "T got a number of more than"),
+        ("T: " + "1:" * 30_000 + "1", "T got a number with more than"),
         ('{"a": ' * 9_000 + "1" + "}" * 9_000, "nested too deeply"),
     ],
     ids=["nested", "aliases", "large", "base 60", "nested JSON"],

@@ -216,22 +216,22 @@ def test_known_task_predicts_own_rows(folder):
 
 FILES = ["--train_file", "t.csv", "--dev_file", "d.csv", "--text_a_column", "text", "--label_column", "label"]
 CONTRADICTIONS = [
-    (["--labels", "a,b"], "--labels describes files of your own"),
-    (["--header", "False"], "--header describes files of your own"),
-    (["--kind", "regression"], "--kind describes files of your own"),
+    (["--labels", "a,b"], "--labels applies only to your own files"),
+    (["--header", "False"], "--header applies only to your own files"),
+    (["--kind", "regression"], "--kind applies only to your own files"),
     ([*FILES, "--regression", "--labels", "a,b"], "--kind regression and --labels contradict"),
-    ([*FILES, "--data_dir", "x"], "--data_dir and files of your own contradict"),
-    ([*FILES, "--glue_dir", "x"], "--glue_dir and files of your own contradict"),
+    ([*FILES, "--data_dir", "x"], "--data_dir and your own files contradict"),
+    ([*FILES, "--glue_dir", "x"], "--glue_dir and your own files contradict"),
     ([*FILES, "--text_b_column", "text"], "--text_a_column and --text_b_column are both text"),
-    ([*FILES, "--file_format", "jsonl", "--header", "True"], "--header is about TSV and CSV"),
+    ([*FILES, "--file_format", "jsonl", "--header", "True"], "--header applies only to TSV and CSV"),
     ([*FILES, "--do_train", "--do_predict"], "--do_predict has nothing to predict"),
     (["--train_file", "t.csv"], "--dev_file is missing"),
     (["--dev_file", "t.csv"], "--train_file is missing"),
     (["--train_file", "t.csv", "--do_eval"], "--dev_file is missing"),
-    (["--train_file", "t.json", "--dev_file", "d.jsonl", "--quoting", "csv"], "--quoting is about TSV and CSV"),
-    (["--test_file", "t.csv"], "--test_file is read by --do_predict only"),
-    ([*FILES, "--task_name", "../x"], "names folders and files"),
-    ([*FILES, "--task_name", ".."], "names folders and files"),
+    (["--train_file", "t.json", "--dev_file", "d.jsonl", "--quoting", "csv"], "--quoting applies only to TSV and CSV"),
+    (["--test_file", "t.csv"], "--test_file is only used by --do_predict"),
+    ([*FILES, "--task_name", "../x"], "is used in folder and file names"),
+    ([*FILES, "--task_name", ".."], "is used in folder and file names"),
     ([*FILES, "--metric", "bleu"], "--metric got 'bleu'"),
 ]
 
