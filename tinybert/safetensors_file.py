@@ -58,7 +58,7 @@ def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
     except OSError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, struct.error, RecursionError, MemoryError, OverflowError) as error:
-        raise UserError(f"{path} cannot be read as safetensors ({error}): it is truncated or damaged. Fetch it again.") from None
+        raise UserError(f"{path} cannot be read as safetensors ({error}): it is truncated or damaged. Download it again.") from None
 
 
 def safetensors_names(path: str | Path) -> list[str]:

@@ -69,7 +69,7 @@ def test_saved_and_converted_models_predict_the_same(folder, tmp_path):
     copies = [model.save(tmp_path / "copy"), tb.load(model.convert(tmp_path / "hf", to="huggingface"))]
     for copy in copies:
         assert [found.probabilities for found in copy.predict(texts)] == [pytest.approx(row, abs=1e-6) for row in expected]
-    with pytest.raises(tb.UserError, match="exists\nname a new folder"):
+    with pytest.raises(tb.UserError, match="exists\nchoose a new folder"):
         model.save(tmp_path / "copy")
     with pytest.raises(tb.UserError, match="expected a list of texts"):
         model.predict("word1")

@@ -240,7 +240,7 @@ def test_small_text_starts_no_worker_processes(world, tmp_path, monkeypatch):
 def test_output_folder_inside_the_input_text_is_refused(world, tmp_path):
     write_text(tmp_path / "text")
     source = {"pregenerated_data": None, "input_dir": tmp_path / "text", "max_seq_length": LENGTH}
-    with pytest.raises(UserError, match="lies in --input_dir"):
+    with pytest.raises(UserError, match="is inside --input_dir"):
         run(world, tmp_path / "text" / "run", **source)
 
 
@@ -253,7 +253,7 @@ def test_raw_text_becomes_packed_rows_or_lines_by_preset(world, tmp_path):
         entry = record(output, "general")
         rows[preset] = sum(part["rows"] for part in entry["data"].values())
     assert rows["paddlenlp"] == 60 and 20 < rows["sound"] < 50
-    with pytest.raises(UserError, match="holds no text|no such file"):
+    with pytest.raises(UserError, match="contains no text|no such file"):
         run(world, tmp_path / "none", **{**source, "input_dir": tmp_path / "nowhere"})
 
 

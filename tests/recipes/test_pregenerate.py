@@ -166,7 +166,7 @@ def test_gap_between_published_files_is_refused(corpus, tmp_path):
 def test_output_folder_inside_the_corpus_is_refused(corpus, tmp_path, capsys):
     output = corpus.parent / "rows"
     assert main(line(corpus, output, "--train_corpus", str(corpus.parent))) == 2
-    assert "lies in --train_corpus" in capsys.readouterr().err and not output.exists()
+    assert "is inside --train_corpus" in capsys.readouterr().err and not output.exists()
 
 
 def test_lines_without_masks_are_written_once(corpus, tmp_path, capsys):
@@ -209,8 +209,8 @@ def test_published_command_line_is_accepted(corpus, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "holds no text"),
-        (b"a d0x1.\nb\n", "one document only"),
+        (b"", "contains no text"),
+        (b"a d0x1.\nb\n", "only one document"),
         (b"text\n\0\n", "is a binary file"),
         (b"d0x1\n\n" + b"d1x1\n" * 3000 + b"\xe9\n", "line 3003: found the byte 0xe9"),
         (b"d0x1 .\n\n\xe2\x80\x8b\n", "1 document"),

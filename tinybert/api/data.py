@@ -53,7 +53,7 @@ class Data:
             UserError: no such split, or a row that cannot be read.
         """
         if split not in self.task.splits:
-            raise UserError(f"{self.task.name} has no split {split!r}\nexpected one of {', '.join(self.task.splits)}")
+            raise UserError(f"{self.task.name}has no split {split!r}\nexpected one of {', '.join(self.task.splits)}")
         columns = self.task.splits[split]
         found = []
         for row, _ in UsedRows(self.task, self.folder, split):
@@ -188,4 +188,4 @@ def _plain(value: object, where: str, key: str) -> object:
         return [_plain(item, where, key) for item in value]
     if isinstance(value, (str, bool)) or (isinstance(value, numbers.Real) and math.isfinite(value)):
         return value
-    raise UserError(f"{where}: found {value!r} under {key!r}\nexpected a text or a number; correct the row or take it out")
+    raise UserError(f"{where}: found {value!r} under {key!r}\nexpected a text or a number; correct or remove the row")

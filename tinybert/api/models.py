@@ -92,7 +92,7 @@ class Model:
         """
         folder = Path(folder).expanduser()
         if folder.exists():
-            raise UserError(f"{folder} exists\nname a new folder")
+            raise UserError(f"{folder} exists\nchoose a new folder")
         with storage.new_folder(folder) as temporary:
             for entry in self.path.iterdir():
                 if entry.is_file() and entry.name != storage.MANIFEST:
@@ -145,7 +145,7 @@ def load(source: object, tokenizer: object = None, *, labels: Sequence[str] | No
     if not (hasattr(source, "state_dict") and hasattr(source, "config") and hasattr(source, "base_model_prefix")):
         raise UserError(f"a model got {type(source).__name__}\nexpected a folder, a name, or a PaddleNLP model with its tokenizer")
     if tokenizer is None:
-        raise UserError("a PaddleNLP model comes with its tokenizer\nwrite tb.load(model, tokenizer)")
+        raise UserError("a PaddleNLP model needs its tokenizer\nuse tb.load(model, tokenizer)")
     return Model(_folder_of(source, tokenizer, labels))
 
 

@@ -139,7 +139,7 @@ def evaluate(model: object, data: Data, *, batch_size: int = 64, max_seq_length:
     """
     known = load(model)
     if not data.task.eval_splits:
-        raise UserError(f"{data.task.name} has no dev rows\ngive them: dev=...")
+        raise UserError(f"{data.task.name} has no dev rows\ngive dev=...")
     with in_process():
         from tinybert.models.configuration import trained_on
         from tinybert.models.limits import check_positions, positions_in

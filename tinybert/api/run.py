@@ -28,7 +28,7 @@ class Run:
         self.record = RunFolder(self.folder, "").record()
         self.stages = tuple(stage for stage, entry in self.record.items() if "total_steps" in entry)
         if not self.stages:
-            raise UserError(f"{self.folder} holds no run that trains\nexpected the output folder of one, with its run.json")
+            raise UserError(f"{self.folder} contains no training run\nexpected the output folder of a run, with its run.json")
 
     @property
     def scores(self) -> dict[str, float]:

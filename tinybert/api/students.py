@@ -57,7 +57,7 @@ def student_options(student: object, teacher: Model | None) -> dict[str, object]
         return {"student_model_name_or_path": str(load(student).path)}
     if student.teacher is not None and (teacher is None or student.teacher.path != teacher.path):
         raise UserError(
-            f"the student takes its layers from {student.teacher.path}, but the teacher is {teacher and teacher.path}\n"
+            f"the student's layers come from {student.teacher.path}, but the teacher is {teacher and teacher.path}\n"
             "give the same teacher to student_from and to the run"
         )
     return student.options

@@ -170,5 +170,5 @@ class PartMaker:
             if longest > candidates.model.positions:
                 raise UserError(
                     f"row {row.number + 1} needs {longest} positions, and the masked-LM model has {candidates.model.positions}.\n"
-                    "Shorten the text, or leave its end alone with --long_texts cut."
+                    "Shorten the text, or keep its end unchanged with --long_texts cut."
                 )

@@ -128,7 +128,7 @@ def open_word_vectors(path: str | Path, most: int = 0) -> WordVectors:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"--glove_embs {path} is not a file; expected word vectors as text, such as glove.6B.300d.txt")
+        raise UserError(f"--glove_embs {path} is not a file; expected word vectors in text format, such as glove.6B.300d.txt")
     described = {"format": FORMAT, "source_sha256": storage.sha256_of(path), "most": most}
     key = hashlib.sha256(json.dumps(described).encode()).hexdigest()
     target = cache_home() / "word_vectors" / key
@@ -141,7 +141,7 @@ def open_word_vectors(path: str | Path, most: int = 0) -> WordVectors:
     except OSError as error:
         raise UserError(
             f"the cache of word vectors {target.parent} cannot be written: {error}. "
-            "Make room, or let the environment variable TINYBERT_CACHE name another folder."
+            "Free disk space, or set the environment variable TINYBERT_CACHE to another folder."
         ) from error
     return _opened(target)
 
@@ -166,7 +166,7 @@ def _parse(path: Path, new: Path, most: int, described: dict) -> None:
     if not meta["rows"]:
         raise UserError(f"--glove_embs {path} has no rows; expected a word and its numbers on each line")
     if spaced := meta["words_with_spaces"]:
-        logger.warning(f"{path}: {spaced} words with a space inside were left out: no sentence has such a word")
+        logger.warning(f"{path}: {spaced} words containing a space were skipped: no sentence has such a word")
     storage.write_json(new / "meta.json", meta)
 
 
@@ -208,7 +208,7 @@ def _part(path: Path, number: int, line: bytes, dimension: int) -> tuple[bytes, 
             return word, rest
     raise UserError(
         f"{path}, line {number}: found {line.count(b' ')} numbers, expected {dimension} as on the other lines.\n"
-        "Is the file complete, and of one dimension? Fetch it again, or delete the line."
+        "Is the file complete, with a single dimension? Download it again, or delete the line."
     )
 
 
@@ -234,6 +234,6 @@ def _numbers(path: Path, rows: list[bytes], dimension: int, number: int) -> np.n
             shown = bad.decode("utf-8", "replace")
             raise UserError(
                 f"{path}, line {number + i}: found {shown!r} among the numbers, expected finite numbers. "
-                "Delete the line, or fetch the file again."
+                "Delete the line, or download the file again."
             )
     raise UserError(f"{path}, near line {number}: the numbers cannot be read. Is it a text file of word vectors, with single spaces?")

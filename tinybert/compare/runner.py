@@ -76,7 +76,7 @@ def run_local(jobs: Sequence[tuple[Commands, Path]], parallel: int, threads: int
                 if stop.signal is None:
                     done(number, future.result(), time.monotonic() - started[number])
         if stop.signal is not None:
-            raise Interrupted(stop.signal, "the comparison was interrupted: the same command with --resume goes on")
+            raise Interrupted(stop.signal, "the comparison was interrupted; resume it with the same command and --resume")
 
 
 def _next(waiting: Iterable[Future[int]]) -> set[Future[int]]:

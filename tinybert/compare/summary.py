@@ -102,17 +102,17 @@ def advice(lines: Sequence[Line], teacher: Measured) -> list[str]:
     """What to do next, by what the table says."""
     done = [line for line in lines if line.scores]
     if not done:
-        return ["No run ended well: read the errors above, mend them, and run the same command with --resume."]
+        return ["No run succeeded: fix the errors above and run the same command with --resume."]
     best = max(done, key=lambda line: line.mean)
     found = [f"Best score: {best.student}, {best.method} ({best.mean:.2f}). Export it: tinybert export --model_path {best.folder}"]
     plain = max((line.mean for line in done if not _taught(line.method) and line.student == best.student), default=None)
     if plain is not None and _taught(best.method):
-        found.append(f"It is {best.mean - plain:+.2f} points from the same student without a teacher.")
+        found.append(f"The difference to the same student without a teacher is {best.mean - plain:+.2f} points.")
     if best.mean < 0.97 * teacher.score:
         kept = 100 * best.mean / teacher.score
-        found.append(f"It keeps {kept:.1f} % of the teacher. More updates, augmented rows or a general student may bring more.")
+        found.append(f"It retains {kept:.1f} % of the teacher's score. More updates, augmented rows or a general student may help.")
     if all(line.deviation is None for line in done):
-        found.append("One seed: differences of a point or two may be chance; --seeds 1 2 3 tells.")
+        found.append("Single seed: differences of one or two points may be noise; use --seeds 1 2 3 to check.")
     return found
 
 

@@ -45,12 +45,12 @@ def refuse_output_inside(path: str | Path, output: Path, option: str) -> None:
     if source.is_dir():
         if target.resolve().is_relative_to(source.resolve()):
             raise UserError(
-                f"--output_dir {output} lies in {option} {path}, all of whose files are read as text.\nName a folder elsewhere."
+                f"--output_dir {output} is inside {option} {path}, where every file is read as text.\nChoose a folder elsewhere."
             )
     elif not source.is_file():
         pattern, folder = (Path(os.path.abspath(each)).parts for each in (source, target))
         if _reaches(pattern, folder):
-            raise UserError(f"{option} {path} may fit files in --output_dir {output} too.\nName an output folder elsewhere.")
+            raise UserError(f"{option} {path} may also match files in --output_dir {output}.\nChoose an output folder elsewhere.")
 
 
 def _reaches(pattern: tuple[str, ...], folder: tuple[str, ...]) -> bool:
@@ -81,7 +81,7 @@ class TextCorpus:
         first = list(itertools.islice(itertools.chain.from_iterable(self._documents()), LOOKED_AT))
         if not first:
             raise UserError(
-                f"{self.path} holds no text: {len(self.files)} file(s) without a word. Expected a sentence or a paragraph a line."
+                f"{self.path} contains no text: {len(self.files)} file(s) without words. Expected one sentence or paragraph per line."
             )
         self.split = are_paragraphs(first) if split is None else split
 
@@ -112,8 +112,8 @@ class TextCorpus:
                 if blank > 1:
                     return
         raise UserError(
-            f"{self.path} holds one document only: random second sentences come from other documents.\n"
-            "Put a blank line between documents, or choose --sequences packed."
+            f"{self.path} contains only one document, but random second sentences come from other documents.\n"
+            "Separate documents by blank lines, or choose --sequences packed."
         )
 
     def documents(self) -> Iterator[list[str]]:
@@ -176,12 +176,12 @@ def _files(path: str) -> list[Path]:
         found = [
             file for file in given.rglob("*") if file.is_file() and not any(part.startswith(".") for part in file.relative_to(given).parts)
         ]
-        what = "the folder holds no file"
+        what = "the folder contains no files"
     else:
         found = [file for file in map(Path, glob.glob(str(given), recursive=True)) if file.is_file()]
-        what = "no file fits the pattern" if glob.has_magic(path) else "there is no such file or folder"
+        what = "no file matches the pattern" if glob.has_magic(path) else "there is no such file or folder"
     if not found:
-        raise UserError(f"the corpus {path} has no text: {what}. Name a text file, a folder of them, or a pattern in quotes.")
+        raise UserError(f"the corpus {path} has no text: {what}. Give a text file, a folder of text files, or a quoted pattern.")
     return sorted(found)
 
 
@@ -193,12 +193,12 @@ def _check_text(file: Path) -> None:
         raise UserError(f"{file} cannot be read: {error}") from None
     other = next((name for magic, name in _OTHER.items() if start.startswith(magic)), None)
     if other is not None:
-        raise UserError(f"{file} is a {other} file, text was expected. Unpack it; gzip can stay as it is.")
+        raise UserError(f"{file} is a {other} file; expected text. Unpack it (gzip is read directly).")
     known = foreign(start)
     if known is not None:
         raise UserError(f"{file}: found {known[0]}, expected UTF-8 text. {known[1].replace('FILE', file.name)}")
     if b"\0" in start:
-        raise UserError(f"{file} is a binary file (byte 0 at {start.index(0)}), text was expected. Name text files only.")
+        raise UserError(f"{file} is a binary file (byte 0 at {start.index(0)}); expected text. Give only text files.")
 
 
 class _TextFile(Source):
@@ -227,4 +227,4 @@ def _lines(file: Path, source: Source | None = None) -> Iterator[tuple[int, str]
     try:
         yield from (source or _TextFile(file)).lines()
     except (EOFError, OSError, zlib.error) as error:
-        raise UserError(f"{file} is a damaged gzip file: {error}. Fetch or pack it again.") from None
+        raise UserError(f"{file} is a damaged gzip file: {error}. Download or compress it again.") from None

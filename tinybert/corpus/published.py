@@ -38,7 +38,7 @@ def epoch_files(folder: Path) -> list[Path]:
     missing = [number for number in range(max(found, default=-1)) if number not in found]
     if missing:
         raise UserError(
-            f"{folder} has epoch_{max(found)}.json, but not epoch_{missing[0]}.json.\nCopy what is missing, or number the files from 0 on."
+            f"{folder} has epoch_{max(found)}.json, but not epoch_{missing[0]}.json.\nCopy the missing files, or number the files from 0."
         )
     return [found[number] for number in sorted(found)]
 
@@ -63,9 +63,9 @@ def read_metrics(epoch: Path) -> tuple[int, int]:
             f"{path} is not readable ({error!r}); expected num_training_examples and max_seq_len as pregenerate writes"
         ) from None
     if not all(isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in (rows, longest)):
-        raise UserError(f"{path}: num_training_examples is {rows!r} and max_seq_len {longest!r}; two whole numbers above 0 were expected")
+        raise UserError(f"{path}: num_training_examples is {rows!r} and max_seq_len {longest!r}; expected two whole numbers above 0")
     if longest > LONGEST:
-        raise UserError(f"{path}: max_seq_len is {longest}; at most {LONGEST} was expected. What did pregenerate run with?")
+        raise UserError(f"{path}: max_seq_len is {longest}; expected at most {LONGEST}. Check the options that pregenerate was run with.")
     return rows, longest
 
 
@@ -83,7 +83,7 @@ def read_epoch(epoch: Path, tokenizer: WordPiece) -> TokenStore:
     }  # fmt: skip
 
     def build(new: Path) -> None:
-        logger.info(f"turning {epoch} into ids, once")
+        logger.info(f"converting {epoch} to ids, once")
         with RowWriter(new, tokenizer.vocab_size, longest) as writer:
             for rows, first in _chunks(epoch, tokenizer, longest):
                 writer.append(rows, first)
@@ -93,7 +93,7 @@ def read_epoch(epoch: Path, tokenizer: WordPiece) -> TokenStore:
     if len(store) != rows:
         raise UserError(
             f"{metrics_path(epoch)} says {rows} rows, {epoch.name} has {len(store)}.\n"
-            "One of them was cut short or belongs to another run: pregenerate again."
+            "One of them is truncated or belongs to another run: run pregenerate again."
         )
     return store
 
@@ -116,7 +116,7 @@ def _row(epoch: Path, number: int, line: str, index_of: dict[str, int], longest:
         whole = len(tokens) == len(segments) > 0 and segments == [0] * first + [1] * (len(segments) - first)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
-            f"{where}: found no row ({error!r}), expected an object with tokens and segment_ids. Was the file cut short?"
+            f"{where}: found no row ({error!r}), expected an object with tokens and segment_ids. Is the file truncated?"
         ) from None
     if not whole:
         raise UserError(f"{where}: {len(tokens)} tokens and segments {segments[:12]}...; expected one segment id per token, 0s before 1s")
@@ -126,6 +126,4 @@ def _row(epoch: Path, number: int, line: str, index_of: dict[str, int], longest:
         return [index_of[token] for token in tokens], first
     except (KeyError, TypeError):
         unknown = next(token for token in tokens if not isinstance(token, str) or token not in index_of)
-        raise UserError(
-            f"{where}: the vocabulary has no word piece {unknown!r}. The rows were made with another model's vocabulary."
-        ) from None
+        raise UserError(f"{where}: the vocabulary has no token {unknown!r}. The rows were made with another model's vocabulary.") from None

@@ -57,7 +57,7 @@ def tokenised(
                 writer.append(*rows_of(tokens, picked, tokenizer, max_seq_len))
                 progress.show(writer.tokens, piece.bytes_read)
         if not writer.rows:
-            raise UserError(f"{corpus.path} holds no word that becomes a word piece.")
+            raise UserError(f"{corpus.path} contains no word that is in the vocabulary.")
         storage.write_json(new / "meta.json", {**description, "source": corpus.path, **writer.counts()})
 
     return cached_store(description, build)

@@ -20,7 +20,7 @@ from tinybert.errors import UserError
 
 RECORD = "pregenerated.json"
 FORMAT = 1
-AGAIN = "run pregenerate with the same options again: it keeps what is whole and makes the rest"
+AGAIN = "run pregenerate again with the same options: it keeps complete parts and adds the rest"
 
 
 @dataclass
@@ -53,23 +53,23 @@ class Pregenerated:
         """
         if self.vocabulary_sha256 != tokenizer.vocabulary_sha256:
             raise UserError(
-                f"{self.folder} was made with another vocabulary ({self.meta.get('vocab_size', '?')} word pieces, "
-                f"sha256 {self.vocabulary_sha256[:12]}) than the model's ({tokenizer.vocab_size}, {tokenizer.vocabulary_sha256[:12]}).\n"
-                "Its ids mean other word pieces there. Run pregenerate with --bert_model naming this model."
+                f"{self.folder} was made with another vocabulary ({self.meta.get('vocab_size', '?')} tokens, sha256 "
+                f"{self.vocabulary_sha256[:12]}) than the model's ({tokenizer.vocab_size}, {tokenizer.vocabulary_sha256[:12]}).\n"
+                "Its ids stand for other tokens. Run pregenerate with --bert_model set to this model."
             )
         if self.meta.get("tokenizer", tokenizer.fingerprint) != tokenizer.fingerprint:
             raise UserError(
-                f"{self.folder} was made with the model's vocabulary, but other rules for cutting words, such as lower-casing.\n"
-                "Run pregenerate without --do_lower_case, or give general_distill.py the same one."
+                f"{self.folder} was made with the model's vocabulary but other tokenizer settings, such as lower-casing.\n"
+                "Run pregenerate without --do_lower_case, or give general_distill.py the same value."
             )
         if max_seq_length is not None and max_seq_length != self.max_seq_len:
             raise UserError(
-                f"{self.folder} holds rows of length {self.max_seq_len}, {max_seq_length} is asked for.\n"
-                "Leave the length out, or run pregenerate with that --max_seq_len."
+                f"{self.folder} contains rows of length {self.max_seq_len}, but {max_seq_length} was requested.\n"
+                "Leave out the length, or run pregenerate with that --max_seq_len."
             )
         if longest is not None and self.max_seq_len > longest:
             raise UserError(
-                f"{self.folder} holds rows of up to {self.max_seq_len} tokens, the model reads {longest}.\n"
+                f"{self.folder} contains rows of up to {self.max_seq_len} tokens, but the model reads {longest}.\n"
                 f"Run pregenerate with --max_seq_len {longest} or less."
             )
 
@@ -97,14 +97,14 @@ def open_pregenerated(folder: str | Path, tokenizer: WordPiece | None = None) ->
     if not files:
         found = "is no folder" if not folder.is_dir() else "holds neither " + f"{RECORD} nor epoch_0.json"
         raise UserError(
-            f"{folder} {found}: there is nothing pregenerated. Make it with python -m tinybert pregenerate --output_dir {folder}"
+            f"{folder} {found}: there is no pregenerated data. Create it with python -m tinybert pregenerate --output_dir {folder}"
         )
     if tokenizer is None:
-        raise UserError(f"{folder} holds word pieces as JSON lines: a model's vocabulary is needed to read them")
+        raise UserError(f"{folder} contains tokens as JSON lines: a model's vocabulary is needed to read them")
     stores = [read_epoch(path, tokenizer) for path in files]
     lengths = {store.meta["max_seq_len"] for store in stores}
     if len(lengths) > 1:
-        raise UserError(f"{folder}: the metrics files name different lengths ({', '.join(map(str, sorted(lengths)))}); one was expected")
+        raise UserError(f"{folder}: the metrics files give different lengths ({', '.join(map(str, sorted(lengths)))}); expected one")
     meta = {"format": "json", "vocab_size": tokenizer.vocab_size, "source_sha256": stores[0].meta["source_sha256"]}
     return Pregenerated(folder, len(files), lengths.pop(), tokenizer.vocabulary_sha256, meta, stores.__getitem__)
 
@@ -118,7 +118,9 @@ def read_record(folder: Path) -> dict:
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8-sig"))
         if record["format"] != FORMAT:
-            raise UserError(f"{folder / RECORD} has format {record['format']}, this version reads {FORMAT}. Update, or pregenerate again.")
+            raise UserError(
+                f"{folder / RECORD} has format {record['format']}, this version reads {FORMAT}. Update tinybert, or run pregenerate again."
+            )
         _check_record(record)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / RECORD} is damaged ({error}): {AGAIN}, with --overwrite_output_dir.") from error
@@ -151,9 +153,9 @@ def open_shard(folder: Path, max_seq_len: int, manifest_sha256: str | None = Non
     """
     store = TokenStore.open(folder)
     if store.meta.get("max_seq_len") != max_seq_len or (len(store) and int(store.lengths.max()) > max_seq_len):
-        raise storage.DamagedError(f"{folder} holds rows of length {store.meta.get('max_seq_len')}, {max_seq_len} was expected")
+        raise storage.DamagedError(f"{folder} contains rows of length {store.meta.get('max_seq_len')}; expected {max_seq_len}")
     if manifest_sha256 is not None and storage.sha256_of(folder / storage.MANIFEST) != manifest_sha256:
-        raise storage.DamagedError(f"{folder} is whole, but not the shard that belongs here: its checksum differs from {RECORD}'s")
+        raise storage.DamagedError(f"{folder} is complete but not the shard that belongs here: its checksum differs from that in {RECORD}")
     return store
 
 

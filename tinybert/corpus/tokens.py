@@ -43,7 +43,7 @@ class CorpusTokens:
             arrays = [np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in ("ids", "sentences", "documents")]
             for inner, outer in zip(arrays, arrays[1:], strict=False):
                 if outer.ndim != 1 or not len(outer) or outer[0] != 0 or outer[-1] != len(inner) - (inner is not arrays[0]):
-                    raise ValueError("the arrays do not belong together")
+                    raise ValueError("the arrays are inconsistent")
             return cls(*arrays)
 
     def document_starts(self, begin: int, end: int) -> np.ndarray:

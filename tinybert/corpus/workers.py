@@ -53,7 +53,7 @@ class Workers:
                 yield waiting.popleft().result()
         except BrokenProcessPool:
             self._end_others()
-            raise UserError("a worker process was killed, most often for lack of memory. Try fewer --num_workers.") from None
+            raise UserError("a worker process was killed, most likely due to lack of memory. Try a lower --num_workers.") from None
 
     def _end_others(self) -> None:
         """Kill every process: the pool would send SIGTERM, which they hold back, and one may wait for a lock that died with its owner."""

@@ -116,7 +116,7 @@ class Batches:
         self.note: str | None = None
         whole, rest = divmod(len(store), self.step_rows)
         if drop_last and not whole:
-            self.note = f"The {len(store)} rows are fewer than one step of {self.step_rows}: they are trained on although drop_last is set."
+            self.note = f"The {len(store)} rows are fewer than one step of {self.step_rows}; they are used although drop_last is set."
             if rank == 0:
                 logger.warning(self.note)
         self.steps_per_epoch = whole if drop_last and whole else whole + bool(rest)
@@ -192,11 +192,11 @@ def sequential(store: Rows, batch_size: int, rank: int = 0, world: int = 1, pad_
 
 def _check(store: Rows, batch_size: int, rank: int, world: int, pad_to: int | None) -> None:
     if not len(store):
-        raise UserError("there are no rows to make batches of")
+        raise UserError("there are no rows to batch")
     if batch_size < 1:
         raise UserError(f"the batch size is {batch_size}; it must be at least 1")
     if not 0 <= rank < world:
         raise UserError(f"rank {rank} does not exist in a world of {world}")
     longest = int(store.lengths.max())
     if pad_to is not None and pad_to < longest:
-        raise UserError(f"rows cannot be padded to {pad_to} tokens: the longest has {longest}")
+        raise UserError(f"rows cannot be padded to {pad_to} tokens: the longest row has {longest}")

@@ -103,6 +103,6 @@ def _module(name: str):
         return import_module(name)
     except ImportError:
         raise UserError(
-            f"Chinese words need the package {_PACKAGES[name].partition('==')[0]}, which is not installed.\n"
+            f"Chinese word segmentation needs the package {_PACKAGES[name].partition('==')[0]}, which is not installed.\n"
             f"Install it: pip install {' '.join(_PACKAGES.values())}"
         ) from None

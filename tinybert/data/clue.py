@@ -32,7 +32,7 @@ def cluewsc(record: dict[str, object]) -> tuple[str, None]:
         if isinstance(at, str) and at.isdecimal():  # numbers arrive as they are written
             at = int(at)
         if not isinstance(span, str) or not isinstance(at, int) or text[at : at + len(span)] != span:
-            raise RecordError(f"{span!r} of {name} does not stand at {at} of the text", "the place where it does, counted from 0")
+            raise RecordError(f"{span!r} of {name} is not at position {at} of the text", "its position, counted from 0")
         marks += [(at, 0, left), (at + len(span), -1, right)]
     for at, _, mark in sorted(marks, reverse=True):
         text = text[:at] + mark + text[at:]

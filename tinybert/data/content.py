@@ -9,9 +9,9 @@ from tinybert.errors import UserError
 
 # beginnings of files that are no text, what they are, and how they become text
 _MAGIC = (
-    (b"PAR1", "a Parquet file", "Name it .parquet, or turn it into CSV: pandas.read_parquet(FILE).to_csv('rows.csv', index=False)"),
-    (b"ARROW1", "an Arrow (Feather) file", "Turn it into CSV: pandas.read_feather(FILE).to_csv('rows.csv', index=False)"),
-    (b"PK\x03\x04", "a zip archive (or an Excel workbook)", "Unpack it; name a workbook .xlsx, or save it as CSV in UTF-8."),
+    (b"PAR1", "a Parquet file", "Name it .parquet, or convert it to CSV: pandas.read_parquet(FILE).to_csv('rows.csv', index=False)"),
+    (b"ARROW1", "an Arrow (Feather) file", "Convert it to CSV: pandas.read_feather(FILE).to_csv('rows.csv', index=False)"),
+    (b"PK\x03\x04", "a zip archive (or an Excel workbook)", "Unpack it; for a workbook, rename it to .xlsx or save it as CSV in UTF-8."),
     (b"PK\x05\x06", "an empty zip archive", "Give the file itself."),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook (.xls)", "Save it as CSV in UTF-8."),
     (b"\x1f\x8b", "compressed with gzip", "Unpack it: gunzip FILE"),
@@ -19,10 +19,10 @@ _MAGIC = (
     (b"\xfd7zXZ\x00", "compressed with xz", "Unpack it: unxz FILE"),
     (b"\x28\xb5\x2f\xfd", "compressed with zstd", "Unpack it: unzstd FILE"),
     (b"7z\xbc\xaf", "a 7z archive", "Unpack it."),
-    (b"SQLite format 3", "an SQLite data base", "Export the table as CSV in UTF-8."),
+    (b"SQLite format 3", "an SQLite database", "Export the table as CSV in UTF-8."),
     (b"%PDF", "a PDF document", "Give the rows as TSV, CSV or JSON."),
     (b"\x93NUMPY", "a NumPy array", "Give the rows as TSV, CSV or JSON."),
-    (b"version https://git-lfs", "a pointer of Git LFS in place of the file", "Fetch the file itself: git lfs pull"),
+    (b"version https://git-lfs", "a Git LFS pointer instead of the file", "Download the actual file: git lfs pull"),
 )
 _MARKS = ((b"\xff\xfe\x00\x00", "UTF-32"), (b"\x00\x00\xfe\xff", "UTF-32"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
 _ENOUGH = 64  # bytes that tell

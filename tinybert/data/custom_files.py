@@ -83,8 +83,8 @@ def own_task(name: str, files: CustomFiles) -> Task:
         labels = labels_of_file(splits["train"], name, kind, files.allow_suspicious_labels)
     else:
         raise UserError(
-            "--labels is missing: neither a --train_file nor the model's config.json says which labels there are and in which order.\n"
-            "Give --labels a,b,c in the order of the training run (it printed them), or the --train_file of that run."
+            "--labels is missing: neither a --train_file nor the model's config.json gives the labels and their order.\n"
+            "Give --labels a,b,c in the order of the training run (which printed them), or the --train_file of that run."
         )
     if kind is DEFAULT and UNDECIDED in labels and files.labels is None and len(labels) > 2:  # as in files of SNLI, MNLI and OCNLI
         labels = tuple(label for label in labels if label != UNDECIDED)
@@ -138,10 +138,10 @@ def own_split(path: Path, files: CustomFiles, labelled: bool = True) -> Split:
     if get_kind(files.kind or DEFAULT.name).of_windows:
         for option in ("header", "quoting", "text_a_column", "text_b_column", "label_column", "file_format"):
             if getattr(files, option) not in (None, True):
-                raise UserError(f"--{option} has no meaning for files of questions, which are in SQuAD's layout\nleave it out")
+                raise UserError(f"--{option}does not apply to question files, which use SQuAD's layout\nleave it out")
         return Split(str(path), "context", "question", "answers" if labelled else None, format="json", stride=files.doc_stride or STRIDE)
     if files.doc_stride is not None:
-        raise UserError(f"--doc_stride is about windows over the texts of questions\nleave it out, or say --kind {_of_windows()}")
+        raise UserError(f"--doc_stride applies only to question answering\nleave it out, or add --kind {_of_windows()}")
     if get_kind(files.kind or DEFAULT.name).of_words:
         return _tagged_split(path, files, labelled)
     form = files.file_format or format_of(path)
@@ -155,28 +155,30 @@ def own_split(path: Path, files: CustomFiles, labelled: bool = True) -> Split:
 
     text_a = column("text_a_column")
     if text_a is None:
-        raise UserError(f"--text_a_column is missing: it says where the text is\n{_there(path, split, names)}")
+        raise UserError(f"--text_a_column is missing: it gives the text column\n{_there(path, split, names)}")
     label = column("label_column") if labelled else None
     if labelled and label is None:
-        raise UserError(f"--label_column is missing: it says where the labels are\n{_there(path, split, names)}")
+        raise UserError(f"--label_column is missing: it gives the label column\n{_there(path, split, names)}")
     many = label is not None and get_kind(files.kind or DEFAULT.name).many_labels
     return replace(split, text_a=text_a, text_b=column("text_b_column"), label=label, many_labels=many)
 
 
 def _tagged_split(path: Path, files: CustomFiles, labelled: bool) -> Split:
-    """A file of tagged words: JSON by its suffix, else columns between blanks, the word first and the tag last."""
+    """A file of tagged words: JSON by its suffix, else columns separated by whitespace, the word first and the tag last."""
     form = files.file_format or (format_of(path) if path.suffix.lower().startswith(".json") else TAGGED)
     if form not in (*JSON, TAGGED):
-        raise UserError(f"--file_format {form}: tagged words stand in columns between blanks ({TAGGED}) or in JSON ({', '.join(JSON)})")
+        raise UserError(
+            f"--file_format {form}: tagged words are read from whitespace-separated columns ({TAGGED}) or JSON ({', '.join(JSON)})"
+        )
     for option in ("header", "quoting", "text_b_column"):
         if getattr(files, option) not in (None, True):
-            raise UserError(f"--{option} has no meaning for files of tagged words\nleave it out")
+            raise UserError(f"--{option}does not apply to files of tagged words\nleave it out")
     if form in JSON:
         return Split(str(path), files.text_a_column or "words", label=(files.label_column or "tags") if labelled else None, format=form)
     given = {"text_a_column": files.text_a_column or "0", "label_column": files.label_column or "-1"}
     for option, value in given.items():
         if not value.removeprefix("-").isdigit():
-            raise UserError(f"--{option} {value}: columns between blanks have no names\ngive a number, counted from 0")
+            raise UserError(f"--{option} {value}: whitespace-separated columns have no names\ngive a number, counted from 0")
     label = int(given["label_column"]) if labelled else None
     return Split(str(path), int(given["text_a_column"]), label=label, header=False, format=form)
 
@@ -200,7 +202,7 @@ def _column(option: str, wanted: str, path: Path, split: Split, names: list[str]
 def _there(path: Path, split: Split, names: list[str]) -> str:
     what = "keys" if split.format in NAMED else "columns"
     shown = ", ".join(names[:30]) + (", ..." if len(names) > 30 else "")
-    there = f"{path} has the {what} {shown}" if shown else f"{path} has no names of columns: give their numbers, counted from 0"
+    there = f"{path} has the {what} {shown}" if shown else f"{path} has no column names: give column numbers, counted from 0"
     hint = other_delimiter(path, split.format)
     return f"{there}. {hint}" if hint else there
 
@@ -249,12 +251,12 @@ def _present(path: Path, split: Split, name: str, kind: Kind) -> Iterator[tuple[
     for line, text in iter_labels(path, split, name):
         names = kind.names_in(text)
         if not all(names):
-            raise UserError(f"{path}, line {line}: found an empty label, expected a text. Label the row or take it out.")
+            raise UserError(f"{path}, line {line}: found an empty label, expected a text. Label or remove the row.")
         found.update(names)
         if len(found) > MOST_LABELS:
             raise UserError(
                 f"{path} has more than {MOST_LABELS} different labels in {split.label!r}.\n"
-                "Is that the column of the labels? For a score give --kind regression; to mean it, list them with --labels."
+                "Is that the label column? For scores give --kind regression; if the labels are correct, list them with --labels."
             )
         yield from ((line, label) for label in names)
 
@@ -273,12 +275,14 @@ def in_order(labels: Iterable[str]) -> tuple[str, ...]:
 
 def _checked(labels: tuple[str, ...], where: str) -> tuple[str, ...]:
     if len(set(labels)) < 2:
-        found = f"the label {labels[0]!r} alone" if labels and labels[0] else "no label"
-        raise UserError(f"{where}: found {found}, expected at least two. For a score give --kind regression.")
+        found = f"only the label {labels[0]!r}" if labels and labels[0] else "no label"
+        raise UserError(f"{where}: found {found}, expected at least two. For scores give --kind regression.")
     twice = sorted({label for label in labels if labels.count(label) > 1}) if len(set(labels)) < len(labels) else []
     if twice or not all(labels):
         raise UserError(f"{where}: found {'an empty label' if not all(labels) else f'{twice[0]!r} twice'}, expected different labels")
     broken = [label for label in labels if any(character in label for character in "\t\r\n")]
     if broken:
-        raise UserError(f"{where}: the label {broken[0]!r} holds a tab or line break, which a file of predictions cannot hold. Rename it.")
+        raise UserError(
+            f"{where}: the label {broken[0]!r} contains a tab or line break, which a prediction file cannot represent. Rename it."
+        )
     return labels

@@ -96,15 +96,15 @@ def _stream(url: str, out: BinaryIO, expected: dict[str, str | None]) -> None:
     except urllib.error.HTTPError as error:
         raise DownloadError(f"{url}: the host answered {error.code} {error.reason}") from error
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
-        raise DownloadError(f"{url} could not be fetched: {getattr(error, 'reason', None) or error}") from error
+        raise DownloadError(f"{url}could not be downloaded: {getattr(error, 'reason', None) or error}") from error
     # a broken connection ends the stream without any exception
     if size and done != size:
-        raise DownloadError(f"{url}: the transfer broke off after {done} of {size} bytes. Try again.")
+        raise DownloadError(f"{url}: the transfer stopped after {done} of {size} bytes. Try again.")
     for name, digest in digests.items():
         if digest.hexdigest() != expected[name]:
             raise DownloadError(
                 f"{url}: {name} {digest.hexdigest()} found, {expected[name]} expected. "
-                "The file is not the published one, or was changed on its way."
+                "The file is not the published one or was corrupted in transfer."
             )
 
 
@@ -157,7 +157,7 @@ def refuse_unwritable(folder: Path) -> None:
     """
     there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-        raise DownloadError(f"{folder} cannot be written: {'no permission in' if there.is_dir() else 'a file stands at'} {there}.")
+        raise DownloadError(f"{folder} cannot be written: {'no permission in' if there.is_dir() else 'a file exists at'} {there}.")
 
 
 def _published_table() -> dict[str, dict]:
@@ -184,7 +184,7 @@ def _write_from_zip(entry: dict, folder: Path, missing: list[str]) -> None:
                     size = content.getinfo(name).file_size
                     if size > MOST_UNPACKED:
                         raise DownloadError(
-                            f"{archive}: {name} unpacks to {size / 1e9:.1f} GB, no task has that much. Fetch the archive again."
+                            f"{archive}: {name} unpacks to {size / 1e9:.1f} GB, more than any task. Download the archive again."
                         )
                     with content.open(name) as source, storage.new_file(folder / member.name, keep_existing=True) as out:
                         shutil.copyfileobj(source, out, 1 << 20)

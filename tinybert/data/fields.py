@@ -76,7 +76,7 @@ class FieldReader:
                 self.header, self.names = raw, record
             elif self._fits(record, number):
                 if record == self.names and len(record) > 1:
-                    raise self.source.error(number, "the header again", "a row", "Were files joined? Delete the line.")
+                    raise self.source.error(number, "the header again", "a row", "Were files concatenated? Delete the line.")
                 yield Fields(number, raw, *(None if at is None else record[at] for at in self.picked))
 
     def _blank(self, record: Record) -> bool:
@@ -96,7 +96,7 @@ class FieldReader:
         names = [name.strip() for name in names]
         column = self.split.label
         if isinstance(column, int) and column < len(names) and self.is_label(names[column]):
-            raise self.source.error(number, f"a row with the label {names[column]!r}", "the names of the columns", "Add a header line.")
+            raise self.source.error(number, f"a row with the label {names[column]!r}", "the column names", "Add a header line.")
         self._set_width(len(names), [self._position(column, names, number) for column in self._columns], number)
 
     def _position(self, column: Column | None, names: list[str], number: int) -> int | None:
@@ -104,7 +104,7 @@ class FieldReader:
             return column
         if names.count(column) != 1:
             found = f"the columns {', '.join(map(repr, names))}"
-            advice = self._hint() or "Name a column of the header, or give its number."
+            advice = self._hint() or "Give a column name from the header, or its number."
             raise self.source.error(number, found, f"one column {column!r}", advice)
         return names.index(column)
 
@@ -170,11 +170,13 @@ class FieldReader:
         if isinstance(value, bool):
             return "true" if value else "false"
         if not isinstance(value, str):
-            found = {type(None): "null", list: "a list", float: f"{value}, which is no number,"}.get(type(value), "an object")
+            found = {type(None): "null", list: "a list", float: f"{value}, which is not a number,"}.get(type(value), "an object")
             raise self.source.error(number, f"{found} under {key!r}", "a text, a number, true or false", "Correct the row.")
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:
             found = f"half of a surrogate pair under {key!r}"
-            raise self.source.error(number, found, "whole characters", "The text was cut inside an escape; correct the row.") from None
+            raise self.source.error(
+                number, found, "whole characters", "The text was truncated inside an escape sequence; correct the row."
+            ) from None
         return value

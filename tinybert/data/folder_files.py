@@ -22,14 +22,14 @@ def refuse_placeholder(path: str | Path) -> None:
         start = file.read(512)
     plain = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not start:
-        raise UserError(f"{path} is empty.\nFetch it again: the copy or the download was cut off.")
+        raise UserError(f"{path} is empty.\nDownload it again: the copy or download was incomplete.")
     if start.startswith(_LFS):
         raise UserError(
-            f"{path} is a Git LFS pointer of {Path(path).stat().st_size} bytes, which stands in a repository for the file itself.\n"
-            "Fetch the file with `git lfs pull` in the cloned repository, or download it from the model's page."
+            f"{path} is a Git LFS pointer of {Path(path).stat().st_size} bytes, a placeholder for the actual file.\n"
+            "Get the file with `git lfs pull` in the cloned repository, or download it from the model's page."
         )
     if plain.startswith((b"<!doctype html", b"<html")):
-        raise UserError(f"{path} is a web page (HTML), not the file that its name says.\nDownload the file itself, not the page about it.")
+        raise UserError(f"{path} is a web page (HTML), not the expected file.\nDownload the file itself, not its web page.")
 
 
 def read_text(path: str | Path) -> str:
@@ -41,14 +41,14 @@ def read_text(path: str | Path) -> str:
     refuse_placeholder(path)
     size = Path(path).stat().st_size
     if size > _LARGEST_TEXT:
-        raise UserError(f"{path} has {size} bytes; expected at most {_LARGEST_TEXT}. It is not the file that its name says.")
+        raise UserError(f"{path} has {size} bytes; expected at most {_LARGEST_TEXT}. It is not the expected file.")
     content = Path(path).read_bytes()
     if content[:2] in _BOMS:
         raise UserError(f"{path} is {_BOMS[content[:2]]} text; expected UTF-8.\nSave it again as UTF-8.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start}).\nSave it again as UTF-8, or fetch it again.") from None
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start}).\nSave it again as UTF-8, or download it again.") from None
 
 
 def read_json_object(path: str | Path) -> dict:
@@ -60,7 +60,7 @@ def read_json_object(path: str | Path) -> dict:
     try:
         content = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid JSON: {error}.\nCorrect it there, or fetch it again.") from None
+        raise UserError(f"{path} is not valid JSON: {error}.\nCorrect it, or download it again.") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}; expected a JSON object.")
     return content

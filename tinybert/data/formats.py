@@ -12,7 +12,7 @@ from tinybert.data.tables import parquet_rows, workbook_rows
 from tinybert.errors import UserError
 
 FORMATS = ("tsv", "csv", "jsonl", "json", "parquet", "xlsx")
-TAGGED = "conll"  # words and tags in columns between blanks, a blank line between sentences
+TAGGED = "conll"  # words and tags in columns separated by whitespace, a blank line between sentences
 JSON = ("jsonl", "json")
 NAMED = (*JSON, "parquet", "xlsx")  # every row names its fields
 DELIMITERS = {"tsv": "\t", "csv": ","}
@@ -37,8 +37,8 @@ def format_of(path: Path) -> str:
         return "json" if _Array(Source(path)).mark() == "[" else "jsonl"
     if suffix not in _BY_SUFFIX:
         raise UserError(
-            f"{path}: the suffix {suffix!r} names no format; expected {', '.join((*_BY_SUFFIX, '.json'))}\n"
-            f"Say what the file is with --file_format {'|'.join(FORMATS)}."
+            f"{path}: the suffix {suffix!r} is not a known format; expected {', '.join((*_BY_SUFFIX, '.json'))}\n"
+            f"Give the format with --file_format {'|'.join(FORMATS)}."
         )
     return _BY_SUFFIX[suffix]
 
@@ -63,14 +63,14 @@ def other_delimiter(path: Path, form: str) -> str:
     """A sentence on what seems to separate the fields of a TSV or CSV file in place of its delimiter; empty where nothing does."""
     first = next((line for _, line in Source(path).lines()), "") if form in DELIMITERS else ""
     if first.lstrip(_BLANKS)[:1] in ("{", "["):
-        return "Its first line looks like JSON: say --file_format jsonl or json."
+        return "Its first line looks like JSON: add --file_format jsonl or json."
     if DELIMITERS.get(form, "") in first:
         return ""
     counts = {name: first.count(character) for name, character in _OTHERS.items() if character != DELIMITERS[form]}
     most = max(counts, key=counts.__getitem__)
     if not counts[most]:
         return ""
-    known = {"tabs": "Say --file_format tsv.", "commas": "Say --file_format csv."}
+    known = {"tabs": "Add --file_format tsv.", "commas": "Add --file_format csv."}
     return f"Its first line has {most} between the fields. {known.get(most, 'Save it with tabs or commas.')}"
 
 
@@ -107,8 +107,8 @@ def _quoted(source: Source, delimiter: str) -> Iterator[tuple[int, list[str], st
         except StopIteration:
             return
         except csv.Error as error:
-            advice = "Close every double quote and double those inside a field, or read quotes as text with --quoting none."
-            raise source.error(number, f"a row that cannot be read ({error})", "fields as RFC 4180 writes them", advice) from None
+            advice = "Close every double quote and double those inside a field, or treat quotes as text with --quoting none."
+            raise source.error(number, f"a row that cannot be read ({error})", "fields according to RFC 4180", advice) from None
         yield number, row, "".join(taken)
         taken.clear()
 
@@ -125,7 +125,7 @@ def _object(source: Source, number: int, value: object) -> dict[str, object]:
 
 
 def _kind(value: object) -> str:
-    return "list" if isinstance(value, list) else "null" if value is None else "text, number or truth value"
+    return "list" if isinstance(value, list) else "null" if value is None else "text, number or boolean"
 
 
 def _json_lines(source: Source) -> Iterator[tuple[int, Record, str]]:
@@ -136,8 +136,8 @@ def _json_lines(source: Source) -> Iterator[tuple[int, Record, str]]:
         try:
             value = _DECODER.decode(line)
         except (ValueError, RecursionError) as error:
-            advice = "Write one JSON object per line, or say --file_format json if the file is one array."
-            raise source.error(number, f"no JSON ({_reason(error)})", "one JSON object", advice) from None
+            advice = "Write one JSON object per line, or add --file_format json if the file is one array."
+            raise source.error(number, f"invalid JSON ({_reason(error)})", "one JSON object", advice) from None
         yield number, _object(source, number, value), line
 
 
@@ -164,7 +164,7 @@ class _Array:
     def items(self) -> Iterator[tuple[int, Record, str]]:
         """The objects, each with the line it begins on and its text."""
         if self.mark() not in ("[", ""):
-            raise self._error("no bracket at the beginning", "a JSON array of objects: [{...}, {...}]")
+            raise self._error("no opening bracket", "a JSON array of objects: [{...}, {...}]")
         self._drop(1)
         following = self.mark()
         while following and following != "]":
@@ -181,19 +181,19 @@ class _Array:
         if following:
             self._drop(1)
             if self.mark():
-                raise self._error("text below the closing bracket", "the end of the file")
+                raise self._error("text after the closing bracket", "the end of the file")
 
     def _item(self) -> tuple[object, str]:
         while True:
             try:
                 value, end = _DECODER.raw_decode(self.held)
             except RecursionError as error:
-                raise self._error(f"no JSON ({_reason(error)})", "an object") from None
+                raise self._error(f"invalid JSON ({_reason(error)})", "an object") from None
             except ValueError as error:
                 if len(self.held) <= LIMIT and self._double():
                     continue  # the window may end inside the object
                 number = self.line + self.held.count("\n", 0, getattr(error, "pos", 0))
-                raise self._error(f"no JSON ({getattr(error, 'msg', error)})", "an object", number) from None
+                raise self._error(f"invalid JSON ({getattr(error, 'msg', error)})", "an object", number) from None
             raw = self.held[:end]
             self._drop(end)
             return value, raw
@@ -214,5 +214,5 @@ class _Array:
         self.held = self.held[count:]
 
     def _error(self, found: str, expected: str, number: int | None = None) -> UserError:
-        advice = "Is the file complete? If it has one object per line, say --file_format jsonl."
+        advice = "Is the file complete? If it has one object per line, add --file_format jsonl."
         return self.source.error(number or self.line, found, expected, advice)

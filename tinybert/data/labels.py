@@ -68,8 +68,8 @@ def check_spelling(labels: Iterable[str], where: str) -> None:
     groups = [", ".join(_shown(group)) for group in alike(labels)]
     if groups:
         raise UserError(
-            f"{where}: found labels that differ in spelling only: {'; '.join(groups)}, expected one spelling per class.\n"
-            f"Keep one of them, or go on with {OPTION} to train them as different classes."
+            f"{where}: found labels that differ only in spelling: {'; '.join(groups)}, expected one spelling per class.\n"
+            f"Keep one of them, or use {OPTION} to train them as different classes."
         )
 
 
@@ -84,16 +84,18 @@ def check_labels(counts: dict[str, LabelCount], where: str) -> None:
     for group in alike(counts):
         known.update(group)
         described = [f"{shown} ({_rows(counts[label])})" for label, shown in zip(group, _shown(group), strict=True)]
-        findings.append(f"labels that differ in spelling only: {', '.join(described)}")
+        findings.append(f"labels that differ only in spelling: {', '.join(described)}")
     single = [label for label, count in counts.items() if count.rows == 1]
     if 2 * len(single) < len(counts) or sum(count.rows for count in counts.values()) >= FEW:
-        findings += [f"a label of a single row: {label!r} (line {counts[label].line})" for label in single if label not in known]
+        findings += [
+            f"a label that occurs in a single row: {label!r} (line {counts[label].line})" for label in single if label not in known
+        ]
     if findings:
         more = [f"... and {len(findings) - MOST_SHOWN} more"] if len(findings) > MOST_SHOWN else []
         lines = "\n  ".join([f"{where}: found", *findings[:MOST_SHOWN], *more])
         raise UserError(
             f"{lines}\nexpected one spelling per class, and at least two rows of each.\n"
-            f"Correct the rows, or go on with {OPTION} to train each as a class of its own."
+            f"Correct the rows, or use {OPTION} to train each as a separate class."
         )
 
 

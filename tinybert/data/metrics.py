@@ -58,8 +58,8 @@ def check_outputs(logits: np.ndarray, owner: str, rows: str) -> None:
     """
     if broken := _broken_rows(logits):
         raise UserError(
-            f"{owner} gives NaN or infinite outputs for {broken} of {len(logits)} rows of {rows}.\nIts weights are finite, but too large "
-            "to compute with: its training had diverged. Give an earlier checkpoint."
+            f"{owner} produces NaN or infinite outputs for {broken} of {len(logits)} rows of {rows}.\n"
+            "Its weights are finite but too large: its training diverged. Use an earlier checkpoint."
         )
 
 

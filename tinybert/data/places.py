@@ -18,8 +18,8 @@ def _home(variable: str, below: str) -> Path:
         return Path(root).expanduser() / below
     except RuntimeError:
         raise UserError(
-            "there is no home directory: HOME is not set, and this user has no entry in the list of users (passwd).\n"
-            f"Set HOME, PPNLP_HOME or {variable} to a folder that can be written."
+            "there is no home directory: HOME is not set, and this user has no passwd entry.\n"
+            f"Set HOME, PPNLP_HOME or {variable} to a writable folder."
         ) from None
 
 
@@ -68,7 +68,7 @@ def locate(
         return _explicit(task, demo_folder(), splits)
     parent = Path(glue_dir).expanduser() if glue_dir is not None else data_home() / task.home
     if glue_dir is not None and not parent.is_dir():
-        raise UserError(f"--glue_dir {parent} is not a folder. Give the folder that holds {task.folder}/, or create it.")
+        raise UserError(f"--glue_dir {parent} is not a folder. Give the folder that contains {task.folder}/, or create it.")
     folder = _any_case(parent, task.folder)
     missing = _missing(task, folder, splits)
     if not missing:
@@ -87,7 +87,7 @@ def _own(task: Task, splits: Sequence[str]) -> Path:
     for file in _missing(task, Path(), splits):
         if "train_aug" in splits and file == task.split("train_aug").file:
             raise UserError(f"{file} does not exist: --use_aug reads the augmented rows from there, in the format of the training file.")
-        raise UserError(f"{file} does not exist. It should hold rows of {task.name}.")
+        raise UserError(f"{file} does not exist. It should contain rows of {task.name}.")
     return Path()
 
 
@@ -110,7 +110,7 @@ def _missing(task: Task, folder: Path, splits: Sequence[str]) -> list[str]:
 def _explicit(task: Task, folder: Path, splits: Sequence[str]) -> Path:
     if not folder.is_dir():
         found = "is a file, expected a folder" if folder.exists() else "does not exist"
-        raise UserError(f"The data folder {folder} {found}. It should hold the files of {task.name}: {_files(task)}.")
+        raise UserError(f"The data folder {folder} {found}. It should contain the files of {task.name}: {_files(task)}.")
     missing = _missing(task, folder, splits)
     if missing:
         found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
@@ -128,12 +128,12 @@ def _download(task: Task, folder: Path, missing: list[str]) -> None:
     try:
         download_task(task, folder)
         still = [file for file in missing if not (folder / file).is_file()]
-        reason = f"the download does not hold {', '.join(still)}"
+        reason = f"the download does not contain {', '.join(still)}"
     except (UserError, OSError) as error:
         still, reason = missing, str(error)
     if still:
         raise UserError(
             f"The data of {task.name} is not there and could not be downloaded: {reason}\n"
             f"Put these files into {folder}: {', '.join(still)}\n"
-            "or name the folder that holds them with --data_dir, or its parent with --glue_dir."
+            "or give the folder that contains them with --data_dir, or its parent with --glue_dir."
         )

@@ -97,12 +97,14 @@ def read_questions(path: Path) -> Questions:
                 for entry in paragraph["qas"]:
                     question = _question(entry, paragraph["context"], found)
                     if question.name in names:
-                        raise UserError(f"{path}: two questions have the id {question.name!r}. Ids name the answers: make them different.")
+                        raise UserError(
+                            f"{path}: two questions have the id {question.name!r}. Ids identify the answers and must be unique."
+                        )
                     names.add(question.name)
                     found.items.append(question)
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path} has not the layout of SQuAD ({error!r}): expected data, paragraphs, context, qas, id and question."
+            f"{path} does not have SQuAD's layout ({error!r}): expected data, paragraphs, context, qas, id and question."
         ) from None
     if not found.items:
         raise UserError(f"{path} has no questions. Is the file complete?")

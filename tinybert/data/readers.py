@@ -53,7 +53,7 @@ def split_path(task: Task, folder: str | Path, split: str) -> Path:
             raise UserError(f"{path} is a folder, expected the file of the {split} rows of {task.name}.")
         there = sorted(p.name for p in path.parent.iterdir())[:8] if path.parent.is_dir() else []
         raise UserError(
-            f"{path} does not exist (in that folder: {', '.join(there) or 'nothing'}). It should hold the {split} rows of {task.name}."
+            f"{path} does not exist (in that folder: {', '.join(there) or 'nothing'}). It should contain the {split} rows of {task.name}."
         )
     return path
 
@@ -138,9 +138,9 @@ class UsedRows:
         """What was left out, in words, once all rows are read."""
         lines = []
         if self.reader.short:
-            lines.append(f"{self.path}: {self.reader.short} rows with too few columns were left out")
+            lines.append(f"{self.path}: {self.reader.short} rows with too few columns were skipped")
         if self.skipped:
-            lines.append(f"{self.path}: {self.skipped} rows labelled {' or '.join(self.columns.skipped_labels)} were left out")
+            lines.append(f"{self.path}: {self.skipped} rows labelled {' or '.join(self.columns.skipped_labels)} were skipped")
         return lines
 
 

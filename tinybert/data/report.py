@@ -68,11 +68,11 @@ def report(stores: dict[str, TokenStore], labels: Sequence[str], unk_id: int | N
             warnings.append(f"{_share(len(empty), len(store))} of {split} have an empty text ({_examples(empty)})")
         if unk_id is not None:
             unknown = store.unknown_share(unk_id)
-            parts.append(f"{100 * unknown:.2f} % of the word pieces unknown")
+            parts.append(f"{100 * unknown:.2f}% of the tokens unknown")
             if unknown > MOST_UNKNOWN:
                 warnings.append(
-                    f"{100 * unknown:.1f} % of the word pieces of {split} are unknown ([UNK]): the vocabulary is of another language or "
-                    "script than the text, or --do_lower_case is not the model's"
+                    f"{100 * unknown:.1f}% of the tokens of {split} are unknown ([UNK]): the vocabulary is for another language "
+                    "or script, or --do_lower_case does not match the model"
                 )
         reports.append(SplitReport(f"{split}: {len(store):,} rows; " + ", ".join(parts), warnings))
     return reports
@@ -108,7 +108,7 @@ def _labels(split: str, store: TokenStore, labels: Sequence[str]) -> tuple[list[
         counts = np.asarray(values, np.int64).sum(0)
         order = np.argsort(-counts, kind="stable")[:MOST_CLASSES]
         shown = [f"{labels[i]} {counts[i]:,} ({100 * counts[i] / len(values):.1f} %)" for i in order]
-        return [f"{counts.sum() / len(values):.2f} labels a row", *shown], []
+        return [f"{counts.sum() / len(values):.2f}labels per row", *shown], []
     if values is None or values.ndim != 1 or not len(values):
         return [], []
     if values.dtype.kind == "f":
@@ -138,9 +138,9 @@ def _repeated(split: str, hashes: np.ndarray, labels: np.ndarray | None) -> tupl
         lowest, highest = np.minimum.reduceat(labels[order], starts), np.maximum.reduceat(labels[order], starts)
         sizes = np.diff(np.append(starts, len(order)))
         other = np.sort(order[np.repeat(lowest != highest, sizes)])
-        parts.append(f"{len(other):,} the same as a row with another label")
+        parts.append(f"{len(other):,} identical to a row with another label")
         if len(other) > MOST_CONTRADICTING * len(hashes):
-            warnings.append(f"{_share(len(other), len(hashes))} of {split} are the same as a row with another label ({_examples(other)})")
+            warnings.append(f"{_share(len(other), len(hashes))} of {split} are identical to a row with another label ({_examples(other)})")
     return parts, warnings
 
 
@@ -150,8 +150,8 @@ def _leaked(split: str, hashes: np.ndarray, trained: np.ndarray) -> tuple[list[s
     warnings = []
     if len(leaked) > MOST_LEAKED * len(hashes):
         warnings.append(
-            f"{_share(len(leaked), len(hashes))} of {split} are rows of the training file too ({_examples(leaked)}): "
-            "scores on them tell how well rows are remembered"
+            f"{_share(len(leaked), len(hashes))} of {split} are also in the training file ({_examples(leaked)}): scores on them "
+            "show memorisation"
         )
     return [f"{len(leaked):,} also in the training file"], warnings
 

@@ -48,13 +48,13 @@ class Rewriter:
             UserError: `published` for a file that is no plain TSV, or a file that is no text.
         """
         if split.format in NAMED and split.format not in JSON:
-            raise UserError(f"{split.file} is a {split.format} file: augmented rows are written as text.\nTurn it into CSV first.")
+            raise UserError(f"{split.file} is a {split.format} file: augmented rows are written as plain text.\nConvert it to CSV first.")
         if split.record is not None:
-            raise UserError(f"the texts of {split.file} are made of several keys\nno variant of such a text can be written back")
+            raise UserError(f"the texts of {split.file} combine several keys\nvariants of such texts cannot be written back")
         if published and (split.format != "tsv" or split.quoted):
             raise UserError(
-                "--quotes published is about TSV files without quoting, which the published scripts write\n"
-                f"{split.file} is {split.format}{' with quoted fields' if split.quoted else ''}: leave the option out"
+                "--quotes published applies only to TSV files without quoting, as written by the published scripts\n"
+                f"{split.file} is {split.format}{' with quoted fields' if split.quoted else ''}: leave out the option"
             )
         columns = (split.text_a, split.text_b) if split.format in JSON else (picked[0], picked[1])
         end = _LINE_END.search(first)

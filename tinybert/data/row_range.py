@@ -33,6 +33,6 @@ def without_last(store: Rows, count: int) -> tuple[RowRange, RowRange]:
     """
     rows = len(store)
     if rows < 2:
-        raise UserError(f"there are {rows} sequences: at least one is needed to train on and one to hold out.\nGive more text.")
+        raise UserError(f"there are {rows} sequences; at least one is needed for training and one to hold out.\nGive more text.")
     cut = rows - max(1, min(count, rows // 10))
     return RowRange(store, 0, cut), RowRange(store, cut, rows)

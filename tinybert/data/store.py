@@ -174,9 +174,9 @@ class TokenStore:
         for name in ("ids", "offsets", "first"):
             array = getattr(self, name)
             if array.ndim != 1 or array.dtype.kind not in "iu":
-                raise ValueError(f"{name} are {array.dtype} of {array.ndim} dimensions, not whole numbers in a row")
+                raise ValueError(f"{name} are {array.dtype} of {array.ndim} dimensions, not a one-dimensional array of whole numbers")
         if not len(self.offsets) or self.offsets[0] != 0 or self.offsets[-1] != len(self.ids) or (len(self) and self.lengths.min() < 1):
-            raise ValueError(f"offsets do not part the {len(self.ids)} ids into rows")
+            raise ValueError(f"offsets do not split the {len(self.ids)} ids into rows")
         if len(self.first) != len(self) or (self.labels is not None and len(self.labels) != len(self)):
             raise ValueError(f"{len(self)} rows, but {len(self.first)} first segments or another number of labels")
 
@@ -213,7 +213,7 @@ class TokenStore:
             fill = _build_tagged if task.kind.of_words else _build_windows if task.kind.of_windows else _build
             fill(new, task, folder, split, tokenizer, max_seq_length, meta)
             if (source.stat().st_size, source.stat().st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-                raise UserError(f"{source} was changed while it was read. Start again when it is finished.")
+                raise UserError(f"{source} changed while it was read. Start again when it is complete.")
 
         store = cached_store(description, build)
         if store.windows is not None:
@@ -240,14 +240,14 @@ def cached_store(description: dict, build: Callable[[Path], None]) -> TokenStore
             if opened is not None:
                 return opened
             if target.exists():
-                logger.warning(f"The stored tokens {target} are damaged; they are made anew.")
+                logger.warning(f"The cached tokens {target} are damaged and are rebuilt.")
             storage.recover(target.parent)
             with storage.new_folder(target, replace=True) as new:
                 build(new)
     except OSError as error:
         raise UserError(
             f"The token cache {target.parent} cannot be written: {error}. "
-            "Make room, or let the environment variable TINYBERT_CACHE name another folder."
+            "Free disk space, or set the environment variable TINYBERT_CACHE to another folder."
         ) from error
     return TokenStore.open(target)
 

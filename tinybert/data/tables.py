@@ -55,9 +55,7 @@ def workbook_rows(path: Path) -> Iterator[dict[str, object]]:
             sheets = [sheet for sheet in book.worksheets if next(sheet.iter_rows(values_only=True), None)]
             if len(sheets) > 1:
                 names = ", ".join(sheet.title for sheet in sheets[:5])
-                raise UserError(
-                    f"{path}: found {len(sheets)} sheets with rows ({names}), expected one. Save the one to be read on its own."
-                )
+                raise UserError(f"{path}: found {len(sheets)} sheets with rows ({names}), expected one. Save the sheet as a separate file.")
             for sheet in sheets:
                 rows = sheet.iter_rows(values_only=True)
                 names = [str(name).strip() if name is not None else "" for name in next(rows)]
@@ -92,8 +90,8 @@ def _refuse_twice(path: Path, names: list[str]) -> None:
 
 def _missing(path: Path, what: str, package: str, cure: str) -> UserError:
     return UserError(
-        f"{path}: found {what}, which the package {package} reads, and it is not installed.\n"
-        f"Install it (pip install {package}), or turn the file into CSV where it is: {cure.replace('FILE', repr(path.name))}"
+        f"{path}: found {what}, which needs the package {package}, which is not installed.\n"
+        f"Install it (pip install {package}), or convert the file to CSV: {cure.replace('FILE', repr(path.name))}"
     )
 
 

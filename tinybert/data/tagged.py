@@ -105,7 +105,7 @@ def _columns(source: Source, split: Split) -> Iterator[tuple[int, list[str], lis
         if len(fields) < needed:
             found = f"{len(fields)} columns"
             raise source.error(
-                number, found, f"at least {needed} between blanks", "Which ones are read: --text_a_column and --label_column."
+                number, found, f"at least {needed} separated by whitespace", "Choose the columns with --text_a_column and --label_column."
             )
         begun = begun if words else number
         words.append(fields[int(split.text_a)])
@@ -124,12 +124,12 @@ def _json(source: Source, split: Split) -> Iterator[tuple[int, list[str], list[s
             value = record.get(str(key)) if key is not None else []
             if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
                 found = f"no list of texts under {key!r}"
-                raise source.error(number, found, '{"words": ["..."], "tags": ["..."]}', "Give a word and a tag each in a list of its own.")
+                raise source.error(number, found, '{"words": ["..."], "tags": ["..."]}', "Give words and tags in two lists.")
             parts.append(value)
         if split.label is not None and len(parts[0]) != len(parts[1]):
-            raise source.error(number, f"{len(parts[0])} words and {len(parts[1])} tags", "as many of both", "Correct the row.")
+            raise source.error(number, f"{len(parts[0])} words and {len(parts[1])} tags", "equally many of both", "Correct the row.")
         if not parts[0]:
-            raise source.error(number, "a sentence without words", "at least one", "Take the row out.")
+            raise source.error(number, "a sentence without words", "at least one", "Remove the row.")
         yield number, parts[0], parts[1] if split.label is not None else None
 
 
@@ -155,7 +155,7 @@ def tags_of_file(split: Split) -> tuple[str, ...]:
     """The tags that a training file needs in BIO: outside first, then begin and inside of every type."""
     names = {tag[2:] for part in iter_sentences(Path(split.file), split) for tags in part.tags or () for tag in tags if tag != OUTSIDE}
     if not names:
-        raise UserError(f"{split.file} has no entity: every tag is {OUTSIDE}. Is --label_column the column of the tags?")
+        raise UserError(f"{split.file} has no entity: every tag is {OUTSIDE}. Is --label_column the tag column?")
     return (OUTSIDE, *(f"{prefix}-{name}" for name in sorted(names) for prefix in "BI"))
 
 

@@ -128,8 +128,8 @@ class WordPiece:
         found = read_tokenizer_files(folder)
         if do_lower_case is None and found.do_lower_case is None and _looks_cased(found.vocabulary):
             logger.warning(
-                f"{folder}: the vocabulary looks cased, but no tokenizer_config.json says so; text is lower-cased. "
-                "Pass --do_lower_case False if that is wrong."
+                f"{folder}: the vocabulary looks cased, but tokenizer_config.json does not say so; text is lower-cased. Use "
+                "--do_lower_case False if that is wrong."
             )
         if None not in (do_lower_case, found.do_lower_case) and do_lower_case != found.do_lower_case:
             logger.warning(f"{folder} was made with do_lower_case {found.do_lower_case} and is used with --do_lower_case {do_lower_case}")

@@ -24,12 +24,12 @@ _WORD_PIECES = {
 }  # fmt: skip
 # special tokens of classes that have others than BERT's and whose files may not say so
 _SPECIAL_OF = {"MPNetTokenizer": {"pad": "<pad>", "unk": "[UNK]", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}}
-_SENTENCEPIECE = "cuts text with SentencePiece"
+_SENTENCEPIECE = "splits text with SentencePiece"
 _OTHERS = {
     "BertJapaneseTokenizer": "splits Japanese text into words with MeCab, Sudachi or Juman++ first",
     "KoBertTokenizer": _SENTENCEPIECE,
     "KoBERTTokenizer": _SENTENCEPIECE,
-    "ErnieTinyTokenizer": "splits text into words with a dictionary, then cuts them with SentencePiece",
+    "ErnieTinyTokenizer": "splits text into words with a dictionary, then with SentencePiece",
     "ErnieMTokenizer": _SENTENCEPIECE,
     "AlbertTokenizer": _SENTENCEPIECE,
     "XLMRobertaTokenizer": _SENTENCEPIECE,
@@ -38,11 +38,11 @@ _OTHERS = {
     "BertGenerationTokenizer": _SENTENCEPIECE,
     "DebertaV2Tokenizer": _SENTENCEPIECE,
     "RoFormerTokenizer": "splits Chinese text into words with jieba first",
-    "BertweetTokenizer": "normalises tweets, then cuts words with BPE",
-    "HerbertTokenizer": "cuts words with BPE",
-    "RobertaBPETokenizer": "cuts bytes with BPE",
-    "GPT2Tokenizer": "cuts bytes with BPE",
-    "ErnieCtmTokenizer": "cuts text into characters and has several [CLS] tokens",
+    "BertweetTokenizer": "normalises tweets, then splits words with BPE",
+    "HerbertTokenizer": "splits words with BPE",
+    "RobertaBPETokenizer": "splits bytes with BPE",
+    "GPT2Tokenizer": "splits bytes with BPE",
+    "ErnieCtmTokenizer": "splits text into characters and has several [CLS] tokens",
     "CharacterBertTokenizer": "reads words as characters",
 }
 _ADVICE = "Only BERT's word pieces can be read: BERT, TinyBERT, ERNIE, MacBERT, Chinese RoBERTa-wwm. Choose such a model."
@@ -92,9 +92,9 @@ def check_tokenizer(folder: Path) -> dict:
         if config.get(key) not in (None, plain):
             raise UserError(f"{folder / CONFIG}: '{key}' is {config[key]!r}, which is not implemented; expected '{plain}'.\n{_ADVICE}")
     if _flag(config, "do_basic_tokenize", folder / CONFIG) is False:
-        raise UserError(f"{folder / CONFIG}: 'do_basic_tokenize' is false: its text is split into words beforehand.\n{_ADVICE}")
+        raise UserError(f"{folder / CONFIG}: 'do_basic_tokenize' is false: its text must be split into words beforehand.\n{_ADVICE}")
     if config.get("auto_map"):
-        raise UserError(f"{folder / CONFIG} names a tokenizer with code of its own (auto_map), which is not run.\n{_ADVICE}")
+        raise UserError(f"{folder / CONFIG} refers to custom tokenizer code (auto_map), which is not executed.\n{_ADVICE}")
     pieces = sorted(path.name for pattern in ("*.model", "*.spm", "dict.wordseg.pickle") for path in folder.glob(pattern))
     if pieces:
         raise UserError(f"{folder} has the files of a SentencePiece tokenizer ({', '.join(pieces[:3])}).\n{_ADVICE}")
@@ -110,7 +110,7 @@ def _check_class(source: str, named: str) -> None:
     if name in _OTHERS:
         raise UserError(f"{source}: tokenizer_class is {named}, which {_OTHERS[name]}.\n{_ADVICE}")
     raise UserError(
-        f"{source}: tokenizer_class is {named[:60]}, which is not known here.\nIf it cuts text as BERT's word pieces do, write "
+        f"{source}: tokenizer_class is {named[:60]}, which is unknown.\nIf it cuts text as BERT's word pieces do, write "
         f'"tokenizer_class": "BertTokenizer" there. Otherwise choose another model.'
     )
 
@@ -128,7 +128,7 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
     if rust is not None and vocabulary != rust.vocabulary and not _same_ids(vocabulary, rust):
         raise UserError(
             f"{folder}: {VOCABULARY} and {JSON} have different word pieces ({len(vocabulary)} and {len(rust.vocabulary)}).\n"
-            "Only one of them is the model's: move the other away."
+            "Only one of them is the model's: remove the other."
         )
     table = read_json_object(folder / "special_tokens_map.json") if (folder / "special_tokens_map.json").is_file() else {}
     special = dict(_SPECIAL_OF.get(str(config.get("tokenizer_class")).removesuffix("Fast"), {}))
@@ -140,7 +140,9 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
     try:
         "".join((*found.vocabulary, *special.values())).encode("utf-8")
     except UnicodeEncodeError as error:  # JSON may hold half of a surrogate pair
-        raise UserError(f"{folder}: a token holds {error.object[error.start]!r}, which is no character.\nFetch the folder again.") from None
+        raise UserError(
+            f"{folder}: a token holds {error.object[error.start]!r}, which is not a character.\nDownload the folder again."
+        ) from None
     for name in ("do_lower_case", "tokenize_chinese_chars", "strip_accents"):
         stated = _flag(config, name, source)
         setattr(found, name, getattr(rust, name) if stated is None and rust is not None else stated)
@@ -187,14 +189,14 @@ def read_vocabulary(path: Path) -> list[str]:
     if not path.is_file():
         raise UserError(
             f"{path} does not exist. A BERT-like model folder needs its vocab.txt (one word piece per line) or tokenizer.json; "
-            "copy it from where the model comes from."
+            "copy it from the model's source."
         )
     lines = read_text(path).split("\n")  # not splitlines(): some vocabularies hold U+2028 and its like as tokens
     if lines[-1] == "":
         lines.pop()
     vocabulary = [line.removesuffix("\r") for line in lines]
     if len(vocabulary) > 4 and all(line.partition("\t")[2].strip().isdigit() for line in vocabulary):
-        raise UserError(f"{path} has a second column of numbers after a tab.\nKeep the word pieces alone: cut -f1 {path.name} > new.txt")
+        raise UserError(f"{path} has a second column of numbers after a tab.\nKeep only the tokens: cut -f1 {path.name} > new.txt")
     for sign, kind in (("\u2581", "SentencePiece"), ("\u0120", "byte-level BPE")):
         marked = sum(piece.startswith(sign) for piece in vocabulary)
         if marked > len(vocabulary) / 20 and marked > sum(piece.startswith("##") for piece in vocabulary):
@@ -224,7 +226,7 @@ def _read_tokenizer_json(path: Path) -> _RustFile:
     except BaseException as error:  # the library raises Exception itself, and a panic of Rust is a BaseException
         if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
             raise
-        raise UserError(f"{path} cannot be read by the library tokenizers: {error}.\nFetch it again, or use the vocab.txt.") from None
+        raise UserError(f"{path} cannot be read by the library tokenizers: {error}.\nDownload it again, or use vocab.txt.") from None
     model, normalizer = content["model"], content["normalizer"] or {}
     parts = (("model", "WordPiece", model), ("normalizer", "BertNormalizer", normalizer))
     for name, wanted, part in (*parts, ("pre_tokenizer", "BertPreTokenizer", content["pre_tokenizer"] or {})):
@@ -240,7 +242,7 @@ def _read_tokenizer_json(path: Path) -> _RustFile:
     between = {token["id"]: piece for piece, token in added.items() if by_id and token["id"] <= max(by_id)}
     by_id = {**between, **by_id}
     if sorted(by_id) != list(range(len(by_id))):
-        raise UserError(f"{path}: the ids of its {len(by_id)} word pieces are not 0 to {len(by_id) - 1}.\nFetch it again.")
+        raise UserError(f"{path}: the ids of its {len(by_id)} word pieces are not 0 to {len(by_id) - 1}.\nDownload it again.")
     pieces = [by_id[number] for number in range(len(by_id))]
     return _RustFile(
         pieces,
@@ -284,7 +286,7 @@ def _add_tokens(found: TokenizerFiles, folder: Path, config: dict, table: dict, 
     try:
         ordered = sorted((int(number), token) for token, number in ids.items())
     except (TypeError, ValueError, OverflowError):
-        raise UserError(f"{folder}: an added token has no whole number as its id (added_tokens.json, {CONFIG} or {JSON}).") from None
+        raise UserError(f"{folder}: the id of an added token is not a whole number (added_tokens.json, {CONFIG} or {JSON}).") from None
     for number, token in ordered:
         if number == len(found.vocabulary):
             found.vocabulary.append(token)
@@ -292,7 +294,7 @@ def _add_tokens(found: TokenizerFiles, folder: Path, config: dict, table: dict, 
             there = repr(found.vocabulary[number]) if 0 <= number < len(found.vocabulary) else "behind a gap"
             raise UserError(
                 f"{folder}: the added token {token!r} has the id {number}, which is {there} in the vocabulary of {len(index_of)}.\n"
-                "The files of the tokenizer belong to different models: fetch the whole folder again."
+                "The files of the tokenizer belong to different models: download the whole folder again."
             )
         if token in found.special.values() or (token.startswith("[") and token[1:-1].lower() in ROLES):
             continue

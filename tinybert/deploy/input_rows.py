@@ -145,7 +145,7 @@ class _Reader(FieldReader):
         if wanted.isascii() and wanted.isdigit() and int(wanted) < len(names):
             return int(wanted)
         found = f"the columns {', '.join(map(repr, names[:20]))}"
-        raise self.source.error(number, found, f"{wanted!r}, as --{option} says", "Name a column of the header, or give its number.")
+        raise self.source.error(number, found, f"{wanted!r}, as --{option} says", "Give a column name from the header, or its number.")
 
 
 def _number(file: InputFile, option: str) -> int | None:

@@ -86,7 +86,7 @@ def format_for(path: Path, wanted: str | None) -> str:
     form = _SUFFIXES.get(path.suffix.lower())
     if form is None:
         raise UserError(
-            f"--output {path}: the suffix {path.suffix!r} names no format; expected {', '.join(_SUFFIXES)}\nOr give --output_format."
+            f"--output {path}: the suffix {path.suffix!r} is not a known format; expected {', '.join(_SUFFIXES)}\nOr give --output_format."
         )
     return form
 

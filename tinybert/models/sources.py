@@ -32,7 +32,7 @@ def compare_other_files(file: Path, arrays: dict[str, np.ndarray], renamed: Call
             when = " and ".join(f"{path.name} of {date}" for path, date in times.items())
             raise UserError(
                 f"{file.parent} holds two files with different weights: {when} ({unlike}).\n"
-                "Only one of them is the model: move the other away."
+                "Only one of them is the model: remove the other."
             )
     return [f"{file.name} taken, {', '.join(other.name for other in others)} holds the same weights"] if others else []
 

@@ -51,7 +51,7 @@ def read_tensorflow(index: Path) -> dict[str, np.ndarray]:
                 arrays[_renamed(name)] = _tensor(index, name, value)
     except (ValueError, IndexError, KeyError, struct.error, OverflowError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{index} cannot be read as a TensorFlow checkpoint ({error}): it is truncated or damaged. Fetch it again."
+            f"{index} cannot be read as a TensorFlow checkpoint ({error}): it is truncated or damaged. Download it again."
         ) from None
     return {name.replace(".kernel", ".weight"): array.T if name.endswith(".kernel") else array for name, array in arrays.items()}
 

@@ -98,7 +98,7 @@ def read_torch(path: str | Path) -> dict[str, np.ndarray]:
         ) from None
     except Exception as error:  # a damaged file raises nearly anything, MemoryError and OSError (a seek to nowhere) included
         reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"{path} cannot be read as PyTorch weights ({reason}): it is truncated or damaged. Fetch it again.") from None
+        raise UserError(f"{path} cannot be read as PyTorch weights ({reason}): it is truncated or damaged. Download it again.") from None
 
 
 # === The description ===

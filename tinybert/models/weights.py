@@ -42,7 +42,7 @@ def read_pdparams(path: str | Path) -> dict[str, np.ndarray]:
         raise
     except Exception as error:  # a damaged pickle raises nearly anything, MemoryError included
         reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"{path} cannot be read as weights ({reason}): it is truncated or no .pdparams file. Fetch it again.") from None
+        raise UserError(f"{path} cannot be read as weights ({reason}): it is truncated or no .pdparams file. Download it again.") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}; expected a dictionary of arrays by parameter name.")
     arrays = {}
@@ -64,7 +64,7 @@ def _joined(content: dict, path: str | Path) -> dict:
             content[name] = np.concatenate(pieces).reshape(entry["OriginShape"])
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"{path}: the pieces of a large array do not fit together ({reason}). Fetch the file again.") from None
+        raise UserError(f"{path}: the pieces of a large array do not fit together ({reason}). Download the file again.") from None
     return content
 
 

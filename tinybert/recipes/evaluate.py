@@ -107,9 +107,7 @@ def score_alone(results: RunFolder, loaded: LoadedModel, data: TaskData, stores:
     try:
         scores = score(loaded, data, stores, batch_size)
     except NumericalError as error:
-        raise UserError(
-            f"{loaded.report.source}: {error}.\nIts weights are finite, but too large to compute with: give an earlier checkpoint."
-        ) from None
+        raise UserError(f"{loaded.report.source}: {error}.\nIts weights are finite but too large: use an earlier checkpoint.") from None
     log_once(f"{data.task.name}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
     results.write_results({"source": loaded.report.source, "scores": scores})
     return scores

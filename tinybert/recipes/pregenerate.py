@@ -99,7 +99,7 @@ def pregenerate(config: PregenerateConfig) -> Result:
             _leave_nothing(output)
             raise UserError(
                 f"{config.train_corpus} holds {documents} document(s) with word pieces, {fewest} or more were expected.\n"
-                + ("Put a blank line between documents, or choose --sequences packed." if random_next else "Is it text of this vocabulary?")
+                + ("Separate documents by blank lines, or choose --sequences packed." if random_next else "Is it text of this vocabulary?")
             )
         # files that are named are ours: nobody else's may have these names from now on
         named = [path.name for number in range(settings.epochs_to_generate) for path in _epoch_files(output, number)]

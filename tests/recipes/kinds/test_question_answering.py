@@ -276,5 +276,5 @@ def test_span_losses_average_starts_and_ends_without_padding():
 
 
 def test_options_of_other_file_kinds_are_refused(files):
-    with pytest.raises(UserError, match="--label_column has no meaning"):
+    with pytest.raises(UserError, match="--label_column does not apply"):
         own_task("asked", CustomFiles(files["train"], label_column="x"))

@@ -49,8 +49,8 @@ def test_file_without_blank_lines_is_split_into_bounded_documents(tmp_path, monk
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "holds no text"),
-        (b"\n \n\t\n", "holds no text"),
+        (b"", "contains no text"),
+        (b"\n \n\t\n", "contains no text"),
         (b"text\0more", "is a binary file"),
         (b"\x89PNG\r\n\x1a\n\0\0", "is a binary file"),
         (b"BZh91AY", "is a bzip2 file"),
@@ -67,7 +67,11 @@ def test_files_that_are_not_text_are_refused(tmp_path, content, message):
 
 
 def test_missing_or_empty_paths_are_refused(tmp_path):
-    for path, message in ((tmp_path, "the folder holds no file"), (tmp_path / "no", "no such file"), (tmp_path / "*.txt", "no file fits")):
+    for path, message in (
+        (tmp_path, "the folder contains no files"),
+        (tmp_path / "no", "no such file"),
+        (tmp_path / "*.txt", "no file matches"),
+    ):
         with pytest.raises(UserError, match=message):
             TextCorpus(path)
 
@@ -77,14 +81,14 @@ def test_missing_or_empty_paths_are_refused(tmp_path):
     [("**/*", True), ("*/*", True), ("**/*.txt", True), ("out/*.txt", True), ("*.txt", False), ("other/**", False), ("out/text/*", False)],
 )
 def test_pattern_that_matches_the_output_folder_is_refused(tmp_path, pattern, inside):
-    refused = pytest.raises(UserError, match="may fit files in --output_dir") if inside else contextlib.nullcontext()
+    refused = pytest.raises(UserError, match="may also match files in --output_dir") if inside else contextlib.nullcontext()
     with refused:
         refuse_output_inside(str(tmp_path / pattern), tmp_path / "out", "--train_corpus")
 
 
 def test_single_document_is_refused_where_pairs_need_two(tmp_path):
     (tmp_path / "one").write_text("a\nb\n\n\n")
-    with pytest.raises(UserError, match="one document only"):
+    with pytest.raises(UserError, match="only one document"):
         TextCorpus(tmp_path / "one").check_documents()
     (tmp_path / "two").write_text("a\nb\n\nc")
     TextCorpus(tmp_path / "two").check_documents()

@@ -60,6 +60,6 @@ def test_rows_do_not_depend_on_the_number_of_processes(corpus, tmp_path, monkeyp
 
 def test_text_without_a_known_word_piece_is_refused(tmp_path):
     (tmp_path / "text").write_text("\u200b\n\u200b\n")
-    with pytest.raises(UserError, match="no word that becomes a word piece"):
+    with pytest.raises(UserError, match="no word that is in the vocabulary"):
         tokenised(TextCorpus(tmp_path / "text"), word_pieces(), LENGTH)
     assert not list((tmp_path / "cache" / "tokens").glob("[!.]*[!k]"))

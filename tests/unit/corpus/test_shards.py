@@ -129,7 +129,7 @@ def test_intact_shards_of_another_run_are_refused(tmp_path):
     write_shards(tmp_path / "long")
     write_shards(tmp_path / "short", length=11)
     write_shards(tmp_path / "other", rows=4)
-    for source, message in (("short", "rows of length 11, 12 was expected"), ("other", "not the shard that belongs here")):
+    for source, message in (("short", "rows of length 11; expected 12"), ("other", "not the shard that belongs here")):
         place = tmp_path / "long/epoch_0/shard_00001"
         place.rename(tmp_path / f"aside_{source}")
         (tmp_path / source / "epoch_0/shard_00001").rename(place)
@@ -145,16 +145,16 @@ def test_rows_of_another_vocabulary_or_length_are_refused(tmp_path, word_pieces)
     opened.check(word_pieces, longest=LENGTH, max_seq_length=LENGTH)
     with pytest.raises(UserError, match="another vocabulary"):
         opened.check(WordPiece([*WORDS[:-1], "other"]))
-    with pytest.raises(UserError, match="rows of length 12, 64 is asked for"):
+    with pytest.raises(UserError, match="rows of length 12, but 64 was requested"):
         opened.check(word_pieces, max_seq_length=64)
-    with pytest.raises(UserError, match="up to 12 tokens, the model reads 8"):
+    with pytest.raises(UserError, match="up to 12 tokens, but the model reads 8"):
         opened.check(word_pieces, longest=8)
 
 
 def test_missing_and_unfinished_folders_get_different_errors(tmp_path):
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         open_pregenerated(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="holds neither"):
+    with pytest.raises(UserError, match="contains neither"):
         open_pregenerated(tmp_path)
     write_shards(tmp_path)
     record = json.loads((tmp_path / RECORD).read_text())
@@ -205,9 +205,9 @@ def test_published_files_give_the_same_rows(tmp_path, word_pieces):
     [
         ({"num_training_examples": 6}, "says 6 rows, epoch_0.json has 5"),
         ({"max_seq_len": 4}, "a row of 5 tokens, but epoch_0_metrics.json says max_seq_len 4"),
-        ({"max_seq_len": "12"}, "whole numbers above 0"),
-        ({"num_training_examples": None}, "whole numbers above 0"),
-        ({"max_seq_len": 10**12}, "at most 65536 was expected"),
+        ({"max_seq_len": "12"}, "two whole numbers above 0"),
+        ({"num_training_examples": None}, "two whole numbers above 0"),
+        ({"max_seq_len": 10**12}, "expected at most 65536"),
     ],
 )
 def test_inconsistent_metrics_files_are_refused(tmp_path, word_pieces, metrics, message):

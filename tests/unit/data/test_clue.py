@@ -79,7 +79,7 @@ def test_rows_without_annotator_agreement_are_skipped_and_counted(folder, capsys
     made_up(folder, task, split, rows)
     examples = read_split(task, folder, split)
     assert examples.text_a == ["句0", "句2"] and [task.labels[i] for i in examples.labels] == ["neutral", "entailment"]
-    assert "2 rows labelled - were left out" in capsys.readouterr().err
+    assert "2 rows labelled - were skipped" in capsys.readouterr().err
 
 
 def test_task_with_119_labels_is_read(folder):
@@ -180,12 +180,12 @@ def test_own_rows_without_a_gold_label_are_skipped_and_counted(tmp_path, capsys)
     files = {"train_file": tmp_path / "train.tsv", "text_a_column": "text", "label_column": "label"}
     task = own_task("mine", CustomFiles(**files))
     assert task.labels == ("no", "yes") and len(read_split(task, tmp_path, "train")) == 6
-    assert "6 rows labelled - were left out" in capsys.readouterr().err
+    assert "6 rows labelled - were skipped" in capsys.readouterr().err
     named = own_task("mine", CustomFiles(**files, labels="no,yes,-"))
     assert named.labels == ("no", "yes", "-") and len(read_split(named, tmp_path, "train")) == 12
 
 
 def test_texts_made_from_several_keys_cannot_be_augmented(folder):
     task = get_task("csl")
-    with pytest.raises(UserError, match="made of several keys"):
+    with pytest.raises(UserError, match="combine several keys"):
         Rewriter.of(task.split("train"), [], json.dumps(CSL), False)

@@ -50,11 +50,11 @@ def test_plain_text_is_not_mistaken_for_another_format():
 @pytest.mark.parametrize(
     ("name", "first", "words"),
     [
-        ("rows.csv", "text\tlabel", "has tabs between the fields. Say --file_format tsv"),
+        ("rows.csv", "text\tlabel", "has tabs between the fields. Add --file_format tsv"),
         ("rows.csv", "text;label", "has semicolons between the fields. Save it with tabs or commas"),
-        ("rows.tsv", "text,label", "has commas between the fields. Say --file_format csv"),
+        ("rows.tsv", "text,label", "has commas between the fields. Add --file_format csv"),
         ("rows.tsv", "text|label", "has vertical bars between the fields"),
-        ("rows.tsv", '{"text": "good", "label": "yes"}', "looks like JSON: say --file_format jsonl"),
+        ("rows.tsv", '{"text": "good", "label": "yes"}', "looks like JSON: add --file_format jsonl"),
     ],
 )
 @pytest.mark.parametrize("columns", [NAMED, {"text_a_column": "0", "label_column": "1"}, {"text_a_column": "0", "label_column": None}])

@@ -68,7 +68,7 @@ def test_labels_that_make_no_classification_are_refused(text):
 
 
 def test_single_label_is_refused_with_a_hint_at_regression(folder):
-    with pytest.raises(UserError, match=r"'yes' alone.*--kind regression"):
+    with pytest.raises(UserError, match=r"only the label 'yes'.*--kind regression"):
         labels_from(folder, ["yes", "yes"])
 
 

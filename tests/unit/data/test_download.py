@@ -119,7 +119,7 @@ def test_content_with_a_wrong_hash_is_not_kept(site, tmp_path):
 
 
 def test_incomplete_transfer_is_refused(site, tmp_path):
-    with pytest.raises(download.DownloadError, match=r"broke off after 9 of 1000|IncompleteRead"):
+    with pytest.raises(download.DownloadError, match=r"stopped after 9 of 1000|IncompleteRead"):
         download.fetch("https://host.com/broken", tmp_path / "got" / "x")
     assert visible(tmp_path / "got") == []
 
@@ -128,7 +128,7 @@ def test_missing_address_and_unreachable_host_are_reported(site, tmp_path, monke
     with pytest.raises(download.DownloadError, match="404"):
         download.fetch("https://host.com/none", tmp_path / "x")
     monkeypatch.setenv("TINYBERT_MIRROR", "http://127.0.0.1:9")
-    with pytest.raises(download.DownloadError, match="could not be fetched"):
+    with pytest.raises(download.DownloadError, match="could not be downloaded"):
         download.fetch("https://host.com/none", tmp_path / "x")
 
 
@@ -222,17 +222,17 @@ def test_failed_task_does_not_stop_the_other_downloads(tmp_path, monkeypatch, ca
     (tmp_path / "home" / "Glue" / "RTE").mkdir(parents=True)
     for split in ("train", "dev", "test"):
         (tmp_path / "home" / "Glue" / "RTE" / f"{split}.tsv").write_text("x")
-    with pytest.raises(UserError, match="2 of 3 tasks could not be fetched: CoLA, SST-2"):
+    with pytest.raises(UserError, match="2 of 3 taskscould not be downloaded: CoLA, SST-2"):
         recipe.download(DownloadConfig(tasks="cola,sst-2,rte"))
     shown = capsys.readouterr()
-    assert f"RTE: {tmp_path}/home/Glue/RTE" in shown.out and "could not be fetched: [Errno 111]" in shown.err
+    assert f"RTE: {tmp_path}/home/Glue/RTE" in shown.out and "could not be downloaded: [Errno 111]" in shown.err
     assert [path.name for path in (tmp_path / "home" / "Glue").iterdir()] == ["RTE"]  # no empty folder, no lock
 
 
 def test_failed_download_leaves_no_folders_or_locks(tmp_path, monkeypatch):
     monkeypatch.setenv("TINYBERT_MIRROR", "http://127.0.0.1:9")
     table_with(monkeypatch, "sst-2", "https://host.com/SST.zip", "0")
-    with pytest.raises(download.DownloadError, match="could not be fetched"):
+    with pytest.raises(download.DownloadError, match="could not be downloaded"):
         download.download_task(get_task("sst-2"), tmp_path / "home" / "Glue" / "SST-2")
     assert not list(tmp_path.iterdir())
 
@@ -244,7 +244,7 @@ def test_unwritable_data_home_is_reported(tmp_path, monkeypatch):
         download.download_task(get_task("sst-2"), tmp_path / "home" / "SST-2")
     assert ".lock" not in str(problem.value)
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be written: a file stands at"):
+    with pytest.raises(UserError, match="cannot be written: a file exists at"):
         download.download_task(get_task("sst-2"), tmp_path / "file" / "SST-2")
 
 

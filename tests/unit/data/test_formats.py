@@ -115,7 +115,7 @@ def test_json_arrays_and_json_lines_are_distinguished(tmp_path):
     assert [format_of(tmp_path / name) for name in ("a.TSV", "a.txt", "a.csv", "a.jsonl", "a.ndjson")] == [
         "tsv", "tsv", "csv", "jsonl", "jsonl",
     ]  # fmt: skip
-    with pytest.raises(UserError, match=r"(?s)'\.docx' names no format.*--file_format"):
+    with pytest.raises(UserError, match=r"(?s)'\.docx' is not a known format.*--file_format"):
         format_of(tmp_path / "a.docx")
 
 
@@ -137,17 +137,17 @@ BAD = [
     (JSONL, '{"text": ["a"], "label": "yes"}', ["line 1", "a list under 'text'"]),
     (JSONL, '{"text": "\\ud83d", "label": "yes"}', ["line 1", "surrogate"]),
     (JSONL, '{"text": "a", "label": "yes"}\n\n{"text": "a", "label": "yes"}\n', ["line 2", "blank line"]),
-    (JSONL, '{"text": "a", "label": "yes"', ["line 1", "no JSON"]),
+    (JSONL, '{"text": "a", "label": "yes"', ["line 1", "invalid JSON"]),
     (JSONL, '["a", "yes"]', ["line 1", "a JSON list"]),
     (JSONL, '{"text": ' + "[" * 100_000, ["line 1", "nested too deeply"]),
     (JSONL, b'{"text": "\xff"}', ["line 1", "0xff", "UTF-8"]),
     (JSONL, "", ["no rows. Is"]),
     (ARRAY, '{"text": "a"}', ["line 1", "bracket", "jsonl"]),
-    (ARRAY, '[\n{"text": "a", "label": "yes"},\n{"text": "b" "label"}\n]', ["line 3", "no JSON"]),
+    (ARRAY, '[\n{"text": "a", "label": "yes"},\n{"text": "b" "label"}\n]', ["line 3", "invalid JSON"]),
     (ARRAY, '[\n{"text": "a", "label": "yes"},\n\n{"text": "b"}]', ["line 4", "the key 'label'"]),
     (ARRAY, '[{"text": "a", "label": "yes"}', ["the end of the file"]),
     (ARRAY, '[{"text": "a", "label": "yes"},]', ["comma before"]),
-    (ARRAY, '[{"text": "a", "label": "yes"}] x', ["below the closing bracket"]),
+    (ARRAY, '[{"text": "a", "label": "yes"}] x', ["after the closing bracket"]),
     (ARRAY, "[1, 2]", ["line 1", "object"]),
     (ARRAY, '[{"text": ' + "[" * 100_000, ["nested too deeply"]),
     (ARRAY, b'[{"text": "a",\n "label": "\xff"}]', ["line 2", "0xff at position 11", "UTF-8"]),
@@ -183,5 +183,5 @@ def test_row_that_never_ends_is_refused_before_filling_memory(folder, monkeypatc
 def test_scores_that_float32_cannot_hold_are_refused(folder):
     task = replace(JSONL, labels=(), kind=KINDS["regression"])
     for label in ("1e300", '"1_0"', "NaN", "Infinity"):
-        with pytest.raises(UserError, match="finite number|nan, which is no number|inf, which is no number"):
+        with pytest.raises(UserError, match="finite number|nan, which is not a number|inf, which is not a number"):
             read(folder, f'{{"text": "a", "label": {label}}}', task)

@@ -37,10 +37,10 @@ def test_classes_are_listed_with_their_counts():
 def test_share_of_unknown_tokens_is_reported():
     rows = [[0, 5, 5, 5, 1], [0, 5, 5, 4, 1, 5, 1]]  # 4 is [UNK]; [CLS] and [SEP] do not count
     (train,) = report({"train": store(rows, [0, 1], pair=True)}, ("no", "yes"), unk_id=4)
-    assert "14.29 % of the word pieces unknown" in train.line
+    assert "14.29% of the tokens unknown" in train.line
     assert any(warning.startswith("14.3 % of the word pieces of train are unknown ([UNK])") for warning in train.warnings)
     many = store([[0, *[5] * 24, 4, 1]] * 2, [0, 1])
-    assert "4.00 % of the word pieces unknown" in report({"dev": many}, ("no", "yes"), unk_id=4)[0].line
+    assert "4.00% of the tokens unknown" in report({"dev": many}, ("no", "yes"), unk_id=4)[0].line
     assert not any("unknown" in warning for warning in report({"dev": many}, ("no", "yes"), unk_id=4)[0].warnings)
 
 
@@ -61,16 +61,16 @@ def test_repeated_and_contradicting_rows_are_counted_and_warned_about():
     labels = [0] * 100
     labels[44] = 1
     (only,) = report({"train": store(rows, labels)}, ("no", "yes"))
-    assert "6 repeated, 7 the same as a row with another label" in only.line
+    assert "6 repeated, 7 identical to a row with another label" in only.line
     assert only.warnings == [
         "6 rows (6.0 %) of train repeat an earlier row (such as row 41, 42, 43)",
-        "7 rows (7.0 %) of train are the same as a row with another label (such as row 4, 41, 42)",
+        "7 rows (7.0 %) of train are identical to a row with another label (such as row 4, 41, 42)",
     ]
 
 
 def test_repeated_rows_with_one_label_are_no_contradiction():
     (only,) = report({"train": store([*numbered(50), *numbered(50)], [*range(2)] * 50)}, ("no", "yes"))
-    assert "50 repeated, 0 the same as a row with another label" in only.line
+    assert "50 repeated, 0 identical to a row with another label" in only.line
 
 
 def test_augmented_variants_do_not_count_as_repeated():
@@ -83,7 +83,7 @@ def test_dev_rows_contained_in_train_give_a_warning():
     kept = [*rows[97:], *numbered(97, start=200)]
     both = report({"train": store(rows, [0, 1] * 50), "dev": store(kept, [0, 1] * 50)}, ("no", "yes"))
     assert "3 also in the training file" in both[1].line
-    assert both[1].warnings[0].startswith("3 rows (3.0 %) of dev are rows of the training file too (such as row 1, 2, 3)")
+    assert both[1].warnings[0].startswith("3 rows (3.0 %) of dev are also in the training file (such as row 1, 2, 3)")
     assert "0 also in" in report({"train": store(rows, [0] * 100), "dev": store(numbered(5, 300), [0] * 5)}, ("no",))[1].line
 
 

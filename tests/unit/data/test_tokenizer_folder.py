@@ -45,7 +45,7 @@ def rust(folder: Path, words=WORDS, **settings) -> Tokenizer:
         ("AlbertTokenizerFast", "SentencePiece"),
         ("RoFormerTokenizer", "jieba"),
         ("GPT2TokenizerFast", "bytes with BPE"),
-        ("MyOwnTokenizer", 'not known here.\nIf .* write "tokenizer_class": "BertTokenizer"'),
+        ("MyOwnTokenizer", 'unknown.\nIf .* write "tokenizer_class": "BertTokenizer"'),
     ],
 )
 @pytest.mark.parametrize("file", ["tokenizer_config", "config"])
