@@ -126,7 +126,7 @@ def write_safetensors(path: str | Path, arrays: dict[str, np.ndarray], metadata:
     """Write arrays in any memory order; the file holds them row by row, in the order of their names.
 
     Raises:
-        ValueError: an array of something else than numbers.
+        ValueError: an array of something other than numbers.
     """
     header: dict[str, object] = {"__metadata__": metadata} if metadata else {}
     at, ordered = 0, []

@@ -277,7 +277,7 @@ def test_student_spelling_decides_whether_weights_are_read(world, tmp_path, monk
     name = "tinybert.encoder.layers.0.linear1.weight"
     capsys.readouterr()
     run(world, tmp_path / "fresh", **shape, student_model=first)
-    assert "its weights are not read: --continue_train reads them" in capsys.readouterr().out
+    assert "its weights are not loaded: use --continue_train to load them" in capsys.readouterr().out
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "tinybert-4l-312d-v2").symlink_to(first)  # a name of PaddleNLP's that has been downloaded before
     monkeypatch.setenv("MODEL_HOME", str(tmp_path / "models"))

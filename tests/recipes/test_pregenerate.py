@@ -231,7 +231,7 @@ def test_rows_longer_than_the_model_reads_are_refused(corpus, tmp_path, capsys, 
     (folder / "config.json").rename(folder / name)
     words = line(corpus, tmp_path / "out", "--bert_model", str(folder), "--max_seq_len", str(positions + 1))
     assert main(words) == 2
-    assert f"--max_seq_len {positions + 1} is more than the {positions} positions of {folder}" in capsys.readouterr().err
+    assert f"--max_seq_len {positions + 1} exceeds the {positions} positions of {folder}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

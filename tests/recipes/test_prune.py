@@ -223,18 +223,18 @@ def test_pruned_model_can_be_pruned_again(student, tmp_path):
     finetune("--model_name_or_path", tmp_path / "first", *PASS, "--max_steps", "2")
     prune("--model_path", tmp_path / "first", "--output_dir", tmp_path / "second", "--keep_heads", 1, "--emb_hidden_dim", 6)
     assert describe_architecture(load(tmp_path / "second").config) == "3 x 32, 1 head of 8, feed-forward 24, embedding of rank 6"
-    with pytest.raises(UserError, match="--emb_hidden_dim 20 is above what the word embedding has, rank 12, as an earlier pruning left it"):
+    with pytest.raises(UserError, match="--emb_hidden_dim 20 exceeds the word embedding's rank 12 from an earlier pruning"):
         prune("--model_path", tmp_path / "first", "--output_dir", tmp_path / "third", "--emb_hidden_dim", 20)
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--keep_heads", 5), "--keep_heads 5 is more than the 4 heads in a layer of the model. Keep at most 4"),
-        (("--ffn_hidden_dim", 65), "--ffn_hidden_dim 65 is more than the 64 feed-forward neurons"),
-        (("--num_layers", 5), "--num_layers 5 is more than the 4 layers of the model"),
+        (("--keep_heads", 5), "--keep_heads 5 exceeds the model's 4 heads in a layer. Keep at most 4"),
+        (("--ffn_hidden_dim", 65), "--ffn_hidden_dim 65 exceeds the model's 64 feed-forward neurons"),
+        (("--num_layers", 5), "--num_layers 5 exceeds the model's 4 layers"),
         (("--layers", "1,5"), "--layers names layer 5, but the model has 4"),
-        (("--emb_hidden_dim", 33), "--emb_hidden_dim 33 is above what the word embedding has, hidden size 32"),
+        (("--emb_hidden_dim", 33), "--emb_hidden_dim 33 exceeds the word embedding's hidden size 32"),
         (("--emb_hidden_dim", 0), "--emb_hidden_dim got 0"),
         (("--layers", "3,1"), "expected bottom, top, uniform, or different numbers in ascending order"),
         (("--layers", "1,2", "--num_layers", 3), "--layers 1,2 lists 2 layers, but --num_layers is 3"),
@@ -263,7 +263,7 @@ def test_missing_or_foreign_importance_is_refused(scored, teacher, encoder, tmp_
         prune("--model_path", encoder, "--output_dir", tmp_path / "student", "--num_layers", 3)
     broken = shutil.copytree(scored / FOLDER, tmp_path / "broken")
     (broken / SCORES).write_bytes((broken / SCORES).read_bytes()[:-8])
-    with pytest.raises(UserError, match="holds no whole importance scores"):
+    with pytest.raises(UserError, match="contains no complete importance scores"):
         prune("--model_path", scored, "--output_dir", tmp_path / "student", "--keep_heads", 2, "--importance", broken)
 
 

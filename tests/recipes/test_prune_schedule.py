@@ -128,7 +128,7 @@ def test_second_stage_does_not_prune_again(teacher, tmp_path):
         (("--prune_schedule", "depth"), "needs --num_layers"),
         ((*DEPTH, "--keep_heads", "2"), "--prune_schedule depth does not use --keep_heads"),
         ((*WIDTH, "--num_layers", "2"), "--prune_schedule width does not use --num_layers"),
-        ((*WIDTH, "--keep_heads", "5"), "--keep_heads 5 is more than the 4 heads"),
+        ((*WIDTH, "--keep_heads", "5"), "--keep_heads 5 exceeds the model's 4 heads"),
         ((*DEPTH, "--num_layers", "4"), "has nothing to prune"),
         ((*WIDTH, "--attention_heads", "match"), "--prune_schedule width takes heads away"),
         ((*WIDTH, "--max_steps", "3"), "prunes 2 times, but 0.5 of 3 updates"),

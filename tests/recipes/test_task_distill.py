@@ -268,9 +268,9 @@ def test_stopped_run_resumes(teacher, tinybert_folder, tmp_path, capsys):
     ("more", "words"),
     [
         (("--layer_map", "0:0,1:9"), "1:9 is out of range"),
-        (("--projection", "none"), "24 wide and the teacher 32"),
+        (("--projection", "none"), "width 24 and the teacher 32"),
         (("--embedding_weight", "0", "--use_rep", "False", "--use_att", "False"), "nothing is left to learn.*embedding_weight is 0"),
-        (("--max_seq_length", "500"), "more than the 128 positions of the teacher"),
+        (("--max_seq_length", "500"), "exceeds the 128 positions of the teacher"),
         (("--layer_map", "double", "--student_layers", "3"), "3:6 is out of range"),
     ],
 )

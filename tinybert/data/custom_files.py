@@ -195,7 +195,7 @@ def _column(option: str, wanted: str, path: Path, split: Split, names: list[str]
             raise UserError(f"--{option} {wanted}: columns are numbered from 0\n{_there(path, split, names)}")
         return int(wanted)
     if not split.header:
-        raise UserError(f"--{option} {wanted}: with --header False a column is a number, counted from 0")
+        raise UserError(f"--{option} {wanted}: with --header False, columns are numbers counted from 0")
     raise UserError(f"--{option} {wanted}: there is no such column\n{_there(path, split, names)}")
 
 

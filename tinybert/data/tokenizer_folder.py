@@ -128,7 +128,7 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
     if rust is not None and vocabulary != rust.vocabulary and not _same_ids(vocabulary, rust):
         raise UserError(
             f"{folder}: {VOCABULARY} and {JSON} have different word pieces ({len(vocabulary)} and {len(rust.vocabulary)}).\n"
-            "Only one of them is the model's: remove the other."
+            "Only one of them belongs to the model: remove the other."
         )
     table = read_json_object(folder / "special_tokens_map.json") if (folder / "special_tokens_map.json").is_file() else {}
     special = dict(_SPECIAL_OF.get(str(config.get("tokenizer_class")).removesuffix("Fast"), {}))

@@ -56,7 +56,7 @@ def check_quantised(counts: dict[str, int]) -> None:
     if counts["products"] < counts["products_before"] or counts["tables_in_float"] or not counts["products"]:
         raise UserError(
             f"int8: {counts['products']} of {counts['products_before']} matrix products with weights were quantised and "
-            f"{counts['tables_in_float']} embedding tables were left in float32. Nothing was written; please report this."
+            f"{counts['tables_in_float']} embedding tables remained in float32. Nothing was written; please report this."
         )
 
 
@@ -86,8 +86,8 @@ def read_record(folder: Path) -> dict | None:
         return record
     inside = sorted(entry.parent.name for entry in folder.glob(f"*/{RECORD}"))
     if inside:
-        raise UserError(f"{folder} holds several exports: {', '.join(inside)}\nName one of them.")
-    raise UserError(f"{path} does not say what was exported; expected what `tinybert export` writes.")
+        raise UserError(f"{folder} contains several exports: {', '.join(inside)}\nGive one of them.")
+    raise UserError(f"{path} is not an export record; expected one written by `tinybert export`.")
 
 
 def open_engine(folder: Path, threads: int | None = None) -> Engine:
@@ -118,9 +118,9 @@ def differs(engine: Engine, check: dict) -> str:
     expected = np.asarray(check["logits"], np.float32)
     found = engine.logits(*(np.asarray(check[name], np.int64) for name in INPUTS))
     if found.shape != expected.shape:
-        return f"answers of shape {list(found.shape)}, {list(expected.shape)} expected"
+        return f"outputs of shape {list(found.shape)}, expected {list(expected.shape)}"
     difference = float(np.abs(found - expected).max())
-    return "" if difference <= check["tolerance"] else f"logits differ by {difference:.3g}, at most {check['tolerance']:.3g} expected"
+    return "" if difference <= check["tolerance"] else f"logits differ by {difference:.3g}, expected at most {check['tolerance']:.3g}"
 
 
 def _check_answers(engine: Engine, record: dict, folder: Path) -> None:
@@ -128,6 +128,6 @@ def _check_answers(engine: Engine, record: dict, folder: Path) -> None:
     reason = differs(engine, record["check"])
     if reason:
         raise UserError(
-            f"{folder} answers differently here from when it was exported: {reason}.\nIt was written with {record['engine']}, this is "
-            f"{engine.name}: export the model anew here."
+            f"{folder} gives other outputs here than when it was exported: {reason}.\n"
+            f"It was written with {record['engine']}, this is {engine.name}: export the model again here."
         )

@@ -56,11 +56,11 @@ class ExportOptions:
             able = engine_module(form).PRECISIONS
             mine = [(form, precision) for precision in self.precisions if precision in able]
             if not mine:
-                raise UserError(f"--format {form} has no {' or '.join(self.precisions)}; it has {', '.join(able)}.")
+                raise UserError(f"--format {form} does not support {' or '.join(self.precisions)}; it supports {', '.join(able)}.")
             found += mine
         for precision in self.precisions:
             if all(precision != other for _, other in found):
-                raise UserError(f"--precision {precision}: none of {', '.join(self.formats)} has it.")
+                raise UserError(f"--precision {precision}: not supported by {', '.join(self.formats)}.")
         return found
 
 
@@ -116,7 +116,7 @@ def export_model(
     if options.prune_vocabulary:
         loaded, kept = with_vocabulary(loaded, rows.training_store(loaded.tokenizer).word_pieces())
         logger.info(
-            f"vocabulary: {kept:,} of {baseline.tokenizer.vocab_size:,} word pieces occur in the training rows; words with others are [UNK]"
+            f"vocabulary: {kept:,} of {baseline.tokenizer.vocab_size:,} tokens occur in the training rows; other words become [UNK]"
         )
     storage.recover(output_dir.parent)
     with tempfile.TemporaryDirectory() as scratch, storage.new_folder(output_dir, replace=replace) as folder:
@@ -140,12 +140,10 @@ def _refuse(exports: Sequence[Export], options: ExportOptions) -> None:
     refused = [export for export in exports if export.refused]
     lines = "\n".join(f"  {export.name}: {export.refused}" for export in refused)
     if options.allow_drop and refused:
-        logger.warning(f"written all the same (--allow_drop):\n{lines}")
+        logger.warning(f"written anyway (--allow_drop):\n{lines}")
     if options.allow_drop or not refused:
         return
-    raise UserError(
-        f"nothing was written, because of\n{lines}\nLeave it out, allow more with --max_drop, or write it all the same with --allow_drop."
-    )
+    raise UserError(f"nothing was written because of\n{lines}\nLeave it out, raise --max_drop, or write it anyway with --allow_drop.")
 
 
 def _finish(export: Export, everything: Sequence[Export], rows: ScoredRows) -> None:

@@ -82,7 +82,7 @@ class ExportSession:
         apart = abs(self.rows.score(again.logits, store.gold)[metric] - scores[metric])
         if apart > 1e-9:
             raise UserError(
-                f"{form} {precision}: a new process that loads the file scores {100 * apart:.2f} points more or less of {metric}.\n"
+                f"{form} {precision}: {metric} differs by {100 * apart:.2f} points when the file is loaded in a new process.\n"
                 "Nothing was written; please report this."
             )
         measures = self._measures(folder, logits, scores, again)
@@ -92,13 +92,14 @@ class ExportSession:
         logger.info(f"{export.name}: {metric} {100 * scores[metric]:.2f} ({measures['score_change']:+.2f} points)")
         if quantised:
             share = f"{quantised['products']} of {quantised['products_before']}"
-            logger.info(f"{export.name}: {share} matrix products with weights are in 8 bits, and all embedding tables")
+            logger.info(f"{export.name}: {share} matrix products with weights and all embedding tables are in int8")
         if record["batch_dependent"]:
             logger.info(
-                f"{export.name}: the answer to a row depends on its batch, by up to {record['batch_difference']:.2g}: rows run one by one"
+                f"{export.name}: the outputs of a row depend on its batch, by up to {record['batch_difference']:.2g}: rows are "
+                "run one by one"
             )
         if -measures["score_change"] > self.max_drop:
-            export.refused = f"{metric} falls by {-measures['score_change']:.2f} points, {self.max_drop:g} allowed"
+            export.refused = f"{metric} drops by {-measures['score_change']:.2f} points; allowed: {self.max_drop:g}"
         return export
 
     def _check(self, engine: Engine, precision: str) -> dict:
@@ -112,7 +113,7 @@ class ExportSession:
         scale = max(1.0, float(np.abs(answers).max()))
         if precision == "float32" and not np.abs(answers - expected).max() <= _TOLERANCES[precision] * scale:
             raise UserError(
-                f"{engine.name} computes something else than the model: logits differ by {np.abs(answers - expected).max():.3g}.\n"
+                f"{engine.name} does not match the model: logits differ by {np.abs(answers - expected).max():.3g}.\n"
                 "Nothing was written; please report this."
             )
         lengths = (ids != tokenizer.pad_id).sum(1)

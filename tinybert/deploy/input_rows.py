@@ -55,7 +55,7 @@ class InputRows:
         path = file.path if file.is_stdin else file.path.expanduser()
         if not file.is_stdin and not path.is_file():
             raise UserError(
-                f"--input {path} {'is a folder' if path.is_dir() else 'does not exist'}; expected a file of rows, or - for stdin"
+                f"--input {path} {'is a folder' if path.is_dir() else 'does not exist'}; expected a file of rows or - for stdin"
             )
         self.file, self.path, self.pair = file, path, pair
         form = file.file_format or ("tsv" if file.is_stdin else format_of(path))
@@ -134,7 +134,7 @@ class _Reader(FieldReader):
             text_a = names[0] if len(names) == 1 else next((name for name in _SINGLE if name in names), None)
         if text_a is None:
             found = f"the columns {', '.join(map(repr, names[:20]))}"
-            raise self.source.error(number, found, f"one called {' or '.join(_SINGLE)}", "Name the text's column with --text_a_column.")
+            raise self.source.error(number, found, f"one named {' or '.join(_SINGLE)}", "Give the text column with --text_a_column.")
         index = self._column_of("id_column", names, number) if file.id_column else next((name for name in _IDS if name in names), None)
         return replace(self.rows.split, text_a=text_a, text_b=text_b, index=index)
 
@@ -153,5 +153,5 @@ def _number(file: InputFile, option: str) -> int | None:
     if wanted is None:
         return None
     if not (wanted.isascii() and wanted.isdigit()):
-        raise UserError(f"--{option} {wanted}: without a header a column is a number, counted from 0")
+        raise UserError(f"--{option} {wanted}: without a header, columns are numbers counted from 0")
     return int(wanted)

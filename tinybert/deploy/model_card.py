@@ -43,13 +43,13 @@ _RUN = {
 def card(record: dict) -> str:
     """The page of a folder, from its export.json."""
     rows, measures = record["rows"], record["measures"]
-    notes = [f"Rows are cut to {rows['max_seq_length']} word pieces, as in training."]
+    notes = [f"Rows are truncated to {rows['max_seq_length']} tokens, as in training."]
     if record.get("batch_dependent"):
         apart = record["batch_difference"]
-        notes.append(f"The answer to a row depends on its batch, by up to {apart:.2g} in a logit: run rows one by one.")
+        notes.append(f"The outputs of a row depend on its batch, by up to {apart:.2g} per logit: run rows one by one.")
     quantised = record.get("quantised") or {}
     if quantised:
-        notes.append(f"{quantised['products']} matrix products and all embedding tables are in 8 bits.")
+        notes.append(f"{quantised['products']} matrix products and all embedding tables are in int8.")
     if "calibration_rows" in quantised:
         notes.append(f"Calibrated on {quantised['calibration_rows']} training rows.")
     return "\n".join(
@@ -61,15 +61,15 @@ def card(record: dict) -> str:
             "",
             f"# {rows['task']}, {record['engine']}, {record['precision']}",
             "",
-            f"{rows['metric']} {measures['score']:.2f} on {rows['split']}, scored through this file; the float32 model has "
+            f"{rows['metric']} {measures['score']:.2f} on {rows['split']}, computed with this file; the float32 model reaches "
             f"{measures['score'] - measures['score_change']:.2f}.",
             "",
             *notes,
             "",
             "## Measured in one run",
             "",
-            f"{measures['threads']} threads each; the first line is the model itself. Times are medians without tokenisation; `load s` and "
-            "`peak MB` are of a process of its own.",
+            f"{measures['threads']} threads each; the first line is the original model. Times are medians without tokenisation; "
+            "`load s` and `peak MB` are measured in a separate process.",
             "",
             table(record["run"]),
             "",
@@ -81,9 +81,9 @@ def card(record: dict) -> str:
             "```",
             "",
             f"Without this project {_RUN[record['format']]}.",
-            "Inputs, by name: int64 `input_ids` and `token_type_ids`, `[batch, length]`, both free, padded with the tokenizer's [PAD].",
+            "Inputs, by name: int64 `input_ids` and `token_type_ids`, `[batch, length]`, both dynamic, padded with the tokenizer's [PAD].",
             "Output: float32 `logits`, `[batch, labels]`.",
-            "`config.json` names the outputs (`id2label`), `vocab.txt` and `tokenizer_config.json` are the tokenizer's.",
+            "`config.json` names the outputs (`id2label`), `vocab.txt` and `tokenizer_config.json` belong to the tokenizer.",
             "",
         ]
     )

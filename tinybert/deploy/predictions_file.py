@@ -21,7 +21,7 @@ STDOUT = "-"
 class RowFormat:
     """How a prediction is written: `csv`, `tsv` or `jsonl`.
 
-    labels: of the model. proba: the probability of each label too. top_k: so many of the most probable labels.
+    labels: of the model. proba: the probability of each label too. top_k: number of most probable labels.
     """
 
     def __init__(self, form: str, labels: tuple[str, ...], proba: bool = False, top_k: int = 1) -> None:
@@ -86,7 +86,7 @@ def format_for(path: Path, wanted: str | None) -> str:
     form = _SUFFIXES.get(path.suffix.lower())
     if form is None:
         raise UserError(
-            f"--output {path}: the suffix {path.suffix!r} is not a known format; expected {', '.join(_SUFFIXES)}\nOr give --output_format."
+            f"--output {path}: the suffix {path.suffix!r} is not a known format; expected {', '.join(_SUFFIXES)}\nOr use --output_format."
         )
     return form
 
@@ -103,9 +103,9 @@ class PredictionsFile:
         self.state = path.with_name(f"{path.name}.partial.json")
         self.done = 0
         if path.is_dir():
-            raise UserError(f"--output {path} is a folder. Name a file.")
+            raise UserError(f"--output {path} is a folder. Give a file.")
         if path.exists() and not overwrite:
-            raise UserError(f"--output {path} exists. Name another file, or replace it with --overwrite_output.")
+            raise UserError(f"--output {path} exists. Choose another file, or replace it with --overwrite_output.")
         path.parent.mkdir(parents=True, exist_ok=True)
         if overwrite or not self.partial.exists():
             self._begin(identity)
@@ -126,8 +126,8 @@ class PredictionsFile:
         if known != identity:
             unlike = ", ".join(sorted(name for name in known.keys() | identity.keys() if known.get(name) != identity.get(name)))
             raise UserError(
-                f"{self.partial} is the beginning of other predictions (differs in: {unlike}).\nFinish that run, or begin anew with "
-                "--overwrite_output."
+                f"{self.partial} is the partial output of another run (differs in: {unlike}).\n"
+                "Finish that run, or start over with --overwrite_output."
             )
         self.file = open(self.partial, "r+b")  # noqa: SIM115
         end = _whole_lines(self.file, self.format.form)

@@ -115,7 +115,7 @@ class Predictor:
             return
         found, trained = ("pairs of texts", "single texts") if pair else ("single texts", "pairs of texts")
         task = f" ({self.rows.task})" if self.rows.task else ""
-        advice = "Leave the second text out." if pair else "Give the second text of each row too."
+        advice = "Leave out the second text." if pair else "Give the second text of each row."
         raise UserError(f"got {found}, but the model was trained on {trained}{task}. {advice}")
 
     def encode(self, text_a: list[str], text_b: list[str] | None = None) -> tuple[TokenStore, int]:
@@ -169,7 +169,7 @@ class Predictor:
             return []
         pairs = [not isinstance(row, str) for row in rows]
         if any(pairs) != all(pairs):
-            raise UserError("got single texts and pairs together; expected all rows of one kind.")
+            raise UserError("got single texts and pairs together; expected only one of the two.")
         self.check(pairs[0])
         if not pairs[0]:
             store, _ = self.encode(rows)
@@ -189,8 +189,8 @@ def check_texts(folder: Path, kind: Kind) -> None:
     """
     if kind.head != "sequence":
         raise UserError(
-            f"{folder} is a model for {kind.article}, which predicts {kind.label_word}s inside a text.\n"
-            f"Give a file of its kind to task_distill.py --do_predict --test_file FILE --kind {kind.name}"
+            f"{folder} is a model for {kind.article}, which predicts {kind.label_word}s within a text.\n"
+            f"Use task_distill.py --do_predict --test_file FILE --kind {kind.name}"
         )
 
 
@@ -218,8 +218,8 @@ def _length(wanted: int | None, known: TrainedOn, config: dict, folder: Path) ->
     trained = known.max_seq_length
     if wanted is not None:
         other = trained is not None and wanted != trained
-        return wanted, (f"rows are cut to {wanted} word pieces; the model was trained with {trained}",) if other else ()
+        return wanted, (f"rows are truncated to {wanted} tokens; the model was trained with {trained}",) if other else ()
     if trained is not None:
         return trained, ()
     length = min(UNKNOWN_LENGTH, longest)
-    return length, (f"{folder} does not say how long its training rows were: they are cut to {length} word pieces (--max_seq_length)",)
+    return length, (f"{folder} does not record its max_seq_length; rows are truncated to {length} tokens (--max_seq_length)",)

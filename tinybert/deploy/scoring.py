@@ -41,13 +41,13 @@ class ScoredRows:
         if task.kind.of_windows:
             raise UserError(f"{predictor.folder} is a model for {task.kind.article}, which cannot be exported.")
         if not task.eval_splits:
-            raise UserError(f"{task.name} has no dev rows: an export is scored before it is written.\nGive them with --dev_file.")
+            raise UserError(f"{task.name} has no dev rows; an export is evaluated before it is written.\nGive them with --dev_file.")
         if task.num_outputs != outputs:
-            raise UserError(f"the model has {outputs} outputs, but {task.name} has {task.num_outputs}. Give the rows of its own task.")
+            raise UserError(f"the model has {outputs} outputs, but {task.name} has {task.num_outputs}. Give rows of the model's task.")
         order = output_order(labels, task.labels) if labels and task.labels else None
         if labels and task.labels and order is None:
             raise UserError(
-                f"the model's labels are {', '.join(labels)}, but {task.name} has {', '.join(task.labels)}. Give the rows of its own task."
+                f"the model's labels are {', '.join(labels)}, but {task.name} has {', '.join(task.labels)}. Give rows of the model's task."
             )
         return cls(task, folder, predictor.length, order, predictor.decision)
 
@@ -67,7 +67,9 @@ class ScoredRows:
             UserError: the task has none.
         """
         if "train" not in self.task.splits:
-            raise UserError(f"{self.task.name} has no training rows, which calibration and --prune_vocabulary need. Give --train_file.")
+            raise UserError(
+                f"{self.task.name} has no training rows, which are needed for calibration and --prune_vocabulary. Give --train_file."
+            )
         return TokenStore.build_or_open(self.task, self.folder, "train", tokenizer, self.length)
 
     def score(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:

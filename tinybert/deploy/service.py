@@ -95,7 +95,7 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> "FastAPI":
             return JSONResponse({"detail": str(error)}, 422)
         except QueueFullError:
             metrics.refused(429)
-            said = f"{batcher.waiting} rows are waiting, at most {settings.max_queue} may. Try again later."
+            said = f"{batcher.waiting} rows are waiting; the limit is {settings.max_queue}. Try again later."
             return JSONResponse({"detail": said}, 429, {"Retry-After": "1"})
         except ClosedError:
             metrics.refused(503)

@@ -11,18 +11,18 @@ _ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
-    """Requests by status, rows, seconds of requests and batches, rows of batches, and rows that wait."""
+    """Requests by status, rows, seconds of requests and batches, rows of batches, and waiting rows."""
 
     def __init__(self) -> None:
         self._library = needed("prometheus_client", "serve", "tinybert serve")
         library, self._registry = self._library, self._library.CollectorRegistry()
         own = {"registry": self._registry}
         self._requests = library.Counter("tinybert_requests", "requests to /predict by status", ["status"], **own)
-        self._rows = library.Counter("tinybert_rows", "rows that were predicted", **own)
-        self._seconds = library.Histogram("tinybert_request_seconds", "seconds of an answered request", buckets=_SECONDS, **own)
-        self._batch_rows = library.Histogram("tinybert_batch_rows", "rows that ran together", buckets=_ROWS, **own)
-        self._batch_seconds = library.Histogram("tinybert_batch_seconds", "seconds of a batch", buckets=_SECONDS, **own)
-        self._waiting = library.Gauge("tinybert_waiting_rows", "rows that wait", multiprocess_mode="livesum", **own)
+        self._rows = library.Counter("tinybert_rows", "predicted rows", **own)
+        self._seconds = library.Histogram("tinybert_request_seconds", "seconds per request", buckets=_SECONDS, **own)
+        self._batch_rows = library.Histogram("tinybert_batch_rows", "rows per batch", buckets=_ROWS, **own)
+        self._batch_seconds = library.Histogram("tinybert_batch_seconds", "seconds per batch", buckets=_SECONDS, **own)
+        self._waiting = library.Gauge("tinybert_waiting_rows", "waiting rows", multiprocess_mode="livesum", **own)
 
     def request(self, rows: int, seconds: float) -> None:
         """Count an answered request."""

@@ -22,7 +22,7 @@ class PredictRequest(BaseModel):
     text: str | None = Field(None, description="one text")
     text_pair: str | None = Field(None, description="the second text of a pair")
     texts: list[str | list[str]] | None = Field(None, description="many texts, or pairs as lists of two")
-    top_k: int = Field(1, ge=1, description="so many of the most probable labels")
+    top_k: int = Field(1, ge=1, description="number of most probable labels")
     probabilities: bool = Field(False, description="the probability of every label")
 
 
@@ -36,7 +36,7 @@ def rows_of(request: PredictRequest, settings: ServiceSettings, pair: bool | Non
         raise UserError("give either text or texts")
     if request.texts is not None:
         if request.text_pair is not None:
-            raise UserError("text_pair goes with text; in texts a pair is a list of two")
+            raise UserError("text_pair needs text; in texts, a pair is a list of two")
         rows = [_row(entry) for entry in request.texts]
     else:
         rows = [(request.text, request.text_pair)]
@@ -47,7 +47,7 @@ def rows_of(request: PredictRequest, settings: ServiceSettings, pair: bool | Non
         raise UserError(f"got a text of {longest} characters, expected at most {settings.max_characters}")
     pairs = [second is not None for _, second in rows]
     if any(pairs) != all(pairs):
-        raise UserError("got single texts and pairs together, expected rows of one kind")
+        raise UserError("got single texts and pairs together, expected only one of the two")
     if pair is not None and pairs[0] != pair:
         raise UserError(
             f"got {'pairs' if pairs[0] else 'single texts'}, but the model was trained on {'pairs' if pair else 'single texts'}"

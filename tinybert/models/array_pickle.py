@@ -40,7 +40,7 @@ class _Type:
     def dtype(self) -> np.dtype:
         known = isinstance(self.code, str) and isinstance(self.order, str) and self.code in _NUMBERS and self.order in _BYTE_ORDERS
         if not known or not self.plain:
-            raise UnsafePickleError("it holds an array of something else than numbers")
+            raise UnsafePickleError("it holds an array of something other than numbers")
         return np.dtype(self.order + self.code)
 
 
@@ -54,9 +54,9 @@ class _Array:
     def bytes(self) -> int:
         """How many bytes it takes, after a look at what describes it."""
         if not isinstance(self.kind, _Type) or not isinstance(self.shape, tuple) or len(self.shape) > _DIMENSIONS:
-            raise ValueError("an array has no proper type or shape")
+            raise ValueError("an array has no valid type or shape")
         if not all(isinstance(length, int) and 0 <= length < 1 << 56 for length in self.shape):
-            raise ValueError("an array has no proper shape")
+            raise ValueError("an array has no valid shape")
         return math.prod(self.shape) * self.kind.dtype().itemsize
 
     def array(self) -> np.ndarray:

@@ -78,7 +78,7 @@ def architecture(config: dict, source: str) -> dict:
     if known.get("embedding_rank", 1) > width:
         raise UserError(f"{source}: 'embedding_rank' in config.json is {known['embedding_rank']}; expected at most hidden_size, {width}.")
     if known.get("pad_token_id", 0) >= known["vocab_size"]:
-        raise UserError(f"{source}: 'pad_token_id' {known['pad_token_id']} lies outside the vocabulary of {known['vocab_size']}.")
+        raise UserError(f"{source}: 'pad_token_id' {known['pad_token_id']} is outside the vocabulary of {known['vocab_size']}.")
     if (numbers := parameters_of(known)) > _MOST_PARAMETERS:
         raise UserError(
             f"{source}: config.json describes an encoder of {numbers:,} parameters; expected at most {_MOST_PARAMETERS:,}.\n"
@@ -108,8 +108,8 @@ def check_size(config: dict, numbers: int, source: str) -> None:
     known = architecture(config, source)
     if "attention_head_size" not in known and "embedding_rank" not in known and parameters_of(known) > 2 * numbers + _ROOM:
         raise UserError(
-            f"{source}: config.json describes an encoder of {parameters_of(known):,} parameters, the file of weights has {numbers:,}.\n"
-            "Weights and configuration belong to different models."
+            f"{source}: config.json describes an encoder of {parameters_of(known):,} parameters, but the weight file has {numbers:,}.\n"
+            "Weights and config belong to different models."
         )
 
 
@@ -137,11 +137,11 @@ def read_config(folder: Path) -> dict:
     path = config_file(folder)
     if path is None:
         found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:12]) or "nothing"
-        raise UserError(f"{folder} is no model folder: config.json is missing (found: {found}).")
+        raise UserError(f"{folder} is not a model folder: config.json is missing (found: {found}).")
     try:
         return _flat(read_json_object(path))
     except RecursionError:
-        raise UserError(f"{path} is nested too deeply: expected a JSON object with numbers and names.") from None
+        raise UserError(f"{path} is nested too deeply: expected a flat JSON object.") from None
 
 
 def _flat(config: dict) -> dict:
@@ -181,7 +181,7 @@ class TrainedOn:
         if None not in (self.max_seq_length, now.max_seq_length) and self.max_seq_length != now.max_seq_length:
             lines.append(
                 f"was trained with --max_seq_length {self.max_seq_length} and is used with {now.max_seq_length}: "
-                "its scores may differ from those of its run"
+                "its scores may differ from the recorded ones"
             )
         if None not in (self.pair, now.pair) and self.pair != now.pair:
             before, after = ("pairs of texts" if pair else "single texts" for pair in (self.pair, now.pair))

@@ -94,7 +94,8 @@ def config_as(loaded: LoadedModel, source_config: dict, layout: str) -> dict:
             config.pop(key, None)
     if layout == "huggingface" and loaded.family.relative:
         raise UserError(
-            f"a {loaded.family.stem} is not written in Hugging Face's layout, whose class has another head.\nKeep it in PaddleNLP's layout."
+            f"a {loaded.family.stem} cannot be written in Hugging Face's layout, because its class has another head there.\n"
+            "Use PaddleNLP's layout."
         )
     if layout == "paddlenlp":
         widths = {array.shape[-1] for array in loaded.projections.values()}
@@ -103,14 +104,13 @@ def config_as(loaded: LoadedModel, source_config: dict, layout: str) -> dict:
         return config
     if getattr(encoder, "attention_head_size", None) or getattr(encoder, "embedding_rank", None):
         raise UserError(
-            f"this model is pruned ({describe_architecture(encoder)}); Hugging Face's classes have neither heads "
-            "that do not fill the width nor a factorised embedding.\nThey would not load it: keep it in PaddleNLP's layout "
-            "(--to paddlenlp), which this project reads."
+            f"this model is pruned ({describe_architecture(encoder)}); Hugging Face's classes support neither such heads nor a "
+            "factorised embedding.\nUse PaddleNLP's layout (--to paddlenlp), which this project reads."
         )
     if getattr(encoder, "pool_act", "tanh") != "tanh" or getattr(encoder, "task_id", 0):
         raise UserError(
             f"this model has pool_act {getattr(encoder, 'pool_act', 'tanh')} and task_id {getattr(encoder, 'task_id', 0)}; Hugging Face's "
-            "classes compute with tanh and task 0 only.\nIt would answer differently there: keep it in PaddleNLP's layout."
+            "classes compute with tanh and task 0 only.\nIts outputs would differ there: use PaddleNLP's layout."
         )
     for key in _PADDLE_ONLY:
         config.pop(key, None)
@@ -138,7 +138,7 @@ def prove(source: LoadedModel, copy: LoadedModel) -> Proof:
         ("tokenizer", source.tokenizer.fingerprint, copy.tokenizer.fingerprint),
         ("labels", source.labels, copy.labels),
         ("fresh weights", set(source.report.fresh), set(copy.report.fresh)),
-        ("left-over weights", [], copy.report.unused),
+        ("unused weights", [], copy.report.unused),
     ):
         if one != other:
             raise UserError(f"the copy has another {what}: {one} became {other}. Nothing was written; please report this.")
@@ -150,7 +150,7 @@ def prove(source: LoadedModel, copy: LoadedModel) -> Proof:
     difference = float(np.abs(_outputs(source, output) - _outputs(copy, output)).max())
     if not difference <= TOLERANCE:
         raise UserError(
-            f"the copy gives other {output} than its source: largest difference {difference:g}, at most {TOLERANCE:g} expected.\n"
+            f"the copy gives other {output} than its source: largest difference {difference:g}, expected at most {TOLERANCE:g}.\n"
             "Nothing was written; please report this."
         )
     return Proof(output, difference, len(before))
@@ -166,16 +166,16 @@ def check_reading(loaded: LoadedModel, folder: Path, output: str) -> str:
     ids, segments, mask = (value.numpy() for value in (inputs.input_ids, inputs.token_type_ids, inputs.attention_mask))
     expected = independent_outputs(folder, loaded.config.layer_norm_eps, ids, segments, mask, output)
     if expected is None:
-        return "note: no independent forward pass of such a network is written here; the copy was compared with the source as it was read"
+        return "note: there is no independent forward pass for such a network; the copy was compared with the loaded source"
     found = _outputs(loaded, output)
     real = mask[:, :, None] if found.ndim == 3 else 1.0  # what stands at padding is nobody's
     difference = float(np.abs((found - expected) * real).max())
     if not difference <= FORWARD_TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise UserError(
-            f"{folder}: {output} of the model as it was read differ by {difference:g} from an independent forward pass of its files."
-            "\nThe model was not understood, and nothing was written; please report this with its config.json."
+            f"{folder}: {output} of the loaded model differ by {difference:g} from an independent forward pass over its files."
+            "\nThe model was read incorrectly and nothing was written; please report this with its config.json."
         )
-    return f"proof: largest difference of {output} from an independent forward pass of the source's own files: {difference:.1e}"
+    return f"proof: largest difference of {output} from an independent forward pass over the source files: {difference:.1e}"
 
 
 def _weights(loaded: LoadedModel) -> dict[str, np.ndarray]:

@@ -179,11 +179,11 @@ def family_of_folder(config: dict, weights: Iterable[str], source: str) -> tuple
     projection = next((name for name in sorted(weights) if _PROJECTION.search(name)), None)
     architecture = next((name for name in _architectures(config) if hidden.stem.lower() in name.lower()), None)
     if projection is not None:
-        return hidden, f"its file has {projection}, which {stated.stem.upper()} has not"
+        return hidden, f"its file has {projection}, which {stated.stem.upper()} does not have"
     if architecture is not None:
-        return hidden, f"its configuration names {architecture}"
+        return hidden, f"its config names {architecture}"
     if config.get("classifier_activation") == "relu":
-        return hidden, "its configuration has classifier_activation relu"
+        return hidden, "its config has classifier_activation relu"
     return stated, reason
 
 
@@ -202,7 +202,7 @@ def _stated(config: dict, source: str) -> tuple[Family, str]:
         for row in _ROWS.values():
             # BertModel, BertForMaskedLM, BertLMHeadModel; but ErnieGramModel is no ERNIE
             if re.match(row.stem + r"(Model|For|LM|PreTrain|Pretrain)", architecture, re.IGNORECASE):
-                return row, f"its configuration names {architecture}"
+                return row, f"its config names {architecture}"
     if "hidden_size" in config and "num_hidden_layers" in config:
-        return _ROWS["bert"], "its configuration has no model_type and the keys of a BERT"
+        return _ROWS["bert"], "its config has no model_type and the keys of a BERT"
     raise UserError(f"{source} does not describe a BERT-like encoder: it has no model_type, hidden_size or num_hidden_layers.")

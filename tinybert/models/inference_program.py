@@ -68,10 +68,10 @@ def save_program(folder: Path, loaded: LoadedModel) -> None:
     """
     if loaded.family.relative:
         raise UserError(
-            f"a program of {loaded.family.stem} is not written: its class takes no token types.\nDistil it into a BERT or TinyBERT."
+            f"a {loaded.family.stem} cannot be converted to a program: its class takes no token types.\nDistil it into a BERT or TinyBERT."
         )
     if not has_head(loaded):
-        raise UserError("this model has no classifier: a program for serving needs its outputs.\nFine-tune or distil it for a task first.")
+        raise UserError("this model has no classifier, which a program for serving needs.\nFine-tune or distil it for a task first.")
     served = _Served(loaded.model, loaded.family.relu_head)
     served.eval()
     shape = [paddle.static.InputSpec([None, None], "int64", name) for name in ("input_ids", "token_type_ids")]
@@ -101,7 +101,7 @@ def _proof(folder: Path, loaded: LoadedModel) -> Proof:
         difference = max(difference, float(np.abs(found - expected).max()))
     if not difference <= TOLERANCE:
         raise UserError(
-            f"the program gives other logits than the model: largest difference {difference:g}, at most {TOLERANCE:g} expected.\n"
+            f"the program gives other logits than the model: largest difference {difference:g}, expected at most {TOLERANCE:g}.\n"
             "Nothing was written; please report this."
         )
     return Proof("logits", difference, len(loaded.model.state_dict()))

@@ -51,7 +51,7 @@ def check_length(option: str, length: int, positions: int, owner: str) -> None:
         UserError: names the option and the positions.
     """
     if length > positions:
-        raise UserError(f"{option} {length} is more than the {positions} positions of {owner}. Use at most that.")
+        raise UserError(f"{option} {length} exceeds the {positions} positions of {owner}. Use at most that.")
 
 
 def heads_of(loaded: LoadedModel | ModelInfo) -> int:

@@ -133,15 +133,15 @@ def load_classifier(
     if stated is None and kind.head != "sequence":
         if needs_head and _head_weight(arrays) is not None:
             raise UserError(
-                f"the {role} {folder} has a head for whole rows (its config.json names no other), the task is {kind.article}.\n"
+                f"the {role} {folder} has a head for whole rows (its config.json names no other), but the task is {kind.article}.\n"
                 "Give a model of this kind."
             )
         _drop_head(arrays)
     elif stated is not None and stated is not kind:
         if needs_head:
             raise UserError(
-                f"the {role} {folder} was trained for {stated.article} (as its config.json says), "
-                f"the task is {kind.article}.\nGive a model of this kind, or say with --kind {stated.name} what your files are."
+                f"the {role} {folder} was trained for {stated.article} (according to its config.json), but the task is "
+                f"{kind.article}.\nGive a model of this kind, or set --kind {stated.name} for your files."
             )
         _drop_head(arrays)
     _check_head(arrays, kind, needs_head, labels, folder, role)
@@ -251,7 +251,7 @@ def _refuse_half_a_head(report: LoadReport, role: str) -> None:
     if report.fresh:
         raise UserError(
             f"{report.source} lacks {len(report.fresh)} weights of its head ({_some(report.fresh)}).\n"
-            f"The {role} would answer from random numbers there: give a whole fine-tuned checkpoint."
+            f"The {role} would use random weights there: give a complete fine-tuned checkpoint."
         )
 
 
@@ -267,13 +267,14 @@ def check_vocabulary(source: str, loaded: LoadedModel) -> None:
     pieces = loaded.tokenizer.vocab_size
     if pieces > rows:
         raise UserError(
-            f"{source}: vocab.txt has {pieces} word pieces, but the embedding only {rows} rows.\n"
-            "The vocabulary belongs to another model, or tokens were added to it and not to the model: use the right vocab.txt."
+            f"{source}: vocab.txt has {pieces} tokens, but the embedding only {rows} rows.\n"
+            "The vocabulary belongs to another model, or tokens were added to it but not to the model: use the matching vocab.txt."
         )
     if rows - pieces > max(_SPARE_ROWS, rows // 50):
         raise UserError(
-            f"{source}: vocab.txt has {pieces} word pieces, but the embedding {rows} rows: {rows - pieces} of them would never be used.\n"
-            "The vocabulary is cut off or belongs to another model: use the right vocab.txt. If the rows are spare, add a line for each of "
+            f"{source}: vocab.txt has {pieces} tokens, but the embedding {rows} rows: {rows - pieces} of them would never be used.\n"
+            "The vocabulary is truncated or belongs to another model: use the matching vocab.txt. If the rows are spare, add a "
+            "line for each of "
             "them to vocab.txt ([unused1], [unused2], ...)."
         )
 
@@ -300,7 +301,7 @@ def build(kind: Family, config: dict, outputs: int | None, source: str, head: st
     if kind.relative:
         if "attention_head_size" in known:
             raise UserError(
-                f"{source}: heads of {kind.stem} cannot be pruned: all layers share a bias for each head.\nPrune neurons or layers."
+                f"{source}: heads of {kind.stem} cannot be pruned: all layers share one bias per head.\nPrune neurons or layers."
             )
         encoder.encoder = RelativeEncoder(encoder.config)
     cut(encoder, known)
@@ -335,14 +336,14 @@ def _check_head(arrays: dict[str, np.ndarray], kind: Kind, needed: bool, labels:
         if needed:
             raise UserError(
                 f"the {role} {folder} has no trained classifier: it was pre-trained, not fine-tuned on this task.\n"
-                "Fine-tune it first (benchmark/glue/run_glue.py) and give the folder that this leaves."
+                "Fine-tune it first (benchmark/glue/run_glue.py) and give its output folder."
             )
         return
     if weight.shape[-1] != kind.outputs(labels):
         if needed:
             raise UserError(
                 f"the {role} {folder} has {weight.shape[-1]} outputs, but the task has {kind.describe(labels)}.\n"
-                "It was fine-tuned on another task: give the one of this task."
+                "It was fine-tuned on another task: give a model of this task."
             )
         _drop_head(arrays)
 
@@ -382,12 +383,12 @@ def _align_labels(
         if not told and len(own) == len(wanted) and _numbers(wanted) and (counted or not _numbers(own)):
             if runtime.rank() == 0:
                 logger.info(
-                    f"{role}: its labels are {', '.join(own)}, the task's are {', '.join(wanted)}: its outputs are taken in this order"
+                    f"{role}: its labels are {', '.join(own)}, the task's are {', '.join(wanted)}; its outputs are used in this order"
                 )
             return
         raise UserError(
             f"the {role} {folder} was trained with the labels {', '.join(own)}, but the task has {', '.join(wanted)}.\n"
-            "It belongs to another task, or its config.json (id2label) should name them as the task does."
+            "It belongs to another task, or its config.json (id2label) must use the task's label names."
         )
     if order == list(range(len(order))):
         return
@@ -395,7 +396,7 @@ def _align_labels(
         if name in arrays:
             arrays[name] = arrays[name][..., order]
     if runtime.rank() == 0:
-        logger.info(f"{role}: its labels stand as {', '.join(own)}; its outputs were put into the task's order {', '.join(wanted)}")
+        logger.info(f"{role}: its labels are {', '.join(own)}; its outputs were reordered to the task's order {', '.join(wanted)}")
 
 
 def _numbers(labels: tuple[str, ...]) -> bool:
@@ -409,12 +410,12 @@ _NEVER_ZERO = ("word_embeddings.weight", "v_proj.weight", "out_proj.weight", "li
 def _why_shape(array: np.ndarray, expected: list[int]) -> str:
     if list(array.shape) == expected[::-1]:
         return (
-            "The matrix is transposed: under these names Paddle keeps [in, out] and PyTorch [out, in].\n"
-            "Save the model again with the library that it was trained with, instead of renaming its weights."
+            "The matrix is transposed: under these names Paddle stores [in, out] and PyTorch [out, in].\n"
+            "Save the model again with the library it was trained with instead of renaming its weights."
         )
     if array.size == 0:
-        return "The file has names without numbers, as DeepSpeed ZeRO and sharded training leave them: gather the weights, then save."
-    return "Weights and configuration belong to different models."
+        return "The file has names without values, as left by DeepSpeed ZeRO and sharded training: gather the weights, then save."
+    return "Weights and config belong to different models."
 
 
 def _fill(model: nn.Layer, arrays: dict[str, np.ndarray], report: LoadReport, role: str) -> LoadReport:
@@ -425,18 +426,18 @@ def _fill(model: nn.Layer, arrays: dict[str, np.ndarray], report: LoadReport, ro
             report.fresh.append(name)
         elif list(array.shape) != list(parameter.shape):
             raise UserError(
-                f"{report.source}: '{name}' has shape {list(array.shape)}, but config.json asks for {list(parameter.shape)}.\n"
+                f"{report.source}: '{name}' has shape {list(array.shape)}, but config.json requires {list(parameter.shape)}.\n"
                 + _why_shape(array, list(parameter.shape))
             )
         elif array.dtype.kind != "f":
             raise UserError(
-                f"{report.source}: '{name}' holds {array.dtype} numbers; expected floating point.\n"
-                "The weights are quantised, and their scales are not applied here: give the model as it was before quantisation."
+                f"{report.source}: '{name}' has type {array.dtype}; expected floating point.\n"
+                "The weights are quantised, which is not supported: give the model before quantisation."
             )
         elif not array.any() and name.endswith(_NEVER_ZERO):
             raise UserError(
-                f"{report.source}: every number of '{name}' is 0.\n"
-                "The checkpoint is only partly filled, for one by a save on another process: save the whole model again."
+                f"{report.source}: all values of '{name}' are 0.\n"
+                "The checkpoint is incomplete, for example saved by another process: save the whole model again."
             )
         else:
             parameter.set_value(np.ascontiguousarray(array))
@@ -446,6 +447,6 @@ def _fill(model: nn.Layer, arrays: dict[str, np.ndarray], report: LoadReport, ro
     if missing:
         raise UserError(
             f"{report.source} lacks {len(missing)} weights of the encoder ({_some(missing)}).\n"
-            f"The {role} would start from random numbers there: give a whole checkpoint."
+            f"The {role} would start from random weights there: give a complete checkpoint."
         )
     return report

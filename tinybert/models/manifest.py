@@ -24,10 +24,10 @@ def check_manifest(folder: Path) -> None:
     for name in storage.changed_files(folder):
         if name in _TEXTS and os.path.isfile(folder / name):
             if runtime.rank() == 0:
-                logger.warning(f"{folder / name} was changed after it was written; it is read as it is now")
+                logger.warning(f"{folder / name} was changed after it was written; the current content is used")
         elif name not in _TEXTS:
-            found = "its sha256 differs from the one in" if os.path.isfile(folder / name) else "it is gone, and stands in"
+            found = "its sha256 differs from that in" if os.path.isfile(folder / name) else "it is missing, but listed in"
             raise UserError(
-                f"{folder / name} is not the file that was written: {found} {storage.MANIFEST}.\nIf that was done on "
-                f"purpose, delete {storage.MANIFEST} there; otherwise copy the folder again, or train anew."
+                f"{folder / name} is not the saved file: {found} {storage.MANIFEST}.\n"
+                f"If this is intended, delete {storage.MANIFEST} there; otherwise copy the folder again or train again."
             )

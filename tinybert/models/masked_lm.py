@@ -116,14 +116,14 @@ def load_masked_lm(path: str, do_lower_case: bool | None = None, fresh_head: boo
     arrays = {name.removeprefix(_HEAD): array for name, array in found.arrays.items() if name.startswith(_HEAD)}
     if not arrays and not fresh_head:
         raise UserError(
-            f"the {role} {found.folder} has no masked-LM head (cls.predictions.*): it cannot say which word fits into a gap.\n"
-            "Give a BERT as it was pre-trained, such as bert-base-uncased, or what `python -m tinybert pretrain` wrote; sentence encoders "
-            "and fine-tuned classifiers have none."
+            f"the {role} {found.folder} has no masked-LM head (cls.predictions.*): it cannot predict masked words.\n"
+            "Give a pre-trained BERT such as bert-base-uncased, or the output of `python -m tinybert pretrain`; sentence "
+            "encoders and fine-tuned classifiers have no such head."
         )
     loaded = found.filled(None, None, do_lower_case, role)
     loaded.model.eval()
     if loaded.tokenizer.mask_id is None:
-        raise UserError(f"{found.folder}/vocab.txt has no {loaded.tokenizer.special['mask']}: the {role} needs one to mark the gap.")
+        raise UserError(f"{found.folder}/vocab.txt has no {loaded.tokenizer.special['mask']}: the {role} needs it for masking.")
     embedding = base_of(loaded.model).embeddings.word_embeddings.weight
     head = _head(arrays, found, loaded) if arrays else MaskedLMHead(loaded.config, embedding)
     head.eval()
@@ -155,7 +155,7 @@ def _head(arrays: dict[str, np.ndarray], found: ModelFolder, loaded: LoadedModel
             has = "is missing" if array is None else f"has shape {list(array.shape)}"
             raise UserError(
                 f"{Path(found.file)}: '{_HEAD}{name}' {has}, expected shape {shapes[name]}.\n"
-                "The masked-LM head is incomplete or of another model: give a whole checkpoint."
+                "The masked-LM head is incomplete or of another model: give a complete checkpoint."
             )
     own = decoder is not None and not np.array_equal(decoder, embedding.numpy())
     head = MaskedLMHead(loaded.config, embedding, paddle.to_tensor(np.ascontiguousarray(decoder)) if own else None)

@@ -96,8 +96,8 @@ def unwrapped(arrays: dict[str, np.ndarray], source: str) -> dict[str, np.ndarra
     if len(plain) < len(arrays):
         wrapped = sorted(name for name in arrays if _WRAPPERS.match(name) and _WRAPPERS.sub("", name) in arrays)
         raise UserError(
-            f"{source} holds weights with and without the prefix of a wrapper ({', '.join(wrapped[:4])}).\n"
-            "It holds more than one model: save the state_dict() of the model that is meant."
+            f"{source} contains weights with and without a wrapper prefix ({', '.join(wrapped[:4])}).\n"
+            "It contains more than one model: save the state_dict() of a single model."
         )
     return plain
 

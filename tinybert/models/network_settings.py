@@ -19,18 +19,18 @@ _ONLY: dict[str, tuple[tuple[object, ...], str]] = {
     "add_cross_attention": (_OFF, "layers that attend to another model"),
     "cross_attention_hidden_size": (_OFF, "layers that attend to another model"),
     "position_embedding_type": ((None, "absolute"), "positions inside the attention (relative, rotary or ALiBi)"),
-    "pruned_heads": (_OFF, "heads pruned by transformers, whose layers differ in shape"),
+    "pruned_heads": (_OFF, "heads pruned by transformers, with layers of different shapes"),
     "adapters": ((*_OFF, {"adapters": {}, "config_map": {}, "fusion_config_map": {}, "fusions": {}}), "adapters between the layers"),
-    "auto_map": (_OFF, "code of its own (trust_remote_code)"),
+    "auto_map": (_OFF, "custom code (trust_remote_code)"),
     "directionality": ((None, "bidi"), "attention in one direction"),
     "pooler_type": ((None, "first_token_transform", "cls"), "another pooling of the tokens"),
-    "normalize_before": (_OFF, "layer normalisation before each part"),
-    "norm_first": (_OFF, "layer normalisation before each part"),
+    "normalize_before": (_OFF, "layer normalisation before each sublayer"),
+    "norm_first": (_OFF, "layer normalisation before each sublayer"),
     "classifier_activation": ((None, "relu", "tanh"), "another activation before the classifier"),
     "hidden_activation": ((None, "gelu", "relu"), "another activation"),
-    "fuse": (_OFF, "fused matrices, whose weights have another layout"),
-    "fuse_attention_qkv": (_OFF, "fused matrices, whose weights have another layout"),
-    "fuse_attention_ffn": (_OFF, "fused matrices, whose weights have another layout"),
+    "fuse": (_OFF, "fused matrices with another weight layout"),
+    "fuse_attention_qkv": (_OFF, "fused matrices with another weight layout"),
+    "fuse_attention_ffn": (_OFF, "fused matrices with another weight layout"),
     "tensor_parallel_degree": ((None, -1, 1), "weights split over several devices"),
     "relative_attention": (_OFF, "relative positions"),
     "use_bias": ((None, True), "linears without bias"),
@@ -84,16 +84,16 @@ def check_network(config: dict, implemented: set[str], source: str) -> None:
         if config.get(key) not in (None, config.get("hidden_size")):
             found.append(f"'{key}' is {_shown(config[key])}: word vectors of another width than hidden_size")
     found += [
-        f"'{key}' is {_shown(config[key])}: not known here"
+        f"'{key}' is {_shown(config[key])}: unknown"
         for key in _unknown(config, implemented)
         if _NETWORK.search(key) and config[key] not in _OFF
     ]
     if found:
         raise UserError(
-            f"{source} asks for a network that is not implemented:\n  "
+            f"{source} describes a network that is not implemented:\n  "
             + "\n  ".join(found)
-            + "\nIt would compute something else than the model. Use a BERT-like encoder without it; a key that does not change the "
-            "network can be taken out of config.json."
+            + "\nThe results would differ from the model's. Use a BERT-like encoder without it; keys that do not change the "
+            "network can be removed from config.json."
         )
 
 

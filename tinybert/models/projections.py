@@ -25,8 +25,8 @@ class Projection(nn.Layer):
         super().__init__()
         if mode == "none" and student_width != teacher_width:
             raise UserError(
-                f"the student is {student_width} wide and the teacher {teacher_width}: their hidden states cannot be compared "
-                "without a projection.\nUse --projection shared or per_layer, or a student as wide as the teacher."
+                f"the student has width {student_width} and the teacher {teacher_width}: their hidden states cannot be compared "
+                "without a projection.\nUse --projection shared or per_layer, or a student with the teacher's width."
             )
         self.mode = mode
         self.width = (student_width, teacher_width)
@@ -64,7 +64,7 @@ class Projection(nn.Layer):
                 what = "is missing" if found is None else f"has shape {list(found.shape)}"
                 raise UserError(
                     f"the projection weight {name} {what} in the student's checkpoint; expected shape {list(parameter.shape)}.\n"
-                    "Leave --projection at auto, or choose the layout that the checkpoint has."
+                    "Leave --projection at auto, or choose the checkpoint's layout."
                 )
             parameter.set_value(found)
 

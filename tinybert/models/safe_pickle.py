@@ -40,11 +40,11 @@ _NOTHING = {"PROTO", "FRAME"}
 
 
 def _no_persistent(identity: object) -> object:
-    raise UnsafePickleError("it names an outside object")
+    raise UnsafePickleError("it refers to an external object")
 
 
 def _no_build(record: object, state: object) -> None:
-    raise UnsafePickleError("it sets attributes of something that is no dictionary")
+    raise UnsafePickleError("it sets attributes of something other than a dictionary")
 
 
 class SafeUnpickler:
@@ -98,7 +98,7 @@ class SafeUnpickler:
         elif name == "REDUCE":
             arguments, function = stack.pop(), stack.pop()
             if not isinstance(function, Name) or not isinstance(arguments, tuple):
-                raise UnsafePickleError("it calls something that is no known function")
+                raise UnsafePickleError("it calls an unknown function")
             stack.append(self.call(function, arguments))
         elif name == "BINPERSID":
             stack.append(self.persistent(stack.pop()))
@@ -131,7 +131,7 @@ class SafeUnpickler:
         elif name in _TUPLES:
             count = _TUPLES[name]
             if len(stack) < count:
-                raise IndexError("a tuple of more than there is")
+                raise IndexError("a tuple of more items than exist")
             stack[-count:] = [tuple(stack[-count:])]
         elif name in ("TUPLE", "LIST", "DICT"):
             items = self._since_mark()
@@ -181,5 +181,5 @@ def _pairs(items: list) -> list:
 
 def _expect(value: object, kind: type):
     if not isinstance(value, kind):
-        raise TypeError(f"a {kind.__name__} was expected, a {type(value).__name__} is there")
+        raise TypeError(f"expected a {kind.__name__}, found a {type(value).__name__}")
     return value

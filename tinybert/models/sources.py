@@ -31,17 +31,17 @@ def compare_other_files(file: Path, arrays: dict[str, np.ndarray], renamed: Call
             times = {path: time.strftime("%Y-%m-%d %H:%M", time.localtime(path.stat().st_mtime)) for path in (file, other)}
             when = " and ".join(f"{path.name} of {date}" for path, date in times.items())
             raise UserError(
-                f"{file.parent} holds two files with different weights: {when} ({unlike}).\n"
+                f"{file.parent} contains two files with different weights: {when} ({unlike}).\n"
                 "Only one of them is the model: remove the other."
             )
-    return [f"{file.name} taken, {', '.join(other.name for other in others)} holds the same weights"] if others else []
+    return [f"using {file.name}; {', '.join(other.name for other in others)} has the same weights"] if others else []
 
 
 def _unlike(arrays: dict[str, np.ndarray], others: dict[str, np.ndarray]) -> str:
     """In which weight two files differ; nothing where each has the encoder and the classifier of the other."""
     for name in sorted(arrays.keys() ^ others.keys()):
         if ".encoder." in name or name.startswith("classifier."):
-            return f"'{name}' is in one of them alone"
+            return f"'{name}' is only in one of them"
     for name in sorted(arrays.keys() & others.keys()):
         one, other = arrays[name], others[name]
         if one.shape != other.shape:

@@ -29,11 +29,11 @@ def parse_init(text: str, teacher_layers: int) -> tuple[int, ...]:
     """
     match = re.fullmatch(r"teacher:(\d+(?:,\d+)*)", text.replace(" ", ""))
     if match is None:
-        raise UserError(f"--student_init '{text}' is not understood. Expected teacher:<layers>, such as teacher:1,3,5 (1-based).")
+        raise UserError(f"invalid --student_init '{text}'. Expected teacher:<layers>, such as teacher:1,3,5 (1-based).")
     layers = tuple(int(number) for number in match.group(1).split(","))
     if min(layers) < 1 or max(layers) > teacher_layers or any(b <= a for a, b in zip(layers, layers[1:], strict=False)):
         raise UserError(
-            f"--student_init {text}: the teacher has layers 1 to {teacher_layers}; expected some of them, each once, in rising order."
+            f"--student_init {text}: the teacher has layers 1 to {teacher_layers}; expected some of them, each once, in ascending order."
         )
     return layers
 
@@ -87,7 +87,9 @@ def fresh_student(
     hidden = hidden or of_teacher.hidden_size
     heads = heads or of_teacher.num_attention_heads
     if hidden % heads:
-        raise UserError(f"a student {hidden} wide cannot have {heads} heads: the width must be a multiple. Set --student_heads.")
+        raise UserError(
+            f"a student of width {hidden} cannot have {heads} heads: the width must be a multiple of the heads. Set --student_heads."
+        )
     config = {
         "vocab_size": of_teacher.vocab_size,
         "hidden_size": hidden,
@@ -120,7 +122,7 @@ def fresh_like(
     paddle.seed(runtime.derive_seed(seed, "student"))
     model = build(kind, read_config(folder), outputs, str(folder))
     tokenizer = WordPiece.from_folder(folder, do_lower_case) if has_vocabulary(folder) else teacher.tokenizer
-    left = " (its weights are not read: --continue_train reads them)" if has_weights(folder) else ""
+    left = " (its weights are not loaded: use --continue_train to load them)" if has_weights(folder) else ""
     report = LoadReport(f"random weights in the shape of {config_file(folder)}{left}", fresh=list(model.state_dict()))
     student = LoadedModel(model, kind, tokenizer, teacher.labels, {}, report)
     check_vocabulary(str(folder), student)
@@ -139,12 +141,12 @@ def check_fit(teacher: LoadedModel | ModelInfo, student: LoadedModel, max_seq_le
     if not same and table_of(student.tokenizer, teacher.tokenizer) is None:
         same_size = teacher.tokenizer.vocab_size == student.tokenizer.vocab_size
         what = (
-            "vocabularies of the same size that differ in a word piece, in order or in lower-casing"
+            "vocabularies of the same size that differ in tokens, order or lower-casing"
             if same_size
-            else f"vocabularies of {teacher.tokenizer.vocab_size} and {student.tokenizer.vocab_size} word pieces"
+            else f"vocabularies of {teacher.tokenizer.vocab_size} and {student.tokenizer.vocab_size} tokens"
         )
         raise UserError(
-            f"teacher and student have {what}: a token of one is not the token of the other.\n"
+            f"teacher and student have {what}: their tokens cannot be matched.\n"
             "Choose a student with the teacher's vocabulary (--student_init, --student_layers, or another checkpoint)."
         )
     for role, loaded in (("teacher", teacher), ("student", student)):
@@ -153,6 +155,6 @@ def check_fit(teacher: LoadedModel | ModelInfo, student: LoadedModel, max_seq_le
     if compares_scores and counts[0] != counts[1] and heads == "match":
         raise UserError(
             f"the teacher has {counts[0]} attention heads and the student {counts[1]}: their scores cannot be compared head by head.\n"
-            "Use --attention_heads average, switch the attention loss off with --use_att False, or choose a student with "
+            "Use --attention_heads average, disable the attention loss with --use_att False, or choose a student with "
             f"{counts[0]} heads."
         )

@@ -66,7 +66,7 @@ def _renamed(name: str) -> str:
 def _entries(data: bytes):
     """The keys and values of a table, in its order."""
     if len(data) < _FOOTER or struct.unpack("<Q", data[-8:])[0] != _MAGIC:
-        raise ValueError("it has not the end of a table")
+        raise ValueError("it does not end like a table")
     at = 0
     for _ in range(3):  # the place and size of the block of metadata, the place of the block of blocks
         index_at, at = _varint(data[-_FOOTER:], at)
@@ -80,7 +80,7 @@ def _entries(data: bytes):
 def _block(data: bytes, begin: int, size: int):
     block = data[begin : begin + size]
     if len(block) != size or size < 4 or begin + size >= len(data):
-        raise ValueError("a block ends behind the file")
+        raise ValueError("a block ends after the end of the file")
     if data[begin + size] != 0:
         raise ValueError("a block is compressed")
     end = size - 4 - 4 * struct.unpack("<I", block[-4:])[0]
@@ -90,7 +90,7 @@ def _block(data: bytes, begin: int, size: int):
         own, at = _varint(block, at)
         length, at = _varint(block, at)
         if shared > len(key) or at + own + length > end:
-            raise ValueError("an entry ends behind its block")
+            raise ValueError("an entry ends after its block")
         key = key[:shared] + block[at : at + own]
         yield key, block[at + own : at + own + length]
         at += own + length
@@ -128,7 +128,7 @@ def _message(data: bytes) -> dict[int, list]:
 def _tensor(index: Path, name: str, value: bytes) -> np.ndarray:
     entry = _message(value)
     if 7 in entry:
-        raise ValueError(f"'{name}' is cut into slices")
+        raise ValueError(f"'{name}' is split into slices")
     shape = [_message(dim).get(1, [0])[0] for part in entry.get(2, []) for dim in _message(part).get(2, [])]
     shard, offset, size = (entry.get(field, [0])[0] for field in (3, 4, 5))
     kind = _TYPES[entry.get(1, [0])[0]]
@@ -137,11 +137,11 @@ def _tensor(index: Path, name: str, value: bytes) -> np.ndarray:
     for length in shape:
         count *= length
     if count * dtype.itemsize != size:
-        raise ValueError(f"'{name}' has {size} bytes, its shape asks for {count * dtype.itemsize}")
+        raise ValueError(f"'{name}' has {size} bytes, but its shape requires {count * dtype.itemsize}")
     shards = sorted(index.parent.glob(f"{index.name.removesuffix('.index')}.data-*"))
     part = next((path for path in shards if re.search(rf"\.data-0*{shard}-of-\d+$", path.name)), None)
     if part is None or part.stat().st_size < offset + size:
-        raise ValueError(f"'{name}' lies in part {shard}, which is missing or too short")
+        raise ValueError(f"'{name}' is in part {shard}, which is missing or too short")
     with open(part, "rb") as file:
         file.seek(offset)
         array = np.frombuffer(file.read(size), dtype).reshape(shape)

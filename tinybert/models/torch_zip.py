@@ -40,7 +40,7 @@ _PARAMETER = Name("torch._utils", "_rebuild_parameter")
 _NAMES = {_ORDERED, _TENSOR, _PARAMETER, *(Name("torch", kind) for kind in _STORAGES)}
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
 _CONVERT = (
-    "Where PyTorch is installed and the file is trusted, load the model there and write its weights anew:\n"
+    "If the file is trusted, load the model where PyTorch is installed and save its weights again:\n"
     "  from safetensors.torch import save_model; save_model(model, 'model.safetensors', metadata={'format': 'pt'})"
 )
 _DIMENSIONS = 32  # NumPy's limit
@@ -93,8 +93,8 @@ def read_torch(path: str | Path) -> dict[str, np.ndarray]:
         return _arrays(_by_name(content), storages, path.stat().st_size)
     except UnsafePickleError as error:
         raise UserError(
-            f"{path} is refused: {error}. Only a dictionary of tensors, as torch.save(model.state_dict(), ...) writes it, can be read "
-            f"without executing code.\n{_CONVERT}"
+            f"{path} is refused: {error}. Only a dictionary of tensors, as written by torch.save(model.state_dict(), ...), can be "
+            f"read without executing code.\n{_CONVERT}"
         ) from None
     except Exception as error:  # a damaged file raises nearly anything, MemoryError and OSError (a seek to nowhere) included
         reason = f"{type(error).__name__}: {error}"
@@ -119,13 +119,13 @@ def _call(function: Name, arguments: tuple) -> object:
     else:
         raise UnsafePickleError(f"it calls {function}")
     if not isinstance(tensor, _Tensor) or not isinstance(tensor.storage, _Storage):
-        raise UnsafePickleError(f"it calls {function} on something else than a storage")
+        raise UnsafePickleError(f"it calls {function} on something other than a storage")
     return tensor
 
 
 def _persistent(identity: object) -> _Storage:
     if not isinstance(identity, tuple) or len(identity) not in (5, 6) or identity[0] != "storage":
-        raise UnsafePickleError("it names an outside object that is no storage")
+        raise UnsafePickleError("it refers to an external object that is not a storage")
     _, kind, key, _, count = identity[:5]
     if not isinstance(kind, Name) or kind.name not in _STORAGES:
         raise UnsafePickleError(f"it names a storage of type {kind if isinstance(kind, Name) else type(kind).__name__}")
@@ -146,7 +146,7 @@ def _is_count(value: object) -> bool:
 
 def _by_name(content: object) -> dict[str, _Tensor]:
     if not isinstance(content, dict):
-        raise UnsafePickleError(f"it holds a {type(content).__name__} instead of tensors by name")
+        raise UnsafePickleError(f"it contains a {type(content).__name__} instead of tensors by name")
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, _Tensor):
             raise UnsafePickleError(f"its entry '{name}' is a {type(value).__name__}, no tensor")
@@ -167,7 +167,7 @@ def _arrays(tensors: dict[str, _Tensor], storages: dict[str, bytes], size: int) 
 def _check(tensor: _Tensor) -> bool:
     shape, strides = tensor.shape, tensor.strides
     if len(shape) != len(strides) or len(shape) > _DIMENSIONS or not all(map(_is_count, (*shape, *strides, tensor.offset))):
-        raise ValueError("a tensor has no proper shape, strides or offset")
+        raise ValueError("a tensor has no valid shape, strides or offset")
     return True
 
 
@@ -200,7 +200,7 @@ def _read_archive(path: Path) -> tuple[object, dict[str, bytes]]:
         members = _members(archive, path.stat().st_size)
         descriptions = [name for name in members if name == "data.pkl" or name.endswith("/data.pkl")]
         if len(descriptions) != 1 or descriptions[0].removesuffix("data.pkl") + "constants.pkl" in members:
-            raise UnsafePickleError("it is no archive of tensors (a TorchScript model, or another kind of zip file)")
+            raise UnsafePickleError("it is not an archive of tensors (but a TorchScript model or another kind of zip file)")
         root = descriptions[0].removesuffix("data.pkl")
         if f"{root}byteorder" in members and archive.read(f"{root}byteorder").strip() != b"little":
             raise UnsafePickleError("its numbers are big-endian")
@@ -221,7 +221,7 @@ def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     members: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         if entry.filename in members:
-            raise UnsafePickleError(f"its member {entry.filename} is there twice")
+            raise UnsafePickleError(f"its member {entry.filename} occurs twice")
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
             raise UnsafePickleError(f"its member {entry.filename} is compressed, which PyTorch never does")
         members[entry.filename] = entry
@@ -234,7 +234,7 @@ def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
 def _read_pickles(path: Path) -> tuple[object, dict[str, bytes]]:
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream:
         if _unpickler().load(stream) != _MAGIC or _unpickler().load(stream) != _VERSION:
-            raise UnsafePickleError("it is a pickle, but none that torch.save wrote")
+            raise UnsafePickleError("it is a pickle, but not one written by torch.save")
         system = _unpickler().load(stream)
         if not isinstance(system, dict) or system.get("little_endian") is not True:
             raise UnsafePickleError("its numbers are big-endian")

@@ -35,16 +35,18 @@ def read_pdparams(path: str | Path) -> dict[str, np.ndarray]:
             content = read_arrays(file, Path(path).stat().st_size)
     except UnsafePickleError as error:
         raise UserError(
-            f"{path} is refused: {error}, which a file of weights does not need and which could execute code.\n"
-            "Expected a dictionary of arrays, as paddle.save(model.state_dict(), ...) writes it."
+            f"{path} is refused: {error}, which weight files do not need and which could execute code.\n"
+            "Expected a dictionary of arrays, as written by paddle.save(model.state_dict(), ...)."
         ) from None
     except OSError:
         raise
     except Exception as error:  # a damaged pickle raises nearly anything, MemoryError included
         reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"{path} cannot be read as weights ({reason}): it is truncated or no .pdparams file. Download it again.") from None
+        raise UserError(
+            f"{path} cannot be read as weights ({reason}): it is truncated or not a .pdparams file. Download it again."
+        ) from None
     if not isinstance(content, dict):
-        raise UserError(f"{path} holds a {type(content).__name__}; expected a dictionary of arrays by parameter name.")
+        raise UserError(f"{path} contains a {type(content).__name__}; expected a dictionary of arrays by parameter name.")
     arrays = {}
     for name, value in _joined(content, path).items():
         if name == _NAME_TABLE:
@@ -124,7 +126,7 @@ def refuse_non_finite(name: str, array: np.ndarray, source: str | Path) -> None:
     first = np.unravel_index(int(bad.argmax()), bad.shape)
     raise UserError(
         f"{source}: '{name}' has {int(bad.sum())} of {bad.size} numbers that are NaN or infinite, the first at {[int(i) for i in first]}.\n"
-        "The model was saved after its training had diverged, or the file is damaged: use an earlier checkpoint, or fetch it again."
+        "The model was saved after training diverged, or the file is damaged: use an earlier checkpoint, or download it again."
     )
 
 
@@ -132,15 +134,15 @@ READERS = {"model_state.pdparams": read_pdparams, "model.safetensors": read_safe
 
 # files of weights that are not read, and what to do with them
 _OTHERS = {
-    "*.safetensors.index.json": "weights in several files; load the model where it comes from and save it with max_shard_size='100GB'",
-    "*.bin.index.json": "weights in several files; load the model where it comes from and save it with max_shard_size='100GB'",
-    "*.pdparams.index.json": "weights in several files; load the model where it comes from and save it with max_shard_size='100GB'",
+    "*.safetensors.index.json": "weights in several files; load the model with its library and save it with max_shard_size='100GB'",
+    "*.bin.index.json": "weights in several files; load the model with its library and save it with max_shard_size='100GB'",
+    "*.pdparams.index.json": "weights in several files; load the model with its library and save it with max_shard_size='100GB'",
     "tf_model.h5": "TensorFlow weights of transformers; load it there with from_tf=True and save it with save_pretrained",
     "flax_model.msgpack": "Flax weights; load it in transformers with from_flax=True and save it with save_pretrained",
-    "adapter_model.*": "an adapter (LoRA or another), not a model; merge it with merge_and_unload of peft and save that",
-    "*.onnx": "a program, not weights; take the folder that it was exported from",
-    "*.gguf": "weights of llama.cpp; take the folder that it was converted from",
-    "*.pdiparams": "weights of a program for serving; take the folder that it was exported from",
+    "adapter_model.*": "an adapter (such as LoRA), not a model; merge it with merge_and_unload of peft and save the result",
+    "*.onnx": "a program, not weights; use the folder it was exported from",
+    "*.gguf": "weights of llama.cpp; use the folder it was converted from",
+    "*.pdiparams": "weights of a program for serving; use the folder it was exported from",
 }
 
 
@@ -167,4 +169,4 @@ def weights_file(folder: str | Path) -> Path:
     expected = " or ".join(READERS)
     found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:12]) or "nothing"
     known = [f"\n{path.name}: {what}." for pattern, what in _OTHERS.items() for path in sorted(folder.glob(pattern))[:1]]
-    raise UserError(f"{folder} holds no weights that can be read: expected {expected}, found {found}.{''.join(known)}")
+    raise UserError(f"{folder} contains no supported weights: expected {expected}, found {found}.{''.join(known)}")

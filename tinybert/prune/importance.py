@@ -87,7 +87,7 @@ def read_importance(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
         storage.verify(folder)
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8-sig"))
     except (storage.DamagedError, OSError, ValueError) as error:
-        raise UserError(f"{folder} holds no whole importance scores: {error}.\nMake them again with --compute_taylor.") from None
+        raise UserError(f"{folder} contains no complete importance scores: {error}.\nCompute them again with --compute_taylor.") from None
     scores = read_safetensors(folder / SCORES)
     for name, array in scores.items():
         refuse_non_finite(name, array, folder / SCORES)

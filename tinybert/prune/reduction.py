@@ -53,17 +53,17 @@ def check_shape(loaded: LoadedModel, wanted: Shape) -> None:
         ("num_layers", len(wanted.layers), there.layers[-1], "layers"),
     ):
         if asked > found:
-            raise UserError(f"--{option} {asked} is more than the {found} {what} of the model. Keep at most {found}.")
+            raise UserError(f"--{option} {asked} exceeds the model's {found} {what}. Keep at most {found}.")
     if max(wanted.layers) > there.layers[-1]:
         raise UserError(f"--layers names layer {max(wanted.layers)}, but the model has {there.layers[-1]}. Number them from 1.")
     width = loaded.config.hidden_size
     if wanted.rank is None and there.rank is not None:
-        raise UserError(f"the word embedding of the model has rank {there.rank} already: give --emb_hidden_dim, at most {there.rank}.")
+        raise UserError(f"the model's word embedding already has rank {there.rank}: give --emb_hidden_dim of at most {there.rank}.")
     limit = there.rank or width
     if wanted.rank is not None and wanted.rank > limit:
-        found = f"rank {limit}, as an earlier pruning left it" if there.rank else f"hidden size {width}"
-        whole = "leave it out" if there.rank else "-1 for the whole table"
-        raise UserError(f"--emb_hidden_dim {wanted.rank} is above what the word embedding has, {found}.\nGive at most {limit}, or {whole}.")
+        found = f"rank {limit} from an earlier pruning" if there.rank else f"hidden size {width}"
+        whole = "leave it out" if there.rank else "-1 for the full matrix"
+        raise UserError(f"--emb_hidden_dim {wanted.rank} exceeds the word embedding's {found}.\nGive at most {limit}, or {whole}.")
 
 
 def needs_importance(loaded: LoadedModel, wanted: Shape) -> bool:

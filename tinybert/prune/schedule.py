@@ -39,11 +39,12 @@ def planned(kind: str, start: Shape, end: Shape, width: int, total: int, proport
         before, count = shapes[-1] if shapes else start, max(1, start.heads - end.heads)
         shapes += [_between(before, end, k / count, width) for k in range(1, count + 1)]
     if not shapes:
-        raise UserError(f"--prune_schedule {kind} has nothing to prune: the student has this shape already.\nAsk for less to stay.")
+        raise UserError(f"--prune_schedule {kind} has nothing to prune: the student already has this shape.\nChoose a smaller target.")
     if len(shapes) > proportion * total:
         raise UserError(
-            f"--prune_schedule {kind} prunes {len(shapes)} times, but {proportion:g} of {total} updates (--prune_period_proportion) are "
-            f"only {int(proportion * total)}.\nTrain longer, raise the proportion, or ask for more to stay."
+            f"--prune_schedule {kind} prunes {len(shapes)} times, but {proportion:g} of {total} updates "
+            f"(--prune_period_proportion) are only {int(proportion * total)}.\n"
+            "Train longer, raise the proportion, or choose a larger target."
         )
     return tuple(Event(round(k * proportion * total / len(shapes)), shape) for k, shape in enumerate(shapes, 1))
 

@@ -112,7 +112,7 @@ def pruning_of(
     if settings.method_object.compares_scores(settings) and end.heads != start.heads and settings.attention_heads != "average":
         raise UserError(
             f"--prune_schedule {settings.prune_schedule} takes heads away, so attention scores cannot be compared head by head.\n"
-            "Use --attention_heads average, or switch the attention loss off with --use_att False."
+            "Use --attention_heads average, or disable the attention loss with --use_att False."
         )
     events = planned(settings.prune_schedule, start, end, student.config.hidden_size, total, settings.prune_period_proportion)
     if settings.learns_layers:

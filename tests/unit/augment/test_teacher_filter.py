@@ -43,7 +43,7 @@ def test_filter_length_above_roberta_max_positions_is_refused(tmp_path):
     model_folder(tmp_path / "teacher", "roberta")
     settings = types.SimpleNamespace(teacher_path=str(tmp_path / "teacher"), do_lower_case=None, filter_keep=0.5, filter_length=20)
     task = Task("t", "t", ("no", "yes"), {})
-    with pytest.raises(UserError, match="--filter_length 20 is more than the 19 positions of the teacher"):
+    with pytest.raises(UserError, match="--filter_length 20 exceeds the 19 positions of the teacher"):
         TeacherFilter.load(settings, task)
     settings.filter_length = 19
     teacher = TeacherFilter.load(settings, task)

@@ -68,7 +68,7 @@ def test_word_piece_tokenizer_classes_are_accepted(tmp_path, named):
         ({"subword_tokenizer_type": "character"}, "'subword_tokenizer_type' is 'character'"),
         ({"do_basic_tokenize": False}, "'do_basic_tokenize' is false"),
         ({"never_split": ["good"]}, "'never_split' keeps words whole"),
-        ({"auto_map": {"AutoTokenizer": ["t.T", None]}}, "code of its own"),
+        ({"auto_map": {"AutoTokenizer": ["t.T", None]}}, "custom tokenizer code"),
         ({"do_lower_case": "no"}, "'do_lower_case' is 'no'; expected true, false or null"),
         ({"strip_accents": 1}, "'strip_accents' is 1"),
         ({"model_max_length": "512"}, "'model_max_length' is '512'"),

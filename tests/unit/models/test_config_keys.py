@@ -103,5 +103,5 @@ def test_absurd_sizes_are_refused_before_allocating_memory(tmp_path):
     config = read_config(tmp_path)
     (tmp_path / "manifest.json").unlink()
     (tmp_path / "config.json").write_text(json.dumps({**config, "vocab_size": 10**7}))
-    with pytest.raises(UserError, match="describes an encoder of 160,.* parameters, the file of weights has"):
+    with pytest.raises(UserError, match="describes an encoder of 160,.* parameters, but the weight file has"):
         load_pretrained(str(tmp_path))

@@ -56,7 +56,7 @@ def test_model_folder_itself_takes_precedence_over_subfolders(tmp_path):
 
 def test_folder_without_a_model_is_refused_listing_its_contents(tmp_path):
     (tmp_path / "notes.txt").write_text("")
-    with pytest.raises(UserError, match=r"the teacher .* is no model folder(.|\n)*found notes.txt"):
+    with pytest.raises(UserError, match=r"the teacher .* is not a model folder(.|\n)*found notes.txt"):
         hub.resolve(str(tmp_path), "teacher")
 
 
@@ -163,7 +163,7 @@ def test_published_spelling_resolves_to_paddlenlps_name(tmp_path, monkeypatch, c
     monkeypatch.setenv("MODEL_HOME", str(tmp_path))
     shutil.copytree(FIXTURES / "bert", tmp_path / spelled[1])
     assert hub.resolve(spelled[0], "student") == tmp_path / spelled[1]
-    assert f"{spelled[0]}: taken as {spelled[1]}" in capsys.readouterr().out
+    assert f"{spelled[0]}: using {spelled[1]}" in capsys.readouterr().out
 
 
 def test_sentencepiece_models_are_not_offered():
@@ -177,7 +177,7 @@ def test_without_a_network_the_alternatives_are_listed(tmp_path, monkeypatch):
     monkeypatch.setenv("TINYBERT_MIRROR", "http://127.0.0.1:9")
     shutil.copytree(FIXTURES / "bert", tmp_path / "hfl" / "mine")
     with pytest.raises(
-        UserError, match=rf"the teacher {NAME} cannot be had: (.|\n)*Without a network: .*here already \(hfl/mine"
+        UserError, match=rf"the teacher {NAME} cannot be downloaded: (.|\n)*Without a network: .*here already \(hfl/mine"
     ) as problem:
         hub.resolve(NAME, "teacher")
     assert f"copy {tmp_path}/{NAME} from there" in str(problem.value) and f"{NAME}.pdparams, http" in str(problem.value)
@@ -195,13 +195,13 @@ def test_second_download_must_match_the_first(mirror, tmp_path):
     content = bytearray((published / f"{NAME}.pdparams").read_bytes())
     content[-60] ^= 1
     (published / f"{NAME}.pdparams").write_bytes(bytes(content))
-    with pytest.raises(UserError, match="are not those of its first download"):
+    with pytest.raises(UserError, match="differ from those of the first download"):
         hub.resolve(NAME, "student")
     assert not folder.exists()
     pins.unlink()
     hub.resolve(NAME, "student")
     (folder / "model_state.pdparams").write_bytes(b"x")  # and what lies there is compared each time
-    with pytest.raises(UserError, match="is not the file that was written"):
+    with pytest.raises(UserError, match="is not the saved file"):
         load_classifier(NAME, labels=("0", "1"), needs_head=False, role="student")
 
 
@@ -228,7 +228,7 @@ def test_bundled_general_student_loads_completely_as_float32(name):
 def test_changed_or_missing_bundled_student_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "__file__", str(tmp_path / "tinybert/models/hub.py"))
     folder = tmp_path / "pretrained_models/general-4x312-zh"
-    with pytest.raises(UserError, match="comes with a checkout"):
+    with pytest.raises(UserError, match="is part of a repository checkout"):
         hub.resolve("general-4x312-zh")
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(b"other")

@@ -49,4 +49,4 @@ def test_wrongly_read_model_is_detected(tmp_path):
 def test_network_without_a_numpy_forward_is_reported(tmp_path):
     model_folder(tmp_path / "m", num_attention_heads=3, attention_head_size=4)
     loaded, _ = load_pretrained(str(tmp_path / "m"))
-    assert check_reading(loaded, tmp_path / "m", "logits").startswith("note: no independent forward pass")
+    assert check_reading(loaded, tmp_path / "m", "logits").startswith("note: there is no independent forward pass")

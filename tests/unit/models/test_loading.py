@@ -215,7 +215,7 @@ def test_teacher_with_an_incomplete_head_is_refused(tmp_path, part):
 def test_wrong_shape_is_refused_with_the_weight_name(tmp_path):
     hugging_face(tmp_path, config={"intermediate_size": 32})
     with pytest.raises(
-        UserError, match=r"'bert.encoder.layers.0.linear1.weight' has shape \[16, 24\], but config.json asks for \[16, 32\]"
+        UserError, match=r"'bert.encoder.layers.0.linear1.weight' has shape \[16, 24\], but config.json requires \[16, 32\]"
     ):
         load(tmp_path)
 
@@ -281,7 +281,7 @@ def test_malicious_teacher_weights_are_not_executed(tmp_path):
 def test_vocabulary_larger_than_the_embedding_is_refused(tmp_path):
     hugging_face(tmp_path)
     (tmp_path / "vocab.txt").write_text("\n".join([*WORDS, "one more"]))
-    with pytest.raises(UserError, match="vocab.txt has 41 word pieces, but the embedding only 40 rows"):
+    with pytest.raises(UserError, match="vocab.txt has 41 tokens, but the embedding only 40 rows"):
         load(tmp_path)
 
 

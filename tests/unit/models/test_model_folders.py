@@ -36,7 +36,7 @@ def test_equal_weights_in_two_files_are_accepted_and_reported(tmp_path):
     model = model_folder(tmp_path)
     save_file(hugging_face_arrays(arrays_of(model)), tmp_path / "model.safetensors")  # PyTorch's names and orientation
     loaded = load(tmp_path)
-    assert "model_state.pdparams taken, model.safetensors holds the same weights" in str(loaded.report)
+    assert "using model_state.pdparams; model.safetensors has the same weights" in str(loaded.report)
     np.testing.assert_array_equal(logits_of(loaded.model, batch()), logits_of(model, batch()))
 
 
@@ -49,7 +49,7 @@ def test_half_precision_copy_of_the_weights_counts_as_equal(tmp_path, kind):
     else:
         halves = {name: (array.view(np.uint32) >> 16).astype(np.uint16) for name, array in arrays.items()}
         write_bfloat16(tmp_path / "model.safetensors", halves)
-    assert "holds the same weights" in str(load(tmp_path).report)
+    assert "has the same weights" in str(load(tmp_path).report)
 
 
 def test_different_weights_in_a_second_file_are_refused(tmp_path):
@@ -62,7 +62,7 @@ def test_different_weights_in_a_second_file_are_refused(tmp_path):
     del arrays["classifier.weight"]
     arrays["bert.encoder.layer.1.output.dense.bias"] -= 1e-3
     save_file(arrays, tmp_path / "model.safetensors")
-    with pytest.raises(UserError, match="'classifier.weight' is in one of them alone"):
+    with pytest.raises(UserError, match="'classifier.weight' is only in one of them"):
         load(tmp_path)
 
 
@@ -75,7 +75,7 @@ def test_flipped_bit_in_a_model_folder_is_detected(tmp_path, name, before, capsy
     (tmp_path / name).write_bytes(bytes(content))
     if name == "model_state.pdparams":
         for read in (load, lambda folder: read_model_info(str(folder), None, "teacher")):
-            with pytest.raises(UserError, match="is not the file that was written"):
+            with pytest.raises(UserError, match="is not the saved file"):
                 read(tmp_path)
         return
     load(tmp_path)
@@ -86,7 +86,7 @@ def test_weights_that_replaced_the_saved_ones_are_refused(tmp_path):
     model_folder(tmp_path)
     (tmp_path / "model_state.pdparams").unlink()
     save_file(hugging_face_arrays(arrays_of(classifier(seed=1))), tmp_path / "model.safetensors")
-    with pytest.raises(UserError, match="model_state.pdparams is not the file that was written: it is gone"):
+    with pytest.raises(UserError, match="model_state.pdparams is not the saved file: it is missing"):
         load(tmp_path)
     (tmp_path / "manifest.json").write_text('{"name": "my app"}')  # a file of this name of another program
     load(tmp_path)
@@ -106,7 +106,7 @@ def test_wrapper_prefixes_are_stripped(tmp_path, prefix):
 
 def test_weights_with_and_without_a_wrapper_prefix_are_refused(tmp_path):
     torch_folder(tmp_path, change=lambda arrays: arrays | {f"module.{name}": array for name, array in arrays.items()})
-    with pytest.raises(UserError, match="with and without the prefix of a wrapper"):
+    with pytest.raises(UserError, match="with and without a wrapper prefix"):
         load(tmp_path)
 
 
@@ -131,9 +131,9 @@ def test_placeholder_files_are_reported_as_such(tmp_path, name, content, what):
     [
         (lambda array: array.T, r"has shape \[24, 16\].*\n.*The matrix is transposed"),
         (lambda array: array[:0], r"has shape \[0, 24\].*\nThe file has names without numbers"),
-        (lambda array: np.zeros_like(array), "every number of .* is 0"),
-        (lambda array: (100 * array).astype("int8"), "holds int8 numbers; expected floating point"),
-        (lambda array: array > 0, "holds bool numbers"),
+        (lambda array: np.zeros_like(array), "all values of .* are 0"),
+        (lambda array: (100 * array).astype("int8"), "has type int8; expected floating point"),
+        (lambda array: array > 0, "has type bool"),
     ],
 )
 def test_malformed_matrix_is_refused_by_name(tmp_path, change, message):
@@ -141,7 +141,7 @@ def test_malformed_matrix_is_refused_by_name(tmp_path, change, message):
     model = model_folder(tmp_path)
     arrays = arrays_of(model)
     replace_weights(tmp_path, {**arrays, name: change(arrays[name])})
-    with pytest.raises(UserError, match=f"'?{name}'?" if "every" not in message else message) as error:
+    with pytest.raises(UserError, match=f"'?{name}'?" if "all values" not in message else message) as error:
         load(tmp_path)
     assert error.match(message)
 

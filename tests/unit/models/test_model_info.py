@@ -36,5 +36,5 @@ def test_damaged_weights_are_refused_with_a_message(tmp_path):
     path = tmp_path / "model_state.pdparams"
     path.write_bytes(path.read_bytes()[:-200])
     (tmp_path / "manifest.json").unlink()
-    with pytest.raises(UserError, match="it is truncated or no .pdparams file"):
+    with pytest.raises(UserError, match="it is truncated or not a .pdparams file"):
         read_model_info(str(tmp_path), None, "teacher")

@@ -35,7 +35,7 @@ def test_no_projection_keeps_states_and_requires_equal_widths():
     projection = Projection("none", 2, 4, 4)
     assert not projection.arrays()
     np.testing.assert_array_equal(projection(1, HIDDEN).numpy(), HIDDEN.numpy())
-    with pytest.raises(UserError, match="4 wide and the teacher 6"):
+    with pytest.raises(UserError, match="width 4 and the teacher 6"):
         Projection("none", 2, 4, 6)
 
 

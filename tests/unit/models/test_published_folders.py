@@ -98,7 +98,7 @@ def test_report_names_the_family_and_its_reason(tmp_path):
     model_folder(tmp_path / "m", "tinybert")
     assert str(load_pretrained(str(tmp_path / "m"))[0].report).endswith("; read as tinybert: model_type is tinybert")
     report = str(load_pretrained(str(FIXTURES / "tinybert"))[0].report)
-    assert report.endswith("; read as tinybert: its file has fit_denses.0.bias, which BERT has not")
+    assert report.endswith("; read as tinybert: its file has fit_denses.0.bias, which BERT does not have")
 
 
 # === Which files ===

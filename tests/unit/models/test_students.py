@@ -99,7 +99,7 @@ def test_fresh_student_depends_only_on_its_seed():
 
 
 def test_width_not_divisible_by_heads_is_refused():
-    with pytest.raises(UserError, match="15 wide cannot have 2 heads"):
+    with pytest.raises(UserError, match="width 15 cannot have 2 heads"):
         fresh_student(loaded(), 2, layers=1, hidden=15, heads=None, ffn=None, seed=1)
 
 
@@ -122,21 +122,21 @@ def test_pairs_with_different_vocabularies_are_refused():
     with pytest.raises(UserError, match="same size that differ"):
         fits(loaded(), student)
     student.tokenizer = word_pieces(WORDS[:-1])
-    with pytest.raises(UserError, match="vocabularies of 40 and 39 word pieces"):
+    with pytest.raises(UserError, match="vocabularies of 40 and 39 tokens"):
         fits(loaded(), student)
 
 
 @pytest.mark.parametrize("short", ["teacher", "student"])
 def test_sequences_beyond_max_positions_are_refused(short):
     models = {role: loaded(max_position_embeddings=12 if role == short else 20) for role in ("teacher", "student")}
-    with pytest.raises(UserError, match=f"--max_seq_length 20 is more than the 12 positions of the {short}"):
+    with pytest.raises(UserError, match=f"--max_seq_length 20 exceeds the 12 positions of the {short}"):
         fits(models["teacher"], models["student"])
     fits(models["teacher"], models["student"], length=12)
 
 
 def test_roberta_has_one_position_less_than_its_table():
     fits(loaded("roberta"), loaded("roberta"), length=19)  # one of the 20 stands for padding
-    with pytest.raises(UserError, match="more than the 19 positions"):
+    with pytest.raises(UserError, match="exceeds the 19 positions"):
         fits(loaded("roberta"), loaded("roberta"), length=20)
 
 

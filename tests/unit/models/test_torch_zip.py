@@ -305,7 +305,7 @@ def test_duplicate_zip_member_is_refused(tmp_path):
     write_zip(path, described({"w": tensor()}), {"0": NUMBERS.tobytes()})
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("archive/data/0", bytes(24))
-    with pytest.raises(UserError, match="is there twice"):
+    with pytest.raises(UserError, match="occurs twice"):
         read_torch(path)
 
 
@@ -315,7 +315,7 @@ def test_zip_file_without_tensors_is_refused(tmp_path, name):
     write_zip(path, described({"w": tensor()}), {"0": NUMBERS.tobytes()})
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(name, b"")
-    with pytest.raises(UserError, match="is no archive of tensors"):
+    with pytest.raises(UserError, match="is not an archive of tensors"):
         read_torch(path)
 
 

@@ -60,7 +60,5 @@ def of_model(loaded: LoadedModel) -> Dygraph:
     from tinybert.models.exporting import has_head
 
     if not has_head(loaded):
-        raise UserError(
-            f"{loaded.report.source} has no trained classifier: there is nothing to predict.\nFine-tune or distil it for a task first."
-        )
+        raise UserError(f"{loaded.report.source} has no trained classifier.\nFine-tune or distil it for a task first.")
     return Dygraph(loaded)

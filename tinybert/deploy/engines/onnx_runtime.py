@@ -39,7 +39,7 @@ class OnnxRuntime:
         self._names = [entry.name for entry in self._session.get_inputs()]
         strange = [name for name in self._names if name not in INPUTS]
         if strange:
-            raise UserError(f"{path} asks for {', '.join(strange)}; expected {' and '.join(INPUTS)}.")
+            raise UserError(f"{path} requires {', '.join(strange)}; expected {' and '.join(INPUTS)}.")
 
     def logits(self, input_ids: np.ndarray, token_type_ids: np.ndarray) -> np.ndarray:
         """See `Engine`."""

@@ -27,7 +27,7 @@ class OpenVino:
         library = needed("openvino", "export", _WHY)
         core = library.Core()
         if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise UserError(f"{path}: this processor has no bfloat16. Export the model with --precision float32 or int8.")
+            raise UserError(f"{path}: this processor does not support bfloat16. Export the model with --precision float32 or int8.")
         settings = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
         try:
             self._model = core.compile_model(str(path), "CPU", settings)
@@ -38,7 +38,7 @@ class OpenVino:
         self._names = [entry.get_any_name() for entry in self._model.inputs]
         strange = [name for name in self._names if name not in INPUTS]
         if strange:
-            raise UserError(f"{path} asks for {', '.join(strange)}; expected {' and '.join(INPUTS)}.")
+            raise UserError(f"{path} requires {', '.join(strange)}; expected {' and '.join(INPUTS)}.")
 
     def logits(self, input_ids: np.ndarray, token_type_ids: np.ndarray) -> np.ndarray:
         """See `Engine`."""

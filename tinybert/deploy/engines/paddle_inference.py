@@ -27,7 +27,7 @@ class PaddleInference:
 
         program = program_file(folder)
         if program is None:
-            raise UserError(f"{folder} has no {NAME}.json: the export is not whole. Export the model again.")
+            raise UserError(f"{folder} has no {NAME}.json: the export is incomplete. Export the model again.")
         config = Config(str(program), str(folder / f"{NAME}.pdiparams"))
         config.disable_gpu()
         config.disable_glog_info()
@@ -41,7 +41,7 @@ class PaddleInference:
         names = self._predictor.get_input_names()
         strange = [name for name in names if name not in INPUTS]
         if strange:
-            raise UserError(f"{folder}: the program asks for {', '.join(strange)}; expected {' and '.join(INPUTS)}.")
+            raise UserError(f"{folder}: the program requires {', '.join(strange)}; expected {' and '.join(INPUTS)}.")
         self._inputs = {name: self._predictor.get_input_handle(name) for name in names}
         self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
 
@@ -71,14 +71,14 @@ def open_engine(folder: Path, record: dict | None, threads: int) -> PaddleInfere
         return engine
     written = (record or {}).get("engine", "another version")
     if precision == "bfloat16":
-        raise UserError(f"{folder}: bfloat16 through oneDNN does not work here ({reason}).\nExport it with --precision float32.")
+        raise UserError(f"{folder}: bfloat16 through oneDNN does not work here ({reason}).\nExport with --precision float32.")
     logger.warning(f"{folder}: oneDNN of this Paddle fails ({reason}); running without it")
     try:
         return PaddleInference(folder, precision, threads, onednn=False)
     except (RuntimeError, NotImplementedError, ValueError, OSError) as error:
         raise UserError(
             f"{folder}: {titled('paddlepaddle')} cannot run this program, which was written with {written}\n"
-            f"({type(error).__name__}: {str(error).strip().splitlines()[-1][:200]}). Export the model anew with this Paddle."
+            f"({type(error).__name__}: {str(error).strip().splitlines()[-1][:200]}). Export the model again with this Paddle."
         ) from None
 
 
