@@ -44,4 +44,4 @@ def test_signal_to_all_augmentation_processes_keeps_finished_parts(tmp_path):
     os.killpg(process.pid, signal.SIGTERM)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 143, said
-    assert "rows are kept; the same command with --resume goes on" in said and "memory" not in said
+    assert "rows are kept; continue with the same command and --resume" in said and "memory" not in said

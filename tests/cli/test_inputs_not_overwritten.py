@@ -68,7 +68,7 @@ def test_input_inside_what_would_be_overwritten_is_refused(world, out, monkeypat
     before = _contents(out)
     assert main(line.format(world=world, out=out).split()) == 2
     message = capsys.readouterr().err
-    assert f"--{option}" in message and "where this run puts its own results" in message and "Traceback" not in message
+    assert f"--{option}" in message and "which this run would overwrite" in message and "Traceback" not in message
     assert _contents(out) == before
 
 
@@ -83,7 +83,7 @@ def test_corpus_and_word_vectors_are_not_overwritten(world, tmp_path, capsys):
     words = f"augment --pretrained_bert_model {world}/bert --glove_embs {vectors} --task_name SST-2 --glue_dir {world}/glue "
     words += f"--output_dir {tmp_path}/run --output_file {vectors} --overwrite_output_dir"
     assert main(words.split()) == 2
-    assert capsys.readouterr().err.count("where this run puts its own results") == 2
+    assert capsys.readouterr().err.count("which this run would overwrite") == 2
     assert text.read_text().startswith("word1") and vectors.read_text() == "word1 0.5\n" and not (tmp_path / "run").exists()
 
 

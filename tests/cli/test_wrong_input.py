@@ -229,7 +229,7 @@ def test_truncated_weight_file_is_refused(world, tmp_path, refused, left):
 def test_full_disk_is_found_before_the_run(world, tmp_path, refused, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("tinybert.recipes.disk_space.shutil.disk_usage", lambda path: usage(10**9, 10**9 - 10**5, 10**5))
-    refused(FINETUNE, "has 0.1 MB free, this run needs about")
+    refused(FINETUNE, "has 0.1 MB free, but this run needs about")
     refused(FINETUNE + "--keep_checkpoints 40", "40 checkpoints of 0.1 MB")
     refused(GENERAL, "2 models of 0.0 MB in {tmp}/out")
     refused(DISTILL + "--stage both --max_steps 1 --allow_weak_teacher", "2 models of 0.0 MB per stage in {tmp}/out")

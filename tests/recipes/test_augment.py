@@ -151,7 +151,7 @@ def test_resumed_run_writes_the_same_file(world, tmp_path, monkeypatch, capsys):
     assert main(line(world, tmp_path / "cut", "--resume")) == 0
     assert "kept: 2 parts" in capsys.readouterr().out
     assert (tmp_path / "cut.tsv").read_bytes() == (tmp_path / "through.tsv").read_bytes()
-    assert main(line(world, tmp_path / "cut", "--resume")) == 0 and "finished before" in capsys.readouterr().out
+    assert main(line(world, tmp_path / "cut", "--resume")) == 0 and "already finished" in capsys.readouterr().out
 
 
 class Killed(BaseException):

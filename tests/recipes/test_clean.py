@@ -63,5 +63,5 @@ def test_leftovers_are_listed_with_their_size_and_deleted(homes, capsys):
 
 def test_nothing_to_clean_is_reported(homes, capsys):
     assert main(["clean", "--dry_run"]) == 0
-    assert capsys.readouterr().out == "nothing is left of killed runs\n" and list(homes.iterdir()) == []
+    assert capsys.readouterr().out == "no leftovers of killed runs\n" and list(homes.iterdir()) == []
     assert main(["clean", "--output_dir", str(homes / "none")]) == 2

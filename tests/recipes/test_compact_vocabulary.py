@@ -63,8 +63,8 @@ def test_compact_vocabulary_gives_the_same_models_and_checkpoints(teacher, few_w
     for asked in ("auto", "False"):
         distill(*line, "--output_dir", tmp_path / asked, "--compact_vocabulary", asked)
         shown = capsys.readouterr().out
-        assert ("the others stand in no text of this stage" in shown) == (asked == "auto")
-        assert ("rows are trained: --compact_vocabulary False" in shown) == (asked == "False")
+        assert ("the rest do not occur in this data" in shown) == (asked == "auto")
+        assert ("rows: --compact_vocabulary False" in shown) == (asked == "False")
     assert_same(tmp_path / "auto", tmp_path / "False", "prediction")
 
 
@@ -85,7 +85,7 @@ def test_checkpoint_of_the_whole_table_resumes_with_a_compact_one(encoder, few_w
     finetune(*line, "--output_dir", tmp_path / "whole", "--compact_vocabulary", "False")
     checkpoint_of_three = tmp_path / "whole/checkpoints/finetune/step_00000003"
     finetune(*line, "--output_dir", tmp_path / "cut", "--resume", checkpoint_of_three)
-    assert "stand in no text" in capsys.readouterr().out
+    assert "do not occur in this data" in capsys.readouterr().out
     assert record(tmp_path / "cut", "finetune")["finished"]
     saved = [checkpoint.read(checkpoint.newest(tmp_path / name / "checkpoints/finetune")) for name in ("whole", "cut")]
     for name, array in saved[0].weights.items():
@@ -107,5 +107,5 @@ def test_compact_vocabulary_is_disabled_where_every_row_moves(teacher, few_words
         "--compact_vocabulary", "True", *more,
     )  # fmt: skip
     shown = capsys.readouterr()
-    assert f"rows are trained: {reason}" in shown.out
+    assert f"rows: {reason}" in shown.out
     assert f"--compact_vocabulary True is not used: {reason}" in shown.out + shown.err

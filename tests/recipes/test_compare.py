@@ -40,7 +40,7 @@ def test_comparison_runs_every_row_and_continues_after_a_failure(teacher, tmp_pa
     page = (out / "report.html").read_text()
     assert page.count("<svg") == 2 and not re.findall(r'(?:src|href)="http', page)
     assert json.loads((out / "run.json").read_text())["comparison"]["kind"] == "comparison"
-    with pytest.raises(UserError, match="already holds a comparison"):
+    with pytest.raises(UserError, match="already contains a comparison"):
         compare(teacher, out, *more)
     with pytest.raises(UserError, match=r"--resume: .*updates: was 3, is 4"):
         compare(teacher, out, *more, "--updates", "4", "--resume")

@@ -85,7 +85,7 @@ def test_interrupted_run_keeps_its_shards_and_ends_the_same(corpus, tmp_path, mo
     assert contents(tmp_path / "cut") == contents(tmp_path / "through")
     before = contents(tmp_path / "cut")
     assert main(line(corpus, tmp_path / "cut")) == 0
-    assert "finished before" in capsys.readouterr().out and contents(tmp_path / "cut") == before
+    assert "already finished" in capsys.readouterr().out and contents(tmp_path / "cut") == before
 
 
 def test_lost_or_damaged_shard_is_rebuilt(corpus, tmp_path):
@@ -152,7 +152,7 @@ def test_text_without_sentence_ends_gives_a_warning(corpus, tmp_path, capsys, mo
     words = corpus.read_text().replace(".", "").split()
     corpus.write_text("\n\n".join(" ".join(words[begin : begin + 300]) for begin in range(0, 1500, 300)))
     assert main(line(corpus, tmp_path / "out", *more)) == 0
-    assert ("what is longer than a row is cut" in capsys.readouterr().err) == warned
+    assert ("sentences longer than a row are truncated" in capsys.readouterr().err) == warned
 
 
 def test_gap_between_published_files_is_refused(corpus, tmp_path):
@@ -252,7 +252,7 @@ def test_folders_of_the_user_are_kept(corpus, tmp_path, capsys, name):
     (tmp_path / "rows" / name / "notes").write_text("mine")
     for more in ((), ("--overwrite_output_dir",)):
         assert main(line(corpus, tmp_path / "rows", *more)) == 2
-        assert f"what this program did not write: {name}" in capsys.readouterr().err
+        assert f"contains files not written by this program: {name}" in capsys.readouterr().err
         assert (tmp_path / "rows" / name / "notes").read_text() == "mine"
 
 
@@ -260,7 +260,7 @@ def test_published_files_of_another_program_are_not_overwritten(corpus, tmp_path
     (tmp_path / "rows").mkdir()
     (tmp_path / "rows/epoch_0.json").write_text("mine")
     assert main(line(corpus, tmp_path / "rows", "--format", "json", "--overwrite_output_dir")) == 2
-    assert "did not write: epoch_0.json" in capsys.readouterr().err and (tmp_path / "rows/epoch_0.json").read_text() == "mine"
+    assert "not written by this program: epoch_0.json" in capsys.readouterr().err and (tmp_path / "rows/epoch_0.json").read_text() == "mine"
 
 
 def test_damaged_tokens_of_a_killed_run_are_rebuilt(corpus, tmp_path, monkeypatch):

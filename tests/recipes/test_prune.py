@@ -163,7 +163,7 @@ def test_second_importance_pass_needs_overwrite(scored, capsys):
     with pytest.raises(UserError, match="already holds results of the importance stage"):
         finetune("--model_name_or_path", scored, *PASS)
     finetune("--model_name_or_path", scored, *PASS, "--max_steps", "6", "--resume", "auto")
-    assert "the importance is finished" in capsys.readouterr().out
+    assert "the importance scores are finished" in capsys.readouterr().out
     with pytest.raises(UserError, match="finished, with other data or arguments:\n  .*batch"):
         finetune("--model_name_or_path", scored, *PASS, "--max_steps", "5", "--resume", "auto")
 
@@ -238,7 +238,7 @@ def test_pruned_model_can_be_pruned_again(student, tmp_path):
         (("--emb_hidden_dim", 0), "--emb_hidden_dim got 0"),
         (("--layers", "3,1"), "expected bottom, top, uniform, or different numbers in ascending order"),
         (("--layers", "1,2", "--num_layers", 3), "--layers 1,2 lists 2 layers, but --num_layers is 3"),
-        ((), "nothing would be pruned: the model has this shape already"),
+        ((), "nothing would be pruned: the model already has this shape"),
         (("--keep_heads", 2, "--task", "SST-2"), "was computed on demo, not on SST-2"),
     ],
     ids=str,
@@ -257,7 +257,7 @@ def test_missing_or_foreign_importance_is_refused(scored, teacher, encoder, tmp_
     assert f"run_glue.py --compute_taylor True --task_name demo --model_name_or_path {tmp_path / 'other'}" in str(caught.value)
     shallow = tmp_path / "shallow"
     prune("--model_path", scored, "--output_dir", shallow, "--num_layers", 3)
-    with pytest.raises(UserError, match="holds the importance of another model"):
+    with pytest.raises(UserError, match="contains the importance scores of another model"):
         prune("--model_path", shallow, "--output_dir", tmp_path / "student", "--keep_heads", 2, "--importance", scored)
     with pytest.raises(UserError, match="has no trained classifier"):
         prune("--model_path", encoder, "--output_dir", tmp_path / "student", "--num_layers", 3)

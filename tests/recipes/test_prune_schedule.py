@@ -75,9 +75,9 @@ def test_projection_keeps_its_weights_when_a_layer_is_removed(teacher, tmp_path,
 
 def test_pruning_on_several_processes_is_refused(teacher, tmp_path, monkeypatch):
     monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
-    with pytest.raises(UserError, match="--prune_schedule runs in one process"):
+    with pytest.raises(UserError, match="--prune_schedule supports only a single process"):
         run(teacher, tmp_path / "run", *WIDTH)
-    with pytest.raises(UserError, match="--compute_taylor runs in one process"):
+    with pytest.raises(UserError, match="--compute_taylor supports only a single process"):
         finetune("--task_name", "demo", "--model_name_or_path", teacher, "--compute_taylor", "True", "--output_dir", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -130,7 +130,7 @@ def test_second_stage_does_not_prune_again(teacher, tmp_path):
         ((*WIDTH, "--num_layers", "2"), "--prune_schedule width does not use --num_layers"),
         ((*WIDTH, "--keep_heads", "5"), "--keep_heads 5 exceeds the model's 4 heads"),
         ((*DEPTH, "--num_layers", "4"), "has nothing to prune"),
-        ((*WIDTH, "--attention_heads", "match"), "--prune_schedule width takes heads away"),
+        ((*WIDTH, "--attention_heads", "match"), "--prune_schedule width removes heads"),
         ((*WIDTH, "--max_steps", "3"), "prunes 2 times, but 0.5 of 3 updates"),
         ((*DEPTH, "--layer_map", "0:0,4:4"), "the pair 4:4 is out of range"),
         ((*WIDTH, "--stage", "prediction", "--method", "emd"), "--prune_schedule and --method emd cannot be combined"),

@@ -46,11 +46,11 @@ def test_weak_teacher_with_named_labels_gets_a_fitting_message():
     task, labels = get_task("MNLI"), _labels(3)
     finding = _examine(task, _logits(labels, 3, 0.8)[:, [1, 2, 0]], labels)
     (order, weak) = judge(task, finding, allowed=True, named=True)
-    assert "if its outputs stand for entailment, neutral, contradiction" in order and "are taken as named" in order
+    assert "if its outputs stand for entailment, neutral, contradiction" in order and "its label names are used" in order
     assert "majority class" in weak
-    with pytest.raises(UserError, match="(?s)are taken as named.*--allow_weak_teacher") as refused:
+    with pytest.raises(UserError, match="(?s)its label names are used.*--allow_weak_teacher") as refused:
         judge(task, finding, allowed=False, named=True)
-    assert "names no labels" not in str(refused.value)
+    assert "has no label names" not in str(refused.value)
 
 
 def test_good_teacher_with_named_labels_is_accepted_despite_the_order():
@@ -101,7 +101,7 @@ def test_plausible_label_order_is_reported_only_for_unnamed_labels():
     finding = _examine(get_task("MNLI"), _logits(labels, 3, 0.8), labels)
     told = described(get_task("MNLI"), finding, named=False)
     assert told.startswith("teacher on dev: accuracy 0.8")
-    assert told.endswith("taken as contradiction, entailment, neutral, and no other order scores clearly better")
+    assert told.endswith("assumed to be contradiction, entailment, neutral; no other order scores clearly better")
     assert "order" not in described(get_task("MNLI"), finding, named=True)
 
 
@@ -133,7 +133,7 @@ def test_reversed_wnli_dev_set_gives_a_warning_only():
     task, labels = get_task("WNLI"), np.array([0] * 40 + [1] * 31)
     finding = _examine(task, np.eye(2)[1 - labels], labels)  # dev says the opposite of what training taught
     assert finding.better_order == task.labels[::-1]
-    assert "have no names and are taken as 0, 1" in judge(task, finding, allowed=False, named=False)[0]
+    assert "have no names and are assumed to be 0, 1" in judge(task, finding, allowed=False, named=False)[0]
     assert "no other order" not in described(task, finding, named=False)
 
 
@@ -173,7 +173,7 @@ def test_only_conclusive_dev_sets_refuse_a_weak_teacher(counts, wrong, refused):
             judge(task, finding, allowed=False, named=True)
     else:
         (warning,) = judge(task, finding, allowed=False, named=True)
-        assert warning.startswith("the teacher scores") and "to tell a teacher from guessing" in warning
+        assert warning.startswith("the teacher scores") and "to distinguish a teacher from guessing" in warning
 
 
 @pytest.mark.parametrize(("labels", "refused"), [([1, 2, 3, 4], False), ([1, 2, 3, 4, 5], True), ([2.5] * 40, False)])

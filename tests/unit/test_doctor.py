@@ -20,9 +20,9 @@ def answers(monkeypatch, packages: dict[str, str], pip: str = "", cards: str = "
 @pytest.mark.parametrize(
     ("packages", "level", "words"),
     [
-        ({"paddlepaddle": "3.3.1", "paddlenlp": "3.0.0b4"}, "good", "the default lane"),
-        ({"paddlepaddle-gpu": "2.6.2", "paddlenlp": "2.8.1"}, "good", "the lane of Paddle 2.6.2"),
-        ({"paddlepaddle": "2.6.2", "paddlenlp": "3.0.0b4"}, "note", "no tested pair"),
+        ({"paddlepaddle": "3.3.1", "paddlenlp": "3.0.0b4"}, "good", "the default versions"),
+        ({"paddlepaddle-gpu": "2.6.2", "paddlenlp": "2.8.1"}, "good", "the Paddle 2.6.2 versions"),
+        ({"paddlepaddle": "2.6.2", "paddlenlp": "3.0.0b4"}, "note", "not a tested pair"),
         ({"paddlenlp": "2.8.1"}, "bad", "no Paddle is installed"),
     ],
 )

@@ -94,7 +94,7 @@ class ShardMaker:
         pieces = Pieces(self.tokenizer) if self.masking.active else None
         for first_document, end_document in _cuts(CorpusTokens.map(self.tokens).document_starts(shard.begin, shard.end), BLOCK_TOKENS):
             begin, end = shard.begin + first_document, shard.begin + end_document
-            corpus = CorpusTokens.map(self.tokens)  # for each block, or the pages of all random second parts would add up
+            corpus = CorpusTokens.map(self.tokens)  # for each block, or the pages of all random second segments would add up
             picked = spans(corpus, begin, end, self.cut, self.seed, shard.epoch)
             rows, first = rows_of(corpus, picked, self.tokenizer, self.cut.max_seq_len)
             masked = None

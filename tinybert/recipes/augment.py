@@ -62,7 +62,7 @@ def _augment(config: AugmentConfig, at_end: contextlib.ExitStack) -> Result:
     folder = locate(task, config.data_dir, config.glue_dir, ["train"])
     target = (config.output_file or folder / augmented(split).file).expanduser().absolute()
     output = (config.output_dir or Path("runs/augmentation") / task.name).expanduser()
-    log_run_settings(f"augmenting {task.name}: {folder / split.file} to {target}, record in {output}", resolved)
+    log_run_settings(f"augmenting {task.name}: {folder / split.file} -> {target}, record in {output}", resolved)
     RunFolder(output, STAGE).refuse_unwritable()
     run_lock.refuse_held(output)
     _refuse_target(target, folder / split.file, output.absolute())
@@ -85,7 +85,7 @@ def _augment(config: AugmentConfig, at_end: contextlib.ExitStack) -> Result:
     runtime.start_processes()
     wait_for_all()  # every rank has judged the folder as it was
     if finished:
-        log_once(f"finished before: {target}")
+        log_once(f"already finished: {target}")
         return Result(target, record=json.loads((output / RECORD).read_text(encoding="utf-8")))
     writes = runtime.rank() == 0
     if writes:
@@ -121,20 +121,20 @@ def _augment(config: AugmentConfig, at_end: contextlib.ExitStack) -> Result:
 
 def _refuse_target(target: Path, source: Path, output: Path) -> None:
     if target.exists() and (target.is_dir() or target.samefile(source)):
-        raise UserError(f"--output_file {target} is {'a folder' if target.is_dir() else 'the training file'}. Name another file.")
+        raise UserError(f"--output_file {target} is {'a folder' if target.is_dir() else 'the training file'}. Choose another file.")
     if target.parent == output and not output.exists():
         return  # the run makes it
     if not target.parent.is_dir():
-        raise UserError(f"--output_file {target}: the folder {target.parent} does not exist. Make it, or name another file.")
+        raise UserError(f"--output_file {target}: the folder {target.parent} does not exist. Create it or choose another file.")
     if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise UserError(f"--output_file {target}: nothing may be written in {target.parent}. Name a file elsewhere with --output_file.")
+        raise UserError(f"--output_file {target}: {target.parent} is not writable. Choose another file with --output_file.")
 
 
 def _exclude_others(target: Path, at_end: contextlib.ExitStack) -> None:
     try:
         at_end.enter_context(storage.lock(target.with_name(f".{target.name}"), wait=False))
     except BlockingIOError:
-        raise UserError(f"--output_file {target} is being written by another run.\nWait until it ends, or name another file.") from None
+        raise UserError(f"--output_file {target} is being written by another run.\nWait until it ends, or choose another file.") from None
 
 
 def _identity(maker: PartMaker, source: Path) -> dict:
@@ -164,7 +164,7 @@ def _judge_folder(output: Path, target: Path, identity: dict, config: AugmentCon
         now = {name: value for name, value in identity.items() if name != "settings"}
         refuse_differences(
             differences({name: before.get(name) for name in now} | before["settings"], now | identity["settings"]),
-            f"--resume: {output} was begun with other options or data",
+            f"--resume: {output} was started with other options or data",
             "Repeat the original command, or start over with --overwrite_output_dir.",
         )
         joined = target.is_file() and storage.sha256_of(target) == before.get("output_sha256")
@@ -172,13 +172,15 @@ def _judge_folder(output: Path, target: Path, identity: dict, config: AugmentCon
             if joined:
                 storage.remove_own(output / PARTS)  # of a run that was killed at its end
                 return True
-            raise UserError(f"--resume: {target} is not what the run in {output} has written. Replace it with --overwrite_output_dir.")
+            raise UserError(f"--resume: {target} was not written by the run in {output}. Replace it with --overwrite_output_dir.")
         if joined:
             return False  # killed between the file and the record: what is left is done again
     elif before is not None:
-        raise UserError(f"--output_dir {output} holds an earlier run.\nGo on with --resume, or start afresh with --overwrite_output_dir.")
+        raise UserError(
+            f"--output_dir {output} contains an earlier run.\nResume it with --resume, or start over with --overwrite_output_dir."
+        )
     if target.exists():
-        raise UserError(f"{target} exists already.\nReplace it with --overwrite_output_dir, or name another file with --output_file.")
+        raise UserError(f"{target} exists already.\nReplace it with --overwrite_output_dir, or choose another file with --output_file.")
     return False
 
 
@@ -200,7 +202,7 @@ def _make(maker: PartMaker, used: UsedRows, count: int, processes: int) -> int:
     numbers = range(rank, -(-count // ROWS), ranks)
     there = {number for number in numbers if maker.finished(number) is not None}
     if there:
-        logger.info(f"kept: {len(there)} parts of an earlier run; {len(numbers) - len(there)} to make")
+        logger.info(f"kept: {len(there)} parts of an earlier run; {len(numbers) - len(there)} remaining")
     size = sum(min(ROWS, count - ROWS * number) for number in numbers if number not in there)
     missing = (part for part in parts_of(used) if part.number % ranks == rank and part.number not in there)
     progress, done = TextProgress("Augmenting", size, "rows"), 0
@@ -209,7 +211,7 @@ def _make(maker: PartMaker, used: UsedRows, count: int, processes: int) -> int:
             done += meta["rows"]
             progress.show(done, done)
             if stop.signal is not None and done < size:
-                raise Interrupted(stop.signal, f"at least {done} rows are kept; the same command with --resume goes on")
+                raise Interrupted(stop.signal, f"at least {done} rows are kept; continue with the same command and --resume")
     return done
 
 
@@ -253,8 +255,8 @@ def _summary(name: str, counts: dict, preview: list) -> str:
     words, found = max(1, counts["words"]), counts["eligible"]
     lines = [
         f"# Augmented rows of {name}", "",
-        f"{counts['rows']} rows became {counts['written']}. Of {counts['draws']} draws {counts['duplicates']} gave nothing new and were "
-        f"dropped; the teacher's filter dropped {counts['filtered']} variants.", "",
+        f"{counts['rows']} rows became {counts['written']}. Of {counts['draws']} draws, {counts['duplicates']} gave nothing new and were "
+        f"dropped; the teacher filter dropped {counts['filtered']} variants.", "",
         markdown_table(["route", "words that may be replaced", "share", "replaced in variants", "share of the words in variants"],
                        [[route, str(n), f"{n / sum(found.values()):.1%}", str(counts["replaced"].get(route, 0)),
                          f"{counts['replaced'].get(route, 0) / words:.1%}"] for route, n in sorted(found.items())]), "",

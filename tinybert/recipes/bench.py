@@ -25,7 +25,7 @@ def bench(config: BenchConfig) -> Result:
     names = _names(config.models)
     task = scored_task(config, config.models[0])
     if not task.eval_splits:
-        raise UserError(f"{task.name} has no dev rows to score on. Give them with --dev_file.")
+        raise UserError(f"{task.name} has no dev rows. Give them with --dev_file.")
     folder = locate(task, config.data_dir, config.glue_dir, [task.eval_splits[0]])
     threads = config.threads or runtime.available_cores()
     models = {name: Predictor.open(path, threads) for name, path in zip(names, config.models, strict=True)}
@@ -65,18 +65,18 @@ def _names(paths: list[str]) -> list[str]:
     whole = [str(Path(path).expanduser().absolute()) for path in paths]
     twice = next((path for path in whole if whole.count(path) > 1), None)
     if twice is not None:
-        raise UserError(f"--models has {twice} twice. Name every model once.")
+        raise UserError(f"--models contains {twice} twice. Give every model once.")
     last = [Path(path).name for path in whole]
     return [name if last.count(name) == 1 else "/".join(Path(path).parts[-2:]) for name, path in zip(last, whole, strict=True)]
 
 
 def _check_output(config: BenchConfig, output: Path) -> None:
     if output.is_file():
-        raise UserError(f"--output_dir {output} is a file. Name a folder.")
+        raise UserError(f"--output_dir {output} is a file. Choose a folder.")
     if not output.is_dir() or not any(output.iterdir()):
         return
     if not config.overwrite_output_dir:
-        raise UserError(f"--output_dir {output} is not empty. Name another folder, or replace it with --overwrite_output_dir.")
+        raise UserError(f"--output_dir {output} is not empty. Choose another folder, or replace it with --overwrite_output_dir.")
     strange = sorted(entry.name for entry in output.iterdir() if entry.name not in _FILES)
     if strange:
-        raise UserError(f"--output_dir {output} holds more than a comparison ({', '.join(strange[:5])}): it is not replaced.")
+        raise UserError(f"--output_dir {output} contains more than a comparison ({', '.join(strange[:5])}) and is not replaced.")

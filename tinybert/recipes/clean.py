@@ -19,7 +19,7 @@ from tinybert.engine import run_lock
 from tinybert.errors import UserError
 from tinybert.log import logger
 
-UNFINISHED = {".augmented_parts": "parts of an augmentation", ".corpus_tokens": "the tokens of a corpus that is being pregenerated"}
+UNFINISHED = {".augmented_parts": "parts of an augmentation", ".corpus_tokens": "tokens of an unfinished pregeneration"}
 _STORE = re.compile(r"[0-9a-f]{64}")
 
 
@@ -44,7 +44,7 @@ def clean(config: CleanConfig) -> None:
         UserError: the folder to look through does not exist.
     """
     if config.output_dir is not None and not config.output_dir.expanduser().is_dir():
-        raise UserError(f"--output_dir {config.output_dir} is not a folder. Name an output folder, or a folder of them.")
+        raise UserError(f"--output_dir {config.output_dir} is not a folder. Give an output folder or a folder of such folders.")
     named = [config.output_dir.expanduser()] if config.output_dir is not None else []
     total = 0
     found = list({entry.path: entry for root in (cache_home(), data_home(), model_home(), *named) for entry in leftovers(root)}.values())
@@ -56,7 +56,7 @@ def clean(config: CleanConfig) -> None:
             if not config.dry_run:
                 storage.remove_own(entry.path) if storage.is_own(entry.path) or entry.resumable else temporaries.remove(entry.path)
     if not found:
-        logger.info("nothing is left of killed runs")
+        logger.info("no leftovers of killed runs")
     else:
         logger.info(f"{total / 1e6:,.1f} MB {'would be' if config.dry_run else 'were'} deleted")
 
@@ -79,7 +79,7 @@ def _leftover(path: Path) -> Leftover | None:
     if path.name in UNFINISHED and not _in_use(path.parent):
         return Leftover(path, UNFINISHED[path.name], resumable=True) if _holds_own(path) else None
     if path.name.startswith("left_") and path.parent.parent.name == "checkpoints" and storage.is_own(path):
-        return None if _in_use(path.parent.parent.parent) else Leftover(path, "a checkpoint that was set aside")
+        return None if _in_use(path.parent.parent.parent) else Leftover(path, "a superseded checkpoint")
     if path.name.endswith(".old") and storage.is_own(path) and (path.parent / path.name[1:-4]).exists():
         return Leftover(path, "replaced")
     if (
@@ -88,7 +88,7 @@ def _leftover(path: Path) -> Leftover | None:
         and _STORE.fullmatch(path.name)
         and not storage.is_complete(path)
     ):
-        return Leftover(path, "damaged stored tokens")
+        return Leftover(path, "damaged cached tokens")
     return None
 
 

@@ -71,7 +71,7 @@ def compare(config: CompareConfig) -> Result:
     logger.info("\n".join([shown, "", *notes, f"took {minutes:.1f} minutes; page: {output / 'report.html'}"]))
     done = [line for line in lines if line.scores]
     if not done:
-        raise UserError(f"no run of the comparison ended well: {lines[0].error}\nread {output}/runs/*/log.txt")
+        raise UserError(f"no run of the comparison succeeded: {lines[0].error}\nread {output}/runs/*/log.txt")
     best = max(done, key=lambda line: line.mean)
     return Result(output, {task.metric: best.mean / 100}, best=best.folder, record=record)
 
@@ -87,18 +87,18 @@ def _claim(config: CompareConfig, output: Path) -> None:
     """
     wanted = json.loads(json.dumps({name: getattr(config, name) for name in config.given if name not in _FREE}, default=str))
     if output.is_file():
-        raise UserError(f"--output_dir {output} is a file\nname a folder")
+        raise UserError(f"--output_dir {output} is a file\nchoose a folder")
     if output.is_dir() and any(output.iterdir()):
         known = output / PLAN
         if not known.is_file():
-            raise UserError(f"--output_dir {output} is not empty and holds no comparison\nname another folder")
+            raise UserError(f"--output_dir {output} is not empty and contains no comparison\nchoose another folder")
         before = json.loads(known.read_text(encoding="utf-8"))
         different = sorted(name for name in {*before, *wanted} if before.get(name) != wanted.get(name))
         if not config.resume and not config.overwrite_output_dir:
-            raise UserError(f"{output} already holds a comparison\ngo on with --resume, or replace it with --overwrite_output_dir")
+            raise UserError(f"{output} already contains a comparison\nresume it with --resume, or replace it with --overwrite_output_dir")
         if config.resume and different:
             shown = "; ".join(f"{name}: was {before.get(name)}, is {wanted.get(name)}" for name in different)
-            raise UserError(f"--resume: the comparison in {output} was another one ({shown})\ngive the same options, or another folder")
+            raise UserError(f"--resume: the comparison in {output} has other options ({shown})\ngive the same options or another folder")
         if config.overwrite_output_dir:
             shutil.rmtree(output / "runs", ignore_errors=True)
             for name in (DONE, "compare.json", "report.html", "report.md", "pareto.png", "pareto.svg", "run.json"):
@@ -118,10 +118,10 @@ def _fitting(config: CompareConfig, length: int, shape: tuple[int, int]) -> int:
     folder = Path(config.output_dir) / "runs" / "probe"
     shutil.rmtree(folder, ignore_errors=True)
     words = [[str(folder) if word == str(probe.folder) else word for word in command] for command in probe.commands]
-    logger.info(f"measuring the rate of {probe.name}")
+    logger.info(f"measuring the speed of {probe.name}")
     code = run_commands(words, folder, environment(config.threads))
     if code:
-        raise UserError(f"the run that measures the rate failed: {error_of(replace(probe, folder=folder))}\nread {folder}/log.txt")
+        raise UserError(f"the run that measures the speed failed: {error_of(replace(probe, folder=folder))}\nread {folder}/log.txt")
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     seconds = sum(entry.get("seconds") or 0 for entry in record.values()) / PROBE_UPDATES
     count = len(config.seeds) * sum(1 if method == PRUNED else len(config.students) for method in config.methods)

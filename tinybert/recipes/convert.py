@@ -31,7 +31,7 @@ def convert(config: ConvertConfig) -> Result:
     output = Path(config.output_dir).expanduser()
     source = resolve(config.model_path)
     check_output(config, source, output)
-    logger.info(f"converting {source} to {config.to}, result in {output}")
+    logger.info(f"converting {source} to {config.to}, output in {output}")
     loaded, model_config = load_pretrained(str(source))
     for line in notes(loaded, config.to):
         logger.info(line)
@@ -41,7 +41,7 @@ def convert(config: ConvertConfig) -> Result:
         logger.info("inputs: input_ids, token_type_ids, int64 [B, T]; output: logits [B, C], in the order of config.json's id2label")
     else:
         proof = write_as(output, loaded, model_config, config.to)
-        logger.info(f"proof: {proof.weights} weights equal to the bit")
+        logger.info(f"proof: {proof.weights} weights are bit-identical")
     logger.info(reading)
     logger.info(f"proof: largest absolute difference of {proof.output} on a fixed batch: {proof.difference}")
     logger.info(f"written: {output}")
@@ -57,20 +57,18 @@ def check_output(config: ConvertConfig, source: Path, output: Path) -> None:
     if not output.exists():
         return
     if not output.is_dir():
-        raise UserError(f"--output_dir {output} is a file. Name a folder.")
+        raise UserError(f"--output_dir {output} is a file. Choose a folder.")
     check_inputs_not_overwritten(config.replace(model_path=str(source)), [output])
     if not any(output.iterdir()):
         return
     if not config.overwrite_output_dir:
-        raise UserError(f"--output_dir {output} is not empty. Name another folder, or replace it with --overwrite_output_dir.")
+        raise UserError(f"--output_dir {output} is not empty. Choose another folder, or replace it with --overwrite_output_dir.")
     if config_file(output) is None:
-        raise UserError(
-            f"--output_dir {output} holds something else than a model (no config.json): it is not replaced. Name another folder."
-        )
+        raise UserError(f"--output_dir {output} does not contain a model (no config.json) and is not replaced. Choose another folder.")
     strange = sorted(entry.name for entry in output.iterdir() if entry.is_dir() or not _MODEL_FILE.fullmatch(entry.name))
     if strange:
         raise UserError(
-            f"--output_dir {output} holds more than a model ({', '.join(strange[:5])}): it is not replaced. Name another folder."
+            f"--output_dir {output} contains more than a model ({', '.join(strange[:5])}) and is not replaced. Choose another folder."
         )
 
 
@@ -81,25 +79,23 @@ def notes(loaded: LoadedModel, layout: str) -> list[str]:
     ]
     if has_head(loaded):
         labels = ", ".join(loaded.labels) if loaded.labels else f"{loaded.config.num_labels} without names"
-        lines.append(f"head: a classifier, outputs {labels}")
+        lines.append(f"head: classifier, outputs {labels}")
     else:
-        lines.append("head: none; the result is a bare encoder")
+        lines.append("head: none; the output is a bare encoder")
     if loaded.report.fresh_in("pooler"):
-        lines.append("pooler: not in the source, so not in the result; whoever loads it starts one from random numbers")
+        lines.append("pooler: not in the source, so not in the output; it will be randomly initialised on loading")
     if loaded.report.unused:
-        lines.append(f"left out: {', '.join(loaded.report.unused)}")
+        lines.append(f"skipped: {', '.join(loaded.report.unused)}")
     if any(".predictions." in name or name.startswith("lm_head.") for name in loaded.report.unused):
-        lines.append("note: masked-LM heads are not handled; the result cannot fill in [MASK]")
+        lines.append("note: masked-LM heads are not converted; the output cannot predict [MASK]")
     layouts = layouts_of(loaded.projections)
     if layouts:
-        lines.append(f"projections: {' and '.join(layouts)}, {'left out' if layout == 'inference' else 'kept'}")
+        lines.append(f"projections: {' and '.join(layouts)}, {'skipped' if layout == 'inference' else 'kept'}")
     if len(layouts) > 1 and layout == "paddlenlp" and layouts[0] == "shared":
-        lines.append(
-            "note: share_fit_dense is called fit_dense there, and per_layer is taken when no projection is named: name --projection shared"
-        )
+        lines.append("note: share_fit_dense is called fit_dense there, and per_layer is used by default: set --projection shared")
     if layout == "huggingface" and loaded.family.relu_head:
         lines.append(
-            "note: TinyBERT has a ReLU between pooler and classifier, Hugging Face's BERT has none. The encoder is the same there, the "
-            'logits are not, unless you apply it; config.json says "classifier_activation": "relu"'
+            "note: TinyBERT has a ReLU between pooler and classifier, Hugging Face's BERT does not. The encoder is the same there, but "
+            'the logits differ unless you apply it; config.json contains "classifier_activation": "relu"'
         )
     return lines

@@ -56,7 +56,9 @@ def demo(config: DemoConfig) -> Result:
     task = get_task(config.task_name)
     output = Path(config.output_dir)
     if (output / "report.md").exists() and not config.overwrite_output_dir:
-        raise UserError(f"{output} already holds a demo's results.\nReplace them with --overwrite_output_dir, or choose another folder.")
+        raise UserError(
+            f"{output} already contains the results of a demo.\nReplace them with --overwrite_output_dir, or choose another folder."
+        )
     budget = BUDGETS["quick" if config.quick else "demo" if task.name == "demo" else "glue"]
     runtime.set_device(config.device)
     folders = {"teacher": output / "teacher", "distilled student": output / "student", "same student, no teacher": output / "no_teacher"}
@@ -185,8 +187,9 @@ def _report(task: Task, output: Path, seed: int, table: str, figures: dict, minu
     )
     write_record(output, "comparison", comparison)
     note = (
-        f"{task.name}, dev {task.metric} of the last models, seed {seed}; latency: median of {figures['latency_rows']} dev rows "
-        f"one at a time, models in turn, {runtime.threads()} threads. One seed and a small dev set: a difference of a few points is noise."
+        f"{task.name}, dev {task.metric} of the last models, seed {seed}; latency: median over {figures['latency_rows']} dev "
+        f"rows, one at a time, models alternating, {runtime.threads()} threads. One seed and a small dev set: differences of "
+        "a few points are noise."
     )
     storage.write_file(output / "report.md", f"{table}\n\n{note}\n\nTook {minutes} minutes.\n")
     logger.info(f"{table}\n\n{note}\ncurves: {output}/*/plots/*.png, or `visualdl --logdir {output}`; report: {output / 'report.md'}")

@@ -35,10 +35,10 @@ def check_disk_space(run: RunFolder, models: tuple[str, ...], parameters: int, k
         free = shutil.disk_usage(there).free
         if needs[folder] and together > free:
             raise UserError(
-                f"the disk of {folder} has {_megabytes(free)} free, this run needs about {_megabytes(together)}: "
+                f"the disk of {folder} has {_megabytes(free)} free, but this run needs about {_megabytes(together)}: "
                 f"{keep} checkpoints of {_megabytes(checkpoint)} and {_MODELS} models of {_megabytes(model)}"
                 f"{' per stage' if stages > 1 else ''} in {run.path}, {_megabytes(tokens)} of tokens in {cache_home()}.\n"
-                "Make room, choose another --output_dir (for tokens: the variable TINYBERT_CACHE), or lower --keep_checkpoints."
+                "Free disk space, choose another --output_dir (for tokens: the variable TINYBERT_CACHE), or lower --keep_checkpoints."
             )
 
 

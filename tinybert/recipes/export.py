@@ -24,9 +24,7 @@ def export(config: ExportConfig) -> Result:
     _check_output(config, output)
     kind = kind_of_config(read_config(resolve(str(config.model_path), "model")))
     if kind is not None and kind.of_windows:
-        raise UserError(
-            f"{config.model_path} is a model for {kind.article}: its windows are not exported. Use task_distill.py --do_predict."
-        )
+        raise UserError(f"{config.model_path} is a model for {kind.article}, which cannot be exported. Use task_distill.py --do_predict.")
     task = scored_task(config, config.model_path)
     options = ExportOptions(
         formats=FORMATS if "all" in config.format else tuple(dict.fromkeys(config.format)),
@@ -56,12 +54,10 @@ def export(config: ExportConfig) -> Result:
 def _check_output(config: ExportConfig, output: Path) -> None:
     """Refuse to replace anything but an earlier export, and that only where it is asked for."""
     if output.is_file():
-        raise UserError(f"--output_dir {output} is a file. Name a folder.")
+        raise UserError(f"--output_dir {output} is a file. Choose a folder.")
     if not output.is_dir() or not any(output.iterdir()):
         return
     if not config.overwrite_output_dir:
-        raise UserError(f"--output_dir {output} is not empty. Name another folder, or replace it with --overwrite_output_dir.")
+        raise UserError(f"--output_dir {output} is not empty. Choose another folder, or replace it with --overwrite_output_dir.")
     if not (output / RECORD).is_file():
-        raise UserError(
-            f"--output_dir {output} holds something else than an export (no {RECORD}): it is not replaced. Name another folder."
-        )
+        raise UserError(f"--output_dir {output} does not contain an export (no {RECORD}) and is not replaced. Choose another folder.")

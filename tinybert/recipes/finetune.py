@@ -76,7 +76,7 @@ def finetune(config: FinetuneConfig) -> Result:
         if config.resume:
             checkpoint.find(run.checkpoints, config.resume)
     what = "fine-tuning" if do.train else "scoring"
-    log_run_settings(f"{what} {config.model_name_or_path} on {task.name}, results in {output}", resolved)
+    log_run_settings(f"{what} {config.model_name_or_path} on {task.name}, output in {output}", resolved)
     log_outputs(task, config)
     device = runtime.set_device(config.device)
     if config.amp:

@@ -51,7 +51,7 @@ class GeneralData:
                 processes = corpus.processes(cores)
                 store = tokenised(corpus, tokenizer, settings.max_seq_length, sequences=settings.sequences, processes=processes)
                 if runtime.rank() == 0:
-                    logger.info(f"{corpus.path}: {len(store):,} sequences, {int(store.lengths.sum()):,} word pieces")
+                    logger.info(f"{corpus.path}: {len(store):,} sequences, {int(store.lengths.sum()):,} tokens")
                 return [store]
 
             return cls(f"text in {len(text.files)} file(s) of {text.path}", None, read)
@@ -59,7 +59,7 @@ class GeneralData:
         longest = min(max_positions(teacher), max_positions(student))
         pregenerated.check(tokenizer, longest, config.max_seq_length)
         stores = [pregenerated.epoch(number) for number in range(pregenerated.epochs)]
-        source = f"{pregenerated.epochs} epochs of sequences of up to {pregenerated.max_seq_len} word pieces in {pregenerated.folder}"
+        source = f"{pregenerated.epochs} epochs of sequences of up to {pregenerated.max_seq_len} tokens in {pregenerated.folder}"
         return cls(source, pregenerated.max_seq_len, lambda settings: stores)
 
     def split(self, settings: Settings) -> tuple[list[RowRange], RowRange]:

@@ -56,7 +56,7 @@ def general_distill(config: GeneralDistillConfig) -> Result:
     data = GeneralData.open(config, teacher, student)
     resolved = config.resolve(data.length)
     settings = resolved[STAGE]
-    log_run_settings(f"general distillation: method {config.method}, {data.source}, results in {output}", resolved)
+    log_run_settings(f"general distillation: method {config.method}, {data.source}, output in {output}", resolved)
     check_type("teacher", "teacher_model_type", config, teacher)
     if not config.student_init:
         check_type("student", "model_type", config, student)
@@ -82,7 +82,7 @@ def general_distill(config: GeneralDistillConfig) -> Result:
     layer = trained_layer(student, chosen)
     projection = layer.objective.projection
     if not student.family.keeps_projections and projection is not None and projection.mode != "none":
-        log_once(f"note: a folder of a {student.family.model_type} has no place for the projection; its students start another one")
+        log_once(f"note: {student.family.model_type} folders cannot store the projection; later stages start with a new one")
     traced = Teacher(teacher.model, layer.objective.needs_teacher, settings.teacher_mode)
 
     def save(folder: Path) -> Path:

@@ -86,7 +86,7 @@ def refuse_processes() -> None:
         UserError: says how to start it.
     """
     if runtime.world_size() > 1:
-        raise UserError("--prune_schedule runs in one process: start it without paddle.distributed.launch.")
+        raise UserError("--prune_schedule supports only a single process: start it without paddle.distributed.launch.")
 
 
 def pruning_of(
@@ -111,7 +111,7 @@ def pruning_of(
     check_shape(student, asked)
     if settings.method_object.compares_scores(settings) and end.heads != start.heads and settings.attention_heads != "average":
         raise UserError(
-            f"--prune_schedule {settings.prune_schedule} takes heads away, so attention scores cannot be compared head by head.\n"
+            f"--prune_schedule {settings.prune_schedule} removes heads, so attention scores cannot be compared head by head.\n"
             "Use --attention_heads average, or disable the attention loss with --use_att False."
         )
     events = planned(settings.prune_schedule, start, end, student.config.hidden_size, total, settings.prune_period_proportion)

@@ -38,7 +38,7 @@ def importance(config: FinetuneConfig) -> Result:
     """Accumulate importance as `run_glue.py --compute_taylor` asks, into `importance_score` of the output folder."""
     # === Check everything before work starts ===
     if runtime.world_size() > 1:
-        raise UserError("--compute_taylor runs in one process: start it without paddle.distributed.launch.")
+        raise UserError("--compute_taylor supports only a single process: start it without paddle.distributed.launch.")
     task = task_of(config)
     resolved = config.resolve(task.name)
     settings = resolved["finetune"]
@@ -47,7 +47,7 @@ def importance(config: FinetuneConfig) -> Result:
     run.refuse(bool(config.resume), config.overwrite_output_dir, (FOLDER,))
     check_inputs_not_overwritten(config, run.replaced((FOLDER,)))
     resume = checkpoint.find(run.checkpoints, config.resume) if config.resume else None
-    log_run_settings(f"importance of the weights of {config.model_name_or_path} on {task.name}, result in {output / FOLDER}", resolved)
+    log_run_settings(f"importance of the weights of {config.model_name_or_path} on {task.name}, output in {output / FOLDER}", resolved)
     log_outputs(task, config)
     device = runtime.set_device(config.device)
     loaded = load_classifier(
@@ -70,7 +70,7 @@ def importance(config: FinetuneConfig) -> Result:
     used = {name: value for name, value, _ in settings.as_table() if name not in RESUME_IGNORED}
     fingerprint = {**used, **data.identity(store), "model": model["sha256"], "batches": total}
     if config.resume == "auto" and _finished(run, fingerprint):
-        logger.info(f"the importance is finished: {output / FOLDER}")
+        logger.info(f"the importance scores are finished: {output / FOLDER}")
         return Result(output / FOLDER, record=run.record())
     if resume:
         checkpoint.check(resume, fingerprint, config.resume_changed)

@@ -35,10 +35,10 @@ def check_inputs_not_overwritten(config: Config, replaced: Iterable[Path], optio
         for place in _places(str(value), option in MODELS) if value is not None else ():
             lost = next((target for target, whole in targets if place.resolve().is_relative_to(whole)), None)
             if lost is not None:
-                meant = "" if str(place) == str(value) else f", that is {place},"
+                meant = "" if str(place) == str(value) else f", i.e. {place},"
                 raise UserError(
-                    f"--{option} {value}{meant} lies in {lost}, where this run puts its own results in place of what is there.\n"
-                    "Name another place for the results, or read a copy that lies elsewhere."
+                    f"--{option} {value}{meant} is inside {lost}, which this run would overwrite.\n"
+                    "Choose another output folder, or use a copy elsewhere."
                 )
 
 

@@ -36,7 +36,7 @@ def _predict(config: PredictConfig) -> None:
         config.id_column,
     )
     if not file.is_stdin and config.input.expanduser().absolute() == config.output.expanduser().absolute():
-        raise UserError(f"--output {config.output} is the input. Name another file.")
+        raise UserError(f"--output {config.output} is the input. Choose another file.")
     predictor = Predictor.open(config.model_path, config.threads, config.max_seq_length)
     rows = InputRows(file, predictor.rows.pair)
     total = None if file.is_stdin else rows.count(predictor.check)  # before anything is written
@@ -65,23 +65,21 @@ def _predict(config: PredictConfig) -> None:
         out.finish()
     except KeyboardInterrupt:
         if str(config.output) != STDOUT:
-            logger.warning(f"stopped after {done:,} rows: the same command continues from what is written")
+            logger.warning(f"stopped after {done:,} rows; continue with the same command")
         raise
     finally:
         out.close()
     rate = (done - out.done) / max(time.monotonic() - begun, 1e-9)
-    cut_rows = f"; {cut:,} were cut to {predictor.length} word pieces (--max_seq_length)" if cut else ""
+    cut_rows = f"; {cut:,} were truncated to {predictor.length} tokens (--max_seq_length)" if cut else ""
     logger.info(f"predictions: {config.output}, {done:,} rows, {rate:,.0f} rows/s{cut_rows}")
 
 
 def _title(predictor: Predictor, batch: int) -> str:
     what = f"labels {', '.join(predictor.labels[:20])}" if predictor.labels else "a score"
     task = f" of {predictor.rows.task}" if predictor.rows.task else ""
-    line = f"predicting {what}{task}, {predictor.engine.name} {predictor.engine.precision}, {predictor.length} word pieces a row"
+    line = f"predicting {what}{task}, {predictor.engine.name} {predictor.engine.precision}, {predictor.length} tokens per row"
     if predictor.engine.batch_dependent:
-        line += (
-            f"\nanswers of this file depend on the rows of a batch: {'one row' if batch == 1 else f'{batch} rows'} at a time (--batch_size)"
-        )
+        line += f"\noutputs of this export depend on the batch: {'one row' if batch == 1 else f'{batch} rows'} at a time (--batch_size)"
     return line
 
 

@@ -72,9 +72,9 @@ def pregenerate(config: PregenerateConfig) -> Result:
     values = {name: value for name, value in settings.as_dict().items() if name not in ("stage", "preset")}
     identity = {"settings": values, "source_sha256": corpus.sha256, "tokenizer": tokenizer.fingerprint}
     if _finished_before(output, identity, config.overwrite_output_dir):
-        logger.info(f"finished before: {output}")
+        logger.info(f"already finished: {output}")
         return Result(output, record=read_record(output))
-    lines = "paragraphs, which are cut into sentences" if corpus.split else "sentences"
+    lines = "paragraphs, which are split into sentences" if corpus.split else "sentences"
     logger.info(f"corpus: {len(corpus.files)} files, {corpus.bytes / 1e6:.1f} MB; lines are {lines}")
 
     cut = Cut(settings.sequences, settings.max_seq_len, settings.short_seq_prob or 0.0, random_next)
@@ -98,7 +98,7 @@ def pregenerate(config: PregenerateConfig) -> Result:
         if documents < fewest:
             _leave_nothing(output)
             raise UserError(
-                f"{config.train_corpus} holds {documents} document(s) with word pieces, {fewest} or more were expected.\n"
+                f"{config.train_corpus} contains {documents} document(s) with known tokens; expected at least {fewest}.\n"
                 + ("Separate documents by blank lines, or choose --sequences packed." if random_next else "Is it text of this vocabulary?")
             )
         # files that are named are ours: nobody else's may have these names from now on
@@ -120,7 +120,7 @@ def _tokenizer(config: PregenerateConfig) -> WordPiece:
     """The word pieces of a model, of a folder that has a vocab.txt and nothing else, or of that file."""
     named = Path(config.bert_model).expanduser()
     if named.is_file() and named.name != "vocab.txt":
-        raise UserError(f"--bert_model {named} is a file. Name a model folder, or a folder with a vocab.txt in it.")
+        raise UserError(f"--bert_model {named} is a file. Give a model folder or a folder with a vocab.txt.")
     folder = named.parent if named.name == "vocab.txt" else named
     return WordPiece.from_folder(folder if has_vocabulary(folder) else resolve(config.bert_model), config.do_lower_case)
 
@@ -138,7 +138,7 @@ def _masking(settings: Settings, tokenizer: WordPiece, model: str) -> Masking:
         settings.masked_lm_prob, settings.max_predictions_per_seq or 0, bool(settings.do_whole_word_mask), settings.mask_one_at_least
     )
     if masking.active and tokenizer.mask_id is None:
-        raise UserError(f"the vocabulary of {model} has no [MASK]. Leave masks out, or name another model.")
+        raise UserError(f"the vocabulary of {model} has no [MASK]. Disable masking, or choose another model.")
     return masking
 
 
@@ -152,7 +152,7 @@ def _finished_before(output: Path, identity: dict, overwrite: bool) -> bool:
         UserError: the folder holds the result of other options, or something else.
     """
     if output.exists() and not output.is_dir():
-        raise UserError(f"--output_dir {output} is a file. Name a folder.")
+        raise UserError(f"--output_dir {output} is a file. Choose a folder.")
     run_lock.refuse_held(output)
     record = None
     with contextlib.suppress(UserError) if overwrite else contextlib.nullcontext():
@@ -162,8 +162,8 @@ def _finished_before(output: Path, identity: dict, overwrite: bool) -> bool:
         strange = sorted(entry.name for entry in output.iterdir() if entry not in ours and (entry.name[0] != "." or entry.name == TOKENS))
         if strange:
             raise UserError(
-                f"--output_dir {output} holds what this program did not write: {', '.join(strange[:5])}.\n"
-                "It stays as it is: name another folder."
+                f"--output_dir {output} contains files not written by this program: {', '.join(strange[:5])}.\n"
+                "They are kept: choose another folder."
             )
         for folder in (output, *(path for path in ours if path.is_dir())):
             storage.recover(folder)  # what a run that was killed left half-written
@@ -174,15 +174,15 @@ def _finished_before(output: Path, identity: dict, overwrite: bool) -> bool:
     if record is None:
         if any(path.name != TOKENS for path in ours):
             raise UserError(
-                f"--output_dir {output} holds pregenerated data of another run. Name another folder, or --overwrite_output_dir."
+                f"--output_dir {output} contains pregenerated data of another run. Choose another folder, or use --overwrite_output_dir."
             )
         storage.remove_own(output / TOKENS)  # without a record nobody knows of which corpus they are
         return False
     now = {name: value for name, value in identity.items() if name != "settings"}
     refuse_differences(
         differences(record["settings"], identity["settings"]) | differences({name: record[name] for name in now}, now),
-        f"--output_dir {output} was begun with other options or text",
-        "Name another folder, or replace it with --overwrite_output_dir.",
+        f"--output_dir {output} was started with other options or text",
+        "Choose another folder, or replace it with --overwrite_output_dir.",
     )
     if not (record["finished"] and _is_whole(output, record)):
         return False
@@ -249,9 +249,9 @@ def _tokenise(output: Path, corpus: TextCorpus, tokenise: Tokenise, workers: Wor
     for done in write_tokens(output / TOKENS, corpus, tokenise, workers):
         tokens = done
         if stop.signal is not None:
-            raise Interrupted(stop.signal, "the corpus is tokenised anew next time")
+            raise Interrupted(stop.signal, "the corpus will be tokenised again next time")
     seconds = time.monotonic() - begun
-    logger.info(f"tokenised: {tokens:,} word pieces in {seconds:.1f} s, {tokens / seconds:,.0f} tokens/s")
+    logger.info(f"tokenised: {tokens:,} tokens in {seconds:.1f} s, {tokens / seconds:,.0f} tokens/s")
 
 
 def _make(maker: ShardMaker, shards: list[list[Shard]], workers: Workers, stop: StopRequest) -> tuple[dict[str, dict], int]:
@@ -259,7 +259,7 @@ def _make(maker: ShardMaker, shards: list[list[Shard]], workers: Workers, stop: 
     made = {shard.name: meta for epoch in shards for shard in epoch if (meta := maker.finished(shard)) is not None}
     missing = [shard for epoch in shards for shard in epoch if shard.name not in made]
     if made:
-        logger.info(f"kept: {len(made)} shards of an earlier run; {len(missing)} to make")
+        logger.info(f"kept: {len(made)} shards of an earlier run; {len(missing)} remaining")
     progress = TextProgress("Making sequences", sum(shard.tokens for shard in missing), "tokens")
     done = part = 0
     for shard, meta in workers.ordered(maker, missing):
@@ -267,7 +267,7 @@ def _make(maker: ShardMaker, shards: list[list[Shard]], workers: Workers, stop: 
         done, part = done + meta["tokens"], part + shard.tokens
         progress.show(done, part)
         if stop.signal is not None:
-            raise Interrupted(stop.signal, f"{len(made)} shards are kept; the same command goes on")
+            raise Interrupted(stop.signal, f"{len(made)} shards are kept; continue with the same command")
     return made, done
 
 
@@ -310,8 +310,8 @@ def _report(output: Path, totals: list[dict[str, int]], new: int, seconds: float
     for number, total in enumerate(totals):
         shares = [f"{100 * total['random_next'] / total['rows']:.1f} %", f"{100 * total['masked'] / total['tokens']:.1f} %"]
         lines.append([str(number), f"{total['rows']:,}", f"{total['tokens']:,}", f"{total['tokens'] / total['rows']:.1f}", *shares])
-    logger.info(markdown_table(["epoch", "sequences", "word pieces", "mean length", "random second part", "masked"], lines))
-    logger.info(f"written: {output}; {new:,} word pieces in {seconds:.1f} s, tokenising included: {new / seconds:,.0f} tokens/s")
+    logger.info(markdown_table(["epoch", "sequences", "word pieces", "mean length", "random second segment", "masked"], lines))
+    logger.info(f"written: {output}; {new:,} tokens in {seconds:.1f} s including tokenisation: {new / seconds:,.0f} tokens/s")
     logger.info(f"next: python general_distill.py --pregenerated_data {output} ...")
 
 
@@ -321,6 +321,6 @@ def _warn_of_lost_text(total: dict[str, int], corpus_tokens: int, settings: Sett
     share = (total["tokens"] - special * total["rows"]) / corpus_tokens
     if share < LEAST_KEPT:
         logger.warning(
-            f"an epoch holds {100 * share:.0f} % as many word pieces as the text: what is longer than a row is cut\n"
-            "--sequences packed keeps all of it; --split_sentences True cuts lines where punctuation ends a sentence"
+            f"an epoch contains {100 * share:.0f} % of the text's tokens: sentences longer than a row are truncated\n"
+            "--sequences packed keeps the whole text; --split_sentences True splits lines at the end of sentences"
         )

@@ -60,7 +60,7 @@ def pretrain(config: PretrainConfig) -> Result:
     settings = resolved[STAGE]
     model = load_masked_lm(config.model_name_or_path, config.do_lower_case, fresh_head=True)
     loaded = model.loaded
-    log_run_settings(f"masked-LM training on {config.input_dir}, results in {output}", resolved)
+    log_run_settings(f"masked-LM training on {config.input_dir}, output in {output}", resolved)
     check_length("--max_seq_length", settings.max_seq_length, max_positions(loaded), "the model")
     models = {"model": describe_model("model", loaded)}
     train, held_out, data = _rows(config, settings, loaded.tokenizer)
@@ -113,7 +113,7 @@ def _rows(config: PretrainConfig, settings: Settings, tokenizer: WordPiece) -> t
     processes = corpus.processes(max(1, runtime.available_cores() // runtime.local_processes()))
     words = settings.whole_word and is_chinese(tokenizer.vocabulary)
     store = tokenised(corpus, tokenizer, settings.max_seq_length, sequences=settings.sequences, processes=processes, whole_words=words)
-    log_once(f"{corpus.path}: {len(store):,} rows, {int(store.lengths.sum()):,} word pieces" + (", words by jieba" if words else ""))
+    log_once(f"{corpus.path}: {len(store):,} rows, {int(store.lengths.sum()):,} tokens" + (", words by jieba" if words else ""))
     rows, last = without_last(store, settings.held_out_sequences)
     steps = -(-len(rows) // (settings.batch_size * settings.gradient_accumulation_steps * runtime.world_size()))
     epochs = settings.max_steps / steps if settings.max_steps > 0 else settings.num_train_epochs

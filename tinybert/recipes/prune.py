@@ -42,7 +42,7 @@ def prune(config: PruneConfig) -> Result:
     model = describe_model("model", loaded)
     _refuse_without_head(loaded)
     if loaded.projections:
-        logger.info("left out: its projections, which lead to the width of its own teacher")
+        logger.info("skipped: its projections, which fit the width of its own teacher")
     wanted = _wanted(settings, loaded)
     if config.name_by_shape:
         output = output / _name(wanted)
@@ -61,7 +61,7 @@ def prune(config: PruneConfig) -> Result:
         logger.info(line)
     student, energy = pruned(loaded, wanted, kept)
     if energy < 1:
-        logger.info(f"word embedding: rank {wanted.rank} keeps {energy:.1%} of the squares of its numbers")
+        logger.info(f"word embedding: rank {wanted.rank} keeps {energy:.1%} of its squared norm")
     record = {
         "model": model,
         "shape": {"layers": wanted.layers, "heads": wanted.heads, "neurons": wanted.neurons, "embedding_rank": wanted.rank},
@@ -75,7 +75,7 @@ def prune(config: PruneConfig) -> Result:
         "versions": runtime.versions(),
     }
     if student.parameters() >= loaded.parameters():
-        logger.warning(f"the student is not smaller: factors of rank {wanted.rank} hold more than the whole embedding")
+        logger.warning(f"the student is not smaller: factors of rank {wanted.rank} are larger than the full embedding")
     rows = trained_on(saved)
     names = loaded.output_names
     save_model(
@@ -99,8 +99,8 @@ def prune(config: PruneConfig) -> Result:
 def _refuse_without_head(loaded: LoadedModel) -> None:
     if loaded.report.fresh:
         raise UserError(
-            f"{loaded.report.source} has no trained classifier: it was pre-trained, not fine-tuned.\nPrune a fine-tuned model "
-            "(benchmark/glue/run_glue.py): what matters in it depends on its task."
+            f"{loaded.report.source} has no trained classifier: it was pre-trained, not fine-tuned.\n"
+            "Prune a fine-tuned model (benchmark/glue/run_glue.py): importance depends on the task."
         )
 
 
@@ -119,8 +119,8 @@ def _wanted(settings: PruneSettings, loaded: LoadedModel) -> Shape:
     check_shape(loaded, wanted)
     if wanted == there:
         raise UserError(
-            "nothing would be pruned: the model has this shape already.\nGive --keep_heads, --ffn_hidden_dim, --num_layers or "
-            "--emb_hidden_dim, or --preset rosita for the published numbers."
+            "nothing would be pruned: the model already has this shape.\nGive --keep_heads, --ffn_hidden_dim, --num_layers or "
+            "--emb_hidden_dim, or --preset rosita for the published values."
         )
     return wanted
 
@@ -143,10 +143,10 @@ def _importance_folder(config: PruneConfig, source: Path) -> Path:
     if found is None:
         task = config.task_name or "<TASK>"
         raise UserError(
-            f"there are no importance scores of {config.model_path}: {places[0] / FACTS} is missing.\nHeads and neurons are chosen by "
-            "them. Make them with:\n"
+            f"there are no importance scores for {config.model_path}: {places[0] / FACTS} is missing.\n"
+            "They select heads and neurons. Compute them with:\n"
             f"  python benchmark/glue/run_glue.py --compute_taylor True --task_name {task} --model_name_or_path {config.model_path}\n"
-            "If they were made with --output_dir, name that folder with --importance."
+            "If they were computed with --output_dir, give that folder with --importance."
         )
     return found
 
@@ -154,12 +154,15 @@ def _importance_folder(config: PruneConfig, source: Path) -> Path:
 def _check_origin(folder: Path, facts: dict, model: dict, config: PruneConfig) -> None:
     if facts["model"]["sha256"] != model["sha256"]:
         raise UserError(
-            f"{folder} holds the importance of another model ({facts['model']['source']}, sha256 {str(facts['model']['sha256'])[:12]}); "
-            f"{model['source']} has sha256 {str(model['sha256'])[:12]}.\nMake them for this model: run_glue.py --compute_taylor True "
+            f"{folder} contains the importance scores of another model ({facts['model']['source']}, sha256 "
+            f"{str(facts['model']['sha256'])[:12]}); "
+            f"{model['source']} has sha256 {str(model['sha256'])[:12]}.\nCompute them for this model: run_glue.py --compute_taylor True "
             f"--model_name_or_path {config.model_path}"
         )
     if config.task_name is not None and _plain(config.task_name) != _plain(facts["task"]):
-        raise UserError(f"{folder} was computed on {facts['task']}, not on {config.task_name}.\nGive the task of the model, or none.")
+        raise UserError(
+            f"{folder} was computed on {facts['task']}, not on {config.task_name}.\nGive the model's task, or leave out --task."
+        )
 
 
 def _plain(task: str) -> str:

@@ -28,8 +28,9 @@ def resumed_stage(resume: str | None, runs: dict[str, RunFolder]) -> str | None:
             named = checkpoint.stage_of(path)
     if resume not in (None, "auto") and named not in runs:
         raise UserError(
-            f"--resume {resume} is a checkpoint of {f'the {named} stage' if named else 'no stage'}, this run has {' and '.join(runs)}.\n"
-            "Give a checkpoint of this run's stage, or name the stage with --stage."
+            f"--resume {resume} is a checkpoint of {f'the {named} stage' if named else 'no stage'}, but this run has "
+            f"{' and '.join(runs)}.\n"
+            "Give a checkpoint of this run's stage, or set --stage."
         )
     return named
 
@@ -61,7 +62,8 @@ def finished_before(
             f"the {run.stage} stage in {run.path} is finished, with other settings or inputs",
             "Replace it with --overwrite_output_dir, or choose another folder."
             if checkpoint.STARTS.intersection(changed)
-            else "Go on from its last checkpoint with --resume_changed, replace it with --overwrite_output_dir, or choose another folder.",
+            else "Continue from its last checkpoint with --resume_changed, replace it with --overwrite_output_dir, or choose "
+            "another folder.",
         )
     return not changed and _are_whole(run, models)
 
@@ -75,7 +77,7 @@ def _are_whole(run: RunFolder, models: tuple[str, ...]) -> bool:
         except UserError as error:
             problem = str(error).partition("\n")[0]
     if problem and run.writes:
-        logger.warning(f"the {run.stage} stage was finished, but its model is not whole ({problem}): it goes on from its last checkpoint")
+        logger.warning(f"the {run.stage} stage was finished, but its model is incomplete ({problem}): continuing from its last checkpoint")
     return problem is None
 
 

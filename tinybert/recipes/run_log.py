@@ -55,7 +55,7 @@ def describe_model_info(role: str, outline: ModelInfo) -> dict:
     """Print that a model is known by its folder alone; returns its entry for run.json."""
     config = outline.config
     shape = f"{config.num_hidden_layers} x {config.hidden_size}, {config.num_attention_heads} heads"
-    log_once(f"{role}: {outline.family.model_type} {shape}; {outline.weights or 'no weights'}, read where a trace is missing")
+    log_once(f"{role}: {outline.family.model_type} {shape}; {outline.weights or 'no weights'}, loaded if a trace is missing")
     return {
         "source": str(outline.weights),
         "sha256": weights_hash(str(outline.weights)) if outline.weights else None,
@@ -70,7 +70,7 @@ def check_type(role: str, option: str, config: Config, loaded: LoadedModel) -> N
     """Say so where the command line names another family than the model's configuration, which decides."""
     named = getattr(config, option)
     if option in config.given and named is not None and named.lower() != loaded.family.model_type and runtime.rank() == 0:
-        logger.warning(f"--{option} {named}, but the {role} is a {loaded.family.model_type}: it is loaded as that")
+        logger.warning(f"--{option} {named}, but the {role} is a {loaded.family.model_type}: it is loaded as such")
 
 
 def weights_hash(source: str) -> str | None:

@@ -40,7 +40,7 @@ def make_student(config: Config, teacher: LazyTeacher | None, labels: tuple[str,
             role="student",
         )
     if teacher is None:
-        raise UserError("a fresh student takes its vocabulary from a teacher: give --teacher_path, or a student's folder.")
+        raise UserError("a new student takes its vocabulary from a teacher: give --teacher_path or a student's folder.")
     return replace(_new_student(config, teacher.known, teacher.load, kind.outputs(labels), kind.head), kind=kind)
 
 

@@ -21,7 +21,8 @@ def scored_task(config: ScoringOptions, model_path: str) -> Task:
     name = config.task_name or trained_on(known).task
     if name is None:
         raise UserError(
-            f"--task_name is missing: {model_path} does not say which task it was trained on.\nName it; for rows of your own give any name."
+            f"--task_name is missing: {model_path} does not record the task it was trained on.\n"
+            "Give the task; any name works for your own files."
         )
     own = config.train_file is not None or config.dev_file is not None
     labels = labels_of(known)

@@ -42,7 +42,7 @@ def serve(config: ServeConfig) -> None:
             logger.info(note)
         what = f"{predictor.engine.name} {predictor.engine.precision}, {config.workers} x {threads} threads"
         where = f"http://{'localhost' if host in ('0.0.0.0', '127.0.0.1') else host}:{port}"
-        logger.info(f"serving {config.model_path} ({what}) on {where}\nstop it with Ctrl-C")
+        logger.info(f"serving {config.model_path} ({what}) on {where}\npress Ctrl-C to stop")
         if config.workers == 1:
             server = uvicorn.Server(uvicorn.Config(create_app(predictor, settings), **common))
             server.run(sockets=[listener])

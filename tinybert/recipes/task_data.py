@@ -45,9 +45,9 @@ def task_of(config: Config) -> Task:
     if getattr(config, "aug_file", None) is None:
         return task
     if not any(getattr(config, name, False) for name in ("use_aug", "intermediate_aug", "prediction_aug")):
-        raise UserError("--aug_file is read with --use_aug only\nadd --use_aug, or leave the file out")
+        raise UserError("--aug_file is only used with --use_aug\nadd --use_aug, or leave out the file")
     if not config.aug_file.expanduser().is_file():
-        raise UserError(f"--aug_file {config.aug_file} is not a file; expected the rows that data_augmentation.py writes")
+        raise UserError(f"--aug_file {config.aug_file} is not a file; expected the output of data_augmentation.py")
     rows = replace(task.split("train_aug"), file=str(config.aug_file.expanduser().absolute()))
     return replace(task, splits={**task.splits, "train_aug": rows})
 
@@ -131,18 +131,18 @@ class TaskData:
         store = TokenStore.build_or_open(self.task, self.folder, split, self.tokenizer, self.max_seq_length)
         cut = store.meta["truncated"]
         if self.task.own and cut and runtime.rank() == 0:
-            logger.info(f"{split}: {cut} of {len(store)} rows are cut to {self.max_seq_length} word pieces (--max_seq_length)")
+            logger.info(f"{split}: {cut} of {len(store)} rows are truncated to {self.max_seq_length} tokens (--max_seq_length)")
         lost = store.meta.get("answers_lost")
         if lost and runtime.rank() == 0:
-            logger.warning(
-                f"{split}: {lost:,} of {store.meta['answers']:,} answers do not stand where answer_start says: no places to learn"
-            )
+            logger.warning(f"{split}: {lost:,} of {store.meta['answers']:,} answers are not at their answer_start and are not trained on")
         lost = store.meta.get("words_cut")
         if lost and runtime.rank() == 0:
-            logger.warning(f"{split}: {lost:,} of {store.meta['words']:,} words lie beyond --max_seq_length and count as outside")
+            logger.warning(f"{split}: {lost:,} of {store.meta['words']:,} words are beyond --max_seq_length and count as outside")
         same = store.labels is not None and split in self.task.eval_splits and len(store) and not np.ptp(store.labels)
         if same and runtime.rank() == 0:
-            logger.warning(f"all {len(store)} rows of {split} have the same {self.task.kind.label_word}: scores on them say little")
+            logger.warning(
+                f"all {len(store)} rows of {split} have the same {self.task.kind.label_word}: scores on them are not informative"
+            )
         return store
 
     def report(self, stores: dict[str, TokenStore]) -> None:

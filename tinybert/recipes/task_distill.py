@@ -81,7 +81,7 @@ def task_distill(config: TaskDistillConfig) -> Result:
     if do.predict:
         check_predictable(task)
         check_inputs_not_overwritten(config, prediction_files(output, task, config.predict_format), OTHERS)
-    headline = f"distilling {task.name}: method {config.method}, stage {choice.stage} ({choice.reason}), results in {output}"
+    headline = f"distilling {task.name}: method {config.method}, stage {choice.stage} ({choice.reason}), output in {output}"
     runs = {stage: RunFolder(output, stage, writes=runtime.rank() == 0) for stage in choice.stages}
     for run in runs.values():
         run.refuse(bool(config.resume), config.overwrite_output_dir, FOLDERS[run.stage])
@@ -104,7 +104,7 @@ def task_distill(config: TaskDistillConfig) -> Result:
         check_type("teacher", "teacher_model_type", config, teacher.load() if needed else teacher.known)
     other = RunFolder(output, "prediction", writes=False)
     if choice.stages == ("intermediate",) and other.done_before():
-        logger.warning(f"the prediction stage in {output} was trained from an earlier student: train it anew after this one")
+        logger.warning(f"the prediction stage in {output} was trained from an earlier student; train it again after this stage")
     reports = DataReport()
     for number, stage in enumerate(choice.stages):
         done = (output / FOLDERS[stage][0] / "config.json").is_file()
@@ -112,7 +112,7 @@ def task_distill(config: TaskDistillConfig) -> Result:
         if passed and not (done and runs[stage].record().get(stage, {}).get("finished")):
             raise UserError(
                 f"--resume {config.resume} is a checkpoint of the {named} stage, but the {stage} stage in {output} is not finished.\n"
-                "Finish it with --resume auto, or train the later stage alone with --stage."
+                "Finish it with --resume auto, or train only the later stage with --stage."
             )
         if stage == "prediction" and len(choice.stages) > 1:
             student = load_classifier(
@@ -143,7 +143,9 @@ def task_distill(config: TaskDistillConfig) -> Result:
 def _with_live_teacher(config: TaskDistillConfig, task: Task) -> TaskDistillConfig:
     """What a teacher says of every token is not stored: refused where it is asked for."""
     if config.teacher_traces not in (None, "auto", "live"):
-        raise UserError(f"--teacher_traces {config.teacher_traces}: what a teacher says of {task.kind.article} cannot be stored\nuse live")
+        raise UserError(
+            f"--teacher_traces {config.teacher_traces}: the teacher's outputs for {task.kind.article} cannot be stored\nuse live"
+        )
     return config.replace(teacher_traces="live")
 
 
@@ -222,7 +224,7 @@ class _Stage:
                 self.run_folder.clear(FOLDERS[stage])
             for later in self.behind:
                 if later.writes and later.done_before():
-                    logger.info(f"the {later.stage} stage starts afresh: what it left in {later.path} is removed")
+                    logger.info(f"the {later.stage} stage starts over; its earlier results in {later.path} are deleted")
                 later.clear(FOLDERS[later.stage])
             identified, details = fingerprint_for_record(identity), {**record, **self.facts}
             record_start(self.run_folder, self.resolved, stage, self.device, models, {split: train, **kept}, identified, **details)
@@ -261,7 +263,7 @@ class _Stage:
             total,
         )
         self.facts["pruning"] = [str(event) for event in pruning.events]
-        lines = [f"pruning on the way, {len(pruning.events)} times:", *self.facts["pruning"]]
+        lines = [f"gradual pruning in {len(pruning.events)} steps:", *self.facts["pruning"]]
         logger.info("\n  ".join(lines))
         return pruning
 
@@ -336,8 +338,8 @@ def _score_only(config: TaskDistillConfig, do: Actions) -> Result:
     results = RunFolder(config.output_dir, "evaluation", writes=runtime.rank() == 0)
     results.refuse_unwritable()
     if config.student_model_name_or_path is None:
-        raise UserError("--do_eval and --do_predict score a trained student: give its folder with --student_model_name_or_path.")
-    log_run_settings(f"scoring {config.student_model_name_or_path} on {task.name}", resolved)
+        raise UserError("--do_eval and --do_predict need a trained student: give its folder with --student_model_name_or_path.")
+    log_run_settings(f"evaluating {config.student_model_name_or_path} on {task.name}", resolved)
     log_outputs(task, config)
     runtime.set_device(config.device)
     runtime.start_processes()

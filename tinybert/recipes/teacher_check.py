@@ -18,7 +18,7 @@ def described(task: Task, report: TeacherReport, named: bool) -> str:
     if named or not report.ordered or report.better_order is not None:
         return line
     order = ", ".join(task.labels[:10]) + (", ..." if len(task.labels) > 10 else "")
-    return f"{line}; its config.json names no labels: taken as {order}, and no other order scores clearly better"
+    return f"{line}; its config.json has no label names: assumed to be {order}; no other order scores clearly better"
 
 
 def _as_option(labels: tuple[str, ...]) -> str:
@@ -37,7 +37,7 @@ def judge(task: Task, report: TeacherReport, allowed: bool, named: bool) -> list
     """
     warnings = []
     if report.scale is not None and not report.weak:
-        warnings.append(f"{report.scale}. A student learns the teacher's; bring the labels to it if they are to be learnt too")
+        warnings.append(f"{report.scale}. The student learns the teacher's scale; rescale the labels to learn them too")
     reached = ", ".join(f"{name} {value:.4f}" for name, value in report.scores.items())
     if report.better_order is not None:
         own, better = ", ".join(task.labels), ", ".join(report.better_order)
@@ -47,23 +47,23 @@ def judge(task: Task, report: TeacherReport, allowed: bool, named: bool) -> list
         )
         if not named and task.name not in WARNS_ONLY:
             raise UserError(
-                f"{found}.\nIts config.json (id2label) names no labels, so the order is a guess: it was most likely fine-tuned "
-                f"with that other order.\nSay so with --teacher_labels {_as_option(report.better_order)}, or name the labels in its "
-                "config.json."
+                f"{found}.\nIts config.json (id2label) has no label names, so their order is a guess: it was most likely "
+                "fine-tuned with the other order.\n"
+                f"Set --teacher_labels {_as_option(report.better_order)}, or add the labels to its config.json."
             )
-        taken = f"its outputs have no names and are taken as {own}"
+        taken = f"its outputs have no names and are assumed to be {own}"
         if named:
-            taken = "its outputs have names and are taken as named; --teacher_labels would give them others"
+            taken = "its label names are used; --teacher_labels can override them"
         warnings.append(f"{found}; {taken}")
     if not report.weak:
         return warnings
     message = f"the teacher scores {reached} on dev: not above {report.guess} by two standard errors ({report.margin:.4f})"
     if not report.tells:
-        message += "; dev is too small, or too much of one label or score, to tell a teacher from guessing"
+        message += "; the dev set is too small or too uniform to distinguish a teacher from guessing"
     if allowed or not report.tells or task.name in WARNS_ONLY:
         return [*warnings, message]
     raise UserError(
         "\n".join([*warnings, message])
-        + ".\nA student would learn guessing from it. Fine-tune the teacher first (benchmark/glue/run_glue.py), check that it "
-        "belongs to this task, or go on with --allow_weak_teacher."
+        + ".\nA student distilled from it would only learn to guess. Fine-tune the teacher first (benchmark/glue/run_glue.py), "
+        "check that it belongs to this task, or accept it with --allow_weak_teacher."
     )

@@ -133,7 +133,7 @@ class TraceSource:
     def describe(self, dtype: str) -> str:
         """One line for the user."""
         if self.mode == "live":
-            return f"teacher traces: live, in every pass ({self.reason})"
+            return f"teacher traces: live, in every epoch ({self.reason})"
         return f"teacher traces: stored in {self.folder}, about {self.bytes / 1e6:,.1f} MB in {dtype} ({self.reason})"
 
 
@@ -184,7 +184,7 @@ def choose_source(
     obstacles = unstorable(settings)
     if asked != "auto" and obstacles:
         raise UserError(
-            f"--teacher_traces {asked}: the {settings.stage} stage needs what cannot be stored: "
+            f"--teacher_traces {asked}: the {settings.stage} stage needs outputs that cannot be stored: "
             + "; ".join(reason for _, reason in obstacles)
             + f"\nadd {' '.join(option for option, _ in obstacles)}, or train with --teacher_traces live"
         )
@@ -201,11 +201,11 @@ def choose_source(
     if asked != "auto":
         return TraceSource("stored", "asked for", folder, **sizes)
     if resumed is not None:
-        return TraceSource(resumed, "as the run began", folder, **sizes)
+        return TraceSource(resumed, "as when the run started", folder, **sizes)
     if obstacles:
         return TraceSource("live", obstacles[0][1])
     if passes <= 1:
-        return TraceSource("live", "the run is one pass over its rows")
+        return TraceSource("live", "the run is a single epoch")
     room = shutil.disk_usage(_existing(cache_home())).free / 2
     limit = room if config.teacher_traces_gb is None else min(room, config.teacher_traces_gb * 1e9)
     if size > limit:
@@ -222,15 +222,15 @@ def unstorable(settings: Settings) -> list[tuple[str, str]]:
     """Option and reason for everything of a stage that differs from pass to pass, or depends on the batch."""
     found = []
     if settings.teacher_mode == "train":
-        found.append(("--teacher_mode eval", "with dropout the teacher is another one in every pass"))
+        found.append(("--teacher_mode eval", "with dropout the teacher's outputs differ in every epoch"))
     if settings.attention_reduction not in (None, "masked"):
-        found.append(("--attention_reduction masked", f"attention_reduction {settings.attention_reduction} reads padding"))
+        found.append(("--attention_reduction masked", f"attention_reduction {settings.attention_reduction} includes padding"))
     if settings.hidden_reduction not in (None, "masked"):
-        found.append(("--hidden_reduction masked", f"hidden_reduction {settings.hidden_reduction} reads padding"))
+        found.append(("--hidden_reduction masked", f"hidden_reduction {settings.hidden_reduction} includes padding"))
     if getattr(settings, "mask_threshold", None) == "batch":
-        found.append(("--mask_threshold example", "mask_threshold batch depends on the rows that share a batch"))
+        found.append(("--mask_threshold example", "mask_threshold batch depends on the other rows of a batch"))
     if getattr(settings, "mask_first_step", None) is False:
-        found.append(("--mask_first_step True", "the first step without the mask needs everything"))
+        found.append(("--mask_first_step True", "the unmasked first step needs all hidden entries"))
     return found
 
 

@@ -37,13 +37,13 @@ def trained_vocabulary(
     if asked == "False":
         reason = "--compact_vocabulary False"
     elif asked == "auto" and not paddle.get_device().startswith("cpu"):
-        reason = reason or "it is little work beside the CPU"
+        reason = reason or "the cost is negligible on this device"
     if reason:
-        return None, f"vocabulary: all {rows:,} rows are trained: {reason}"
+        return None, f"word embedding: updating all {rows:,} rows: {reason}"
     padding = {embedding._padding_idx, student.config.pad_token_id} - {None}
     used = reduce(np.union1d, (text.word_pieces() for text in texts), np.array(sorted(padding), np.int64))
     if len(used) == rows or (asked == "auto" and len(used) > PAYS * rows):
-        return None, f"vocabulary: all {rows:,} rows are trained, {len(used):,} of them stand in this stage's texts"
+        return None, f"word embedding: updating all {rows:,} rows, {len(used):,} of which occur in this stage's data"
 
     products = [1.0]
 
@@ -52,5 +52,5 @@ def trained_vocabulary(
             products.append(products[-1] * without_gradient(settings.optimizer, settings.weight_decay, rate(len(products) - 1)))
         return products[step]
 
-    line = f"vocabulary: {len(used):,} of {rows:,} rows are trained, the others stand in no text of this stage and are decayed alone"
+    line = f"word embedding: updating {len(used):,} of {rows:,} rows (the rest do not occur in this data; only weight decay applies)"
     return CompactVocabulary(layer, layer.student, used, left), line

@@ -128,7 +128,7 @@ def train_stage(
     start()
     _record_start(run, layer, unreached, precision, total, batches.steps_in(1))
     rows = " and ".join(f"{len(store):,}" for store in stores)
-    log_once(f"{run.stage}: {layer.objective.describe()}; {total} steps of {batches.steps_in(1)} an epoch, {rows} rows")
+    log_once(f"{run.stage}: {layer.objective.describe()}; {total} steps, {batches.steps_in(1)} per epoch, {rows} rows")
     if vocabulary_line:
         log_once(vocabulary_line)
     if resume and found is None:
@@ -183,7 +183,7 @@ def _to_resume(
     assumed = {**(assumed or {}), **{name: recorded.get(name, value) for name, value in scored.items()}}
     changed = checkpoint.check(found, fingerprint, config.resume_changed, assumed)
     if changed & checkpoint.STARTS and run.writes:
-        logger.warning("another model is named than the checkpoint was trained from: the checkpoint's weights are trained on, not those")
+        logger.warning("the checkpoint was trained from another model than the given one; its weights are used")
     return found, changed
 
 
@@ -220,12 +220,12 @@ def _learning_rate(settings: Settings, total: int, run: RunFolder) -> Callable[[
     """The learning rate by step; says where it never rises, or never to its peak."""
     warmup = float(settings.warmup_steps or settings.warmup_proportion * total)
     if warmup > total and run.writes:
-        logger.warning(f"{total} steps end within the warm-up of {warmup:g}: the learning rate never reaches its peak")
+        logger.warning(f"{total} steps end before the warm-up of {warmup:g} steps: the learning rate never reaches its peak")
     rate = schedule(settings.lr_schedule, settings.learning_rate, total, warmup)
     if run.writes and not any(map(rate, range(min(total, 2)))):
         logger.warning(
-            f"the learning rate is 0 in all of {total} steps, as the first step of a warm-up has it: nothing is learnt\n"
-            "give --warmup_proportion 0, or more steps"
+            f"the learning rate is 0 in all {total} steps because of the warm-up: nothing is learned\n"
+            "use --warmup_proportion 0 or more steps"
         )
     return rate
 

@@ -63,7 +63,7 @@ def chinese_font() -> str | None:
     found = next((name for name in _FONTS if name in installed), None)
     if found is None:
         logger.warning(
-            "no font for Chinese is installed: figures are in English, Chinese names in them as codes; install one such as Noto Sans CJK SC"
+            "no Chinese font is installed: figures are in English, with Chinese names as code points; install one such as Noto Sans CJK SC"
         )
     return found
 

@@ -49,7 +49,7 @@ def plot_utility(points: list[Point], path: Path) -> Path:
                 f"{100 * group[0].of_full:.2g} %", (group[0].bytes_per_row, mean), fontsize=7, xytext=(3, 4), textcoords="offset points"
             )
     axis.set_xscale("log")
-    axis.set_xlabel("stored bytes a row (beside each point: part of all hidden states in float16)")
-    axis.set_ylabel("score on dev, percent")
+    axis.set_xlabel("stored bytes per row (label: share of all hidden states in float16)")
+    axis.set_ylabel("dev score, percent")
     axis.legend()
     return saved(figure, path)

@@ -95,7 +95,7 @@ class TraceStore:
                 self._check()
             self.refresh()
         except OSError as error:
-            raise UserError(f"the folder of teacher traces {folder} cannot be used: {error}\nname another folder") from error
+            raise UserError(f"the folder of teacher traces {folder} cannot be used: {error}\nchoose another folder") from error
 
     def _check(self) -> None:
         path = self.folder / DESCRIPTION
@@ -108,10 +108,10 @@ class TraceStore:
             then = json.loads(path.read_text(encoding="utf-8"))["identity"]
             different = {name: (then.get(name), value) for name, value in self._identity.items() if then.get(name) != value}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path} is damaged ({error!r})\ndelete {self.folder}, or name another folder") from None
+            raise UserError(f"{path} is damaged ({error!r})\ndelete {self.folder}, or choose another folder") from None
         if different:
             lines = [f"  {name}: stored {_short(old)}, wanted {_short(new)}" for name, (old, new) in different.items()]
-            raise UserError("\n".join([f"{self.folder} contains the traces of another teacher:", *lines, "name another folder"]))
+            raise UserError("\n".join([f"{self.folder} contains the traces of another teacher:", *lines, "choose another folder"]))
 
     def refresh(self) -> None:
         """Read what this and other processes have appended."""

@@ -65,7 +65,7 @@ def test_checkpoint_path_is_used_only_for_its_own_stage(world, tmp_path, monkeyp
         with pytest.raises(Killed):
             run(world, output, "both", **more)
     first, second = (output / "checkpoints" / stage / "step_00000004" for stage in ("intermediate", "prediction"))
-    with pytest.raises(UserError, match="is a checkpoint of the intermediate stage, this run has prediction"):
+    with pytest.raises(UserError, match="is a checkpoint of the intermediate stage, but this run has prediction"):
         run(world, output, "prediction", resume=str(first), resume_changed=True, **more)
     with pytest.raises(UserError, match="is a checkpoint of the prediction stage, but the intermediate stage in .* is not finished"):
         run(world, tmp_path / "other", "both", resume=str(second), resume_changed=True, **more)

@@ -34,7 +34,7 @@ def test_run_whose_weights_are_gone_is_not_finished(world, tmp_path, stage, best
     weights.write_bytes(weights.read_bytes()[:-100])
     run(world, tmp_path / "run", stage, max_steps=2, resume="auto")
     said = capsys.readouterr()
-    assert "was finished, but its model is not whole" in said.err and "is finished:" not in said.out
+    assert "was finished, but its model is incomplete" in said.err and "is finished:" not in said.out
     load_classifier(str(tmp_path / "run"), labels=("0", "1"), needs_head=True)
 
 
@@ -149,5 +149,5 @@ def test_student_named_by_the_output_folder_is_its_intermediate_model(world, tmp
     with pytest.raises(UserError, match="final are this run's own"):
         run(world, output, "both", max_steps=2, overwrite_output_dir=True, **named)
     named["student_model_name_or_path"] = str(output / "best_inter_model")
-    with pytest.raises(UserError, match="best_inter_model lies in .*, where this run puts its own results"):
+    with pytest.raises(UserError, match="best_inter_model is inside .*, which this run would overwrite"):
         run(world, output, "both", max_steps=2, overwrite_output_dir=True, **named)

@@ -55,7 +55,7 @@ def test_message_with_values_is_translated(chinese, capsys):
     assert language.translate("resuming the general stage from a/b at step 7") == "从 a/b 恢复 general 阶段，第 7 步"
     assert language.translate("--x is missing\nsome advice that nobody translated") == "缺少 --x\nsome advice that nobody translated"
     assert language.translate("none: gold labels only; logits: logits only") == "none：只学真实标签；logits：只学 logits"
-    logger.warning("finished before: out")
+    logger.warning("already finished: out")
     assert capsys.readouterr().err == "警告：已经跑完：out\n"
 
 
@@ -111,6 +111,6 @@ def test_missing_chinese_font_is_reported_once_and_english_is_drawn(tmp_path, ch
             figure.saved(drawn, tmp_path / "a.png")
             figure.saved(drawn, tmp_path / "b.png")
             assert axes.get_title() == "learning rate" and axes.get_xlabel() == "U+9152 U+5E97"
-            assert capsys.readouterr().err.count("no font for Chinese") == 1
+            assert capsys.readouterr().err.count("no Chinese font") == 1
     finally:
         figure.chinese_font.cache_clear()

@@ -42,7 +42,7 @@ def test_pairs_and_models_named_twice_are_refused(tmp_path, single, pairs, capsy
     learnable_rows(tmp_path / "data", {"train": 8, "dev": 6}, seed=3)
     data = {"dev_file": tmp_path / "data" / "dev.tsv", "text_a_column": "sentence", "label_column": "label", "labels": "0,1"}
     assert run("bench", models=f"{single},{single}", output_dir=tmp_path / "o", **data) == 2
-    assert "Name every model once" in capsys.readouterr().err
+    assert "Give every model once" in capsys.readouterr().err
     assert run("bench", models=f"{single},{pairs}", output_dir=tmp_path / "o", **data) == 2
     assert "trained on pairs" in capsys.readouterr().err and not (tmp_path / "o").exists()
 

@@ -120,7 +120,11 @@ def test_unusual_max_seq_length_is_reported(tmp_path, single, capsys):
     source = write(tmp_path / "a.csv", [["text"], ["word1 " * 30]])
     assert run("predict", model_path=single, input=source, output=tmp_path / "o.csv", max_seq_length=8) == 0
     shown = capsys.readouterr().out
-    assert "rows are truncated to 8 tokens; the model was trained with 16" in shown and "1 rows, " in shown and "1 were cut to 8" in shown
+    assert (
+        "rows are truncated to 8 tokens; the model was trained with 16" in shown
+        and "1 rows, " in shown
+        and "1 were truncated to 8" in shown
+    )
     assert run("predict", model_path=single, input=source, output=tmp_path / "p.csv", max_seq_length=21) == 2
     assert "20 positions" in capsys.readouterr().err
 

@@ -93,7 +93,7 @@ def test_pytorch_weights_survive_a_round_trip_through_paddlenlp(tmp_path, name, 
 
 def test_tinybert_relu_is_recorded_and_reported_on_conversion(tmp_path, capsys):
     assert convert(FIXTURES / "tinybert", tmp_path / "b", "huggingface") == 0
-    assert "Hugging Face's BERT has none" in capsys.readouterr().out
+    assert "Hugging Face's BERT does not" in capsys.readouterr().out
     config = config_of(tmp_path / "b")
     assert config["classifier_activation"] == "relu" and config["model_type"] == "bert"
     assert config["architectures"] == ["BertForSequenceClassification"]
@@ -130,7 +130,7 @@ def test_conversion_keeps_both_projections_of_bert_emd(tmp_path, capsys):
     assert "projections: shared and per_layer, kept" in capsys.readouterr().out
     assert {"share_fit_dense.weight", "fit_denses.2.bias"} <= set(load_file(tmp_path / "b" / "model.safetensors"))
     assert convert(FIXTURES / "tinybert", tmp_path / "c", "paddlenlp") == 0
-    assert "name --projection shared" in capsys.readouterr().out
+    assert "set --projection shared" in capsys.readouterr().out
     assert {"tinybert.fit_dense.weight", "tinybert.fit_denses.2.bias"} <= set(read_pdparams(tmp_path / "c" / "model_state.pdparams"))
 
 
@@ -144,7 +144,7 @@ def test_bare_encoder_converts_without_a_head(tmp_path, capsys, layout, drop, ou
     assert convert(tmp_path / "a", tmp_path / "b", layout) == 0
     out = capsys.readouterr().out
     assert PROOF.format(output) in out and "head: none" in out
-    assert "left out: cls.predictions.decoder_bias, cls.predictions.transform.bias\n" in out and "masked-LM heads are not handled" in out
+    assert "skipped: cls.predictions.decoder_bias, cls.predictions.transform.bias\n" in out and "masked-LM heads are not converted" in out
     assert ("pooler: not in the source" in out) == ("pooler" in drop)
     config = config_of(tmp_path / "b")
     assert config["architectures"] == ["BertModel"] and not {"id2label", "num_labels", "problem_type"} & set(config)
@@ -218,13 +218,13 @@ def test_folders_without_a_model_are_never_replaced(tmp_path, capsys):
     for output, words in (
         ("notes", "is not empty"),
         ("file", "is a file"),
-        ("a", "where this run puts its own results"),
-        (".", "where this run puts"),
+        ("a", "which this run would overwrite"),
+        (".", "which this run would overwrite"),
     ):
         assert convert(tmp_path / "a", tmp_path / output, "huggingface") == 2
         assert words in capsys.readouterr().err
     assert convert(tmp_path / "a", tmp_path / "notes", "huggingface", "--overwrite_output_dir") == 2
-    assert "holds something else than a model" in capsys.readouterr().err
+    assert "does not contain a model" in capsys.readouterr().err
     assert (tmp_path / "notes" / "text").read_text() == "mine"
     (tmp_path / "empty").mkdir()
     assert convert(tmp_path / "a", tmp_path / "empty", "huggingface") == 0
