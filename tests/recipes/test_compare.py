@@ -9,7 +9,7 @@ import pytest
 
 from tinybert.cli.parser import parse
 from tinybert.commands.compare import CompareConfig
-from tinybert.compare.plan import plan, student_words
+from tinybert.compare.plan import plan, student_options
 from tinybert.compare.summary import Line, advice, lines_of, table
 from tinybert.deploy.bench import Measured
 from tinybert.errors import UserError
@@ -78,7 +78,7 @@ def test_every_method_gets_the_same_number_of_updates(tmp_path):
 
 def test_commas_inside_a_teacher_layer_list_are_kept(tmp_path):
     assert config("T", tmp_path, "--students", "teacher:1,3,5,4x312").students == ["teacher:1,3,5", "4x312"]
-    assert student_words("4x312") == ["--student_layers", "4", "--student_hidden", "312", "--student_ffn", "1200"]
+    assert student_options("4x312") == ["--student_layers", "4", "--student_hidden", "312", "--student_ffn", "1200"]
 
 
 def test_scores_of_seeds_become_mean_and_deviation(tmp_path):

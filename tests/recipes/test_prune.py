@@ -18,9 +18,9 @@ from tinybert.cli.parser import parse
 from tinybert.commands.prune import PruneConfig
 from tinybert.engine import checkpoint
 from tinybert.errors import Interrupted, UserError
-from tinybert.models.cut import describe_architecture
 from tinybert.models.hub import resolve
 from tinybert.models.loading import load_classifier, load_pretrained
+from tinybert.models.pruned_shapes import describe_architecture
 from tinybert.models.trace import base_of, layers_of
 from tinybert.prune.importance import FOLDER, SCORES, read_importance
 from tinybert.recipes.prune import prune as recipe

@@ -11,8 +11,8 @@ from tests.recipes.conftest import distill, finetune, logged, record
 from tinybert.engine import checkpoint
 from tinybert.engine.loop import Loop
 from tinybert.errors import UserError
-from tinybert.models.cut import describe_architecture
 from tinybert.models.loading import load_pretrained
+from tinybert.models.pruned_shapes import describe_architecture
 
 WIDTH = ("--prune_schedule", "width", "--keep_heads", "2", "--ffn_hidden_dim", "24", "--emb_hidden_dim", "12")
 BOTH = ("--prune_schedule", "both", "--num_layers", "2", "--keep_heads", "2", "--emb_hidden_dim", "12")

@@ -15,12 +15,12 @@ from tinybert.commands.distill import TaskDistillConfig
 from tinybert.data.custom_files import listed_labels
 from tinybert.data.tasks import get_task
 from tinybert.errors import UserError
-from tinybert.recipes.teacher_check import described, judge
+from tinybert.recipes.teacher_check import described, validate_teacher
 from tinybert.recipes.teacher_source import LazyTeacher
 
 
 def _examine(task, logits, labels):
-    return task.kind.examine_teacher(task, logits, labels)
+    return task.kind.score_teacher(task, logits, labels)
 
 
 def _logits(labels: np.ndarray, classes: int, right: float, seed: int = 0) -> np.ndarray:
@@ -39,17 +39,17 @@ def test_teacher_with_another_label_order_is_refused():
     finding = _examine(task, swapped, labels)
     assert finding.better_order == ("entailment", "neutral", "contradiction") and finding.better_accuracy > 0.8
     with pytest.raises(UserError, match="--teacher_labels entailment,neutral,contradiction"):
-        judge(task, finding, allowed=True, named=False)
+        validate_teacher(task, finding, allowed=True, named=False)
 
 
 def test_weak_teacher_with_named_labels_gets_a_fitting_message():
     task, labels = get_task("MNLI"), _labels(3)
     finding = _examine(task, _logits(labels, 3, 0.8)[:, [1, 2, 0]], labels)
-    (order, weak) = judge(task, finding, allowed=True, named=True)
+    (order, weak) = validate_teacher(task, finding, allowed=True, named=True)
     assert "if its outputs stand for entailment, neutral, contradiction" in order and "its label names are used" in order
     assert "majority class" in weak
     with pytest.raises(UserError, match="(?s)its label names are used.*--allow_weak_teacher") as refused:
-        judge(task, finding, allowed=False, named=True)
+        validate_teacher(task, finding, allowed=False, named=True)
     assert "has no label names" not in str(refused.value)
 
 
@@ -60,14 +60,14 @@ def test_good_teacher_with_named_labels_is_accepted_despite_the_order():
     told = np.where(labels == 2, 2, np.where(random.random(600) < 0.7, 1 - labels, labels))
     finding = _examine(task, np.eye(3)[told], labels)
     assert not finding.weak and finding.better_order == ("entailment", "contradiction", "neutral")
-    assert len(judge(task, finding, allowed=False, named=True)) == 1
+    assert len(validate_teacher(task, finding, allowed=False, named=True)) == 1
 
 
 def test_suggested_labels_can_be_passed_to_the_option():
     task = replace(get_task("MNLI"), labels=("bad, very", 'so "so"', "good"))
     labels = _labels(3)
     with pytest.raises(UserError) as refused:
-        judge(task, _examine(task, _logits(labels, 3, 0.8)[:, [1, 2, 0]], labels), allowed=False, named=False)
+        validate_teacher(task, _examine(task, _logits(labels, 3, 0.8)[:, [1, 2, 0]], labels), allowed=False, named=False)
     words = shlex.split(re.search("(--teacher_labels .*), or name", str(refused.value))[1])
     assert listed_labels(words[1], words[0]) == ('so "so"', "good", "bad, very")
 
@@ -109,7 +109,7 @@ def test_good_teacher_is_accepted():
     for name, classes in (("MNLI", 3), ("SST-2", 2), ("CoLA", 2)):
         labels = _labels(classes)
         finding = _examine(get_task(name), _logits(labels, classes, 0.6), labels)
-        assert not finding.weak and finding.better_order is None and judge(get_task(name), finding, False, named=False) == []
+        assert not finding.weak and finding.better_order is None and validate_teacher(get_task(name), finding, False, named=False) == []
 
 
 def test_teacher_predicting_the_majority_class_is_refused():
@@ -119,21 +119,21 @@ def test_teacher_predicting_the_majority_class_is_refused():
     finding = _examine(task, constant, labels)
     assert finding.weak and finding.better_order is None
     with pytest.raises(UserError, match="majority class(.|\n)*--allow_weak_teacher"):
-        judge(task, finding, allowed=False, named=True)
-    assert "majority class" in judge(task, finding, allowed=True, named=True)[0]
+        validate_teacher(task, finding, allowed=False, named=True)
+    assert "majority class" in validate_teacher(task, finding, allowed=True, named=True)[0]
 
 
 def test_weak_wnli_teacher_gives_a_warning_only():
     task, labels = get_task("WNLI"), np.array([0] * 40 + [1] * 31)
     finding = _examine(task, np.tile([1.0, 0.0], (71, 1)), labels)
-    assert finding.weak and judge(task, finding, allowed=False, named=False)[0].startswith("the teacher scores")
+    assert finding.weak and validate_teacher(task, finding, allowed=False, named=False)[0].startswith("the teacher scores")
 
 
 def test_reversed_wnli_dev_set_gives_a_warning_only():
     task, labels = get_task("WNLI"), np.array([0] * 40 + [1] * 31)
     finding = _examine(task, np.eye(2)[1 - labels], labels)  # dev says the opposite of what training taught
     assert finding.better_order == task.labels[::-1]
-    assert "have no names and are assumed to be 0, 1" in judge(task, finding, allowed=False, named=False)[0]
+    assert "have no names and are assumed to be 0, 1" in validate_teacher(task, finding, allowed=False, named=False)[0]
     assert "no other order" not in described(task, finding, named=False)
 
 
@@ -170,9 +170,9 @@ def test_only_conclusive_dev_sets_refuse_a_weak_teacher(counts, wrong, refused):
     assert finding.weak
     if refused:
         with pytest.raises(UserError, match="--allow_weak_teacher"):
-            judge(task, finding, allowed=False, named=True)
+            validate_teacher(task, finding, allowed=False, named=True)
     else:
-        (warning,) = judge(task, finding, allowed=False, named=True)
+        (warning,) = validate_teacher(task, finding, allowed=False, named=True)
         assert warning.startswith("the teacher scores") and "to distinguish a teacher from guessing" in warning
 
 
@@ -183,10 +183,12 @@ def test_only_conclusive_dev_scores_refuse_a_weak_regression_teacher(labels, ref
     finding = _examine(task, -labels[:, None], labels)
     assert finding.weak and finding.tells == refused
     if not refused:
-        assert len(judge(task, finding, allowed=False, named=True)) == 1
+        assert len(validate_teacher(task, finding, allowed=False, named=True)) == 1
 
 
 def test_teacher_on_another_scale_than_the_labels_gives_a_warning():
     task, labels = get_task("STS-B"), np.linspace(0, 5, 50, dtype="float32")
-    assert any("on different scales" in line for line in judge(task, _examine(task, labels[:, None] / 5 + 40, labels), False, True))
-    assert not judge(task, _examine(task, labels[:, None] * 0.9, labels), False, True)
+    assert any(
+        "on different scales" in line for line in validate_teacher(task, _examine(task, labels[:, None] / 5 + 40, labels), False, True)
+    )
+    assert not validate_teacher(task, _examine(task, labels[:, None] * 0.9, labels), False, True)

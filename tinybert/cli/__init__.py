@@ -1,1 +1,1 @@
-"""Command lines: typed arguments, the spellings of the published scripts, presets, `python -m tinybert <verb>`."""
+"""Command lines: typed arguments, the spellings of the published scripts, presets, `python -m tinybert <command>`."""

@@ -77,13 +77,13 @@ def _values(option: Option) -> str:
 def _obsolete() -> list[list[str]]:
     found: dict[object, list[str]] = {}
     for script, kind in scripts().items():
-        for entry in kind.OBSOLETE:
+        for entry in kind.IGNORED:
             found.setdefault(entry, []).append(script.rsplit("/", 1)[-1])
     return [[f"`--{entry.name}`", translate(entry.reason), entry.dialects, ", ".join(names)] for entry, names in found.items()]
 
 
 def _foreign() -> list[list[str]]:
-    entries = [entry for kind in scripts().values() for entry in kind.FOREIGN]
+    entries = [entry for kind in scripts().values() for entry in kind.UNSUPPORTED]
     return [[f"`--{entry.name}`", translate(entry.owner), translate(entry.instead or "leave it out")] for entry in entries]
 
 

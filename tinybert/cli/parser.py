@@ -106,10 +106,10 @@ def _built(kind: type[Config], prog: str | None, _language: str, _names: tuple[s
             group.add_argument(f"--{alias.name}", action=_Collect, help=argparse.SUPPRESS, **switch)
         for name in (option.name, *(alias.name for alias in option.aliases)) if kind.SINGLE_DASH else ():
             group.add_argument(f"-{name}", action=_Collect, help=argparse.SUPPRESS, **extra)
-    for entry in kind.OBSOLETE:
+    for entry in kind.IGNORED:
         nargs = {} if entry.takes_value else {"nargs": "?"}
         parser.add_argument(f"--{entry.name}", action=_Collect, help=argparse.SUPPRESS, **nargs)
-    for foreign in kind.FOREIGN:
+    for foreign in kind.UNSUPPORTED:
         parser.add_argument(f"--{foreign.name}", action=_Collect, help=argparse.SUPPRESS, nargs="*")
     return parser
 

@@ -59,8 +59,8 @@ class TaskDistillConfig(
 ):
     """Distil a fine-tuned teacher into a small student on a known task or your own files, in one stage or two."""
 
-    OBSOLETE = dialects.OBSOLETE_DISTILL
-    FOREIGN = dialects.FOREIGN_DISTILL
+    IGNORED = dialects.IGNORED_DISTILL
+    UNSUPPORTED = dialects.UNSUPPORTED_DISTILL
     COMMAND = PRESET_SECTION = "distill"
     GROUPS = ORDER
 

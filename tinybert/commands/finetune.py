@@ -38,7 +38,7 @@ in_stage = partial(option, group="stage and method")
 class FinetuneConfig(RunOptions, OptimisationOptions, DataOptions):
     """Fine-tune a BERT-like encoder on a known task or your own files: a teacher, or a plain baseline to compare a student with."""
 
-    OBSOLETE = dialects.OBSOLETE_FINETUNE
+    IGNORED = dialects.IGNORED_FINETUNE
     GROUPS = ORDER
     PRESET_SECTION = "finetune"
 

@@ -43,7 +43,7 @@ def _length_of_data(context: Context) -> Derived | None:
 class GeneralDistillConfig(MethodOptions, TrainingRunOptions, OptimisationOptions, TeacherOptions, ModelOptions):
     """Distil a pre-trained teacher into a general student on raw text, the student that every task starts from."""
 
-    OBSOLETE = dialects.OBSOLETE_GENERAL
+    IGNORED = dialects.IGNORED_GENERAL
     GROUPS = ORDER
     COMMAND = "general"
     PRESET_SECTION = "distill"

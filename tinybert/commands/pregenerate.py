@@ -45,7 +45,7 @@ in_masks = partial(option, group="masks", setting=True)
 class PregenerateConfig(Config):
     """Turn raw text into the sequences that general distillation learns from."""
 
-    OBSOLETE = dialects.OBSOLETE_PREGENERATE
+    IGNORED = dialects.IGNORED_PREGENERATE
     GROUPS = ("data", "sequences", "masks", "run")
     NEEDS_PADDLE = False
     PRESET_SECTION = "pregenerate"

@@ -81,7 +81,7 @@ def _row(config: CompareConfig, student: str, method: str, seed: int, length: in
         "--lr_schedule", "linear", "--save_steps", "1000000", "--logging_steps", str(max(1, updates // 20)),
         "--allow_weak_teacher", "--resume", "auto",
     ]  # fmt: skip
-    words += student_words(str(cut) if method == PRUNED else student)
+    words += student_options(str(cut) if method == PRUNED else student)
     words += [] if not trained_by(method).reads_teacher and not student.startswith("teacher:") else ["--teacher_path", config.teacher_path]
     if method == PRUNED:
         words += ["--attention_heads", "average"]
@@ -95,7 +95,7 @@ def _row(config: CompareConfig, student: str, method: str, seed: int, length: in
     return Row(student, method, seed, folder, tuple(map(tuple, [*commands, words])))
 
 
-def student_words(student: str) -> list[str]:
+def student_options(student: str) -> list[str]:
     """The options of `distill` that name a student."""
     shape = _FRESH.fullmatch(student)
     if student.startswith("teacher:"):

@@ -26,7 +26,7 @@ class UnsupportedOption:
     instead: str | None = None
 
 
-OBSOLETE = (
+IGNORED = (
     IgnoredOption("reduce_memory", False, "rows are always read from memory-mapped files", HUAWEI),
     IgnoredOption(
         "cache_dir",
@@ -49,8 +49,8 @@ OBSOLETE = (
     IgnoredOption("server_port", True, "remote debugging is not supported", HF),
 )
 
-OBSOLETE_DISTILL = (
-    *OBSOLETE,
+IGNORED_DISTILL = (
+    *IGNORED,
     IgnoredOption("use_emd", True, "--method emd enables it", EMD),
     IgnoredOption("one_step", True, "--method emd has one stage", EMD),
     IgnoredOption("emb_linear", True, "the published script never uses it", EMD),
@@ -59,20 +59,20 @@ OBSOLETE_DISTILL = (
     IgnoredOption("is_conv", False, "the code behind it is commented out in the published script", EMD),
 )
 
-OBSOLETE_GENERAL = (
-    *OBSOLETE,
+IGNORED_GENERAL = (
+    *IGNORED,
     IgnoredOption("do_eval", False, "the published script never uses it; the held-out loss is always measured", HUAWEI),
     IgnoredOption("T", True, "general distillation has no logits, and the published script never uses it", PADDLENLP),
     IgnoredOption("glue_dir", True, "general distillation has no task, and the published script never uses it", PADDLENLP),
 )
 
-OBSOLETE_PREGENERATE = (
+IGNORED_PREGENERATE = (
     IgnoredOption("reduce_memory", False, "the corpus is never held in memory, and several processes can be used", HUAWEI),
     IgnoredOption("data_url", True, "text is read from --train_corpus", HUAWEI),
 )
 
-OBSOLETE_FINETUNE = (
-    *OBSOLETE,
+IGNORED_FINETUNE = (
+    *IGNORED,
     IgnoredOption("config_name", True, "config.json is read from the folder of --model_name_or_path", HF),
     IgnoredOption("eval_all_checkpoints", False, "all evaluations are in log.jsonl, and the best model is kept", HF),
     IgnoredOption("logging_dir", True, "logs and curves are written to the output folder", HF),
@@ -89,7 +89,7 @@ _EMD_INSTEAD = {  # switches of its script to another procedure
     "no_pretrain": "use --student_layers N for a student without pre-trained weights",
 }
 
-FOREIGN_DISTILL = tuple(UnsupportedOption(name, "BERT-EMD's own script", instead) for name, instead in _EMD_INSTEAD.items())
+UNSUPPORTED_DISTILL = tuple(UnsupportedOption(name, "BERT-EMD's own script", instead) for name, instead in _EMD_INSTEAD.items())
 
 # options of the Trainer of transformers and PaddleNLP that have another name here, or nothing to do: what to write instead
 _BEST = "the best model by --metric and the last one are always kept; leave it out"

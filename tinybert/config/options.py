@@ -261,8 +261,8 @@ class Config(Options):
             the command line.
     """
 
-    OBSOLETE: ClassVar[tuple[IgnoredOption, ...]] = ()
-    FOREIGN: ClassVar[tuple[UnsupportedOption, ...]] = ()
+    IGNORED: ClassVar[tuple[IgnoredOption, ...]] = ()
+    UNSUPPORTED: ClassVar[tuple[UnsupportedOption, ...]] = ()
     GROUPS: ClassVar[tuple[str, ...]] = ()
     NEEDS_PADDLE: ClassVar[bool] = True
     PRESET_SECTION: ClassVar[str] = ""  # of preset files

@@ -62,7 +62,7 @@ def _spellings_of(kind: type[Config], names: tuple[str, ...]) -> dict[str, str]:
 
 
 def _refuse_unknown(kind: type[Config], entry: Entry) -> None:
-    known = [*spellings_of(kind), *(other.name for other in (*kind.OBSOLETE, *kind.FOREIGN))]
+    known = [*spellings_of(kind), *(other.name for other in (*kind.IGNORED, *kind.UNSUPPORTED))]
     if entry.spelling not in known:
         where = "" if entry.shown.startswith("--") and " " not in entry.shown else entry.shown.removesuffix(f": {entry.spelling}") + ": "
         dashes = "" if where else "--"
@@ -78,10 +78,10 @@ def unknown_option(name: str, known: Iterable[str], dashes: str = "--") -> str:
 
 def _without_effect(kind: type[Config], entry: Entry) -> Notice | None:
     """What is said about an option that is accepted and does nothing."""
-    for ignored in kind.OBSOLETE:
+    for ignored in kind.IGNORED:
         if ignored.name == entry.spelling:
             return Notice(f"ignored:{ignored.name}", f"--{ignored.name} has no effect: {ignored.reason}")
-    for foreign in kind.FOREIGN:
+    for foreign in kind.UNSUPPORTED:
         if foreign.name == entry.spelling and _asks_for_nothing(entry.raw):
             text = f"--{foreign.name} has no effect: it would switch {foreign.owner} to another procedure, and is off"
             return Notice(f"ignored:{foreign.name}", text)

@@ -21,9 +21,9 @@ from tinybert.log import logger
 from tinybert.safetensors_file import read_safetensors, write_safetensors
 
 _ARRAYS = ("weights", "optimizer", "participants")
-# the entries of a fingerprint that say which model was trained: going on from a checkpoint means that one, whatever is named now
+# entries of a fingerprint that identify the trained model: resuming always continues that one, whatever model is given
 STARTS = frozenset({"student", "student_weights", "model", "model_weights"})
-_LEFT = "left_"  # checkpoints of a course that was left
+_SUPERSEDED = ("superseded_", "left_")  # prefixes of set-aside checkpoints; version 0.1 wrote the second
 
 
 @dataclass
@@ -37,9 +37,9 @@ class Checkpoint:
 
 
 def write(folder: Path, step: int, checkpoint: Checkpoint, keep: int = 2) -> Path:
-    """Write a checkpoint beside the others; delete all but the newest `keep`, and what is left of another course.
+    """Write a checkpoint; delete all but the newest `keep`, and superseded ones.
 
-    A course writes its steps in rising order, so a later one than this step belongs to a course that was left, see `fork_from`.
+    Steps of a branch are written in ascending order, so a checkpoint with a later step is superseded, see `fork_from`.
     """
     path = folder / f"step_{step:08d}"
     with storage.new_folder(path, replace=True) as temporary:
@@ -47,18 +47,18 @@ def write(folder: Path, step: int, checkpoint: Checkpoint, keep: int = 2) -> Pat
             write_safetensors(temporary / f"{name}.safetensors", getattr(checkpoint, name))
         storage.write_json(temporary / "state.json", checkpoint.state)
     others = [other for other in _listed(folder) if other != path]
-    left = [other for other in others if _step_of(other) > step]
-    for old in (*left, *others[len(left) + keep - 1 :], *folder.glob(f"{_LEFT}*")):
+    later = [other for other in others if _step_of(other) > step]
+    for old in (*later, *others[len(later) + keep - 1 :], *(old for prefix in _SUPERSEDED for old in folder.glob(f"{prefix}*"))):
         storage.remove_own(old)
     return path
 
 
 def fork_from(folder: Path, path: Path) -> Path:
-    """Make a checkpoint the newest of `folder`, from which a run goes on; returns its place there.
+    """Make a checkpoint the newest of `folder`, from which a run continues on a new branch; returns its path there.
 
-    Later ones belong to the course that the run leaves. They are set aside as `left_<n>` until the next checkpoint is written: were they
-    still listed, it would be taken for an older one than they are. A checkpoint of another folder is copied first, and takes the place of
-    all that are here; a whole checkpoint is in the folder at every moment that had one before.
+    Later checkpoints are superseded: they are renamed to `superseded_<n>` and deleted when the next one is written, because otherwise that
+    one would seem older than they are. A checkpoint of another folder is copied first and supersedes all checkpoints here. The folder
+    always contains a complete checkpoint if it had one before.
     """
     state = json.loads((path / "state.json").read_text(encoding="utf-8"))
     own = folder / f"step_{state['step']:08d}"
@@ -67,15 +67,15 @@ def fork_from(folder: Path, path: Path) -> Path:
         with storage.new_folder(own, replace=True) as temporary:
             for name in _ARRAYS:
                 shutil.copyfile(path / f"{name}.safetensors", temporary / f"{name}.safetensors")
-            # the place in another folder's log says nothing here, where no line of this course is written yet
+            # a position in another folder's log is meaningless here, where this branch has no lines yet
             storage.write_json(temporary / "state.json", {**state, "log_position": 0})
-    left = [other for other in _listed(folder) if other != own and (foreign or _step_of(other) > state["step"])]
-    for other in left:
-        aside = folder / f"{_LEFT}{_step_of(other):08d}"
+    later = [other for other in _listed(folder) if other != own and (foreign or _step_of(other) > state["step"])]
+    for other in later:
+        aside = folder / f"{_SUPERSEDED[0]}{_step_of(other):08d}"
         storage.remove_own(aside)
         os.rename(other, aside)
-    if left:
-        names = ", ".join(other.name for other in left)
+    if later:
+        names = ", ".join(other.name for other in later)
         logger.info(f"{folder}: {names} are newer than the resumed checkpoint and will be deleted at the next save")
     return own
 

@@ -409,7 +409,7 @@ class Loop:
             )
 
     def _is_there(self, best: Best) -> bool:
-        """Whether the model of an evaluation is on disk, and not one that a course beyond the checkpoint has put in its place."""
+        """Whether the model of an evaluation is on disk, not overwritten by a later step of a superseded branch."""
         if best.model is None:
             return True
         folder, manifest = best.model

@@ -71,7 +71,7 @@ class Classification(Kind):
         most = np.bincount(labels, minlength=task.num_outputs).argmax()
         return metrics.of_classes(task.metrics, np.full(len(labels), most), labels, task.num_outputs)
 
-    def examine_teacher(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> TeacherReport:
+    def score_teacher(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> TeacherReport:
         """Score it in the task's label order `[N, C]` and under every other order of its outputs.
 
         Weak: accuracy at or below the majority class plus two standard errors. The rows can tell a teacher from guessing where one with a

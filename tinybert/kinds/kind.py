@@ -162,7 +162,7 @@ class Kind:
         """The metrics of saying always the same, the scores to beat."""
         raise NotImplementedError
 
-    def examine_teacher(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> TeacherReport:
+    def score_teacher(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> TeacherReport:
         """Judge a teacher by its logits on labelled rows."""
         raise NotImplementedError
 

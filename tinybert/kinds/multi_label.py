@@ -118,7 +118,7 @@ class MultiLabel(Kind):
 
         return label_sets.of_label_sets(task.metrics, label_sets.best_constant(labels), labels)
 
-    def examine_teacher(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> TeacherReport:
+    def score_teacher(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> TeacherReport:
         """Weak: micro-averaged F1, under its best threshold, at or below that of the same labels for every row plus two standard errors.
 
         Orders: the assignment of outputs to labels with the best sum of F1 (Hungarian algorithm).

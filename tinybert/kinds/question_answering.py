@@ -107,7 +107,7 @@ class QuestionAnswering(Kind):
         texts = answers.texts_of(answers.best_answers(logits, labels), (decision or {}).get("null_threshold"))
         return answers.of_answers(task.metrics, texts, labels.questions)
 
-    def examine_teacher(self, task: Task, logits: np.ndarray, labels: Windows) -> TeacherReport:
+    def score_teacher(self, task: Task, logits: np.ndarray, labels: Windows) -> TeacherReport:
         """Weak: an F1 at or below that of never answering, or of guessing, plus two standard errors."""
         from tinybert.data import answers
 

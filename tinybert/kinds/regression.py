@@ -105,7 +105,7 @@ class Regression(Kind):
 
         return metrics.of_scores(task.metrics, np.full(len(labels), labels.mean()), labels)
 
-    def examine_teacher(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> TeacherReport:
+    def score_teacher(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> TeacherReport:
         """Weak: a correlation at or below 2 / sqrt(N), which must lie below 1: five rows at least, and two different scores."""
         import numpy as np
 

@@ -76,7 +76,7 @@ class TokenClassification(Kind):
         metrics.check_finite(task.name, logits)
         return entities.of_tags(task.metrics, logits.argmax(1), labels, task.labels)
 
-    def examine_teacher(self, task: Task, logits: np.ndarray, labels: TaggedWords) -> TeacherReport:
+    def score_teacher(self, task: Task, logits: np.ndarray, labels: TaggedWords) -> TeacherReport:
         """Weak: an entity F1 at or below one over the square root of the number of entities, where guessing finds next to none."""
         from tinybert.data import entities
 

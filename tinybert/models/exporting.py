@@ -11,11 +11,11 @@ import paddle
 from tinybert import storage
 from tinybert.errors import UserError
 from tinybert.models.configuration import trained_on
-from tinybert.models.cut import describe_architecture
 from tinybert.models.independent_forward import TOLERANCE as FORWARD_TOLERANCE
 from tinybert.models.independent_forward import independent_outputs
 from tinybert.models.loading import LoadedModel, load_pretrained
 from tinybert.models.names import to_hugging_face
+from tinybert.models.pruned_shapes import describe_architecture
 from tinybert.models.relative import to_paddle_names
 from tinybert.models.saving import config_dict
 from tinybert.models.trace import Inputs, Needs, base_of, trace

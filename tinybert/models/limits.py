@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tinybert.errors import UserError
 from tinybert.models.families import family_of_config
-from tinybert.models.outline import ModelInfo
+from tinybert.models.model_info import ModelInfo
 
 if TYPE_CHECKING:
     from tinybert.models.loading import LoadedModel

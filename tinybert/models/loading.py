@@ -25,11 +25,11 @@ from tinybert.models.configuration import (
     trained_on,
     unknown_keys,
 )
-from tinybert.models.cut import cut, strip_pruned_shapes
 from tinybert.models.families import BASES, Family, family_of_config, family_of_folder
 from tinybert.models.hub import resolve
 from tinybert.models.manifest import check_manifest
 from tinybert.models.names import is_hugging_face, to_paddle, unwrapped
+from tinybert.models.pruned_shapes import apply_pruned_shapes, strip_pruned_shapes
 from tinybert.models.relative import RelativeEncoder, from_paddle_names
 from tinybert.models.sources import compare_other_files
 from tinybert.models.trace import base_of
@@ -304,7 +304,7 @@ def build(kind: Family, config: dict, outputs: int | None, source: str, head: st
                 f"{source}: heads of {kind.stem} cannot be pruned: all layers share one bias per head.\nPrune neurons or layers."
             )
         encoder.encoder = RelativeEncoder(encoder.config)
-    cut(encoder, known)
+    apply_pruned_shapes(encoder, known)
     if kind.keeps_projections:
         del encoder.fit_dense, encoder.fit_denses
     for layer in encoder.sublayers():

@@ -16,7 +16,7 @@ from tinybert.models.families import STUDENT, family
 from tinybert.models.hub import resolve
 from tinybert.models.limits import check_positions, heads_of
 from tinybert.models.loading import LoadedModel, LoadReport, build, check_vocabulary
-from tinybert.models.outline import ModelInfo
+from tinybert.models.model_info import ModelInfo
 from tinybert.models.translation import table_of
 from tinybert.models.weights import has_weights
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinybert.errors import UserError
-from tinybert.models.cut import FactorisedEmbedding, head_size_of
 from tinybert.models.loading import LoadedModel, LoadReport, build
+from tinybert.models.pruned_shapes import FactorisedEmbedding, head_size_of
 from tinybert.models.students import arrays_of_layers
 from tinybert.models.trace import base_of
 from tinybert.prune.factorise import truncated

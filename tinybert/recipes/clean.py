@@ -78,7 +78,7 @@ def leftovers(root: Path) -> Iterator[Leftover]:
 def _leftover(path: Path) -> Leftover | None:
     if path.name in UNFINISHED and not _in_use(path.parent):
         return Leftover(path, UNFINISHED[path.name], resumable=True) if _holds_own(path) else None
-    if path.name.startswith("left_") and path.parent.parent.name == "checkpoints" and storage.is_own(path):
+    if path.name.startswith(("superseded_", "left_")) and path.parent.parent.name == "checkpoints" and storage.is_own(path):
         return None if _in_use(path.parent.parent.parent) else Leftover(path, "a superseded checkpoint")
     if path.name.endswith(".old") and storage.is_own(path) and (path.parent / path.name[1:-4]).exists():
         return Leftover(path, "replaced")

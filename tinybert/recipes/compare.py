@@ -28,7 +28,7 @@ from tinybert.deploy.predictor import Predictor
 from tinybert.engine.run_record import DataEntry, RunRecord, now, write_record
 from tinybert.errors import UserError
 from tinybert.log import logger
-from tinybert.models.outline import read_model_info
+from tinybert.models.model_info import read_model_info
 from tinybert.recipes.input_protection import check_inputs_not_overwritten
 from tinybert.recipes.result import Result
 from tinybert.recipes.task_data import TaskData, task_of

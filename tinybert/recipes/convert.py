@@ -13,12 +13,12 @@ from tinybert.commands.convert import ConvertConfig
 from tinybert.errors import UserError
 from tinybert.log import logger
 from tinybert.models.configuration import config_file
-from tinybert.models.cut import describe_architecture
 from tinybert.models.exporting import check_reading, compared_output, has_head, write_as
 from tinybert.models.hub import resolve
 from tinybert.models.inference_program import write_program
 from tinybert.models.loading import LoadedModel, load_pretrained
 from tinybert.models.projections import layouts_of
+from tinybert.models.pruned_shapes import describe_architecture
 from tinybert.recipes.input_protection import check_inputs_not_overwritten
 from tinybert.recipes.result import Result
 

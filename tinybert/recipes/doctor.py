@@ -1,6 +1,6 @@
 """What stands in the way of a run on this machine, each with its cure: versions, imports, memory, disk, folders, data, models.
 
-It can: run where Paddle itself cannot be imported; that is one of its findings.
+It can: run where Paddle itself cannot be imported; that is one of its diagnoses.
 Its limits: it knows what pip knows of the packages, and the breakers that were met with them.
 """
 
@@ -34,7 +34,7 @@ GIB = 1 << 30
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """One line of the report: `good`, `note` or `bad`, what was found, and what to do about it."""
 
     level: str
@@ -46,8 +46,8 @@ class Finding:
 
 
 def doctor(config: DoctorConfig) -> None:
-    """Print every finding; exit code 1 where one of them is bad."""
-    findings: list[Finding] = []
+    """Print every diagnosis; exit code 1 where one of them is bad."""
+    diagnoses: list[Diagnosis] = []
     for title, look in (
         ("Python and packages", lambda: [_python(), _lane(), *_pins(), *_breakers()]),
         ("imports", _imports),
@@ -57,20 +57,20 @@ def doctor(config: DoctorConfig) -> None:
         ("models", _models),
     ):
         logger.info(f"{title}:")
-        for finding in look():
-            logger.info(f"  {finding}")
-            findings.append(finding)
-    bad = sum(finding.level == "bad" for finding in findings)
+        for diagnosis in look():
+            logger.info(f"  {diagnosis}")
+            diagnoses.append(diagnosis)
+    bad = sum(diagnosis.level == "bad" for diagnosis in diagnoses)
     logger.info(f"problems found: {bad}" if bad else "no problems found")
     if bad:
         raise SystemExit(1)
 
 
-def _python() -> Finding:
+def _python() -> Diagnosis:
     found = platform.python_version()
     if (3, 10) <= sys.version_info[:2] <= (3, 12):
-        return Finding("good", f"Python {found}")
-    return Finding("bad", f"Python {found}", "use 3.10, 3.11 or 3.12: the pinned numpy and pyarrow have no builds for other versions")
+        return Diagnosis("good", f"Python {found}")
+    return Diagnosis("bad", f"Python {found}", "use 3.10, 3.11 or 3.12: the pinned numpy and pyarrow have no builds for other versions")
 
 
 def _installed(package: str) -> str | None:
@@ -80,35 +80,35 @@ def _installed(package: str) -> str | None:
         return None
 
 
-def _lane() -> Finding:
+def _lane() -> Diagnosis:
     """Which tested pair of Paddle and PaddleNLP this is."""
     builds = [f"{name} {found}" for name in ("paddlepaddle", "paddlepaddle-gpu", "paddlepaddle-xpu") if (found := _installed(name))]
     nlp = _installed("paddlenlp")
     if not builds:
-        return Finding("bad", "no Paddle is installed", runtime.INSTALL_PADDLE)
+        return Diagnosis("bad", "no Paddle is installed", runtime.INSTALL_PADDLE)
     text = f"{' and '.join(builds)} with paddlenlp {nlp or 'missing'}"
     number = builds[0].rsplit(" ", 1)[1]
     lane = LANES.get((number.split(".")[0], nlp))
     if lane:
-        return Finding("good", f"{text}: {lane}")
+        return Diagnosis("good", f"{text}: {lane}")
     pairs = " or ".join(f"Paddle {major} with paddlenlp {version}" for major, version in LANES)
-    return Finding("note", f"{text}: not a tested pair", f"the tested pairs are {pairs}; docs/dependencies.md has the pins of both")
+    return Diagnosis("note", f"{text}: not a tested pair", f"the tested pairs are {pairs}; docs/dependencies.md has the pins of both")
 
 
-def _pins() -> list[Finding]:
+def _pins() -> list[Diagnosis]:
     """What pip says about installed packages that do not fit together; the project's own pins are among them where it is installed."""
     done = subprocess.run([sys.executable, "-m", "pip", "check", "--disable-pip-version-check"], capture_output=True, text=True)
     if "No module named pip" in done.stderr:
-        return [Finding("note", "pip is not installed: versions are not checked")]
+        return [Diagnosis("note", "pip is not installed: versions are not checked")]
     ours = _installed(DISTRIBUTION)
-    findings = [] if ours else [Finding("note", f"{DISTRIBUTION} is not installed (it runs from its folder): its pins are not checked")]
+    diagnoses = [] if ours else [Diagnosis("note", f"{DISTRIBUTION} is not installed (it runs from its folder): its pins are not checked")]
     second = (_installed("paddlenlp") or "").startswith("2.")
     for line in filter(None, done.stdout.splitlines()):
         if line.startswith(EXPLAINED) or "No broken requirements" in line or (second and line.startswith(DISTRIBUTION)):
             continue  # the other lane's pins are requirements-2.6.txt
         missing = line.startswith(DISTRIBUTION) and "is not installed" in line
-        findings.append(Finding("bad" if missing else "note", line, "make install, or pip install the given version"))
-    return findings or [Finding("good", "pip check: all package versions are compatible")]
+        diagnoses.append(Diagnosis("bad" if missing else "note", line, "make install, or pip install the given version"))
+    return diagnoses or [Diagnosis("good", "pip check: all package versions are compatible")]
 
 
 def _major(package: str) -> tuple[int, ...] | None:
@@ -116,47 +116,47 @@ def _major(package: str) -> tuple[int, ...] | None:
     return tuple(int(number) for number in re.findall(r"\d+", found)[:2]) if found else None
 
 
-def _breakers() -> list[Finding]:
+def _breakers() -> list[Diagnosis]:
     """Versions that are known to break an import, by name."""
-    findings = []
+    diagnoses = []
     aistudio, numpy, arrow = _major("aistudio-sdk"), _major("numpy"), _major("pyarrow")
     if aistudio and aistudio >= (0, 3):
         text = f"aistudio-sdk {_installed('aistudio-sdk')}: `import paddlenlp` fails with \"cannot import name 'download'\""
-        findings.append(Finding("bad", text, "pip install aistudio-sdk==0.2.6"))
+        diagnoses.append(Diagnosis("bad", text, "pip install aistudio-sdk==0.2.6"))
     if numpy and numpy >= (2, 0) and arrow and arrow < (17, 0):
         text = f"numpy {_installed('numpy')} with pyarrow {_installed('pyarrow')}: `import paddlenlp` fails in pyarrow"
-        findings.append(Finding("bad", text, "pip install numpy==1.26.4"))
+        diagnoses.append(Diagnosis("bad", text, "pip install numpy==1.26.4"))
     paddle, hub = _major("paddlepaddle") or _major("paddlepaddle-gpu"), _major("huggingface_hub")
     if paddle and paddle < (3, 0) and hub and hub >= (0, 26):
         text = f"huggingface_hub {_installed('huggingface_hub')} with Paddle 2: PaddleNLP 2.8 needs an older version"
-        findings.append(Finding("bad", text, "pip install huggingface_hub==0.25.2"))
-    return findings
+        diagnoses.append(Diagnosis("bad", text, "pip install huggingface_hub==0.25.2"))
+    return diagnoses
 
 
-def _imports() -> list[Finding]:
-    findings = []
+def _imports() -> list[Diagnosis]:
+    diagnoses = []
     for module in ("paddle", "paddlenlp.transformers", "tokenizers", "visualdl"):
         done = subprocess.run([sys.executable, "-c", f"import zlib, {module}"], capture_output=True, text=True)
         if done.returncode == 0:
-            findings.append(Finding("good", f"import {module}"))
+            diagnoses.append(Diagnosis("good", f"import {module}"))
         else:
             last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            findings.append(Finding("bad", f"import {module}: {last[:200]}", "install the pinned versions: make install"))
+            diagnoses.append(Diagnosis("bad", f"import {module}: {last[:200]}", "install the pinned versions: make install"))
             if module == "paddle":
                 break  # the next one would fail for the same reason
-    return findings
+    return diagnoses
 
 
-def _machine() -> list[Finding]:
-    findings = [Finding("good", f"{runtime.available_cores()} cores for this process")]
+def _machine() -> list[Diagnosis]:
+    diagnoses = [Diagnosis("good", f"{runtime.available_cores()} cores for this process")]
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():
         values = dict(re.findall(r"^(\w+):\s+(\d+)", meminfo.read_text(), re.MULTILINE))
         free = int(values["MemAvailable"]) * 1024
         level = "good" if free > 4 * GIB else "note"
         cure = "" if level == "good" else "distilling from BERT-base needs about 4 GiB at batch 32 x 128: use a smaller --batch_size"
-        findings.append(Finding(level, f"{free / GIB:.1f} GiB of memory available", cure))
-    return findings
+        diagnoses.append(Diagnosis(level, f"{free / GIB:.1f} GiB of memory available", cure))
+    return diagnoses
 
 
 _ASK_CARDS = """
@@ -167,17 +167,17 @@ print(json.dumps([[paddle.device.cuda.get_device_name(card), runtime.gpu_problem
 """
 
 
-def _cards() -> list[Finding]:
+def _cards() -> list[Diagnosis]:
     """Every GPU that Paddle sees, and whether it computes there; asked in a process of its own, which a broken driver may end."""
     here = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run([sys.executable, "-c", f"import zlib{_ASK_CARDS}"], capture_output=True, text=True, env=here)
     if done.returncode != 0:
-        return [Finding("note", f"GPUs: {(done.stderr.strip().splitlines() or ['no answer'])[-1][:200]}")]
-    findings = []
+        return [Diagnosis("note", f"GPUs: {(done.stderr.strip().splitlines() or ['no answer'])[-1][:200]}")]
+    diagnoses = []
     for card, (name, problem) in enumerate(json.loads(done.stdout.strip().splitlines()[-1])):
         text, _, cure = (problem or "computes").partition("\n")
-        findings.append(Finding("bad" if problem else "good", f"gpu:{card} {name}: {text}", cure))
-    return findings
+        diagnoses.append(Diagnosis("bad" if problem else "good", f"gpu:{card} {name}: {text}", cure))
+    return diagnoses
 
 
 def _existing(folder: Path) -> Path:
@@ -186,41 +186,41 @@ def _existing(folder: Path) -> Path:
     return folder
 
 
-def _folders() -> list[Finding]:
-    findings = []
+def _folders() -> list[Diagnosis]:
+    diagnoses = []
     places = (("DATA_HOME", data_home()), ("MODEL_HOME", model_home()), ("TINYBERT_CACHE", cache_home()), ("output", Path.cwd()))
     for name, folder in places:
         there = _existing(folder)
         if not os.access(there, os.W_OK):
             needed = name in ("TINYBERT_CACHE", "output")
             cure = f"set the variable {name} to another folder" if name != "output" else "choose another --output_dir"
-            findings.append(Finding("bad" if needed else "note", f"{name} {folder} cannot be written", cure))
+            diagnoses.append(Diagnosis("bad" if needed else "note", f"{name} {folder} cannot be written", cure))
             continue
         free = shutil.disk_usage(there).free / GIB
         low = free < 5
         cure = "a run with BERT-base keeps two checkpoints of 1.3 GB each" if low else ""
-        findings.append(Finding("note" if low else "good", f"{name} {folder}: writable, {free:.0f} GiB free", cure))
-    return findings
+        diagnoses.append(Diagnosis("note" if low else "good", f"{name} {folder}: writable, {free:.0f} GiB free", cure))
+    return diagnoses
 
 
-def _data(glue_dir: Path | None) -> list[Finding]:
+def _data(glue_dir: Path | None) -> list[Diagnosis]:
     glue = Path(glue_dir) if glue_dir else data_home() / "Glue"
     there = [task.name for task in TASKS.values() if (glue / task.folder / task.splits["train"].file).is_file()]
     if there:
-        return [Finding("good", f"{glue}: {', '.join(there)}")]
-    return [Finding("note", f"{glue}: no GLUE task found", "python -m tinybert download --tasks all, or --data_dir; `demo` needs none")]
+        return [Diagnosis("good", f"{glue}: {', '.join(there)}")]
+    return [Diagnosis("note", f"{glue}: no GLUE task found", "python -m tinybert download --tasks all, or --data_dir; `demo` needs none")]
 
 
-def _models() -> list[Finding]:
+def _models() -> list[Diagnosis]:
     from tinybert.errors import UserError
     from tinybert.models.hub import EMBEDDED, embedded
 
-    findings = []
+    diagnoses = []
     try:
-        findings.append(Finding("good", f"{EMBEDDED}: {embedded()}"))
+        diagnoses.append(Diagnosis("good", f"{EMBEDDED}: {embedded()}"))
     except UserError as problem:
-        findings.append(Finding("note", str(problem).splitlines()[0], "make install, or choose another model"))
+        diagnoses.append(Diagnosis("note", str(problem).splitlines()[0], "make install, or choose another model"))
     home = model_home()
     names = sorted(str(path.parent.relative_to(home)) for path in home.glob("**/config.json")) if home.is_dir() else []
-    findings.append(Finding("good", f"{home}: {', '.join(names) or 'no model yet; models are downloaded on first use'}"))
-    return findings
+    diagnoses.append(Diagnosis("good", f"{home}: {', '.join(names) or 'no model yet; models are downloaded on first use'}"))
+    return diagnoses

@@ -16,9 +16,9 @@ from tinybert.errors import UserError
 from tinybert.log import logger
 from tinybert.mapping import LayerMap
 from tinybert.models.configuration import trained_on
-from tinybert.models.cut import describe_architecture
 from tinybert.models.hub import resolve
 from tinybert.models.loading import LoadedModel, load_pretrained
+from tinybert.models.pruned_shapes import describe_architecture
 from tinybert.models.saving import save_model
 from tinybert.prune.importance import FACTS, FOLDER, read_importance
 from tinybert.prune.reduction import Kept, Shape, check_shape, choose, needs_importance, pruned

@@ -11,9 +11,9 @@ from tinybert.data.store import Rows
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.run_record import DataEntry, ModelEntry, Setting, now
 from tinybert.log import begin_run, logger
-from tinybert.models.cut import describe_architecture
 from tinybert.models.loading import LoadedModel
-from tinybert.models.outline import ModelInfo
+from tinybert.models.model_info import ModelInfo
+from tinybert.models.pruned_shapes import describe_architecture
 
 
 def log_once(line: str) -> None:
@@ -51,15 +51,15 @@ def describe_model(role: str, loaded: LoadedModel) -> dict:
     }
 
 
-def describe_model_info(role: str, outline: ModelInfo) -> dict:
+def describe_model_info(role: str, info: ModelInfo) -> dict:
     """Print that a model is known by its folder alone; returns its entry for run.json."""
-    config = outline.config
+    config = info.config
     shape = f"{config.num_hidden_layers} x {config.hidden_size}, {config.num_attention_heads} heads"
-    log_once(f"{role}: {outline.family.model_type} {shape}; {outline.weights or 'no weights'}, loaded if a trace is missing")
+    log_once(f"{role}: {info.family.model_type} {shape}; {info.weights or 'no weights'}, loaded if a trace is missing")
     return {
-        "source": str(outline.weights),
-        "sha256": weights_hash(str(outline.weights)) if outline.weights else None,
-        "type": outline.family.model_type,
+        "source": str(info.weights),
+        "sha256": weights_hash(str(info.weights)) if info.weights else None,
+        "type": info.family.model_type,
         "layers": config.num_hidden_layers,
         "hidden": config.hidden_size,
         "heads": config.num_attention_heads,

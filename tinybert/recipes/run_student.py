@@ -18,7 +18,7 @@ from tinybert.kinds.kind import Kind
 from tinybert.models import hub
 from tinybert.models.configuration import read_config
 from tinybert.models.loading import LoadedModel, load_classifier, load_encoder
-from tinybert.models.outline import ModelInfo
+from tinybert.models.model_info import ModelInfo
 from tinybert.models.students import fresh_like, fresh_student, parse_init, student_from_teacher
 from tinybert.recipes.teacher_source import LazyTeacher
 

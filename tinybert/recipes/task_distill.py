@@ -28,9 +28,9 @@ from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
 from tinybert.log import logger
 from tinybert.methods.stage_objective import Learned, stage_objective
-from tinybert.models.cut import describe_architecture
 from tinybert.models.limits import check_positions
 from tinybert.models.loading import LoadedModel, load_classifier
+from tinybert.models.pruned_shapes import describe_architecture
 from tinybert.models.saving import save_model
 from tinybert.models.students import check_fit
 from tinybert.models.trace import Needs
@@ -53,7 +53,7 @@ from tinybert.recipes.task_data import (
     splits_for,
     task_of,
 )
-from tinybert.recipes.teacher_check import described, judge
+from tinybert.recipes.teacher_check import described, validate_teacher
 from tinybert.recipes.teacher_source import LazyTeacher, TeacherTraces, choose_source, is_needed, keeps_live, passes_over
 from tinybert.recipes.training import Beside, Start, Watch, finish_stage, train_stage, trained_layer
 from tinybert.report.transport_plots import plot_transport
@@ -205,12 +205,12 @@ class _Stage:
             dev = kept[name]
             logits = traces.logits(dev)
             check_outputs(logits, "the teacher", name)
-            finding = task.kind.examine_teacher(task, logits, dev.gold)
+            report = task.kind.score_teacher(task, logits, dev.gold)
             named = self.teacher.known.labels is not None or self.config.teacher_labels is not None
-            warnings = judge(task, finding, self.config.allow_weak_teacher, named)
-            record["teacher_scores"] = finding.scores
+            warnings = validate_teacher(task, report, self.config.allow_weak_teacher, named)
+            record["teacher_scores"] = report.scores
             if self.run_folder.writes:
-                logger.info(described(task, finding, named))
+                logger.info(described(task, report, named))
                 for warning in warnings:
                     logger.warning(warning)
             record |= traces.facts()

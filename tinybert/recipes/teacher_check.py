@@ -26,7 +26,7 @@ def _as_option(labels: tuple[str, ...]) -> str:
     return shlex.quote(joined_labels(labels) if quoted else ",".join(labels))
 
 
-def judge(task: Task, report: TeacherReport, allowed: bool, named: bool) -> list[str]:
+def validate_teacher(task: Task, report: TeacherReport, allowed: bool, named: bool) -> list[str]:
     """Refuse a teacher that knows no more than the majority class; returns lines to print where it is let through.
 
     A weak teacher on rows that cannot tell it from guessing is let through.

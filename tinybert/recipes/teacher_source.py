@@ -23,7 +23,7 @@ from tinybert.engine.processes import sum_over_ranks
 from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
 from tinybert.models.loading import LoadedModel, load_classifier
-from tinybert.models.outline import ModelInfo, function_words, read_model_info
+from tinybert.models.model_info import ModelInfo, function_words, read_model_info
 from tinybert.models.trace import EncoderTrace, Inputs, Needs
 from tinybert.models.translation import read_ids_of
 from tinybert.objectives.trained_layer import Teacher
@@ -41,7 +41,7 @@ class LazyTeacher:
     def __init__(self, config: TaskDistillConfig, labels: tuple[str, ...], kind: Kind | None = None) -> None:
         self.config, self.task_labels, self.kind = config, labels, kind
         self._loaded: LoadedModel | None = None
-        self._outline: ModelInfo | None = None
+        self._info: ModelInfo | None = None
         self._sha256: str | None = None
         self._given: WordPiece | None = None
 
@@ -104,9 +104,9 @@ class LazyTeacher:
         """What is known of it: everything if it is loaded, else what its folder says without its weights."""
         if self._loaded is not None:
             return self._loaded
-        if self._outline is None:
-            self._outline = read_model_info(self.config.teacher_path, self.config.do_lower_case, "teacher")
-        return self._outline
+        if self._info is None:
+            self._info = read_model_info(self.config.teacher_path, self.config.do_lower_case, "teacher")
+        return self._info
 
     def describe(self) -> dict:
         """Print what is known of it; returns its entry for run.json."""

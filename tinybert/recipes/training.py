@@ -27,10 +27,10 @@ from tinybert.models.loading import LoadedModel
 from tinybert.models.trace import Inputs
 from tinybert.objectives.custom import loss_identity, losses_of
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
+from tinybert.recipes.compact_vocabulary import compact_vocabulary
 from tinybert.recipes.gradual_pruning import GradualPruning
 from tinybert.recipes.resume import RESUME_IGNORED, inputs_of
 from tinybert.recipes.run_log import log_once, record_end
-from tinybert.recipes.trained_vocabulary import trained_vocabulary
 from tinybert.report.model_card import write_card
 from tinybert.report.plots import plot_run
 
@@ -100,7 +100,7 @@ def train_stage(
     total = settings.max_steps if settings.max_steps > 0 else batches.steps_in(settings.num_train_epochs)
     rate = _learning_rate(settings, total, run)
 
-    vocabulary, vocabulary_line = trained_vocabulary(config, settings, layer, texts, rate)
+    vocabulary, vocabulary_line = compact_vocabulary(config, settings, layer, texts, rate)
     if settings.get("pad_embedding") == "frozen":  # fine-tuning leaves it free
         layer.freeze_padding_row(vocabulary.row_of if vocabulary else int)
     first = Inputs.of(batches.step(0, 0)[0])

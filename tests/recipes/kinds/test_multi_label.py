@@ -156,8 +156,8 @@ def test_constant_multi_label_teacher_is_weak_and_a_good_one_is_not():
     kind, random = KINDS["multi_label"], np.random.default_rng(1)
     gold = (random.random((400, 3)) < [0.6, 0.3, 0.2]).astype(np.uint8)
     task = own = type("T", (), {"name": "t", "num_outputs": 3, "metrics": ("micro_f1",), "labels": LABELS, "metric": "micro_f1"})
-    assert kind.examine_teacher(own, np.tile([3.0, -1, -2], (400, 1)), gold).weak
-    good = kind.examine_teacher(task, 4.0 * gold - 2 + random.standard_normal(gold.shape), gold)
+    assert kind.score_teacher(own, np.tile([3.0, -1, -2], (400, 1)), gold).weak
+    good = kind.score_teacher(task, 4.0 * gold - 2 + random.standard_normal(gold.shape), gold)
     assert not good.weak and good.better_order is None
-    turned = kind.examine_teacher(task, (4.0 * gold - 2)[:, [1, 2, 0]], gold)
+    turned = kind.score_teacher(task, (4.0 * gold - 2)[:, [1, 2, 0]], gold)
     assert turned.better_order == ("love", "pain", "joy")

@@ -44,7 +44,7 @@ def test_resuming_an_older_checkpoint_keeps_its_state_and_drops_newer_ones(world
     if elsewhere:
         older = shutil.copytree(older, tmp_path / "copy")
     again = {"max_steps": 12, "learning_rate": 1e-4, "keep_checkpoints": 1, "resume_changed": True}
-    for step, newest in ((5, 4), (7, 6)):  # cut before the first checkpoint of the new course, and behind it
+    for step, newest in ((5, 4), (7, 6)):  # killed before the first checkpoint of the new branch, and after it
         with monkeypatch.context() as patch:
             kill_after(patch, "finetune", step)
             with pytest.raises(Killed):

@@ -98,7 +98,7 @@ OTHER_INPUTS = {
 
 
 @pytest.mark.parametrize("case", OTHER_INPUTS)
-def test_finished_run_with_other_student_words_or_labels_is_refused(world, tmp_path, monkeypatch, capsys, case):
+def test_finished_run_with_other_student_or_labels_is_refused(world, tmp_path, monkeypatch, capsys, case):
     kind, more, changed, message = OTHER_INPUTS[case]
     monkeypatch.chdir(tmp_path)
     world = {**world, "teacher": Path(shutil.copytree(world["teacher"], tmp_path / "teacher"))}

@@ -131,14 +131,14 @@ def test_every_option_is_explained_and_on_the_page(script):
         assert f"| `--{option.name}` |" in part
         for alias in option.aliases:
             assert alias.dialect and f"`--{alias.name}`" in part
-    for entry in (*arguments_class.OBSOLETE, *arguments_class.FOREIGN):
+    for entry in (*arguments_class.IGNORED, *arguments_class.UNSUPPORTED):
         assert f"`--{entry.name}`" in page
 
 
 @pytest.mark.parametrize("script", scripts())
 def test_no_spelling_stands_for_two_options(script):
     arguments_class = scripts()[script]
-    others = [entry.name for entry in (*arguments_class.OBSOLETE, *arguments_class.FOREIGN)]
+    others = [entry.name for entry in (*arguments_class.IGNORED, *arguments_class.UNSUPPORTED)]
     assert len(others) == len(set(others))
     assert not set(others) & set(spellings_of(arguments_class))
     assert not {"config", "help", "version"} & {*others, *spellings_of(arguments_class)}

@@ -17,11 +17,11 @@ from tinybert.errors import UserError
 class Toy(Config):
     """A toy."""
 
-    OBSOLETE: ClassVar = (
+    IGNORED: ClassVar = (
         IgnoredOption("reduce_memory", False, "memory is small anyway", "Huawei"),
         IgnoredOption("cache", True, "no", "HF"),
     )
-    FOREIGN: ClassVar = (UnsupportedOption("beta", "--method emd"),)
+    UNSUPPORTED: ClassVar = (UnsupportedOption("beta", "--method emd"),)
 
     task_name: str = option(help="the task", group="data")
     rate: float | None = option(None, help="rate", group="numbers", alias=(Alias("lr", "Huawei"), Alias("speed", "HF")), above=0)

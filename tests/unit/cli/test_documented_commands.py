@@ -59,7 +59,7 @@ OF_OTHERS = {"config", "help", "lang", "version", "no-deps"}  # of every script,
 )
 def test_options_on_the_page_exist(page):
     known = OF_OTHERS.union(*(spellings_of(kind) for kind in scripts().values()))
-    known |= {entry.name for kind in scripts().values() for entry in (*kind.OBSOLETE, *kind.FOREIGN)}
+    known |= {entry.name for kind in scripts().values() for entry in (*kind.IGNORED, *kind.UNSUPPORTED)}
     named = re.findall(r"`--([\w-]+)", page.read_text(encoding="utf-8"))
     tools = {"data", "list", "only"} if page.parent.name == "glue" else set()  # of measure.py
     assert not set(named) - known - tools

@@ -34,8 +34,8 @@ def said_by_commands() -> set[str]:
         found |= {command.summary, (command.config.__doc__ or "").strip(), *command.config.GROUPS}
         for option in command.config.options().values():
             found |= {option.help, option.group, option.default_words}
-        found |= {entry.reason for entry in command.config.OBSOLETE}
-        found |= {entry.instead for entry in command.config.FOREIGN if entry.instead}
+        found |= {entry.reason for entry in command.config.IGNORED}
+        found |= {entry.instead for entry in command.config.UNSUPPORTED if entry.instead}
     return {text for text in found if re.search(r"[a-z]{2,} [a-z]{2,}", text)}  # names and values stay as they are
 
 

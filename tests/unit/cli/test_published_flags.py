@@ -79,13 +79,13 @@ def test_published_flag_has_an_effect_or_says_that_it_has_none(name, flag, capsy
     published: Published = PUBLISHED[name]
     kind, value = scripts()[published.script], published.flags[flag]
     base = f"{published.base} {TOGETHER.get(flag, '')}"
-    if flag in PROCEDURES and flag in {entry.name for entry in kind.FOREIGN}:
+    if flag in PROCEDURES and flag in {entry.name for entry in kind.UNSUPPORTED}:
         with pytest.raises(UserError, match=f"--{flag} belongs to"):
             parse(kind, shlex.split(f"{base} --{flag} {value}"))
         if value in ("True", "x"):  # its own default asks for nothing
             parse(kind, shlex.split(f"{base} --{flag} {'False' if value == 'True' else repr('')}"))
         return
-    if flag in {entry.name for entry in kind.OBSOLETE}:
+    if flag in {entry.name for entry in kind.IGNORED}:
         before = parse(kind, shlex.split(base)).as_dict()
         capsys.readouterr()
         assert parse(kind, shlex.split(f"{base} --{flag} {value}")).as_dict() == before

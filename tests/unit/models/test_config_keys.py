@@ -12,7 +12,7 @@ from tinybert.cli.main import main
 from tinybert.errors import UserError
 from tinybert.models.configuration import architecture, read_config, unknown_keys
 from tinybert.models.loading import load_pretrained
-from tinybert.models.outline import read_model_info
+from tinybert.models.model_info import read_model_info
 
 BERT = {"model_type": "bert", **SHAPE}
 

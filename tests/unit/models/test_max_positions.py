@@ -12,7 +12,7 @@ from tests.tiny import SHAPE, loaded, model_folder
 from tinybert.models.configuration import read_config
 from tinybert.models.limits import max_positions, positions_in
 from tinybert.models.masked_lm import MaskedLM
-from tinybert.models.outline import read_model_info
+from tinybert.models.model_info import read_model_info
 
 ROOT = Path(__file__).resolve().parents[3]
 

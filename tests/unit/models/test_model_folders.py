@@ -14,7 +14,7 @@ from tinybert.cli.main import main
 from tinybert.errors import UserError
 from tinybert.models.loading import load_classifier, load_pretrained
 from tinybert.models.masked_lm import load_masked_lm
-from tinybert.models.outline import read_model_info
+from tinybert.models.model_info import read_model_info
 from tinybert.models.weights import read_pdparams, read_weights, write_pdparams
 
 

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 from tests import tiny
 from tinybert.errors import UserError
 from tinybert.models.loading import load_classifier
-from tinybert.models.outline import read_model_info
+from tinybert.models.model_info import read_model_info
 from tinybert.models.projections import Projection
 from tinybert.models.weights import read_pdparams
 

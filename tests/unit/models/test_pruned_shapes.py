@@ -13,9 +13,9 @@ from tests.unit.models.hugging_face import hugging_face_arrays
 from tinybert.cli.main import main
 from tinybert.errors import UserError
 from tinybert.models.configuration import architecture
-from tinybert.models.cut import describe_architecture
 from tinybert.models.families import family
 from tinybert.models.loading import build, load_classifier
+from tinybert.models.pruned_shapes import describe_architecture
 from tinybert.models.students import student_from_teacher
 from tinybert.models.trace import Needs, base_of, trace
 from tinybert.models.weights import read_pdparams

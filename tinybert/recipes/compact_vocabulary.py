@@ -20,7 +20,7 @@ from tinybert.objectives.trained_layer import TrainedLayer
 PAYS = 0.7  # with more of the rows than this, what is saved is not worth a table of places
 
 
-def trained_vocabulary(
+def compact_vocabulary(
     config: Config, settings: Settings, layer: TrainedLayer, texts: Sequence[TokenStore], rate: Callable[[int], float]
 ) -> tuple[CompactVocabulary | None, str]:
     """The word embedding of `layer` cut to what `texts` hold, where that is asked for and pays, else None; and a line that says which.

@@ -30,7 +30,7 @@ def strip_pruned_shapes(known: dict) -> dict:
     return {**plain, "num_attention_heads": 1} if "attention_head_size" in known else plain
 
 
-def cut(encoder: nn.Layer, known: dict) -> None:
+def apply_pruned_shapes(encoder: nn.Layer, known: dict) -> None:
     """Give a freshly built encoder the heads and the embedding of `known`, weights random, and say so in its configuration."""
     config = encoder.config
     if "attention_head_size" in known:
