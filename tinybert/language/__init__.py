@@ -67,7 +67,8 @@ def _entry(text: str) -> str | None:
         return found
     for pattern, message in patterns:
         if match := pattern.fullmatch(text):
-            return catalogue.gettext(message).format(*match.groups())
+            gaps = (translate(text) if "\n" in text else text for text in match.groups())  # advice in further lines
+            return catalogue.gettext(message).format(*gaps)
     parts = text.split("; ")  # a list whose parts come from several places, such as the methods and what each is
     found = [catalogue.gettext(part) for part in parts]
     return "；".join(found) if len(parts) > 1 and all(map(str.__ne__, parts, found)) else None

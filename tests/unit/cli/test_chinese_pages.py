@@ -14,8 +14,8 @@ PAGES = ["README.md", *(f"docs/{name}.md" for name in ("guide", "data", "deploy"
 def parts(path: Path) -> dict[str, object]:
     """What the two pages have in common, in order: levels of headings, blocks of code, rows of tables; options in any order."""
     text = path.read_text(encoding="utf-8")
-    blocks = re.findall(r"```\w*\n.*?```", text, re.DOTALL)
-    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    blocks = re.findall(r"^```.*?^```", text, re.DOTALL | re.MULTILINE)
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     commands = [re.sub(r"\s*#.*", "", line) for block in blocks for line in block.splitlines() if not line.startswith("#")]
     return {
         "headings": [len(level) for level in re.findall(r"^(#+) ", prose, re.MULTILINE)],

@@ -1,54 +1,32 @@
-"""The commands, options and links on the pages are valid."""
+"""The commands, options and links on the pages: every command is understood by the script that it calls."""
 
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
 
+from tests.pages import PAGES, ROOT, blocks, called, command_lines
 from tinybert.cli.flags_page import scripts
 from tinybert.cli.parser import parse, spellings_of
 
-ROOT = Path(__file__).resolve().parents[3]
-PAGES = [
-    *(ROOT / name for name in ("README.md", "README.zh.md", "benchmark/glue/README.md", "pretrained_models/README.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
-]
 
-
-def commands(page: Path) -> list[list[str]]:
-    """The words of each line that calls one of the scripts, continued lines joined."""
-    found = []
-    for block in re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
-        for line in re.sub(r"\\\n\s*", " ", block).splitlines():
-            words = shlex.split(line, comments=True)
-            if words and any(name in " ".join(words) for name in scripts()):
-                found.append(words)
-    return found
-
-
-def called(words: list[str]) -> tuple[type, list[str]]:
-    """The arguments' class of a command, and the words behind the script."""
-    for name, arguments_class in scripts().items():
-        script = name.split()
-        for at in range(len(words)):
-            if words[at : at + len(script)] == script:
-                return arguments_class, words[at + len(script) :]
-    raise AssertionError(f"no script in {words}")
+def commands(page: Path) -> list:
+    """The command and the arguments of each line that calls one of ours."""
+    lines = [line for _, _, code in blocks(page, "bash") for line in command_lines(code)]
+    return [found for line in lines if (found := called(line))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_on_the_page_parse(page):
-    for words in commands(page):
-        arguments_class, options = called(words)
-        known = {*spellings_of(arguments_class), "config", "help", "lang", "version"}
+    for command, options in commands(page):
+        known = {*spellings_of(command.config), "config", "help", "lang", "version"}
         unknown = [word for word in options if word.startswith("--") and word[2:].split("=")[0] not in known]
         if "..." in options:
-            assert not unknown, f"{words}: {unknown}"
+            assert not unknown, f"{command.name} {options}: {unknown}"
         else:
-            parse(arguments_class, options)
+            parse(command.config, options)
 
 
 OF_OTHERS = {"config", "help", "lang", "version", "no-deps"}  # of every script, and of pip
@@ -72,7 +50,7 @@ LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "bench
 
 def anchors(page: Path) -> set[str]:
     """What the headings of a page are called in links."""
-    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
 
 

@@ -11,6 +11,7 @@ from tinybert import language
 from tinybert.cli.flags_page import flags_page
 from tinybert.cli.main import main
 from tinybert.commands.registry import all_commands
+from tinybert.config.dialects import TRAINER_NAMES
 from tinybert.config.preset import preset_names, read_preset
 from tinybert.errors import UserError
 from tinybert.log import logger
@@ -30,6 +31,7 @@ def chinese():
 def said_by_commands() -> set[str]:
     """Every text of `--help` and of the options' page."""
     found = {read_preset(name).summary for section in ("distill", "augment", "pregenerate") for name in preset_names(section)}
+    found |= set(TRAINER_NAMES.values())
     for command in all_commands().values():
         found |= {command.summary, (command.config.__doc__ or "").strip(), *command.config.GROUPS}
         for option in command.config.options().values():
@@ -54,6 +56,7 @@ def test_message_with_values_is_translated(chinese, capsys):
     assert language.translate("step 3: loss 0.5") == "step 3: loss 0.5"
     assert language.translate("resuming the general stage from a/b at step 7") == "从 a/b 恢复 general 阶段，第 7 步"
     assert language.translate("--x is missing\nsome advice that nobody translated") == "缺少 --x\nsome advice that nobody translated"
+    assert language.translate("unknown option --lr\nuse --learning_rate") == "未知选项 --lr\n请用 --learning_rate"
     assert language.translate("none: gold labels only; logits: logits only") == "none：只学真实标签；logits：只学 logits"
     logger.warning("already finished: out")
     assert capsys.readouterr().err == "警告：已经跑完：out\n"
