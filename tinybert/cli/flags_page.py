@@ -145,5 +145,5 @@ def _published_scripts() -> list[str]:
 
 
 def _table(*header: str, rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in [list(map(translate, header)), *rows]]
-    return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
+    lines = [" | ".join(cell.replace("|", "\\|") for cell in line) for line in [list(map(translate, header)), *rows]]
+    return "\n".join([lines[0], "|".join(["---"] * len(header)), *lines[1:]])

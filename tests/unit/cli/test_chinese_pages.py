@@ -20,7 +20,7 @@ def parts(path: Path) -> dict[str, object]:
     return {
         "headings": [len(level) for level in re.findall(r"^(#+) ", prose, re.MULTILINE)],
         "commands": [re.sub(r"reviews|CUT|DIR|目录|剪枝目录", "…", command) for command in commands],
-        "table rows": len(re.findall(r"^\|", prose, re.MULTILINE)),
+        "table rows": len(re.findall(r"^.* \| ", prose, re.MULTILINE)),
         "options": set(re.findall(r"--([A-Za-z]\w+)", text)),
     }
 
