@@ -1,1 +1,1 @@
-"""The public face: what `import tinybert as tb` offers. A thin layer over the recipes that the command line calls too."""
+"""The public API (`import tinybert as tb`): a thin layer over the recipes that the command line also calls."""

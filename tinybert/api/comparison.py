@@ -1,4 +1,4 @@
-"""Students and methods side by side."""
+"""Comparing students and methods."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinybert.api.process import run_command
 
 @dataclass(frozen=True)
 class Comparison:
-    """A finished comparison: a notebook shows its table. record: what `compare.json` holds."""
+    """A finished comparison; a notebook shows its table. record: the content of `compare.json`."""
 
     output: Path
     record: dict
@@ -44,14 +44,14 @@ def compare(
     overwrite: bool = False,
     **options: object,
 ) -> Comparison:
-    """Train every combination of student, method and seed at equal updates, each in a process of its own, and compare them.
+    """Train every combination of student, method and seed with the same number of updates, each in its own process, and compare them.
 
-    teacher: whatever `tb.load` takes. students: folders or names, layers of the teacher (`teacher:2,4,6`), or fresh shapes (`4x312`).
-    options: any other of `tinybert compare`, such as `seeds=[1, 2, 3]`, `updates=500`, `budget_minutes=30`.
+    teacher: anything `tb.load` accepts. students: folders or names, layers of the teacher (`teacher:2,4,6`), or new shapes (`4x312`).
+    options: any other option of `tinybert compare`, such as `seeds=[1, 2, 3]`, `updates=500`, `budget_minutes=30`.
 
     Raises:
-        UserError: what the command line would refuse, in its words; no run of the comparison ended well.
-        Interrupted: SIGINT or SIGTERM; `resume=True` goes on.
+        UserError: an argument that the command line would also reject, or every run failed.
+        Interrupted: SIGINT or SIGTERM; continue with `resume=True`.
     """
     values = {
         **data.options,

@@ -21,12 +21,12 @@ _COLUMNS = {"text": "text_a_column", "text_pair": "text_b_column", "label": "lab
 
 
 class Data:
-    """The rows of a task: where they are, how they are read, and what their labels are.
+    """The rows of a task: where they are, how they are read, and which labels they have.
 
-    task: name, labels, splits and metrics. options: the same as options of the command line, which every procedure takes.
+    task: name, labels, splits and metrics. options: the corresponding command-line options, which every procedure accepts.
 
     Raises:
-        UserError: files that are missing or do not fit their description, in the words of the command line.
+        UserError: files that are missing or do not match their description.
     """
 
     def __init__(self, **options: object) -> None:
@@ -42,12 +42,11 @@ class Data:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The names of the labels in the order of a model's outputs; empty where rows are scored by a number."""
+        """Label names in the order of the model's outputs; empty for regression tasks."""
         return self.task.labels
 
     def rows(self, split: str = "dev") -> list[dict[str, str | list[str]]]:
-        """The rows of a split: `text`, `text_pair` where rows are pairs, and the text of their `label` where they are labelled, a list of
-        them where a row may have several.
+        """The rows of a split: `text`, `text_pair` for pairs, and `label` for labelled rows (a list of labels in a multi-label task).
 
         Raises:
             UserError: no such split, or a row that cannot be read.
@@ -70,12 +69,12 @@ class Data:
 
 
 def load_task(name: str, data_dir: str | Path | None = None, **options: object) -> Data:
-    """A known task (`SST-2`, `MNLI`, `ChnSentiCorp`, ..., `demo`), downloaded once if it is nowhere.
+    """A known task (`SST-2`, `MNLI`, `ChnSentiCorp`, ..., `demo`), downloaded if it is not found locally.
 
-    data_dir: the folder of its files; None: where every command looks (docs/data.md). options: of the group `data`, such as `metric`.
+    data_dir: the folder of its files; None: the default locations (docs/data.md). options: of the group `data`, such as `metric`.
 
     Raises:
-        UserError: no such task, or its files are neither there nor to be had.
+        UserError: unknown task, or its files are missing and cannot be downloaded.
     """
     return Data(task_name=name, data_dir=data_dir, **options)
 
@@ -91,13 +90,13 @@ def from_files(
     name: str = "custom",
     **options: object,
 ) -> Data:
-    """Files of your own: TSV, CSV, JSON lines or a JSON array.
+    """Your own files: TSV, CSV, JSON lines or a JSON array.
 
-    train, dev, test: paths; dev chooses the best model, test may lack labels. text, text_pair, label: the columns, by name or by number
-    from 0. name: of the task, in records. options: of the group `data`, such as `labels`, `kind`, `file_format`.
+    train, dev, test: paths; dev selects the best model, test may be unlabelled. text, text_pair, label: the columns, by name or by number
+    from 0. name: the task name in records. options: of the group `data`, such as `labels`, `kind`, `file_format`.
 
     Raises:
-        UserError: a file or column that is not there, or labels that make no task.
+        UserError: a missing file or column, or labels that do not form a task.
     """
     files = {"train_file": train, "dev_file": dev, "test_file": test}
     columns = {"text_a_column": text, "text_b_column": text_pair, "label_column": label}
@@ -117,11 +116,11 @@ def from_rows(
 ) -> Data:
     """Rows in memory: a pandas DataFrame, a list of dicts, a dict of lists, or a list of `(text, label)` or `(text, text_pair, label)`.
 
-    They are written once into the cache folder (TINYBERT_CACHE), named by their content, so that a run on the same rows can be resumed.
-    text, text_pair, label: the keys or columns; `text_pair` is used unasked where rows have a key of that name.
+    They are written to the cache folder (TINYBERT_CACHE) under a content hash, so that a run on the same rows can be resumed.
+    text, text_pair, label: the keys or columns; `text_pair` is also used by default if the rows have that key.
 
     Raises:
-        UserError: a row without text or label, or a value that is neither a text nor a number.
+        UserError: a row without text or label, or a value that is neither text nor a number.
     """
     given = {"train": train, "dev": dev, "test": test}
     rows = {split: _records(content, split, text, text_pair, label) for split, content in given.items() if content is not None}
@@ -162,7 +161,7 @@ def _records(content: object, split: str, text: str, text_pair: str | None, labe
 
 
 def _written(rows: list[dict[str, object]], split: str, keys: list[str | None]) -> Path:
-    """The file of these rows in the cache, written unless it is there."""
+    """The cached file of these rows; it is written if missing."""
     wanted = [key for key in keys if key is not None]
     lines = []
     for number, row in enumerate(rows):
@@ -179,8 +178,8 @@ def _written(rows: list[dict[str, object]], split: str, keys: list[str | None]) 
 
 
 def _plain(value: object, where: str, key: str) -> object:
-    """A text, a number, True or False, or a list of them, as JSON has it."""
-    if hasattr(value, "item") and not isinstance(value, (str, bytes)) and getattr(value, "ndim", 1) == 0:  # of NumPy
+    """A text, number, boolean, or list of them, as in JSON."""
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)) and getattr(value, "ndim", 1) == 0:  # NumPy scalars
         value = value.item()
     if hasattr(value, "tolist"):
         value = value.tolist()

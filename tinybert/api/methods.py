@@ -1,4 +1,4 @@
-"""Methods of distillation as objects: a name of `--method`, and the options that belong to it."""
+"""Distillation methods as objects: the name of a `--method` and its options."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ _NOT_OF_A_METHOD = ("models", "data", "optimisation", "run")
 
 
 class Method(ChosenOptions):
-    """A method of task distillation with its options, checked when it is made.
+    """A method of task distillation with its options, which are checked on construction.
 
-    name: as `--method` has it. options: those of the command line about losses, conventions, stored traces and gradual pruning.
+    name: as for `--method`. options: the command-line options about losses, conventions, teacher traces and gradual pruning.
 
     Raises:
-        UserError: an unknown option, a wrong value, or one that belongs to another method; in the words of the command line.
+        UserError: an unknown option, an invalid value, or an option of another method.
     """
 
     name: str = ""
-    stage: str | None = None  # what is trained unless a run says it
+    stage: str | None = None  # the default stage
 
     def __init__(self, name: str | None = None, /, **options: object) -> None:
         self.name = name or self.name
@@ -40,7 +40,7 @@ class TinyBERT(Method):
 
 
 class MUD(Method):
-    """Marginal utility of hidden states: a chosen part of them first, then logits.
+    """Marginal utility of hidden states (MUD): a selected part of them first, then logits.
 
     Options, among others: `token_scheme`, `keep_tokens`, `hidden_scheme`, `keep_hidden`, `layer_scheme`, `keep_layers`.
     """
@@ -55,12 +55,12 @@ class EMD(Method):
 
 
 class Logits(Method):
-    """The teacher's logits alone. Options: `T`, `alpha`, `soft_ce_reduction`, `temperature_square`."""
+    """Only the teacher's logits. Options: `T`, `alpha`, `soft_ce_reduction`, `temperature_square`."""
 
     name = "logits"
 
 
 class GoldLabels(Method):
-    """No teacher: the labels alone, to compare with."""
+    """No teacher: only the labels, as a baseline."""
 
     name = "none"

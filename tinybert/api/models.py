@@ -1,4 +1,4 @@
-"""Models: a folder, the output folder of a run, a name, or one of PaddleNLP's objects."""
+"""Models: a folder, the output folder of a run, a name, or a PaddleNLP object."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class Model:
-    """A model in a folder; its weights are read when something first needs them.
+    """A model in a folder; its weights are loaded on first use.
 
-    path: the folder. labels: the names of its outputs in their order, None where its configuration names none.
+    path: the folder. labels: the names of its outputs in order, None if its configuration has none.
     """
 
     def __init__(self, path: str | Path, data: Data | None = None) -> None:
-        self._data = data  # that it was trained on, where that is known
+        self._data = data  # the training data, if known
         ready()
         from tinybert.models.configuration import labels_of, read_config
         from tinybert.models.hub import resolve
@@ -40,9 +40,9 @@ class Model:
 
     @cached_property
     def loaded(self) -> LoadedModel:
-        """The model with its weights, its tokenizer and its load report; `loaded.model` is PaddleNLP's object.
+        """The model with its weights, tokenizer and load report; `loaded.model` is the PaddleNLP object.
 
-        Weights that you change there are not those of the folder: `tb.load(model.loaded.model, tokenizer)` makes a model of them.
+        Changes to these weights do not affect the folder: `tb.load(model.loaded.model, tokenizer)` turns them into a new model.
         """
         from tinybert.models.loading import load_pretrained
 
@@ -51,7 +51,7 @@ class Model:
 
     @property
     def parameters(self) -> int:
-        """How many numbers it holds."""
+        """The number of parameters."""
         return self.loaded.parameters()
 
     @cached_property
@@ -61,13 +61,13 @@ class Model:
     def predict(
         self, rows: Sequence[str | tuple[str, str]], *, batch_size: int | None = None, max_seq_length: int | None = None
     ) -> list[Prediction]:
-        """Predictions for texts, or for pairs of texts, in their order.
+        """Predict texts, or pairs of texts; results are in input order.
 
-        Each has `label`, `probability` and `probabilities` by label (a regression: `score`). batch_size: batch size.
-        max_seq_length: word pieces a row may have; None: as in training. Longer rows are cut.
+        Each has `label`, `probability` and `probabilities` by label (for regression: `score`). batch_size: batch size.
+        max_seq_length: maximum number of tokens in a row; None: as in training. Longer rows are truncated.
 
         Raises:
-            UserError: a model without a trained head, texts and pairs together, or not what the model was trained on.
+            UserError: the model has no trained head, texts and pairs are mixed, or the input does not match what the model was trained on.
         """
         from tinybert.deploy.predictor import Predictor
 
@@ -88,7 +88,7 @@ class Model:
         """Copy the model to a new folder; returns the model there.
 
         Raises:
-            UserError: the folder is there already.
+            UserError: the folder already exists.
         """
         folder = Path(folder).expanduser()
         if folder.exists():
@@ -100,14 +100,13 @@ class Model:
         return Model(folder)
 
     def export(self, folder: str | Path, format: str | Sequence[str] = "onnx", *, data: Data | None = None, **options: object) -> Model:
-        """Write it for another engine, `paddle`, `onnx` or `openvino`; returns the exported model, which predicts with that engine.
+        """Export to `paddle`, `onnx` or `openvino`; returns the exported model, which predicts with that engine.
 
-        data: rows on which the file is scored beside the model; None: those that a run trained it on. options: those of
-        `python -m tinybert export`, such as `precision`. For several formats the folder gets one below it for each, and this model is
-        returned.
+        data: rows on which the exported file is compared with the model; None: the data it was trained on. options: those of
+        `python -m tinybert export`, such as `precision`. Several formats are written to one subfolder each, and this model is returned.
 
         Raises:
-            UserError: a library that is missing, a file that answers otherwise than the model, or a folder that is there already.
+            UserError: a missing library, an exported model with different outputs, or a folder that already exists.
         """
         formats = [format] if isinstance(format, str) else list(format)
         data = data or self._data
@@ -116,10 +115,10 @@ class Model:
         return self if len(formats) > 1 or "all" in formats or not (output / "export.json").is_file() else Model(output)
 
     def convert(self, folder: str | Path, to: str, **options: object) -> Path:
-        """Write it in another layout: `huggingface`, `paddlenlp`, or `inference`, a program for Paddle Inference; returns the folder.
+        """Write the model in another format: `huggingface`, `paddlenlp`, or `inference` (for Paddle Inference); returns the folder.
 
         Raises:
-            UserError: no such layout, one that cannot express the model, or a folder that is there already.
+            UserError: unknown format, one that cannot represent the model, or a folder that already exists.
         """
         return run_command("convert", {"model_path": str(self.path), "output_dir": folder, "to": to, **options}).output
 
@@ -129,13 +128,13 @@ class Model:
 
 
 def load(source: object, tokenizer: object = None, *, labels: Sequence[str] | None = None) -> Model:
-    """A model by its folder, the output folder of a run (its best model), or a name such as `bert-base-uncased`; or one of PaddleNLP's.
+    """Load a model by its folder, the output folder of a run (its best model), a name such as `bert-base-uncased`, or a PaddleNLP object.
 
-    source: a path, a name, a `Model`, or a PaddleNLP model, with its `tokenizer` beside it. labels: the names of a PaddleNLP model's
-    outputs, where its configuration has none. A PaddleNLP model is written into the cache folder (TINYBERT_CACHE), as it is now.
+    source: a path, a name, a `Model`, or a PaddleNLP model together with its `tokenizer`. labels: output names of a PaddleNLP model whose
+    configuration has none. A PaddleNLP model is saved to the cache folder (TINYBERT_CACHE) in its current state.
 
     Raises:
-        UserError: no such model, or an object that is no BERT-like encoder.
+        UserError: no such model, or the object is not a BERT-like encoder.
     """
     if isinstance(source, Model):
         return source
@@ -150,7 +149,7 @@ def load(source: object, tokenizer: object = None, *, labels: Sequence[str] | No
 
 
 def _folder_of(model, tokenizer, labels: Sequence[str] | None) -> Path:
-    """A folder of the cache with this model, named by its content."""
+    """A cache folder with this model, named by its content."""
     from tinybert.models.weights import write_pdparams
 
     arrays = {name: value.astype("float32").numpy() for name, value in model.state_dict().items()}
@@ -172,7 +171,7 @@ def _folder_of(model, tokenizer, labels: Sequence[str] | None) -> Path:
             digest.update(arrays[name].tobytes())
         target = cache_home() / "models" / f"{type(model).__name__}-{digest.hexdigest()[:16]}"
         if not target.is_dir():
-            with storage.new_folder(target, replace=True) as folder:  # another process may be faster, with the same content
+            with storage.new_folder(target, replace=True) as folder:  # another process may have written the same content first
                 write_pdparams(folder / "model_state.pdparams", arrays)
                 for path in described.iterdir():
                     shutil.copyfile(path, folder / path.name)

@@ -1,4 +1,4 @@
-"""Options of the command line as objects that are checked when they are made."""
+"""Command-line options as objects that are checked on construction."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from tinybert.commands.distill import TaskDistillConfig
 from tinybert.config.options import Option
 from tinybert.errors import UserError
 
-# enough for a configuration whose own checks pass
+# a minimal configuration that passes its own checks
 _ELSEWHERE = {"task_name": "demo", "teacher_path": ".", "student_layers": 1, "output_dir": "."}
 
 
 class ChosenOptions:
-    """Some options of task distillation, by name, with their values."""
+    """Some options of task distillation with their values."""
 
     def __init__(self, values: Mapping[str, object], belongs: Callable[[Option], bool], instead: str, **fixed: object) -> None:
         fixed = {name: value for name, value in {**_ELSEWHERE, **fixed}.items() if value is not None}

@@ -1,4 +1,4 @@
-"""The procedures: each is a command, called with objects in place of paths."""
+"""Procedures: each corresponds to a command and accepts objects instead of paths."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def distill(
     losses: Sequence[CustomLoss] = (),
     **options: object,
 ) -> Run:
-    """Distil a fine-tuned teacher into a small student on a task; teacher and student stay as they are, `run.student` has learnt.
+    """Distil a fine-tuned teacher into a small student on a task. Both arguments stay unchanged; `run.student` is the trained student.
 
-    teacher: whatever `tb.load` takes; None with `tb.GoldLabels()`. student: the same, or `tb.student_from(...)`, `tb.student(...)`.
-    method: None: `tb.TinyBERT()`. training: None: as the preset says. resume: True goes on from the newest checkpoint in `output_dir`, a
-    path from that one. overwrite: replace results that are there. losses: terms of your own beside the method's. options: any other of
-    the command line, such as `preset="paper"`, `stage="prediction"`, `cache_knowledge="folder"`.
+    teacher: anything `tb.load` accepts; None with `tb.GoldLabels()`. student: the same, or `tb.student_from(...)`, `tb.student(...)`.
+    method: None: `tb.TinyBERT()`. training: None: the preset's values. resume: True resumes from the newest checkpoint in `output_dir`, a
+    path from that checkpoint. overwrite: replace existing results. losses: your own terms in addition to the method's. options: any other
+    command-line option, such as `preset="paper"`, `stage="prediction"`, `cache_knowledge="folder"`.
 
     Raises:
-        UserError: what the command line would refuse, in its words, before anything is written.
+        UserError: an argument that the command line would also reject; nothing has been written.
         NumericalError: a loss or a score is NaN or infinite.
-        Interrupted: SIGINT or SIGTERM; a checkpoint has been written, `resume=True` goes on.
+        Interrupted: SIGINT or SIGTERM; a checkpoint has been saved, continue with `resume=True`.
     """
     known = None if teacher is None else load(teacher)
     method = method or TinyBERT()
@@ -76,9 +76,9 @@ def finetune(
     callbacks: Sequence[Callback] = (),
     **options: object,
 ) -> Run:
-    """Fine-tune an encoder on a task: a teacher, or a baseline. `run.model` is the best model.
+    """Fine-tune an encoder on a task, as a teacher or a baseline. `run.model` is the best model.
 
-    model: whatever `tb.load` takes. The other arguments are those of `tb.distill`.
+    model: anything `tb.load` accepts. The other arguments are those of `tb.distill`.
 
     Raises:
         UserError, NumericalError, Interrupted: as `tb.distill`.
@@ -107,10 +107,11 @@ def general_distill(
     losses: Sequence[CustomLoss] = (),
     **options: object,
 ) -> Run:
-    """Distil a pre-trained teacher into a general student on raw text, the student that every task starts from.
+    """Distil a pre-trained teacher into a general student on raw text; such a student is the starting point for every task.
 
-    text: a file, a folder or a pattern of raw text. pregenerated: the folder that `tb.pregenerate` returns; one of the two. options: any
-    other of general_distill.py, such as `method="relation"` or `layer_map`. The other arguments are those of `tb.distill`.
+    text: a file, a folder or a glob pattern of raw text. pregenerated: the folder returned by `tb.pregenerate`; give one of the two.
+    options: any other option of general_distill.py, such as `method="relation"` or `layer_map`. The other arguments are those of
+    `tb.distill`.
 
     Raises:
         UserError, NumericalError, Interrupted: as `tb.distill`.
@@ -129,13 +130,13 @@ def general_distill(
 
 
 def evaluate(model: object, data: Data, *, batch_size: int = 64, max_seq_length: int | None = None) -> dict[str, float]:
-    """The task's metrics of a fine-tuned or distilled model on the dev rows, as fractions of 1.
+    """The task's metrics of a fine-tuned or distilled model on the dev set, as fractions of 1.
 
-    model: whatever `tb.load` takes; its outputs are put into the task's label order. max_seq_length: None: as in training, else
+    model: anything `tb.load` accepts; its outputs are reordered to the task's label order. max_seq_length: None: as in training, else
     128.
 
     Raises:
-        UserError: a model of another task, or data without dev rows.
+        UserError: the model belongs to another task, or the data has no dev set.
     """
     known = load(model)
     if not data.task.eval_splits:
@@ -156,7 +157,7 @@ def evaluate(model: object, data: Data, *, batch_size: int = 64, max_seq_length:
 
 
 def predict(model: object, rows: Sequence[str | tuple[str, str]], **options: int) -> list[Prediction]:
-    """`Model.predict` of whatever `tb.load` takes."""
+    """`Model.predict` of anything `tb.load` accepts."""
     return load(model).predict(rows, **options)
 
 
@@ -169,14 +170,14 @@ def prune(
     importance: str | Path | None = None,
     **options: object,
 ) -> Model:
-    """Cut a fine-tuned model down to a student: fewer heads, neurons and layers, a factorised embedding.
+    """Prune a fine-tuned model into a student with fewer heads, neurons and layers and a factorised embedding.
 
-    data: rows on which the importance of its weights is computed, as `training` says, where heads or neurons go and no `importance` folder
-    is there; importance and model then lie in two folders in `output_dir`. options: those of `python -m tinybert prune`: `keep_heads`,
+    data: rows for computing importance scores (with `training`), needed to prune heads or neurons unless an `importance` folder is given;
+    scores and model are then written to two subfolders of `output_dir`. options: those of `python -m tinybert prune`: `keep_heads`,
     `ffn_hidden_dim`, `num_layers`, `layers`, `emb_hidden_dim`, `preset`.
 
     Raises:
-        UserError: nothing would be pruned, a shape that the model does not have, or importance scores that are missing.
+        UserError: nothing would be pruned, the model cannot take that shape, or importance scores are missing.
     """
     known, output = load(model), Path(output_dir)
     if data is not None and importance is None:
@@ -187,27 +188,27 @@ def prune(
 
 
 def pregenerate(text: str | Path, model: object, *, output_dir: str | Path, **options: object) -> Path:
-    """Turn raw text into the sequences that general distillation learns from; returns their folder.
+    """Turn raw text into the sequences for general distillation; returns their folder.
 
-    text: a file or a folder. model: whose vocabulary is used. options: those of `python -m tinybert pregenerate`. One process works unless
-    `num_workers` says more, as in `tb.augment`.
+    text: a file or a folder. model: the model whose vocabulary is used. options: those of `python -m tinybert pregenerate`. Runs in one
+    process unless `num_workers` is given, as in `tb.augment`.
 
     Raises:
-        UserError: text that cannot be read, or a folder with something else in it.
+        UserError: unreadable text, or the folder contains other files.
     """
     values = {"train_corpus": text, "bert_model": str(load(model).path), "output_dir": output_dir, "num_workers": 1, **options}
     return Path(run_command("pregenerate", values).output)
 
 
 def augment(data: Data, masked_lm: object, *, output_dir: str | Path, word_vectors: str | Path | None = None, **options: object) -> Data:
-    """Write variants of the training rows; returns the data, to be trained on with them.
+    """Write augmented variants of the training rows; returns the data with them for training.
 
-    masked_lm: a folder or name of a BERT with its masked-LM head. word_vectors: a file of word vectors, such as GloVe's. options: those of
-    data_augmentation.py, such as `N`, `M`, `p`, `teacher_path`. One process works unless `num_workers` says more, which needs a script
-    that guards its main part by `if __name__ == "__main__":`.
+    masked_lm: folder or name of a BERT with its masked-LM head. word_vectors: a file of word vectors such as GloVe. options: those of
+    data_augmentation.py, such as `N`, `M`, `p`, `teacher_path`. Runs in one process unless `num_workers` is given, which needs a script
+    whose main part is guarded by `if __name__ == "__main__":`.
 
     Raises:
-        UserError: rows, a model or vectors that cannot be read.
+        UserError: unreadable rows, model or vectors.
     """
     output = Path(output_dir)
     output.mkdir(parents=True, exist_ok=True)

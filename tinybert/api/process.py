@@ -1,4 +1,4 @@
-"""A run inside a process that belongs to somebody else: Paddle made ready once, and everything as it was when the run is over."""
+"""Runs inside the caller's process: Paddle is prepared once, and the process state is restored after the run."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _ready = False
 
 
 def ready(threads: int | None = None) -> None:
-    """Import Paddle as this project needs it, unless that was done before; `threads` are set in any case.
+    """Import and prepare Paddle if that has not been done; `threads` are set in any case.
 
     Raises:
-        UserError: there is no Paddle.
+        UserError: Paddle is not installed.
     """
     global _ready
     if _ready and threads is None:
@@ -36,7 +36,7 @@ def ready(threads: int | None = None) -> None:
 
 @contextlib.contextmanager
 def _kept() -> Iterator[None]:
-    """What Paddle's preparation takes is given back: OMP_NUM_THREADS, and SIGTERM, for which Paddle has a handler of its own."""
+    """Restore what preparing Paddle changes: OMP_NUM_THREADS and the SIGTERM handler."""
     before = os.environ.get("OMP_NUM_THREADS")
     handler = signal.getsignal(signal.SIGTERM) if threading.current_thread() is threading.main_thread() else None
     try:
@@ -52,7 +52,7 @@ def _kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def in_process(threads: int | None = None, objects: UserObjects | None = None, output: Path | None = None) -> Iterator[None]:
-    """Paddle is ready inside; afterwards its device, threads and generator are those of before, and the folder `output` is free."""
+    """Prepare Paddle inside; afterwards restore device, threads and random generator, and unlock the folder `output`."""
     ready(threads)
     import paddle
 
@@ -63,7 +63,7 @@ def in_process(threads: int | None = None, objects: UserObjects | None = None, o
     finally:
         paddle.set_device(device)
         paddle.set_rng_state(generator)
-        if runtime.threads() != count:  # a resumed run takes those of its checkpoint
+        if runtime.threads() != count:  # a resumed run uses those of its checkpoint
             runtime.set_threads(count)
         if output is not None:
             run_lock.release(output)
@@ -71,10 +71,10 @@ def in_process(threads: int | None = None, objects: UserObjects | None = None, o
 
 
 def run_command(name: str, values: dict[str, object], objects: UserObjects | None = None):
-    """What the recipe of a command returns for these values.
+    """The return value of the recipe of a command for these values.
 
     Raises:
-        UserError: what the command line would say.
+        UserError: what the command line would report.
     """
     command = find_command(name)
     config = command.config(**values)
@@ -87,7 +87,7 @@ def run_command(name: str, values: dict[str, object], objects: UserObjects | Non
 
 
 def __getattr__(name: str) -> object:
-    if name == "Needs":  # it lies beside what imports Paddle
+    if name == "Needs":  # defined in a module that imports Paddle
         ready()
         return importlib.import_module("tinybert.models.trace").Needs
     raise AttributeError(name)

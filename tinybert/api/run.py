@@ -1,4 +1,4 @@
-"""What a run has left: scores, curves, records and models, read from its folder."""
+"""The results of a run, read from its folder: scores, curves, records and models."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Run:
     """A finished or interrupted run in its output folder.
 
-    folder: where everything is. stages: those that were trained, in their order. record: run.json, an entry a stage: settings with their
-    sources, models, data, versions, times. teacher: the model that was learnt from, None if there was none.
+    folder: the output folder. stages: the trained stages, in order. record: run.json, one entry per stage: settings with their
+    sources, models, data, versions, times. teacher: the teacher model, None if there was none.
     """
 
     def __init__(self, folder: str | Path, teacher: Model | None = None, best: Path | None = None, data: Data | None = None) -> None:
@@ -32,7 +32,7 @@ class Run:
 
     @property
     def scores(self) -> dict[str, float]:
-        """The best evaluation of the last stage, by metric, as fractions of 1; empty where it was not finished."""
+        """The best evaluation of the last stage, by metric, as fractions of 1; empty if it was not finished."""
         best = self.record[self.stages[-1]].get("best") or {}
         return {name: value for name, value in best.items() if name != "step"}
 
@@ -41,22 +41,23 @@ class Run:
         """The best model.
 
         Raises:
-            UserError: none was written.
+            UserError: there is none.
         """
         return Model(self._best or self.folder, self._data)
 
     @property
     def student(self) -> Model:
-        """The best model, where it is a student."""
+        """The best model, if it is a student."""
         return self.model
 
     @property
     def history(self) -> list[dict]:
-        """The lines of log.jsonl: `stage`, `step` and numbers by name; those of evaluations have `event`. pandas makes a table of them."""
+        """The lines of log.jsonl: `stage`, `step` and numbers by name; evaluations also have `event`. Can be passed to
+        `pandas.DataFrame`."""
         return RunFolder(self.folder, "").log_lines()
 
     def curves(self) -> Figure:
-        """Loss parts, scores and learning rate over steps, one row of panels a stage; a notebook shows it."""
+        """Loss terms, scores and learning rate over steps, one row of panels per stage; a notebook shows it."""
         from tinybert.report.plots import curves_of
 
         return curves_of(self.folder, self.stages)
@@ -67,9 +68,9 @@ class Run:
 
 
 def open_run(folder: str | Path) -> Run:
-    """A run that was made before, by a command or from Python.
+    """Open an existing run, made by a command or from Python.
 
     Raises:
-        UserError: no run is there.
+        UserError: the folder contains no run.
     """
     return Run(folder)

@@ -1,4 +1,4 @@
-"""Students that do not exist yet: layers of a teacher, or a shape with fresh weights."""
+"""New students: layers of a teacher, or a shape with random weights."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from tinybert.errors import UserError
 
 @dataclass(frozen=True)
 class StudentPlan:
-    """What a run makes its student of, as options of the command line; `teacher`: the one whose layers it takes."""
+    """How a run initialises its student, as command-line options; `teacher`: the one whose layers are copied."""
 
     options: dict[str, object]
     teacher: Model | None = None
 
 
 def student_from(teacher: object, layers: Sequence[int]) -> StudentPlan:
-    """A student that starts as its teacher with some of its layers, counted from 1, of the same width.
+    """A student initialised with some layers of its teacher (counted from 1), at the same width.
 
-    teacher: whatever `tb.load` takes.
+    teacher: anything `tb.load` accepts.
 
     Raises:
-        UserError: layers that the teacher does not have, or that are not in rising order.
+        UserError: layers that the teacher does not have, or that are not in ascending order.
     """
     teacher = load(teacher)
     from tinybert.models.students import parse_init
@@ -36,19 +36,19 @@ def student_from(teacher: object, layers: Sequence[int]) -> StudentPlan:
 def student(
     layers: int, hidden: int | None = None, heads: int | None = None, ffn: int | None = None, *, model_type: str | None = None
 ) -> StudentPlan:
-    """A student of this shape with random weights, and with the vocabulary of its teacher.
+    """A student of this shape with random weights and its teacher's vocabulary.
 
     hidden, heads: None: the teacher's. ffn: width of the feed-forward layers; None: four times `hidden`. model_type: None: tinybert.
 
     Raises:
-        UserError: a width that its heads do not divide.
+        UserError: the width is not divisible by the number of heads.
     """
     shape = {"student_layers": layers, "student_hidden": hidden, "student_heads": heads, "student_ffn": ffn, "model_type": model_type}
     return StudentPlan({name: value for name, value in shape.items() if value is not None})
 
 
 def student_options(student: object, teacher: Model | None) -> dict[str, object]:
-    """How a command line names a student: a plan, or whatever `tb.load` takes.
+    """The command-line options for a student: a plan, or anything `tb.load` accepts.
 
     Raises:
         UserError: layers of another teacher.

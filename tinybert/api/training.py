@@ -1,4 +1,4 @@
-"""How a run is trained: the options of optimisation and of the run itself, as one object."""
+"""Training settings: the optimisation and run options as one object."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _OF_LENGTH = ("max_seq_length", "pad_to_max_length")
 
 
 class Training(ChosenOptions):
-    """How a run is trained; what is not given comes from the preset.
+    """Training settings; the preset gives the values that are not set.
 
     Raises:
-        UserError: an unknown option or a wrong value, in the words of the command line.
+        UserError: an unknown option or an invalid value.
 
     Options:
     """
