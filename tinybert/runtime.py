@@ -210,15 +210,15 @@ def gpu_problem(index: int = 0) -> str | None:
     cuda = paddle.version.cuda()
     held = [f"{number // 10}.{number % 10}" for number in map(int, getattr(paddle.version, "cuda_archs", list)() or ())]
     held = held or (list(_CAPABILITIES_2_6) if paddle.__version__.startswith("2.6.") else [])
-    words = f"the card has compute capability {capability}, this Paddle ({paddle.__version__}, CUDA {cuda}) "
+    words = f"the card has compute capability {capability}, this Paddle ({paddle.__version__}, CUDA {cuda})"
     if paddle.__version__.startswith("2.6.") and not any(_serves(one, capability) for one in held):
-        return f"{words}has machine code only for {', '.join(held)}.\n{_OTHER_BUILD}"
+        return f"{words} has machine code only for {', '.join(held)}.\n{_OTHER_BUILD}"
     try:
         x = paddle.ones([2, 2]).cuda(index)
         right = float((x * x + x).sum()) == 8.0
     except Exception as error:  # Paddle wraps CUDA's errors in several classes
-        return f"{words}fails to run a first kernel on it: {str(error).strip().splitlines()[-1][:200]}\n{_OTHER_BUILD}"
-    return None if right else f"{words}computes wrong sums on it.\n{_OTHER_BUILD}"
+        return f"{words} fails to run a first kernel on it: {str(error).strip().splitlines()[-1][:200]}\n{_OTHER_BUILD}"
+    return None if right else f"{words} computes wrong sums on it.\n{_OTHER_BUILD}"
 
 
 def _serves(machine_code: str, card: str) -> bool:

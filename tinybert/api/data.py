@@ -52,7 +52,7 @@ class Data:
             UserError: no such split, or a row that cannot be read.
         """
         if split not in self.task.splits:
-            raise UserError(f"{self.task.name}has no split {split!r}\nexpected one of {', '.join(self.task.splits)}")
+            raise UserError(f"{self.task.name} has no split {split!r}\nexpected one of {', '.join(self.task.splits)}")
         columns = self.task.splits[split]
         found = []
         for row, _ in UsedRows(self.task, self.folder, split):

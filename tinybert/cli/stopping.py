@@ -38,7 +38,7 @@ class Early:
     def receive(self, number: int, frame: object) -> None:
         """The handler."""
         if self.importing:  # an exception in the middle of an import surfaces as whatever the module makes of it
-            tell(f"interrupted: {signal.Signals(number).name}before anything was read or written\n")
+            tell(f"interrupted: {signal.Signals(number).name} before anything was read or written\n")
             os._exit(128 + number)
         raise Stopped(number)
 

@@ -44,7 +44,7 @@ class _Lasting:
             os.dup2(nowhere, self._stream.fileno())
             os.close(nowhere)
             with contextlib.suppress(OSError, ValueError):
-                self._other.write(f"{self._name}is closed; the run continues without it\n")
+                self._other.write(f"{self._name} is closed; the run continues without it\n")
                 self._other.flush()
 
 

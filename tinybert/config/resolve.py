@@ -69,7 +69,7 @@ class Context:
             return
         for name, other in option.sets(value).items():
             if option.beats and self.sources.get(name) == "given":
-                self.beaten[name] = f"--{option.name}takes precedence"
+                self.beaten[name] = f"--{option.name} takes precedence"
             shown = f"{option.name} {value}" if option.choices else option.name
             self.values[name], self.sources[name] = other, f"given ({shown})"
 

@@ -138,7 +138,7 @@ def own_split(path: Path, files: CustomFiles, labelled: bool = True) -> Split:
     if get_kind(files.kind or DEFAULT.name).of_windows:
         for option in ("header", "quoting", "text_a_column", "text_b_column", "label_column", "file_format"):
             if getattr(files, option) not in (None, True):
-                raise UserError(f"--{option}does not apply to question files, which use SQuAD's layout\nleave it out")
+                raise UserError(f"--{option} does not apply to question files, which use SQuAD's layout\nleave it out")
         return Split(str(path), "context", "question", "answers" if labelled else None, format="json", stride=files.doc_stride or STRIDE)
     if files.doc_stride is not None:
         raise UserError(f"--doc_stride applies only to question answering\nleave it out, or add --kind {_of_windows()}")
@@ -172,7 +172,7 @@ def _tagged_split(path: Path, files: CustomFiles, labelled: bool) -> Split:
         )
     for option in ("header", "quoting", "text_b_column"):
         if getattr(files, option) not in (None, True):
-            raise UserError(f"--{option}does not apply to files of tagged words\nleave it out")
+            raise UserError(f"--{option} does not apply to files of tagged words\nleave it out")
     if form in JSON:
         return Split(str(path), files.text_a_column or "words", label=(files.label_column or "tags") if labelled else None, format=form)
     given = {"text_a_column": files.text_a_column or "0", "label_column": files.label_column or "-1"}

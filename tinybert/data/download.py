@@ -96,7 +96,7 @@ def _stream(url: str, out: BinaryIO, expected: dict[str, str | None]) -> None:
     except urllib.error.HTTPError as error:
         raise DownloadError(f"{url}: the host answered {error.code} {error.reason}") from error
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
-        raise DownloadError(f"{url}could not be downloaded: {getattr(error, 'reason', None) or error}") from error
+        raise DownloadError(f"{url} could not be downloaded: {getattr(error, 'reason', None) or error}") from error
     # a broken connection ends the stream without any exception
     if size and done != size:
         raise DownloadError(f"{url}: the transfer stopped after {done} of {size} bytes. Try again.")

@@ -108,7 +108,7 @@ def _labels(split: str, store: TokenStore, labels: Sequence[str]) -> tuple[list[
         counts = np.asarray(values, np.int64).sum(0)
         order = np.argsort(-counts, kind="stable")[:MOST_CLASSES]
         shown = [f"{labels[i]} {counts[i]:,} ({100 * counts[i] / len(values):.1f} %)" for i in order]
-        return [f"{counts.sum() / len(values):.2f}labels per row", *shown], []
+        return [f"{counts.sum() / len(values):.2f} labels per row", *shown], []
     if values is None or values.ndim != 1 or not len(values):
         return [], []
     if values.dtype.kind == "f":

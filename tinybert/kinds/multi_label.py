@@ -1,4 +1,4 @@
-"""Any number oflabels per row: a sigmoid for each, binary cross-entropy, micro-averaged F1 under a threshold that is chosen on dev."""
+"""Any number of labels per row: a sigmoid for each, binary cross-entropy, micro-averaged F1 under a threshold that is chosen on dev."""
 
 from __future__ import annotations
 

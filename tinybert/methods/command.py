@@ -71,7 +71,7 @@ class MethodOptions(Config):
         """The method does not know the option, the stage does not learn it, or its part of the objective is off."""
         method, name = context.method, declared.name
         if name in options_of_methods(self.COMMAND) and name not in method.options():
-            return f"--method {method.name}does not use it"
+            return f"--method {method.name} does not use it"
         if declared.learnt is not None and declared.learnt not in context.learns:
             return f"the {context.stage} stage does not learn {'logits' if declared.learnt == 'logits' else 'hidden states and attention'}"
         found = method.part_off(context, declared.part) if declared.part else None

@@ -31,7 +31,7 @@ def part_off(context: Context, part: str) -> str | None:
     """Why `embedding`, `hidden` or `attention` is not learnt; None where it is, or where the method knows no such switch."""
     switch, weight = _SWITCHES[part]
     if switch not in context.method.options():
-        return f"--method {context.method.name}has no {part} loss"
+        return f"--method {context.method.name} has no {part} loss"
     if not context.values[switch]:
         return f"{switch} is off"
     return f"{weight} is 0" if context.values[weight] == 0 else None

@@ -214,7 +214,7 @@ def _from_paddlenlp(name: str, role: str) -> Path:
                 _pin(model_home() / PINS, name, temporary)
         except DownloadError as error:
             raise DownloadError(
-                f"the {role} {name}cannot be downloaded: {error}\n{_without_network(model_home(), folder, entry)}"
+                f"the {role} {name} cannot be downloaded: {error}\n{_without_network(model_home(), folder, entry)}"
             ) from None
     return folder
 

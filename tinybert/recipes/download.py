@@ -33,4 +33,4 @@ def download(config: DownloadConfig) -> None:
             failed.append(task.name)
             logger.error(f"{task.name}: {problem}")
     if failed:
-        raise UserError(f"{len(failed)} of {len(tasks)} taskscould not be downloaded: {', '.join(failed)}")
+        raise UserError(f"{len(failed)} of {len(tasks)} tasks could not be downloaded: {', '.join(failed)}")

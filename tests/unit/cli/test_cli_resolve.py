@@ -316,13 +316,13 @@ def test_ablations_switch_off_what_the_paper_does(ablation, off):
         ("--method emd --ablation attn", "prediction", None),
         ("--method emd --ablation embd", "prediction", None),
         ("--method emd --ablation pred", "prediction", None),
-        ("--method mud --ablation attn", "intermediate", "--method muddoes not use it"),
-        ("--method mud --ablation embd", "intermediate", "--method muddoes not use it"),
+        ("--method mud --ablation attn", "intermediate", "--method mud does not use it"),
+        ("--method mud --ablation embd", "intermediate", "--method mud does not use it"),
         ("--method mud --ablation pred", "both", None),
         ("--ablation trm", "both", None),
         ("--ablation pred", "intermediate", "the intermediate stage does not learn logits"),
         ("--ablation trm", "prediction", "the prediction stage does not learn hidden states and attention"),
-        ("--method none --ablation attn", "prediction", "--method nonedoes not use it"),
+        ("--method none --ablation attn", "prediction", "--method none does not use it"),
     ],
 )
 def test_ablation_is_reported_only_where_it_has_no_effect(more, stage, reason):

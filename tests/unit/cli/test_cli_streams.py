@@ -49,7 +49,7 @@ def test_closed_pipe_is_reported_once_and_the_run_continues(tmp_path, name, othe
     getattr(process, name).close()
     told = getattr(process, other).read()
     assert process.wait(60) == 0
-    assert told == f"standard {'output' if name == 'stdout' else 'error'}is closed; the run continues without it\n"
+    assert told == f"standard {'output' if name == 'stdout' else 'error'} is closed; the run continues without it\n"
     assert (tmp_path / "done").read_text() == "trained to the end"
 
 

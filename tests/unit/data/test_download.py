@@ -222,7 +222,7 @@ def test_failed_task_does_not_stop_the_other_downloads(tmp_path, monkeypatch, ca
     (tmp_path / "home" / "Glue" / "RTE").mkdir(parents=True)
     for split in ("train", "dev", "test"):
         (tmp_path / "home" / "Glue" / "RTE" / f"{split}.tsv").write_text("x")
-    with pytest.raises(UserError, match="2 of 3 taskscould not be downloaded: CoLA, SST-2"):
+    with pytest.raises(UserError, match="2 of 3 tasks could not be downloaded: CoLA, SST-2"):
         recipe.download(DownloadConfig(tasks="cola,sst-2,rte"))
     shown = capsys.readouterr()
     assert f"RTE: {tmp_path}/home/Glue/RTE" in shown.out and "could not be downloaded: [Errno 111]" in shown.err
