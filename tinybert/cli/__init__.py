@@ -1,1 +1,1 @@
-"""Command lines: typed arguments, the spellings of the published scripts, presets, `python -m tinybert <command>`."""
+"""Command lines: typed arguments, option names of the published scripts, presets, `python -m tinybert <command>`."""

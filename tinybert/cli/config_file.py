@@ -1,4 +1,4 @@
-"""Options from a file: `--config FILE`, YAML or JSON, with the names of the command line."""
+"""Options from a file: `--config FILE`, YAML or JSON, with the option names of the command line."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 
 from tinybert.errors import UserError
 
-MOST_BYTES = 64 * 1024  # a hundred times what all options need; YAML of a megabyte takes its parser a minute
+MOST_BYTES = 64 * 1024  # a hundred times more than all options need; the YAML parser takes a minute for a megabyte
 MOST_LEVELS = 5
 
 
 def read_config(path: Path) -> dict[str, object]:
-    """The options of a configuration file by the spelling used there.
+    """The options in a configuration file, by the spelling used there.
 
     Raises:
-        UserError: the file is missing, is not YAML or JSON, holds no `name: value` lines, or names an option twice.
+        UserError: the file is missing, is not YAML or JSON, is not a mapping of `name: value`, or contains an option twice.
     """
     try:
         with open(path, "rb") as file:
@@ -44,7 +44,7 @@ def _read_json(path: Path, text: str) -> object:
 
     try:
         return json.loads(text, object_pairs_hook=pairs)
-    except ValueError as problem:  # no JSON, or a number of thousands of digits
+    except ValueError as problem:  # not JSON, or a number with thousands of digits
         raise UserError(f"--config {path} is not JSON: {problem}") from None
     except RecursionError:
         raise _too_deep(path) from None
@@ -55,18 +55,18 @@ def _read_yaml(path: Path, text: str) -> object:
 
     try:
         depth = 0
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):  # before anything is built: aliases multiply, nesting takes time
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):  # checked before construction: aliases multiply and deep nesting is slow
             if isinstance(event, yaml.AliasEvent):
                 raise UserError(f"--config {path} has an alias (*{event.anchor})\nexpected `name: value` lines without aliases")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MOST_LEVELS:
                 raise _too_deep(path)
-        # the loader keeps the last of two equal keys without a word, so look at the keys before it builds the mapping
+        # the loader silently keeps the last of two equal keys, so duplicates are found before it builds the mapping
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         if isinstance(tree, yaml.MappingNode):
             _refuse_twice(path, [key.value for key, _ in tree.value])
         return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as problem:  # a ValueError: a date that does not exist
+    except (yaml.YAMLError, ValueError) as problem:  # ValueError: an invalid date
         raise UserError(f"--config {path} is not YAML: {' '.join(str(problem).split())}") from None
     except RecursionError:
         raise _too_deep(path) from None

@@ -1,8 +1,8 @@
-"""`python -m tinybert launch`: several processes of one command on this machine, which end together.
+"""`python -m tinybert launch`: start several processes of one command on this machine and stop them together.
 
-Paddle's own launcher answers bad input with exit code 1, as every other failure. This one gives the exit code of the first process that
-failed, passes signals on, and ends the others within `PATIENCE` seconds. It sets the variables that `paddle.distributed.launch` sets; for
-several machines use that.
+Paddle's own launcher returns exit code 1 for any failure, including invalid input. This one returns the exit code of the first process
+that failed, forwards signals, and stops the others within `PATIENCE` seconds. It sets the same variables as
+`paddle.distributed.launch`, which is still needed for several machines.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from tinybert.errors import UserError
 from tinybert.log import logger
 
-PATIENCE = 20.0  # seconds that the others have for a checkpoint, once a process has failed or a signal has come
+PATIENCE = 20.0  # seconds for the others to save a checkpoint after a process has failed or a signal was received
 MOST = 64
 USAGE = "usage: python -m tinybert launch --processes N COMMAND --name value ..."
 _PR_SET_PDEATHSIG = 1
@@ -30,7 +30,7 @@ def launch(words: Sequence[str]) -> int:
     """Run a command in several processes and return the exit code: 0, or that of the first process that failed.
 
     Raises:
-        UserError: no number of processes, or no command.
+        UserError: the number of processes or the command is missing or invalid.
     """
     count, command = _parsed(words)
     started = [subprocess.Popen([sys.executable, "-m", "tinybert", *command], **_like(env)) for env in _environments(count)]
@@ -59,7 +59,7 @@ def _parsed(words: Sequence[str]) -> tuple[int, list[str]]:
 
 
 def _environments(count: int) -> list[dict[str, str]]:
-    """What each process finds in its environment, as Paddle's launcher has it."""
+    """The environment variables of each process, as set by Paddle's launcher."""
     places = [f"127.0.0.1:{port}" for port in _free_ports(count)]
     shared = {
         "PADDLE_TRAINERS_NUM": str(count), "PADDLE_TRAINER_ENDPOINTS": ",".join(places), "PADDLE_LOCAL_SIZE": str(count),
@@ -78,7 +78,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _like(environment: dict[str, str]) -> dict:
-    # a session of its own: a terminal's Ctrl-C comes once, by way of the launcher
+    # in a new session: a terminal's Ctrl-C then arrives only once, forwarded by the launcher
     return {"env": environment, "start_new_session": True, "preexec_fn": _end_with_the_launcher}
 
 

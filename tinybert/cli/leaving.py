@@ -1,4 +1,4 @@
-"""How a process ends once its work is done."""
+"""Ending a process after its work is done."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from tinybert import runtime
 
 
 def leave(code: int) -> NoReturn:
-    """End this process with `code`, at once where it is one of several that `paddle.distributed.launch` started.
+    """Exit with `code`; skip interpreter shutdown in a process started by `paddle.distributed.launch`.
 
-    The threads of Paddle's store and of Gloo live on while an interpreter is taken down, and the first process to go pulls connections from
-    under the others: now and then one of them died of that, after all its work, and the launcher reported a failed run. What was
-    registered with `atexit` is called and output is written in either case.
+    The threads of Paddle's store and of Gloo keep running during interpreter shutdown. The first process to exit closes connections that
+    the
+    others still use, which occasionally crashed one of them after all its work and made the launcher report a failed run. `atexit`
+    functions are called and output is flushed in either case.
     """
     if runtime.world_size() == 1:
         sys.exit(code)
@@ -26,6 +27,6 @@ def leave(code: int) -> NoReturn:
             thread.join()
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):  # nowhere left to say it
+        with contextlib.suppress(OSError):  # no stream left to report it on
             stream.flush()
     os._exit(code)

@@ -1,4 +1,4 @@
-"""`python -m tinybert <command>`, and what stands behind every script: parse, prepare, run the recipe, exit code."""
+"""`python -m tinybert <command>` and the entry point of every script: parse, prepare, run the recipe, return the exit code."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tinybert.config.suggestions import did_you_mean
 from tinybert.errors import Interrupted, NumericalError, UserError
 from tinybert.language import translate
 
-# a full disk, missing rights, names that are too long, a file where a folder must be: what the user can mend
+# a full disk, missing permissions, too long names, a file in place of a folder: errors that the user can fix
 _OF_THE_SYSTEM = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR,
     errno.EEXIST, errno.ELOOP, errno.EMFILE, errno.ENFILE, errno.ESTALE,
 )  # fmt: skip
 _LAUNCH = "run a command in several processes on this machine"
-# scripts of the published systems, as they are typed: the command of today
+# script names of the published systems and the corresponding commands
 OLD_SCRIPTS = {
     "task_distill": "distill",
     "general_distill": "general",
@@ -39,10 +39,10 @@ _FLAGS = "print every option as Markdown (docs/flags.md)"
 
 
 def run_script(command: str | Command, argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Parse `argv` (default: this process's), run the recipe of a command, which may be given by its name, and return the exit code.
+    """Parse `argv` (default: this process's), run the recipe of a command, given by name or object, and return the exit code.
 
-    The recipe is called with the configuration, and imported only after the threads are set, because Paddle reads them when it loads. Exit
-    codes: 0 done, 2 wrong arguments or input, 3 numerical failure, 128 + signal when interrupted; anything else is left to raise.
+    The recipe is imported only after the number of threads is set, because Paddle reads it at import. Exit codes: 0 success, 2 invalid
+    arguments or input, 3 numerical failure, 128 + signal when interrupted; other exceptions propagate.
     """
 
     def work() -> None:
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if code := _guarded(lambda: language.choose(words)):
         return code
-    if words[:1] == ["--lang"]:  # before the command; its own parser reads it behind
+    if words[:1] == ["--lang"]:  # before the command; after it, the command's own parser reads it
         words = words[2:] + words[:2] if words[2:] else []
     name, rest = (words[0], words[1:]) if words else ("--help", [])
     if name in ("-h", "--help", "help"):
@@ -120,7 +120,7 @@ def _exit_code(work: Callable[[], None]) -> int:
     except KeyboardInterrupt as problem:
         print(f"interrupted{f': {problem}' if str(problem) else ''}", file=sys.stderr)
         return getattr(problem, "exit_code", 130)
-    except SystemExit as done:  # argparse, after --help and --version
+    except SystemExit as done:  # raised by argparse after --help and --version
         return done.code if isinstance(done.code, int) else 0 if done.code is None else 1
     return 0
 

@@ -1,4 +1,4 @@
-"""From a command line to typed arguments: argparse on dataclasses, with aliases, a file of options and plain errors."""
+"""Parses a command line into typed arguments: argparse on dataclasses, with aliases, configuration files and clear errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _EXPONENT = re.compile(r"-(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
 class _Collect(argparse.Action):
-    """Keeps every occurrence: argparse alone would forget all but the last, and which spelling it had."""
+    """Collects every occurrence with its spelling; argparse alone keeps only the last."""
 
     def __call__(
         self,
@@ -45,12 +45,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(kind: type[C], argv: Sequence[str] | None = None, prog: str | None = None) -> C:
-    """Read a command line (default: this process's) into a configuration; its docstring heads `--help`.
+    """Parse a command line (default: this process's) into a configuration; its docstring is the description in `--help`.
 
-    IgnoredOption options print one line each on stderr. `--help` and `--version` print and raise SystemExit(0).
+    Ignored options print one line each on stderr. `--help` and `--version` print and raise SystemExit(0).
 
     Raises:
-        UserError: an unknown option, a wrong value, a contradiction, or something required that is missing.
+        UserError: an unknown option, an invalid value, contradictory options, or a missing required option.
     """
     parser = build_parser(kind, prog)
     argv = _join_exponents(sys.argv[1:] if argv is None else argv)
@@ -68,7 +68,7 @@ def parse(kind: type[C], argv: Sequence[str] | None = None, prog: str | None = N
 
 def build_parser(kind: type[Config], prog: str | None = None) -> argparse.ArgumentParser:
     """The argparse parser of a dataclass: groups, defaults and aliases for `--help`, in the chosen language."""
-    return _built(kind, prog, language.current(), tuple(kind.options()))  # the options grow with the methods
+    return _built(kind, prog, language.current(), tuple(kind.options()))  # plugins can register more options
 
 
 @lru_cache(maxsize=32)
@@ -126,7 +126,7 @@ def _help(option: Option) -> str:
 
 
 def _join_exponents(argv: Iterable[str]) -> list[str]:
-    """`--x -1e-5` as `--x=-1e-5`: argparse before Python 3.14 takes a negative number with exponent for an option."""
+    """Rewrite `--x -1e-5` as `--x=-1e-5`: argparse before Python 3.14 takes a negative number with exponent for an option."""
     joined: list[str] = []
     for word in argv:
         if joined and _EXPONENT.fullmatch(word) and joined[-1].startswith("--") and "=" not in joined[-1]:

@@ -1,4 +1,4 @@
-"""Standard output and standard error that may go away: a closed pipe or a lost terminal ends no run."""
+"""Standard output and error that may be closed: a closed pipe or terminal does not end a run."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _GONE = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO, errno.ECONNRESET)
 
 
 class _Lasting:
-    """A stream that writes nowhere once nobody reads it any more, and says so on the other one."""
+    """A stream that discards output after its reader is gone, with one notice on the other stream."""
 
     def __init__(self, stream: TextIO, other: TextIO, name: str) -> None:
         self._stream, self._other, self._name = stream, other, name
 
     def write(self, text: str) -> int:
-        """Write, or leave it."""
+        """Write, or discard."""
         with self._left():
             return self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Flush, or leave it."""
+        """Flush, or discard."""
         with self._left():
             self._stream.flush()
 
@@ -39,7 +39,7 @@ class _Lasting:
         except OSError as error:
             if error.errno not in _GONE:
                 raise
-            # whatever still waits in the buffer, here or in a library in C, goes there too
+            # data still buffered here or in a C library is discarded too
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
             os.close(nowhere)
@@ -50,14 +50,14 @@ class _Lasting:
 
 @contextlib.contextmanager
 def lasting_streams() -> Iterator[None]:
-    """Have `sys.stdout` and `sys.stderr` outlive their readers while the block runs; what their encoding lacks is escaped.
+    """Let `sys.stdout` and `sys.stderr` survive a closed reader in this block; characters that the encoding lacks are escaped.
 
-    A stream that was closed before the process began is replaced as well.
+    A stream that was closed before the process started is replaced as well.
     """
     before = sys.stdout, sys.stderr
     out, err = (stream or open(os.devnull, "w", encoding="utf-8") for stream in before)  # noqa: SIM115  as long as the process
     for stream in (out, err):
-        with contextlib.suppress(AttributeError, OSError):  # streams of somebody else's
+        with contextlib.suppress(AttributeError, OSError):  # streams replaced by the caller
             stream.reconfigure(errors="backslashreplace")
     sys.stdout, sys.stderr = _Lasting(out, err, "standard output"), _Lasting(err, out, "standard error")
     try:

@@ -1,1 +1,1 @@
-"""The commands, one a file: the configuration of each, and the name of its recipe."""
+"""The commands, one per file: the configuration class and the name of the recipe."""

@@ -1,4 +1,4 @@
-"""The options of data augmentation, its presets, and which options have no effect beside the others."""
+"""The options of data augmentation, its presets, and which options have no effect in combination."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def _not_english(context: Context) -> str | None:
 in_models = partial(option, group="models")
 in_variants = partial(option, group="variants", setting=True)
 in_filter = partial(option, group="filter", setting=True)
-# behaviours of the published scripts that are not the sound choice
+# behaviour of the published scripts that is not the recommended choice
 in_conventions = partial(option, group="published differences", unset=FROM_PRESET, setting=True)
 STAGE = "augmentation"
-THREADS = 1  # of each process; float32 sums depend on them, so they are not left to the machine
-MOST_WORKERS = 4  # a process holds a model: more are started on demand only
+THREADS = 1  # per process; float32 sums depend on the number of threads, so it is fixed
+MOST_WORKERS = 4  # each process holds a model: more are started only on request
 
 
 @command(
@@ -152,7 +152,7 @@ class AugmentConfig(DeviceOptions, RowOptions):
     )
 
     def check(self) -> list[Notice]:
-        """Refuse contradictions, and a filter without a teacher."""
+        """Reject contradictory options, and a filter without a teacher."""
         notes = [*super().check(), *check_own_files(self, Actions(train=False, evaluate=False, predict=False))]
         if self.resume and self.overwrite_output_dir:
             raise UserError("--resume and --overwrite_output_dir contradict each other\ngive only one of them")
@@ -161,10 +161,10 @@ class AugmentConfig(DeviceOptions, RowOptions):
         return notes
 
     def resolve(self, task_name: str, single_sentence: bool, chinese: bool = False) -> Resolved:
-        """The settings for one task, as `resolved["augmentation"]`; chinese: the vocabulary is.
+        """The settings for one task, as `resolved["augmentation"]`. chinese: whether the vocabulary is Chinese.
 
         Raises:
-            UserError: English without word vectors.
+            UserError: English data without word vectors.
         """
         return resolve_stages(self, (STAGE,), task_name, single_sentence=single_sentence, chinese=chinese)
 
@@ -173,7 +173,7 @@ class AugmentConfig(DeviceOptions, RowOptions):
         return {**super().about(context), "task_name": context.task_name}
 
     def check_stage(self, context: Context) -> None:
-        """English without word vectors."""
+        """Reject English data without word vectors."""
         if self.glove_embs is None and not context.facts["chinese"]:
             raise UserError(
                 "--glove_embs is missing: English words that are split into several tokens get their candidates from word vectors\n"
@@ -182,7 +182,7 @@ class AugmentConfig(DeviceOptions, RowOptions):
 
 
 def workers(config: AugmentConfig, cores: int, on_cpu: bool, processes: int) -> int:
-    """How many processes this one starts; `processes` are those that the launcher started."""
+    """How many worker processes this process starts; `processes`: the number started by the launcher."""
     if config.num_workers is not None:
         return config.num_workers
     return max(1, min(MOST_WORKERS, cores // (config.threads or THREADS))) if on_cpu and processes == 1 else 1

@@ -1,4 +1,4 @@
-"""Deleting what killed runs have left."""
+"""Deleting leftovers of killed runs."""
 
 from __future__ import annotations
 

@@ -52,14 +52,14 @@ class CompareConfig(DataOptions, DeviceOptions):
     max_seq_length: int | None = option(None, group="data", help="maximum tokens per example", unset="64, pairs 128", at_least=4)
 
     def check(self) -> list[Notice]:
-        """Refuse unknown methods, malformed students, and options that contradict each other."""
+        """Reject unknown methods, malformed students, and contradictory options."""
         from tinybert.compare.plan import method_names
 
         for method in self.methods:
             if method not in method_names():
                 raise UserError(f"--methods got {method!r}\nexpected one or more of {', '.join(method_names())}")
         joined: list[str] = []
-        for word in self.students:  # commas stand between students and between the layers of one
+        for word in self.students:  # commas separate students, and the layers of one student
             if joined and re.fullmatch(r"\d+", word) and re.fullmatch(r"teacher:\d+(,\d+)*", joined[-1]):
                 joined[-1] += f",{word}"
             else:

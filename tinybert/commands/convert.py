@@ -1,4 +1,4 @@
-"""Writing a model in another layout."""
+"""Writing a model in another format."""
 
 from __future__ import annotations
 

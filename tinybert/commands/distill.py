@@ -31,7 +31,7 @@ in_stage = partial(option, group="stage and method")
 
 
 def _unheard(context: Context) -> str | None:
-    """Why nobody asks what the teacher's outputs are: nothing is learnt of them."""
+    """Why the teacher's outputs are not needed: no term learns from them."""
     if not context.method.reads_teacher:
         return f"--method {context.method.name} does not use a teacher"
     unread = context.stage == "prediction" and (context.joint or "layers" not in context.learns) and not context.effective("alpha")
@@ -39,7 +39,7 @@ def _unheard(context: Context) -> str | None:
 
 
 def _of_stage(stage: str, name: str, group: str = "optimisation", **bounds: float) -> Any:
-    """An option of one stage alone, which beats that of both."""
+    """An option for a single stage, which overrides the option for both."""
     about = f"{name} of the {stage} stage"
     return option(None, help=about, group=group, unset=name, of_stage=stage, beats=True, sets=lambda value: {name: value}, **bounds)
 
@@ -108,7 +108,7 @@ class TaskDistillConfig(
     prediction_aug: bool | None = _of_stage("prediction", "use_aug", group="data")
 
     def check(self) -> list[Notice]:
-        """Refuse a missing teacher or student, two kinds of student, and contradictory stages."""
+        """Reject a missing teacher or student, two student sources, and contradictory stages."""
         notes = [*super().check(), *common_checks(self)]
         check_student(self)
         check_schedule(self)
@@ -130,20 +130,20 @@ class TaskDistillConfig(
                 "--do_predict needs a classifier, which the intermediate stage does not train\n"
                 "leave it out, or ask for --stage both or --stage prediction"
             )
-        self.resolve(self.task_name)  # whatever leaves nothing to learn is refused here
+        self.resolve(self.task_name)  # rejects settings that leave nothing to learn
         return notes
 
     def resolve(self, task_name: str, kind: Kind | None = None, student_depth: int | None = None) -> Resolved:
-        """The settings of each stage, for a task of a kind, and a student of so many layers; of the prediction stage to score alone."""
+        """The settings of each stage for a task of this kind and a student of this depth; of the prediction stage for evaluation only."""
         if not actions(self).train:
             return resolve_stages(self, ("prediction",), task_name, student_depth, kind=kind)
         choice = infer_stage(self)
         return resolve_stages(self, choice.stages, task_name, student_depth, kind=kind, joint=choice.stage == "joint")
 
-    # === What `tinybert.config.resolve` asks ===
+    # === Called by `tinybert.config.resolve` ===
 
     def option_off(self, context: Context, declared: Option) -> str | None:
-        """Pruning has its first stage, methods have their options."""
+        """Pruning options apply to its first stage, method options to their method."""
         if declared.name in SCHEDULE_OPTIONS:
             return schedule_off(context, declared.name)
         return super().option_off(context, declared)
@@ -154,7 +154,7 @@ class TaskDistillConfig(
         return about | {"joint": context.joint or None}
 
     def stage_notices(self, settings: Mapping[str, Settings]) -> list[Notice]:
-        """A loss that is always 0."""
+        """Warn about a loss that is always 0."""
         if "prediction" not in settings or settings["prediction"].get("regression_target") != "softmax":
             return []
         text = (

@@ -1,4 +1,4 @@
-"""Fetching data ahead of a run."""
+"""Downloading data before a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fine-tuning, and the importance pass for pruning."""
+"""Fine-tuning, and computing importance scores for pruning."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class FinetuneConfig(RunOptions, OptimisationOptions, DataOptions):
     )
 
     def check(self) -> list[Notice]:
-        """Refuse contradictions among the shared options."""
+        """Reject contradictory shared options."""
         return [*super().check(), *common_checks(self)]
 
     def resolve(self, task_name: str) -> Resolved:
@@ -81,7 +81,7 @@ class FinetuneConfig(RunOptions, OptimisationOptions, DataOptions):
         return {**super().about(context), "task_name": context.task_name}
 
     def option_off(self, context: Context, declared: Option) -> str | None:
-        """The importance pass updates nothing and scores nothing."""
+        """Computing importance scores neither updates nor evaluates the model."""
         if self.compute_taylor and declared.does == "updates":
             return "--compute_taylor makes one pass without updates"
         if self.compute_taylor and declared.does == "scores":

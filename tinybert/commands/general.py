@@ -113,7 +113,7 @@ class GeneralDistillConfig(MethodOptions, TrainingRunOptions, OptimisationOption
     )
 
     def check(self) -> list[Notice]:
-        """Refuse missing or contradictory sources, teachers and students, and a malformed map."""
+        """Reject missing or contradictory sources, teachers and students, and a malformed layer map."""
         notes = [*super().check(), *common_checks(self)]
         if self.pregenerated_data is None and self.input_dir is None:
             raise UserError(
@@ -127,14 +127,14 @@ class GeneralDistillConfig(MethodOptions, TrainingRunOptions, OptimisationOption
         check_student(self)
         if self.continue_train and self.student_model_name_or_path is None:
             raise UserError("--continue_train starts from a student's weights\ngive its folder with --student_model_name_or_path")
-        self.resolve(None if self.pregenerated_data is None else 128)  # whatever leaves nothing to learn is refused here
+        self.resolve(None if self.pregenerated_data is None else 128)  # rejects settings that leave nothing to learn
         return notes
 
     def resolve(self, data_length: int | None) -> Resolved:
-        """The settings, as `resolved["general"]`. data_length: of pre-generated sequences, which decides max_seq_length; None for raw text.
+        """The settings, as `resolved["general"]`. data_length: of pre-generated sequences, sets max_seq_length; None for raw text.
 
         Raises:
-            UserError: nothing is left to learn.
+            UserError: there is nothing to learn.
         """
         return resolve_stages(self, ("general",), data_length=data_length)
 
@@ -143,7 +143,7 @@ class GeneralDistillConfig(MethodOptions, TrainingRunOptions, OptimisationOption
         return {**super().about(context), "method": self.method}
 
     def stage_notices(self, settings: Mapping[str, Settings]) -> list[Notice]:
-        """PaddleNLP's script ends earlier."""
+        """Warn that PaddleNLP's script stops earlier."""
         if self.preset != "paddlenlp" or self.max_steps > 0:
             return []
         text = "PaddleNLP's script stops after its first step unless max_steps is given; here num_train_epochs applies"

@@ -15,7 +15,7 @@ from tinybert.config.options import Config
 class PredictConfig(Config):
     """Predict the rows of a file of any size, or of standard input, with a trained or an exported model."""
 
-    NEEDS_PADDLE: ClassVar[bool] = False  # a model for another engine needs none
+    NEEDS_PADDLE: ClassVar[bool] = False  # exported models for other engines do not need it
     GROUPS: ClassVar[tuple[str, ...]] = ("models", "data", "run")
 
     model_path: str = in_models(help="folder of a model or an export; for the output folder of a run, its best model is used")

@@ -1,4 +1,4 @@
-"""The options of pregeneration, what they resolve to, and which of them have no effect beside the others."""
+"""The options of pregeneration, how they are resolved, and which of them have no effect in combination."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class PregenerateConfig(Config):
     preset: str = in_run("sound", help="preset with the values of options that are not given", choices=preset_names("pregenerate"))
 
     def check(self) -> list[Notice]:
-        """Refuse a masked share that can mask nothing."""
+        """Reject a masking rate that masks nothing."""
         if self.masked_lm_prob > 0 and self.max_predictions_per_seq == 0:
             raise UserError("--masked_lm_prob enables masks, --max_predictions_per_seq 0 disables them\ngive only one of them")
         return super().check()

@@ -59,7 +59,7 @@ class PretrainConfig(TrainingRunOptions, OptimisationOptions):
     )
 
     def check(self) -> list[Notice]:
-        """Refuse contradictions."""
+        """Reject contradictory options."""
         return [*super().check(), *common_checks(self)]
 
     def resolve(self) -> Resolved:

@@ -23,7 +23,7 @@ ROSITA = "ROSITA"
 BOTH = f"{MUD}, {ROSITA}"
 LAYER_RULES = ("bottom", "top", "uniform")
 in_models = partial(option, group="models")
-# what the published scripts keep when nothing is said
+# what the published scripts keep by default
 _PUBLISHED = {"keep_heads": 2, "num_layers": 6, "ffn_hidden_dim": 768, "emb_hidden_dim": 128}
 
 
@@ -66,7 +66,7 @@ class PruneConfig(KeptOptions):
     threads: int | None = threads_option()
 
     def check(self) -> list[Notice]:
-        """Refuse a malformed choice of layers."""
+        """Reject a malformed list of layers."""
         notes = super().check()
         if self.layers is None or self.layers in LAYER_RULES:
             return notes
@@ -84,7 +84,7 @@ class PruneConfig(KeptOptions):
 
 @dataclass(frozen=True)
 class PruneSettings:
-    """What is to stay, None for all; and whether every layer keeps heads by the scores of the first where no neuron goes."""
+    """What to keep, None for all; and whether every layer keeps heads by the scores of the first layer when no neurons are pruned."""
 
     keep_heads: int | None
     num_layers: int | None
@@ -101,7 +101,7 @@ class PruneSettings:
 
 
 def resolve_prune(config: PruneConfig) -> PruneSettings:
-    """The settings of a pruning: what was given, else the preset's."""
+    """The settings of a pruning: explicit options, else the preset's."""
     published = config.preset == "rosita"
     numbers = config.layers is not None and config.layers not in LAYER_RULES
     values: dict[str, int | None] = {}

@@ -1,4 +1,4 @@
-"""Which commands there are. A command is one file here, or a class that is registered anywhere else."""
+"""The available commands. A command is a file here, or a class registered elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ C = TypeVar("C", bound=type[Config])
 
 @dataclass(frozen=True)
 class Command:
-    """A command: its name, a line for the overview, its configuration, its recipe as `module:function`, the script that calls it."""
+    """A command: its name, a summary for the overview, its configuration class, its recipe as `module:function`, its script."""
 
     name: str
     summary: str
@@ -29,10 +29,10 @@ _COMMANDS: dict[str, Command] = {}
 
 
 def command(name: str, *, summary: str, recipe: str, script: str | None = None) -> Callable[[C], C]:
-    """Register the configuration below as that of a command.
+    """Register the decorated configuration class as that of a command.
 
-    recipe: `module:function`, imported when the command runs; a module without a dot is one of `tinybert.recipes`. It is called with the
-    configuration. script: the script that calls it, where that is another one than `python -m tinybert NAME`.
+    recipe: `module:function`, imported when the command runs and called with the configuration; a module without a dot is in
+    `tinybert.recipes`. script: the script that calls it, if it is not `python -m tinybert NAME`.
     """
 
     def register(config: C) -> C:
@@ -44,14 +44,14 @@ def command(name: str, *, summary: str, recipe: str, script: str | None = None) 
 
 
 def find_command(name: str) -> Command | None:
-    """The command of this name; only its own file is imported where there is one."""
+    """The command of this name; a built-in command imports only its own file."""
     if name not in _COMMANDS and name in _files():
         importlib.import_module(f"tinybert.commands.{name}")
     return _COMMANDS.get(name)
 
 
 def all_commands() -> dict[str, Command]:
-    """Every command by its name."""
+    """Every command by name."""
     for name in _files():
         importlib.import_module(f"tinybert.commands.{name}")
     return dict(sorted(_COMMANDS.items(), key=lambda entry: _ORDER.index(entry[0]) if entry[0] in _ORDER else len(_ORDER)))

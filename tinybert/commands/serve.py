@@ -17,7 +17,7 @@ in_service = partial(option, group="service")
 class ServeConfig(Config):
     """Serve a trained or an exported model over HTTP: /predict, /health, /metrics, and a page to try it."""
 
-    NEEDS_PADDLE: ClassVar[bool] = False  # a model for another engine needs none
+    NEEDS_PADDLE: ClassVar[bool] = False  # exported models for other engines do not need it
     GROUPS: ClassVar[tuple[str, ...]] = ("models", "service", "run")
 
     model_path: str = in_models(help="folder of a model or an export; for the output folder of a run, its best model is used")

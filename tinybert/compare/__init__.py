@@ -1,1 +1,1 @@
-"""Comparisons of students and methods: which runs, who runs them, what came out."""
+"""Comparisons of students and methods: which runs there are, who executes them, and their results."""

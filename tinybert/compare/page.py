@@ -1,4 +1,4 @@
-"""The comparison as one HTML file that needs no network: the table, the picture, the curves, what to do next."""
+"""The comparison as one offline HTML file: table, figure, curves, and suggested next steps."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _svg(figure: Figure) -> str:
 
 
 def loss_curves(rows: Sequence[Row]) -> Figure:
-    """The training loss of every run over its updates, a panel for each method; losses of two methods have no common scale."""
+    """The training loss of every run over its updates, one panel per method, because losses of different methods are not comparable."""
     methods = list(dict.fromkeys(row.method for row in rows))
     figure = new_figure(5 * min(3, len(methods)), 3.2 * -(-len(methods) // 3))
     panels = figure.subplots(-(-len(methods) // 3), min(3, len(methods)), squeeze=False).ravel()

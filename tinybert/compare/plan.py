@@ -1,4 +1,4 @@
-"""Which runs a comparison has, and the command line of each."""
+"""The runs of a comparison, and the command line of each."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _DATA = (
 
 
 def method_names() -> tuple[str, ...]:
-    """Every method of `--method`, and `pruned`."""
+    """All values of `--method`, and `pruned`."""
     return (*methods_of("distill"), PRUNED)
 
 
 def trained_by(name: str) -> type[Method]:
-    """The method that trains a run; a pruned teacher is distilled by the default one."""
+    """The method that trains a run; a pruned teacher is distilled with the default method."""
     return methods_of("distill")[vars(MethodOptions)["method"].default if name == PRUNED else name]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One run. commands: words after `python -m tinybert`, one after the other; the last one trains into `folder`."""
+    """One run. commands: arguments of `python -m tinybert`, executed in order; the last one trains into `folder`."""
 
     student: str
     method: str
@@ -42,14 +42,14 @@ class Row:
 
     @property
     def name(self) -> str:
-        """The run in words."""
+        """A readable name of the run."""
         return f"{self.student}, {self.method}, seed {self.seed}"
 
 
 def plan(config: CompareConfig, length: int, updates: int, heads: int, neurons: int) -> list[Row]:
-    """Every run, seeds last, so that a comparison that is cut short has each combination once.
+    """Every run, ordered by seed, so that an interrupted comparison has each combination at least once.
 
-    length: the longest row. updates: of each run. heads, neurons: of a layer of the teacher.
+    length: of the longest row. updates: per run. heads, neurons: per layer of the teacher.
     """
     rows = []
     for seed in config.seeds:
@@ -96,7 +96,7 @@ def _row(config: CompareConfig, student: str, method: str, seed: int, length: in
 
 
 def student_options(student: str) -> list[str]:
-    """The options of `distill` that name a student."""
+    """The `distill` options that select a student."""
     shape = _FRESH.fullmatch(student)
     if student.startswith("teacher:"):
         return ["--student_init", student]
@@ -108,7 +108,7 @@ def student_options(student: str) -> list[str]:
 
 
 def data_words(config: CompareConfig, names: Sequence[str] = _DATA) -> list[str]:
-    """The options about the data that were given, as words."""
+    """The data options that were set, as command-line arguments."""
     words = []
     for name in names:
         if name in config.given:

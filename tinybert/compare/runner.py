@@ -1,6 +1,6 @@
-"""Who runs the runs of a comparison: processes of this machine, or tasks of a Ray cluster.
+"""Executes the runs of a comparison: as processes on this machine, or as tasks of a Ray cluster.
 
-A run is a process of its own either way: its memory is given back, and its failure ends nothing else.
+Each run has its own process either way: its memory is released afterwards, and its failure does not affect the others.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Done = Callable[[int, int, float], None]
 
 
 def run_commands(commands: Commands, folder: Path, environment: dict[str, str], stopped: Callable[[], int | None] = lambda: None) -> int:
-    """Run commands of `python -m tinybert` one after the other until one fails; returns its exit code, or 0.
+    """Run commands of `python -m tinybert` in order until one fails; returns its exit code, or 0.
 
-    What they print goes into `log.txt` in the folder. stopped: gives the signal that the processes shall get, once there is one.
+    Their output is written to `log.txt` in the folder. stopped: returns the signal to forward to the processes, once there is one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / LOG, "a", encoding="utf-8") as log:
@@ -45,19 +45,19 @@ def run_commands(commands: Commands, folder: Path, environment: dict[str, str], 
 
 
 def child_environment(threads: int | None = None) -> dict[str, str]:
-    """The environment of a run: this one, with the package that is imported here."""
+    """The environment of a run: the current one, with this package on the path."""
     package = str(Path(__file__).resolve().parents[2])
     found = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))}
     if threads is not None:
-        found["OMP_NUM_THREADS"] = str(threads)  # a Ray task of several CPUs finds 1 here, if the driver has imported Paddle
+        found["OMP_NUM_THREADS"] = str(threads)  # Ray sets 1 for a task with several CPUs if the driver has imported Paddle
     return found
 
 
 def run_local(jobs: Sequence[tuple[Commands, Path]], parallel: int, threads: int | None, done: Done) -> None:
-    """Run jobs on this machine, `parallel` at a time. done: called with number, exit code and seconds of each.
+    """Run jobs on this machine, `parallel` at a time. done: called with the number, exit code and duration in seconds of each job.
 
     Raises:
-        Interrupted: a signal came; it was passed on, and what runs has saved its state.
+        Interrupted: a signal was received and forwarded; running jobs have saved their state.
     """
     with graceful_shutdown() as stop, ThreadPoolExecutor(parallel) as pool:
         environment, started = child_environment(threads), {}
@@ -80,7 +80,7 @@ def run_local(jobs: Sequence[tuple[Commands, Path]], parallel: int, threads: int
 
 
 def _next(waiting: Iterable[Future[int]]) -> set[Future[int]]:
-    """The futures that are done, waiting in short steps, so that a signal is seen by the main thread."""
+    """Finished futures; waits in short steps so that the main thread can handle signals."""
     while True:
         finished, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
         if finished:
@@ -88,7 +88,7 @@ def _next(waiting: Iterable[Future[int]]) -> set[Future[int]]:
 
 
 def run_ray(jobs: Sequence[tuple[Commands, Path]], address: str | None, threads: int, done: Done) -> None:
-    """Run jobs as tasks of a Ray cluster whose machines share the output folder; a lost worker's task is tried again.
+    """Run jobs as tasks of a Ray cluster whose machines share the output folder; the task of a lost worker is retried.
 
     Raises:
         UserError: Ray is not installed, or there is no cluster at the address.
@@ -114,7 +114,7 @@ def run_ray(jobs: Sequence[tuple[Commands, Path]], address: str | None, threads:
     finally:
         ray.shutdown()
         if before is not None:
-            signal.signal(signal.SIGTERM, before)  # Ray's own handler stays behind otherwise
+            signal.signal(signal.SIGTERM, before)  # Ray would otherwise leave its own handler installed
 
 
 def _ray_job(commands: list[list[str]], folder: str, threads: int) -> int:

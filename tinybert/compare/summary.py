@@ -1,4 +1,4 @@
-"""What came out of the runs of a comparison: one line for each student and method, means over seeds."""
+"""The results of a comparison: one line per student and method, means over seeds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tinybert.report.table import markdown_table
 
 @dataclass(frozen=True)
 class Line:
-    """One student trained by one method. scores: by seed, in percent. minutes: of training, the mean. error: why no run ended well."""
+    """One student trained with one method. scores: by seed, in percent. minutes: mean training time. error: why every run failed."""
 
     student: str
     method: str
@@ -35,18 +35,18 @@ class Line:
 
     @property
     def deviation(self) -> float | None:
-        """The standard deviation over seeds; None of one."""
+        """The standard deviation over seeds; None for a single seed."""
         return statistics.stdev(self.scores) if len(self.scores) > 1 else None
 
 
 def score_of(row: Row, metric: str) -> float:
-    """The score of a finished run's last model, in percent."""
+    """The score of a finished run's final model, in percent."""
     results = json.loads((row.folder / "eval_results.json").read_text(encoding="utf-8"))
     return 100 * results["prediction"]["final"][metric]
 
 
 def lines_of(rows: Sequence[Row], codes: Mapping[str, int], metric: str) -> list[Line]:
-    """A line for each student and method, in the order of the plan. codes: the exit code of each run by its name."""
+    """One line per student and method, in the order of the plan. codes: exit codes by run name."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.student, row.method), []).append(row)
@@ -65,7 +65,7 @@ def lines_of(rows: Sequence[Row], codes: Mapping[str, int], metric: str) -> list
 
 
 def error_of(row: Row) -> str:
-    """The last line that a failed run printed, of its error where there is one."""
+    """The last line printed by a failed run, from its error message if there is one."""
     path = row.folder / LOG
     said = [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()] if path.is_file() else []
     errors = [line for line in said if line.startswith("error:")]
@@ -73,7 +73,7 @@ def error_of(row: Row) -> str:
 
 
 def table(lines: Sequence[Line], teacher: Measured, metric: str) -> str:
-    """The comparison as Markdown, the teacher first."""
+    """The comparison as a Markdown table; the teacher comes first."""
     header = [
         "student", "method", f"{metric}, %", "of the teacher", "parameters", "MB", "ms a row", "times as fast", "rows/s", "training, min",
     ]  # fmt: skip
@@ -99,7 +99,7 @@ def table(lines: Sequence[Line], teacher: Measured, metric: str) -> str:
 
 
 def advice(lines: Sequence[Line], teacher: Measured) -> list[str]:
-    """What to do next, by what the table says."""
+    """Suggested next steps based on the results."""
     done = [line for line in lines if line.scores]
     if not done:
         return ["No run succeeded: fix the errors above and run the same command with --resume."]

@@ -1,7 +1,7 @@
-"""Help and messages in another language: a gettext catalogue, English where a text is missing.
+"""Help and messages in another language: a gettext catalogue, English if an entry is missing.
 
-A catalogue is `<language>.po` beside this file. An entry with `{}` in it stands for every text that it fits: what fills the gaps is put
-into the translation, in the same order or by number, `{1}`. So messages are written in English alone where they arise.
+A catalogue is `<language>.po` beside this file. An entry with `{}` matches any text in the gaps, which is inserted into the translation in
+the same order or by number (`{1}`). Messages therefore appear only in English in the code.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _chosen = "en"
 
 
 def choose(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> None:
-    """Take the language of `--lang`, else of LC_ALL, LC_MESSAGES or LANG, for everything that is said from now on.
+    """Select the language from `--lang`, else from LC_ALL, LC_MESSAGES or LANG, for all further output.
 
     Raises:
-        UserError: `--lang` names no language that there is.
+        UserError: `--lang` names an unsupported language.
     """
     global _chosen
     asked = next((argv[i + 1] if word == "--lang" else word[7:] for i, word in enumerate(argv[:-1]) if word == "--lang"), None)
@@ -46,7 +46,7 @@ def current() -> str:
 
 
 def translate(text: str) -> str:
-    """A text in the chosen language; one of several lines line by line, where it has no entry of its own."""
+    """Translate a text into the selected language; a text of several lines without its own entry is translated line by line."""
     if _chosen == "en" or not text:
         return text
     whole = _entry(text)
@@ -56,7 +56,7 @@ def translate(text: str) -> str:
 
 
 def entries(language: str) -> dict[str, str]:
-    """Text and translation of a whole catalogue."""
+    """Text and translation for a whole catalogue."""
     return dict(_read(Path(__file__).with_name(_FILES[language])))
 
 
@@ -69,7 +69,7 @@ def _entry(text: str) -> str | None:
         if match := pattern.fullmatch(text):
             gaps = (translate(text) if "\n" in text else text for text in match.groups())  # advice in further lines
             return catalogue.gettext(message).format(*gaps)
-    parts = text.split("; ")  # a list whose parts come from several places, such as the methods and what each is
+    parts = text.split("; ")  # a list whose parts come from several places, such as the descriptions of the methods
     found = [catalogue.gettext(part) for part in parts]
     return "；".join(found) if len(parts) > 1 and all(map(str.__ne__, parts, found)) else None
 
@@ -78,7 +78,7 @@ def _entry(text: str) -> str | None:
 def _catalogue(language: str) -> tuple[gettext.GNUTranslations, list[tuple[re.Pattern[str], str]]]:
     known = entries(language)
     gaps = [message for message in known if "{}" in message]
-    gaps.sort(key=lambda message: -len(message))  # the more particular text first
+    gaps.sort(key=lambda message: -len(message))  # more specific texts first
     patterns = [(re.compile("(.*?)".join(map(re.escape, message.split("{}"))), re.DOTALL), message) for message in gaps]
     return gettext.GNUTranslations(io.BytesIO(_compiled(known))), patterns
 
@@ -103,7 +103,7 @@ def _read(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _compiled(known: dict[str, str]) -> bytes:
-    """The catalogue in the form that gettext reads (.mo)."""
+    """The catalogue in gettext's binary format (.mo)."""
     pairs = sorted({"": "Content-Type: text/plain; charset=UTF-8\n", **known}.items())
     keys, values = ([pair[i].encode() for pair in pairs] for i in (0, 1))
     begin = 28 + 16 * len(pairs)

@@ -1,1 +1,1 @@
-"""What people look at: plots, tables, submission files."""
+"""Human-readable results: plots, tables, submission files."""

@@ -1,4 +1,4 @@
-"""A figure that draws itself: for a file, and in a notebook. It leaves pyplot, its windows and the user's choice of backend alone."""
+"""A figure that can be saved and shown in a notebook, independent of pyplot and of the user's backend."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _CHINESE = re.compile("[\u2e80-\u9fff\uff00-\uffef]")
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches, whose last expression in a notebook's cell is shown."""
+    """An empty figure of this size in inches, displayed when it is the last expression of a notebook cell."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     class ShownFigure(Figure):
-        """IPython asks for this method where pyplot has not registered its own."""
+        """IPython calls this method if pyplot has not registered its own."""
 
         def _repr_png_(self) -> bytes:
             picture = io.BytesIO()
@@ -41,7 +41,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def saved(figure: Figure, path: Path) -> Path:
-    """The path, with the figure written to it."""
+    """Write the figure to the path; returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _set_fonts(figure)
     figure.savefig(path, dpi=110)
@@ -49,14 +49,14 @@ def saved(figure: Figure, path: Path) -> Path:
 
 
 def caption(text: str) -> str:
-    """A text of a figure in the chosen language, where a font can show it."""
+    """A figure text in the selected language, if a font supports it."""
     translated = translate(text)
     return translated if translated == text or chinese_font() else text
 
 
 @lru_cache(1)
 def chinese_font() -> str | None:
-    """The name of an installed font for Chinese; None, and a warning, where there is none."""
+    """The name of an installed Chinese font; None, with a warning, if there is none."""
     from matplotlib.font_manager import get_font_names
 
     installed = set(get_font_names())
@@ -69,7 +69,7 @@ def chinese_font() -> str | None:
 
 
 def _set_fonts(figure: Figure) -> None:
-    """Show Chinese in a font that has it, or as codes: never as empty boxes."""
+    """Show Chinese with a font that supports it, or as escapes, never as empty boxes."""
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):

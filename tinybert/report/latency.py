@@ -1,4 +1,4 @@
-"""How long models take for a sentence, measured side by side in one process."""
+"""Latency of models per sentence, measured side by side in one process."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ SENTENCES = 100
 
 
 def sampled(store: Rows) -> list[Batch]:
-    """`SENTENCES` rows of a store, or all where it has fewer, evenly from the longest to the shortest, each a batch of its own."""
+    """`SENTENCES` rows of a store (or all if it has fewer), evenly spaced from longest to shortest, each as one batch."""
     batches = list(sequential(store, 1))
     return [batches[i] for i in np.linspace(0, len(batches) - 1, min(SENTENCES, len(batches))).astype(int)]
 
 
 def side_by_side(models: dict[str, nn.Layer], sentences: list[Inputs], rounds: int = 3) -> dict[str, float]:
-    """Median milliseconds a sentence by model, each at batch size 1 and its own length.
+    """Median milliseconds per sentence for each model, at batch size 1 and the sentence's own length.
 
-    The models take turns on every sentence, so that a change in the machine's speed meets all of them; the first round is not counted.
+    The models alternate on every sentence, so that changes in the machine's speed affect all of them; the first round is discarded.
     """
     seconds: dict[str, list[float]] = {name: [] for name in models}
     for model in models.values():

@@ -1,4 +1,4 @@
-"""README.md of a trained model's folder: what it is, from what it came, what it scores, how to load it."""
+"""README.md of a trained model's folder: what it is, how it was made, its scores, and how to load it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CARD = "README.md"
 
 
 def write_card(folder: Path, stage: str, record: Mapping[str, object]) -> None:
-    """Write the card of the best model of a stage, from its config.json and its entry of run.json."""
+    """Write the card of a stage's best model from its config.json and its entry in run.json."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     storage.write_file(folder / CARD, _card(config, stage, record, (folder / "model_state.pdparams").stat().st_size))
 
@@ -92,7 +92,7 @@ def _millions(parameters: int | None) -> str:
 
 
 def _name(source: str) -> str:
-    """The last two parts of a path: a card is published, a home folder is not."""
+    """The last two parts of a path: a card may be published, and should not show the home folder."""
     return "/".join(Path(source).parts[-2:])
 
 

@@ -1,4 +1,4 @@
-"""Curves of a run, read from its log.jsonl."""
+"""Curves of a run, from its log.jsonl."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _NOT_CURVES = {"stage", "step", "epoch", "time", "event", "best", "lr", "samples
 
 
 def plot_run(folder: Path) -> list[Path]:
-    """Draw `plots/<stage>.png` for every stage in the log: loss parts, learning rate, and evaluation scores over steps."""
+    """Draw `plots/<stage>.png` for every stage in the log: loss terms, learning rate and evaluation scores over steps."""
     stages = dict.fromkeys(line["stage"] for line in RunFolder(folder, "").log_lines())
     return [saved(curves_of(folder, (stage,)), folder / "plots" / f"{stage}.png") for stage in stages]
 
 
 def curves_of(folder: Path, stages: tuple[str, ...]) -> Figure:
-    """Loss parts, evaluation scores and learning rate over steps, one row of panels a stage."""
+    """Loss terms, evaluation scores and learning rate over steps, one row of panels per stage."""
     lines = RunFolder(folder, "").log_lines()
     figure = new_figure(15, 4 * len(stages))
     for stage, axes in zip(stages, figure.subplots(len(stages), 3, squeeze=False), strict=True):
@@ -45,7 +45,7 @@ def _curves(axes, lines: list[dict], title: str) -> None:
     axes.set_title(caption(title))
     axes.set_xlabel(caption("step"))
     last = [next(line[name] for line in reversed(lines) if name in line) for name in names]
-    if last and min(last) > 0 and max(last) > 20 * min(last):  # or the small parts would lie on the axis
+    if last and min(last) > 0 and max(last) > 20 * min(last):  # logarithmic, or the small terms would look like zero
         axes.set_yscale("log")
     if names:
         axes.legend(fontsize=8)

@@ -1,4 +1,4 @@
-"""Predictions as the servers of GLUE and CLUE take them, one file a test split."""
+"""Prediction files in the format of the GLUE and CLUE servers, one per test split."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAMES = {"test": "", "test_matched": "-m", "test_mismatched": "-mm"}
 
 
 def submission_path(folder: Path, task: Task, split: str) -> Path:
-    """Where the predictions of one test split go: `<TASK>.tsv`, for MNLI `MNLI-m.tsv` or `MNLI-mm.tsv`; for CLUE `<task>_predict.json`."""
+    """The file for a test split's predictions: `<TASK>.tsv`, for MNLI `MNLI-m.tsv` or `MNLI-mm.tsv`; for CLUE `<task>_predict.json`."""
     return folder / (task.predictions or f"{task.name}{_NAMES.get(split, '-' + split)}{_SUFFIXES.get(task.kind.head, '.tsv')}")
 
 
@@ -40,9 +40,9 @@ def write_submission(
 
 
 def write_tags(folder: Path, task: Task, source: Path, split: str, logits: np.ndarray, words: TaggedWords) -> Path:
-    """Write the words of one test split, each with its predicted tag behind a tab, a blank line after each sentence.
+    """Write the words of one test split, each followed by a tab and its predicted tag, with a blank line after each sentence.
 
-    logits: `[W, C]` of the words that have a piece; those beyond a row's length are outside.
+    logits: `[W, C]` for the words that have a token; words beyond the maximum length get the tag "O".
     """
     found = words.sentences(logits.argmax(1))
     lines = []
@@ -57,9 +57,9 @@ def write_tags(folder: Path, task: Task, source: Path, split: str, logits: np.nd
 
 
 def write_answers(folder: Path, task: Task, split: str, logits: np.ndarray, windows: Windows, decision: dict[str, float] | None) -> Path:
-    """Write the answers of one test split by the ids of their questions, as the evaluation scripts of SQuAD and CMRC read them.
+    """Write the answers of one test split by question id, in the format of the SQuAD and CMRC evaluation scripts.
 
-    Beside it, under the same name with `_spans`: a line a question with the characters of the answer and its score, a JSON object each.
+    A second file with the suffix `_spans` has one JSON object per question: the answer's character range and score.
     logits: `[tokens, 2]`.
     """
     found = best_answers(logits, windows)

@@ -1,4 +1,4 @@
-"""Tables as Markdown, aligned so that they also read well on a terminal."""
+"""Markdown tables, aligned so that they are also readable in a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heat maps of a transport run: which layers of the teacher each layer of the student learnt from, and how layers counted over time."""
+"""Heat maps of a transport run: which teacher layers each student layer learnt from, and layer weights over time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _KINDS = {"attn": "attention scores", "hidn": "hidden states"}
 
 
 def plot_transport(folder: Path, stage: str) -> list[Path]:
-    """Draw `plots/emd_flow.png` and `plots/emd_weights.png` from the lines of log.jsonl with event `arrays`; returns what was drawn."""
+    """Draw `plots/emd_flow.png` and `plots/emd_weights.png` from the `arrays` events of log.jsonl; returns the files drawn."""
     lines = [line for line in RunFolder(folder, stage).log_lines() if line["stage"] == stage and line.get("event") == "arrays"]
     kinds = [kind for kind in _KINDS if lines and f"{kind}_flow" in lines[-1]["arrays"]]
     if not kinds:

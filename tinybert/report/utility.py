@@ -1,4 +1,4 @@
-"""The marginal-utility curve: the score of students against the bytes of the teacher traces that they learnt from."""
+"""The marginal-utility curve: student score against the bytes of teacher traces used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinybert.report.figure import new_figure, saved
 
 @dataclass(frozen=True)
 class Point:
-    """One trained student: task, what was kept, stored bytes a row, that as a part of all hidden states, and its score in percent."""
+    """One trained student: task, what was kept, stored bytes per row, that as a fraction of all hidden states, and its score in percent."""
 
     task: str
     kept: str
@@ -21,7 +21,7 @@ class Point:
 
 
 def by_selection(points: list[Point]) -> dict[tuple[str, str], list[Point]]:
-    """The points of each task and selection (one a seed), tasks in the order of the first, most bytes first."""
+    """The points of each task and selection (one per seed), tasks in order of first appearance, most bytes first."""
     tasks = list(dict.fromkeys(point.task for point in points))
     found: dict[tuple[str, str], list[Point]] = {}
     for point in sorted(points, key=lambda point: (tasks.index(point.task), -point.bytes_per_row)):
@@ -30,7 +30,7 @@ def by_selection(points: list[Point]) -> dict[tuple[str, str], list[Point]]:
 
 
 def plot_utility(points: list[Point], path: Path) -> Path:
-    """Draw score over bytes a row, logarithmic, a line a task, with the range over seeds; dashed: without any hidden states."""
+    """Draw score over bytes per row (logarithmic), one line per task with the range over seeds; dashed: without hidden states."""
     figure = new_figure(8, 5)
     axis = figure.subplots()
     groups = by_selection(points)
