@@ -1,8 +1,8 @@
-"""Distillation of BERT-like encoders in PaddlePaddle: a large fine-tuned teacher in, a small fast student out.
+"""Distillation of BERT-like encoders in PaddlePaddle: from a large fine-tuned teacher to a small, fast student.
 
     import tinybert as tb
 
-Every public name is loaded when it is first used, so that the import itself costs nothing and needs no Paddle.
+Public names are loaded on first use, so that the import itself is fast and does not need Paddle.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import types
 
 __version__ = "0.2.0"
 
-# public name: the module that has it, below this package
+# public name: the module that defines it, below this package
 _PUBLIC = {
     "load_task": "api.data", "from_files": "api.data", "from_rows": "api.data", "Data": "api.data",
     "load": "api.models", "Model": "api.models",
@@ -40,7 +40,7 @@ def __getattr__(name: str) -> object:
 
 
 class _Face(types.ModuleType):
-    """The packages `prune` and `augment` have the names of public functions: importing one does not put it in the function's place."""
+    """Public functions have the same names as the packages `prune` and `augment`: importing these does not replace the functions."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if not (name in _PUBLIC and isinstance(value, types.ModuleType)):

@@ -1,4 +1,4 @@
-"""`python -m tinybert <command>`, which is `tinybert <command>` where the package is installed."""
+"""`python -m tinybert <command>`, the same as `tinybert <command>` if the package is installed."""
 
 from typing import NoReturn
 
@@ -7,7 +7,7 @@ from tinybert.cli.main import main
 
 
 def run() -> NoReturn:
-    """Run the command of this process's command line and end the process."""
+    """Run the command given on the command line and exit."""
     leave(main())
 
 

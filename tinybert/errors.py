@@ -1,8 +1,8 @@
-"""The errors that a run ends with, each with its exit code."""
+"""The errors that end a run, each with its exit code."""
 
 
 class UserError(Exception):
-    """Wrong arguments or input: what was found, what was expected, what to do. Nothing has been written.
+    """Invalid arguments or input: what was found, what was expected, what to do. Nothing has been written.
 
     Exit code 2.
     """
@@ -20,7 +20,7 @@ class NumericalError(Exception):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked the run to stop; its state has been saved. Code that goes on after an `Exception` does not go on after this.
+    """A signal stopped the run; its state has been saved. Not an `Exception`, so that handlers of those do not continue.
 
     Exit code 128 + signal number: 130 after SIGINT, 143 after SIGTERM.
     """

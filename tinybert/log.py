@@ -1,8 +1,8 @@
-"""Everything that is said to the user: the logger `tinybert`, its handler, and progress bars.
+"""All output for the user: the logger `tinybert`, its handler, and progress bars.
 
-Information goes to stdout as it is; warnings and errors go to stderr, with `warning: ` or `error: ` before them. `set_verbosity` makes all
-of it quiet. The handler is an ordinary one of `logging`: take it off with `logger.removeHandler`, or set `logger.propagate`, to treat the
-records like those of any other library.
+Information goes to stdout; warnings and errors go to stderr, prefixed with `warning: ` or `error: `. `set_verbosity` sets the level. The
+handler is a normal `logging` handler: remove it with `logger.removeHandler`, or set `logger.propagate`, to handle the records like
+those of any other library.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def set_verbosity(level: str) -> None:
     """Show records of this level and above: `debug`, `info` (the default), `warning` or `error`; bars are shown with `info`.
 
     Raises:
-        UserError: no such level.
+        UserError: unknown level.
     """
     if level not in _LEVELS:
         raise UserError(f"verbosity got {level!r}\nexpected one of {', '.join(_LEVELS)}")
@@ -33,7 +33,7 @@ def set_verbosity(level: str) -> None:
 
 
 def progress_bar(total: int | None, title: str, unit: str, start: int = 0) -> Any | None:
-    """A bar of `tqdm.auto` on a terminal or in a notebook; None where it would fill a file, or everything is to be quiet."""
+    """A `tqdm.auto` bar on a terminal or in a notebook; None if output goes to a file or is silenced."""
     if not logger.isEnabledFor(logging.INFO) or not (sys.stderr.isatty() or _in_notebook()):
         return None
     from tqdm.auto import tqdm
@@ -48,7 +48,7 @@ def _in_notebook() -> bool:
 
 @contextlib.contextmanager
 def keep_stdout_free() -> Iterator[None]:
-    """While the block runs, information goes to stderr too: stdout carries data."""
+    """Redirect information to stderr in this block, because stdout carries data."""
     _Console.stdout_is_free = True
     try:
         yield
@@ -57,7 +57,7 @@ def keep_stdout_free() -> Iterator[None]:
 
 
 class _Console(logging.Handler):
-    """Writes to what `sys.stdout` and `sys.stderr` are now, above a bar if there is one; what cannot be written raises, as with `print`."""
+    """Writes to the current `sys.stdout` and `sys.stderr`, above an active bar; write errors propagate, as with `print`."""
 
     stdout_is_free = False
 
@@ -77,7 +77,7 @@ class _Console(logging.Handler):
 
 
 class _Once(logging.Filter):
-    """Lets the same warning through once in a run, however many models and stages it has."""
+    """Shows each warning once per run, whatever the number of models and stages."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ _once = _Once()
 
 
 def begin_run() -> None:
-    """Forget which warnings have been given: another run begins."""
+    """Forget which warnings were shown, at the start of a new run."""
     _once.said.clear()
 
 

@@ -69,10 +69,10 @@ class LayerMap:
     def grid(cls, student_layers: int, teacher_layers: int, top: int | None = None, keep: int | None = None) -> LayerMap:
         """The last `keep` entries of the student, spread evenly over the first `top` layers of the teacher: g(m) = round(m * top / S).
 
-        Without `top` all of the teacher's layers are used, without `keep` all S + 1 entries are.
+        Defaults: all layers of the teacher, and all S + 1 entries.
 
         Raises:
-            UserError: more than there is, or fewer teacher layers than the student has.
+            UserError: `top` or `keep` is out of range, or there are fewer teacher layers than student layers.
 
         Source: "Marginal Utility Diminishes" (Liu et al. 2021), depth compression; rounding half to even as in its code.
         """
@@ -121,7 +121,7 @@ class LayerMap:
                 )
 
     def table(self, learnt: str = "hidden states, attention scores") -> str:
-        """The map as lines of text: student entry, teacher entry, and what is learnt there."""
+        """The map as lines of text: student entry, teacher entry, and what is learnt."""
         lines = [f"layer map {self.name} ({self.student_layers} of {self.teacher_layers} layers)"]
         for s, t in self.hidden:
             if s == 0:

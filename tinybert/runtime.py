@@ -1,16 +1,15 @@
-"""Everything that depends on the Paddle version, the device, the threads and the allocator.
+"""Everything that depends on the Paddle version, the device, threads and the memory allocator.
 
-`prepare` runs first and imports Paddle itself, because Paddle reads some of these settings when it loads. What each is worth to a training
-step that has all the others was measured by `benchmark/speed/step.py --modes without` (SST-2, two cores; figures in its README):
+Call `prepare` first: it imports Paddle after the settings that Paddle reads at import. The effect of each one on a training step that has
+all the others was measured by `benchmark/speed/step.py --modes without` (SST-2, two cores; figures in its README):
 
-* threads: Paddle's CPU kernels use one thread unless told otherwise; two are worth 1.7x. `--threads 1` is one; `OMP_NUM_THREADS` is
-  ignored.
-* `FLAGS_use_stride_kernel=0`: with strided views on (the default), every transposed tensor costs a copy later; 1.6x.
-  `FLAGS_use_stride_kernel=1` in the environment leaves them on.
-* glibc's allocator hands large blocks back to the system at every free and faults them in again at every step; keeping them is worth 1.05x,
-  and no memory. `TINYBERT_KEEP_MEMORY=0` switches it off.
-* the MKL inside Paddle's wheel takes its slowest code path on processors that are not Intel's: telling it what the processor can do
-  is worth 3.8x on an AMD EPYC with AVX-512. A value of MKL_DEBUG_CPU_TYPE that is already set stays (0 = as it comes).
+* threads: Paddle's CPU kernels use one thread by default; two are 1.7x faster. `--threads 1` sets one; `OMP_NUM_THREADS` is ignored.
+* `FLAGS_use_stride_kernel=0`: with strided views (the default), every transposed tensor costs a copy later; 1.6x.
+  `FLAGS_use_stride_kernel=1` in the environment enables them.
+* glibc returns large blocks to the system at every free and allocates them again in every step; keeping them gives 1.05x with the same
+  memory. `TINYBERT_KEEP_MEMORY=0` disables this.
+* the MKL in Paddle's wheel takes its slowest code path on processors that are not Intel's: setting the supported instructions
+  gives 3.8x on an AMD EPYC with AVX-512. An existing MKL_DEBUG_CPU_TYPE is kept (0 = default behaviour).
 """
 
 from __future__ import annotations
@@ -37,8 +36,9 @@ INSTALL_PADDLE = (
     "For a CPU: python -m pip install paddlepaddle==3.3.1 (or this project as '.[cpu]'). For a GPU or another device: the build that "
     "https://www.paddlepaddle.org.cn/install/quick names for it."
 )
-_INSTRUCTIONS = ("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")  # that kernels are chosen by
-_CAPABILITIES_2_6 = ("6.1", "7.0", "7.5", "8.0", "8.6")  # of paddlepaddle-gpu 2.6.2: findings/gpu_wheel_2_6_2.sh reads them off the wheel
+# instruction sets by which kernels are selected
+_INSTRUCTIONS = ("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")
+_CAPABILITIES_2_6 = ("6.1", "7.0", "7.5", "8.0", "8.6")  # of paddlepaddle-gpu 2.6.2, read from the wheel by findings/gpu_wheel_2_6_2.sh
 _OTHER_BUILD = (
     "Install a build for CUDA 12 or 13 from Paddle's own index: https://www.paddlepaddle.org.cn/install/quick has the line. "
     "--device cpu computes without the card."
@@ -47,7 +47,8 @@ _TRUE = ("1", "t", "true", "y", "yes")  # as Paddle reads a flag
 
 
 def local_processes() -> int:
-    """How many processes `paddle.distributed.launch` started on this machine: it says so, or lists every process's address."""
+    """The number of processes started by `paddle.distributed.launch` on this machine, from its variables or the addresses of all
+    processes."""
     if "PADDLE_LOCAL_SIZE" in os.environ:
         return int(os.environ["PADDLE_LOCAL_SIZE"])
     own = os.environ.get("PADDLE_CURRENT_ENDPOINT", "").rsplit(":", 1)[0]
@@ -65,20 +66,20 @@ _bits = None  # NumPy's SFC64: the bits behind dropout on the CPU
 
 
 def prepare(threads: int | None = None, as_installed: bool = False) -> int:
-    """Set flags and allocator, import Paddle, set its threads; returns the number of threads of this process.
+    """Set flags and allocator, import Paddle, and set its threads; returns the number of threads of this process.
 
-    Processes that `paddle.distributed.launch` started on one machine share its cores evenly. `as_installed` leaves Paddle as it
-    comes, for comparisons.
+    Processes started by `paddle.distributed.launch` on one machine share its cores evenly. `as_installed` leaves Paddle at its
+    defaults, for comparisons.
     """
     if not as_installed:
         prepare_environment()
     if os.path.expanduser("~") == "~" and os.environ.get("PPNLP_HOME"):
-        os.environ["HOME"] = os.environ["PPNLP_HOME"]  # else Paddle and PaddleNLP make a folder of that name where the user stands
+        os.environ["HOME"] = os.environ["PPNLP_HOME"]  # else Paddle and PaddleNLP create a folder of that name in the working directory
     os.environ.setdefault("GLOG_minloglevel", "2")
     warnings.filterwarnings("ignore", message="No ccache found")
     warnings.filterwarnings("ignore", message="Setuptools is replacing distutils")
     try:
-        with _own_signals():  # Paddle 3.3 puts a handler of its own on SIGTERM
+        with _own_signals():  # Paddle 3.3 installs its own SIGTERM handler
             import paddle
     except ModuleNotFoundError as error:
         if error.name != "paddle":
@@ -86,14 +87,14 @@ def prepare(threads: int | None = None, as_installed: bool = False) -> int:
         raise UserError(f"Paddle is not installed in this Python ({sys.executable}).\n{INSTALL_PADDLE}") from None
 
     if not as_installed:
-        paddle.set_flags({_STRIDED_VIEWS: os.environ[_STRIDED_VIEWS].lower() in _TRUE})  # again, for a Paddle that was loaded before
+        paddle.set_flags({_STRIDED_VIEWS: os.environ[_STRIDED_VIEWS].lower() in _TRUE})  # again, in case Paddle was imported before
         set_threads(threads or max(1, available_cores() // local_processes()))
     return _threads
 
 
 def prepare_environment() -> None:
-    """Set what Paddle reads when it loads, and the allocator; imports no Paddle."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # Paddle warns about any other value when it loads; `set_threads` sets the threads
+    """Set the environment variables that Paddle reads at import, and the allocator; does not import Paddle."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # Paddle warns at import about any other value; `set_threads` sets the threads
     os.environ.setdefault(_STRIDED_VIEWS, "0")
     if os.environ.get("TINYBERT_KEEP_MEMORY", "1") != "0":
         _keep_memory()
@@ -101,11 +102,11 @@ def prepare_environment() -> None:
 
 
 def paddlenlp(module: str) -> ModuleType:
-    """A module of PaddleNLP by its path below the package: `transformers.bert.modeling`.
+    """A module of PaddleNLP by its path below the package, e.g. `transformers.bert.modeling`.
 
-    PaddleNLP 3.0 calls `paddle.disable_signal_handler()` when it is imported. That puts SIGTERM back to ending the process, without
-    message and without `finally`, while Python still believes in its handler. So what Python knows is installed once more; signals
-    that come meanwhile wait.
+    PaddleNLP 3.0 calls `paddle.disable_signal_handler()` at import. This resets SIGTERM to its default, which ends the process without
+    a message and without `finally`, while Python still reports its own handler. The handler is therefore installed again; signals
+    received meanwhile are delivered afterwards.
     """
     with _own_signals():
         return importlib.import_module(f"paddlenlp.{module}")
@@ -113,8 +114,8 @@ def paddlenlp(module: str) -> ModuleType:
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """What Python answers to SIGTERM is installed once more behind an import that changes it; signals that come meanwhile wait."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may have handlers
+    """Reinstall Python's SIGTERM handler after an import that changes it; signals received meanwhile are delivered afterwards."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
@@ -122,17 +123,17 @@ def _own_signals() -> Iterator[None]:
         yield
     finally:
         answer = signal.getsignal(signal.SIGTERM)
-        if answer is not None:  # None: somebody's handler in C
+        if answer is not None:  # None: a handler installed from C
             signal.signal(signal.SIGTERM, answer)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _keep_memory() -> None:
-    """Tell glibc to keep freed memory; other C libraries are left as they are."""
+    """Let glibc keep freed memory; other C libraries are left unchanged."""
     if platform.libc_ver()[0] != "glibc":
         return
     mallopt = ctypes.CDLL(None).mallopt
-    # older versions refuse a threshold above 32 MB; the other two calls alone would fix it at 128 KB, so nothing is mapped there at all
+    # older versions reject a threshold above 32 MB; the other two calls alone would fix it at 128 KB, so mmap is disabled instead
     if not mallopt(_M_MMAP_THRESHOLD, 1 << 30):
         mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
@@ -140,7 +141,7 @@ def _keep_memory() -> None:
 
 
 def _choose_mkl_path() -> None:
-    """On an AMD processor, name the instruction set for MKL: 7 is AVX-512, 5 is AVX2."""
+    """On AMD processors, set the instruction set for MKL: 7 is AVX-512, 5 is AVX2."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             processor = file.read(8192)
@@ -151,13 +152,13 @@ def _choose_mkl_path() -> None:
 
 
 def set_device(name: str) -> str:
-    """Choose the device `auto|cpu|gpu|xpu|NAME[:i]` and return what is really used.
+    """Set the device `auto|cpu|gpu|xpu|NAME[:i]` and return the one actually used.
 
-    auto: a GPU that this Paddle can compute on, else the CPU. gpu, where this Paddle has none: the CPU, with a warning, so that published
-    command lines run anywhere.
+    auto: a GPU that this Paddle can use, else the CPU. gpu, if this Paddle has none: the CPU, with a warning, so that published
+    command lines run everywhere.
 
     Raises:
-        UserError: this Paddle has no such device, or holds no kernels for the card; says which it has, or which build to install.
+        UserError: this Paddle has no such device, or no kernels for the card; names the available devices, or the build to install.
     """
     import paddle
 
@@ -184,7 +185,7 @@ def set_device(name: str) -> str:
 
 
 def device_kinds() -> list[str]:
-    """The kinds of device that this Paddle can use on this machine: cpu, gpu, xpu, and the names of its plug-ins, such as npu."""
+    """The kinds of device that this Paddle can use here: cpu, gpu, xpu, and plug-ins such as npu."""
     import paddle
 
     gpu = ["gpu"] if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0 else []
@@ -203,7 +204,7 @@ def _count(kind: str) -> int:
 
 
 def gpu_problem(index: int = 0) -> str | None:
-    """Why this Paddle cannot compute on a GPU, and which build to install; None where it can. Runs one small kernel."""
+    """Why this Paddle cannot compute on a GPU, and which build to install; None if it can. Runs one small kernel."""
     import paddle
 
     capability = "{}.{}".format(*paddle.device.cuda.get_device_capability(index))
@@ -222,23 +223,23 @@ def gpu_problem(index: int = 0) -> str | None:
 
 
 def _serves(machine_code: str, card: str) -> bool:
-    """Machine code runs on cards of the same major capability and no smaller a minor one."""
+    """Whether a card runs this machine code: same major capability, and the same or a higher minor one."""
     (major, minor), (card_major, card_minor) = (map(int, one.split(".")) for one in (machine_code, card))
     return major == card_major and minor <= card_minor
 
 
 def rank() -> int:
-    """The number of this process among those that `paddle.distributed.launch` started."""
+    """The rank of this process among those started by `paddle.distributed.launch`."""
     return int(os.environ.get("PADDLE_TRAINER_ID", "0"))
 
 
 def world_size() -> int:
-    """How many processes `paddle.distributed.launch` started, over all machines."""
+    """The number of processes started by `paddle.distributed.launch`, over all machines."""
     return int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
 
 
 def start_processes() -> None:
-    """Join the other processes that `paddle.distributed.launch` started; nothing to do when there is one."""
+    """Join the process group of `paddle.distributed.launch`; without effect for a single process."""
     if world_size() > 1:
         import paddle
 
@@ -246,7 +247,7 @@ def start_processes() -> None:
 
 
 def set_threads(count: int) -> None:
-    """Change the number of threads: float32 sums depend on it, so a resumed run takes the run's own."""
+    """Set the number of threads: float32 sums depend on it, so a resumed run uses its original number."""
     import paddle
 
     global _threads
@@ -255,12 +256,12 @@ def set_threads(count: int) -> None:
 
 
 def threads() -> int:
-    """The number of threads that `prepare` or `set_threads` chose."""
+    """The number of threads set by `prepare` or `set_threads`."""
     return _threads
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computes: recorded with every result."""
+    """Versions of the numerical libraries, recorded with every result."""
     from importlib.metadata import PackageNotFoundError, version
 
     from tinybert import __version__
@@ -275,7 +276,7 @@ def versions() -> dict[str, str]:
 
 
 def computing() -> dict[str, str]:
-    """What decides about the last bits of a result: versions of what computes, and the instructions that the processor offers."""
+    """What affects the last bits of a result: library versions, and the instruction sets of the processor."""
     found = {name: version for name, version in versions().items() if name not in ("tinybert", "tokenizers")}
     return {**found, "processor": _processor()}
 
@@ -309,12 +310,12 @@ def seed_bits(seed: int) -> None:
 
 
 def random_bits(words: int):
-    """So many random 64-bit words, uint64, from the generator that every step seeds."""
+    """An array of `words` random 64-bit words, uint64, from the generator that is seeded in every step."""
     if _bits is None:
         seed_bits(0)
     return _bits.random_raw(words)
 
 
 def derive_seed(*parts: object) -> int:
-    """A 31-bit seed that depends on every part and is the same in every process and version of Python."""
+    """A 31-bit seed that depends on every part and is the same in all processes and Python versions."""
     return zlib.crc32("/".join(map(str, parts)).encode()) & 0x7FFFFFFF

@@ -1,7 +1,7 @@
-"""The safetensors format: named arrays in one file, read without trust and written whole.
+"""The safetensors format: named arrays in one file, validated when read and written atomically.
 
-The reader and the writer of the safetensors package are not used: version 0.8.0 writes arrays that are not contiguous with their numbers in
-another order, makes files that nobody else may read, and cannot give bfloat16 to NumPy. Nothing here imports Paddle.
+The safetensors package is not used: version 0.8.0 reorders the values of arrays that are not contiguous, creates files that other
+users cannot read, and cannot return bfloat16 to NumPy. Nothing here imports Paddle.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TYPES = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
-    "BF16": np.dtype("<u2"),  # widened to float32 at the end
+    "BF16": np.dtype("<u2"),  # converted to float32 after reading
     "I64": np.dtype("<i8"),
     "I32": np.dtype("<i4"),
     "I16": np.dtype("<i2"),
@@ -30,20 +30,20 @@ _TYPES = {
     "BOOL": np.dtype("?"),
 }
 _NAMES = {dtype: name for name, dtype in _TYPES.items() if name != "BF16"}
-_LARGEST_HEADER = 100_000_000  # the format's own limit
+_LARGEST_HEADER = 100_000_000  # limit of the format
 _DIMENSIONS = 32  # NumPy's limit
 
 
 def bfloat16_to_float32(array: np.ndarray) -> np.ndarray:
-    """The float32 numbers that the uint16 halves of an array of any shape stand for, exactly and in that shape."""
+    """Convert bfloat16, given as uint16 bits of any shape, to float32 exactly."""
     return (array.astype(np.uint32) << 16).view(np.float32)
 
 
 def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
-    """Read a safetensors file of any framework as arrays by name; bfloat16 comes back as float32.
+    """Read a safetensors file of any framework as arrays by name; bfloat16 is converted to float32.
 
     Raises:
-        UserError: the file is truncated, or its header does not describe it: every byte must belong to exactly one array.
+        UserError: the file is truncated, or its header is inconsistent: every byte must belong to exactly one array.
     """
     path = Path(path)
     try:
@@ -62,16 +62,16 @@ def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def safetensors_names(path: str | Path) -> list[str]:
-    """The names of the arrays of a safetensors file, whose numbers are not read.
+    """The names of the arrays in a safetensors file, without reading their values.
 
     Raises:
-        ValueError, KeyError, TypeError, RecursionError: the header is damaged.
+        ValueError, KeyError, TypeError, RecursionError: the header is malformed.
     """
     return list(_header(Path(path))[0])
 
 
 def _header(path: Path) -> tuple[dict[str, tuple[str, tuple[int, ...], int, int]], int]:
-    """Type, shape, first byte and end of each array, and where the numbers begin in the file."""
+    """Type, shape, start and end of each array, and the offset of the data in the file."""
     size = path.stat().st_size
     with open(path, "rb") as file:
         length = file.read(8)
@@ -112,7 +112,7 @@ def _is_count(value: object) -> bool:
 
 
 def _check_ranges(ranges: dict[str, tuple[int, int]], size: int) -> None:
-    """Every byte belongs to exactly one array: none can be read twice, and nothing is hidden between them."""
+    """Check that every byte belongs to exactly one array: none is read twice, and nothing is hidden in between."""
     at = 0
     for name, (begin, end) in sorted(ranges.items(), key=lambda item: item[1]):
         if begin != at:
@@ -123,14 +123,14 @@ def _check_ranges(ranges: dict[str, tuple[int, int]], size: int) -> None:
 
 
 def write_safetensors(path: str | Path, arrays: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> None:
-    """Write arrays in any memory order; the file holds them row by row, in the order of their names.
+    """Write arrays of any memory layout, row-major, sorted by item size and name.
 
     Raises:
-        ValueError: an array of something other than numbers.
+        ValueError: an array is not numeric.
     """
     header: dict[str, object] = {"__metadata__": metadata} if metadata else {}
     at, ordered = 0, []
-    for name in sorted(arrays, key=lambda name: (-np.asarray(arrays[name]).dtype.itemsize, name)):  # wide numbers first: all stay aligned
+    for name in sorted(arrays, key=lambda name: (-np.asarray(arrays[name]).dtype.itemsize, name)):  # for alignment
         array = np.asarray(arrays[name], order="C")
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
         if array.dtype not in _NAMES:

@@ -1,8 +1,8 @@
-"""Files and folders on disk that are either complete or invisible.
+"""Files and folders that are either complete or invisible.
 
-A writer fills a hidden sibling (see `temporaries`), flushes it to the disk and renames it over the final name; what a killed writer has
-left is deleted when the same name is written again. A folder carries `manifest.json` with the size and sha256 of each of its files, so a
-reader can tell a whole folder from a damaged one, and this program's folders from other people's.
+A writer fills a hidden sibling (see `temporaries`), flushes it to disk and renames it to the final name; leftovers of a killed writer are
+deleted when the same name is written again. A folder has a `manifest.json` with the size and sha256 of each of its files, so that
+readers can detect damaged folders and folders of other programs.
 Nothing here imports Paddle.
 """
 
@@ -27,22 +27,22 @@ from tinybert import temporaries
 from tinybert.temporaries import temporary_name
 
 MANIFEST = "manifest.json"
-NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # what file systems without locks answer
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # errors of file systems without locks
 
 
-# what NumPy's reader of headers, JSON and checks of their content raise for what this program did not write
+# raised by NumPy's header reader, JSON and content checks for files that this program did not write
 _NOT_OURS = (
     ValueError, KeyError, TypeError, AttributeError, EOFError, OverflowError, RecursionError, MemoryError, SyntaxError, tokenize.TokenError,
 )  # fmt: skip
 
 
 class DamagedError(Exception):
-    """A folder does not agree with its manifest: a file is missing, short, or its sha256 differs."""
+    """A folder does not match its manifest: a file is missing or truncated, or its sha256 differs."""
 
 
 @contextlib.contextmanager
 def reading(folder: str | Path) -> Iterator[None]:
-    """Read arrays and JSON of a folder in the block: whatever their content makes fail is damage.
+    """Read arrays and JSON of a folder in this block; errors caused by their content are reported as damage.
 
     Raises:
         DamagedError: names the folder.
@@ -54,7 +54,7 @@ def reading(folder: str | Path) -> Iterator[None]:
 
 
 def sha256_of(path: str | Path) -> str:
-    """The sha256 of a file's content, as hexadecimal text."""
+    """The sha256 of a file's content as a hexadecimal string."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -63,7 +63,7 @@ def sha256_of(path: str | Path) -> str:
 
 
 def known_sha256(path: str | Path) -> str:
-    """The same, computed once a process for a file of this size and time of change."""
+    """The same, cached per process by size and modification time."""
     status = Path(path).stat()
     return _sha256_once(os.path.abspath(path), status.st_ino, status.st_size, status.st_mtime_ns)
 
@@ -82,16 +82,16 @@ def _fsync(path: Path) -> None:
 
 
 def write_file(path: str | Path, content: str | bytes) -> None:
-    """Write a file whole: the old content stays until the new one is on the disk."""
+    """Write a file atomically: the old content is kept until the new one is on disk."""
     with _new_file(Path(path)) as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 @contextlib.contextmanager
 def new_file(path: str | Path, keep_existing: bool = False) -> Iterator[BinaryIO]:
-    """Yield a file that takes the name `path` when the block ends without an exception.
+    """Yield a file that is renamed to `path` when the block ends without an exception.
 
-    keep_existing: a file that somebody has put there meanwhile stays.
+    keep_existing: do not replace a file that was created meanwhile.
     """
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def _new_file(final: Path, keep_existing: bool = False) -> Iterator[BinaryIO]:
 
 
 def write_json(path: str | Path, value: object) -> None:
-    """Write a JSON document whole, see `write_file`."""
+    """Write a JSON document atomically, see `write_file`."""
     write_file(path, json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False) + "\n")
 
 
@@ -124,9 +124,9 @@ def write_json(path: str | Path, value: object) -> None:
 def new_folder(path: str | Path, replace: bool = False, keep_others: bool = False) -> Iterator[Path]:
     """Yield a temporary folder that becomes `path` when the block ends without an exception.
 
-    With `replace`, an existing folder is exchanged for the new one in a single step, then deleted; without, an existing folder
-    raises FileExistsError before anything is written. keep_others: what somebody else has put into the existing folder, which its manifest
-    does not list, moves over to the new one.
+    With `replace`, an existing folder is exchanged for the new one in a single step, then deleted; otherwise an existing folder
+    raises FileExistsError before anything is written. keep_others: files in the existing folder that its manifest does not list
+    are moved to the new one.
     """
     final = Path(path)
     if final.exists() and not replace:
@@ -146,18 +146,18 @@ def new_folder(path: str | Path, replace: bool = False, keep_others: bool = Fals
             if keep_others:
                 _carry_over(temporary, final)
     finally:
-        # after an exchange the temporary name holds the old folder; after a failure, the unfinished one
+        # after an exchange the temporary name is the old folder; after a failure, the incomplete one
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _sweep(final: Path) -> None:
-    """Delete what killed writers have left of this name."""
+    """Delete leftovers of killed writers of this name."""
     for dead in temporaries.leftovers(final.parent, final.name):
         temporaries.remove(dead)
 
 
 def _carry_over(old: Path, new: Path) -> None:
-    """Move what the manifest of an old folder does not list into the new one, unless something has its name there."""
+    """Move files that the manifest of an old folder does not list to the new one, unless the name is taken."""
     with contextlib.suppress(DamagedError, OSError):
         known = {Path(name).parts[0] for name in _read_manifest(old)} | {MANIFEST}
         for entry in list(old.iterdir()):
@@ -180,7 +180,7 @@ _RENAME_EXCHANGE = 2
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Swap two names in one step (Linux renameat2); False where the system or file system cannot."""
+    """Swap two names atomically (Linux renameat2); False if the system or file system does not support it."""
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         return False
@@ -201,10 +201,9 @@ def _move_over(temporary: Path, final: Path) -> None:
 
 
 def recover(parent: str | Path) -> list[str]:
-    """Finish what a killed writer left in a folder: restore a name lost between two renames, delete dead temporaries.
+    """Clean up after a killed writer in a folder: restore a name lost between two renames, delete stale temporaries.
 
-    Returns the names that were restored or deleted. Temporaries of living processes are left alone, and so is whatever else has such a
-    name.
+    Returns the names that were restored or deleted. Temporaries of running processes and files of other programs are not touched.
     """
     parent = Path(parent)
     done = []
@@ -223,7 +222,7 @@ def recover(parent: str | Path) -> list[str]:
 
 
 def is_own(folder: str | Path) -> bool:
-    """Whether this program has written a folder: it has a manifest of ours."""
+    """Whether a folder was written by this program: it has a manifest of ours."""
     try:
         _read_manifest(Path(folder))
         return True
@@ -232,7 +231,7 @@ def is_own(folder: str | Path) -> bool:
 
 
 def remove_own(folder: str | Path) -> None:
-    """Delete what this program has written: a folder with a manifest, or all of these below a folder. What is somebody else's stays."""
+    """Delete a folder with a manifest of ours, or all such folders below it. Other files are kept."""
     folder = Path(folder)
     if folder.is_symlink() or not folder.is_dir():
         return
@@ -248,10 +247,10 @@ def remove_own(folder: str | Path) -> None:
 
 
 def _read_manifest(folder: Path) -> dict[str, tuple[int, str]]:
-    """The bytes and the sha256 of each file of a folder, by name.
+    """The size and the sha256 of each file of a folder, by name.
 
     Raises:
-        DamagedError: there is no manifest, or it says something else.
+        DamagedError: there is no manifest, or it is malformed.
     """
     try:
         files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
@@ -263,8 +262,8 @@ def _read_manifest(folder: Path) -> dict[str, tuple[int, str]]:
 
 
 def changed_files(folder: str | Path) -> list[str]:
-    """The files in a folder's manifest that are gone or have other bytes now; none where it has no manifest of ours. Each file is read
-    once a process.
+    """The files of a folder's manifest that are missing or changed; none if it has no manifest of ours. Each file is read once per
+    process.
     """
     folder = Path(folder)
     try:
@@ -275,16 +274,16 @@ def changed_files(folder: str | Path) -> list[str]:
 
 
 def _is_as_written(path: Path, size: int, sha256: str) -> bool:
-    # os.path.isfile takes a name that no file can have for none
+    # os.path.isfile returns False for invalid names
     return os.path.isfile(path) and path.stat().st_size == size and known_sha256(path) == sha256
 
 
 def is_complete(folder: str | Path) -> bool:
-    """Whether a folder has a manifest and every file of it with the recorded size (a quick look, without hashing)."""
+    """Whether a folder has a manifest and all its files with the recorded sizes (fast, without hashing)."""
     folder = Path(folder)
     try:
         return all((folder / name).stat().st_size == size for name, (size, _) in _read_manifest(folder).items())
-    except (DamagedError, OSError, ValueError):  # ValueError: a name that no file can have
+    except (DamagedError, OSError, ValueError):  # ValueError: an invalid file name
         return False
 
 
@@ -307,12 +306,12 @@ def verify(folder: str | Path) -> None:
 
 @contextlib.contextmanager
 def lock(path: str | Path, wait: bool = True) -> Iterator[None]:
-    """Hold an exclusive lock on `<path>.lock` while the block runs; a second process waits for it.
+    """Hold an exclusive lock on `<path>.lock` in this block; other processes wait for it.
 
-    The file goes with the lock, and so do folders that were made for it and stayed empty. On a file system without locks nobody waits.
+    The file is deleted with the lock, as are folders created for it that are still empty. Without file-system locks nobody waits.
 
     Raises:
-        BlockingIOError: another process has it and `wait` is False.
+        BlockingIOError: another process holds it and `wait` is False.
     """
     lock_file = Path(f"{path}.lock")
     made = [folder for folder in lock_file.parents if not folder.exists()]
@@ -329,13 +328,13 @@ def lock(path: str | Path, wait: bool = True) -> Iterator[None]:
 
 
 def take_lock(lock_file: Path, timeout: float = -1) -> FileLock | None:
-    """An exclusive lock on a file, made for it, within so many seconds (-1: for ever). It ends with the process, however that ends.
+    """Take an exclusive lock on a new file within `timeout` seconds (-1: no limit). It is released when the process ends.
 
-    None where the file system has no locks: every write is whole or not there, so two processes at most do the same work twice.
+    None if the file system does not support locks: writes are atomic, so at worst two processes do the same work.
 
     Raises:
-        filelock.Timeout: another process has it.
-        OSError: nothing may be written there.
+        filelock.Timeout: another process holds it.
+        OSError: the folder is not writable.
     """
     files: list[os.stat_result] = []
     held = FileLock(lock_file, timeout, thread_local=False, fallback_to_soft=False, on_acquired=lambda file: files.append(os.fstat(file)))
@@ -345,7 +344,7 @@ def take_lock(lock_file: Path, timeout: float = -1) -> FileLock | None:
             held.acquire()
             if os.path.samestat(os.stat(lock_file), files[-1]):
                 return held
-        except FileNotFoundError:  # whoever held it has deleted the file, or its folder too, meanwhile: take the lock on a new one
+        except FileNotFoundError:  # the previous holder has deleted the file or its folder: lock a new one
             pass
         except (OSError, NotImplementedError) as error:
             if isinstance(error, OSError) and error.errno not in NO_LOCKS:
@@ -356,14 +355,14 @@ def take_lock(lock_file: Path, timeout: float = -1) -> FileLock | None:
 
 
 def drop_lock(held: FileLock | None) -> None:
-    """Give back what `take_lock` took, and delete the file."""
+    """Release a lock from `take_lock` and delete the file."""
     if held is not None:
         Path(held.lock_file).unlink(missing_ok=True)
         held.release()
 
 
 def remove_empty(folders: list[Path]) -> None:
-    """Delete those of these folders that are empty, the innermost first."""
+    """Delete those of these folders that are empty, innermost first."""
     for folder in folders:
         with contextlib.suppress(OSError):
             folder.rmdir()

@@ -1,8 +1,8 @@
-"""Files and folders that are being written: their names, who writes them, and what a killed process has left of them.
+"""Names, locks and cleanup of files and folders that are being written.
 
-A temporary is called `.<name>.tmp-<place>-<pid>-<random>`. The place stands for host, start of the system and process namespace: only there
-does the number of a process say whether it lives. A living writer holds a lock on it as well, where the file system has locks, which other
-namespaces of the same machine see. What is neither is taken for dead once nothing in it has changed for a week.
+A temporary is named `.<name>.tmp-<place>-<pid>-<random>`. The place identifies host, boot and PID namespace: only there is the process
+number meaningful. A running writer also locks it, if the file system supports locks, which processes in other namespaces of the
+machine can see. Any other temporary is considered stale if nothing in it has changed for a week.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-LEFTOVER_AGE = 7 * 24 * 3600  # seconds without a change after which a temporary of another place is taken for dead
-OWN_AGE = 3600  # the same for one that has this process's own number, where there are no locks
+LEFTOVER_AGE = 7 * 24 * 3600  # seconds without changes after which a temporary of another place is considered stale
+OWN_AGE = 3600  # the same for this process's own number on file systems without locks
 _NAME = re.compile(r"\.(?P<name>.+)\.tmp-(?P<place>[^-]+)-(?P<pid>[1-9][0-9]{0,9})-[0-9a-f]{8}", re.DOTALL)
 
 
 @functools.cache
 def place() -> str:
-    """Eight characters for this host, its start and this process's namespace."""
+    """Eight characters that identify the host, its boot and this process's namespace."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
@@ -37,19 +37,19 @@ def place() -> str:
 
 
 def temporary_name(final: Path) -> Path:
-    """A new hidden sibling of a path, in this process's name."""
+    """A new hidden sibling of a path for this process."""
     return final.parent / f".{_short(final.name)}.tmp-{place()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def _short(name: str) -> str:
-    """A name that leaves room for what a temporary's has besides: no file system takes more than 255 bytes."""
+    """The name, truncated so that the temporary name stays within the 255 bytes that file systems allow."""
     content = os.fsencode(name)
     return name if len(content) <= 200 else f"{content[:160].decode('utf-8', 'ignore')}~{hashlib.sha256(content).hexdigest()[:8]}"
 
 
 @contextlib.contextmanager
 def writing(temporary: Path) -> Iterator[None]:
-    """Hold the lock of a temporary, which is there, while the block runs; nothing where the file system has no locks."""
+    """Hold the lock of an existing temporary in this block; without effect if the file system does not support locks."""
     descriptor = None
     with contextlib.suppress(OSError):
         descriptor = os.open(temporary, os.O_RDONLY)
@@ -62,12 +62,12 @@ def writing(temporary: Path) -> Iterator[None]:
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether a path has the name of a temporary of ours."""
+    """Whether a path is named like our temporaries."""
     return _NAME.fullmatch(path.name) is not None
 
 
 def leftovers(parent: Path, name: str | None = None) -> list[Path]:
-    """The temporaries in a folder whose writers are dead; with `name`, those of the file or folder of that name alone."""
+    """The stale temporaries in a folder; with `name`, only those of the file or folder of that name."""
     with contextlib.suppress(OSError), os.scandir(parent) as entries:
         found = [(Path(entry.path), _NAME.fullmatch(entry.name)) for entry in entries if ".tmp-" in entry.name]
         wanted = None if name is None else _short(name)
@@ -76,7 +76,7 @@ def leftovers(parent: Path, name: str | None = None) -> list[Path]:
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a folder, as far as that is allowed."""
+    """Delete a file or folder, as far as permitted."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -90,7 +90,7 @@ def _is_dead(path: Path, match: re.Match) -> bool:
     pid = int(match["pid"])
     if match["place"] != place():
         return _unchanged(path) > LEFTOVER_AGE
-    if pid == os.getpid():  # of an earlier process of that number, or of another thread
+    if pid == os.getpid():  # of an earlier process with that number, or of another thread
         return _unchanged(path) > OWN_AGE
     try:
         os.kill(pid, 0)
@@ -111,14 +111,14 @@ def _is_locked(path: Path) -> bool:
         return False
     except BlockingIOError:
         return True
-    except OSError:  # no locks here
+    except OSError:  # no lock support
         return False
     finally:
         os.close(descriptor)
 
 
 def _unchanged(path: Path) -> float:
-    """Seconds since something in a file or folder has changed."""
+    """Seconds since the last change in a file or folder."""
     newest = 0.0
     for entry in (path, *(path.rglob("*") if path.is_dir() else ())):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What a caller in Python hands to a run and no command line can name: callbacks and losses."""
+"""Objects that a Python caller passes to a run and that have no command-line option: callbacks and losses."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 @dataclass
 class TrainingState:
-    """What a callback sees of a run, and how it stops it.
+    """The state of a run as seen by a callback, with which it can also stop the run.
 
-    stage: `finetune`, `intermediate`, `prediction` or `general`. step: updates made, of `total_steps`. epoch: passes over the rows, with a
-    fraction. metrics: the last line of the log (mean loss parts since the line before, `lr`, `samples_per_second`, ...). scores: of the
+    stage: `finetune`, `intermediate`, `prediction` or `general`. step: updates so far, out of `total_steps`. epoch: epochs so far, with a
+    fraction. metrics: the last log line (mean loss terms since the previous line, `lr`, `samples_per_second`, ...). scores: of the
     last evaluation. best: of the best one.
     """
 
@@ -27,21 +27,22 @@ class TrainingState:
     stopping: bool = False
 
     def stop(self) -> None:
-        """End the stage after this step: it is scored, its checkpoint and its models are written, and the run goes on behind it."""
+        """End the stage after this step: the model is evaluated, checkpoint and models are saved, and the run continues with the next
+        stage."""
         self.stopping = True
 
 
 class Callback:
-    """Told of what happens in training; a subclass answers what it cares for. What it raises ends the run."""
+    """Called on events in training; subclasses override the methods they need. An exception ends the run."""
 
     def on_start(self, state: TrainingState) -> None:
-        """A stage begins, or is resumed."""
+        """A stage starts or is resumed."""
 
     def on_log(self, state: TrainingState) -> None:
         """A line was logged: every `logging_steps`, and after the last step."""
 
     def on_evaluate(self, state: TrainingState) -> None:
-        """The held-out rows were scored: every `save_steps`, and after the last step."""
+        """The dev set was evaluated: every `save_steps`, and after the last step."""
 
     def on_end(self, state: TrainingState) -> None:
         """A stage has ended."""
@@ -49,12 +50,12 @@ class Callback:
 
 @dataclass(frozen=True)
 class CustomLoss:
-    """A term of your own in the sum that a stage trains.
+    """Your own term in the sum that a stage trains.
 
     name: in the log. function: called with the traces of student and teacher and the batch, returns a scalar, the mean over `unit`; an
-    `nn.Layer` is trained along. weight: its factor. student, teacher: which parts of the traces it reads (`tb.Needs`); None: the logits.
-    stage: the one that it belongs to. unit: `rows`, `tokens` or `token_pairs`, what its mean is taken over, so that batches of any size
-    count as they should.
+    `nn.Layer` is trained too. weight: its factor. student, teacher: the traces it needs (`tb.Needs`); None: the logits.
+    stage: in which it is used. unit: `rows`, `tokens` or `token_pairs`, over which it is a mean, so that batches of different sizes
+    are weighted correctly.
     """
 
     name: str
@@ -68,7 +69,7 @@ class CustomLoss:
 
 @dataclass(frozen=True)
 class UserObjects:
-    """All that was handed over."""
+    """All objects passed to a run."""
 
     callbacks: Sequence[Callback] = ()
     losses: Sequence[CustomLoss] = ()
@@ -78,13 +79,13 @@ _current: ContextVar[UserObjects | None] = ContextVar("user_objects", default=No
 
 
 def user_objects() -> UserObjects:
-    """What was handed to the run that is being made; nothing outside of one."""
+    """The objects passed to the current run; empty outside of a run."""
     return _current.get() or UserObjects()
 
 
 @contextlib.contextmanager
 def handed_over(objects: UserObjects) -> Iterator[None]:
-    """Runs inside the block have these."""
+    """Use these objects for runs in this block."""
     token = _current.set(objects)
     try:
         yield

@@ -1,1 +1,1 @@
-"""What can be set on a command line, the presets, and what both resolve to. Nothing here imports Paddle."""
+"""Command-line options, presets, and how both are resolved to settings. Nothing here imports Paddle."""

@@ -1,4 +1,4 @@
-"""Contradictions among the options that describe a user's own files, found before any file is opened."""
+"""Contradictions among the options that describe custom files, found before any file is opened."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tinybert.config.groups import Actions, RowOptions
 
 FILES = ("train_file", "dev_file", "test_file")
-# what describes such files; None or False: not given
+# options that describe such files; None or False: not given
 _ABOUT = (
     "file_format", "text_a_column", "text_b_column", "label_column", "header", "quoting", "labels", "kind", "doc_stride",
     "allow_suspicious_labels",
@@ -24,19 +24,19 @@ _ABOUT = (
 
 
 def is_own(config: RowOptions) -> bool:
-    """Whether the task is what the user's files make of it, and not a known one with another test file."""
+    """Whether the task is defined by the user's files, rather than a known task with another test file."""
     if any(_path(config, name) is not None for name in ("train_file", "dev_file")):
         return True
     return _path(config, "test_file") is not None and (config.labels is not None or config.kind is not None)
 
 
 def _path(config: RowOptions, name: str) -> Path | None:
-    """One of `FILES`; None also where a script does not read that file."""
+    """One of `FILES`; also None if a script does not read that file."""
     return getattr(config, name, None)
 
 
 def check_own_files(config: RowOptions, do: Actions) -> list[Notice]:
-    """Refuse options that contradict each other or what the run does; returns lines to print.
+    """Reject options that contradict each other or the actions of the run; returns notices.
 
     Raises:
         UserError: says what was found and what to do.

@@ -1,4 +1,4 @@
-"""Options of the published scripts that do nothing here any more, and those that belong to another method or tool."""
+"""Options of the published scripts that have no effect here, and those that belong to another method or tool."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ HUAWEI, EMD, MUD, HF, PADDLENLP = "Huawei", "BERT-EMD", "MUD", "Hugging Face", "
 
 @dataclass(frozen=True)
 class IgnoredOption:
-    """An option that is accepted and says on stderr that it has no effect, and why."""
+    """An option that is accepted but ignored; a notice on stderr says why."""
 
     name: str
     takes_value: bool
@@ -19,7 +19,7 @@ class IgnoredOption:
 
 @dataclass(frozen=True)
 class UnsupportedOption:
-    """An option that belongs to `owner`, which is not here; the command line is refused, with what to write `instead` if there is."""
+    """An option of `owner` that is not supported; the command line is rejected, with the replacement in `instead` if there is one."""
 
     name: str
     owner: str
@@ -82,7 +82,7 @@ IGNORED_FINETUNE = (
     IgnoredOption("structured", True, "the published script never uses it", MUD),
 )
 
-_EMD_INSTEAD = {  # switches of its script to another procedure
+_EMD_INSTEAD = {  # switches of its script that select another procedure
     "tinybert": "use --method tinybert --preset huawei for TinyBERT's two stages",
     "tb_onestep": "use --method tinybert --stage joint, with its --beta as the weights of hidden states and attention",
     "pkd": "use --method tinybert --stage joint --layer_map 1:2,2:4,3:6,4:8,5:10, with its --beta as both weights",
@@ -91,7 +91,7 @@ _EMD_INSTEAD = {  # switches of its script to another procedure
 
 UNSUPPORTED_DISTILL = tuple(UnsupportedOption(name, "BERT-EMD's own script", instead) for name, instead in _EMD_INSTEAD.items())
 
-# options of the Trainer of transformers and PaddleNLP that have another name here, or nothing to do: what to write instead
+# options of the transformers and PaddleNLP Trainer that have another name here or no effect, with their replacement
 _BEST = "the best model by --metric and the last one are always kept; leave it out"
 _EVALUATION = "use --save_steps N to evaluate every N updates and keep the best model; --save_steps 0: once per epoch"
 TRAINER_NAMES = {

@@ -1,4 +1,4 @@
-"""Options that task and general distillation share: the two models, and what is learnt of hidden states and attention."""
+"""Options shared by task and general distillation: the two models, and what is learnt of hidden states and attention."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tinybert.config.resolve import Context
 
 in_models = partial(option, group="models")
-# conventions on which the published systems disagree
+# conventions that differ between the published systems
 in_conventions = partial(option, group="published differences", unset=FROM_PRESET, setting=True)
 
 
@@ -40,13 +40,13 @@ def unread_teacher(context: Context) -> str | None:
 
 
 def _not_even_loaded(context: Context) -> str | None:
-    """Why a teacher that is named is not looked at."""
+    """Why the given teacher is not even loaded."""
     unread = not context.method.reads_teacher and context.student_model_name_or_path is not None
     return f"--method {context.method.name} does not use a teacher" if unread else None
 
 
 class ModelOptions(Config):
-    """Which teacher, and which student or what shape of one."""
+    """The teacher, and the student or its shape."""
 
     teacher_path: str | None = in_models(
         None,
@@ -73,7 +73,7 @@ class ModelOptions(Config):
 
 
 class TeacherOptions(Config):
-    """How the teacher is run, and what is trained of the student beside the losses."""
+    """How the teacher is run, and which parts of the student are trained besides the losses."""
 
     teacher_mode: str | None = in_conventions(
         None,

@@ -1,4 +1,4 @@
-"""Options that several scripts share: data, optimisation and the run itself."""
+"""Options shared by several scripts: data, optimisation and the run itself."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _constant(context: Context) -> str | None:
 
 
 def _counts_steps(context: Context) -> bool:
-    """Steps or proportion, never both: what was given beats the preset, then steps above 0 win; 0 steps given alone: no warm-up."""
+    """Steps or proportion, never both: explicit options override the preset, then steps above 0 win; 0 steps alone mean no warm-up."""
     by_share = context.given("warmup_proportion")
     steps = None if by_share and not context.given("warmup_steps") else context.warmup_steps
     return steps is not None and (steps > 0 or not by_share)
@@ -67,7 +67,7 @@ def _no_clipping(context: Context) -> str | None:
 
 
 def _bertadam_clips(context: Context) -> Derived | None:
-    """BertAdam clips each tensor on its own, whatever else is asked for."""
+    """BertAdam always clips per tensor, whatever was requested."""
     if context.optimizer != "bertadam" or context.grad_clip == "tensor":
         return None
     return Derived("tensor", "optimizer bertadam", "--optimizer bertadam clips each tensor separately")
@@ -90,7 +90,7 @@ def _without_amp(context: Context) -> str | None:
 
 
 def vocabulary_reason(settings: Settings | Context, config: Config) -> str | None:
-    """Why all rows of the word embedding must be trained in a stage; None where those that its texts reach will do."""
+    """Why a stage must train all rows of the word embedding; None if training the rows in use is enough."""
     if settings.optimizer == "adam" and settings.weight_decay:
         return "the L2 penalty of --optimizer adam moves every row"
     if settings.get("prune_schedule"):
@@ -105,7 +105,7 @@ def _whole_vocabulary(context: Context) -> str | None:
 
 
 def original_rows(context: Context) -> Derived | None:
-    """Two rules of the paper: STS-B, and gold labels instead of logits, take the original rows even with --use_aug."""
+    """Two rules of the paper: STS-B, and gold labels instead of logits, use the original rows even with --use_aug."""
     rule = f"preset {context.config.preset}" if context.preset_values.get("original_rows") else None
     if context.ablation == "pred" and context.stage == "prediction":
         rule = "ablation pred"
@@ -327,12 +327,12 @@ class OptimisationOptions(Config):
 
 
 def threads_option(unset: str = "all available cores", owner: str = "this process", **more: Any) -> int | None:
-    """`--threads` of every script; they differ in what stands for None."""
+    """`--threads` of every script; the meaning of None differs."""
     return in_run(None, help=f"CPU threads of {owner}", unset=unset, at_least=1, at_most=1024, **more)
 
 
 class DeviceOptions(Config):
-    """What computes."""
+    """The device and its settings."""
 
     device: str = in_run(
         "auto",
@@ -343,7 +343,7 @@ class DeviceOptions(Config):
     threads: int | None = threads_option()
 
     def check(self) -> list[Notice]:
-        """Refuse a device that cannot exist."""
+        """Reject a device that cannot exist."""
         if not re.fullmatch(r"auto|cpu|(?!auto|cpu|cuda)[a-z]\w*(:\d+)?", self.device, re.ASCII):
             raise UserError(
                 f"--device got {self.device!r}\nexpected auto, cpu, gpu, xpu or another device type of Paddle, optionally with :i"
@@ -400,7 +400,7 @@ class TrainingRunOptions(DeviceOptions):
 
 
 class RunOptions(TrainingRunOptions):
-    """A run that trains, scores or predicts."""
+    """A run that trains, evaluates or predicts."""
 
     do_train: bool = in_run(False, help="train; if none of the three is given, train and then evaluate")
     do_eval: bool = in_run(False, help="evaluate on the dev set; without do_train nothing is trained", does="scores")
@@ -433,14 +433,14 @@ class Actions:
 
 
 def actions(config: RunOptions) -> Actions:
-    """The actions asked for; with none of do_train, do_eval and do_predict: train, then score."""
+    """The requested actions; with none of do_train, do_eval and do_predict: train, then evaluate."""
     if config.do_train or config.do_eval or config.do_predict:
         return Actions(config.do_train, config.do_eval, config.do_predict)
     return Actions(train=True, evaluate=True, predict=False)
 
 
 def common_checks(config: TrainingRunOptions) -> list[Notice]:
-    """Contradictions among the shared options; returns lines to print."""
+    """Check the shared options for contradictions; returns notices."""
     notes = check_own_files(config, actions(config)) if isinstance(config, DataOptions) else []
     if config.resume and config.overwrite_output_dir:
         raise UserError("--resume and --overwrite_output_dir contradict each other\ngive only one of them")

@@ -1,4 +1,4 @@
-"""What is said about a command line or a configuration that is nevertheless accepted."""
+"""Notices about a command line or configuration that is accepted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Notice:
-    """A line for the user, printed as a warning, with a `code` that stays when its words change."""
+    """A line printed as a warning, with a `code` that stays the same when the text changes."""
 
     code: str
     text: str

@@ -1,4 +1,4 @@
-"""What one option is, and how its value is read from text or from a configuration file."""
+"""The definition of an option, and how its value is read from text or from a configuration file."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ WORDS = {str: "text", int: "a whole number", float: "a number", bool: "True or F
 class Alias:
     """Another spelling of an option.
 
-    `dialect` names the scripts that use it. With `means`, the spelling is a switch that stands for this value, as
-    `--no_cuda` for cpu.
+    `dialect` names the scripts that use it. With `means`, the spelling is a switch that sets this value, such as `--no_cuda` for cpu.
     """
 
     name: str
@@ -46,7 +45,7 @@ KEEP = object()
 
 
 class Derived(typing.NamedTuple):
-    """A value that other values give an option, where it comes from, why what was given does not count, and what is said about it."""
+    """A value derived from other values: its source, why a given value is overridden, and what to report."""
 
     value: object
     source: str
@@ -56,20 +55,19 @@ class Derived(typing.NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """One option, as an attribute of a class of options declares it; the class gives it its name and its type.
+    """An option, declared as an attribute of an `Options` class, which gives it its name and type.
 
-    `unset` says in words what None stands for, `listed` that a text of pieces between commas may be a list in a file; the four bounds are
-    those of a number.
+    `unset` describes the meaning of None, `listed` allows a list in a file for a comma-separated text; the four bounds apply to numbers.
 
-    What a run makes of it (`tinybert.config.resolve`): `setting`: its value is one of the settings of a stage, which presets fill in and
-    the record lists. `no_effect`: from the context to the reason why it has no effect there, None where it has one. `learnt`: it is about
-    `layers` or `logits`, and has no effect in a stage that learns none; `part`: the part of the objective that it is about. `does`: what
-    it is for (`updates`, `scores`), for commands that can do without. `otherwise`: its value where it has no effect; KEEP: as it is.
-    `derived`: from the context to the value that other values give it. `sets`: from its value to the settings that it stands for, where
-    `of_stage` names the stage and `beats` lets it win over what is given for them. `commands`: those that have it; None: all.
+    Resolution (`tinybert.config.resolve`): `setting`: the value is a setting of a stage, which presets can set and the record lists.
+    `no_effect`: maps the context to the reason why the option has no effect there, None if it has one. `learnt`: it concerns
+    `layers` or `logits`, and has no effect in a stage that learns neither; `part`: the part of the objective it concerns. `does`: its
+    purpose (`updates`, `scores`), for commands without that purpose. `otherwise`: the value if it has no effect; KEEP: unchanged.
+    `derived`: maps the context to the value that other options imply. `sets`: maps its value to the settings it stands for, where
+    `of_stage` names the stage and `beats` lets it override explicit values. `commands`: those that have it; None: all.
     """
 
-    default: object = MISSING  # required without one
+    default: object = MISSING  # required if there is none
     help: str = ""
     group: str = ""
     aliases: tuple[Alias, ...] = ()
@@ -104,7 +102,7 @@ class Option:
 
     @property
     def expected(self) -> str:
-        """The accepted values in words."""
+        """The accepted values as text."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         words = WORDS[self.kind]
@@ -131,16 +129,16 @@ class Option:
         return str(self.default)
 
     def read(self, raw: object, spelling: str) -> object:
-        """Turn text of the command line, or a value of a configuration file, into this option's type.
+        """Convert text from the command line, or a value from a configuration file, to this option's type.
 
         Raises:
-            UserError: wrong type, outside the bounds or not a choice; names spelling, value and what is expected.
+            UserError: wrong type, out of bounds or not a choice; the message names the spelling, the value and what is expected.
         """
         if self.many:
             items = list(raw) if isinstance(raw, (list, tuple)) else [raw]
             pieces = [piece for item in items for piece in (item.replace(",", " ").split() if isinstance(item, str) else [item])]
             return [self._checked(_converted(self.kind, piece), piece, spelling) for piece in pieces]
-        if "True" in self.choices and (switch := read_bool(str(raw))) is not None:  # auto|True|False: a switch, read as switches are
+        if "True" in self.choices and (switch := read_bool(str(raw))) is not None:  # auto|True|False: parsed as a switch
             raw = str(switch)
         if self.listed and isinstance(raw, (list, tuple)):
             return self._checked(_joined(list(raw)), raw, spelling)
@@ -163,18 +161,18 @@ class Option:
 
 
 def option(default: object = MISSING, *, help: str, group: str, alias: tuple[Alias, ...] = (), **more: typing.Any) -> typing.Any:
-    """Declare an option as the attribute of a class of options; without a default it is required. `more`: fields of `Option`."""
+    """Declare an option as an attribute of an `Options` class; required if there is no default. `more`: fields of `Option`."""
     return Option(default, help=help, group=group, aliases=tuple(alias), **more)
 
 
 def read_bool(text: str) -> bool | None:
-    """True, False or, for a text that is neither, None."""
+    """Parse a boolean; None if the text is not one."""
     lowered = text.strip().lower()
     return True if lowered in TRUE else False if lowered in FALSE else None
 
 
 def _kind(hint: object) -> tuple[type, bool]:
-    """(type, is a list) of a field's annotation, which may allow None beside it."""
+    """(type, whether it is a list) of a field's annotation, which may include None."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         parts = [part for part in typing.get_args(hint) if part is not type(None)]
         if len(parts) != 1:
@@ -188,12 +186,12 @@ def _kind(hint: object) -> tuple[type, bool]:
 
 
 def _converted(kind: type, raw: object) -> object:
-    """The value as `kind`, or None where it is not one; a file's 1e-5 arrives as text, its 20 as a whole number, as a text too."""
+    """The value as `kind`, or None if it cannot be converted; YAML yields 1e-5 as text, and numbers are accepted for text options."""
     if kind is bool:
         return raw if isinstance(raw, bool) else read_bool(str(raw)) if isinstance(raw, (str, int)) else None
     if isinstance(raw, os.PathLike):
         raw = os.fspath(raw)
-    elif not isinstance(raw, (str, int, float)) and isinstance(raw, numbers.Real):  # of NumPy
+    elif not isinstance(raw, (str, int, float)) and isinstance(raw, numbers.Real):  # NumPy numbers
         raw = int(raw) if isinstance(raw, numbers.Integral) else float(raw)
     if isinstance(raw, bool) or not isinstance(raw, (str, int, float)):
         return None
@@ -212,7 +210,7 @@ def _converted(kind: type, raw: object) -> object:
 
 
 def _joined(pieces: list) -> str | None:
-    """Pieces of a text option as the command line takes them, in double quotes where one holds a comma; None where one is no text."""
+    """Join list items as on the command line, quoting items that contain a comma; None if an item is not text."""
     texts = [_converted(str, piece) for piece in pieces]
     if not texts or None in texts:
         return None
@@ -222,7 +220,7 @@ def _joined(pieces: list) -> str | None:
 
 
 class Entry(typing.NamedTuple):
-    """A value as it was given: under which spelling, and how the user sees that spelling."""
+    """A given value, its spelling, and how the user wrote that spelling."""
 
     spelling: str
     raw: object
@@ -230,11 +228,11 @@ class Entry(typing.NamedTuple):
 
 
 class Options:
-    """Base of whatever declares options: `name: type = option(default, help=..., group=...)`."""
+    """Base class for option declarations: `name: type = option(default, help=..., group=...)`."""
 
     @classmethod
     def options(cls) -> Mapping[str, Option]:
-        """Its options by name, those of its bases first."""
+        """The options by name, those of base classes first."""
         return _options_of(cls)
 
 
@@ -251,22 +249,21 @@ def _options_of(declared_by: type) -> Mapping[str, Option]:
 
 
 class Config(Options):
-    """Base of the configuration of a command: made from values by name, checked when it is made, never changed afterwards.
+    """Base class for the configuration of a command: constructed from values by name, checked on construction, immutable.
 
-    A name may be any spelling of the command line; None stands for a value that is not given. `given` holds the canonical names of what
-    was given, `spelled` the spelling of each, `notices` what is to be said about values that are accepted.
+    A name may be any spelling of the command line; None means not given. `given` has the canonical names of the given values, `spelled` the
+    spelling of each, `notices` the notices about accepted values.
 
     Raises:
-        UserError: an unknown name, a wrong value, something required that is missing, or values that contradict each other; in the words of
-            the command line.
+        UserError: an unknown name, an invalid value, a missing required value, or contradictory values.
     """
 
     IGNORED: ClassVar[tuple[IgnoredOption, ...]] = ()
     UNSUPPORTED: ClassVar[tuple[UnsupportedOption, ...]] = ()
     GROUPS: ClassVar[tuple[str, ...]] = ()
     NEEDS_PADDLE: ClassVar[bool] = True
-    PRESET_SECTION: ClassVar[str] = ""  # of preset files
-    SINGLE_DASH: ClassVar[bool] = False  # whether -name stands for --name, as in some published scripts
+    PRESET_SECTION: ClassVar[str] = ""  # in preset files
+    SINGLE_DASH: ClassVar[bool] = False  # whether -name is accepted for --name, as in some published scripts
 
     given: frozenset[str]
     spelled: Mapping[str, str]
@@ -277,13 +274,13 @@ class Config(Options):
 
     @classmethod
     def of(cls, *parts: list[Entry]) -> Self:
-        """A configuration from parts, such as a file and a command line, of which a later one wins."""
+        """A configuration from several sources, such as a file and a command line; later ones override earlier ones."""
         config = cls.__new__(cls)
         config._set(*parts)
         return config
 
     def _set(self, *parts: list[Entry]) -> None:
-        from tinybert.config.reading import read_entries  # it reads what this module declares
+        from tinybert.config.reading import read_entries  # imports this module
 
         values, spelled, notices = read_entries(type(self), parts)
         self.given, self.spelled = frozenset(values), types.MappingProxyType(spelled)
@@ -293,7 +290,7 @@ class Config(Options):
         self.notices = tuple(dict.fromkeys([*notices, *self.check()]))
 
     def replace(self, **values: object) -> Self:
-        """The same with other values, checked again; None takes a value back."""
+        """A copy with other values, checked again; None resets a value."""
         kept = [name for name in self.options() if name in self.given and name not in values]
         switches = {alias.name for option in type(self).options().values() for alias in option.aliases if alias.means is not None}
         spelled = [(self.spelled[name], getattr(self, name)) for name in kept]
@@ -303,7 +300,7 @@ class Config(Options):
         )
 
     def as_dict(self) -> dict[str, object]:
-        """Every option's value by its name."""
+        """The values of all options by name."""
         return {name: vars(self)[name] for name in self.options()}
 
     def __eq__(self, other: object) -> bool:
@@ -318,7 +315,7 @@ class Config(Options):
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.options() if name in self.given)})"
 
     def _refuse_two_words(self) -> None:
-        """Refuse an option that stands for others (`sets`) beside another value for one of them."""
+        """Reject an option that sets others (`sets`) together with a different value for one of them."""
         for name, declared in self.options().items():
             value = getattr(self, name)
             if name not in self.given or declared.sets is None or declared.beats or value is False and declared.default is False:
@@ -331,32 +328,32 @@ class Config(Options):
                     )
 
     def check(self) -> list[Notice]:
-        """Refuse combinations that make no sense; returns what is to be said about the others.
+        """Reject invalid combinations; returns notices about the others.
 
         Raises:
             UserError: says what was found, what was expected and what to do.
         """
         return []
 
-    # === What a run makes of it: the hooks of `tinybert.config.resolve` ===
+    # === Hooks of `tinybert.config.resolve` ===
 
     def option_off(self, context: Any, declared: Option) -> str | None:
-        """Why an option has no effect in a stage, for reasons that lie in the command; the option's own come after."""
+        """Why an option has no effect in a stage, for command-specific reasons; checked before the option's own."""
         return None
 
     def check_stage(self, context: Any) -> None:
-        """Refuse a stage that cannot do what is asked for.
+        """Reject a stage that cannot do what is requested.
 
         Raises:
             UserError: says what was found and what to do.
         """
 
     def about(self, context: Any) -> dict[str, object]:
-        """What a stage is, beside its settings."""
+        """Descriptions of a stage besides its settings."""
         return {"stage": context.stage, "preset": self.preset}
 
     def stage_notices(self, settings: Mapping[str, Any]) -> list[Notice]:
-        """What is to be said about the settings of the stages."""
+        """Notices about the settings of the stages."""
         return []
 
 

@@ -1,8 +1,8 @@
-"""Named sets of conventions and numbers: data files in `presets/`, one for each published system.
+"""Presets, named sets of conventions and numbers: data files in `presets/`, one per published system.
 
-A file has a section for each command that offers it. The stages of distillation take `distill`, and their own sections (`intermediate`,
-`prediction`, `general`) win over it. A value is plain, a table by task (`{default: 20.0, cola: 50.0}`, names in lower case without
-hyphens), or such a table for each depth of the student (`{4: {...}, 6: {...}}`).
+A file has a section for each command that supports it. The stages of distillation use `distill`, overridden by their own sections
+(`intermediate`, `prediction`, `general`). A value is plain, a table by task (`{default: 20.0, cola: 50.0}`, names in lower case without
+hyphens), or such a table for each student depth (`{4: {...}, 6: {...}}`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 _FOLDER = Path(__file__).with_name("presets")
-_ORDER = ("sound", "paper", "huawei", "paddlenlp", "emd", "mud", "rosita")  # as they are listed; others follow
+_ORDER = ("sound", "paper", "huawei", "paddlenlp", "emd", "mud", "rosita")  # display order; others follow
 NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
@@ -31,7 +31,7 @@ class Preset:
         return [item for section in dict.fromkeys(sections) for item in self.sections.get(section, NOTHING).items()]
 
     def values(self, section: str, stage: str, task_name: str, depth: int | None = None) -> dict[str, object]:
-        """The values of a stage of the command that reads `section`, for a task and a student of `depth` layers."""
+        """The values of a stage for the command that reads `section`, for a task and a student of `depth` layers."""
         task = task_name.lower().replace("-", "").replace("_", "")
         found: dict[str, object] = {}
         for name, value in self._items(section, stage):
@@ -41,7 +41,7 @@ class Preset:
         return found
 
     def depths(self, section: str, stage: str, depth: int | None) -> dict[str, int]:
-        """The values of a stage that depend on the student's depth, and the depth whose table is taken."""
+        """The values of a stage that depend on the student's depth, and the depth whose table is used."""
         return {name: _nearest(value, depth) for name, value in self._items(section, stage) if _by_depth(value)}
 
 
@@ -50,7 +50,7 @@ def _by_depth(value: object) -> bool:
 
 
 def _nearest(tables: object, depth: int | None) -> int:
-    """Depths without a table take the nearest, the deeper of two that are equally near."""
+    """The nearest depth with a table, the larger of two at equal distance."""
     return min(tables, key=lambda known: (abs(known - (depth or 0)), -known))  # type: ignore[call-overload]
 
 
@@ -65,6 +65,6 @@ def read_preset(name: str) -> Preset:
 
 @lru_cache
 def preset_names(section: str) -> tuple[str, ...]:
-    """The presets that have a section; the files are searched for its name, not parsed, so that --help is fast."""
+    """The presets that have a section; files are searched as text, not parsed, so that --help is fast."""
     found = [path.stem for path in _FOLDER.glob("*.yaml") if re.search(rf"^{section}:", path.read_text(encoding="utf-8"), re.MULTILINE)]
     return tuple(sorted(found, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)))

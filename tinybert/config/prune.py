@@ -1,4 +1,4 @@
-"""The options of pruning: at once (`python -m tinybert prune`), or little by little during distillation (`--prune_schedule`)."""
+"""The options of pruning: in one step (`python -m tinybert prune`), or gradually during distillation (`--prune_schedule`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ in_pruning = partial(option, group="pruning", setting=True)
 
 
 class KeptOptions(Config):
-    """How much of a model stays."""
+    """How much of a model to keep."""
 
     keep_heads: int | None = in_pruning(
         None, help="number of attention heads to keep in each layer, the most important ones", unset="all", at_least=1
@@ -36,7 +36,7 @@ class KeptOptions(Config):
     )
 
     def check(self) -> list[Notice]:
-        """Refuse a rank of 0."""
+        """Reject a rank of 0."""
         if self.emb_hidden_dim == 0:
             raise UserError("--emb_hidden_dim got 0\nexpected a rank of at least 1, or -1 for the full embedding")
         return super().check()
@@ -61,7 +61,7 @@ _WIDTH = ("keep_heads", "ffn_hidden_dim", "emb_hidden_dim")
 
 
 def schedule_off(context: Context, name: str) -> str | None:
-    """Why one of these options has no effect: the first stage of a run prunes."""
+    """Why one of these options has no effect: only the first stage of a run prunes."""
     if context.prune_schedule is None:
         return "only --prune_schedule uses it"
     if context.stage != context.stages[0]:
@@ -70,10 +70,10 @@ def schedule_off(context: Context, name: str) -> str | None:
 
 
 def check_schedule(config: TaskDistillConfig) -> None:
-    """Refuse what to keep without a schedule, a schedule without it, and what cannot change its shape.
+    """Reject sizes without a schedule, a schedule without sizes, and students whose shape cannot change.
 
     Raises:
-        UserError: says which options do not go together.
+        UserError: says which options contradict each other.
     """
     kind = config.prune_schedule
     if kind is None:

@@ -1,4 +1,4 @@
-"""From what was given, under any spelling, to typed values: the same for Python, a file of options and the command line."""
+"""Converts given values, under any spelling, to typed values: for Python, configuration files and the command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinybert.errors import UserError
 
 
 class _Found(typing.NamedTuple):
-    """One occurrence of an option: its canonical name, the spelling, what stood beside it, how the user sees it."""
+    """One occurrence of an option: canonical name, spelling, raw value, and how the user wrote it."""
 
     name: str
     spelling: str
@@ -23,10 +23,10 @@ class _Found(typing.NamedTuple):
 
 
 def read_entries(kind: type[Config], parts: Iterable[list[Entry]]) -> tuple[dict[str, object], dict[str, str], list[Notice]]:
-    """Values and spellings by canonical name, and notices; of several parts a later one wins.
+    """Values and spellings by canonical name, and notices; later parts override earlier ones.
 
     Raises:
-        UserError: an unknown name, a wrong value, something required that is missing, or two spellings that disagree.
+        UserError: an unknown name, an invalid value, a missing required value, or two spellings with different values.
     """
     options, spellings = kind.options(), spellings_of(kind)
     notices = [notice for part in parts for entry in part if (notice := _without_effect(kind, entry)) is not None]
@@ -45,13 +45,13 @@ def read_entries(kind: type[Config], parts: Iterable[list[Entry]]) -> tuple[dict
 
 
 def spellings_of(kind: type[Config]) -> dict[str, str]:
-    """Every accepted spelling and the canonical name it stands for."""
+    """Every accepted spelling and its canonical name."""
     return _spellings_of(kind, tuple(kind.options()))
 
 
 @lru_cache
 def _spellings_of(kind: type[Config], names: tuple[str, ...]) -> dict[str, str]:
-    """names: of the options, which grow with the methods that are registered."""
+    """names: of all options, including those of registered methods."""
     found: dict[str, str] = {}
     for option in kind.options().values():
         for spelling in (option.name, *(alias.name for alias in option.aliases)):
@@ -70,14 +70,14 @@ def _refuse_unknown(kind: type[Config], entry: Entry) -> None:
 
 
 def unknown_option(name: str, known: Iterable[str], dashes: str = "--") -> str:
-    """What is said about a name that is no option: what does the same here, or the name that was probably meant."""
+    """The message for an unknown name: its equivalent here, or the most similar name."""
     if name in TRAINER_NAMES:
         return f"unknown option {dashes}{name}\n{TRAINER_NAMES[name]}"
     return f"unknown option {dashes}{name}{did_you_mean(name, known, dashes)}"
 
 
 def _without_effect(kind: type[Config], entry: Entry) -> Notice | None:
-    """What is said about an option that is accepted and does nothing."""
+    """The notice about an option that is accepted but ignored."""
     for ignored in kind.IGNORED:
         if ignored.name == entry.spelling:
             return Notice(f"ignored:{ignored.name}", f"--{ignored.name} has no effect: {ignored.reason}")
@@ -92,13 +92,13 @@ def _without_effect(kind: type[Config], entry: Entry) -> Notice | None:
 
 
 def _asks_for_nothing(value: object) -> bool:
-    """Whether a switch of another script stands on the line as it is when left out: False, or an empty text."""
+    """Whether a switch of another script has its default value: False, or an empty text."""
     words = value if isinstance(value, list) else [value]
     return len(words) == 1 and (words[0] is False or (isinstance(words[0], str) and (not words[0] or read_bool(words[0]) is False)))
 
 
 def _known(entry: Entry, options: Mapping[str, Option], spellings: dict[str, str]) -> _Found | None:
-    """The occurrence by its canonical name, a switch as the value it stands for; None for what is no option here."""
+    """The occurrence by its canonical name, with the value that a switch stands for; None if there is no such option."""
     spelling, raw, shown = entry
     if spelling not in spellings:
         return None
@@ -113,7 +113,7 @@ def _known(entry: Entry, options: Mapping[str, Option], spellings: dict[str, str
 
 
 def _read(part: list[_Found], options: Mapping[str, Option]) -> dict[str, tuple[object, str]]:
-    """Value and spelling by canonical name; the last of equal spellings counts, two spellings must agree."""
+    """Value and spelling by canonical name; the last of equal spellings wins, different spellings must agree."""
     chosen: dict[str, tuple[object, str]] = {}
     shown: dict[str, str] = {}
     for found in part:

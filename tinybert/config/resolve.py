@@ -1,6 +1,6 @@
-"""From a configuration and its preset to the settings of each stage: what was given wins, then the preset, then the default.
+"""Resolves a configuration and its preset to the settings of each stage: explicit value, then preset, then default.
 
-What an option means beside others stands at its declaration: this module only asks.
+How options affect each other is declared with them; this module only evaluates the declarations.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """One stage of one run, as an option sees it that says whether it has an effect: any option's value, and what the run is.
+    """One stage of a run, as seen by the declarations of options: the values of all options, and facts about the run.
 
-    stages: all of the run. learns: `layers`, `logits`, both or neither. facts: what only the recipe knows, such as the length of its data.
+    stages: all stages of the run. learns: `layers`, `logits`, both or neither. facts: what only the recipe knows, such as the data length.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Context:
         self.values: dict[str, object] = {}
         self.sources: dict[str, str] = {}
         self.notices: list[Notice] = []
-        self.beaten: dict[str, str] = {}  # given, but another option or rule wins: the reason
+        self.beaten: dict[str, str] = {}  # given, but overridden: the reason
         self._reasons: dict[str, str | None] = {}
         by_depth = preset.depths(config.PRESET_SECTION, stage, depth)
         if depth is not None:
@@ -81,13 +81,13 @@ class Context:
             self.notices.append(found.notice)
 
     def get(self, name: str) -> Any:
-        """The value of an option that has an effect, else what stands in its place."""
+        """The value of an option that has an effect, else its substitute."""
         return self.effective(name)
 
-    # === What options ask ===
+    # === Called by options ===
 
     def __getattr__(self, name: str) -> Any:
-        """The value of an option, whether it has an effect or not; None where the command has none of this name."""
+        """The value of an option, whether or not it has an effect; None if the command does not have it."""
         if name.startswith("_") or name == "values":
             raise AttributeError(name)
         return self.values.get(name)
@@ -97,11 +97,11 @@ class Context:
         return name in self.config.given
 
     def off(self, name: str) -> str | None:
-        """Why an option has no effect here; None where it has one."""
+        """Why an option has no effect here; None if it has one."""
         if name not in self._reasons:
-            self._reasons[name] = None  # options that ask each other see the first one as having an effect
+            self._reasons[name] = None  # options that refer to each other see the first one as having an effect
             known = name in self._options
-            own = self.method.options().get(name) if self.method else None  # two methods may have an option of one name
+            own = self.method.options().get(name) if self.method else None  # two methods may have an option of the same name
             self._reasons[name] = self._off(own or self._options[name]) if known else "this command has no such option"
         return self._reasons[name]
 
@@ -117,12 +117,12 @@ class Context:
         return found
 
     def _stands(self, option: Option) -> bool:
-        """Whether it stands for other settings: a switch does when it is on."""
+        """Whether it currently sets other settings: a switch does when it is on."""
         value = getattr(self.config, option.name)
         return option.sets is not None and value is not None and (value is not False or option.default is None)
 
     def effective(self, name: str) -> Any:
-        """The value of an option that has an effect, else what stands in its place."""
+        """The value of an option that has an effect, else its substitute."""
         option = self._options.get(name)
         if option is None or self.off(name) is None or option.otherwise is KEEP:
             return self.values.get(name)
@@ -137,21 +137,21 @@ class Context:
         return Settings(about, {name: self.effective(name) for name in listed}, sources, self.method)
 
     def _is_unsaid(self, name: str) -> bool:
-        return name == "metric" and self.values[name] is None  # the task has its own
+        return name == "metric" and self.values[name] is None  # the task defines its own
 
     def unused_reason(self, name: str) -> str | None:
-        """Why a given option is not honoured."""
+        """Why a given option is not used."""
         return self.beaten.get(name) or self.off(name)
 
 
 def resolve_stages(config: Config, stages: Sequence[str], task_name: str = "", depth: int | None = None, **facts: object) -> Resolved:
     """The settings of each stage of a run.
 
-    depth: layers of the student, for presets that have a table for each depth. facts: what else is known of the run: `kind` of its task,
+    depth: layers of the student, for presets that depend on it. facts: what else is known about the run: the `kind` of its task,
     whether it is `joint`, ...
 
     Raises:
-        UserError: nothing is left to learn, or the stage cannot do what is asked for.
+        UserError: nothing is left to learn, or the stage cannot do what is requested.
     """
     contexts = {stage: Context(config, stage, stages, task_name, depth, **facts) for stage in stages}
     for context in contexts.values():

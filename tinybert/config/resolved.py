@@ -1,4 +1,4 @@
-"""What a stage is trained with once everything is resolved."""
+"""The resolved settings of a stage."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from tinybert.config.notices import Notice
 
 
 class Settings:
-    """Values of one stage, each an attribute; None where one does not apply. `sources` says where each comes from.
+    """Values of one stage as attributes; None if not applicable. `sources` says where each comes from.
 
-    `about`: what the run is (stage, preset, task, method), which has no source. `method_object`: the method, where there is one.
+    `about`: what the run is (stage, preset, task, method); these have no source. `method_object`: the method, if there is one.
     """
 
     def __init__(
@@ -28,26 +28,26 @@ class Settings:
         raise AttributeError(f"the settings have no {name}")
 
     def get(self, name: str) -> Any:
-        """The value of a setting, None where the command has none of this name."""
+        """The value of a setting, None if the command does not have it."""
         return self.about.get(name, self.values.get(name))
 
     @property
     def learns_layers(self) -> bool:
-        """Whether layers of the student learn from layers that a layer map gives them."""
+        """Whether student layers learn from teacher layers assigned by a layer map."""
         return self.stage == "intermediate" or bool(self.about.get("joint"))
 
     def as_dict(self) -> dict[str, object]:
-        """Name and value of everything that applies to this stage, for run.json."""
+        """Names and values of all applicable settings, for run.json."""
         return {**self.about, **{name: value for name, value in self.values.items() if value is not None or name in self.sources}}
 
     def as_table(self) -> list[tuple[str, object, str]]:
-        """Rows (name, value, where it comes from), without what does not apply to this stage."""
+        """Rows (name, value, source) of all applicable settings."""
         return [(name, value, self.sources[name]) for name, value in self.values.items() if name in self.sources]
 
 
 @dataclasses.dataclass(frozen=True)
 class Unused:
-    """An option that was given explicitly and that this run cannot honour."""
+    """An option that was given explicitly but has no effect in this run."""
 
     name: str
     value: object
@@ -55,13 +55,13 @@ class Unused:
 
     @property
     def notice(self) -> Notice:
-        """The same as a warning."""
+        """The corresponding warning."""
         return Notice(f"unused:{self.name}", f"--{self.name} {self.value} is not used: {self.reason}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Resolved:
-    """The settings of each stage of a run, what could not be honoured, and what is said about it."""
+    """The settings of each stage of a run, unused options, and notices."""
 
     preset: str
     stages: Mapping[str, Settings]
@@ -73,7 +73,7 @@ class Resolved:
         return self.stages[stage]
 
     def as_table(self) -> list[tuple[str, object, str]]:
-        """Rows (name, value, where it comes from); `stage.name` where the stages differ, unused options last."""
+        """Rows (name, value, source); `stage.name` where the stages differ, unused options last."""
         tables = {stage: {row[0]: row for row in settings.as_table()} for stage, settings in self.stages.items()}
         rows: list[tuple[str, object, str]] = []
         for name in dict.fromkeys(name for settings in self.stages.values() for name in settings.values):

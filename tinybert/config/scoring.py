@@ -1,4 +1,4 @@
-"""The options of commands that score a finished model on labelled rows."""
+"""The options of commands that evaluate a trained model on labelled rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinybert.config.options import Alias
 
 
 class ScoringOptions(RowOptions):
-    """Which rows a finished model is scored on."""
+    """The rows on which a trained model is evaluated."""
 
     task_name: str | None = in_data(
         None, help="task whose dev set is used; any name for your own files", unset="the task that the model was trained on"

@@ -1,4 +1,4 @@
-"""Which stage of task distillation a command line asks for."""
+"""The stage of task distillation that a command line requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinybert.errors import UserError
 if TYPE_CHECKING:
     from tinybert.commands.distill import TaskDistillConfig
 
-# the paper's ablations : what each leaves out; trm is the whole Transformer-layer distillation
+# the paper's ablations and what each leaves out; trm is the whole Transformer-layer distillation
 ABLATIONS: dict[str, dict[str, bool]] = {
     "embd": {"use_embedding": False},
     "hidn": {"use_rep": False},
@@ -22,24 +22,24 @@ ABLATIONS: dict[str, dict[str, bool]] = {
 
 @dataclass(frozen=True)
 class StageChoice:
-    """The stage, `intermediate`, `prediction`, `both` or `joint`, and what decided it."""
+    """The stage (`intermediate`, `prediction`, `both` or `joint`) and which option decided it."""
 
     stage: str
     reason: str
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The stages in the order in which they run; `joint` is a prediction stage that learns hidden states and scores too."""
+        """The stages in execution order; `joint` is a prediction stage that also learns hidden states and attention scores."""
         return {"both": ("intermediate", "prediction"), "joint": ("prediction",)}.get(self.stage, (self.stage,))
 
 
 def infer_stage(config: TaskDistillConfig) -> StageChoice:
-    """The stage by --stage, else by its old spellings, else by the dialect in which teacher and student are named.
+    """The stage given by --stage, else by its old spellings, else implied by how teacher and student are named.
 
-    Without a stage, PaddleNLP's script distils predictions and Huawei's intermediate layers: each keeps its meaning.
+    Without --stage, PaddleNLP's script distils predictions and Huawei's distils intermediate layers; both behaviours are kept.
 
     Raises:
-        UserError: contradictory stages, a stage that the method does not have, or mixed dialects without a stage.
+        UserError: contradictory stages, a stage that the method does not have, or mixed naming styles without a stage.
     """
     asked = _asked(config)
     if "intermediate" not in config.method_object.stages:
@@ -53,13 +53,13 @@ def infer_stage(config: TaskDistillConfig) -> StageChoice:
 
 
 def _asked(config: TaskDistillConfig) -> StageChoice | None:
-    """The stage that the line names, if it does."""
+    """The stage that the command line names explicitly, if any."""
     named = [
         StageChoice(stage, f"--{old}")
         for old, stage in (("intermediate_distill", "intermediate"), ("repr_distill", "intermediate"), ("pred_distill", "prediction"))
         if getattr(config, old)
     ]
-    if config.repr_distill and config.pred_distill and not config.intermediate_distill:  # MUD's and ROSITA's scripts add both up
+    if config.repr_distill and config.pred_distill and not config.intermediate_distill:  # MUD's and ROSITA's scripts add up both
         named = [StageChoice("joint", "--repr_distill and --pred_distill")]
     if config.stage:
         named.insert(0, StageChoice(config.stage, f"--stage {config.stage}"))

@@ -1,4 +1,4 @@
-"""Options about the teacher's traces: whether they are computed in every pass, or once and stored."""
+"""Options about teacher traces: computed in every epoch, or once and stored."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ in_stored = partial(option, group="teacher traces")
 
 
 class StoredOptions(Config):
-    """Where the teacher's hidden states, attention scores and logits come from."""
+    """The source of the teacher's hidden states, attention scores and logits."""
 
     teacher_traces: str | None = in_stored(
         None,
@@ -52,10 +52,10 @@ class StoredOptions(Config):
 
 
 def check_stored(config: TaskDistillConfig) -> None:
-    """Refuse a store whose name is a misspelled word.
+    """Reject a store path that is a misspelled keyword.
 
     Raises:
-        UserError: says which.
+        UserError: names the option and the value.
     """
     asked = config.teacher_traces
     if asked is not None and asked.lower() in ("auto", "live", "store") and asked not in ("auto", "live", "store"):

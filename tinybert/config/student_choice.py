@@ -1,4 +1,4 @@
-"""Which student a command line describes: a folder, layers of the teacher, or a fresh shape."""
+"""The student that a command line describes: a folder, layers of the teacher, or a new shape."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def check_student(config: ModelOptions) -> None:
-    """Refuse a command line that describes no student, two kinds of student, or an impossible shape.
+    """Reject a command line that describes no student, two different students, or an impossible shape.
 
     Raises:
         UserError: says which options are missing or contradict each other.

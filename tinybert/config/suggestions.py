@@ -1,16 +1,16 @@
-"""Which known name did the user probably mean: only names that are a slip of the keyboard away, for a wrong guess changes the meaning."""
+"""Suggests the known name that the user probably meant: only close misspellings, because a wrong suggestion is misleading."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-_LONG = 12  # from this length on, two slips are still one name
+_LONG = 12  # from this length on, two edits still count as a misspelling
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` is a misspelling or the beginning of, whatever the case and the hyphens; None where there is none.
+    """The known name of which `name` is a misspelling or a prefix, ignoring case and hyphens; None if there is none.
 
-    `num_labels` is no misspelling of `num_layers`, nor `class_weights` of `update_weight`: no guess is better than another meaning.
+    `num_labels` is no misspelling of `num_layers`, nor `class_weights` of `update_weight`: better no suggestion than a wrong one.
     """
     asked = _plain(name)
     plain = {_plain(entry): entry for entry in known}
@@ -36,7 +36,7 @@ def _plain(name: str) -> str:
 
 
 def _slips(first: str, second: str) -> int:
-    """Letters left out, put in, exchanged or swapped with the next one (optimal string alignment); more than two are not counted."""
+    """The optimal string alignment distance (deletions, insertions, substitutions, transpositions), up to 3."""
     if abs(len(first) - len(second)) > 2:
         return 3
     before, last = [], list(range(len(second) + 1))

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that is needed to continue a run exactly, as plain arrays and JSON.
+"""Checkpoints: everything needed to resume a run exactly, as plain arrays and JSON.
 
 A checkpoint is a folder `step_<n>` with three safetensors files (weights, optimizer, participants) and `state.json`. It is complete
 or invisible (see `tinybert.storage`), and its content is checked against sha256 sums before it is used.
@@ -28,7 +28,7 @@ _SUPERSEDED = ("superseded_", "left_")  # prefixes of set-aside checkpoints; ver
 
 @dataclass
 class Checkpoint:
-    """One saved state: `weights` and `optimizer` by structural names, `state` as JSON values, `participants` by owner and name."""
+    """A saved state: `weights` and `optimizer` by structural names, `state` as JSON values, `participants` by owner and name."""
 
     weights: dict[str, np.ndarray]
     optimizer: dict[str, np.ndarray]
@@ -93,7 +93,7 @@ def _step_of(path: Path) -> int:
 
 
 def _verify(path: Path) -> None:
-    """Check a checkpoint against its manifest, and that its state can be one.
+    """Check a checkpoint against its manifest, and that its state is well-formed.
 
     Raises:
         DamagedError: says what is wrong.
@@ -106,7 +106,7 @@ def _verify(path: Path) -> None:
 
 
 def newest(folder: Path) -> Path | None:
-    """The newest checkpoint that is whole; damaged ones are named and passed over. Leftovers of killed writers are cleaned."""
+    """The newest complete checkpoint; damaged ones are reported and skipped. Leftovers of killed writers are deleted."""
     storage.recover(folder)
     for path in _listed(folder):
         try:
@@ -118,10 +118,10 @@ def newest(folder: Path) -> Path | None:
 
 
 def find(folder: Path, resume: str) -> Path | None:
-    """The checkpoint that `--resume auto|PATH` means; None where `auto` finds none.
+    """The checkpoint selected by `--resume auto|PATH`; None if `auto` finds none.
 
     Raises:
-        UserError: a path that is no whole checkpoint.
+        UserError: the path is not a complete checkpoint.
     """
     if resume == "auto":
         return newest(folder)
@@ -145,7 +145,7 @@ def read(path: Path) -> Checkpoint:
 
 
 def stage_of(path: Path) -> str | None:
-    """The stage that a checkpoint belongs to, as its fingerprint names it; None where that names none."""
+    """The stage that a checkpoint belongs to, from its fingerprint; None if it names none."""
     return _fingerprint(path).get("stage")
 
 
@@ -154,11 +154,11 @@ def _fingerprint(path: Path) -> dict:
 
 
 def check(path: Path, fingerprint: dict, allow_changes: bool, assumed: dict | None = None) -> set[str]:
-    """Refuse a checkpoint of another stage, or of a run with other data or arguments, before anything is changed.
+    """Reject a checkpoint of another stage, or of a run with other data or arguments, before anything is changed.
 
-    Returns the names of what differs, where that is allowed.
+    Returns the names of the differences, if they are allowed.
 
-    assumed: what a checkpoint that lacks these entries is taken to have had.
+    assumed: values for entries that a checkpoint lacks.
 
     Raises:
         UserError: names the stages, or lists the differences.
@@ -182,7 +182,7 @@ def check(path: Path, fingerprint: dict, allow_changes: bool, assumed: dict | No
 
 
 def differences(saved: dict, now: dict) -> dict[str, str]:
-    """What differs between the fingerprint of an earlier run, as it was read, and this one's: by name a line with both values."""
+    """The differences between the fingerprint read from an earlier run and the current one: a line with both values by name."""
     now = json.loads(json.dumps(now))
     return {
         name: f"{name}: was {saved.get(name)!r}, is {now.get(name)!r}"
@@ -192,10 +192,10 @@ def differences(saved: dict, now: dict) -> dict[str, str]:
 
 
 def refuse_differences(changed: dict[str, str], found: str, advice: str) -> None:
-    """Refuse what differs from an earlier run.
+    """Raise an error if there are differences from an earlier run.
 
     Raises:
-        UserError: what was found, the differences a line each, and what to do.
+        UserError: what was found, one line per difference, and what to do.
     """
     if changed:
         raise UserError("\n  ".join([f"{found}:", *changed.values()]) + f"\n{advice}")

@@ -1,4 +1,4 @@
-"""The lines of log.jsonl as curves and heat maps in VisualDL."""
+"""Writes the lines of log.jsonl as curves and heat maps for VisualDL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _COLUMNS = 128  # of a heat map over time
 
 
 def remove_curves(folder: Path) -> None:
-    """Delete VisualDL's records in a folder, and the folder if nothing else is in it."""
+    """Delete VisualDL's records in a folder, and the folder if it is then empty."""
     for old in folder.glob("vdlrecords.*.log"):
         old.unlink(missing_ok=True)
     storage.remove_empty([folder])
@@ -23,7 +23,7 @@ def remove_curves(folder: Path) -> None:
 class Curves:
     """VisualDL's record of one stage.
 
-    VisualDL shows the newest record of a folder alone, so a run that goes on writes its earlier lines anew.
+    VisualDL only shows the newest record of a folder, so a resumed run writes its earlier lines again.
     """
 
     def __init__(self, folder: Path, lines: Iterable[dict] = ()) -> None:
@@ -38,7 +38,7 @@ class Curves:
             self.add(line)
 
     def add(self, line: dict) -> None:
-        """Numbers become points of curves; the arrays of event `arrays` become heat maps: matrices as they are, vectors over time."""
+        """Numbers become points of curves; arrays of `arrays` events become heat maps: matrices directly, vectors over time."""
         if line.get("event") == "arrays":
             for name, array in line["arrays"].items():
                 self._draw(name, np.asarray(array, dtype="float64"), line["step"])
@@ -55,19 +55,19 @@ class Curves:
             for i, value in enumerate(array):
                 self._writer.add_scalar(f"{name}/{i + 1}", float(value), step)
         self._seen[name] = count = self._seen.get(name, 0) + 1
-        if count % max(1, 2 ** (count.bit_length() - 5)):  # 16 pictures while their number doubles: long runs have many lines
+        if count % max(1, 2 ** (count.bit_length() - 5)):  # 16 pictures per doubling of the number of lines: long runs have many
             return
         if array.ndim == 1:
             array = np.stack([seen[i] for i in np.unique(np.linspace(0, len(seen) - 1, _COLUMNS).astype(int))], axis=1)
         self._writer.add_image(name, _heat_map(array), step)
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Write what is still buffered."""
         self._writer.close()
 
 
 def _heat_map(matrix: np.ndarray) -> np.ndarray:
-    """`[R, C]` not below 0 as `[R * 12, C * 12, 3]` of bytes: from 0, dark, to the largest, bright."""
+    """Map `[R, C]`, not negative, to pixels `[R * 12, C * 12, 3]` (uint8), from dark (0) to bright (the maximum)."""
     import matplotlib
 
     colours = matplotlib.colormaps["viridis"](matrix / max(float(matrix.max()), 1e-12))[..., :3]

@@ -1,6 +1,6 @@
-"""The training loop: micro-batches to optimizer steps, with logs, evaluation, checkpoints, exact resume and a stop on nonsense.
+"""The training loop: micro-batches, optimizer steps, logs, evaluation, checkpoints, exact resume and a stop on non-finite values.
 
-It knows batches, a layer that returns named loss parts, and callbacks; no task, no model and no objective by name.
+It handles batches, a layer that returns named loss terms, and callbacks; it does not depend on any task, model or objective.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from tinybert.errors import Interrupted, NumericalError, UserError
 from tinybert.log import logger
 from tinybert.user_objects import TrainingState, user_objects
 
-SPIKE = 10.0  # a loss this many times its running mean, and twice what the run began with, is worth a warning: a single hard row is not
+SPIKE = 10.0  # warn about a loss this many times its running mean and twice the initial loss; a single hard row stays below
 BEGINNING = 20  # steps
 
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How long to train and how often to log (steps), evaluate (steps, 0 = once an epoch) and save."""
+    """Number of steps, and intervals for logging (steps), evaluation (steps, 0 = once per epoch) and saving."""
 
     total_steps: int
     seed: int = 42
@@ -54,7 +54,7 @@ class LoopSettings:
 
 @dataclass
 class Best:
-    """The best evaluation so far: its step and its scores, and the folder of its model with the sha256 of the folder's manifest."""
+    """The best evaluation so far: step, scores, and the folder of its model with the sha256 of the folder's manifest."""
 
     step: int | None = None
     scores: dict[str, float] = field(default_factory=dict)
@@ -63,15 +63,15 @@ class Best:
 
 @dataclass
 class Callbacks:
-    """What a recipe does for the loop.
+    """The hooks that a recipe implements for the loop.
 
-    forward: a micro-batch in, loss parts with `loss` out (scalar tensors, already multiplied by the batch's share). evaluate: the step
-    in, scores out. better: the score that is compared, and `max` or `min`. save_best: called with the step when the score is strictly
-    better than before, gives the folder of the model. no_sync: the context of all micro-batches of a step but the last, in which data
-    parallelism leaves gradients unsynchronised. before_update: called when the gradients of a step are whole. after_step: called once the
-    weights have been updated. reshaped: the number of updates made in; out, where the layer has got other parameters, the optimizer that
-    trains them from now on, else None. observe: arrays for the log, asked for whenever a line is written. written, read: weights or
-    optimizer states by name and the number of updates made in; out, the same as a checkpoint holds them, and back again.
+    forward: maps a micro-batch to loss terms including `loss` (scalar tensors, already multiplied by the batch's share). evaluate: maps the
+    step to scores. better: the score to compare, and `max` or `min`. save_best: called with the step when the score has strictly
+    improved, returns the folder of the model. no_sync: the context for all but the last micro-batch of a step, in which data
+    parallelism does not synchronise gradients. before_update: called when the gradients of a step are complete. after_step: called after
+    the update. reshaped: given the number of updates, returns a new optimizer if the layer's parameters have been replaced, else None.
+    observe: arrays for the log, called for every log line. written, read: convert weights or optimizer states by name, given the number
+    of updates, to their form in checkpoints and back.
     """
 
     forward: Callable[[Batch], dict[str, paddle.Tensor]]
@@ -88,17 +88,17 @@ class Callbacks:
 
 
 class Stateful(Protocol):
-    """Learned state beside the layer's parameters that belongs into checkpoints, such as layer weights or a pruning schedule."""
+    """Learned state besides the layer's parameters that is saved in checkpoints, such as layer weights or a pruning schedule."""
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The state as arrays by name."""
 
     def load_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        """Put back what `arrays` gave."""
+        """Restore the result of `arrays`."""
 
 
 class Loop:
-    """One stage of training, from its first step or from a checkpoint to its last step."""
+    """One training stage, from its first step or a checkpoint to its last step."""
 
     def __init__(
         self,
@@ -119,13 +119,13 @@ class Loop:
         self.participants = participants or {}
         self.step = 0
         self.best = Best()
-        self.kept = Best()  # the best of those whose model is on disk; after a resumption it may be another
+        self.kept = Best()  # the best evaluation whose model is on disk; may differ after resuming
         self.last_scores: dict[str, float] = {}
         self.scored_at: int | None = None
         self.window = RunningMetrics()
         self.running_loss: float | None = None
         self.first_loss = 0.0  # the mean of the first steps
-        self.jumped = False  # whether the loss has, and it was said
+        self.jumped = False  # whether a jump of the loss has been reported
         self.seconds = 0.0
         self.data_seconds = 0.0
         self.last_checkpoint: Path | None = None
@@ -137,12 +137,12 @@ class Loop:
     def run(self, resume: Path | None = None, other_scores: bool = False) -> Best:
         """Train to the last step and return the best evaluation whose model is on disk.
 
-        other_scores: evaluations before the resumption were of other rows, so none of them is the best.
+        other_scores: evaluations before resuming used other rows, so their scores are discarded.
 
         Raises:
-            NumericalError: NaN or infinite loss, before it reaches the weights, or scores that are; a reproducer is saved.
-            Interrupted: a signal asked to stop; a checkpoint has been written.
-            UserError: the checkpoint holds other parameters.
+            NumericalError: NaN or infinite loss, before the weights are updated, or such scores; a reproducer is saved.
+            Interrupted: a signal requested a stop; a checkpoint has been saved.
+            UserError: the checkpoint has other parameters.
         """
         position = self._restore(resume) if resume else None
         if other_scores:
@@ -178,7 +178,7 @@ class Loop:
             parts, size, stopping = self._one_step(stop)
             self.step += 1
             if optimizer := self.callbacks.reshaped(self.step):
-                self.optimizer, self.best, self.kept = optimizer, Best(), Best()  # a model of another shape is not what the run is for
+                self.optimizer, self.best, self.kept = optimizer, Best(), Best()  # a model with another shape is not comparable
             self._account(parts, size, time.monotonic() - started)
             progress.advance()
             finished = self.step == self.settings.total_steps
@@ -197,15 +197,15 @@ class Loop:
                 raise Interrupted(stopping, f"stopped after step {self.step}; continue with --resume auto")
             if finished:
                 break
-        if self.kept.step is None:  # resumed behind a last step that was moved forward, before anything was scored
+        if self.kept.step is None:  # resumed after the last step was lowered, before any evaluation
             self._evaluate()
-        # whatever happens while the last model is written, no step has to be made again
+        # whatever fails while the last model is written, no step has to be repeated
         self.save_checkpoint()
         if stop.signal:
             raise Interrupted(stop.signal, f"stopped after the last step, {self.step}; --resume auto writes the remaining results")
 
     def _one_step(self, stop: StopRequest) -> tuple[dict[str, float], tuple[int, int], int]:
-        """Forward and backward over the micro-batches of one step, then one update; returns parts, (rows, tokens), a signal's number."""
+        """Forward and backward over the micro-batches of one step, then one update; returns terms, (rows, tokens), a signal number."""
         epoch, index = self.batches.position(self.step)
         before = time.monotonic()
         micro_batches = self.batches.step(epoch, index)
@@ -217,7 +217,7 @@ class Loop:
             with contextlib.nullcontext() if last else self.callbacks.no_sync():
                 with self.precision.autocast():
                     parts = self.callbacks.forward(batch)
-                # data parallelism averages gradients over ranks, but shares already count over all of them: their sum is wanted
+                # data parallelism averages gradients over ranks, but shares already refer to all ranks, so the sum is needed
                 self.precision.backward(parts["loss"] * float(runtime.world_size()))
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
@@ -225,7 +225,7 @@ class Loop:
         sums["rows"] = float(sum(len(batch.rows) for batch in own))
         sums["real_tokens"] = float(sum(batch.attention_mask.sum() for batch in own))
         sums["stop"] = float(stop.signal or 0)
-        sums = sum_dict(sums)  # every rank sees the same loss and the same wish to stop
+        sums = sum_dict(sums)  # every rank sees the same loss and the same stop request
         size, stopping = (int(sums.pop("rows")), int(sums.pop("real_tokens"))), int(sums.pop("stop"))
         if not math.isfinite(sums["loss"]):
             nonfinite.stop_on_loss(sums, self.step, self._reproducer(sums, micro_batches, epoch))
@@ -236,7 +236,7 @@ class Loop:
         self.callbacks.after_step()
         return sums, size, (stop.signal or signal.SIGTERM) if stopping else 0
 
-    # === Callbacks of the caller ===
+    # === The caller's callbacks ===
 
     def _tell(self, event: str) -> None:
         if not self.listeners:
@@ -248,7 +248,7 @@ class Loop:
             getattr(listener, event)(state)
 
     def _asked_to_stop(self) -> bool:
-        """Whether a callback wants this stage to end, on any rank: all of them must leave at the same step."""
+        """Whether a callback on any rank has requested a stop: all ranks must stop at the same step."""
         return bool(self.listeners) and sum_dict({"stop": float(self.state.stopping)})["stop"] > 0
 
     # === Logs ===
@@ -305,7 +305,7 @@ class Loop:
             self._stop_on_scores(str(error), {})
         self.layer.train()
         name, direction = self.callbacks.better
-        if not math.isfinite(scores[name]):  # it would be the best for ever: no number is better than one that is none
+        if not math.isfinite(scores[name]):  # it would stay the best forever: no score compares as better than NaN
             self._stop_on_scores(f"{name} {scores[name]}", scores)
         self.last_scores, self.scored_at = scores, self.step
 
@@ -325,7 +325,7 @@ class Loop:
         self._tell("on_evaluate")
 
     def _stop_on_scores(self, what: str, scores: dict[str, float]) -> None:
-        epoch, index = self.batches.position(max(self.step - 1, 0))  # the last update came from these rows
+        epoch, index = self.batches.position(max(self.step - 1, 0))  # the rows of the last update
         nonfinite.stop_on_scores(what, self.step, self._reproducer(scores, self.batches.step(epoch, index), epoch))
 
     # === Checkpoints ===
@@ -336,7 +336,7 @@ class Loop:
         return seconds > 60 * self.settings.checkpoint_minutes
 
     def save_checkpoint(self) -> None:
-        """Write everything that continuing needs; only on the rank that writes."""
+        """Save everything needed to resume, on the writing rank only."""
         if not self.run_folder.writes:
             return
         weights = {name: parameter.numpy() for name, parameter in self.layer.named_parameters()}
@@ -383,7 +383,7 @@ class Loop:
             parameter.set_value(weights[name])
         load_optimizer_arrays(self.optimizer, self.layer, states)
         state = saved.state
-        runtime.set_threads(state["threads"])  # float32 sums depend on how many threads share them
+        runtime.set_threads(state["threads"])  # float32 sums depend on the number of threads
         self.precision.load_state(state["precision"])
         self.step = state["step"]
         self.best, self.kept = Best(**state["best"]), Best(**state.get("kept", state["best"]))
@@ -400,7 +400,7 @@ class Loop:
         return state["log_position"]
 
     def _say_what_computes_now(self, before: dict | None) -> None:
-        """Other versions, or a processor with other instructions, are no reason to stop, but the last bits will differ."""
+        """Report other versions or processor instructions: results then differ in the last bits."""
         changed = checkpoints.differences(before, runtime.computing()) if before else {}
         if changed:
             logger.warning(
@@ -416,4 +416,4 @@ class Loop:
         path = self.run_folder.path / folder / storage.MANIFEST
         if not path.is_file() or storage.sha256_of(path) != manifest:
             return False
-        return all(name.endswith((".json", ".txt")) for name in storage.changed_files(path.parent))  # texts may be edited
+        return all(name.endswith((".json", ".txt")) for name in storage.changed_files(path.parent))  # users may edit text files

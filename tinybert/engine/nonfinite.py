@@ -1,4 +1,4 @@
-"""A loss or a score that is no number: what is kept for finding out why, and how the run ends."""
+"""Non-finite losses and scores: save a reproducer and stop the run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinybert.errors import NumericalError
 
 
 def stop_on_loss(sums: dict[str, float], step: int, reproducer: Path) -> None:
-    """End a run whose loss parts `sums` are not all finite after `step` updates.
+    """Stop a run whose loss terms `sums` are not all finite after `step` updates.
 
     Raises:
         NumericalError: always.
@@ -24,7 +24,7 @@ def stop_on_loss(sums: dict[str, float], step: int, reproducer: Path) -> None:
 
 
 def stop_on_scores(what: str, step: int, reproducer: Path) -> None:
-    """End a run whose evaluation after `step` updates gave `what` in place of numbers.
+    """Stop a run whose evaluation after `step` updates produced the non-finite `what`.
 
     Raises:
         NumericalError: always.
@@ -38,7 +38,7 @@ def stop_on_scores(what: str, step: int, reproducer: Path) -> None:
 def write_reproducer(
     run: RunFolder, step: int, epoch: int, values: dict[str, float], micro_batches: list[Batch], seed: int, checkpoint: Path | None
 ) -> Path:
-    """Write what the step can be made again from; returns the file, which one rank alone writes."""
+    """Save what is needed to reproduce the step; returns the file, written by rank 0 only."""
     report = {
         "stage": run.stage,
         "step": step,

@@ -1,4 +1,4 @@
-"""Optimizers over the trainable parameters of one layer, with states that are saved under structural names."""
+"""Optimizers for the trainable parameters of a layer, with states saved under structural names."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _MASTER = "master"
 
 
 class BertAdam(paddle.optimizer.Optimizer):
-    """Adam without bias correction, with decoupled weight decay and the gradient of each tensor clipped on its own.
+    """Adam without bias correction, with decoupled weight decay and gradients clipped per tensor.
 
     update = m / (sqrt(v) + epsilon) + weight_decay * w; w -= lr * update. The gradient is first scaled by min(1, max_norm / (norm +
-    1e-6)), tensor by tensor. Parameters without a gradient are left alone, not even decayed.
+    1e-6)), tensor by tensor. Parameters without a gradient are unchanged, without weight decay.
 
     Source: the optimizer of huawei-noah/Pretrained-Language-Model, TinyBERT/transformer/optimization.py.
     """
@@ -65,17 +65,17 @@ class BertAdam(paddle.optimizer.Optimizer):
 
 
 def decayed_names(layer: nn.Layer) -> set[str]:
-    """Framework names of the parameters that weight decay acts on: all but biases and norms."""
+    """Framework names of the parameters with weight decay: all but biases and norms."""
     return {parameter.name for name, parameter in layer.named_parameters() if not any(word in name for word in NO_DECAY)}
 
 
 def without_gradient(name: str, weight_decay: float, rate: float) -> float:
-    """What one update at a learning rate leaves of a decayed weight that has never had a gradient, as a factor.
+    """The factor that one update at a learning rate applies to a decayed weight that never had a gradient.
 
-    An optimizer rounds it to float32 in every step, at 3e-5 and a decay of 0.01 by up to a fifth of what it takes away.
+    An optimizer rounds it to float32 in every step; at 3e-5 and a decay of 0.01 the error is up to a fifth of the change.
 
     Raises:
-        ValueError: there is none: the L2 penalty of `adam` moves such a weight like a gradient.
+        ValueError: there is no such factor: the L2 penalty of `adam` acts like a gradient.
     """
     if name == "adam" and weight_decay:
         raise ValueError("the L2 penalty of adam is a gradient")
@@ -87,8 +87,8 @@ def create_optimizer(
 ) -> paddle.optimizer.Optimizer:
     """An optimizer for the trainable parameters; the learning rate is set before every step.
 
-    name: `adamw` (bias-corrected, decoupled decay), `bertadam`, or `adam` (decay as an L2 penalty on everything, biases and norms
-    too, as PaddleNLP's general distillation has it). grad_clip: `global` norm or `tensor` by tensor; max_grad_norm 0 = off.
+    name: `adamw` (bias-corrected, decoupled decay), `bertadam`, or `adam` (decay as an L2 penalty on all parameters including biases and
+    norms, as in PaddleNLP's general distillation). grad_clip: by `global` norm or per `tensor`; max_grad_norm 0 = off.
     """
     parameters = [parameter for parameter in layer.parameters() if not parameter.stop_gradient]
     decayed = decayed_names(layer)
@@ -128,7 +128,7 @@ def optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: nn.Layer) -> 
 
 
 def load_optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: nn.Layer, arrays: dict[str, np.ndarray]) -> None:
-    """Put back what `optimizer_arrays` gave, in this or another process."""
+    """Restore the result of `optimizer_arrays`, in this or another process."""
     names = {name: parameter.name for name, parameter in layer.named_parameters()}
     state: dict = {}
     for key, array in arrays.items():

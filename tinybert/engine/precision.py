@@ -1,4 +1,4 @@
-"""Mixed precision through Paddle's own tools, refused with a reason where the device cannot."""
+"""Mixed precision with Paddle's own tools; rejected with a reason if the device does not support it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tinybert.errors import UserError
 
 
 class Precision:
-    """How a step computes: float32, or `O1` (operators choose) or `O2` (weights too) in float16 or bfloat16.
+    """The precision of a step: float32, or `O1` (some operators) or `O2` (also the weights) in float16 or bfloat16.
 
     float16 gradients are scaled; steps that overflow are skipped and counted in `skipped`.
 
     Raises:
-        UserError: mixed precision on a device that has none.
+        UserError: the device does not support mixed precision.
     """
 
     def __init__(self, level: str = "O0", dtype: str = "float16", device: str = "cpu") -> None:
@@ -29,7 +29,7 @@ class Precision:
         self.scaler = paddle.amp.GradScaler(enable=self.enabled and dtype == "float16", init_loss_scaling=2.0**15)
 
     def prepare(self, layer: nn.Layer, optimizer: paddle.optimizer.Optimizer) -> tuple[nn.Layer, paddle.optimizer.Optimizer]:
-        """Cast the weights for O2, with float32 master weights in the optimizer; otherwise leave both as they are."""
+        """Cast the weights for O2, with float32 master weights in the optimizer; otherwise change nothing."""
         if self.level != "O2":
             return layer, optimizer
         return paddle.amp.decorate(layer, optimizer, level="O2", dtype=self.dtype, master_weight=True)
@@ -41,11 +41,11 @@ class Precision:
         return paddle.amp.auto_cast(level=self.level, dtype=self.dtype)
 
     def backward(self, loss: paddle.Tensor) -> None:
-        """Backward of the (scaled) loss."""
+        """Run the backward pass of the (scaled) loss."""
         (self.scaler.scale(loss) if self.scaler.is_enable() else loss).backward()
 
     def update(self, optimizer: paddle.optimizer.Optimizer) -> None:
-        """One optimizer step, skipped and counted where scaled gradients overflowed."""
+        """One optimizer step; skipped and counted if scaled gradients overflowed."""
         if not self.scaler.is_enable():
             optimizer.step()
             return
@@ -63,7 +63,7 @@ class Precision:
         return {"skipped": self.skipped, "scaler": values}
 
     def load_state(self, state: dict) -> None:
-        """Put back what `state` gave."""
+        """Restore the result of `state`."""
         self.skipped = state["skipped"]
         if self.scaler.is_enable():
             now = self.scaler.state_dict()
@@ -76,7 +76,7 @@ class Precision:
 
 
 def require(dtype: str, device: str) -> None:
-    """Refuse a half precision that the device does not compute in.
+    """Reject a half precision that the device does not support.
 
     Raises:
         UserError: says why, and what to do.

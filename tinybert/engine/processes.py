@@ -1,4 +1,4 @@
-"""What the processes of one run tell each other."""
+"""Communication between the processes of one run."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ def sum_dict(values: dict[str, float]) -> dict[str, float]:
 
 
 def wait_for_all() -> None:
-    """Return when every process has come here: what rank 0 wrote before may be read after."""
+    """A barrier: files written by rank 0 before it can be read after it."""
     if runtime.world_size() > 1:
         paddle.distributed.barrier()

@@ -1,4 +1,4 @@
-"""What a running loop tells its user: a bar on a terminal or in a notebook, plain lines elsewhere, with rate and time to go."""
+"""Progress of a running loop: a bar on a terminal or in a notebook, plain lines elsewhere, with speed and remaining time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tinybert.log import logger, progress_bar
 
 
 class Progress:
-    """Steps done of `total`, samples per second since the last report, and the time to go."""
+    """Steps done out of `total`, samples per second since the last report, and the remaining time."""
 
     def __init__(self, title: str, total: int, start: int, shown: bool) -> None:
         self.title, self.total, self.shown = title, total, shown
@@ -22,7 +22,7 @@ class Progress:
             self.bar.update(1)
 
     def report(self, step: int, values: dict[str, float], samples: float, tokens: float) -> None:
-        """Show the loss parts after `step` and the rates in samples and in real tokens per second."""
+        """Show the loss terms after `step` and the speed in samples and in tokens (without padding) per second."""
         if not self.shown:
             return
         parts = " ".join(f"{name} {value:.4g}" for name, value in values.items())
@@ -33,12 +33,12 @@ class Progress:
             logger.info(f"{self.title} step {step}/{self.total} {parts} | {rates}, ETA {self.eta(step)}")
 
     def eta(self, step: int) -> str:
-        """Time to go as h:mm:ss, from the mean rate since the start of this process."""
+        """Remaining time as h:mm:ss, from the mean speed since the start of this process."""
         done = max(1, step - self.first)
         seconds = (time.monotonic() - self.started) / done * (self.total - step)
         return str(datetime.timedelta(seconds=int(seconds)))
 
     def close(self) -> None:
-        """Leave the bar as it is."""
+        """Close the bar and keep it visible."""
         if self.bar is not None:
             self.bar.close()

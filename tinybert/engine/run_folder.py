@@ -1,6 +1,6 @@
-"""What a run leaves behind: run.json, log.jsonl, curves, checkpoints, models.
+"""The files of a run: run.json, log.jsonl, curves, checkpoints, models.
 
-The two stages of one task may share an output folder, so everything that belongs to one stage carries its name.
+The two stages of a task may share an output folder, so the files of each stage carry its name.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _AWAY = "this run needs {} there. Move it away, or choose another --output_dir."
 class RunFolder:
     """The output folder of one stage of a run, `--output_dir`.
 
-    The first change takes the folder's lock, so that two runs never write into one folder; `release` gives it back.
+    The first change takes the folder's lock, so that two runs never write to the same folder; `release` releases it.
     """
 
     def __init__(self, path: str | Path, stage: str, writes: bool = True) -> None:
@@ -34,7 +34,7 @@ class RunFolder:
         self.writes = writes  # rank 0 only
         self._log = None
         self._curves = None
-        self._new = False  # whether `refuse` found nothing of this stage, and nothing may have come since
+        self._new = False  # whether `refuse` found no results of this stage, so none may have appeared since
 
     @property
     def checkpoints(self) -> Path:
@@ -42,10 +42,10 @@ class RunFolder:
         return self.path / "checkpoints" / self.stage
 
     def refuse(self, resume: bool, overwrite: bool, models: tuple[str, ...] = ()) -> None:
-        """Refuse a folder that holds results of this stage, unless it is resumed or overwritten. Nothing is changed.
+        """Reject a folder with results of this stage, unless they are resumed or overwritten. Nothing is changed.
 
         Raises:
-            UserError: results are there, or the folder cannot be written.
+            UserError: the folder contains results, or cannot be written.
         """
         self.refuse_unwritable()
         run_lock.refuse_held(self.path)
@@ -67,7 +67,7 @@ class RunFolder:
         self._new = not (resume or overwrite)
 
     def refuse_unwritable(self) -> None:
-        """Refuse a path that is a file, or where nothing may be written. Nothing is changed.
+        """Reject a path that is a file or is not writable. Nothing is changed.
 
         Raises:
             UserError: says which.
@@ -98,19 +98,19 @@ class RunFolder:
             )
 
     def release(self) -> None:
-        """Let other runs write into this folder."""
+        """Let other runs write to this folder."""
         run_lock.release(self.path)
 
     def done_before(self) -> bool:
-        """Whether this stage has left checkpoints or a record here."""
+        """Whether the folder has checkpoints or a record of this stage."""
         return self.stage in self.record() or self.checkpoints.exists()
 
     def replaced(self, models: tuple[str, ...]) -> list[Path]:
-        """What belongs to this stage alone and goes when it starts afresh: checkpoints, curves, model folders that fit these patterns."""
+        """What a new start of this stage deletes: its checkpoints, curves, and model folders that match these patterns."""
         return [self.checkpoints, self.path / "vdl" / self.stage, *(folder for pattern in models for folder in self.path.glob(pattern))]
 
     def clear(self, models: tuple[str, ...]) -> None:
-        """Delete what an earlier run of this stage left: checkpoints, record, logs, and the model folders that fit these patterns."""
+        """Delete the results of an earlier run of this stage: checkpoints, record, logs, and model folders that match these patterns."""
         if not self.writes:
             return
         self._hold()
@@ -123,7 +123,7 @@ class RunFolder:
         self.clear_logs()
 
     def clear_logs(self) -> None:
-        """Delete what an attempt of this stage without a checkpoint has logged."""
+        """Delete the log lines of an attempt of this stage that saved no checkpoint."""
         if not self.writes:
             return
         remove_curves(self.path / "vdl" / self.stage)
@@ -133,21 +133,21 @@ class RunFolder:
             storage.write_file(self.path / "log.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
 
     def record(self) -> dict:
-        """The content of run.json: one entry a stage; empty where there is none yet."""
+        """The content of run.json: one entry per stage; empty if there is none yet."""
         return read_entries(self.path / FILE)
 
     def _results(self) -> dict:
         return read_entries(self.path / "eval_results.json")
 
     def update_record(self, **values: object) -> None:
-        """Add to this stage's entry of run.json: fields of `RunRecord`, or details by other names."""
+        """Update this stage's entry in run.json: fields of `RunRecord`, or details by other names."""
         if not self.writes:
             return
         self._hold()
         write_record(self.path, self.stage, RunRecord.of(self.record().get(self.stage, {}) | values))
 
     def write_results(self, results: dict) -> None:
-        """Write this stage's scores into eval_results.json."""
+        """Write this stage's scores to eval_results.json."""
         if not self.writes:
             return
         self.path.mkdir(parents=True, exist_ok=True)
@@ -156,7 +156,7 @@ class RunFolder:
     # === Log and curves ===
 
     def open_logs(self, at_byte: int | None = None) -> None:
-        """Open log.jsonl for appending; `at_byte` cuts it back to where a checkpoint left it."""
+        """Open log.jsonl for appending; `at_byte` truncates it to its size at a checkpoint."""
         if not self.writes:
             return
         self.path.mkdir(parents=True, exist_ok=True)
@@ -168,7 +168,7 @@ class RunFolder:
         self._curves = Curves(self.path / "vdl" / self.stage, earlier)
 
     def _cut_back(self, path: Path, at_byte: int) -> None:
-        """Drop this stage's lines behind a byte; another stage that has logged since keeps its own."""
+        """Remove this stage's lines after a byte position; lines of another stage are kept."""
         content = path.read_bytes()
         mark = json.dumps({"stage": self.stage})[:-1].encode()
         kept = [line for line in content[at_byte:].splitlines(keepends=True) if not line.startswith(mark) and line.endswith(b"\n")]
@@ -184,16 +184,16 @@ class RunFolder:
         self._curves.add(line)
 
     def log_arrays(self, step: int, arrays: dict[str, np.ndarray]) -> None:
-        """Append arrays to log.jsonl as one object (event `arrays`) and to the curves; nothing for no arrays."""
+        """Append arrays to log.jsonl as one object (event `arrays`) and to the curves; nothing if there are none."""
         if arrays:
             self.log({"event": "arrays", "step": step, "arrays": {name: np.asarray(array).tolist() for name, array in arrays.items()}})
 
     def log_position(self) -> int:
-        """Bytes of log.jsonl written so far, for a checkpoint."""
+        """The current size of log.jsonl in bytes, for a checkpoint."""
         return self._log.tell() if self._log is not None else 0
 
     def log_lines(self) -> list[dict]:
-        """Every object of log.jsonl; what is none of ours, such as the last line of a killed run, is passed over."""
+        """Every object of log.jsonl; malformed lines, e.g. the truncated last line of a killed run, are skipped."""
         path = self.path / "log.jsonl"
         if not path.exists():
             return []

@@ -1,4 +1,4 @@
-"""One run at a time in an output folder: an advisory lock that the system lifts when its process ends, however it ends."""
+"""One run at a time per output folder: an advisory lock that the system releases when its process ends."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tinybert import storage
 from tinybert.errors import UserError
 
 NAME = ".lock"
-HOLDER = ".lock.json"  # who holds it, for the message
-PATIENCE = 0.5  # seconds: another process may just be looking whether the lock is free
+HOLDER = ".lock.json"  # who holds the lock, for the message
+PATIENCE = 0.5  # seconds: another process may briefly hold it to check it
 
-_held: dict[Path, tuple[FileLock, os.stat_result]] = {}  # the folders that this process holds, with their locks and these files
+_held: dict[Path, tuple[FileLock, os.stat_result]] = {}  # the folders locked by this process, with their locks and these files
 
 
 def refuse_held(folder: Path) -> None:
-    """Refuse a folder in which another process is writing. Nothing is changed.
+    """Reject a folder to which another process is writing. Nothing is changed.
 
     Raises:
         UserError: names that process.
@@ -33,10 +33,10 @@ def refuse_held(folder: Path) -> None:
 
 
 def hold(folder: Path) -> bool:
-    """Take the lock of a folder, which is there; False where this process has it already.
+    """Lock an existing folder; False if this process already holds the lock.
 
     Raises:
-        UserError: another process has it.
+        UserError: another process holds it.
     """
     if _holds(folder):
         return False
@@ -55,7 +55,7 @@ def hold(folder: Path) -> bool:
 
 
 def release(folder: Path) -> None:
-    """Give the lock of a folder back, if this process has it."""
+    """Release the lock of a folder, if this process holds it."""
     lock, _ = _held.pop(folder.resolve(), (None, None))
     if lock is not None:
         (folder / HOLDER).unlink(missing_ok=True)
@@ -69,7 +69,7 @@ def _holds(folder: Path) -> bool:
     try:
         if os.path.samestat(file, os.stat(folder / NAME)):
             return True
-    except FileNotFoundError:  # somebody has deleted the folder
+    except FileNotFoundError:  # the folder was deleted meanwhile
         pass
     _held.pop(folder.resolve())
     lock.release()
@@ -77,7 +77,7 @@ def _holds(folder: Path) -> bool:
 
 
 def _take(folder: Path, patience: float) -> FileLock | None:
-    """The lock; None where the file system has none, or nothing may be written there."""
+    """Take the lock; None if the file system does not support locks, or the folder is not writable."""
     try:
         return storage.take_lock(folder / NAME, patience)
     except Timeout:

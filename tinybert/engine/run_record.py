@@ -1,6 +1,6 @@
-"""The record of one job, an entry of run.json: a stage of training, a comparison and an export write the same kind.
+"""The record of one job, an entry of run.json: training stages, comparisons and exports share this format.
 
-Schema 2. Entries of version 0.1 name no schema; they are read as schema 1, which has the same fields and lacks `kind`.
+Schema 2. Entries of version 0.1 have no schema number and are read as schema 1, which has the same fields except `kind`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Kind = Literal["stage", "comparison", "export"]
 
 @dataclass(frozen=True)
 class Setting:
-    """A resolved setting: its value and what gave it (given, preset NAME, default)."""
+    """A resolved setting: its value and its source (given, preset NAME, default)."""
 
     value: object
     source: str
@@ -30,7 +30,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model that took part. sha256: of its weights file, None where it came from none. fresh, unused: names of parameters."""
+    """A model used by the job. sha256: of its weights file, None if it has none. fresh, unused: parameter names."""
 
     source: str
     sha256: str | None
@@ -45,7 +45,7 @@ class ModelEntry:
 
 @dataclass(frozen=True)
 class DataEntry:
-    """Rows that were read: how many, and the sha256 of their file."""
+    """The rows that were read: their number, and the sha256 of their file."""
 
     rows: int
     sha256: str | None
@@ -53,10 +53,10 @@ class DataEntry:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What one job was given, on what it ran, and what came out.
+    """The input, environment and results of one job.
 
-    Times are ISO 8601 in UTC; `finished` is None until everything is written. scores of `best` and `last` are fractions of 1. details: what
-    one method or one kind of job adds, such as `projection`; in the file its entries stand beside the fields.
+    Times are ISO 8601 in UTC; `finished` is None until everything is written. scores of `best` and `last` are fractions of 1. details:
+    method- or job-specific entries, such as `projection`; in the file they are at the same level as the fields.
     """
 
     kind: Kind = "stage"
@@ -66,7 +66,7 @@ class RunRecord:
     seconds: float | None = None
     preset: str | None = None
     settings: Mapping[str, Setting | dict] | None = None
-    identity: Mapping[str, str] | None = None  # what models and data are, for resuming
+    identity: Mapping[str, str] | None = None  # identifies models and data, for resuming
     versions: Mapping[str, str] | None = None
     device: str | None = None
     precision: str | None = None
@@ -87,13 +87,13 @@ class RunRecord:
 
     @classmethod
     def of(cls, entry: Mapping[str, object]) -> RunRecord:
-        """The record of an entry of run.json, of any schema."""
+        """The record from an entry of run.json, of any schema."""
         names = {item.name for item in fields(cls)} - {"details", "schema"}
         known = {name: value for name, value in entry.items() if name in names}
         return cls(**known, details={name: value for name, value in entry.items() if name not in names and name != "schema"})
 
     def as_json(self) -> dict[str, object]:
-        """The entry of run.json, without what was never set."""
+        """The entry of run.json, without unset fields."""
         values = asdict(self)
         details = values.pop("details")
         return {name: value for name, value in values.items() if value is not None or name == "finished"} | details
@@ -105,10 +105,10 @@ def now() -> str:
 
 
 def read_entries(path: Path) -> dict[str, dict]:
-    """The objects of run.json, or of a file of the same form, by the name of the stage or job; empty where there is no file.
+    """The entries of run.json, or a file in the same format, by stage or job; empty if there is no file.
 
     Raises:
-        UserError: it is damaged.
+        UserError: the file is damaged.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -125,7 +125,7 @@ def read_entries(path: Path) -> dict[str, dict]:
 
 
 def write_record(folder: Path, name: str, record: RunRecord | None) -> None:
-    """Write the record of one job into a folder's run.json, beside those of other jobs; None removes it."""
+    """Write the record of one job to a folder's run.json, keeping those of other jobs; None removes it."""
     entries = read_entries(folder / FILE)
     if record is None:
         if entries.pop(name, None) is None:

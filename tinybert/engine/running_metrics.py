@@ -1,4 +1,4 @@
-"""What has happened since the last line of the log."""
+"""Metrics since the last log line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class RunningMetrics:
-    """Sums over steps: loss parts by name, rows, real tokens, seconds."""
+    """Sums over steps: loss terms by name, rows, tokens without padding, seconds."""
 
     parts: dict[str, float] = field(default_factory=dict)
     steps: int = 0
@@ -17,27 +17,27 @@ class RunningMetrics:
     seconds: float = 0.0
 
     def add(self, parts: Mapping[str, float], rows: int, tokens: int, seconds: float) -> None:
-        """Count one more step."""
+        """Add one step."""
         for name, value in parts.items():
             self.parts[name] = self.parts.get(name, 0.0) + value
         self.steps, self.rows, self.tokens = self.steps + 1, self.rows + rows, self.tokens + tokens
         self.seconds += seconds
 
     def means(self) -> dict[str, float]:
-        """The mean of each part over the steps."""
+        """The mean of each term over the steps."""
         return {name: value / self.steps for name, value in self.parts.items()}
 
     def rates(self) -> tuple[float, float]:
-        """Rows and real tokens a second."""
+        """Rows and tokens (without padding) per second."""
         seconds = max(self.seconds, 1e-9)
         return self.rows / seconds, self.tokens / seconds
 
     def state(self) -> dict[str, object]:
-        """The entries of a checkpoint's state."""
+        """The entries for a checkpoint's state."""
         rest = {f"window_{name}": getattr(self, name) for name in ("steps", "rows", "tokens", "seconds")}
         return {"window": self.parts, **rest}
 
     @classmethod
     def of(cls, state: Mapping) -> RunningMetrics:
-        """From a checkpoint's state."""
+        """Restore from a checkpoint's state."""
         return cls(dict(state["window"]), *(state[f"window_{name}"] for name in ("steps", "rows", "tokens", "seconds")))

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the first asks the run to save and stop after its step, a second one is answered as it would be without the run."""
+"""SIGTERM and SIGINT: the first one requests a checkpoint and a stop after the step, a second one has its usual effect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 
 class StopRequest:
-    """Whether a signal has asked the run to stop, and which."""
+    """Whether a signal has requested a stop, and which one."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -25,7 +25,7 @@ class StopRequest:
         tell(f"\n{name} again: stopping at once; the last checkpoint is kept.\n")
         before = self.before[number]
         ends = getattr(getattr(before, "__self__", None), "end_at_once", None)
-        if ends is not None:  # the command line's: Paddle 3.3 turns an exception inside its backward pass into an OSError
+        if ends is not None:  # the command line's handler: Paddle 3.3 turns an exception inside its backward pass into an OSError
             ends(number)
         elif callable(before):  # Python's own, which raises KeyboardInterrupt, or the user's
             before(number, frame)
@@ -35,14 +35,14 @@ class StopRequest:
 
 
 def tell(text: str) -> None:
-    """Write to stderr from a signal handler: past buffers and locks that the interrupted code may hold."""
+    """Write to stderr from a signal handler, bypassing buffers and locks that the interrupted code may hold."""
     with contextlib.suppress(OSError):
         os.write(2, text.encode())
 
 
 @contextlib.contextmanager
 def graceful_shutdown() -> Iterator[StopRequest]:
-    """Listen for SIGTERM and SIGINT while the block runs; outside the main thread, which alone may have handlers, for nothing."""
+    """Handle SIGTERM and SIGINT in this block; without effect outside the main thread, because only it can set handlers."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
@@ -53,4 +53,4 @@ def graceful_shutdown() -> Iterator[StopRequest]:
         yield request
     finally:
         for number, handler in request.before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: somebody's handler in C
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: a handler installed from C

@@ -1,1 +1,1 @@
-"""Kinds of tasks, one file each: `tinybert.kinds.kind` says what a kind answers, `tinybert.kinds.registry` which there are."""
+"""Task kinds, one file each: `tinybert.kinds.kind` is the interface, `tinybert.kinds.registry` lists them."""

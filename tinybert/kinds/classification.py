@@ -1,4 +1,4 @@
-"""One class a row: cross-entropy, accuracy, the majority class to beat."""
+"""One class per row: cross-entropy, accuracy, majority-class baseline."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Classification(Kind):
         return ("accuracy", "macro_f1", *(("f1",) if len(labels) == 2 else ()))
 
     def score(self, task: Task, logits: np.ndarray, labels: np.ndarray, decision: Mapping[str, float] | None = None) -> dict[str, float]:
-        """Of the class with the highest logit."""
+        """Scores of the class with the highest logit."""
         checked = metrics.checked(task.name, logits, labels, task.num_outputs)
         return metrics.of_classes(task.metrics, checked.argmax(axis=1), labels, task.num_outputs)
 
@@ -72,12 +72,12 @@ class Classification(Kind):
         return metrics.of_classes(task.metrics, np.full(len(labels), most), labels, task.num_outputs)
 
     def score_teacher(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> TeacherReport:
-        """Score it in the task's label order `[N, C]` and under every other order of its outputs.
+        """Score the teacher in the task's label order `[N, C]` and under every other order of its outputs.
 
-        Weak: accuracy at or below the majority class plus two standard errors. The rows can tell a teacher from guessing where one with a
-        single wrong row is not weak: 1 - 1 / N is above the majority class plus two standard errors. Eight rows with five of one label
-        cannot (0.625 + 0.342), nor can rows with the same label, nor a thousand of which 995 have one label.
-        Orders: the assignment of outputs to labels with the most hits (Hungarian algorithm on the confusion matrix), which stands for all
+        Weak: accuracy at or below the majority class plus two standard errors. The rows are informative if a teacher with one wrong row is
+        not weak: 1 - 1 / N is above the majority class plus two standard errors. Eight rows with five of one label are not
+        (0.625 + 0.342), nor are rows with a single label, nor 1,000 rows of which 995 have the same label.
+        Orders: the assignment of outputs to labels with the most matches (Hungarian algorithm on the confusion matrix), which covers all
         C! orders.
         """
         import numpy as np
@@ -118,6 +118,6 @@ class Classification(Kind):
         return [task.labels[i] for i in logits.argmax(1)]
 
     def keeps_variants(self, task: Task, outputs: np.ndarray, keep: float) -> np.ndarray:
-        """Those with so much of the row's own probability for the row's own class."""
+        """Those that keep this share of the row's own probability for the row's class."""
         own = metrics.softmax(outputs)[:, outputs[0].argmax()]
         return own >= keep * own[0]

@@ -1,4 +1,4 @@
-"""What a kind of task must answer: labels, head, losses, scores, teacher check, predictions. Imports no Paddle."""
+"""The interface of a task kind: labels, head, losses, scores, teacher check, predictions. Does not import Paddle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Labels = tuple[str, ...]
 
 @dataclass(frozen=True)
 class LogitOptions:
-    """How a student learns a teacher's logits: what the options of the same names say. A kind reads those that it has a use for."""
+    """How a student learns a teacher's logits: the options of the same names. A kind reads those it needs."""
 
     temperature: float = 1.0
     reduction: str = "sum"
@@ -30,11 +30,11 @@ PLAIN = LogitOptions()
 
 @dataclass(frozen=True)
 class TeacherReport:
-    """What the dev rows say of a teacher: its scores, those of guessing, and its best label order where that is not the task's.
+    """The teacher's scores on the dev set, the baseline scores, and its best label order if that differs from the task's.
 
-    guess: what the teacher must be better than, in words. weak: not better than it by two standard errors. tells: whether the dev rows
-    can tell a teacher from guessing at all. ordered: whether its outputs could stand for the labels in another order.
-    scale: what to be warned of where gold and teacher are on different scales.
+    guess: a description of the baseline. weak: not better than the baseline by two standard errors. tells: whether the dev set is large
+    and varied enough for this check. ordered: whether its outputs could have another label order.
+    scale: a warning if gold and teacher scores are on different scales.
     """
 
     scores: dict[str, float]
@@ -49,15 +49,14 @@ class TeacherReport:
 
 
 class Kind:
-    """One kind of task; an object without state, the same for every task of the kind.
+    """One kind of task: a stateless object, shared by all tasks of the kind.
 
-    name: in `--kind`, in model folders and records. article: the name in a sentence. problem_type: what PaddleNLP and Hugging Face call
-    it in config.json. head: what the logits are computed from, `sequence` (one vector a row)
-    `token` (every token) or
-    `span` (start and end). label_type: how labels are stored.
-    label_word: what a label is called in messages. names_labels: the outputs have names, which `--labels` or the training file lists.
-    softens: a temperature softens what is learnt. many_labels: a row has any number of labels.
-    of_words: a row is a sentence of words with a label each. of_windows: rows are windows over the text of a question.
+    name: in `--kind`, model folders and records. article: the name with its article. problem_type: PaddleNLP's and Hugging Face's name
+    in config.json. head: the input of the logits, `sequence` (one vector per row), `token` (every token) or `span` (start and end).
+    label_type: how labels are stored.
+    label_word: what a label is called in messages. names_labels: outputs have names, from `--labels` or the training file.
+    softens: whether a temperature applies. many_labels: a row can have any number of labels.
+    of_words: a row is a sentence with one label per word. of_windows: rows are windows over the text of a question.
     """
 
     name: ClassVar[str]
@@ -86,27 +85,27 @@ class Kind:
         return 1
 
     def names_in(self, text: str) -> list[str]:
-        """The names of labels that the text of a label stands for."""
+        """The label names in the text of a label."""
         return [text]
 
     def reader(self, labels: Labels) -> Callable[[str], object | None]:
-        """From the text of a label to its value; None for a text that is no label."""
+        """Converts the text of a label to its value; None if it is not a label."""
         raise NotImplementedError
 
     def expected(self, labels: Labels) -> str:
-        """What the text of a label may be, in words."""
+        """A description of valid label texts."""
         raise NotImplementedError
 
     def describe(self, labels: Labels) -> str:
-        """What the head of a model for these labels gives, in words."""
+        """A description of the output of a model for these labels."""
         return f"{self.outputs(labels)} labels ({', '.join(labels)})"
 
     def output_names(self, labels: Labels | None, outputs: int) -> Labels:
-        """The names of a model's outputs, LABEL_<i> where they have none."""
+        """The names of a model's outputs, LABEL_<i> if they have none."""
         return labels or tuple(f"LABEL_{i}" for i in range(outputs))
 
     def head_config(self, labels: Labels) -> dict:
-        """What config.json says of the head."""
+        """The entries of config.json about the head."""
         return {
             "id2label": {str(i): name for i, name in enumerate(labels)},
             "label2id": {name: i for i, name in enumerate(labels)},
@@ -116,42 +115,42 @@ class Kind:
     # === Training ===
 
     def inactive_options(self, values: Mapping[str, object]) -> dict[str, str]:
-        """Name and reason of options about logits that have no effect beside the others for this kind."""
+        """Names and reasons of logit options that have no effect in combination with the others for this kind."""
         return {"regression_target": f"the task is {self.article}"}
 
     def gold_loss(self) -> Loss:
-        """The loss of the student's logits against the labels of its rows."""
+        """The loss between the student's logits and the labels."""
         raise NotImplementedError
 
     def teacher_loss(self, options: LogitOptions) -> Loss | None:
-        """The loss of the student's logits against the teacher's; None where the labels of the rows stand in the teacher's place."""
+        """The loss between the student's and the teacher's logits; None if the labels are used instead of the teacher."""
         raise NotImplementedError
 
     # === Scores ===
 
     def metrics(self, labels: Labels) -> tuple[str, ...]:
-        """The metrics that `--metric` may name."""
+        """The valid values of `--metric`."""
         raise NotImplementedError
 
     def own_metrics(self, labels: Labels) -> tuple[str, ...]:
-        """The metrics of a user's own files; the first one chooses the best model."""
+        """The metrics for custom files; the first one selects the best model."""
         raise NotImplementedError
 
     def decide(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """Numbers that predictions depend on beside the logits, chosen on labelled rows and kept in the model."""
+        """Decision parameters, such as thresholds, chosen on labelled rows and saved with the model."""
         return {}
 
     def default_decision(self) -> dict[str, float]:
-        """The same where no rows have chosen them."""
+        """The same if they have not been chosen on rows."""
         return {}
 
     def decision_of(self, config: dict) -> dict[str, float]:
-        """The same as a model's configuration has them."""
+        """The same from a model's configuration."""
         found = {name: config.get(name) for name in self.default_decision()}
         return self.default_decision() | {name: float(value) for name, value in found.items() if isinstance(value, (int, float))}
 
     def score(self, task: Task, logits: np.ndarray, labels: np.ndarray, decision: Mapping[str, float] | None = None) -> dict[str, float]:
-        """The task's metrics of logits against labels, as fractions of 1; decision: what `decide` has chosen.
+        """The task's metrics as fractions of 1; decision: the result of `decide`.
 
         Raises:
             NumericalError: a logit is NaN or infinite.
@@ -159,11 +158,11 @@ class Kind:
         raise NotImplementedError
 
     def guessing(self, task: Task, labels: np.ndarray) -> dict[str, float]:
-        """The metrics of saying always the same, the scores to beat."""
+        """The metrics of a constant prediction, the baseline."""
         raise NotImplementedError
 
     def score_teacher(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> TeacherReport:
-        """Judge a teacher by its logits on labelled rows."""
+        """Evaluate a teacher by its logits on labelled rows."""
         raise NotImplementedError
 
     # === Predictions ===
@@ -173,20 +172,20 @@ class Kind:
         raise NotImplementedError
 
     def chosen(self, probabilities: np.ndarray, decision: Mapping[str, float]) -> list[tuple[list[int], float]]:
-        """The labels that each row is predicted to have, and how sure that is."""
+        """The predicted labels of each row and their confidence."""
         raise NotImplementedError
 
     def answers(self, task: Task, logits: np.ndarray, decision: Mapping[str, float] | None = None) -> list[str]:
-        """The prediction of each row as a file of predictions has it."""
+        """The prediction of each row as written to a file of predictions."""
         raise NotImplementedError
 
     def check_variants(self, task: Task) -> str | None:
-        """Why a teacher cannot judge augmented rows of this task; None where it can."""
+        """Why a teacher cannot filter augmented rows of this task; None if it can."""
         return None
 
     def keeps_variants(self, task: Task, outputs: np.ndarray, keep: float) -> np.ndarray:
-        """Which variants of a row the teacher still takes for what the row was, bool `[V]`.
+        """Which variants of a row the teacher still assigns to the row's own label, bool `[V]`.
 
-        outputs: its logits `[V, C]`, the row itself first. keep: the share of its confidence that must be left.
+        outputs: its logits `[V, C]`, the row itself first. keep: the share of its confidence that must remain.
         """
         raise NotImplementedError

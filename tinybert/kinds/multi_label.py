@@ -1,4 +1,4 @@
-"""Any number of labels per row: a sigmoid for each, binary cross-entropy, micro-averaged F1 under a threshold that is chosen on dev."""
+"""Any number of labels per row: sigmoids, binary cross-entropy, micro-averaged F1 with a threshold chosen on the dev set."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ METRICS = ("micro_f1", "macro_f1", "accuracy")
 class MultiLabel(Kind):
     """Labels 0 or 1 uint8 `[N, C]`, logits `[N, C]`.
 
-    The label of a row is a text of names between bars or, where there is none, commas (`joy|love`, `joy,love`), or a list in JSON; an
-    empty one means no label. `decision` holds the `threshold` of a probability from which a label is predicted.
+    The label of a row is a list of names separated by bars or, without bars, commas (`joy|love`, `joy,love`), or a list in JSON; an
+    empty one means no label. `decision` has the probability `threshold` above which a label is predicted.
     """
 
     name = "multi_label"
@@ -37,7 +37,7 @@ class MultiLabel(Kind):
         return len(labels)
 
     def label_width(self, labels: Labels) -> int:
-        """One number a label."""
+        """One number per label."""
         return len(labels)
 
     def names_in(self, text: str) -> list[str]:
@@ -47,7 +47,7 @@ class MultiLabel(Kind):
         return [name.strip() for name in names] if text.strip() else []
 
     def reader(self, labels: Labels) -> Callable[[str], np.ndarray | None]:
-        """A row of 0 and 1; None where a name is not among the labels."""
+        """A vector of 0 and 1; None if a name is not among the labels."""
         from tinybert.data import label_sets
 
         index_of = {label: i for i, label in enumerate(labels)}
@@ -61,12 +61,12 @@ class MultiLabel(Kind):
         return read
 
     def expected(self, labels: Labels) -> str:
-        """The names that may stand together."""
+        """The names, which can be combined."""
         some = ", ".join(labels[:30]) + (f", ... ({len(labels)} labels)" if len(labels) > 30 else "")
         return f"any of {some}, separated by bars or commas"
 
     def inactive_options(self, values: Mapping[str, object]) -> dict[str, str]:
-        """The loss is a mean over labels, as the gold labels' is."""
+        """The loss is a mean over labels, as for gold labels."""
         return {**super().inactive_options(values), "soft_ce_reduction": "the binary cross-entropy is the mean over rows and labels"}
 
     def gold_loss(self) -> Loss:
@@ -84,7 +84,7 @@ class MultiLabel(Kind):
     # === Scores ===
 
     def metrics(self, labels: Labels) -> tuple[str, ...]:
-        """F1 over all decisions, its mean over labels, and rows without any mistake."""
+        """Micro-averaged F1, macro-averaged F1, and the share of rows without any error."""
         return METRICS
 
     def own_metrics(self, labels: Labels) -> tuple[str, ...]:
@@ -92,34 +92,34 @@ class MultiLabel(Kind):
         return METRICS
 
     def decide(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """The threshold with the best micro-averaged F1 on these rows; of equal ones the nearest to one half."""
+        """The threshold with the best micro-averaged F1 on these rows; of equal ones the closest to 0.5."""
         from tinybert.data import label_sets
 
         shares = label_sets.sigmoid(metrics.checked(task.name, logits, labels, task.num_outputs))
         return {"threshold": label_sets.best_threshold(shares, labels)}
 
     def default_decision(self) -> dict[str, float]:
-        """One half."""
+        """0.5."""
         return {"threshold": 0.5}
 
     def _predicted(self, logits: np.ndarray, decision: Mapping[str, float] | None) -> np.ndarray:
         return self.probabilities(logits) >= (decision or self.default_decision())["threshold"]
 
     def score(self, task: Task, logits: np.ndarray, labels: np.ndarray, decision: Mapping[str, float] | None = None) -> dict[str, float]:
-        """Of the labels whose probability reaches the threshold."""
+        """Scores of the labels whose probability reaches the threshold."""
         from tinybert.data import label_sets
 
         checked = metrics.checked(task.name, logits, labels, task.num_outputs)
         return label_sets.of_label_sets(task.metrics, self._predicted(checked, decision), labels)
 
     def guessing(self, task: Task, labels: np.ndarray) -> dict[str, float]:
-        """The same labels for every row: the most frequent ones, as many as score best."""
+        """The same labels for every row: the most frequent ones, in the number that scores best."""
         from tinybert.data import label_sets
 
         return label_sets.of_label_sets(task.metrics, label_sets.best_constant(labels), labels)
 
     def score_teacher(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> TeacherReport:
-        """Weak: micro-averaged F1, under its best threshold, at or below that of the same labels for every row plus two standard errors.
+        """Weak: micro-averaged F1 with its best threshold at or below that of constant labels plus two standard errors.
 
         Orders: the assignment of outputs to labels with the best sum of F1 (Hungarian algorithm).
         """
@@ -151,7 +151,7 @@ class MultiLabel(Kind):
         return label_sets.sigmoid(logits)
 
     def chosen(self, probabilities: np.ndarray, decision: Mapping[str, float]) -> list[tuple[list[int], float]]:
-        """Those that reach the threshold, with the smallest of their probabilities; that of none, where none does."""
+        """Labels that reach the threshold and the smallest of their probabilities; if none does, the probability of no label."""
         found = []
         for row in probabilities:
             labels = (row >= decision["threshold"]).nonzero()[0].tolist()
@@ -159,11 +159,11 @@ class MultiLabel(Kind):
         return found
 
     def answers(self, task: Task, logits: np.ndarray, decision: Mapping[str, float] | None = None) -> list[str]:
-        """The names with a bar between; empty where no label reaches the threshold."""
+        """The names joined by bars; empty if no label reaches the threshold."""
         return ["|".join(task.labels[i] for i in row.nonzero()[0]) for row in self._predicted(logits, decision)]
 
     def keeps_variants(self, task: Task, outputs: np.ndarray, keep: float) -> np.ndarray:
-        """Those that leave so much of the probability of every label of the row, and of its being no other label's."""
+        """Variants that keep this share of the probability of each of the row's labels and of the absence of each other label."""
         shares = self.probabilities(outputs)
-        agreement = abs(shares - (shares[0] < 0.5))  # the probability of a label of the row, or of its being none
+        agreement = abs(shares - (shares[0] < 0.5))  # the probability that a label of the row is present, or another one absent
         return (agreement >= keep * agreement[0]).all(1)

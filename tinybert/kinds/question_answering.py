@@ -1,4 +1,4 @@
-"""Answers that stand in a text: start and end of a span, windows over long texts, exact match and F1 as published."""
+"""Extractive question answering: start and end of a span, windows over long texts, exact match and F1 as published."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ METRICS = ("answer_f1", "exact_match", "average", "has_answer_f1", "no_answer_ac
 
 
 class QuestionAnswering(Kind):
-    """Labels int64 `[B, 2]`, the places of the first and last piece of the answer, 0 where the window has none; logits `[B, T, 2]`.
+    """Labels int64 `[B, 2]`, the positions of the answer's first and last token, 0 if the window has none; logits `[B, T, 2]`.
 
-    `decision` holds the `null_threshold`: how much better no answer must be than the best one (infinite: never).
+    `decision` has the `null_threshold`: by how much "no answer" must score better than the best answer (infinite: never).
     """
 
     name = "question_answering"
@@ -41,23 +41,23 @@ class QuestionAnswering(Kind):
         return 2
 
     def reader(self, labels: Labels) -> Callable[[str], None]:
-        """An answer is more than a text."""
+        """Answers cannot be read from a label text alone."""
         return lambda text: None
 
     def expected(self, labels: Labels) -> str:
-        """The layout of a file."""
+        """The file format."""
         return "questions in SQuAD's layout"
 
     def describe(self, labels: Labels) -> str:
-        """Two logits a piece."""
+        """Two logits per token."""
         return "start and end of an answer"
 
     def output_names(self, labels: Labels | None, outputs: int) -> Labels:
-        """They have no names."""
+        """The outputs have no names."""
         return ()
 
     def head_config(self, labels: Labels) -> dict:
-        """The class of the head says the rest."""
+        """Determined by the class of the head."""
         return {}
 
     def gold_loss(self) -> Loss:
@@ -67,19 +67,19 @@ class QuestionAnswering(Kind):
         return SpanGoldLoss()
 
     def teacher_loss(self, options: LogitOptions) -> Loss:
-        """Cross-entropy with the teacher's distributions over places."""
+        """Cross-entropy with the teacher's distributions over positions."""
         from tinybert.objectives.spans import SpanSoftLoss
 
         return SpanSoftLoss(options.temperature, options.scale)
 
     def inactive_options(self, values: Mapping[str, object]) -> dict[str, str]:
-        """A distribution is over places, of which rows have different numbers."""
+        """The distribution is over positions, whose number differs between rows."""
         return {**super().inactive_options(values), "soft_ce_reduction": "the cross-entropy is the sum over the places of a row"}
 
     # === Scores ===
 
     def metrics(self, labels: Labels) -> tuple[str, ...]:
-        """F1, exact match, their mean, and both kinds of questions apart."""
+        """F1, exact match, their mean, and the scores of answerable and unanswerable questions."""
         return METRICS
 
     def own_metrics(self, labels: Labels) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ class QuestionAnswering(Kind):
         return METRICS
 
     def decide(self, task: Task, logits: np.ndarray, labels: Windows) -> dict[str, float]:
-        """The threshold for no answer with the best F1, where some questions have none."""
+        """The no-answer threshold with the best F1, if some questions have no answer."""
         from tinybert.data import answers, metrics
 
         metrics.check_finite(task.name, logits)
@@ -95,12 +95,12 @@ class QuestionAnswering(Kind):
         return {} if math.isinf(threshold) else {"null_threshold": threshold}
 
     def decision_of(self, config: dict) -> dict[str, float]:
-        """As it stands there, if it does."""
+        """The value in the configuration, if it has one."""
         found = config.get("null_threshold")
         return {"null_threshold": float(found)} if isinstance(found, (int, float)) else {}
 
     def score(self, task: Task, logits: np.ndarray, labels: Windows, decision: Mapping[str, float] | None = None) -> dict[str, float]:
-        """Of the best span of all windows of each question."""
+        """Scores of the best span over all windows of each question."""
         from tinybert.data import answers, metrics
 
         metrics.check_finite(task.name, logits)
@@ -125,5 +125,5 @@ class QuestionAnswering(Kind):
     # === Predictions ===
 
     def check_variants(self, task: Task) -> str | None:
-        """An answer is where it stands."""
+        """Augmentation would move the answer span."""
         return "questions cannot be augmented: changing words would move the answers"

@@ -1,4 +1,4 @@
-"""Which kinds of tasks there are."""
+"""The registered task kinds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ METRICS: tuple[str, ...] = tuple(dict.fromkeys(metric for kind in KINDS.values()
 
 
 def get_kind(name: str) -> Kind:
-    """The kind of that name.
+    """The kind with this name.
 
     Raises:
         UserError: there is none.
@@ -28,12 +28,12 @@ def get_kind(name: str) -> Kind:
 
 
 def kind_of_labels(labels: Labels) -> Kind:
-    """The kind of a task for whole rows of which only the labels are known: a classification, or the one without names."""
+    """The kind of a sequence-level task, given only its labels: classification if they have names, else regression."""
     return DEFAULT if labels else next(kind for kind in KINDS.values() if not kind.names_labels)
 
 
 def kind_of_config(config: dict) -> Kind | None:
-    """The kind that a model's configuration states by its `problem_type` or the class of its head; None where it does not say."""
+    """The kind in a model's configuration, from `problem_type` or the class of its head; None if it has neither."""
     stated = config.get("problem_type")
     classes = config.get("architectures")
     for head, end in (("token", "ForTokenClassification"), ("span", "ForQuestionAnswering")):
@@ -43,5 +43,5 @@ def kind_of_config(config: dict) -> Kind | None:
 
 
 def kind_of_outputs(outputs: int) -> Kind:
-    """The kind of a head for whole rows of which only the width is known."""
+    """The kind of a sequence-level head, given only its width."""
     return kind_of_labels(("",) if outputs > 1 else ())

@@ -1,4 +1,4 @@
-"""One number a row: squared error, correlations."""
+"""One number per row: squared error, correlations."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from tinybert.data.tasks import Task
     from tinybert.objectives.objective import Loss
 
-_LARGEST = 2.0**128 - 2.0**104  # of float32
-_SCALE = 3.0  # scores whose spread or mean is this many times off are on another scale
+_LARGEST = 2.0**128 - 2.0**104  # float32 maximum
+_SCALE = 3.0  # scores whose spread or mean differs by this factor are on another scale
 _CLASSES_ONLY = ("T", "soft_ce_reduction", "temperature_square")
 
 
 class Regression(Kind):
-    """Labels float32 `[N]`, logits `[N, 1]`; a task may have bounds of its scores."""
+    """Labels float32 `[N]`, logits `[N, 1]`; a task may bound its scores."""
 
     name = "regression"
     article = "a regression"
@@ -36,7 +36,7 @@ class Regression(Kind):
         return 1
 
     def reader(self, labels: Labels) -> Callable[[str], float | None]:
-        """A finite number of float32."""
+        """A finite float32 number."""
         return _number
 
     def expected(self, labels: Labels) -> str:
@@ -52,11 +52,11 @@ class Regression(Kind):
         return ()
 
     def head_config(self, labels: Labels) -> dict:
-        """One output, told apart from a single class."""
+        """One output, marked to distinguish it from a single class."""
         return {"num_labels": 1, "problem_type": self.problem_type}
 
     def inactive_options(self, values: Mapping[str, object]) -> dict[str, str]:
-        """What is about classes, and what does not change the published targets."""
+        """Options about classes, and options that do not change the published targets."""
         found = {}
         if values["regression_target"] != "softmax":
             found = dict.fromkeys(_CLASSES_ONLY, "a regression has no classes")
@@ -65,13 +65,14 @@ class Regression(Kind):
         return found
 
     def gold_loss(self) -> Loss:
-        """Squared error from the gold score."""
+        """Squared error with respect to the gold score."""
         from tinybert.objectives.gold import GoldScoreLoss
 
         return GoldScoreLoss()
 
     def teacher_loss(self, options: LogitOptions) -> Loss | None:
-        """Squared error from the teacher's score; `gold` (Huawei): the teacher plays no part; `softmax` (PaddleNLP): soft cross-entropy
+        """Squared error with respect to the teacher's score; `gold` (Huawei): the teacher is not used; `softmax` (PaddleNLP): soft
+        cross-entropy
         over one class, which is identically 0.
         """
         from tinybert.objectives.prediction import RegressionLoss, SoftCrossEntropyLoss
@@ -89,11 +90,11 @@ class Regression(Kind):
         return metrics.SCORES
 
     def own_metrics(self, labels: Labels) -> tuple[str, ...]:
-        """Their mean first."""
+        """The mean of both first."""
         return metrics.SCORES
 
     def score(self, task: Task, logits: np.ndarray, labels: np.ndarray, decision: Mapping[str, float] | None = None) -> dict[str, float]:
-        """Of logits `[N, 1]` or `[N]`."""
+        """Scores of logits `[N, 1]` or `[N]`."""
         import numpy as np
 
         checked = metrics.checked(task.name, logits, labels, task.num_outputs)
@@ -106,7 +107,7 @@ class Regression(Kind):
         return metrics.of_scores(task.metrics, np.full(len(labels), labels.mean()), labels)
 
     def score_teacher(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> TeacherReport:
-        """Weak: a correlation at or below 2 / sqrt(N), which must lie below 1: five rows at least, and two different scores."""
+        """Weak: a correlation at or below 2 / sqrt(N), which must be below 1: at least five rows, and two different scores."""
         import numpy as np
 
         scores = self.score(task, logits, labels)
@@ -124,13 +125,13 @@ class Regression(Kind):
         return [f"{value:.3f}" for value in scores]
 
     def check_variants(self, task: Task) -> str | None:
-        """How far a score may move is a share of its scale."""
+        """The allowed change of a score is relative to its scale."""
         if task.bounds is None:
             return "--filter teacher needs the range of the scores, which is unknown for your own files\nleave out the filter"
         return None
 
     def keeps_variants(self, task: Task, outputs: np.ndarray, keep: float) -> np.ndarray:
-        """Those whose score moves by at most the rest of the scale."""
+        """Variants whose score changes by at most the remaining share of the scale."""
         import numpy as np
 
         scale = task.bounds[1] - task.bounds[0]
@@ -142,12 +143,12 @@ def _number(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    # float() takes 1_000 for a thousand; a score beyond float32 would be stored as infinite
+    # float() accepts 1_000; a score beyond float32 would be stored as infinite
     return value if math.isfinite(value) and abs(value) <= _LARGEST and "_" not in text else None
 
 
 def scale_warning(gold: np.ndarray, predicted: np.ndarray) -> str | None:
-    """What to be warned of where gold scores `[N]` and a teacher's `[N]` are on scales far from each other; None where they are not."""
+    """A warning if gold scores `[N]` and a teacher's `[N]` are on very different scales, else None."""
     import numpy as np
 
     gold, predicted = np.asarray(gold, np.float64), np.asarray(predicted, np.float64)

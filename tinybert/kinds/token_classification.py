@@ -1,4 +1,4 @@
-"""One tag a word: named entities and the like, from CoNLL columns or JSON, scored by whole entities."""
+"""One tag per word: named entities and similar tasks, from CoNLL columns or JSON, scored by whole entities."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ METRICS = ("entity_f1", "strict_f1", "precision", "recall", "accuracy")
 
 
 class TokenClassification(Kind):
-    """Labels int64 `[B, T]` at the first piece of each word and negative elsewhere, logits `[B, T, C]`; the first label means outside.
+    """Labels int64 `[B, T]` at the first token of each word and negative elsewhere, logits `[B, T, C]`; the first label is "outside".
 
-    Losses are means over words; what a row of a data set is, `data.tagged` knows.
+    Losses are means over words; `data.tagged` defines the rows of a data set.
     """
 
     name = "token_classification"
@@ -44,7 +44,7 @@ class TokenClassification(Kind):
         return f"one of {', '.join(labels)}"
 
     def head_config(self, labels: Labels) -> dict:
-        """The class of the head says the rest."""
+        """Determined by the class of the head."""
         return {name: value for name, value in super().head_config(labels).items() if name != "problem_type"}
 
     def gold_loss(self) -> Loss:
@@ -62,22 +62,22 @@ class TokenClassification(Kind):
     # === Scores ===
 
     def metrics(self, labels: Labels) -> tuple[str, ...]:
-        """Entities found, leniently and strictly, and words."""
+        """Entity F1, lenient and strict, and word accuracy."""
         return METRICS
 
     def own_metrics(self, labels: Labels) -> tuple[str, ...]:
-        """Entity F1 as conlleval counts first."""
+        """Entity F1 as computed by conlleval first."""
         return METRICS
 
     def score(self, task: Task, logits: np.ndarray, labels: TaggedWords, decision: Mapping[str, float] | None = None) -> dict[str, float]:
-        """Of the tag with the highest logit of every word `[W, C]`."""
+        """Scores of the tag with the highest logit for every word `[W, C]`."""
         from tinybert.data import entities, metrics
 
         metrics.check_finite(task.name, logits)
         return entities.of_tags(task.metrics, logits.argmax(1), labels, task.labels)
 
     def score_teacher(self, task: Task, logits: np.ndarray, labels: TaggedWords) -> TeacherReport:
-        """Weak: an entity F1 at or below one over the square root of the number of entities, where guessing finds next to none."""
+        """Weak: an entity F1 at or below 1 / sqrt(number of entities); guessing finds almost none."""
         from tinybert.data import entities
 
         count = entities.count_entities(labels, task.labels)
@@ -93,5 +93,5 @@ class TokenClassification(Kind):
         return [task.labels[i] for i in logits.argmax(1)]
 
     def check_variants(self, task: Task) -> str | None:
-        """A word that takes another one's place would need a tag."""
+        """A replaced word would need a new tag."""
         return "tagged words cannot be augmented: the tag of a new word is unknown"
