@@ -66,25 +66,25 @@ class Callbacks:
     """The hooks that a recipe implements for the loop.
 
     forward: maps a micro-batch to loss terms including `loss` (scalar tensors, already multiplied by the batch's share). evaluate: maps the
-    step to scores. better: the score to compare, and `max` or `min`. save_best: called with the step when the score has strictly
-    improved, returns the folder of the model. no_sync: the context for all but the last micro-batch of a step, in which data
+    step to scores. metric_for_best_model: the score to compare, and `max` or `min`. save_best: called with the step when the score has
+    strictly improved, returns the folder of the model. no_sync: the context for all but the last micro-batch of a step, in which data
     parallelism does not synchronise gradients. before_update: called when the gradients of a step are complete. after_step: called after
-    the update. reshaped: given the number of updates, returns a new optimizer if the layer's parameters have been replaced, else None.
-    observe: arrays for the log, called for every log line. written, read: convert weights or optimizer states by name, given the number
-    of updates, to their form in checkpoints and back.
+    the update. replace_optimizer: given the number of updates, returns a new optimizer if the layer's parameters have been replaced, else
+    None. observe: arrays for the log, called for every log line. to_checkpoint, from_checkpoint: convert weights or optimizer states by
+    name, given the number of updates, to their form in checkpoints and back.
     """
 
     forward: Callable[[Batch], dict[str, paddle.Tensor]]
     evaluate: Callable[[int], dict[str, float]]
-    better: tuple[str, str]
+    metric_for_best_model: tuple[str, str]
     save_best: Callable[[int], Path | None]
     no_sync: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
     before_update: Callable[[], None] = lambda: None
     after_step: Callable[[], None] = lambda: None
-    reshaped: Callable[[int], paddle.optimizer.Optimizer | None] = lambda step: None
+    replace_optimizer: Callable[[int], paddle.optimizer.Optimizer | None] = lambda step: None
     observe: Callable[[], dict[str, np.ndarray]] = dict
-    written: Callable[[dict[str, np.ndarray], int], dict[str, np.ndarray]] = lambda arrays, step: arrays
-    read: Callable[[dict[str, np.ndarray], int], dict[str, np.ndarray]] = lambda arrays, step: arrays
+    to_checkpoint: Callable[[dict[str, np.ndarray], int], dict[str, np.ndarray]] = lambda arrays, step: arrays
+    from_checkpoint: Callable[[dict[str, np.ndarray], int], dict[str, np.ndarray]] = lambda arrays, step: arrays
 
 
 class Stateful(Protocol):
@@ -177,7 +177,7 @@ class Loop:
             started = time.monotonic()
             parts, size, stopping = self._one_step(stop)
             self.step += 1
-            if optimizer := self.callbacks.reshaped(self.step):
+            if optimizer := self.callbacks.replace_optimizer(self.step):
                 self.optimizer, self.best, self.kept = optimizer, Best(), Best()  # a model with another shape is not comparable
             self._account(parts, size, time.monotonic() - started)
             progress.advance()
@@ -304,7 +304,7 @@ class Loop:
         except NumericalError as error:
             self._stop_on_scores(str(error), {})
         self.layer.train()
-        name, direction = self.callbacks.better
+        name, direction = self.callbacks.metric_for_best_model
         if not math.isfinite(scores[name]):  # it would stay the best forever: no score compares as better than NaN
             self._stop_on_scores(f"{name} {scores[name]}", scores)
         self.last_scores, self.scored_at = scores, self.step
@@ -358,7 +358,7 @@ class Loop:
         }
         extra = {f"{who}|{name}": array for who, part in self.participants.items() for name, array in part.arrays().items()}
         states = optimizer_arrays(self.optimizer, self.layer)
-        weights, states = (self.callbacks.written(arrays, self.step) for arrays in (weights, states))
+        weights, states = (self.callbacks.to_checkpoint(arrays, self.step) for arrays in (weights, states))
         content = Checkpoint(weights, states, state, extra)
         keep = self.settings.keep_checkpoints
         self.last_checkpoint = checkpoints.write(self.run_folder.checkpoints, self.step, content, keep)
@@ -367,8 +367,8 @@ class Loop:
         saved = checkpoints.read(path)
         for who, part in self.participants.items():
             part.load_arrays({name.removeprefix(f"{who}|"): a for name, a in saved.participants.items() if name.startswith(f"{who}|")})
-        self.optimizer = self.callbacks.reshaped(saved.state["step"]) or self.optimizer
-        weights, states = (self.callbacks.read(arrays, saved.state["step"]) for arrays in (saved.weights, saved.optimizer))
+        self.optimizer = self.callbacks.replace_optimizer(saved.state["step"]) or self.optimizer
+        weights, states = (self.callbacks.from_checkpoint(arrays, saved.state["step"]) for arrays in (saved.weights, saved.optimizer))
         parameters = dict(self.layer.named_parameters())
         if set(parameters) != set(saved.weights):
             raise UserError(f"the checkpoint {path} has other parameters than this model: the student or the objective has changed.")

@@ -86,7 +86,7 @@ class CompactVocabulary:
 
     # === Checkpoints ===
 
-    def written(self, arrays: dict[str, np.ndarray], step: int) -> dict[str, np.ndarray]:
+    def to_checkpoint(self, arrays: dict[str, np.ndarray], step: int) -> dict[str, np.ndarray]:
         """Weights or optimizer states by name as they are without this: the whole table, and 0 for what has had no gradient."""
         found = dict(arrays)
         for name, array in arrays.items():
@@ -97,8 +97,8 @@ class CompactVocabulary:
                 found[name][self.used] = array
         return found
 
-    def read(self, arrays: dict[str, np.ndarray], step: int) -> dict[str, np.ndarray]:
-        """What `written` gave, or a run without this, cut again; a table of another shape as it is.
+    def from_checkpoint(self, arrays: dict[str, np.ndarray], step: int) -> dict[str, np.ndarray]:
+        """What `to_checkpoint` gave, or a run without this, cut again; a table of another shape as it is.
 
         Rows that the decay of this run has not led to, as those of an older version, are taken as they stand there.
         """

@@ -44,7 +44,7 @@ class Watch:
     """
 
     evaluate: Callable[[int], dict[str, float]]
-    better: tuple[str, str]
+    metric_for_best_model: tuple[str, str]
     save_best: Callable[[int], Path]
     scored: dict[str, str]
 
@@ -92,7 +92,7 @@ def train_stage(
     data: the rows, and what gives the teacher's traces of them, None where nothing reads a teacher.
     """
     stores, teacher = data
-    evaluate, better, save_best, scored = watch.evaluate, watch.better, watch.save_best, watch.scored
+    evaluate, metric, save_best, scored = watch.evaluate, watch.metric_for_best_model, watch.save_best, watch.scored
     identity, resume, assumed, start = origin.identity, origin.resume, origin.assumed, origin.begin
     texts, learned, pruning = beside.texts, beside.learned, beside.pruning
     stores = [stores] if isinstance(stores, TokenStore) else stores
@@ -109,7 +109,7 @@ def train_stage(
 
     schedule_of_pruning = pruning(total) if pruning else None
 
-    def reshaped(step: int) -> paddle.optimizer.Optimizer | None:
+    def replace_optimizer(step: int) -> paddle.optimizer.Optimizer | None:
         if schedule_of_pruning is None or not schedule_of_pruning.changed(step):
             return None
         layer.freeze_unreached(first, teacher(first) if teacher else None)
@@ -133,15 +133,15 @@ def train_stage(
         log_once(vocabulary_line)
     if resume and found is None:
         run.clear_logs()
-    callbacks = Callbacks(forward, evaluate, better, save_best, parallel.no_sync if parallel else contextlib.nullcontext)
+    callbacks = Callbacks(forward, evaluate, metric, save_best, parallel.no_sync if parallel else contextlib.nullcontext)
     if learned is not None:
         callbacks.after_step, callbacks.observe = learned.end_step, learned.observe
     if vocabulary is not None:
-        callbacks.written, callbacks.read = vocabulary.written, vocabulary.read
+        callbacks.to_checkpoint, callbacks.from_checkpoint = vocabulary.to_checkpoint, vocabulary.from_checkpoint
         callbacks.save_best = vocabulary.whole_for(save_best)
     participants = {learned.name: learned} if learned is not None else {}
     if schedule_of_pruning is not None:
-        callbacks.before_update, callbacks.reshaped = schedule_of_pruning.before_update, reshaped
+        callbacks.before_update, callbacks.replace_optimizer = schedule_of_pruning.before_update, replace_optimizer
         participants[schedule_of_pruning.name] = schedule_of_pruning
     loop = Loop(
         _loop_settings(config, settings, total), layer, optimizer, rate, batches, callbacks, run, fingerprint, precision, participants

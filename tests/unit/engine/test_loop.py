@@ -44,7 +44,7 @@ def loop(folder, *, labels=None, scores=None, accumulation=1, fingerprint=None, 
     callbacks = Callbacks(
         forward=layer,
         evaluate=lambda step: {"accuracy": (scores or {}).get(step, 0.0), "other": 1.0},
-        better=("accuracy", "max"),
+        metric_for_best_model=("accuracy", "max"),
         save_best=kept.append,
     )
     batches = EpochBatches([store], 2, seed=1, accumulation=accumulation)

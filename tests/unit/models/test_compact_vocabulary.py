@@ -79,10 +79,10 @@ def assert_same(found: dict, expected: dict) -> None:
 def test_compact_table_trains_to_the_same_weights_as_the_whole_one(optimizer, more):
     whole, cut = (Run(optimizer, compact, **more).train(6) for compact in (False, True))
     assert cut.arrays()[NAME].shape[0] == len(USED)
-    weights = cut.compact.written(cut.arrays(), 6)
+    weights = cut.compact.to_checkpoint(cut.arrays(), 6)
     expected = whole.arrays()
     assert_same(weights, expected)
-    assert_same(cut.compact.written(cut.states(), 6), whole.states())
+    assert_same(cut.compact.to_checkpoint(cut.states(), 6), whole.states())
     rest = np.setdiff1d(np.arange(40), USED)
     np.testing.assert_allclose(weights[NAME][rest], expected[NAME][rest], rtol=1e-6)
     moved = np.abs(weights[NAME] - whole.start[NAME]).max(1) > 0
@@ -100,18 +100,18 @@ def test_checkpoints_are_interchangeable_between_compact_and_whole(writer):
     before = Run("adamw, global norm", writer == "cut").train(3)
     weights, states = before.arrays(), before.states()
     if writer == "cut":
-        weights, states = (before.compact.written(arrays, 3) for arrays in (weights, states))
+        weights, states = (before.compact.to_checkpoint(arrays, 3) for arrays in (weights, states))
     after = Run("adamw, global norm", True)
-    for name, array in after.compact.read(weights, 3).items():
+    for name, array in after.compact.from_checkpoint(weights, 3).items():
         dict(after.layer.named_parameters())[name].set_value(array)
-    load_optimizer_arrays(after.optimizer, after.layer, after.compact.read(states, 3))
+    load_optimizer_arrays(after.optimizer, after.layer, after.compact.from_checkpoint(states, 3))
     after.step = 3
-    assert (after.compact.written(after.arrays(), 3)[NAME] == weights[NAME]).all()
+    assert (after.compact.to_checkpoint(after.arrays(), 3)[NAME] == weights[NAME]).all()
     after.train(2)
     before.train(2)
-    weights, expected = after.compact.written(after.arrays(), 5), before.arrays()
+    weights, expected = after.compact.to_checkpoint(after.arrays(), 5), before.arrays()
     if writer == "cut":
-        expected = before.compact.written(expected, 5)
+        expected = before.compact.to_checkpoint(expected, 5)
         assert all((weights[name] == expected[name]).all() for name in expected)  # bit for bit
     assert_same(weights, expected)
 
