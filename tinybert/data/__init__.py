@@ -1,3 +1,1 @@
-"""Task files to token arrays to batches: everything here speaks NumPy, nothing here imports Paddle when it is
-imported.
-"""
+"""From task files to token arrays to batches: everything here uses NumPy, and importing it does not import Paddle."""

@@ -1,4 +1,4 @@
-"""Answers in a text: the best span of all windows of a question, and how good answers are by SQuAD's and CMRC's definitions."""
+"""Answers in a text: the best span over all windows of a question, and scores as defined by SQuAD and CMRC."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import numpy as np
 from tinybert.data.questions import Question, Windows
 
 BEST = 20  # starts and ends of a window that are combined, as in BERT's script
-LONGEST = 50  # pieces of an answer
+LONGEST = 50  # tokens of an answer
 _HAN = re.compile("[\u4e00-\u9fa5]")
-# what CMRC's script takes for punctuation; one character each, its "……" never occurs as one
+# punctuation for CMRC's script; single characters, so its "……" never matches
 _CMRC_MARKS = frozenset("-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A span of a text: its characters, its score (sum of both logits), and how much better no answer would be."""
+    """A span of a text: its characters, its score (sum of both logits), and how much better "no answer" scores."""
 
     text: str
     begin: int
@@ -30,7 +30,7 @@ class Answer:
 
 
 def best_answers(logits: np.ndarray, windows: Windows) -> list[Answer | None]:
-    """The best span of each question over all its windows; None for a question without one. logits: `[tokens, 2]`."""
+    """The best span of each question over all its windows; None if there is none. logits: `[tokens, 2]`."""
     best: list[Answer | None] = [None] * len(windows.questions)
     nothing = np.full(len(best), np.inf)
     for row, number in enumerate(windows.examples):
@@ -55,7 +55,7 @@ def best_answers(logits: np.ndarray, windows: Windows) -> list[Answer | None]:
 
 
 def texts_of(answers: list[Answer | None], threshold: float | None) -> list[str]:
-    """The text of each answer; empty where there is none, or where no answer is better by more than the threshold (None: never)."""
+    """The text of each answer; empty if there is none, or if "no answer" is better by more than the threshold (None: never)."""
     return ["" if one is None or (threshold is not None and one.null_over_best > threshold) else one.text for one in answers]
 
 
@@ -63,19 +63,19 @@ def texts_of(answers: list[Answer | None], threshold: float | None) -> list[str]
 
 
 def is_chinese(questions: list[Question]) -> bool:
-    """Whether most questions are, so that answers are compared as CMRC compares them."""
+    """Whether most questions are Chinese, so that answers are compared as in CMRC."""
     return 2 * sum(bool(_HAN.search(question.text)) for question in questions) > len(questions)
 
 
 def scores_of(question: Question, text: str, chinese: bool) -> tuple[float, float]:
-    """Exact match and F1 of an answer, the best over all written ones; an unanswerable question has the empty answer."""
+    """Exact match and F1 of an answer, the best over all gold answers; an unanswerable question has the empty answer."""
     compare = _cmrc if chinese else _squad
     pairs = [compare(gold, text) for gold in question.answers or ("",)]
     return max(exact for exact, _ in pairs), max(f1 for _, f1 in pairs)
 
 
 def _squad(gold: str, text: str) -> tuple[float, float]:
-    """Rajpurkar et al. 2016 and 2018: lower case without punctuation and articles; F1 of the words as bags."""
+    """Rajpurkar et al. 2016 and 2018: lower case without punctuation and articles; F1 over bags of words."""
     one, other = (_plain_words(each) for each in (gold, text))
     exact = float(one == other)
     if not one or not other:
@@ -90,7 +90,7 @@ def _plain_words(text: str) -> list[str]:
 
 
 def _cmrc(gold: str, text: str) -> tuple[float, float]:
-    """Cui et al. 2019: exact match without punctuation; F1 of the longest common run of ideographs and words."""
+    """Cui et al. 2019: exact match without punctuation; F1 over the longest common run of ideographs and words."""
     exact = float(_without_marks(gold) == _without_marks(text))
     one, other = _segments(gold), _segments(text)
     run = _longest_run(one, other)
@@ -102,7 +102,7 @@ def _without_marks(text: str) -> str:
 
 
 def _segments(text: str) -> list[str]:
-    """An ideograph each; what stands between them in words. Punctuation goes first, so its sides are joined."""
+    """Single ideographs, and words in between. Punctuation is removed first, which joins its neighbours."""
     parts = re.split("([\u4e00-\u9fa5])", _without_marks(text))
     return [word for part in parts for word in (part.split() if not _HAN.match(part) else [part])]
 
@@ -118,10 +118,10 @@ def _longest_run(one: list[str], other: list[str]) -> int:
 
 
 def of_answers(names: tuple[str, ...], texts: list[str], questions: list[Question]) -> dict[str, float]:
-    """These metrics of answers, as fractions of 1.
+    """The given metrics of answers, as fractions of 1.
 
-    answer_f1, exact_match: the means over questions; average: the mean of both (CMRC's). has_answer_f1: over questions with an answer.
-    no_answer_accuracy: over questions without one; 0.0 where there is none.
+    answer_f1, exact_match: means over questions; average: the mean of both (CMRC's). has_answer_f1: over questions with an answer.
+    no_answer_accuracy: over questions without one; 0.0 if there are none.
     """
     chinese = is_chinese(questions)
     pairs = np.array([scores_of(question, text, chinese) for question, text in zip(questions, texts, strict=True)])
@@ -138,7 +138,7 @@ def of_answers(names: tuple[str, ...], texts: list[str], questions: list[Questio
 
 
 def best_threshold(answers: list[Answer | None], questions: list[Question]) -> float:
-    """The threshold of `null_over_best` with the best F1; infinite where every question has an answer."""
+    """The threshold of `null_over_best` with the best F1; infinite if every question has an answer."""
     if all(question.answerable for question in questions):
         return float("inf")
     chinese = is_chinese(questions)
@@ -146,7 +146,7 @@ def best_threshold(answers: list[Answer | None], questions: list[Question]) -> f
     empty = np.array([float(not question.answerable) for question in questions])
     values = np.array([one.null_over_best if one else np.inf for one in answers])
     order = np.argsort(values, kind="stable")
-    # with a threshold at the i-th value, the first i + 1 of them are answered
+    # with the threshold at the i-th value, the first i + 1 of them are answered
     totals = empty.sum() + np.concatenate([[0.0], np.cumsum((f1 - empty)[order])])
     best = int(totals.argmax())
     return float(values[order[best - 1]]) if best else float(values[order[0]] - 1.0)

@@ -1,4 +1,4 @@
-"""A one-dimensional `.npy` file that grows piece by piece, so that an array larger than memory can be written."""
+"""A one-dimensional `.npy` file that is written incrementally, for arrays larger than memory."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from types import TracebackType
 
 import numpy as np
 
-_HEADER = 128  # bytes; holds any one-dimensional header, so that the length can be filled in at the end
+_HEADER = 128  # bytes; fits any one-dimensional header, so that the length can be written at the end
 
 
 class AppendedArray:
-    """Open `path`, `append` arrays, leave the block: the file is then an ordinary `.npy` of shape `[N]`."""
+    """Open `path`, `append` arrays, leave the block: the file is then a regular `.npy` of shape `[N]`."""
 
     def __init__(self, path: Path, dtype: type | np.dtype) -> None:
         self.dtype = np.dtype(dtype)
@@ -20,7 +20,7 @@ class AppendedArray:
         self._file.write(b"\0" * _HEADER)
 
     def append(self, values: np.ndarray) -> None:
-        """Add values `[n]`."""
+        """Append values `[n]`."""
         self._file.write(np.ascontiguousarray(values, self.dtype).tobytes())
         self.count += len(values)
 

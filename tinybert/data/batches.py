@@ -1,4 +1,4 @@
-"""Which rows a step trains on, and their padded arrays."""
+"""Assigns rows to training steps, and pads them to arrays."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Batch:
     """One padded micro-batch.
 
     `rows` int64 `[B]` (positions in the store), `input_ids` int64 `[B, T]`, `token_type_ids` int64 `[B, T]`,
-    `attention_mask` float32 `[B, T]` (1 for tokens, 0 for padding), `labels` int64 `[B]`, float32 `[B]` or `[B, C]`, or None; of tokens
-    int64 `[B, T]`, negative where nothing is to be predicted.
-    `share` is this micro-batch's part of the whole optimizer step, over all its micro-batches and ranks: of its "rows",
-    of its real "tokens", of its "token_pairs" (sum of squared lengths), of its
-    "words" where they have labels. The sum of share x local mean is the mean over
-    the step. A share of 0 marks a stand-in: a row that another micro-batch has, given so that every rank makes the same
-    number of forward passes.
+    `attention_mask` float32 `[B, T]` (1 for tokens, 0 for padding), `labels` int64 `[B]`, float32 `[B]` or `[B, C]`, or None; for token
+    labels
+    int64 `[B, T]`, negative where there is nothing to predict.
+    `share` is this micro-batch's fraction of the whole optimizer step, over all its micro-batches and ranks: of its "rows", of its "tokens"
+    without padding, of its "token_pairs" (sum of squared lengths), of its labelled "words". The sum of share x local mean is the mean over
+    the step. A share of 0 marks a placeholder: a row of another micro-batch, repeated so that every rank makes the same number of
+    forward passes.
     """
 
     rows: np.ndarray
@@ -73,23 +73,22 @@ def assemble(store: Rows, rows: np.ndarray, width: int, share: dict[str, float])
 
 
 def _batch_labels(labels: np.ndarray) -> np.ndarray:
-    """Labels as losses take them: sets of labels, stored as bytes, in float32, places in int64."""
+    """Labels in the form that losses need: label sets, stored as bytes, as float32, positions as int64."""
     wanted = {np.dtype(np.uint8): np.float32, np.dtype(np.int32): np.int64}.get(labels.dtype)
     return np.asarray(labels) if wanted is None else labels.astype(wanted)
 
 
 class Batches:
-    """The batches of one store, any of them at hand by epoch and step.
+    """The batches of one store, accessible by epoch and step.
 
-    `batch_size` is per device and micro-batch: one step takes batch_size x `accumulation` x `world` rows. The order
-    depends on `seed` and epoch alone, so a resumed run needs no replay. With `bucket`, rows of similar length share a
-    step: 64 steps' worth of shuffled rows are sorted by length, cut into steps, and the steps of the epoch shuffled.
-    All micro-batches of a step are padded to its longest row, or to `pad_to` (bucketing then has no use and is off).
-    The last step of an epoch may be smaller; `drop_last` leaves its rows out, unless the epoch has no other step
-    (`note` then says so).
+    `batch_size` is per device and micro-batch: one step takes batch_size x `accumulation` x `world` rows. The order depends only on `seed`
+    and epoch, so a resumed run needs no replay. With `bucket`, rows of similar length share a step: the shuffled rows of 64 steps are
+    sorted by length, split into steps, and the steps of the epoch are shuffled. All micro-batches of a step are padded to its longest row,
+    or to `pad_to` (bucketing then has no use and is off). The last step of an epoch may be smaller; `drop_last` omits it, unless the epoch
+    has no other step (reported in `note`).
 
     Raises:
-        UserError: an empty store, a size below 1, a rank outside the world, a `pad_to` below the longest row.
+        UserError: an empty store, a size below 1, an invalid rank, or a `pad_to` below the longest row.
     """
 
     def __init__(
@@ -123,7 +122,7 @@ class Batches:
         self._plan: tuple[int, np.ndarray, np.ndarray] | None = None
 
     def step(self, epoch: int, index: int) -> list[Batch]:
-        """This rank's micro-batches of one step: `accumulation` of them, or fewer where the step has no rows for so many."""
+        """This rank's micro-batches of one step: `accumulation`, or fewer if the step does not have enough rows."""
         if not 0 <= index < self.steps_per_epoch:
             raise IndexError(f"step {index} of {self.steps_per_epoch}")
         order, steps = self._planned(epoch)
@@ -149,12 +148,11 @@ class Batches:
         return self._plan[1:]
 
     def _make_plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """The order of the rows, and which slice of it each step takes."""
+        """The order of the rows, and the slice of it for each step."""
         steps = np.arange(self.steps_per_epoch)
         if not self.shuffle:
             return np.arange(len(self.store)), steps
-        # RandomState's streams are frozen; those of Generator may change with NumPy, and a resumed run must meet the
-        # same order
+        # RandomState's streams are stable; those of Generator may change with the NumPy version, and a resumed run needs the same order
         random = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([self.seed, epoch])))
         order = random.permutation(len(self.store))[: self.steps_per_epoch * self.step_rows]
         if self.bucket:
@@ -175,10 +173,10 @@ def _sorted_in_chunks(order: np.ndarray, lengths: np.ndarray, chunk: int) -> np.
 
 
 def sequential(store: Rows, batch_size: int, rank: int = 0, world: int = 1, pad_to: int | None = None) -> Iterator[Batch]:
-    """The batches of an evaluation, each row once over all ranks, the longest first (a lack of memory shows at once).
+    """The batches of an evaluation, each row once over all ranks, longest first (so that a lack of memory shows early).
 
-    Each batch is padded to its own longest row, or to `pad_to`; `rows` says where results belong; shares refer to the
-    whole store. Ranks may differ by one batch.
+    Each batch is padded to its own longest row, or to `pad_to`; `rows` are the positions of the results; shares refer to the
+    whole store. The number of batches may differ by one between ranks.
     """
     _check(store, batch_size, rank, world, pad_to)
     total = _sums(store, slice(None))

@@ -1,6 +1,6 @@
-"""Chinese words and scripts: jieba's dictionary and word boundaries, and OpenCC's tables of simplified and traditional characters.
+"""Chinese words and scripts: jieba's dictionary and segmentation, and OpenCC's tables of simplified and traditional characters.
 
-Each is loaded once a process, when it is first needed: the dictionary takes about a second and 60 MB.
+Each is loaded on first use, once per process: the dictionary takes about a second and 60 MB.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from importlib.resources import files
 from tinybert.errors import UserError
 
 IDEOGRAPHS = re.compile("[\u4e00-\u9fff]+")
-_SHARE = 0.2  # a vocabulary with a larger share of single ideographs is a Chinese one
+_SHARE = 0.2  # a vocabulary with a larger share of single ideographs is considered Chinese
 _PACKAGES = {"jieba": "jieba==0.42.1", "opencc": "opencc-python-reimplemented==0.1.7"}
 
 
 def is_chinese(vocabulary: list[str]) -> bool:
-    """Whether a vocabulary of word pieces is made for Chinese."""
+    """Whether a vocabulary is made for Chinese."""
     single = sum(1 for piece in vocabulary if len(bare := piece.removeprefix("##")) == 1 and "\u3400" <= bare <= "\u9fff")
     return single > _SHARE * len(vocabulary)
 
 
 def words(text: str) -> list[str]:
-    """The text cut into words by jieba, white space and punctuation among them; joined, they are the text.
+    """Segment a text into words with jieba, including white space and punctuation; joined, they are the text.
 
-    jieba's dictionary is simplified: traditional text is cut where its simplified copy is, which has the same length.
+    jieba's dictionary is simplified: traditional text is segmented like its simplified copy, which has the same length.
 
     Raises:
         UserError: jieba or OpenCC is not installed.
@@ -40,12 +40,12 @@ def words(text: str) -> list[str]:
 
 
 def simplified(text: str) -> str:
-    """The text with every traditional character in its simplified form; of the same length."""
+    """The text with every traditional character simplified; the length is unchanged."""
     return text if text.isascii() else text.translate(_simplified_forms())
 
 
 def is_traditional(text: str) -> bool:
-    """Whether more characters of the text are traditional only than simplified only."""
+    """Whether the text has more characters that are only traditional than characters that are only simplified."""
     table, only_simplified = _simplified_forms(), _simplified_only()
     return sum(ord(character) in table for character in text) > sum(character in only_simplified for character in text)
 
@@ -72,7 +72,7 @@ def dictionary() -> Iterator[tuple[str, int, str]]:
 def _jieba():
     jieba = _module("jieba")
     cutter = jieba.Tokenizer()
-    # jieba's own loading keeps a marshal file under a fixed name in the shared temporary folder, where anybody may have put it
+    # jieba's own loader keeps a marshal file under a fixed name in the shared temporary folder, where anybody may have put it
     cutter.FREQ, cutter.total = cutter.gen_pfdict(files("jieba").joinpath("dict.txt").open("rb"))
     cutter.initialized = True
     return cutter
@@ -80,7 +80,7 @@ def _jieba():
 
 @lru_cache(1)
 def _simplified_forms() -> dict[int, str]:
-    """Code of a traditional character -> its simplified form, the first where there are several."""
+    """Maps codes of traditional characters to their simplified form, the first if there are several."""
     return {ord(one): forms[0] for one, forms in _table("TSCharacters.txt") if forms[0] != one}
 
 

@@ -1,4 +1,4 @@
-"""Several token stores read as one."""
+"""Several token stores as one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from tinybert.data.store import TokenStore
 
 
 class ConcatenatedStore:
-    """The rows of several stores one after another, for `Batches`; no labels.
+    """The concatenated rows of several stores, for `Batches`; no labels.
 
-    Lengths and first segments (6 bytes a row) are in memory, ids stay on disk. `stores` must agree in `pad_id`.
+    Lengths and first segments (6 bytes per row) are in memory, ids stay on disk. `stores` must have the same `pad_id`.
     """
 
     labels = None
@@ -30,6 +30,6 @@ class ConcatenatedStore:
         return self.stores[at], row - int(self.begins[at])
 
     def tokens(self, rows: np.ndarray) -> np.ndarray:
-        """The ids of several rows `[B]` one after another, `[tokens]`."""
+        """The concatenated ids of several rows `[B]`: `[tokens]`."""
         places = [self._place(int(row)) for row in rows]
         return np.concatenate([store.row(row) for store, row in places]) if places else self.stores[0].ids[:0]

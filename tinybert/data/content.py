@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, where it is not the UTF-8 text that was expected."""
+"""Detects from the first bytes of a file what it is, if it is not UTF-8 text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from tinybert.errors import UserError
 
-# beginnings of files that are no text, what they are, and how they become text
+# first bytes of files that are not text, what they are, and how to convert them to text
 _MAGIC = (
     (b"PAR1", "a Parquet file", "Name it .parquet, or convert it to CSV: pandas.read_parquet(FILE).to_csv('rows.csv', index=False)"),
     (b"ARROW1", "an Arrow (Feather) file", "Convert it to CSV: pandas.read_feather(FILE).to_csv('rows.csv', index=False)"),
@@ -25,18 +25,18 @@ _MAGIC = (
     (b"version https://git-lfs", "a Git LFS pointer instead of the file", "Download the actual file: git lfs pull"),
 )
 _MARKS = ((b"\xff\xfe\x00\x00", "UTF-32"), (b"\x00\x00\xfe\xff", "UTF-32"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
-_ENOUGH = 64  # bytes that tell
+_ENOUGH = 64  # bytes needed for detection
 
 
 def foreign(begin: bytes) -> tuple[str, str] | None:
-    """What a file that begins so is, and what to do; None where it may be UTF-8 text."""
+    """What a file with this beginning is, and what to do; None if it may be UTF-8 text."""
     for magic, what, cure in _MAGIC:
         if begin.startswith(magic):
             return what, cure
     for mark, encoding in _MARKS:
         if begin.startswith(mark):
             return f"{encoding} text", f"Save it as UTF-8: iconv -f {encoding} -t UTF-8 FILE > NEW"
-    for first, order in ((0, "LE"), (1, "BE")):  # ASCII characters with a zero byte beside each
+    for first, order in ((0, "LE"), (1, "BE")):  # ASCII characters, each with a zero byte
         characters, zeros = begin[first:16:2], begin[1 - first : 16 : 2]
         if len(characters) >= 4 and not any(zeros) and all(32 <= c < 127 or c in (9, 10, 13) for c in characters):
             return "UTF-16 text", f"Save it as UTF-8: iconv -f UTF-16{order} -t UTF-8 FILE > NEW"
@@ -44,10 +44,10 @@ def foreign(begin: bytes) -> tuple[str, str] | None:
 
 
 def refuse_foreign(path: Path, file: BinaryIO) -> None:
-    """Refuse a file, opened in binary mode and not read yet, that is no UTF-8 text; nothing of it is read afterwards either.
+    """Reject a file, opened in binary mode and not read yet, that is not UTF-8 text.
 
     Raises:
-        UserError: says what it is and how it becomes text. The file is closed then.
+        UserError: says what it is and how to convert it. The file is then closed.
     """
     known = foreign(file.peek(_ENOUGH)[:_ENOUGH])
     if known is not None:

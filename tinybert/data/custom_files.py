@@ -1,4 +1,4 @@
-"""A user's own files as a task: formats, columns, labels and metrics from what the command line says."""
+"""Custom files as a task: formats, columns, labels and metrics from the command line."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
 from tinybert.kinds.registry import DEFAULT, KINDS, get_kind
 
-STRIDE = 128  # pieces by which a window moves on, as in BERT's script
+STRIDE = 128  # tokens between the starts of two windows, as in BERT's script
 TAGGED_SUFFIXES = (".conll", ".bio", ".iob", ".iob2", ".bioes", ".bmes")
-MOST_LABELS = 10_000  # found in a training file; more of them mean the wrong column
+MOST_LABELS = 10_000  # more labels in a training file indicate the wrong column
 
 
 @dataclass(frozen=True)
 class CustomFiles:
-    """What a user says about files; the names are those of the options.
+    """The options that describe custom files; the names are those of the options.
 
-    Columns are names or 0-based numbers as text; `labels` is a comma-separated list, in double quotes where a label holds a
-    comma. None leaves the choice to the files.
+    Columns are names or 0-based numbers as text; `labels` is a comma-separated list in which labels that contain a comma are in double
+    quotes. None: detected from the files.
     """
 
     train_file: Path | None = None
@@ -49,12 +49,12 @@ class CustomFiles:
 
 
 def own_task(name: str, files: CustomFiles) -> Task:
-    """The task that these files are. Reads headers, and the labels of the training file unless they are given.
+    """The task that these files define. Reads headers, and the labels of the training file unless they are given.
 
-    Rows labelled `-`, on which annotators did not agree, are left out and counted, unless `--labels` names that label.
+    Rows labelled `-`, on which annotators did not agree, are skipped and counted, unless `--labels` contains that label.
 
     Raises:
-        UserError: a file or column that is not there, or labels that make no classification.
+        UserError: a missing file or column, or labels that do not form a classification task.
     """
     if files.kind is None and any(path is not None and Path(path).suffix.lower() in TAGGED_SUFFIXES for path in _paths(files)):
         files = replace(files, kind=next(kind.name for kind in KINDS.values() if kind.of_words))
@@ -103,7 +103,7 @@ def _paths(files: CustomFiles) -> tuple[Path | None, ...]:
 
 
 def with_own_test(task: Task, files: CustomFiles) -> Task:
-    """A known task that predicts the rows of `test_file` and nothing else."""
+    """A known task that predicts only the rows of `test_file`."""
     if files.test_file is None:
         return task
     kept = {name: split for name, split in task.splits.items() if name not in task.test_splits}
@@ -111,10 +111,10 @@ def with_own_test(task: Task, files: CustomFiles) -> Task:
 
 
 def with_metric(task: Task, metric: str | None) -> Task:
-    """The task with another metric to decide which model is the best; None keeps its own.
+    """The task with another metric for selecting the best model; None keeps its own.
 
     Raises:
-        UserError: the metric does not fit the kind of task.
+        UserError: the metric does not apply to this kind of task.
     """
     if metric is None:
         return task
@@ -129,7 +129,7 @@ def with_metric(task: Task, metric: str | None) -> Task:
 
 
 def own_split(path: Path, files: CustomFiles, labelled: bool = True) -> Split:
-    """One file with its columns found; `labelled`: its labels are read."""
+    """One file with its columns resolved; `labelled`: whether its labels are read."""
     path = Path(path).expanduser().absolute()
     if not path.is_file():
         raise UserError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; expected a file of rows")
@@ -164,7 +164,7 @@ def own_split(path: Path, files: CustomFiles, labelled: bool = True) -> Split:
 
 
 def _tagged_split(path: Path, files: CustomFiles, labelled: bool) -> Split:
-    """A file of tagged words: JSON by its suffix, else columns separated by whitespace, the word first and the tag last."""
+    """A file of tagged words: JSON by its suffix, else whitespace-separated columns, the word first and the tag last."""
     form = files.file_format or (format_of(path) if path.suffix.lower().startswith(".json") else TAGGED)
     if form not in (*JSON, TAGGED):
         raise UserError(
@@ -185,7 +185,7 @@ def _tagged_split(path: Path, files: CustomFiles, labelled: bool) -> Split:
 
 def _column(option: str, wanted: str, path: Path, split: Split, names: list[str]) -> Column:
     if split.format in NAMED:
-        return wanted  # a row without this key is an error with its line
+        return wanted  # a row without this key is reported with its line
     if names.count(wanted) == 1:
         return wanted
     if names.count(wanted) > 1:
@@ -214,7 +214,7 @@ def listed_labels(text: str, option: str = "--labels") -> tuple[str, ...]:
     """The labels of `--labels a,b,c`, or of another option.
 
     Raises:
-        UserError: fewer than two, an empty one, or one that stands twice.
+        UserError: fewer than two labels, an empty one, or a duplicate.
     """
     try:
         rows = list(csv.reader([text], skipinitialspace=True, strict=True))
@@ -225,18 +225,18 @@ def listed_labels(text: str, option: str = "--labels") -> tuple[str, ...]:
 
 
 def joined_labels(labels: tuple[str, ...]) -> str:
-    """What `listed_labels` takes apart again."""
+    """The inverse of `listed_labels`."""
     text = io.StringIO()
     csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="").writerow(labels)
     return text.getvalue()
 
 
 def labels_of_file(split: Split, name: str, kind: Kind = DEFAULT, allow_suspicious: bool = False) -> tuple[str, ...]:
-    """The distinct labels of a file in sorted order, numbers by their size.
+    """The distinct labels of a file, sorted, numbers numerically.
 
     Raises:
-        UserError: a row without label, fewer than two labels, more than `MOST_LABELS`, or, unless they are allowed, labels that look like
-            misspellings of others (`check_labels`).
+        UserError: a row without a label, fewer than two labels, more than `MOST_LABELS`, or, unless allowed, labels that look like
+        misspellings of others (`check_labels`).
     """
     path = Path(split.file)
     counts = count_labels(_present(path, split, name, kind))
@@ -246,7 +246,7 @@ def labels_of_file(split: Split, name: str, kind: Kind = DEFAULT, allow_suspicio
 
 
 def _present(path: Path, split: Split, name: str, kind: Kind) -> Iterator[tuple[int, str]]:
-    """Lines and labels; refuses a row without one, and too many different ones."""
+    """Lines and labels; rejects a row without a label, and too many different labels."""
     found = set()
     for line, text in iter_labels(path, split, name):
         names = kind.names_in(text)
@@ -262,7 +262,7 @@ def _present(path: Path, split: Split, name: str, kind: Kind) -> Iterator[tuple[
 
 
 def in_order(labels: Iterable[str]) -> tuple[str, ...]:
-    """Numerically if all are numbers, else by their characters; 1 and 1.0 are two labels."""
+    """Sorted numerically if all are numbers, else alphabetically; 1 and 1.0 are two labels."""
     labels = list(labels)
     try:
         numbers = {label: float(label) for label in labels}

@@ -1,7 +1,7 @@
-"""Fetching task files from where PaddleNLP publishes them.
+"""Downloads task files from PaddleNLP's servers.
 
-The environment variable TINYBERT_MIRROR (such as `http://127.0.0.1:8000`) replaces scheme and host of every address; a
-path in it is put in front of the original path.
+The environment variable TINYBERT_MIRROR (such as `http://127.0.0.1:8000`) replaces scheme and host of every URL; its path, if any,
+is prepended to the original path.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from tinybert.data.tasks import Task
 from tinybert.errors import UserError
 from tinybert.log import logger
 
-TIMEOUT = 30  # seconds without a byte
-MOST_UNPACKED = 1 << 30  # bytes of one file of an archive; the largest published one has 120 MB
-# what zipfile raises besides its own: encrypted members, unknown compressions, broken streams, headers of other programs
+TIMEOUT = 30  # seconds without data
+MOST_UNPACKED = 1 << 30  # bytes of one unpacked file; the largest published one has 120 MB
+# exceptions of zipfile besides its own: encrypted members, unknown compressions, broken streams, headers of other programs
 _UNREADABLE = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, struct.error, ValueError,
 )  # fmt: skip
@@ -40,18 +40,18 @@ _MRPC_TEST_HEADER = "index\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
 
 
 class DownloadError(UserError):
-    """A file could not be fetched, or is not the expected one."""
+    """A file could not be downloaded, or has unexpected content."""
 
 
 def mirrored(url: str) -> str:
-    """The address with scheme and host of TINYBERT_MIRROR, if that is set."""
+    """The URL with scheme and host of TINYBERT_MIRROR, if that is set."""
     mirror = os.environ.get("TINYBERT_MIRROR")
     if not mirror:
         return url
     try:
         base, parts = urlsplit(mirror.rstrip("/")), urlsplit(url)
         usable = base.scheme in ("http", "https") and bool(base.hostname) and base.port != 0
-    except ValueError:  # half of an IPv6 address, a port that is no number
+    except ValueError:  # an incomplete IPv6 address, or a port that is not a number
         usable = False
     if not usable or not mirror.isprintable() or " " in mirror or base.query or base.fragment:
         raise UserError(f"TINYBERT_MIRROR={mirror!r} is not an address such as http://127.0.0.1:8000: correct or unset it")
@@ -59,10 +59,10 @@ def mirrored(url: str) -> str:
 
 
 def fetch(url: str, path: str | Path, *, md5: str | None = None, sha256: str | None = None) -> Path:
-    """Download a file whole or not at all; an existing file is returned untouched.
+    """Download a file atomically; an existing file is returned unchanged.
 
     Raises:
-        DownloadError: the host does not answer, the transfer broke off, or the content has another md5 or sha256.
+        DownloadError: the host does not answer, the transfer is incomplete, or the content has another md5 or sha256.
     """
     path = Path(path)
     with _locked(path):
@@ -77,7 +77,7 @@ def _locked(path: Path) -> contextlib.AbstractContextManager[None]:
 
 
 def _published_md5(answer: http.client.HTTPResponse) -> str | None:
-    """The MD5 that the host states for the content (Content-MD5, RFC 1864), as hexadecimal text; None where it states none."""
+    """The MD5 of the content sent by the host (Content-MD5, RFC 1864), as a hexadecimal string; None if it sends none."""
     try:
         digest = base64.b64decode(answer.headers.get("Content-MD5") or "", validate=True)
     except ValueError:
@@ -97,7 +97,7 @@ def _stream(url: str, out: BinaryIO, expected: dict[str, str | None]) -> None:
         raise DownloadError(f"{url}: the host answered {error.code} {error.reason}") from error
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         raise DownloadError(f"{url} could not be downloaded: {getattr(error, 'reason', None) or error}") from error
-    # a broken connection ends the stream without any exception
+    # a broken connection ends the stream without an exception
     if size and done != size:
         raise DownloadError(f"{url}: the transfer stopped after {done} of {size} bytes. Try again.")
     for name, digest in digests.items():
@@ -120,11 +120,10 @@ def _copy(answer: http.client.HTTPResponse, out: BinaryIO, size: int, digests: d
 
 
 def download_task(task: Task, folder: str | Path) -> list[Path]:
-    """Fetch the files of a known task that are missing in `folder`; returns those written. Existing files stay as they
-    are.
+    """Download the files of a known task that are missing in `folder`; returns those written. Existing files are kept.
 
     Raises:
-        DownloadError: the task has no published address, or a file could not be fetched.
+        DownloadError: the task has no published URL, or a file could not be downloaded.
     """
     table = _published_table()
     if task.name.lower() not in table:
@@ -150,10 +149,10 @@ def download_task(task: Task, folder: str | Path) -> list[Path]:
 
 
 def refuse_unwritable(folder: Path) -> None:
-    """Refuse to download into a folder where nothing may be written.
+    """Reject a download folder that is not writable.
 
     Raises:
-        DownloadError: names the folder that stands in the way.
+        DownloadError: names the folder.
     """
     there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
@@ -164,7 +163,7 @@ def _published_table() -> dict[str, dict]:
     try:
         glue, clue = runtime.paddlenlp("datasets.glue").Glue, runtime.paddlenlp("datasets.clue").Clue
         chn = runtime.paddlenlp("datasets.chnsenticorp").ChnSentiCorp
-    except Exception as error:  # PaddleNLP's import fails in many ways, depending on what is installed beside it
+    except Exception as error:  # PaddleNLP's import fails in many ways, depending on the installed packages
         raise DownloadError(f"the addresses come from PaddleNLP, which cannot be imported: {error}") from error
     chinese = {"url": chn.URL, "md5": chn.MD5, "splits": {name: list(meta) for name, meta in chn.SPLITS.items()}}
     return {**glue.BUILDER_CONFIGS, **clue.BUILDER_CONFIGS, "chnsenticorp": chinese}
@@ -174,7 +173,7 @@ def _write_from_zip(entry: dict, folder: Path, missing: list[str]) -> None:
     archive = folder / PurePosixPath(urlsplit(entry["url"]).path).name
     kept = archive.exists()
     fetch(entry["url"], archive, md5=entry["md5"])
-    # only these members, or ends of their paths, are ever opened, and only their last part becomes a path
+    # only these members, matched by path suffix, are opened, and only the file name is used for the output path
     members = {PurePosixPath(split[0].replace(os.sep, "/")) for split in entry["splits"].values()}
     try:
         with zipfile.ZipFile(archive) as content:
@@ -189,7 +188,7 @@ def _write_from_zip(entry: dict, folder: Path, missing: list[str]) -> None:
                     with content.open(name) as source, storage.new_file(folder / member.name, keep_existing=True) as out:
                         shutil.copyfileobj(source, out, 1 << 20)
     except (*_UNREADABLE, OSError) as error:
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: a place before the beginning of the archive
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: a position before the beginning of the archive
             raise
         raise DownloadError(f"{archive} is not a readable zip archive: {error}. Delete it and try again.") from error
     finally:
@@ -198,16 +197,14 @@ def _write_from_zip(entry: dict, folder: Path, missing: list[str]) -> None:
 
 
 def _in_archive(member: PurePosixPath, names: list[str]) -> str | None:
-    """The archive's name for a file: the published path or an end of it, since unpacking may have added a folder for the archive."""
+    """The archive member for a file: the published path or a suffix of it, since archives may lack the top-level folder."""
     ends = {"/".join(member.parts[i:]) for i in range(len(member.parts))}
     found = [name for name in names if name in ends]
     return max(found, key=len, default=None)
 
 
 def _write_mrpc(entry: dict, folder: Path, missing: list[str]) -> None:
-    """MRPC is not published as GLUE files: the corpus comes as train and test, and a list of ids says which rows are
-    dev.
-    """
+    """MRPC is not published as GLUE files: the corpus has train and test files, and a list of ids selects the dev rows."""
 
     def source(part: str) -> Path:
         url = entry["url"][part]
@@ -228,7 +225,7 @@ def _write_mrpc(entry: dict, folder: Path, missing: list[str]) -> None:
                     lambda row, _, w=wanted: row if ((row[1], row[2]) in dev_ids) == w else None,
                 )
     if "test.tsv" in missing:
-        # the corpus' test file holds the answers; GLUE's does not
+        # the corpus' test file contains the answers; GLUE's does not
         _copy_rows(source("test_data"), folder / "test.tsv", _MRPC_TEST_HEADER, lambda row, i: [str(i), *row[1:]])
 
 

@@ -1,4 +1,4 @@
-"""How good predicted tags of words are: entities found whole, by seqeval."""
+"""Scores of predicted word tags: whole entities, by seqeval."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from tinybert.data.tagged import TaggedWords
 
 
 def of_tags(names: tuple[str, ...], predicted: np.ndarray, gold: TaggedWords, labels: tuple[str, ...]) -> dict[str, float]:
-    """These metrics of the tags of all words that have a piece `[W]`, as fractions of 1.
+    """The given metrics of the tags of all words that have a token `[W]`, as fractions of 1.
 
-    entity_f1, precision, recall: entities with the right words and type, counted as conlleval counts them: an `I-` that follows nothing of
-    its type begins an entity. strict_f1: the same where only `B-` begins one, by the scheme IOB2. accuracy: words. Words beyond a
-    row's length count as outside. Without any entity all of the first are 0.0.
+    entity_f1, precision, recall: entities with correct words and type, counted as by conlleval: an `I-` that does not continue an entity of
+    its type starts one. strict_f1: the same, but only `B-` starts an entity (IOB2). accuracy: of words. Words beyond the maximum length
+    count as outside. Without any entity, all but the accuracy are 0.0.
 
     Source: seqeval 1.2.2, which ignores `mode="strict"` without a scheme; Tjong Kim Sang and De Meulder 2003 (conlleval).
     """
@@ -35,6 +35,6 @@ def of_tags(names: tuple[str, ...], predicted: np.ndarray, gold: TaggedWords, la
 
 
 def count_entities(gold: TaggedWords, labels: tuple[str, ...]) -> int:
-    """How many entities the gold tags have."""
+    """The number of entities in the gold tags."""
     begins = np.array([label.startswith("B-") for label in labels])
     return int(begins[np.asarray(gold.tags)].sum())

@@ -16,7 +16,7 @@ _SEPARATORS = {"\t": "tabs", ",": "commas"}
 
 @dataclass(slots=True)
 class Fields:
-    """One row as text; None where the split has no such column. `line` is where it begins, `raw` is the row as it stands there."""
+    """One row as text; None if the split has no such column. `line` is where it starts, `raw` is the row as written in the file."""
 
     line: int
     raw: str
@@ -27,7 +27,7 @@ class Fields:
 
 
 def column_names(path: Path, split: Split) -> list[str]:
-    """The names in a file's header, or the keys of its first object; empty for a file without either.
+    """The names in a file's header, or the keys of its first object; empty if it has neither.
 
     Raises:
         UserError: the file cannot be read.
@@ -39,18 +39,17 @@ def column_names(path: Path, split: Split) -> list[str]:
 
 
 class FieldReader:
-    """The rows of one file, in order; `short` counts rows left out for having too few columns, `header` is the first line where it
+    """The rows of one file, in order; `short` counts rows skipped because they have too few columns, `header` is the first line if it
     names columns, `picked` the positions of text_a, text_b, label and index.
 
-    `is_label` tells a header from a row: a first line with a label where the header should name the label's column is
-    refused.
+    `is_label` distinguishes a header from a row: a first line with a label in place of the label column's name is rejected.
     """
 
     def __init__(self, path: Path, split: Split, task_name: str, is_label: Callable[[str], bool]) -> None:
         self.source = Source(path)
         self.split, self.task_name, self.is_label = split, task_name, is_label
         self.short = 0
-        self.width: int | None = None  # of the header, or of the first row
+        self.width: int | None = None  # from the header or the first row
         self.names: list[str] = []  # of the columns
         self.picked: list[int | None] = []
         self.header = ""
@@ -59,10 +58,10 @@ class FieldReader:
         """Yields rows.
 
         Raises:
-            UserError: a blank line between rows, a wrong number of columns, a missing column or key, a value that is no text;
-                with file, line and what to do.
+            UserError: a blank line between rows, a wrong number of columns, a missing column or key, or a value that is not text;
+            with file, line and what to do.
         """
-        blank = 0  # line number of a blank line, which is fine at the end of the file only
+        blank = 0  # line number of a blank line, which is only allowed at the end of the file
         for number, record, raw in records(self.source, self.split.format, self.split.quoted):
             if self._blank(record):
                 blank = blank or number
@@ -82,7 +81,7 @@ class FieldReader:
     def _blank(self, record: Record) -> bool:
         if isinstance(record, dict):
             return False
-        # empty texts are a row of their own where no label has to stand beside them
+        # rows with empty texts are kept if no label is required
         impossible = self.split.label is not None or (len(record) == 1 and self.width != 1)
         return not record or (impossible and not any(field.strip() for field in record))
 
@@ -114,7 +113,7 @@ class FieldReader:
             separators = _SEPARATORS[DELIMITERS[self.split.format]]
             need = f"at least {last + 1} columns separated by {separators}"
             raise self.source.error(number, f"{width} columns", need, self._hint() or f"Is this the {self.split.file} of {self.task_name}?")
-        # a text may hold commas and semicolons; the name of a column, or a tab in a CSV file, is no such text
+        # texts may contain commas and semicolons; column names, or a tab in a CSV file, may not
         hint = self._hint() if width == 1 else ""
         if hint and (self.split.header or "tabs" in hint):
             separators = _SEPARATORS[DELIMITERS[self.split.format]]
@@ -154,12 +153,12 @@ class FieldReader:
             raise self.source.error(number, error.found, error.expected, "Correct the row.") from None
 
     def _joined(self, record: dict[str, object], key: Column) -> dict[str, object]:
-        """The record with a list of labels as a text with bars between."""
+        """The record with a list of labels joined by bars."""
         value = record.get(str(key))
         if not (self.split.many_labels and key == self.split.label and isinstance(value, list)):
             return record
         if not all(isinstance(part, str) and "|" not in part for part in value):
-            return record  # refused as what it is
+            return record  # reported as it is
         return {**record, str(key): "|".join(value) if len(value) != 1 else f"{value[0]}|{value[0]}"}
 
     def _value(self, record: dict[str, object], key: str, number: int) -> str:

@@ -1,4 +1,4 @@
-"""The small files of a model folder: JSON objects and lists of lines, and what lies there in place of a file that was never fetched."""
+"""The small files of a model folder (JSON objects and line lists), and placeholders of files that were never downloaded."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
 def refuse_placeholder(path: str | Path) -> None:
-    """Refuse a file that is empty, a Git LFS pointer or a web page, whatever its name says.
+    """Reject a file that is empty, a Git LFS pointer or a web page, whatever its name.
 
     Raises:
-        UserError: it is one of these; the message says how to get the file itself.
+        UserError: it is one of these; the message says how to get the actual file.
     """
     with open(path, "rb") as file:
         start = file.read(512)
@@ -55,7 +55,7 @@ def read_json_object(path: str | Path) -> dict:
     """Read a JSON object.
 
     Raises:
-        UserError: see `read_text`; not JSON, nested too deeply, or something else than an object.
+        UserError: see `read_text`; not JSON, nested too deeply, or not an object.
     """
     try:
         content = json.loads(read_text(path))

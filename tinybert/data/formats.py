@@ -1,4 +1,4 @@
-"""How a file is cut into records: tab-separated, comma-separated, JSON lines, one JSON array, or a table of another program."""
+"""Splits files into records: tab-separated, comma-separated, JSON lines, a JSON array, or a table of another program."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ DELIMITERS = {"tsv": "\t", "csv": ","}
 _BY_SUFFIX = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".xlsx": "xlsx"}
 _OTHERS = {"tabs": "\t", "commas": ",", "semicolons": ";", "vertical bars": "|"}
 _BLANKS = " \t\r\n"
-# numbers stay as they are written, so that the labels 1 and 1.0 are two and a long number is no error; NaN and Infinity, which are no
-# JSON, become floats, which nothing else does
+# numbers are kept as written, so that the labels 1 and 1.0 differ and long numbers are no error; only NaN and Infinity, which are not
+# JSON, become floats
 _DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=float)
 
 Record = list[str] | dict[str, object]
 
 
 def format_of(path: Path) -> str:
-    """The format of a file by its suffix; `.json` is an array where the text begins with a bracket, else JSON lines.
+    """The format of a file by its suffix; `.json` is an array if the text starts with a bracket, else JSON lines.
 
     Raises:
-        UserError: another suffix.
+        UserError: an unknown suffix.
     """
     suffix = path.suffix.lower()
     if suffix == ".json":
@@ -44,13 +44,13 @@ def format_of(path: Path) -> str:
 
 
 def records(source: Source, form: str, quoted: bool) -> Iterator[tuple[int, Record, str]]:
-    """The records of a file: the line each begins on, its content, and its text as it stands there; a blank line is an empty record.
+    """The records of a file: the line where each starts, its content, and its original text; a blank line is an empty record.
 
-    `form` is one of `FORMATS`. With `quoted`, fields of TSV and CSV may stand in double quotes (RFC 4180) and hold
-    delimiters and line ends; without, quotes are text.
+    `form` is one of `FORMATS`. With `quoted`, fields of TSV and CSV may be in double quotes (RFC 4180) and contain delimiters and line
+    breaks; otherwise, quotes are text.
 
     Raises:
-        UserError: the text is not of this format; with file and line.
+        UserError: the text does not have this format; with file and line.
     """
     if form in ("parquet", "xlsx"):
         return _table(source, form)
@@ -60,7 +60,7 @@ def records(source: Source, form: str, quoted: bool) -> Iterator[tuple[int, Reco
 
 
 def other_delimiter(path: Path, form: str) -> str:
-    """A sentence on what seems to separate the fields of a TSV or CSV file in place of its delimiter; empty where nothing does."""
+    """A sentence about the delimiter that a TSV or CSV file seems to use instead; empty if none is found."""
     first = next((line for _, line in Source(path).lines()), "") if form in DELIMITERS else ""
     if first.lstrip(_BLANKS)[:1] in ("{", "["):
         return "Its first line looks like JSON: add --file_format jsonl or json."
@@ -91,8 +91,8 @@ def _split(source: Source, delimiter: str) -> Iterator[tuple[int, list[str], str
 
 
 def _quoted(source: Source, delimiter: str) -> Iterator[tuple[int, list[str], str]]:
-    csv.field_size_limit(LIMIT)  # of the whole process; its own limit of 128 KiB would refuse long documents
-    taken: list[str] = []  # the lines of the row that is being read
+    csv.field_size_limit(LIMIT)  # process-wide; the default limit of 128 KiB would reject long documents
+    taken: list[str] = []  # the lines of the current row
 
     def lines() -> Iterator[str]:
         for _, line in source.lines():
@@ -148,21 +148,21 @@ def _reason(error: Exception) -> str:
 
 
 class _Array:
-    """One JSON array of objects, read through a window, so that a file of any length fits into memory."""
+    """One JSON array of objects, read through a window, so that files of any size need little memory."""
 
     def __init__(self, source: Source) -> None:
         self.source, self.blocks = source, source.blocks()
-        self.held, self.line = "", 1  # the window, and the line it begins on
+        self.held, self.line = "", 1  # the window, and the line where it starts
 
     def mark(self) -> str:
-        """The next character that is not blank, "" at the end of the file."""
+        """The next non-blank character, "" at the end of the file."""
         while True:
             self._drop(len(self.held) - len(self.held.lstrip(_BLANKS)))
             if self.held or not self._more():
                 return self.held[:1]
 
     def items(self) -> Iterator[tuple[int, Record, str]]:
-        """The objects, each with the line it begins on and its text."""
+        """The objects, each with the line where it starts and its text."""
         if self.mark() not in ("[", ""):
             raise self._error("no opening bracket", "a JSON array of objects: [{...}, {...}]")
         self._drop(1)
@@ -191,7 +191,7 @@ class _Array:
                 raise self._error(f"invalid JSON ({_reason(error)})", "an object") from None
             except ValueError as error:
                 if len(self.held) <= LIMIT and self._double():
-                    continue  # the window may end inside the object
+                    continue  # the object may be cut by the end of the window
                 number = self.line + self.held.count("\n", 0, getattr(error, "pos", 0))
                 raise self._error(f"invalid JSON ({getattr(error, 'msg', error)})", "an object", number) from None
             raw = self.held[:end]

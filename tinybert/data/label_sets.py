@@ -1,4 +1,4 @@
-"""Rows with any number of labels, as arrays of 0 and 1: scores, the best threshold, the best guess, the best order of outputs."""
+"""Multi-label rows as arrays of 0 and 1: scores, best threshold, best constant prediction, best order of outputs."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ THRESHOLDS = np.arange(1, 100) / 100
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of logits, each on its own."""
+    """Elementwise probabilities of logits."""
     return 0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits, np.float64)))
 
 
 def f1_of_counts(predicted: np.ndarray, gold: np.ndarray) -> float:
-    """F1 of all decisions together, `[N, C]` of 0 and 1; 0.0 where nothing is predicted and nothing is gold."""
+    """F1 over all decisions, `[N, C]` of 0 and 1; 0.0 if nothing is predicted and nothing is gold."""
     hits = float((predicted & (gold > 0)).sum())
     total = float(predicted.sum()) + float((gold > 0).sum())
     return 2 * hits / total if total else 0.0
 
 
 def of_label_sets(names: tuple[str, ...], predicted: np.ndarray, gold: np.ndarray) -> dict[str, float]:
-    """These metrics of predicted sets of labels against gold ones, both `[N, C]` of 0 and 1.
+    """The given metrics of predicted label sets against gold ones, both `[N, C]` of 0 and 1.
 
-    micro_f1: F1 of all decisions together. macro_f1: the mean of each label's F1; a label that is neither gold nor predicted counts as 0
-    (scikit-learn's `zero_division=0`), so that rows without it lower the score even of a perfect answer. accuracy: rows without a mistake.
+    micro_f1: F1 over all decisions. macro_f1: the mean of the labels' F1; a label that is neither gold nor predicted counts as 0
+    (scikit-learn's `zero_division=0`), so that its absence lowers even a perfect score. accuracy: rows without any error.
     """
     predicted, gold = np.asarray(predicted, bool), np.asarray(gold)
 
@@ -40,14 +40,14 @@ def of_label_sets(names: tuple[str, ...], predicted: np.ndarray, gold: np.ndarra
 
 
 def best_threshold(shares: np.ndarray, gold: np.ndarray) -> float:
-    """The threshold of probabilities `[N, C]` with the best F1 of all decisions; of equal ones the nearest to one half."""
+    """The threshold of probabilities `[N, C]` with the best F1 over all decisions; of equal ones the closest to 0.5."""
     scores = [f1_of_counts(shares >= threshold, gold) for threshold in THRESHOLDS]
     best = max(scores)
     return float(min((t for t, f1 in zip(THRESHOLDS, scores, strict=True) if f1 == best), key=lambda t: abs(t - 0.5)))
 
 
 def best_constant(gold: np.ndarray) -> np.ndarray:
-    """The most frequent labels for every row, as many of them as have the best F1 of all decisions, `[N, C]`."""
+    """The same labels for every row: the most frequent ones, in the number with the best micro-averaged F1, `[N, C]`."""
     order = np.argsort(-gold.sum(0, dtype=np.int64), kind="stable")
     guesses = [np.zeros(gold.shape, bool) for _ in order]
     for count, guess in enumerate(guesses, 1):
@@ -56,9 +56,9 @@ def best_constant(gold: np.ndarray) -> np.ndarray:
 
 
 def best_order(shares: np.ndarray, gold: np.ndarray) -> tuple[list[int], float]:
-    """Which label each output stands for best (Hungarian algorithm on the F1 of every output as every label), and F1 under that order.
+    """The label that each output fits best (Hungarian algorithm on the F1 of every output for every label), and F1 under that order.
 
-    The threshold is the one that predicts as many labels as there are, which no order of the outputs changes.
+    The threshold is chosen so that as many labels are predicted as there are gold ones, whatever the order of the outputs.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -72,7 +72,7 @@ def best_order(shares: np.ndarray, gold: np.ndarray) -> tuple[list[int], float]:
 
 
 def row_of(indices: list[int], width: int) -> np.ndarray:
-    """The row of a set of labels, uint8 `[C]`."""
+    """A label set as a uint8 vector `[C]`."""
     row = np.zeros(width, np.uint8)
     row[indices] = 1
     return row

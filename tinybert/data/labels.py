@@ -1,4 +1,4 @@
-"""Labels as a file spells them: counted, and compared for spellings that a reader takes for the same label."""
+"""Labels as spelled in a file: counts, and spellings that probably mean the same label."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from dataclasses import dataclass
 from tinybert.errors import UserError
 
 OPTION = "--allow_suspicious_labels"
-MOST_SHOWN = 10  # findings in one error
-FEW = 20  # rows: in so small a file, where half of the labels have one row, that is nothing odd
+MOST_SHOWN = 10  # findings in one error message
+FEW = 20  # rows: in such a small file it is normal that half of the labels have one row
 _JOINED = re.compile(r"(?<=\w)[\s_-]+(?=\w)")
 
 
 @dataclass
 class LabelCount:
-    """How many rows have a label, and the line of the first one."""
+    """The number of rows with a label, and the line of the first one."""
 
     rows: int
     line: int
 
 
 def count_labels(labels: Iterable[tuple[int, str]]) -> dict[str, LabelCount]:
-    """The rows and the first line of each label, in order of appearance; `labels` are lines and labels."""
+    """Row count and first line of each label, in order of appearance; `labels` are pairs of line and label."""
     found: dict[str, LabelCount] = {}
     for line, label in labels:
         count = found.get(label)
@@ -37,9 +37,9 @@ def count_labels(labels: Iterable[tuple[int, str]]) -> dict[str, LabelCount]:
 
 
 def plain_spelling(label: str) -> str:
-    """What is left of a label without case, width, composition, invisible characters, quotes, kind of separator and form of a number.
+    """The label normalised for case, width, composition, invisible characters, quotes, separators and number format.
 
-    Two labels with the same plain spelling look like the same label: `Yes` and `yes`, `0` and `0.0`, `not_a` and `not-a`.
+    Two labels with the same normalised spelling look like the same label: `Yes` and `yes`, `0` and `0.0`, `not_a` and `not-a`.
     """
     text = unicodedata.normalize("NFKC", label).casefold()
     text = unicodedata.normalize("NFKC", "".join(c for c in text if unicodedata.category(c) not in ("Cf", "Cc")))
@@ -48,11 +48,11 @@ def plain_spelling(label: str) -> str:
         number = float(text)
     except ValueError:
         return text
-    return repr(number + 0.0) if math.isfinite(number) else text  # + 0.0: minus zero is zero
+    return repr(number + 0.0) if math.isfinite(number) else text  # + 0.0: minus zero becomes zero
 
 
 def alike(labels: Iterable[str]) -> list[list[str]]:
-    """The groups of labels that have the same plain spelling, each with at least two."""
+    """Groups of at least two labels with the same normalised spelling."""
     groups: dict[str, list[str]] = {}
     for label in labels:
         groups.setdefault(plain_spelling(label), []).append(label)
@@ -60,7 +60,7 @@ def alike(labels: Iterable[str]) -> list[list[str]]:
 
 
 def check_spelling(labels: Iterable[str], where: str) -> None:
-    """Refuse a list of labels in which one stands in two spellings.
+    """Reject a list of labels that contains two spellings of one label.
 
     Raises:
         UserError: names both.
@@ -74,7 +74,7 @@ def check_spelling(labels: Iterable[str], where: str) -> None:
 
 
 def check_labels(counts: dict[str, LabelCount], where: str) -> None:
-    """Refuse labels of a file that were probably meant to be another label: a second spelling, or a label of a single row.
+    """Reject labels of a file that are probably errors: a second spelling, or a label with a single row.
 
     Raises:
         UserError: names labels, rows and lines.
@@ -104,6 +104,6 @@ def _rows(count: LabelCount) -> str:
 
 
 def _shown(group: list[str]) -> list[str]:
-    """The labels of a group as text; with escapes where two of them would look the same."""
+    """The labels of a group as text, with escapes if two of them would look the same."""
     looks = {unicodedata.normalize("NFC", label) for label in group}
     return [repr(label) if len(looks) == len(group) else ascii(label) for label in group]

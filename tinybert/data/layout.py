@@ -1,4 +1,4 @@
-"""How token ids of one or two texts become a BERT row: cut to a length, then [CLS] A [SEP] or [CLS] A [SEP] B [SEP]."""
+"""Combines token ids of one or two texts to a BERT row: truncated, then [CLS] A [SEP] or [CLS] A [SEP] B [SEP]."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass
 class Flat:
-    """Rows of different lengths one after another: `values` `[tokens]`, `lengths` int64 `[N]`."""
+    """Concatenated rows of different lengths: `values` `[tokens]`, `lengths` int64 `[N]`."""
 
     values: np.ndarray
     lengths: np.ndarray
@@ -23,23 +23,22 @@ class Flat:
 
     @property
     def starts(self) -> np.ndarray:
-        """Where each row begins in `values`, int64 `[N]`."""
+        """The start of each row in `values`, int64 `[N]`."""
         return np.cumsum(self.lengths) - self.lengths
 
 
 def positions(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The indices start, start + 1, ... of every row, one row after another, int64 `[sum(counts)]`."""
+    """The concatenated indices start, start + 1, ... of every row, int64 `[sum(counts)]`."""
     counts = counts.astype(np.int64, copy=False)
     before = np.cumsum(counts) - counts
     return np.repeat(starts - before, counts) + np.arange(int(counts.sum()), dtype=np.int64)
 
 
 def kept_lengths(first: np.ndarray, second: np.ndarray, budget: int) -> tuple[np.ndarray, np.ndarray]:
-    """How many tokens of each text stay when tokens are dropped one by one from the end of the longer text, `[N]` and
-    `[N]`.
+    """How many tokens of each text remain when tokens are dropped one by one from the end of the longer text, `[N]` and `[N]`.
 
-    Equal texts lose from the second. This is BERT's `_truncate_seq_pair` in closed form: the longer text gives until
-    both are equally long, then they take turns, the second one first.
+    Of equally long texts the second one is shortened. This is BERT's `_truncate_seq_pair` in closed form: the longer text is shortened
+    until both are equally long, then they alternate, starting with the second.
     """
     excess = np.maximum(first + second - budget, 0)
     levelling = np.minimum(excess, np.abs(first - second))
@@ -52,8 +51,8 @@ def kept_lengths(first: np.ndarray, second: np.ndarray, budget: int) -> tuple[np
 def bert_rows(a: Flat, b: Flat | None, max_length: int, cls_id: int, sep_id: int) -> tuple[Flat, np.ndarray, int]:
     """Assemble rows of at most `max_length` tokens.
 
-    Returns the rows, the number of tokens of each row's first segment ([CLS] and its [SEP] counted, int64 `[N]`), and
-    how many rows were cut.
+    Returns the rows, the number of tokens in each row's first segment (including [CLS] and its [SEP], int64 `[N]`), and the number of
+    truncated rows.
     """
     if b is None:
         keep_a, keep_b = np.minimum(a.lengths, max_length - 2), np.zeros_like(a.lengths)

@@ -1,4 +1,4 @@
-"""How good predictions are: the GLUE metrics, and those for tasks with more classes."""
+"""Metrics of predictions: those of GLUE, and those for more classes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def checked(task_name: str, logits: np.ndarray, labels: np.ndarray, outputs: int
 
     Raises:
         NumericalError: a logit is NaN or infinite.
-        ValueError: shapes do not fit.
+        ValueError: mismatched shapes.
     """
     import numpy as np
 
@@ -35,7 +35,7 @@ def checked(task_name: str, logits: np.ndarray, labels: np.ndarray, outputs: int
 
 
 def check_finite(task_name: str, logits: np.ndarray) -> None:
-    """Refuse logits `[N, C]` of which one is NaN or infinite.
+    """Reject logits `[N, C]` with NaN or infinite values.
 
     Raises:
         NumericalError: there is one.
@@ -51,10 +51,10 @@ def _broken_rows(logits: np.ndarray) -> int:
 
 
 def check_outputs(logits: np.ndarray, owner: str, rows: str) -> None:
-    """Refuse outputs `[N, C]` of a model that was given, where one is NaN or infinite: the largest of them would mean nothing.
+    """Reject outputs `[N, C]` of a given model with NaN or infinite values, for which the largest output is meaningless.
 
     Raises:
-        UserError: says of which model (`owner`) and on which rows.
+        UserError: names the model (`owner`) and the rows.
     """
     if broken := _broken_rows(logits):
         raise UserError(
@@ -64,11 +64,11 @@ def check_outputs(logits: np.ndarray, owner: str, rows: str) -> None:
 
 
 def of_classes(names: tuple[str, ...], predictions: np.ndarray, labels: np.ndarray, outputs: int) -> dict[str, float]:
-    """These metrics of predicted classes `[N]` against labels `[N]`, as fractions of 1.
+    """The given metrics of predicted classes `[N]` against labels `[N]`, as fractions of 1.
 
-    Known names: accuracy, f1 (of class 1 with two classes, else the mean over the classes), macro_f1, mcc and accuracy_and_f1. Where a
-    coefficient is undefined because all predictions or all labels are equal, it is 0.0, not NaN: a model that always says the same has
-    learned nothing. In macro_f1 a class without gold and without prediction counts as 0.
+    Known names: accuracy, f1 (of class 1 with two classes, else the mean over the classes), macro_f1, mcc and accuracy_and_f1. A
+    coefficient that is undefined because all predictions or all labels are equal is 0.0 instead of NaN: a constant prediction has
+    learned nothing. In macro_f1 a class without gold rows and predictions counts as 0.
     """
     import numpy as np
 
@@ -76,14 +76,14 @@ def of_classes(names: tuple[str, ...], predictions: np.ndarray, labels: np.ndarr
 
 
 def of_scores(names: tuple[str, ...], predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """The same of predicted scores `[N]`: pearson, spearman and pearson_and_spearman."""
+    """The same for predicted scores `[N]`: pearson, spearman and pearson_and_spearman."""
     import numpy as np
 
     return _all(names, lambda name: _of_scores(name, predictions, np.asarray(labels)))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of logits `[..., C]` that exclude each other."""
+    """Softmax probabilities of logits `[..., C]`."""
     import numpy as np
 
     shifted = np.exp(np.asarray(logits, np.float64) - np.max(logits, axis=-1, keepdims=True))
@@ -99,7 +99,7 @@ def _all(names: tuple[str, ...], one: Callable[[str], float]) -> dict[str, float
 def _of_classes(name: str, predictions: np.ndarray, labels: np.ndarray, outputs: int) -> float:
     import numpy as np
 
-    # imported here: it takes half a second, and a run that does not score should not wait for it
+    # imported here: it takes half a second, which runs without evaluation should not pay
     from sklearn import metrics
 
     if name == "accuracy":

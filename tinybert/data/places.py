@@ -1,4 +1,4 @@
-"""Where data, models and caches live, and how a task's folder is found."""
+"""Folders of data, models and caches, and how a task's folder is found."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def cache_home() -> Path:
 
 
 def demo_folder() -> Path:
-    """The folder of the small data set that comes with the package."""
+    """The folder of the small bundled data set."""
     return Path(__file__).parent / "demo"
 
 
@@ -51,14 +51,13 @@ def locate(
 ) -> Path:
     """The folder of a task's files: `data_dir`, else `glue_dir/<TASK>`, else `data_home()/Glue/<TASK>` (CLUE tasks: `Clue`).
 
-    A user's own files have absolute paths; they must be there, and the folder is `Path()`.
+    Custom files have absolute paths; they must exist, and the folder is `Path()`.
 
-    `splits` names those that must be there; without it one file of the task is enough. What is missing below `glue_dir`
-    or `data_home()` is downloaded; what is missing in `data_dir` is an error, since a download into a mistyped path
-    helps nobody.
+    `splits`: those that must exist; by default one file of the task is enough. Files missing in `glue_dir` or `data_home()` are
+    downloaded; files missing in `data_dir` are an error, because the path may be mistyped.
 
     Raises:
-        UserError: the files are not there and could not be downloaded; the message names them and where to put them.
+        UserError: the files are missing and could not be downloaded; the message names them and where to put them.
     """
     if task.own:
         return _own(task, splits)

@@ -1,4 +1,4 @@
-"""How far work on data is: a bar on a terminal or in a notebook, a line every few seconds elsewhere."""
+"""Progress of data processing: a bar on a terminal or in a notebook, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ SECONDS = 5
 
 
 class TextProgress:
-    """What is done of something of this `size`, in bytes or other parts, 0 if it is not known: count, rate and time to go.
+    """Progress through a total `size`, in bytes or other parts (0: unknown): count, speed and remaining time.
 
-    start: what was done before, in units and in parts alike.
+    start: what was done before, in the same unit for count and parts.
     """
 
     def __init__(self, title: str, size: int, unit: str, start: int = 0, parts: str = "B") -> None:
@@ -22,7 +22,7 @@ class TextProgress:
         self.bar = None
 
     def show(self, count: int, part: int) -> None:
-        """`count` units are done, `part` of the whole size."""
+        """Report `count` finished units, `part` of the total size."""
         now = time.monotonic()
         if self.bar is not None:
             self.bar.set_postfix_str(f"{count:,} {self.unit}", refresh=False)
@@ -34,7 +34,7 @@ class TextProgress:
         self.shown = now
         if self.bar is not None:
             return
-        self.bar = progress_bar(self.size, self.title, self.parts, part)  # what ends within seconds needs none
+        self.bar = progress_bar(self.size, self.title, self.parts, part)  # not needed for work of a few seconds
         if self.bar is None:
             spent = now - self.begun
             left = datetime.timedelta(seconds=int(spent * (self.size - part) / max(part - self.start, 1)))

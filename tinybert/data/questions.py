@@ -1,4 +1,4 @@
-"""Questions about a text: SQuAD's JSON, windows of word pieces over it, and where an answer stands in them."""
+"""Questions about a text: SQuAD's JSON, token windows over the text, and the position of an answer in them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tinybert.data.layout import Flat
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
 
-MOST_QUESTION = 64  # pieces of a question, as in BERT's script
-NOWHERE = -1  # the place of a piece that is not of the text
+MOST_QUESTION = 64  # tokens of a question, as in BERT's script
+NOWHERE = -1  # the position of a token that is not part of the text
 
 
 @dataclass(frozen=True)
 class Question:
-    """A question, the text it is about, its answers as they are written, and where the first that stands there begins (None: nowhere)."""
+    """A question, its context, its gold answers, and the start of the first one found in the context (None: not found)."""
 
     name: str
     text: str
@@ -29,13 +29,13 @@ class Question:
 
     @property
     def answerable(self) -> bool:
-        """Whether the text holds an answer."""
+        """Whether the context contains an answer."""
         return bool(self.answers)
 
 
 @dataclass
 class Questions:
-    """The questions of a file; `lost` counts answers whose place is not where they stand, `answers` all."""
+    """The questions of a file; `lost` counts answers whose position does not match their text, `answers` all answers."""
 
     items: list[Question]
     answers: int
@@ -44,10 +44,10 @@ class Questions:
 
 @dataclass
 class Windows:
-    """What a token store of questions holds beside its ids.
+    """What a token store of questions contains besides the ids.
 
-    examples: `[N]`, the question of each window. begins, ends: `[tokens]`, the characters of its text that a piece stands for, `NOWHERE`
-    for others. source: the file of the questions.
+    examples: `[N]`, the question of each window. begins, ends: `[tokens]`, the character range in the context of each token, `NOWHERE`
+    for other tokens. source: the file of the questions.
     """
 
     examples: np.ndarray
@@ -69,7 +69,7 @@ class Windows:
 
 
 def looks_like_questions(path: Path) -> bool:
-    """Whether a file begins as SQuAD's files do."""
+    """Whether the beginning of a file looks like SQuAD's format."""
     if path.suffix.lower() != ".json" or not path.is_file():
         return False
     with open(path, "rb") as file:
@@ -78,12 +78,12 @@ def looks_like_questions(path: Path) -> bool:
 
 
 def read_questions(path: Path) -> Questions:
-    """Read a file in the layout of SQuAD 1.1, SQuAD 2.0 (`is_impossible`) or CMRC 2018.
+    """Read a file in the format of SQuAD 1.1, SQuAD 2.0 (`is_impossible`) or CMRC 2018.
 
-    An answer whose `answer_start` is -1 or is not where its text stands has no place: it is scored against and never trained on.
+    An answer whose `answer_start` is -1 or does not match its text has no position: it is used for evaluation, not for training.
 
     Raises:
-        UserError: another layout; says where.
+        UserError: another format; says where.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -130,10 +130,10 @@ def _question(entry: dict, context: str, found: Questions) -> Question:
 def encoded(
     questions: list[Question], tokenizer: WordPiece, max_length: int, stride: int, labelled: bool
 ) -> tuple[Flat, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Rows `[CLS] question [SEP] window [SEP]`: rows, first lengths, places of the answer `[N, 2]`, questions `[N]`, characters.
+    """Rows `[CLS] question [SEP] window [SEP]`: rows, first lengths, answer positions `[N, 2]`, questions `[N]`, characters.
 
-    A window moves on by `stride` pieces, or by its own length where that is shorter. Place 0 (`[CLS]`) means that the answer is not in the
-    window. With `labelled`, answerable questions whose answers have no place are left out.
+    A window advances by `stride` tokens, or by its own length if that is shorter. Position 0 (`[CLS]`) means that the answer is not in the
+    window. With `labelled`, answerable questions whose answers have no position are skipped.
     """
     asked = tokenizer.ids([question.text for question in questions])
     found: list[tuple[list[int], int, tuple[int, int], int, np.ndarray, np.ndarray]] = []
@@ -164,7 +164,7 @@ def encoded(
 
 
 def _answer(place: tuple[int, int] | None, begins: np.ndarray, ends: np.ndarray) -> tuple[int, int]:
-    """The first and last piece of the characters of an answer, (0, 0) where the window does not hold all of it."""
+    """The first and last token of an answer's character range, (0, 0) if the window does not contain all of it."""
     if place is None:
         return 0, 0
     inside = np.flatnonzero((begins >= 0) & (ends > place[0]) & (begins < place[1]))

@@ -1,4 +1,4 @@
-"""Reading a task's files, strictly: what does not fit is named with file and line."""
+"""Strict reading of a task's files: invalid content is reported with file and line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Chunk:
     text_b: list[str] | None
     labels: np.ndarray | None
     ids: list[str] | None
-    bytes_read: int  # of the file up to here, for progress lines
+    bytes_read: int  # position in the file, for progress reports
 
 
 @dataclass
@@ -59,7 +59,7 @@ def split_path(task: Task, folder: str | Path, split: str) -> Path:
 
 
 def read_split(task: Task, folder: str | Path, split: str) -> Examples:
-    """Read a whole split into memory, see `iter_rows` for what is accepted and refused."""
+    """Read a whole split into memory; see `iter_rows` for what is accepted and rejected."""
     path = split_path(task, folder, split)
     chunks = list(iter_rows(task, folder, split))
     columns = task.split(split)
@@ -74,15 +74,15 @@ def read_split(task: Task, folder: str | Path, split: str) -> Examples:
 
 
 def iter_rows(task: Task, folder: str | Path, split: str, chunk_rows: int = 16384) -> Iterator[Chunk]:
-    """Read a split chunk by chunk, so that a file of any length needs the memory of one chunk.
+    """Read a split in chunks, so that files of any size need the memory of one chunk.
 
-    UTF-8 with or without byte-order mark; lines end with LF or CRLF, the last one with or without; in plain TSV nothing
-    is unquoted, as in the published readers (fields that start with a double quote are ordinary text). Rows without label
+    UTF-8 with or without byte-order mark; lines end with LF or CRLF, the last one with or without; in plain TSV nothing is
+    unquoted, as in the published readers (fields that start with a double quote are ordinary text). Rows without label
     and index are numbered from 0.
 
     Raises:
-        UserError: a missing or empty file, broken UTF-8, a wrong number of columns, a missing column or key, an unknown
-            label, a score that is not a finite number; with file, line and what to do.
+        UserError: a missing or empty file, invalid UTF-8, a wrong number of columns, a missing column or key, an unknown
+        label, or a score that is not a finite number; with file, line and what to do.
     """
     columns = task.split(split)
     used = UsedRows(task, folder, split)
@@ -104,9 +104,9 @@ def iter_rows(task: Task, folder: str | Path, split: str, chunk_rows: int = 1638
 
 
 class UsedRows:
-    """The rows of a split that are used, in order, each with the value of its label (None where labels are not read).
+    """The rows of a split that are used, in order, with the value of their label (None if labels are not read).
 
-    `reader` tells about the file: its header, how far it is read. See `iter_rows` for what is refused.
+    `reader` gives the header and the position in the file. See `iter_rows` for what is rejected.
     """
 
     def __init__(self, task: Task, folder: str | Path, split: str) -> None:
@@ -135,7 +135,7 @@ class UsedRows:
             raise UserError(f"{self.path} has no rows{' below its header' if self.columns.has_header else ''}. Is the file complete?")
 
     def left_out(self) -> list[str]:
-        """What was left out, in words, once all rows are read."""
+        """A description of the skipped rows, once all rows are read."""
         lines = []
         if self.reader.short:
             lines.append(f"{self.path}: {self.reader.short} rows with too few columns were skipped")
@@ -145,14 +145,14 @@ class UsedRows:
 
 
 def iter_labels(path: Path, split: Split, task_name: str) -> Iterator[tuple[int, str]]:
-    """The label of every row as text, with the line it stands on; see `iter_rows` for what is refused."""
+    """The label of every row as text, with its line; see `iter_rows` for what is rejected."""
     for row in FieldReader(path, split, task_name, lambda _: False):
         yield row.line, (row.label or "").strip()
 
 
 def _chunk(task: Task, split: Split, rows: list[Fields], labels: list[float], before: int, bytes_read: int) -> Chunk:
     ids = None
-    if split.index is not None or split.label is None:  # JSON may leave the index out
+    if split.index is not None or split.label is None:  # the index is optional in JSON
         ids = [str(before + i) if row.index is None else row.index for i, row in enumerate(rows)]
     return Chunk(
         text_a=[row.text_a for row in rows],

@@ -1,6 +1,6 @@
-"""What the rows of a task are like, before anything is learnt from them: classes, repetitions, rows of dev inside train, empty texts.
+"""Statistics of a task's rows before training: classes, duplicates, dev rows in the training set, empty texts.
 
-Everything is computed from stored tokens: two rows are the same where a model would read the same ids, cut at the same length.
+Computed from stored tokens: two rows are equal if a model would read the same ids, truncated to the same length.
 """
 
 from __future__ import annotations
@@ -12,33 +12,33 @@ import numpy as np
 
 from tinybert.data.store import CHUNK_IDS, TokenStore
 
-# shares of the rows above which a count becomes a warning; GLUE's files stay below (CoLA: 1.5 % of dev are rows of train), TNEWS (11 %)
-# and ChnSentiCorp (28 %) do not
+# shares of rows above which a count becomes a warning; GLUE's files are below (CoLA: 1.5 % of dev rows are in train), TNEWS (11 %)
+# and ChnSentiCorp (28 %) are not
 MOST_REPEATED = 0.05
 MOST_CONTRADICTING = 0.01
 MOST_LEAKED = 0.02
 MOST_EMPTY = 0.01
-MOST_UNKNOWN = 0.05  # of the word pieces
-MOST_CLASSES = 10  # classes that are listed; of more, the largest and the smallest
+MOST_UNKNOWN = 0.05  # of the tokens
+MOST_CLASSES = 10  # classes that are listed; if there are more, the largest and the smallest
 EXAMPLES = 3
 
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What is said of one split: a line, and what to be warned of."""
+    """The report of one split: a line and warnings."""
 
     line: str
     warnings: list[str]
 
 
 class DataReport:
-    """Reports on splits, each of which is said once in a process."""
+    """Reports on splits, each printed once per process."""
 
     def __init__(self) -> None:
         self._said: set[str] = set()
 
     def lines(self, stores: dict[str, TokenStore], labels: Sequence[str], unk_id: int | None = None) -> tuple[list[str], list[str]]:
-        """Lines and warnings about these splits, the training rows first; those that were given before are left out."""
+        """Lines and warnings about these splits, the training rows first; those already printed are omitted."""
         reports = report(stores, labels, unk_id)
         new = [r.line for r in reports if r.line not in self._said], [w for r in reports for w in r.warnings if w not in self._said]
         self._said.update(*new)
@@ -46,9 +46,9 @@ class DataReport:
 
 
 def report(stores: dict[str, TokenStore], labels: Sequence[str], unk_id: int | None = None) -> list[SplitReport]:
-    """A report on each split; the first one holds the training rows, in which rows of the others are looked for.
+    """A report on each split; the first one is the training set, in which rows of the others are searched.
 
-    labels: the names of the classes, in the order of their indices; empty for scores. unk_id: the word piece of what the vocabulary lacks.
+    labels: class names in the order of their indices; empty for scores. unk_id: the id of the unknown token.
     """
     reports, trained = [], None
     for number, (split, store) in enumerate(stores.items()):
@@ -56,7 +56,7 @@ def report(stores: dict[str, TokenStore], labels: Sequence[str], unk_id: int | N
         parts, warnings = _labels(split, store, labels)
         if number == 0 and split.startswith("train"):
             trained = np.sort(hashes)
-            if split == "train":  # variants of a row are alike by intention
+            if split == "train":  # variants of a row are similar by design
                 found = _repeated(split, hashes, store.labels)
                 parts, warnings = parts + found[0], warnings + found[1]
         elif trained is not None and len(trained):
@@ -79,7 +79,7 @@ def report(stores: dict[str, TokenStore], labels: Sequence[str], unk_id: int | N
 
 
 def row_hashes(store: TokenStore) -> np.ndarray:
-    """A 64-bit hash of each row's ids, uint64 `[N]`: equal for equal rows, and for others by a chance of one in 2^64."""
+    """A 64-bit hash of each row's ids, uint64 `[N]`: equal for equal rows, and for different ones with probability 2^-64."""
     random = np.random.default_rng(0)
     of_id = random.integers(0, 1 << 64, int(store.meta.get("vocab_size") or _largest(store) + 1), np.uint64)
     at = random.integers(0, 1 << 63, int(store.lengths.max(initial=1)), np.uint64) * np.uint64(2) + np.uint64(1)
@@ -99,7 +99,7 @@ def _largest(store: TokenStore) -> int:
     return int(store.ids.max()) if len(store.ids) else 0
 
 
-# === What is looked for ===
+# === Checks ===
 
 
 def _labels(split: str, store: TokenStore, labels: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -157,7 +157,7 @@ def _leaked(split: str, hashes: np.ndarray, trained: np.ndarray) -> tuple[list[s
 
 
 def _empty(store: TokenStore) -> np.ndarray:
-    """Rows in which a text has no word piece."""
+    """Rows in which a text has no tokens."""
     columns = store.meta.get("columns") or [None, None]
     nothing = np.asarray(store.first) == 2  # [CLS] and [SEP]
     if columns[1] is not None:

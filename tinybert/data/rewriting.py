@@ -1,4 +1,4 @@
-"""A row of a file with other texts in it, and everything else as it stands there."""
+"""Replaces the texts in a row of a file and keeps everything else unchanged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BLANKS = " \t\r\n"
 
 @dataclass(frozen=True)
 class Frame:
-    """What surrounds the rows of a file: `head` before the first, `between` two, `tail` behind the last."""
+    """The text around the rows of a file: `head` before the first, `between` two, `tail` after the last."""
 
     head: str
     between: str
@@ -27,11 +27,11 @@ class Frame:
 
 @dataclass(frozen=True)
 class Rewriter:
-    """Exchanges the texts of rows of one file.
+    """Replaces the texts in rows of one file.
 
-    `columns` are the positions or keys of the texts, one or two. `line_end` ends rows that have no end of their own, as the last row
-    of a file may. `published`: rows are written as Python's csv writer does it in the published scripts: fields with a double
-    quote in double quotes, those inside doubled, lines ended with CRLF, although their readers do not undo it.
+    `columns` are the positions or keys of the texts, one or two. `line_end` is appended to rows without one, such as the last row of a
+    file. `published`: rows are written like Python's csv writer in the published scripts: fields with a double quote are quoted, quotes in
+    them doubled, and lines end with CRLF, although their readers do not undo it.
     """
 
     format: str
@@ -45,7 +45,7 @@ class Rewriter:
         """For a split whose reader has found its columns at `picked`; `first` is a line of the file.
 
         Raises:
-            UserError: `published` for a file that is no plain TSV, or a file that is no text.
+            UserError: `published` for a file that is not plain TSV, or a file that is not text.
         """
         if split.format in NAMED and split.format not in JSON:
             raise UserError(f"{split.file} is a {split.format} file: augmented rows are written as plain text.\nConvert it to CSV first.")
@@ -61,18 +61,18 @@ class Rewriter:
         return cls(split.format, split.quoted, tuple(c for c in columns if c is not None), end.group() if end else "\n", published)
 
     def as_dict(self) -> dict:
-        """Plain values, for a plan on disk."""
+        """Plain values, for a plan saved to disk."""
         return asdict(self)
 
     def frame(self, header: str, bom: bool) -> Frame:
-        """What surrounds the rows, with the header and the byte-order mark of the file."""
+        """The text around the rows, including the header and byte-order mark of the file."""
         mark = "\ufeff" if bom else ""
         if self.format == "json":
             return Frame(mark + "[\n", ",\n", "\n]\n")
         return Frame(mark + (self.row(header) if header else ""), "", "")
 
     def row(self, raw: str, *texts: str) -> str:
-        """A row with these texts in the place of its own, line end included; without texts, the row as it stands."""
+        """A row with its texts replaced, including the line end; without texts, the unchanged row."""
         if self.format in JSON:
             row = raw.strip(_BLANKS) if self.format == "json" else raw
             for key, text in zip(self.columns, texts, strict=False):
@@ -102,7 +102,7 @@ def _minimally_quoted(field: str) -> str:
 
 
 def _spans(body: str, delimiter: str) -> list[str]:
-    """The fields of an RFC 4180 row as they stand, quotes included."""
+    """The fields of an RFC 4180 row as written, including quotes."""
     field = re.compile(rf'"(?:[^"]|"")*"|[^{re.escape(delimiter)}]*')
     fields, at = [], 0
     while True:
@@ -114,7 +114,7 @@ def _spans(body: str, delimiter: str) -> list[str]:
 
 
 def _with_value(raw: str, key: str, text: str) -> str:
-    """A JSON object with another text under a key of its top level; the last of equal keys, which is the one that is read."""
+    """A JSON object with the text of a top-level key replaced; of duplicate keys the last one, which is the one that is read."""
     at, span = raw.index("{") + 1, None
     while True:
         at = _skip(raw, at)

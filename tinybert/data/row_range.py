@@ -1,4 +1,4 @@
-"""A range of rows of a token store, read as a store of its own."""
+"""A range of rows of a token store as its own store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tinybert.errors import UserError
 
 
 class RowRange:
-    """The rows `begin` to `end` of a store, for `Batches`; nothing is copied but what `lengths` and `first` view."""
+    """The rows `begin` to `end` of a store, for `Batches`; no data is copied except for `lengths` and `first`."""
 
     def __init__(self, store: Rows, begin: int, end: int) -> None:
         self.store, self.begin = store, begin
@@ -21,12 +21,12 @@ class RowRange:
         return len(self.lengths)
 
     def tokens(self, rows: np.ndarray) -> np.ndarray:
-        """The ids of several rows `[B]` one after another, `[tokens]`."""
+        """The concatenated ids of several rows `[B]`: `[tokens]`."""
         return self.store.tokens(np.asarray(rows) + self.begin)
 
 
 def without_last(store: Rows, count: int) -> tuple[RowRange, RowRange]:
-    """A store cut into the rows to train on and the last `count`, but no more than a tenth, which are held out.
+    """Split a store into training rows and the last `count` rows (at most a tenth), which are held out.
 
     Raises:
         UserError: fewer than two rows.

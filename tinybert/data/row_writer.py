@@ -1,4 +1,4 @@
-"""Rows of token ids appended to the arrays that a token store is made of."""
+"""Appends rows of token ids to the arrays of a token store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinybert.data.layout import Flat
 
 
 class RowWriter:
-    """Open a folder, `append` rows, leave the block: `ids.npy`, `offsets.npy`, `first.npy` and, with a type for them, `labels.npy`."""
+    """Open a folder, `append` rows, leave the block: `ids.npy`, `offsets.npy`, `first.npy` and, if it has a type, `labels.npy`."""
 
     def __init__(
         self, folder: Path, vocab_size: int, max_seq_length: int, label_type: type | None = None, more: dict[str, type] | None = None
@@ -33,7 +33,8 @@ class RowWriter:
         return self._files.enter_context(AppendedArray(path, dtype))
 
     def append(self, rows: Flat, first: np.ndarray, labels: np.ndarray | None = None, **more: np.ndarray) -> None:
-        """Add rows, the length of each one's first segment `[N]` and, if the writer has them, labels `[N]` and arrays of other names."""
+        """Append rows, the length of each one's first segment `[N]` and, if the writer has them, labels `[N]` and further arrays by
+        name."""
         self._ids.append(rows.values)
         self._offsets.append(self.tokens + np.cumsum(rows.lengths))
         self._first.append(first)
@@ -46,7 +47,7 @@ class RowWriter:
         self.histogram += np.bincount(rows.lengths, minlength=len(self.histogram))
 
     def counts(self) -> dict:
-        """What a store's `meta.json` says of its size."""
+        """The size entries of a store's `meta.json`."""
         return {"rows": self.rows, "tokens": self.tokens, "length_histogram": self.histogram.tolist()}
 
     def __enter__(self) -> RowWriter:
@@ -57,5 +58,5 @@ class RowWriter:
 
 
 def id_type(vocab_size: int) -> type:
-    """The smallest type that holds every id of a vocabulary."""
+    """The smallest integer type for the ids of a vocabulary."""
     return np.uint16 if vocab_size < 65536 else np.int32

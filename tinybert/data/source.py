@@ -1,4 +1,4 @@
-"""The text of one data file: decoded piece by piece in bounded memory, with errors that name file and line."""
+"""The text of a data file, decoded incrementally in bounded memory, with errors that name file and line."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import BinaryIO
 from tinybert.data.content import refuse_foreign
 from tinybert.errors import UserError
 
-LIMIT = 1 << 24  # bytes of a line, or characters of a quoted field or JSON object: a file that never ends a row is refused
+LIMIT = 1 << 24  # bytes of a line, or characters of a quoted field or JSON object: longer rows are rejected
 BLOCK = 1 << 16
-STDIN = "-"  # as a path: what is piped into this process
+STDIN = "-"  # as a path: standard input
 _BOM = b"\xef\xbb\xbf"
 _RECODE = "Save the file as UTF-8 (for example with iconv)."
 
 
 class Source:
-    """One UTF-8 file or standard input, with or without byte-order mark.
+    """A UTF-8 file or standard input, with or without byte-order mark.
 
-    `bytes_read` grows as it is read, `bom` tells whether there was a mark.
+    `bytes_read` is the current position, `bom` whether there was a byte-order mark.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,11 +29,11 @@ class Source:
         self.bom = False
 
     def error(self, number: int, found: str, expected: str, advice: str) -> UserError:
-        """The error of line `number`: what was found, what was expected, what to do."""
+        """The error of a line: what was found, what was expected, what to do."""
         return UserError(f"{self.path}, line {number}: found {found}, expected {expected}. {advice}")
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        """Numbered lines, cut at LF and nowhere else, with their ends.
+        """Numbered lines including their ends, split only at LF.
 
         Raises:
             UserError: not UTF-8, a line longer than `LIMIT`, or a file that cannot be opened.
@@ -50,7 +50,7 @@ class Source:
                 yield number, self._decoded(raw, number)
 
     def blocks(self) -> Iterator[str]:
-        """The text in blocks of bounded size, wherever its lines end.
+        """The text in blocks of bounded size, independent of line ends.
 
         Raises:
             UserError: not UTF-8, or a file that cannot be opened.

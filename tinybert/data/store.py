@@ -1,7 +1,7 @@
-"""Token ids of a whole file, made once and read from disk.
+"""Token ids of a whole file, computed once and memory-mapped.
 
-A store is a folder below `cache_home()/tokens/`, named by everything its content depends on: `ids.npy` (all rows one
-after another), `offsets.npy` (where each begins), `first.npy` (length of its first segment), `labels.npy`, `meta.json`.
+A store is a folder in `cache_home()/tokens/`, named by a hash of everything its content depends on: `ids.npy` (all rows concatenated),
+`offsets.npy` (the start of each), `first.npy` (length of its first segment), `labels.npy`, `meta.json`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CHUNK_IDS = 1 << 22  # ids in memory while they are counted
 
 
 class Rows(Protocol):
-    """What batches are made of: a `TokenStore`, several read as one, or a range of rows; its arrays are as in `TokenStore`."""
+    """The input of batches: a `TokenStore`, several concatenated ones, or a range of rows; arrays as in `TokenStore`."""
 
     lengths: np.ndarray
     first: np.ndarray
@@ -46,23 +46,22 @@ class Rows(Protocol):
     def __len__(self) -> int: ...
 
     def tokens(self, rows: np.ndarray) -> np.ndarray:
-        """The ids of several rows `[B]` one after another, `[tokens]`."""
+        """The concatenated ids of several rows `[B]`: `[tokens]`."""
 
 
 @runtime_checkable
 class TokenLabels(Protocol):
-    """Rows whose labels are of their tokens."""
+    """Rows with labels per token."""
 
     def tokens_and_labels(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The ids and the labels of several rows `[B]` one after another, `[tokens]` both."""
+        """The concatenated ids and labels of several rows `[B]`, both `[tokens]`."""
 
 
 class TokenStore:
-    """Tokenised rows: `ids` `[tokens]`, `offsets` int64 `[N+1]`, `first` `[N]`, `lengths` int32 `[N]`, `labels` `[N]`
-    or None.
+    """Tokenised rows: `ids` `[tokens]`, `offsets` int64 `[N+1]`, `first` `[N]`, `lengths` int32 `[N]`, `labels` `[N]` or None.
 
-    A row is [CLS] A [SEP] or [CLS] A [SEP] B [SEP]; `first` counts the tokens up to and with the first [SEP].
-    `pad_id` is what fills a batch; `meta` describes where the rows come from.
+    A row is [CLS] A [SEP] or [CLS] A [SEP] B [SEP]; `first` counts the tokens up to and including the first [SEP].
+    `pad_id` is the padding id; `meta` describes the source of the rows.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class TokenStore:
 
     @property
     def gold(self) -> np.ndarray | TaggedWords | Windows | None:
-        """What predictions are scored against: labels, the tags of words, or the answers of questions."""
+        """The gold labels, word tags, or answers for evaluation."""
         return next((found for found in (self.words, self.windows) if found is not None), self.labels)
 
     def __len__(self) -> int:
@@ -93,16 +92,16 @@ class TokenStore:
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
     def tokens(self, rows: np.ndarray) -> np.ndarray:
-        """The ids of several rows `[B]` one after another, `[tokens]`."""
+        """The concatenated ids of several rows `[B]`: `[tokens]`."""
         return self.ids[positions(self.offsets[rows], self.lengths[rows])]
 
     def word_pieces(self) -> np.ndarray:
-        """The distinct ids of all rows, and of what fills a batch, in rising order, int64."""
+        """The distinct ids of all rows including padding, ascending, int64."""
         parts = (self.ids[begin : begin + CHUNK_IDS] for begin in range(0, len(self.ids), CHUNK_IDS))
         return reduce(np.union1d, (np.flatnonzero(np.bincount(part)) for part in parts), np.array([self.pad_id]))
 
     def unknown_share(self, unk_id: int) -> float:
-        """The share of [UNK] among the word pieces of all rows, [CLS] and [SEP] not counted; 0.0 where there are none."""
+        """The share of [UNK] among the tokens of all rows, excluding [CLS] and [SEP]; 0.0 if there are none."""
         unknown = sum(int((self.ids[begin : begin + CHUNK_IDS] == unk_id).sum()) for begin in range(0, len(self.ids), CHUNK_IDS))
         pieces = len(self.ids) - 2 * len(self) - int((self.first < self.lengths).sum())
         return unknown / pieces if pieces > 0 else 0.0
@@ -116,7 +115,7 @@ class TokenStore:
         labels: np.ndarray | None = None,
         pad_id: int = 0,
     ) -> TokenStore:
-        """A store in memory, from rows of ids; without `first` every row is a single sentence."""
+        """An in-memory store from rows of ids; without `first` every row is a single sentence."""
         flat = sequences if isinstance(sequences, Flat) else Flat.of(sequences)
         lengths, offsets = flat.lengths, np.concatenate([[0], np.cumsum(flat.lengths)])
         first = lengths if first is None else np.asarray(first)
@@ -129,17 +128,17 @@ class TokenStore:
         """Memory-map a store after checking it against its manifest.
 
         Raises:
-            DamagedError: a file is missing or differs from what was written.
+            DamagedError: a file is missing or has changed.
         """
         storage.verify(folder)
         return cls.map(folder)
 
     @classmethod
     def map(cls, folder: str | Path) -> TokenStore:
-        """Memory-map a store that has been checked before.
+        """Memory-map a store that has already been checked.
 
         Raises:
-            DamagedError: it holds something else than plain arrays.
+            DamagedError: it contains something other than plain arrays.
         """
         folder = Path(folder)
         with storage.reading(folder):
@@ -166,10 +165,10 @@ class TokenStore:
         return cls(*parts, labels, meta)
 
     def check(self) -> None:
-        """Whether the arrays belong together.
+        """Check that the arrays are consistent.
 
         Raises:
-            ValueError: says what does not fit.
+            ValueError: says what does not match.
         """
         for name in ("ids", "offsets", "first"):
             array = getattr(self, name)
@@ -182,7 +181,7 @@ class TokenStore:
 
     @staticmethod
     def is_stored(task: Task, folder: str | Path, split: str, tokenizer: WordPiece, max_seq_length: int) -> bool:
-        """Whether an earlier run has tokenised this split (a quick look, see `storage.is_complete`)."""
+        """Whether an earlier run has tokenised this split (fast check, see `storage.is_complete`)."""
         description = _describe(task, split, split_path(task, folder, split), tokenizer, max_seq_length)
         return storage.is_complete(_folder_of(description))
 
@@ -195,12 +194,12 @@ class TokenStore:
         tokenizer: WordPiece,
         max_seq_length: int,
     ) -> TokenStore:
-        """The store of a split; tokenised now unless an earlier run, or another process just now, has done it.
+        """The store of a split; tokenised unless this was done by an earlier run or another process.
 
-        Of several processes that ask at once, one builds and the others wait.
+        If several processes ask at once, one builds it and the others wait.
 
         Raises:
-            UserError: the file does not fit the task (see `readers.iter_rows`), or the cache cannot be written.
+            UserError: the file does not match the task (see `readers.iter_rows`), or the cache is not writable.
         """
         if max_seq_length < 3:
             raise UserError(f"max_seq_length is {max_seq_length}; a row needs at least 3 tokens ([CLS], [SEP], [SEP])")
@@ -217,18 +216,18 @@ class TokenStore:
 
         store = cached_store(description, build)
         if store.windows is not None:
-            store.windows.source = source  # it may have been another file of the same content that was tokenised
+            store.windows.source = source  # the store may have been built from another file with the same content
         return store
 
 
 def cached_store(description: dict, build: Callable[[Path], None]) -> TokenStore:
-    """The stored tokens of what `description` describes; `build` fills a new folder unless an earlier run, or another process just
-    now, has done it.
+    """The stored tokens identified by `description`; `build` fills a new folder unless this was done by an earlier run or another
+    process.
 
-    It lies below `cache_home()`. Of several processes that ask at once, one builds and the others wait.
+    Stored in `cache_home()`. If several processes ask at once, one builds it and the others wait.
 
     Raises:
-        UserError: the cache cannot be written, or what `build` raises.
+        UserError: the cache is not writable, or `build` fails.
     """
     target = _folder_of(description)
     opened = _open_whole(target)

@@ -1,4 +1,4 @@
-"""Rows of Parquet files and Excel workbooks, read by pyarrow and openpyxl where these are installed."""
+"""Rows of Parquet files and Excel workbooks, read by pyarrow and openpyxl if installed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ LARGEST = 1 << 32  # bytes of an unpacked workbook
 
 
 def parquet_rows(path: Path) -> Iterator[dict[str, object]]:
-    """The rows of a Parquet file, by the names of its columns.
+    """The rows of a Parquet file, by column name.
 
     Raises:
-        UserError: pyarrow is not installed, or the file is not readable.
+        UserError: pyarrow is not installed, or the file cannot be read.
     """
     try:
         import pyarrow
@@ -37,10 +37,10 @@ def parquet_rows(path: Path) -> Iterator[dict[str, object]]:
 
 
 def workbook_rows(path: Path) -> Iterator[dict[str, object]]:
-    """The rows of a workbook's only sheet, by the names in its first row; an empty cell is an empty text, an empty row an empty dict.
+    """The rows of a workbook's only sheet, by the names in its first row; empty cells are empty texts, empty rows empty dicts.
 
     Raises:
-        UserError: openpyxl is not installed, the file is not readable, or it has several sheets with rows.
+        UserError: openpyxl is not installed, the file cannot be read, or several sheets have rows.
     """
     try:
         import openpyxl
@@ -67,12 +67,12 @@ def workbook_rows(path: Path) -> Iterator[dict[str, object]]:
             book.close()
     except UserError:
         raise
-    except Exception as error:  # openpyxl raises what its XML reader, zlib and its own classes raise
+    except Exception as error:  # openpyxl also raises errors of its XML reader and zlib
         raise UserError(f"{path}: found no readable Excel workbook ({_first_line(error)}). Save it again, or as CSV in UTF-8.") from None
 
 
 def _as_text(value: object) -> object:
-    """Numbers and dates as text, as they would stand in a file of text; what is no single value stays."""
+    """Numbers and dates as they would be written in a text file; other values are unchanged."""
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, float):

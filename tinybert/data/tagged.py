@@ -1,4 +1,4 @@
-"""Sentences of words with a tag each: CoNLL columns and JSON, one tagging scheme, and word pieces whose first one carries the tag."""
+"""Sentences with one tag per word: CoNLL columns and JSON, one tagging scheme, and tokens of which a word's first carries the tag."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
 
 OUTSIDE = "O"
-NO_WORD = -1  # the label of a piece that begins no word
+NO_WORD = -1  # the label of a token that does not start a word
 _TAG = re.compile(r"([BIESLUM])-(.+)")
-_BEGINS = "BSU"  # of BIO, of BIOES and of BILOU: an entity starts here whatever stands before
+_BEGINS = "BSU"  # of BIO, BIOES and BILOU: always starts an entity
 _EXPECTED = "O, or B-, I-, E-, S-, L-, U-, M- and a type, such as B-PER"
 
 
 @dataclass
 class Sentences:
-    """Some consecutive sentences of a file: words, and tags in BIO (None where they are not read)."""
+    """Some consecutive sentences of a file: words, and tags in BIO (None if they are not read)."""
 
     words: list[list[str]]
     tags: list[list[str]] | None
@@ -34,10 +34,11 @@ class Sentences:
 
 @dataclass
 class TaggedWords:
-    """What a token store of tagged sentences holds beside its ids.
+    """What a token store of tagged sentences contains besides the ids.
 
-    labels: `[tokens]`, of the first piece of each word, `NO_WORD` elsewhere. counts: `[N]`, the words of each row that have a piece in it.
-    tags: the tags of all words `[W]`, those beyond a row's length too. ends: int64 `[N+1]`, where each row begins in `tags`.
+    labels: `[tokens]`, at the first token of each word, `NO_WORD` elsewhere. counts: `[N]`, the number of words per row that have a token
+        in
+    it. tags: the tags of all words `[W]`, including those beyond the maximum length. ends: int64 `[N+1]`, the start of each row in `tags`.
     """
 
     labels: np.ndarray
@@ -50,11 +51,12 @@ class TaggedWords:
 
     @property
     def places(self) -> np.ndarray:
-        """Where the words of each row begin among all words that have a piece, int64 `[N+1]`."""
+        """The start of each row among all words that have a token, int64 `[N+1]`."""
         return np.concatenate([[0], np.cumsum(self.counts, dtype=np.int64)])
 
     def sentences(self, predicted: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Gold and predicted tags of each row from those of all words that have a piece; the others are predicted as outside, tag 0."""
+        """Gold and predicted tags of each row, from predictions for all words that have a token; other words are predicted as outside, tag
+        0."""
         places = self.places
         for row, count in enumerate(self.counts):
             gold = self.tags[self.ends[row] : self.ends[row + 1]]
@@ -67,11 +69,11 @@ class TaggedWords:
 
 
 def iter_sentences(path: Path, split: Split, chunk: int = 16384) -> Iterator[Sentences]:
-    """Read a file piece by piece: columns with a blank line between sentences (`-DOCSTART-` lines are passed over), or JSON.
+    """Read a file in chunks: columns with a blank line between sentences (`-DOCSTART-` lines are skipped), or JSON.
 
     Raises:
-        UserError: a line with too few columns, words and tags of different number, a tag of no known scheme, a file without sentences;
-            with file and line.
+        UserError: a line with too few columns, different numbers of words and tags, a tag in no known scheme, or a file without sentences;
+        with file and line.
     """
     source = Source(path)
     words: list[list[str]] = []
@@ -134,7 +136,7 @@ def _json(source: Source, split: Split) -> Iterator[tuple[int, list[str], list[s
 
 
 def _in_bio(tags: list[str], source: Source, number: int) -> list[str]:
-    """The tags in BIO (IOB2), whichever of BIO, IOB1, BIOES, BMES and BILOU they are in: entities stay the same."""
+    """Convert tags from BIO, IOB1, BIOES, BMES or BILOU to BIO (IOB2) with the same entities."""
     result, before = [], None
     for tag in tags:
         if tag == OUTSIDE:
@@ -147,12 +149,12 @@ def _in_bio(tags: list[str], source: Source, number: int) -> list[str]:
         prefix, name = match.groups()
         begins = prefix in _BEGINS or before != name
         result.append(f"{'B' if begins else 'I'}-{name}")
-        before = None if prefix in "ESLU" else name  # the entity is over
+        before = None if prefix in "ESLU" else name  # the entity has ended
     return result
 
 
 def tags_of_file(split: Split) -> tuple[str, ...]:
-    """The tags that a training file needs in BIO: outside first, then begin and inside of every type."""
+    """The tags in a training file in BIO: outside first, then begin and inside of every type."""
     names = {tag[2:] for part in iter_sentences(Path(split.file), split) for tags in part.tags or () for tag in tags if tag != OUTSIDE}
     if not names:
         raise UserError(f"{split.file} has no entity: every tag is {OUTSIDE}. Is --label_column the tag column?")
@@ -165,9 +167,9 @@ def tags_of_file(split: Split) -> tuple[str, ...]:
 def encoded(
     sentences: list[list[str]], tags: list[np.ndarray], tokenizer: WordPiece, max_length: int
 ) -> tuple[Flat, np.ndarray, np.ndarray, np.ndarray, int]:
-    """Rows `[CLS] pieces [SEP]`, their lengths, the label of every token, the words of each row, and how many rows were cut.
+    """Rows `[CLS] tokens [SEP]`, their lengths, the label of every token, the words of each row, and the number of truncated rows.
 
-    A word that the tokenizer leaves nothing of, such as a control character, is one unknown piece: every word has a prediction.
+    A word without any token, such as a control character, becomes one unknown token: every word has a prediction.
     """
     pieces = tokenizer.ids([word for sentence in sentences for word in sentence])
     ids, labels, counts, at = [], [], [], 0

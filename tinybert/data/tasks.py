@@ -1,4 +1,4 @@
-"""Which tasks exist: their files, columns, labels and metrics."""
+"""The known tasks: their files, columns, labels and metrics."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from tinybert.kinds.kind import Kind
 from tinybert.kinds.registry import DEFAULT, KINDS
 
 UNDECIDED = "-"  # the label of rows on which the annotators of SNLI, MNLI, OCNLI and CMNLI did not agree
-Column = int | str  # a column's number, counted from 0, or its name in the header; for JSON the name of a key
+Column = int | str  # 0-based number of a column, or its name in the header; for JSON a key
 
 
 @dataclass(frozen=True)
 class Split:
     """One file of a task and the columns that are read.
 
-    `header`: the first line of a TSV or CSV file names the columns. `index`: the column that a submission file repeats; without
-    it rows are numbered. `skips_short_rows`: rows with too few columns are counted and left out instead of being an error;
-    `skipped_labels`: so are rows with one of these labels. `format`: tsv, csv, jsonl or json (see `formats.py`); `quoted`: fields
-    of TSV and CSV may stand in double quotes; `many_labels`: in JSON a label may be a list. `record`:
-    the texts are made of a whole record, by this name in `clue.RECORDS`.
+    `header`: the first line of a TSV or CSV file names the columns. `index`: the column that a submission file repeats; without it rows are
+    numbered. `skips_short_rows`: rows with too few columns are skipped and counted instead of being an error; `skipped_labels`: so are
+    rows with one of these labels. `format`: tsv, csv, jsonl or json (see `formats.py`); `quoted`: fields of TSV and CSV may be in double
+    quotes; `many_labels`: in JSON a label may be a list. `record`: the texts are computed from the whole record, by this function in
+    `clue.RECORDS`.
     """
 
     file: str
@@ -41,27 +41,27 @@ class Split:
 
     @property
     def has_header(self) -> bool:
-        """Whether the first line is no row."""
+        """Whether the first line is a header."""
         return self.header and self.format in ("tsv", "csv")
 
     @property
     def key(self) -> list:
-        """What decides how the file is read, for the name of stored tokens."""
+        """What determines how the file is read, for the hash of stored tokens."""
         columns = [self.text_a, self.text_b, self.label, self.header, self.skips_short_rows]
         own = [self.format, self.quoted, list(self.skipped_labels)]
         own += [self.record] if self.record else []
         own += [f"stride {self.stride}"] if self.stride else []
-        return columns if own == ["tsv", False, []] else columns + own  # tokens stored by earlier versions stay good
+        return columns if own == ["tsv", False, []] else columns + own  # keeps tokens stored by earlier versions valid
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task: its files, `labels` in the order of the logits, empty where the outputs have no names, and its `kind`.
+    """A task: its files, `labels` in the order of the logits (empty if outputs have no names), and its `kind`.
 
-    `metrics` are the names that `kind.score` reports, `metric` the one that decides which model is the best. `home` is the
-    folder below DATA_HOME that holds `folder`, and `also` are the folders below `home` where PaddleNLP unpacks the same files.
-    `predictions`: the file that CLUE's server takes, JSON lines; without it GLUE's table is written.
-    `own`: the files are the user's, with absolute paths, and looked for nowhere else. `bounds` are the limits of a score.
+    `metrics` are the names that `kind.score` reports, `metric` the one that selects the best model. `home` is the folder in DATA_HOME that
+    contains `folder`, and `also` are the folders in `home` where PaddleNLP unpacks the same files. `predictions`: the file name for CLUE's
+    server, JSON lines; without it GLUE's table is written. `own`: custom files with absolute paths, which are searched nowhere else.
+    `bounds`: the limits of a score.
     """
 
     name: str
@@ -79,17 +79,17 @@ class Task:
 
     @property
     def num_outputs(self) -> int:
-        """Width of the logits."""
+        """The number of logits."""
         return self.kind.outputs(self.labels)
 
     @property
     def is_pair(self) -> bool:
-        """Whether a row holds two sentences."""
+        """Whether a row has two sentences."""
         return any(split.text_b is not None for split in self.splits.values())
 
     @property
     def eval_splits(self) -> tuple[str, ...]:
-        """The labelled splits to score on; the first one decides which model is the best."""
+        """The labelled splits for evaluation; the first one selects the best model."""
         return tuple(name for name in self.splits if name.split("_")[0] == "dev")
 
     @property
@@ -98,7 +98,7 @@ class Task:
         return tuple(name for name in self.splits if name.split("_")[0] == "test")
 
     def split(self, name: str) -> Split:
-        """The split of that name.
+        """The split with this name.
 
         Raises:
             UserError: the task has no such split.
@@ -109,7 +109,7 @@ class Task:
 
 
 def augmented(train: Split) -> Split:
-    """The augmented rows beside a training file: `train_aug.tsv` beside `train.tsv`, read in the same way."""
+    """The augmented rows of a training file: `train_aug.tsv` next to `train.tsv`, in the same format."""
     stem, dot, suffix = train.file.rpartition(".")
     return replace(train, file=f"{stem}_aug{dot}{suffix}" if dot else f"{train.file}_aug")
 
@@ -140,7 +140,7 @@ def _pair_task(name: str, labels: tuple[str, ...]) -> Task:
     return Task(name, name, labels, _splits(train, Split("test.tsv", 1, 2, index=0)))
 
 
-# Label order, columns and file names are those of PaddleNLP's GLUE reader, so that its fine-tuned models fit.
+# Label order, columns and file names are those of PaddleNLP's GLUE reader, to be compatible with its fine-tuned models.
 _GLUE = (
     Task(
         "CoLA",
@@ -172,7 +172,7 @@ _GLUE = (
         "QQP",
         "QQP",
         _BINARY,
-        # the published train.tsv has a few questions with a line break inside: their halves have too few columns
+        # the published train.tsv has a few questions with a line break: their halves have too few columns
         _splits(Split("train.tsv", 3, 4, 5, skips_short_rows=True), Split("test.tsv", 1, 2, index=0)),
         metrics=_WITH_F1,
     ),
@@ -195,12 +195,12 @@ def _clue_task(name: str, labels: tuple[str, ...], pair: bool, **more) -> Task:
     return Task(name, name, labels, splits, home="Clue", also=(f"{name.lower()}_public",), predictions=file, **scored)
 
 
-# File names, label order and the rows labelled "-" that are left out are those of PaddleNLP's CLUE reader, names of predictions those
-# that CLUE asks for (version 1.1).
+# File names, label order and the skipped rows labelled "-" are those of PaddleNLP's CLUE reader, names of prediction files those
+# required by CLUE (version 1.1).
 _TNEWS = tuple(str(label) for label in range(100, 117) if label not in (105, 111))
 _CLUE = (
     _clue_task("TNEWS", _TNEWS, pair=False, predicted="tnews11"),
-    _clue_task("AFQMC", _BINARY, pair=True, metrics=("accuracy", "f1", "mcc")),  # 69 % of its rows are of one class
+    _clue_task("AFQMC", _BINARY, pair=True, metrics=("accuracy", "f1", "mcc")),  # 69 % of its rows are in one class
     _clue_task("IFLYTEK", tuple(map(str, range(119))), pair=False),
     _clue_task(
         "OCNLI",
@@ -214,7 +214,7 @@ _CLUE = (
     _clue_task("CSL", _BINARY, pair=True, record="csl"),
     _clue_task("CLUEWSC2020", ("true", "false"), pair=False, record="cluewsc", predicted="cluewsc11"),
 )
-# columns by name: some copies of this set have a further column before the label, and some test files have none
+# columns by name: some copies of this data set have another column before the label, and some test files have no label
 _CHN_SENTI_CORP = Task(
     "ChnSentiCorp",
     "ChnSentiCorp",
@@ -242,10 +242,10 @@ def is_task(name: str) -> bool:
 
 
 def get_task(name: str) -> Task:
-    """The task of that name, in any case and with or without hyphen; `mnli-mm` is MNLI, whose dev files stay apart.
+    """The task with this name, ignoring case and hyphens; `mnli-mm` is MNLI, whose two dev files are kept separate.
 
     Raises:
-        UserError: no such task; the message names the nearest one and lists all.
+        UserError: no such task; the message names the most similar one and lists all.
     """
     plain = _plain(name)
     if plain in _BY_PLAIN_NAME:

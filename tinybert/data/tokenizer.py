@@ -1,4 +1,4 @@
-"""Text to BERT word pieces, with the ids of PaddleNLP's `BertTokenizer` at the speed of the Rust library."""
+"""BERT tokenization, with the ids of PaddleNLP's `BertTokenizer` at the speed of the Rust library."""
 
 from __future__ import annotations
 
@@ -17,23 +17,22 @@ from tinybert.errors import UserError
 from tinybert.log import logger
 
 _PUBLISHED = ("normalized", "single_word", "special")
-_RULES = 1  # raise when the same vocabulary and settings give other ids than before: stored tokens are then made anew
+_RULES = 1  # increase when ids change for the same vocabulary and settings, to invalidate stored tokens
 _SPECIAL = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
-# these characters are cut off like symbols by PaddleNLP, whatever their Unicode category
+# PaddleNLP splits at these characters as at symbols, whatever their Unicode category
 _EXTRA_SYMBOLS = frozenset("\u00b2\u00ba\u3007\u00b5\u00d8\u014b\u01b1")
 
 
 class WordPiece:
-    """BERT word pieces of a vocabulary: `ids(texts)` without [CLS] and [SEP].
+    """A WordPiece tokenizer: `ids(texts)` without [CLS] and [SEP].
 
     Attributes: `vocab_size` (lines of the vocabulary, the rows an embedding table needs), `pad_id`, `unk_id`, `cls_id`,
-    `sep_id`, `mask_id` (None if the vocabulary has no mask), `do_lower_case`, `added` (tokens that stand for themselves wherever they
-    occur in a text), `fingerprint` (sha256 over vocabulary and settings).
+    `sep_id`, `mask_id` (None if the vocabulary has no mask), `do_lower_case`, `added` (tokens that are matched as a whole in any
+    text), `fingerprint` (sha256 over vocabulary and settings).
 
-    The ids are those of PaddleNLP's BertTokenizer, which differs from Google's original in one rule: a symbol (`£`,
-    `€`, an emoji) is always a word of its own. A special token stands for itself where white space surrounds it, as
-    there. What remains different: characters that the Unicode tables of Python and of the Rust library class
-    differently (a handful of rare scripts).
+    The ids are those of PaddleNLP's BertTokenizer, which differs from Google's original in one rule: a symbol (`£`, `€`, an emoji) is
+    always a separate word. As there, a special token in the text is matched if surrounded by white space. Remaining differences:
+    characters with another category in the Unicode tables of Python and the Rust library (a few rare scripts).
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class WordPiece:
         self.special = {**_SPECIAL, **(special or {})}
         self.model_max_length = model_max_length
         self.added = added or {}
-        index_of = {token: i for i, token in enumerate(vocabulary)}  # the last of duplicates counts, as in BERT
+        index_of = {token: i for i, token in enumerate(vocabulary)}  # of duplicates the last one is used, as in BERT
         lacking = [token for role, token in self.special.items() if role != "mask" and token not in index_of]
         if lacking:
             raise UserError(
@@ -76,7 +75,7 @@ class WordPiece:
         )
 
     def _pattern(self) -> re.Pattern[str]:
-        """Matches the added tokens, of several at a place the longest; each is a group `t<i>`."""
+        """Matches the added tokens, the longest if several match; each is a group `t<i>`."""
         parts = {}
         for (token, entry), group in zip(self.added.items(), self._added_ids, strict=True):
             part = re.escape(token)
@@ -105,24 +104,24 @@ class WordPiece:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over the vocabulary and every setting that changes ids, as hexadecimal text."""
+        """sha256 over the vocabulary and every setting that affects ids, as a hexadecimal string."""
         added = [{token: vars(entry) for token, entry in sorted(self.added.items())}] if self.added else []
         document = json.dumps([_RULES, self._settings(), self.vocabulary, *added])
         return hashlib.sha256(document.encode("utf-8")).hexdigest()
 
     @property
     def vocabulary_sha256(self) -> str:
-        """sha256 over the word pieces and their order alone, as hexadecimal text."""
+        """sha256 over only the tokens and their order, as a hexadecimal string."""
         return hashlib.sha256("\n".join(self.vocabulary).encode("utf-8")).hexdigest()
 
     @classmethod
     def from_folder(cls, folder: str | Path, do_lower_case: bool | None = None) -> WordPiece:
-        """Read the vocabulary of a model folder (`vocab.txt` or `tokenizer.json`) and what its other files say of the tokenizer.
+        """Read the vocabulary of a model folder (`vocab.txt` or `tokenizer.json`) and the tokenizer settings in its other files.
 
-        `do_lower_case` given here wins over the file; with neither, text is lower-cased.
+        An explicit `do_lower_case` overrides the file; with neither, text is lower-cased.
 
         Raises:
-            UserError: another kind of tokenizer, no vocabulary, files that contradict each other, or no special tokens of BERT.
+            UserError: another kind of tokenizer, no vocabulary, contradictory files, or missing special tokens of BERT.
         """
         folder = Path(folder)
         found = read_tokenizer_files(folder)
@@ -145,8 +144,8 @@ class WordPiece:
         )
 
     def save(self, folder: str | Path, tokenizer_class: str = "BertTokenizer") -> None:
-        """Write vocab.txt, tokenizer_config.json, special_tokens_map.json and, where tokens were added, added_tokens.json, as PaddleNLP
-        and Hugging Face read them.
+        """Write vocab.txt, tokenizer_config.json, special_tokens_map.json and, if tokens were added, added_tokens.json, in the format of
+        PaddleNLP and Hugging Face.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -154,7 +153,7 @@ class WordPiece:
         config = {**self._settings(), "model_max_length": self.model_max_length, "tokenizer_class": tokenizer_class}
         base = len(self.vocabulary)
         while base and self.vocabulary[base - 1] in self.added:
-            base -= 1  # tokens behind the word pieces; those among them stay in vocab.txt
+            base -= 1  # tokens added after the original vocabulary; others stay in vocab.txt
         storage.write_file(folder / "vocab.txt", "\n".join(self.vocabulary[:base]) + "\n")
         if self.added:
             config["added_tokens_decoder"] = {str(entry.id): _published(token, entry) for token, entry in self.added.items()}
@@ -166,7 +165,7 @@ class WordPiece:
         storage.write_json(folder / "special_tokens_map.json", tokens)
 
     def ids(self, texts: list[str]) -> list[list[int]]:
-        """Word-piece ids of each text, without special tokens around it; untruncated."""
+        """Token ids of each text, without special tokens and not truncated."""
         plain, parts = [], []
         for i, text in enumerate(texts):
             pieces = self._pieces(text)
@@ -179,9 +178,9 @@ class WordPiece:
         return ids
 
     def with_places(self, text: str) -> tuple[list[int], np.ndarray, np.ndarray]:
-        """Word-piece ids of a text, and the characters of it that each stands for: begins and ends, int32 `[pieces]`.
+        """Token ids of a text, and the character range of each token: begins and ends, int32 `[tokens]`.
 
-        A special token in the text is text here.
+        Special tokens in the text are treated as text.
         """
         prepared, origin = text, None
         if not text.isascii():
@@ -196,8 +195,8 @@ class WordPiece:
         return encoding.ids, begins, ends
 
     def words(self, text: str) -> list[str]:
-        """The words that word pieces are cut from: cleaned, in lower case and without accents where the model has it so, punctuation
-        apart; the ids of the words one after another are the ids of the text.
+        """The words before WordPiece splitting: cleaned, lower-cased and without accents if the model does so, split at punctuation; the
+        concatenated ids of the words are the ids of the text.
         """
         found: list[str] = []
         for piece in self._pieces(text) or [text]:
@@ -209,7 +208,7 @@ class WordPiece:
         return found
 
     def _pieces(self, text: str) -> list[str | int] | None:
-        """The text cut into ids of tokens that stand for themselves and what lies between them; None if it holds no such token."""
+        """The text split into ids of added tokens and the parts in between; None if it contains no such token."""
         if self._added_pattern is None:
             return self._cut_at_special(text)
         found: list[str | int] = []
@@ -228,11 +227,11 @@ class WordPiece:
         return text if text.isascii() else text.translate(self._characters)
 
     def _cut_at_special(self, text: str) -> list[str | int] | None:
-        """The text cut into ids of special tokens and what lies between them, or None if it holds no special token."""
+        """The text split into ids of special tokens and the parts in between; None if it contains no special token."""
         if not any(opening in text for opening in self._openings):
             return None
         if not text.isascii():
-            text = text.encode("utf-8", "ignore").decode("utf-8")  # lone surrogates cannot cross into Rust
+            text = text.encode("utf-8", "ignore").decode("utf-8")  # lone surrogates cannot be passed to Rust
         words = self._cleaner.normalize_str(text).split()
         if self._special_ids.keys().isdisjoint(words):
             return None
@@ -252,16 +251,15 @@ class WordPiece:
 
 
 def _published(token: str, entry: AddedToken) -> dict[str, object]:
-    """A token as Hugging Face's tokenizer_config.json describes it."""
+    """A token in the format of Hugging Face's tokenizer_config.json."""
     return {"content": token, "lstrip": False, "rstrip": False, **{name: getattr(entry, name) for name in _PUBLISHED}}
 
 
 class _Characters(dict):
-    """A table for `str.translate` that makes non-ASCII text mean the same to the Rust library as to PaddleNLP.
+    """A table for `str.translate` that makes the Rust library treat non-ASCII text like PaddleNLP.
 
-    Filled as characters are met. Symbols and punctuation get spaces around them (the Rust library knows no symbols, and
-    the punctuation of an older Unicode); so do ideographs; control, unassigned and (with `strip`) combining characters
-    go.
+    Filled on demand. Symbols and punctuation are surrounded by spaces (the Rust library does not split at symbols, and uses the
+    punctuation of an older Unicode version), as are ideographs; control, unassigned and (with `strip`) combining characters are removed.
     """
 
     def __init__(self, lower: bool, strip: bool, chinese: bool) -> None:
@@ -278,11 +276,11 @@ class _Characters(dict):
         elif not char.isascii() and (category[0] in "PS" or shown in _EXTRA_SYMBOLS):
             new = f" {char} "
         elif self.chinese and 0x2B820 <= code <= 0x2CEAF:
-            new = f" {char} "  # tokenizers 0.21 leaves out the first 256 ideographs of this block
+            new = f" {char} "  # tokenizers 0.21 omits the first 256 ideographs of this block
         self[code] = new
         return new
 
 
 def _looks_cased(vocabulary: list[str]) -> bool:
-    # uncased vocabularies hold no capital letter outside their special tokens; cased English ones thousands
+    # uncased vocabularies have no capital letters outside of special tokens; cased English ones have thousands
     return sum(1 for token in vocabulary if re.fullmatch(r"[A-Z][a-z]+", token)) > 100

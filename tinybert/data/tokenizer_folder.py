@@ -1,4 +1,4 @@
-"""What the files of a folder say about its tokenizer, and whether it is one of BERT's word pieces at all."""
+"""Reads the tokenizer files of a folder, and checks that they describe a BERT WordPiece tokenizer."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tinybert.errors import UserError
 CONFIG, JSON, VOCABULARY = "tokenizer_config.json", "tokenizer.json", "vocab.txt"
 ROLES = ("pad", "unk", "cls", "sep", "mask")
 
-# classes, without `Fast`, whose word pieces are BERT's; the last ones say nothing, the files decide
+# classes, without `Fast`, that use BERT's WordPiece; for the last ones the files decide
 _WORD_PIECES = {
     "BertTokenizer", "TinyBertTokenizer", "ErnieTokenizer", "RobertaChineseTokenizer", "ElectraTokenizer", "DistilBertTokenizer",
     "MPNetTokenizer", "MobileBertTokenizer", "ConvBertTokenizer", "SqueezeBertTokenizer", "PPMiniLMTokenizer", "RetriBertTokenizer",
     "DPRQuestionEncoderTokenizer", "DPRContextEncoderTokenizer", "DPRReaderTokenizer", "MacBertTokenizer",
     "RobertaTokenizer", "PreTrainedTokenizer", "TokenizersBackend", "AutoTokenizer",
 }  # fmt: skip
-# special tokens of classes that have others than BERT's and whose files may not say so
+# special tokens of classes that differ from BERT's and may be missing in the files
 _SPECIAL_OF = {"MPNetTokenizer": {"pad": "<pad>", "unk": "[UNK]", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}}
 _SENTENCEPIECE = "splits text with SentencePiece"
 _OTHERS = {
@@ -51,7 +51,7 @@ _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
 @dataclass(frozen=True)
 class AddedToken:
-    """A token that is found in the text before it is cut into words. normalized: after lower-casing, so that case does not matter."""
+    """A token that is matched in the text before it is split into words. normalized: after lower-casing, so that case is ignored."""
 
     id: int
     normalized: bool = True
@@ -61,7 +61,7 @@ class AddedToken:
 
 @dataclass
 class TokenizerFiles:
-    """A vocabulary with its settings; what no file says is None."""
+    """A vocabulary with its settings; None if no file defines them."""
 
     vocabulary: list[str]
     special: dict[str, str]
@@ -73,15 +73,15 @@ class TokenizerFiles:
 
 
 def has_vocabulary(folder: Path) -> bool:
-    """Whether a folder has a file with the word pieces of a tokenizer."""
+    """Whether a folder has a vocabulary file."""
     return (folder / VOCABULARY).is_file() or (folder / JSON).is_file()
 
 
 def check_tokenizer(folder: Path) -> dict:
-    """Refuse a folder whose tokenizer is known not to be BERT's, without reading its vocabulary; returns its tokenizer_config.json.
+    """Reject a folder whose tokenizer is known not to be BERT's, without reading its vocabulary; returns its tokenizer_config.json.
 
     Raises:
-        UserError: another class, another way to split words, or the files of BPE or SentencePiece; says what it is and what to do.
+        UserError: another class, another way to split words, or the files of BPE or SentencePiece; says what was found and what to do.
     """
     config = read_json_object(folder / CONFIG) if (folder / CONFIG).is_file() else {}
     model = read_json_object(folder / "config.json") if (folder / "config.json").is_file() else {}
@@ -116,10 +116,10 @@ def _check_class(source: str, named: str) -> None:
 
 
 def read_tokenizer_files(folder: Path) -> TokenizerFiles:
-    """Read the vocabulary of a folder (vocab.txt, or tokenizer.json of the library tokenizers) and its settings.
+    """Read the vocabulary of a folder (vocab.txt, or the library's tokenizer.json) and its settings.
 
     Raises:
-        UserError: see `check_tokenizer`; no vocabulary, two that differ, or files that contradict each other.
+        UserError: see `check_tokenizer`; no vocabulary, two different ones, or contradictory files.
     """
     config = check_tokenizer(folder)
     source = folder / CONFIG
@@ -139,7 +139,7 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
     _add_tokens(found, folder, config, table, {} if rust is None else rust.added)
     try:
         "".join((*found.vocabulary, *special.values())).encode("utf-8")
-    except UnicodeEncodeError as error:  # JSON may hold half of a surrogate pair
+    except UnicodeEncodeError as error:  # JSON can contain unpaired surrogates
         raise UserError(
             f"{folder}: a token holds {error.object[error.start]!r}, which is not a character.\nDownload the folder again."
         ) from None
@@ -181,17 +181,17 @@ def _content(token: object, source: Path) -> str:
 
 
 def read_vocabulary(path: Path) -> list[str]:
-    """The word pieces of a vocabulary file, one a line.
+    """The tokens of a vocabulary file, one per line.
 
     Raises:
-        UserError: no such file, it is not UTF-8, or it belongs to a tokenizer of another kind.
+        UserError: no such file, it is not UTF-8, or it belongs to another kind of tokenizer.
     """
     if not path.is_file():
         raise UserError(
             f"{path} does not exist. A BERT-like model folder needs its vocab.txt (one word piece per line) or tokenizer.json; "
             "copy it from the model's source."
         )
-    lines = read_text(path).split("\n")  # not splitlines(): some vocabularies hold U+2028 and its like as tokens
+    lines = read_text(path).split("\n")  # not splitlines(): some vocabularies contain tokens such as U+2028
     if lines[-1] == "":
         lines.pop()
     vocabulary = [line.removesuffix("\r") for line in lines]
@@ -215,15 +215,15 @@ class _RustFile:
 
 
 def _read_tokenizer_json(path: Path) -> _RustFile:
-    """The vocabulary and settings in a file of the library tokenizers.
+    """The vocabulary and settings in a tokenizer.json.
 
     Raises:
-        UserError: the library cannot read it, or it cuts text in another way than BERT's word pieces.
+        UserError: the library cannot read it, or it does not use BERT's WordPiece.
     """
     text = read_text(path)
     try:
         content = json.loads(Tokenizer.from_str(text).to_str())
-    except BaseException as error:  # the library raises Exception itself, and a panic of Rust is a BaseException
+    except BaseException as error:  # the library raises plain Exception, and Rust panics are BaseExceptions
         if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
             raise
         raise UserError(f"{path} cannot be read by the library tokenizers: {error}.\nDownload it again, or use vocab.txt.") from None
@@ -255,7 +255,7 @@ def _read_tokenizer_json(path: Path) -> _RustFile:
 
 
 def _same_ids(vocabulary: list[str], rust: _RustFile) -> bool:
-    """Whether lines of a vocabulary are the same pieces: the later of two equal lines counts, and added tokens may be among them."""
+    """Whether both vocabularies assign the same ids: of duplicate lines the last one is used, and added tokens may be included."""
     index_of = {piece: number for number, piece in enumerate(vocabulary)}
     theirs = {piece: number for number, piece in enumerate(rust.vocabulary)} | {piece: token["id"] for piece, token in rust.added.items()}
     return all(theirs.get(piece) == number for piece, number in index_of.items()) and all(
@@ -267,10 +267,10 @@ def _same_ids(vocabulary: list[str], rust: _RustFile) -> bool:
 
 
 def _add_tokens(found: TokenizerFiles, folder: Path, config: dict, table: dict, rust: dict[str, dict]) -> None:
-    """Extend the vocabulary by the tokens that were added to it, and note which tokens stand for themselves in any text.
+    """Extend the vocabulary by the added tokens, and collect the tokens that are matched as a whole in any text.
 
     Raises:
-        UserError: an added token has the id of another one, or an id behind a gap.
+        UserError: an added token has the id of another token, or ids have a gap.
     """
     path = folder / "added_tokens.json"
     ids = {str(token): number for token, number in (read_json_object(path) if path.is_file() else {}).items()}

@@ -1,4 +1,4 @@
-"""Word pieces of long texts: every word is cut once and looked up from then on."""
+"""Fast tokenization of long texts: every word is tokenized once and then looked up."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 from tinybert.data.layout import Flat, positions
 from tinybert.data.tokenizer import WordPiece
 
-MOST_WORDS = 1 << 17  # words remembered, some 30 MB; beyond, memory starts anew
-MOST_CHARACTERS = MOST_WORDS * 12  # the same for text without spaces, where a word is a sentence
-TOGETHER = 128  # words that the tokenizer gets as one text
+MOST_WORDS = 1 << 17  # cached words, about 30 MB; the cache is cleared beyond
+MOST_CHARACTERS = MOST_WORDS * 12  # the same for text without spaces, where a sentence is one word
+TOGETHER = 128  # words passed to the tokenizer as one text
 _PLAIN = re.compile(r"[!-~]+")
 _RUNS = re.compile(r"[0-9A-Za-z]+|[!-~]")
 
 
 class WordTable:
-    """`ids(texts)` as `WordPiece.ids`, several times as fast on running text.
+    """`ids(texts)` like `WordPiece.ids`, several times faster on running text.
 
-    BERT never joins what a space separates, so a text's ids are those of its words one after another; and most words of running text
-    are repetitions. Only ASCII spaces separate here: other white space stays inside a word and is left to the tokenizer.
+    BERT tokens never span a space, so a text's ids are the concatenated ids of its words, and most words of running text are repeated.
+    Only ASCII spaces are split here: other white space stays in the word for the tokenizer.
     """
 
     def __init__(self, tokenizer: WordPiece) -> None:
@@ -33,7 +33,7 @@ class WordTable:
         self._lengths = self._starts = np.zeros(0, np.int64)
 
     def ids(self, texts: list[str]) -> Flat:
-        """The word-piece ids of each text, without special tokens around it; untruncated."""
+        """Token ids of each text, without special tokens and not truncated."""
         if len(self._words) > MOST_WORDS or self._words.characters > MOST_CHARACTERS:
             self.__init__(self.tokenizer)
         cut = [text.split(" ") for text in texts]
@@ -55,10 +55,10 @@ class WordTable:
             self._words.new = []
 
     def _cut(self, words: list[str]) -> Flat:
-        """The ids of each word. Words of plain ASCII go to the tokenizer many at a time: a call costs more than a word.
+        """The ids of each word. Plain ASCII words are passed to the tokenizer in batches, because a call costs more than a word.
 
-        Which ids belong to which word follows from counting: a run of letters and digits and every other character becomes one or more
-        word pieces, of which all but the first continue it.
+        The ids of each word are found by counting: a run of letters and digits, and every other character, becomes one or more tokens, of
+        which all but the first are continuations.
         """
         plain = [_PLAIN.fullmatch(word) is not None and word not in self._special for word in words]
         easy = list(itertools.compress(words, plain))
@@ -78,7 +78,7 @@ class WordTable:
 
 
 class _Numbers(dict):
-    """A number for every word, in the order of their first appearance; `new` are those that have no ids yet."""
+    """A number for every word, in order of first appearance; `new` are those without ids yet."""
 
     def __init__(self) -> None:
         super().__init__()
