@@ -1,1 +1,1 @@
-"""Data augmentation: candidates for words, variants of rows, and the work of making them in pieces."""
+"""Data augmentation: word candidates, variants of rows, and writing them in parts."""

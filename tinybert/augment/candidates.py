@@ -1,7 +1,7 @@
-"""Candidates for the words of English texts: from a masked LM for words of one piece, from word vectors for the others.
+"""Candidates for English words: from a masked LM for single-token words, from word vectors for the others.
 
-The procedure is that of Huawei's TinyBERT (data_augmentation.py): the M best pieces at the place of a word of one piece are its candidates,
-see `SentenceReader`; a word of several pieces takes its M nearest words.
+The procedure is that of Huawei's TinyBERT (data_augmentation.py): the candidates of a single-token word are the top M tokens at its
+position, see `SentenceReader`; a word of several tokens gets its M nearest words.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from tinybert.augment.reading import Gap, SentenceReader
 from tinybert.augment.word_vectors import WordVectors
 from tinybert.models.masked_lm import MaskedLM
 
-MASKED_LM, VECTORS, KEPT = 0, 1, 2  # routes; KEPT: the table does not know the word, or it lies beyond the model's positions
+MASKED_LM, VECTORS, KEPT = 0, 1, 2  # sources; KEPT: the word is not in the table, or beyond the model's positions
 ROUTES = ("masked LM", "word vectors", "kept")
-_WORDS = 1 << 16  # words whose pieces are remembered
+_WORDS = 1 << 16  # cached words with their tokens
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One word that may be replaced: where it stands, where its candidates come from, and the candidates, best first."""
+    """A word that may be replaced: its position, the source of its candidates, and the candidates, best first."""
 
     word: int
     route: int
@@ -32,7 +32,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class WordChoices:
-    """A text as words with `space` between them, and the choices among them."""
+    """A text as words separated by `space`, and the choices among them."""
 
     words: list[str]
     choices: list[Choice]
@@ -40,10 +40,10 @@ class WordChoices:
 
 
 class Candidates:
-    """Finds candidates with one masked LM and one table.
+    """Finds candidates with a masked LM and a table of word vectors.
 
-    count: M, how many pieces or neighbours are asked for. match_case: see `is_eligible`. words_only: candidates that are no words are
-    left out, special tokens, digits and punctuation; without it all pieces that begin a word stay, as published. masking: see
+    count: M, the number of tokens or neighbours. match_case: see `is_eligible`. words_only: exclude candidates that are not words
+    (special tokens, digits and punctuation); otherwise only word continuations are excluded, as published. masking: see
     `SentenceReader`.
     """
 
@@ -68,8 +68,7 @@ class Candidates:
     def find(self, texts: list[str]) -> np.ndarray:
         """Candidates of the eligible words of these texts: int32 `[W, 3 + M]`.
 
-        A row holds the text's position, the word's position, the route, and ids of word pieces or rows of the table, best first, -1
-        behind the last.
+        A row has the text's index, the word's index, the source, and ids of tokens or table rows, best first, padded with -1.
         """
         found: list[np.ndarray] = []
         rare: dict[int, int] = {}  # row of the result -> row of the table
@@ -99,11 +98,11 @@ class Candidates:
         return result
 
     def longest(self, texts: list[str]) -> list[int]:
-        """How many positions each text needs to be read whole."""
+        """The number of positions each text needs without truncation."""
         return self.reader.longest(self.tokenizer.ids(texts))
 
     def choices(self, words: list[str], rows: np.ndarray) -> list[Choice]:
-        """The candidates of one text as words, from its rows of `find`; a word without any is its own candidate."""
+        """The candidates of one text as words, from its rows of `find`; a word without candidates is its own candidate."""
         found = []
         for _, word, route, *ids in rows.tolist():
             own = words[word]

@@ -1,7 +1,7 @@
-"""Candidates for the words of Chinese texts: a masked LM at all characters of a word, or word vectors where a table knows it.
+"""Candidates for Chinese words: a masked LM over all characters of a word, or word vectors if the table contains it.
 
-A word is jieba's, and so is each candidate: the words of the same length whose characters the model gives the highest logits together. All
-characters of a word are masked at once. What is no word of the dictionary stays as it stands: Latin letters, numbers, names, white space.
+Words are jieba's, and so are candidates: the words of the same length whose characters have the highest sum of logits. All characters
+of a word are masked at once. Anything that is not in the dictionary is kept: Latin letters, numbers, names, white space.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tinybert.augment.word_vectors import WordVectors
 from tinybert.data import chinese
 from tinybert.models.masked_lm import MaskedLM
 
-_RUNS = 1 << 16  # stretches without ideographs whose pieces are remembered
+_RUNS = 1 << 16  # cached runs of text without ideographs
 _POSITIONS = 256  # scored at a time
 
 
@@ -30,7 +30,7 @@ class _Word:
 class ChineseCandidates:
     """Finds candidates with one masked LM and, for words of several characters, a table of word vectors if there is one.
 
-    count: M, how many candidates a word has. masking: see `SentenceReader`.
+    count: M, the number of candidates per word. masking: see `SentenceReader`.
 
     Raises:
         UserError: jieba or OpenCC is not installed.
@@ -46,8 +46,8 @@ class ChineseCandidates:
         """The words of each text and their candidates."""
         result = [WordChoices(chinese.words(text), [], "") for text in texts]
         pending: list[_Word] = []
-        places: list[tuple[int, int]] = []  # of each pending word: its text and its number there
-        near: dict[tuple[int, int], tuple[int, bool]] = {}  # place -> row of the table, whether the text is traditional
+        places: list[tuple[int, int]] = []  # of each pending word: its text and its index there
+        near: dict[tuple[int, int], tuple[int, bool]] = {}  # position -> row of the table, whether the text is traditional
         for number, (text, choices) in enumerate(zip(texts, result, strict=True)):
             pieces, position_of = self._read(text)
             traditional = chinese.is_traditional(text)
@@ -74,11 +74,11 @@ class ChineseCandidates:
         return result
 
     def longest(self, texts: list[str]) -> list[int]:
-        """How many positions each text needs to be read whole."""
+        """The number of positions each text needs without truncation."""
         return self.reader.longest(self.tokenizer.ids(texts))
 
     def _read(self, text: str) -> tuple[list[int], list[int]]:
-        """The word pieces of a text, and for each of its characters the position in `[CLS] text` of its piece, if it is an ideograph."""
+        """The tokens of a text, and for each of its characters the position of its token in `[CLS] text`, if it is an ideograph."""
         pieces: list[int] = []
         position_of = [0] * len(text)
         end = 0
@@ -109,7 +109,7 @@ class ChineseCandidates:
     def _near(self, near: dict[tuple[int, int], tuple[int, bool]], texts: list[WordChoices]) -> dict[tuple[int, int], Choice]:
         if self.table is None:
             return {}
-        rows = self.table.neighbours((row for row, _ in near.values()), 2 * self.count)  # some are the word again, or no words
+        rows = self.table.neighbours((row for row, _ in near.values()), 2 * self.count)  # some are the same word, or not words
         found = {}
         for (number, i), (row, traditional) in near.items():
             own = texts[number].words[i]
@@ -120,7 +120,7 @@ class ChineseCandidates:
 
 
 def _fits(name: str, own: str, traditional: bool) -> bool:
-    """Whether a neighbour is another content word, in the script of the text."""
+    """Whether a neighbour is another content word in the script of the text."""
     plain = chinese.simplified(name)
     in_script = not any(map(chinese.is_simplified_only, name)) if traditional else plain == name
     return bool(chinese.IDEOGRAPHS.fullmatch(name)) and in_script and plain != chinese.simplified(own) and is_content_word(plain)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-# English function words and the pieces that contractions leave (don't -> don ' t): the list of the published script, without those
-# entries that hold an apostrophe, since BERT cuts there
+# English function words and the tokens of contractions (don't -> don ' t): the list of the published script without entries that contain
+# an apostrophe, since BERT splits there
 STOP_WORDS = frozenset(
     """
     a about above after again against ain all am an and any are aren as at be because been before being below between both but by can
@@ -20,9 +20,9 @@ _LETTERS = re.compile(r"[a-z]+")
 
 
 def is_eligible(word: str, match_case: bool = False) -> bool:
-    """Whether a word is made of the letters a to z and is no stop word.
+    """Whether a word consists of the letters a to z and is not a stop word.
 
-    match_case: capitals are no such letters, as in PaddleNLP's script; without it case does not matter, as in Huawei's.
+    match_case: exclude words with capitals, as in PaddleNLP's script; otherwise case is ignored, as in Huawei's.
     """
     plain = word if match_case else word.lower()
     return _LETTERS.fullmatch(plain) is not None and plain not in STOP_WORDS

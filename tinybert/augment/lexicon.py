@@ -1,4 +1,4 @@
-"""Chinese words that may be replaced, and the words that may replace them, scored by what a masked LM says of their characters."""
+"""Chinese words that may be replaced, and their possible replacements, scored by a masked LM's logits for their characters."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from tinybert.data import chinese
 
-# function words, negation, modality, pronouns, measure words and question words, in simplified characters: replacing one turns or breaks
-# the sentence; written for this project
+# function words, negation, modality, pronouns, measure words and question words, in simplified characters: replacing one changes or breaks
+# the meaning; written for this project
 STOP_WORDS = frozenset(
     """
     的 地 得 了 着 过 吗 呢 吧 啊 呀 哦 哈 嘛 么 之 所 其 此 该 者 们 等 等等 似的 一样 的话 而已 罢了 来说 来讲 不 没 没有 无 非 别 未 莫
@@ -31,15 +31,15 @@ _NUMERALS = "零〇一二三四五六七八九十百千万亿两几半数多余�
 _MEASURES = "第年月日号天时点分秒个只次件位名条张本家间层台部辆款种类块元角毛周岁米里斤克度倍遍趟回代期届章节楼线等级成"
 _NUMBER = re.compile(f"[{_NUMERALS}{_MEASURES}]*[{_NUMERALS}][{_NUMERALS}{_MEASURES}]*")
 _CLASSES = "nvabzstijl"  # jieba's nouns, verbs, adjectives, words of state, place and time, idioms, abbreviations and phrases
-_NAMES = ("nr", "ns", "nt", "nz")  # tags of people, places, organisations and other names begin so
-_NEGATIONS = "不无没非未"  # a word that begins so is replaced by such words alone, and no other word is
-FREQUENCY = 50  # of a candidate in jieba's dictionary; below are mostly names and sayings
-SHORTEST, LONGEST = 2, 4  # characters; a single one is often part of a name that jieba takes apart (花呗), longer ones are sayings
+_NAMES = ("nr", "ns", "nt", "nz")  # tag prefixes of people, places, organisations and other names
+_NEGATIONS = "不无没非未"  # words that start with one of these are only replaced by each other
+FREQUENCY = 50  # of a candidate in jieba's dictionary; less frequent ones are mostly names and sayings
+SHORTEST, LONGEST = 2, 4  # characters; a single one is often part of a name that jieba splits (花呗), longer ones are sayings
 
 
 @dataclass(frozen=True)
 class _Table:
-    """Words of one length and part of speech: `words` `[W]`, and where each character stands in the lexicon's, `[W, length]`."""
+    """Words of one length and part of speech: `words` `[W]`, and the index of each character in the lexicon, `[W, length]`."""
 
     words: list[str]
     characters: np.ndarray
@@ -47,9 +47,9 @@ class _Table:
 
 
 class Script:
-    """The pieces that stand for each character of a lexicon in one script.
+    """The tokens for each character of a lexicon in one script.
 
-    forms: for each character the pieces that write it, of which the best counts: a traditional text may have several, or none.
+    forms: for each character the tokens that write it, of which the best is used: a traditional text may have several, or none.
     """
 
     def __init__(self, forms: list[list[str]], characters: list[str], index_of: dict[str, int]) -> None:
@@ -61,7 +61,7 @@ class Script:
         self._ends = np.append(self._starts[1:], len(self._pieces))
 
     def scores(self, logits: np.ndarray) -> np.ndarray:
-        """`[P, V]` -> `[P, characters]`; minus infinity for what cannot be written."""
+        """`[P, V]` -> `[P, characters]`; minus infinity for characters without a token."""
         own = logits[:, self._ids]
         if len(self._pieces) == len(self._starts) and not self._missing:
             return own
@@ -70,7 +70,7 @@ class Script:
         return best
 
     def written(self, logits: np.ndarray, characters: np.ndarray) -> str:
-        """The characters `[n]` of a word in this script, by what the model says at its positions, `[n, V]`."""
+        """The characters `[n]` of a word in this script, by the model's logits at its positions, `[n, V]`."""
         found = []
         for row, character in zip(logits, characters, strict=True):
             begin, end = self._starts[character], self._ends[character]
@@ -79,8 +79,8 @@ class Script:
 
 
 class Lexicon:
-    """Words of jieba's dictionary: which may be replaced, and which may replace one of the same length and part of speech; a word
-    that denies something is replaced by such a word, and no other is.
+    """Words of jieba's dictionary: which may be replaced, and their replacements of the same length and part of speech; negations are
+    only replaced by negations.
 
     Raises:
         UserError: jieba or OpenCC is not installed.
@@ -115,15 +115,15 @@ class Lexicon:
         self.traditional = Script([forms[character] for character in characters], characters, index_of)
 
     def is_replaceable(self, word: str) -> bool:
-        """Whether a word of a text, in either script, is a word of the dictionary with a content of its own: no single character, function
-        word, number or name, no letters.
+        """Whether a word, in either script, is a content word of the dictionary: not a single character, function word, number or name,
+        and without letters.
         """
         return self._class_of.get(chinese.simplified(word)) in self._tables
 
     def best(self, word: str, logits: np.ndarray, scores: np.ndarray, script: Script, count: int) -> list[str]:
-        """The best other words of a word's length and part of speech, best first, the sum of their characters' scores deciding.
+        """The best other words of the same length and part of speech, best first, by the sum of their characters' scores.
 
-        logits `[n, V]`, scores `[n, characters]`: what the model and `script` say at the places of its n characters.
+        logits `[n, V]`, scores `[n, characters]`: from the model and `script` at the positions of its n characters.
         """
         plain = chinese.simplified(word)
         table = self._tables[self._class_of[plain]]

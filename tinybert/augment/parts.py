@@ -1,6 +1,6 @@
-"""One part of the training rows at a time: rows to their variants on disk, in any process and any order, always the same bytes.
+"""Writes the variants of one part of the training rows at a time, with identical bytes in any process and order.
 
-Importing this imports no Paddle: a worker process sets its threads first and loads its models when it makes its first part.
+Importing this does not import Paddle: a worker process sets its threads first and loads its models with its first part.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from tinybert.augment.chinese_candidates import ChineseCandidates
     from tinybert.augment.teacher_filter import TeacherFilter
 
-ROWS = 256  # of a part: what is computed together, so results do not depend on the processes
+ROWS = 256  # of a part, computed together, so results do not depend on the number of processes
 FILE = "rows"
 SHOWN = 3  # variants of a previewed row
 
 
 @dataclass(frozen=True)
 class Row:
-    """One training row: its number, its text in the file, the texts in it, and its label."""
+    """One training row: its number, its original line, its texts, and its label."""
 
     number: int
     raw: str
@@ -52,7 +52,7 @@ class Part:
 
 
 def parts_of(used: UsedRows) -> Iterator[Part]:
-    """The rows of a file in parts, read as they are asked for."""
+    """The rows of a file in parts, read on demand."""
     numbered = (
         Row(i, row.raw, (row.text_a,) if row.text_b is None else (row.text_a, row.text_b), (row.label or "").strip())
         for i, (row, _) in enumerate(used)
@@ -65,7 +65,7 @@ def parts_of(used: UsedRows) -> Iterator[Part]:
 
 @dataclass
 class PartMaker:
-    """Makes parts below `folder`; each process loads its own models on `device`."""
+    """Writes parts to `folder`; each process loads its own models on `device`."""
 
     folder: Path
     model: str
@@ -85,7 +85,7 @@ class PartMaker:
         """The models of this process.
 
         Raises:
-            UserError: a model or table that cannot be used, or a package for Chinese that is not installed.
+            UserError: a model or table that cannot be used, or a missing package for Chinese.
         """
         if self._loaded is None:
             runtime.prepare(self.settings.threads)
@@ -108,7 +108,7 @@ class PartMaker:
         return self._loaded
 
     def release(self) -> None:
-        """Let go of the models."""
+        """Unload the models."""
         self._loaded = None
 
     def path(self, number: int) -> Path:
@@ -116,7 +116,7 @@ class PartMaker:
         return self.folder / f"{number:07d}"
 
     def __call__(self, part: Part) -> dict:
-        """Write a part, whole or not at all; returns what its `meta.json` says."""
+        """Write a part atomically; returns the content of its `meta.json`."""
         from tinybert.augment.candidates import ROUTES
         from tinybert.augment.sampling import Tally, variants
 
@@ -156,7 +156,7 @@ class PartMaker:
         return meta
 
     def finished(self, number: int) -> dict | None:
-        """What the `meta.json` of a whole part says; None if it has still to be made."""
+        """The `meta.json` of a complete part; None if it still has to be written."""
         try:
             storage.verify(self.path(number))
         except storage.DamagedError:

@@ -1,7 +1,7 @@
-"""Texts as rows of a masked LM: which positions are masked and read, batched so that nothing is padded.
+"""Texts as rows of a masked LM: masked and evaluated positions, batched without padding.
 
 A word is masked in `[CLS] masked sentence [SEP] sentence [SEP]`, as in Huawei's TinyBERT (data_augmentation.py). Without masks one pass
-over `[CLS] sentence [SEP]` serves all words, as in lexical substitution (Zhou et al. 2019, ACL P19-1328).
+over `[CLS] sentence [SEP]` is used for all words, as in lexical substitution (Zhou et al. 2019, ACL P19-1328).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from paddle import Tensor
 
 from tinybert.models.masked_lm import MaskedLM
 
-BATCH_TOKENS = 2048  # a forward pass reads at most so many
+BATCH_TOKENS = 2048  # maximum for a forward pass
 
 
 @dataclass(frozen=True)
 class Gap:
-    """One word to be read: the positions of its pieces, and its number among the results."""
+    """A word to evaluate: the positions of its tokens, and its index among the results."""
 
     positions: tuple[int, ...]
     word: int
@@ -28,32 +28,33 @@ class Gap:
 @dataclass(frozen=True)
 class _Row:
     ids: np.ndarray
-    second: int  # where the second segment begins
+    second: int  # the start of the second segment
     gaps: list[Gap]
 
 
 class SentenceReader:
-    """Collects texts with `add`, then gives the outputs at their gaps, batch by batch, with `outputs`.
+    """Collects texts with `add`, then yields the outputs at their gaps in batches with `outputs`.
 
-    masking: each word is masked in a row of its own; without it none is, and a text is one row.
+    masking: one row per masked word; otherwise one unmasked row per text.
     """
 
     def __init__(self, model: MaskedLM, masking: bool) -> None:
         self.model, self.tokenizer, self.masking = model, model.tokenizer, masking
-        self._rows: dict[tuple[int, int], list[_Row]] = {}  # by length and positions read
+        self._rows: dict[tuple[int, int], list[_Row]] = {}  # by length and number of evaluated positions
 
     def ids(self, pieces: list[int]) -> np.ndarray:
-        """[CLS] sentence [SEP], with masks [CLS] sentence [SEP] sentence [SEP]: int64, cut at the model's last position as published."""
+        """[CLS] sentence [SEP], or with masks [CLS] sentence [SEP] sentence [SEP]: int64, truncated to the model's positions as
+        published."""
         tokenizer = self.tokenizer
         second = [*pieces, tokenizer.sep_id] if self.masking else []
         return np.array([tokenizer.cls_id, *pieces, tokenizer.sep_id, *second][: self.model.positions], np.int64)
 
     def longest(self, texts: list[list[int]]) -> list[int]:
-        """How many positions each text, as word pieces, needs to be read whole."""
+        """The number of positions each text, given as tokens, needs without truncation."""
         return [2 * len(pieces) + 3 if self.masking else len(pieces) + 2 for pieces in texts]
 
     def add(self, pieces: list[int], gaps: list[Gap]) -> None:
-        """A text by its word pieces; gaps beyond the model's positions are left out."""
+        """Add a text by its tokens; gaps beyond the model's positions are skipped."""
         ids = self.ids(pieces)
         gaps = [gap for gap in gaps if gap.positions[-1] < len(ids)]
         for part in [[gap] for gap in gaps] if self.masking else [gaps] if gaps else []:
@@ -61,7 +62,7 @@ class SentenceReader:
             self._rows.setdefault(key, []).append(_Row(ids, len(pieces) + 2, part))
 
     def outputs(self) -> Iterator[tuple[list[Gap], Tensor]]:
-        """The gaps of a batch and the last layer's outputs at their positions, one gap after another: `[P, D]`. Forgets the texts."""
+        """The gaps of a batch and the concatenated outputs of the last layer at their positions: `[P, D]`. Clears the texts."""
         rows, self._rows = self._rows, {}
         for (length, _), group in sorted(rows.items(), key=lambda item: item[0]):
             size = max(1, BATCH_TOKENS // length)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 
 def augmented_rows(texts: tuple[str, ...], vary: Callable[[int, str], list[str]], pairs: str) -> Iterator[tuple[str, ...]]:
-    """The row itself and its variants, as the texts that stand in them; `vary(side, text)` gives the variants of one text.
+    """The texts of the row itself and of its variants; `vary(side, text)` returns the variants of one text.
 
-    pairs: `original` gives the row once, then the variants of the first text beside the original second one, then those of the
-    second beside the original first one. `published` is what Huawei's and PaddleNLP's scripts write: while the second text varies the
-    first stays at its last variant, beside the original second text too.
+    pairs: `original` yields the row once, then the variants of the first text with the original second one, then those of the
+    second with the original first one. `published` is the behaviour of Huawei's and PaddleNLP's scripts: while the second text varies
+    the first stays at its last variant, also with the original second text.
     """
     yield texts
     standing = texts

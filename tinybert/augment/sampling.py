@@ -1,4 +1,4 @@
-"""Variants of one sentence: words exchanged at random for their candidates."""
+"""Variants of one sentence: words are randomly replaced by their candidates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinybert.augment.candidates import ROUTES, WordChoices
 
 @dataclass
 class Tally:
-    """What sampling has done so far: words in variants, replaced words per route, draws, and draws that gave nothing new."""
+    """Counts of sampling so far: words in variants, replaced words per source, draws, and draws without a new variant."""
 
     words: int = 0
     replaced: Counter[str] = field(default_factory=Counter)
@@ -24,11 +24,11 @@ class Tally:
 
 
 def variants(text: str, found: WordChoices, count: int, p: float, random: Random, tally: Tally, unchanged: bool) -> list[str]:
-    """At most `count` different variants of a sentence; a draw that gives no new one is not repeated.
+    """At most `count` different variants of a sentence; a draw without a new one is not repeated.
 
-    Each word of `found.choices` is replaced with probability p by one of its candidates, all equally likely. Random numbers are drawn in
-    the order of Huawei's script: for each word a candidate, then whether it is taken. unchanged: a draw in which no word was replaced
-    counts as new if it differs from the text as it stands there, in case or spacing, as published; without it such a draw is a duplicate.
+    Each word of `found.choices` is replaced with probability p by one of its candidates, chosen uniformly. Random numbers are drawn in
+    the order of Huawei's script: for each word a candidate, then whether it is used. unchanged: a draw in which no word was replaced
+    counts as new if it differs from the original text in case or spacing, as published; otherwise such a draw is a duplicate.
     """
     words = found.words
     known = {text} if unchanged else {text, found.space.join(words)}

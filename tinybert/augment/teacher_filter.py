@@ -1,4 +1,4 @@
-"""Variants on which the fine-tuned teacher's prediction collapses are dropped."""
+"""Drops variants for which the fine-tuned teacher's confidence collapses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BATCH = 64
 
 @dataclass
 class TeacherFilter:
-    """A fine-tuned teacher, and the share of its confidence (`keep`) that a variant must leave."""
+    """A fine-tuned teacher, and the share of its confidence (`keep`) that must remain for a variant."""
 
     teacher: LoadedModel
     keep: float
@@ -32,10 +32,10 @@ class TeacherFilter:
 
     @classmethod
     def load(cls, settings: Settings, task: Task) -> TeacherFilter:
-        """Load the teacher that the settings name.
+        """Load the teacher named in the settings.
 
         Raises:
-            UserError: as `load_classifier`; a length beyond its positions, or a task whose variants nobody can judge.
+            UserError: as `load_classifier`; a length beyond its positions, or a task for which variants cannot be filtered.
         """
         reason = task.kind.check_variants(task)
         if reason is not None:
@@ -48,7 +48,7 @@ class TeacherFilter:
         return cls(teacher, settings.filter_keep, settings.filter_length, task)
 
     def kept(self, made: list[list[tuple[str, ...]]]) -> list[list[tuple[str, ...]]]:
-        """The texts of each row and of those variants that stay; the row itself, which comes first, always does."""
+        """The texts of each row and of the variants that pass; the row itself comes first and always passes."""
         flat = [texts for row in made for texts in row]
         outputs = self._outputs(flat)
         result, at = [], 0
@@ -61,7 +61,7 @@ class TeacherFilter:
         return result
 
     def _outputs(self, rows: list[tuple[str, ...]]) -> np.ndarray:
-        """What the teacher says of rows of texts, `[N, C]`; they are cut, laid out and batched as for training and evaluation."""
+        """The teacher's logits for rows of texts, `[N, C]`; truncated, formatted and batched as in training and evaluation."""
         tokenizer = self.teacher.tokenizer
         sides = [Flat.of(tokenizer.ids(list(texts))) for texts in zip(*rows, strict=True)]
         flat, first, _ = bert_rows(sides[0], sides[1] if len(sides) > 1 else None, self.length, tokenizer.cls_id, tokenizer.sep_id)

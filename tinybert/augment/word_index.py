@@ -1,4 +1,4 @@
-"""Words in the order of their rows, found by their text; on disk they are four mapped arrays, so millions of words cost no memory."""
+"""Words by row and rows by word; on disk four memory-mapped arrays, so that millions of words need no memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAMES = ("text", "ends", "hashes", "order")
 
 @dataclass(frozen=True)
 class WordIndex:
-    """`index[row]` is a word, `index.row(word)` the first of its rows.
+    """`index[row]` is a word, `index.row(word)` its first row.
 
     text: uint8, all words in UTF-8. ends: int64 `[V]`, where each ends. hashes: uint64 `[V]`, ascending. order: int64 `[V]`, their rows.
     """
@@ -36,7 +36,7 @@ class WordIndex:
 
     @classmethod
     def write(cls, folder: Path, words: Iterator[list[bytes]]) -> int:
-        """Write blocks of words in UTF-8 for `map`; returns how many there were."""
+        """Write blocks of words in UTF-8 for `map`; returns their number."""
         hashes = array("Q")
         with AppendedArray(folder / "text.npy", np.uint8) as text, AppendedArray(folder / "ends.npy", np.int64) as ends:
             for block in words:
@@ -49,7 +49,7 @@ class WordIndex:
 
     @classmethod
     def map(cls, folder: Path) -> WordIndex:
-        """Map what `write` has written."""
+        """Memory-map the output of `write`."""
         return cls(*(np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)) for name in _NAMES))
 
     def __len__(self) -> int:

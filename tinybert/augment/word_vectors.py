@@ -1,6 +1,6 @@
-"""Word vectors: text of GloVe, fastText or Tencent parsed once into a memory-mapped table, and the nearest words of many words at a time.
+"""Word vectors: GloVe, fastText or Tencent text files, parsed once into a memory-mapped table, and batched nearest-neighbour search.
 
-A table is a folder below `cache_home()/word_vectors/`, named by the text file's content: `vectors.npy` (float32, every row of length 1),
+A table is a folder in `cache_home()/word_vectors/`, named by a hash of the text file: `vectors.npy` (float32, rows normalised to length 1),
 the arrays of a `WordIndex`, `meta.json`.
 """
 
@@ -27,13 +27,13 @@ from tinybert.errors import UserError
 from tinybert.log import logger
 
 FORMAT = 2
-UNKNOWN = "<unk>"  # stands for words outside the table and is nobody's neighbour
+UNKNOWN = "<unk>"  # stands for unknown words, never a neighbour
 _LINES = 4096  # parsed, or multiplied, at a time
 _QUERIES = 256
 
 
 class WordVectors:
-    """Words and their vectors of length 1, `[V, D]`, most frequent words first; `meta` says where they come from."""
+    """Words and their normalised vectors, `[V, D]`, most frequent words first; `meta` describes their source."""
 
     def __init__(self, words: WordIndex, vectors: np.ndarray, meta: dict) -> None:
         self.words, self.vectors, self.meta = words, vectors, meta
@@ -41,20 +41,20 @@ class WordVectors:
         self._near: dict[int, np.ndarray] = {}
 
     def row(self, word: str) -> int | None:
-        """The row of a word, or else of its lower-case form; None where the table has neither."""
+        """The row of a word, or else of its lower-case form; None if the table has neither."""
         row = self.words.row(word)
         row = self.words.row(word.lower()) if row is None else row
         return None if row == self._unknown else row
 
     def forget(self) -> None:
-        """Drop the neighbours that were computed so far."""
+        """Clear the cached neighbours."""
         self._near.clear()
 
     def neighbours(self, rows: Iterable[int], count: int) -> dict[int, np.ndarray]:
-        """The `count` nearest rows of each row by cosine, nearest first, itself and `<unk>` left out; computed once for each row.
+        """The `count` nearest rows of each row by cosine, nearest first, without itself and `<unk>`; cached per row.
 
-        A float32 product finds what can be among them within its rounding; those are ordered by float64 sums, the more frequent word first
-        among equals, so the order does not depend on which words are asked for together.
+        A float32 product finds all candidates within its rounding error; these are sorted by float64 sums, ties by frequency, so the order
+        does not depend on which words are queried together.
         """
         wanted = list(dict.fromkeys(rows))
         new = [row for row in wanted if row not in self._near or len(self._near[row]) < min(count, self._others(row))]
@@ -68,9 +68,9 @@ class WordVectors:
 
     def _nearest(self, rows: np.ndarray, count: int) -> list[np.ndarray]:
         queries = np.asarray(self.vectors[rows], np.float32)
-        rounding = 2 * queries.shape[1] * np.finfo(np.float32).eps  # of two rows of length 1, each off by at most half of it
-        best = count + 2  # the row itself and <unk> may be among them
-        floor = np.full(len(rows), -np.inf, np.float32)  # what lies below cannot be among the best
+        rounding = 2 * queries.shape[1] * np.finfo(np.float32).eps  # for two normalised rows, each off by at most half of it
+        best = count + 2  # may include the row itself and <unk>
+        floor = np.full(len(rows), -np.inf, np.float32)  # values below cannot be among the best
         found = _Found(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
         for begin in range(0, len(self.words), _LINES):
             cosines = queries @ self.vectors[begin : begin + _LINES].T
@@ -95,7 +95,7 @@ class WordVectors:
 
 @dataclass(frozen=True)
 class _Found:
-    """Pairs of a query's number and the row of a word near it, `[P]` each, with their cosines."""
+    """Pairs of a query's index and the row of a nearby word, `[P]` each, with their cosines."""
 
     query: np.ndarray
     name: np.ndarray
@@ -111,20 +111,20 @@ class _Found:
         return (self.only(slice(begin, begin + size)) for begin in range(0, len(self.query), size))
 
     def ranked(self) -> tuple[np.ndarray, np.ndarray]:
-        """The pairs by query, the nearest first and of equal ones the earlier row, and each one's place in its query, `[P]` both."""
+        """The pairs sorted by query, nearest first, ties by row, and the rank of each one in its query, both `[P]`."""
         order = np.lexsort((self.name, -self.cosine, self.query))
         ordered = self.query[order]
         return order, np.arange(len(order)) - np.searchsorted(ordered, ordered)
 
 
 def open_word_vectors(path: str | Path, most: int = 0) -> WordVectors:
-    """The table of a text file (a word and its numbers per line), its first `most` words, all for 0.
+    """The table of a text file (a word and its numbers per line), its first `most` words, or all if 0.
 
-    A first line of two whole numbers, as fastText and Tencent have it, is their count and dimension. Parsed now unless an earlier run has
-    done it. Words with a space inside are left out and counted.
+    A first line with two integers, as in fastText and Tencent files, is the count and dimension. Parsed unless an earlier run has
+    done so. Words that contain a space are skipped and counted.
 
     Raises:
-        UserError: no such file, a row of another length, or a row that holds something else than finite numbers; with its line.
+        UserError: no such file, a row of another length, or a row with something other than finite numbers; with its line.
     """
     path = Path(path)
     if not path.is_file():
@@ -171,7 +171,7 @@ def _parse(path: Path, new: Path, most: int, described: dict) -> None:
 
 
 def _blocks(path: Path, file: BinaryIO, most: int, out: AppendedArray, meta: dict) -> Iterator[list[bytes]]:
-    """The words of the file, some at a time, their vectors written to `out`; dimension and words left out go to `meta`."""
+    """The words of the file in blocks; their vectors are written to `out`, dimension and number of skipped words to `meta`."""
     number, first = 1, file.readline()
     if (header := first.split()) and len(header) == 2 and all(field.isdigit() for field in header):
         meta["dimension"], number, first = int(header[1]), 2, b""
@@ -189,7 +189,7 @@ def _blocks(path: Path, file: BinaryIO, most: int, out: AppendedArray, meta: dic
 
 
 def _dimension(path: Path, block: list[bytes]) -> int:
-    """Numbers per row: the most frequent count among the first lines, since single words may hold a space."""
+    """The number of values per row: the most frequent count among the first lines, since single words may contain a space."""
     counts = [line.rstrip().count(b" ") for line in block]
     dimension = max(set(counts), key=counts.count)
     if dimension < 1:
@@ -221,9 +221,9 @@ def _is_number(field: bytes) -> bool:
 
 
 def _numbers(path: Path, rows: list[bytes], dimension: int, number: int) -> np.ndarray:
-    """The vectors of some lines from line `number` on, float64 `[n, D]`."""
+    """The vectors of some lines starting at line `number`, float64 `[n, D]`."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # text that is no number ends the parsing early: the size tells
+        warnings.simplefilter("ignore", DeprecationWarning)  # text that is not a number ends the parsing early, which the size reveals
         flat = np.fromstring(b" ".join(rows), np.float64, sep=" ")
     if flat.size == len(rows) * dimension and np.isfinite(flat).all():
         return flat.reshape(len(rows), dimension)

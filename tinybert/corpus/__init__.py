@@ -1,1 +1,1 @@
-"""From raw text to the rows that general distillation learns from; imports no Paddle."""
+"""From raw text to the rows for general distillation; does not import Paddle."""

@@ -1,4 +1,4 @@
-"""Raw text as documents: a sentence or a paragraph a line, a blank line between documents, plain or gzip; never whole in memory."""
+"""Raw text as documents: one sentence or paragraph per line, a blank line between documents, plain or gzip; never all in memory."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from tinybert.data.content import foreign
 from tinybert.data.source import Source
 from tinybert.errors import UserError
 
-CHUNK_CHARACTERS = 1 << 20  # what one process tokenises at a time
-LONGEST_DOCUMENT = 1 << 22  # characters after which a document is cut, or a file without blank lines would have to fit into memory
-LOOKED_AT = 200  # lines that show whether a line is a sentence or a paragraph
+CHUNK_CHARACTERS = 1 << 20  # tokenised by one process at a time
+LONGEST_DOCUMENT = 1 << 22  # characters after which a document is split: a file without blank lines may not fit into memory
+LOOKED_AT = 200  # lines examined to detect whether a line is a sentence or a paragraph
 _OTHER = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"%PDF": "PDF"}
 _GZIP = b"\x1f\x8b"
 
 
 @dataclass
 class Chunk:
-    """Documents that are tokenised together: each a list of lines without their ends, none of them blank."""
+    """Documents that are tokenised together: lists of lines without line ends or blank lines."""
 
     documents: list[list[str]] = field(default_factory=list)
-    bytes_read: int = 0  # of the files as they lie on disk, up to here
+    bytes_read: int = 0  # position in the files on disk
 
 
 def refuse_output_inside(path: str | Path, output: Path, option: str) -> None:
-    """Refuse to write where text is read, into its folder or where its pattern reaches: the next run would read it too.
+    """Reject an output folder inside the input folder or matched by its pattern: the next run would read it too.
 
     Raises:
-        UserError: the output lies there.
+        UserError: the output is inside.
     """
     source, target = Path(path).expanduser(), output.expanduser()
     if source.is_dir():
@@ -54,7 +54,7 @@ def refuse_output_inside(path: str | Path, output: Path, option: str) -> None:
 
 
 def _reaches(pattern: tuple[str, ...], folder: tuple[str, ...]) -> bool:
-    """Whether a pattern, part by part, can fit something below a folder; what is named there without a pattern is somebody else's."""
+    """Whether a pattern, part by part, can match something in a folder; parts without wildcards must be equal."""
     if not pattern or not folder:
         return bool(pattern) and glob.has_magic(pattern[0])
     if pattern[0] == "**":
@@ -63,13 +63,13 @@ def _reaches(pattern: tuple[str, ...], folder: tuple[str, ...]) -> bool:
 
 
 class TextCorpus:
-    """The text of a file, of all files of a folder (and the folders in it), or of the files that fit a pattern, in sorted order.
+    """The text of a file, of all files of a folder (recursively), or of the files that match a pattern, in sorted order.
 
-    split: cut every line into sentences; None: if the first lines hold several each (`split` then says what was found).
-    Files end documents. A document above `LONGEST_DOCUMENT` characters is cut there.
+    split: split every line into sentences; None: if the first lines contain several each (`split` is then the detected value).
+    A document ends with its file. A document above `LONGEST_DOCUMENT` characters is split.
 
     Raises:
-        UserError: no file, no text, or a file that is no text.
+        UserError: no file, no text, or a file that is not text.
     """
 
     def __init__(self, path: str | Path, split: bool | None = None) -> None:
@@ -91,14 +91,14 @@ class TextCorpus:
         return hashlib.sha256(" ".join(map(storage.sha256_of, self.files)).encode()).hexdigest()
 
     def processes(self, most: int) -> int:
-        """How many processes are worth their start, at most so many: it takes a while, so a small text has one."""
+        """The number of processes to start, at most `most`: starting takes a while, so a small text uses one."""
         return min(most, 1 + self.bytes // (2 * CHUNK_CHARACTERS))
 
     def check_documents(self) -> None:
-        """Refuse a corpus of one document.
+        """Reject a corpus with only one document.
 
         Raises:
-            UserError: there is no blank line between two texts, and one file only.
+            UserError: there is a single file without blank lines between texts.
         """
         blank = 0
         for file in self.files:
@@ -125,7 +125,7 @@ class TextCorpus:
         return (sentences(document, self.split) for document in self._documents())
 
     def chunks(self, characters: int | None = None) -> Iterator[Chunk]:
-        """The documents' lines in pieces of about that many characters, `CHUNK_CHARACTERS` if none are given.
+        """The documents' lines in chunks of about that many characters, `CHUNK_CHARACTERS` by default.
 
         Raises:
             UserError: a file is damaged or not UTF-8.
@@ -164,7 +164,7 @@ class TextCorpus:
 
 
 def sentences(document: list[str], split: bool) -> list[str]:
-    """A document's lines, each cut into its sentences if `split`."""
+    """A document's lines, split into sentences if `split`."""
     return [sentence for line in document for sentence in split_sentences(line)] if split else document
 
 
@@ -202,14 +202,14 @@ def _check_text(file: Path) -> None:
 
 
 class _TextFile(Source):
-    """A `Source` that unpacks gzip, known by its first bytes."""
+    """A `Source` that decompresses gzip, detected by its first bytes."""
 
     def open(self) -> BinaryIO:
         """The file's text as bytes."""
         return self._open()
 
     def position(self) -> int:
-        """How far the file on disk is read."""
+        """The position in the file on disk."""
         return self.path.stat().st_size if self._on_disk.closed else self._on_disk.tell()
 
     def _open(self) -> BinaryIO:

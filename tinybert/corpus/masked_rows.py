@@ -1,4 +1,4 @@
-"""Rows of text with some of their word pieces masked, others in every epoch: what a masked LM learns from."""
+"""Rows of text with some tokens masked, differently in every epoch: the training data of a masked LM."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from tinybert.corpus.masking import Masking, Pieces, mask
 from tinybert.data.layout import Flat
 from tinybert.data.store import Rows
 
-IGNORED = -100  # the label of a word piece that is not to be predicted, as in other frameworks
+IGNORED = -100  # the label of tokens that are not predicted, as in other frameworks
 
 
 class MaskedRows:
-    """Rows of a store as `Batches` takes them, masked when they are gathered.
+    """Rows of a store for `Batches`, masked when they are read.
 
-    What is masked depends on (seed, epoch, the rows that are gathered together) alone, so a resumed run meets the same. vocab_size: ids
-    from there on go on a word, see `WholeWords`.
+    Masks depend only on (seed, epoch, the rows that are read together), so a resumed run gets the same ones. vocab_size: ids from there
+    on mark continuations of a word, see `WholeWords`.
     """
 
     labels = None
@@ -29,11 +29,11 @@ class MaskedRows:
         return len(self.lengths)
 
     def tokens(self, rows: np.ndarray) -> np.ndarray:
-        """The ids of several rows `[B]` one after another, masked, `[tokens]`."""
+        """The concatenated masked ids of several rows `[B]`: `[tokens]`."""
         return self.tokens_and_labels(rows)[0]
 
     def tokens_and_labels(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The same, and what stood in the places to be predicted, `IGNORED` in the others, `[tokens]` both."""
+        """The same, and the original ids at masked positions, `IGNORED` elsewhere, both `[tokens]`."""
         stored = self.store.tokens(rows).astype(np.int64)
         flat = Flat(stored % self.vocab_size, self.lengths[rows].astype(np.int64))
         vector = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([self.seed, self.epoch, *map(int, rows)])))

@@ -1,4 +1,4 @@
-"""Masking word pieces of finished rows, as BERT does: 80 % [MASK], 10 % left as they are, 10 % any word piece that is not special."""
+"""BERT's masking of tokens in finished rows: 80 % [MASK], 10 % unchanged, 10 % a random token that is not special."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tinybert.data.tokenizer import WordPiece
 
 @dataclass(frozen=True)
 class Masking:
-    """`probability` of the row's length, at least one and at most `most` word pieces a row; `whole_word`: a word with all its pieces or
-    not at all. At probability 0 nothing is masked, unless `always` asks for the published one word piece.
+    """`probability` of the row's length, at least one and at most `most` tokens per row; `whole_word`: all tokens of a word or none.
+    At probability 0 nothing is masked, unless `always` requests one token, as published.
     """
 
     probability: float
@@ -29,15 +29,15 @@ class Masking:
 
 @dataclass
 class Masked:
-    """`places` int64 `[M]`, positions in the rows' values that were chosen, in order; `labels` `[M]`, what stood there."""
+    """`places` int64 `[M]`, the masked positions in the rows' values, in order; `labels` `[M]`, the original ids."""
 
     places: np.ndarray
     labels: np.ndarray
 
 
 class Pieces:
-    """What masking knows of a vocabulary: `mask_id`, `continuing` (##) and `bounding` ([CLS], [SEP]) bool `[vocabulary]`, `ordinary`
-    int64, ids that are not special.
+    """The vocabulary properties needed for masking: `mask_id`, `continuing` (##) and `bounding` ([CLS], [SEP]) bool `[vocabulary]`,
+    `ordinary` int64, ids that are not special.
     """
 
     def __init__(self, tokenizer: WordPiece) -> None:
@@ -50,9 +50,9 @@ class Pieces:
 
 
 def mask(rows: Flat, rule: Masking, pieces: Pieces, vector: np.random.RandomState, goes_on: np.ndarray | None = None) -> Masked:
-    """Change `rows` in place; [CLS] and [SEP] stay, where the text has them too.
+    """Mask `rows` in place; [CLS] and [SEP] are never masked, even in the text.
 
-    goes_on: bool `[tokens]`, whether a piece goes on the word before it, where its spelling (##) does not tell.
+    goes_on: bool `[tokens]`, whether a token continues a word, if its spelling (##) does not tell.
     """
     groups = _groups(rows, rule.whole_word, pieces, goes_on)
     limit = np.minimum(rule.most, np.maximum(1, np.rint(rows.lengths * rule.probability)).astype(np.int64))
@@ -70,7 +70,7 @@ def mask(rows: Flat, rule: Masking, pieces: Pieces, vector: np.random.RandomStat
 
 
 def _groups(rows: Flat, whole_word: bool, pieces: Pieces, goes_on: np.ndarray | None) -> np.ndarray:
-    """The number of the group that every token belongs to, in order of appearance, -1 for [CLS] and [SEP], int64 `[tokens]`."""
+    """The number of each token's group, in order of appearance, -1 for [CLS] and [SEP], int64 `[tokens]`."""
     special = pieces.bounding[rows.values]
     begins = ~special
     if whole_word:
@@ -81,9 +81,9 @@ def _groups(rows: Flat, whole_word: bool, pieces: Pieces, goes_on: np.ndarray | 
 
 
 def _chosen(row: np.ndarray, sizes: np.ndarray, limit: np.ndarray, vector: np.random.RandomState) -> np.ndarray:
-    """Which groups are masked, bool `[groups]`: drawn one after another in each row, each that still fits into the row's limit.
+    """Which groups are masked, bool `[groups]`: drawn one by one in each row, skipping those that exceed the row's limit.
 
-    row: of each group, ascending. sizes: word pieces of each group. limit: word pieces of each row.
+    row: of each group, ascending. sizes: tokens per group. limit: tokens per row.
     """
     counts = np.bincount(row, minlength=len(limit))
     starts = np.cumsum(counts) - counts
@@ -104,7 +104,7 @@ def _chosen(row: np.ndarray, sizes: np.ndarray, limit: np.ndarray, vector: np.ra
 
 
 def by_row(masked: Masked, rows: Flat) -> list[tuple[list[int], list[int]]]:
-    """Positions within the row, and labels, of each row."""
+    """Positions within the row, and labels, for each row."""
     ends = np.searchsorted(masked.places, rows.starts + rows.lengths)
     begins = np.searchsorted(masked.places, rows.starts)
     places, labels = masked.places - np.repeat(rows.starts, ends - begins), masked.labels

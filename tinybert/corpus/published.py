@@ -1,6 +1,6 @@
-"""The published format of pregenerated rows: `epoch_<e>.json`, a JSON object a line, and `epoch_<e>_metrics.json`.
+"""The published format of pregenerated rows: `epoch_<e>.json`, one JSON object per line, and `epoch_<e>_metrics.json`.
 
-An object has tokens (word pieces with [CLS] and [SEP]), segment_ids, is_random_next, masked_lm_positions and masked_lm_labels; the metrics
+An object has tokens (including [CLS] and [SEP]), segment_ids, is_random_next, masked_lm_positions and masked_lm_labels; the metrics
 are num_training_examples and max_seq_len. Source: Huawei TinyBERT, pregenerate_training_data.py.
 """
 
@@ -25,7 +25,7 @@ from tinybert.log import logger
 
 FORMAT = 1
 CHUNK_ROWS = 2048
-LONGEST = 1 << 16  # word pieces of a row; no encoder has so many positions
+LONGEST = 1 << 16  # tokens of a row; no encoder has so many positions
 
 
 def epoch_files(folder: Path) -> list[Path]:
@@ -49,10 +49,10 @@ def metrics_path(epoch: Path) -> Path:
 
 
 def read_metrics(epoch: Path) -> tuple[int, int]:
-    """Rows and longest length that the metrics file of an epoch names.
+    """The number of rows and the maximum length in the metrics file of an epoch.
 
     Raises:
-        UserError: there is none, it lacks one of them, or names what cannot be.
+        UserError: it is missing, or an entry is missing or invalid.
     """
     path = metrics_path(epoch)
     try:
@@ -70,10 +70,10 @@ def read_metrics(epoch: Path) -> tuple[int, int]:
 
 
 def read_epoch(epoch: Path, tokenizer: WordPiece) -> TokenStore:
-    """The rows of one published file as ids, converted now unless an earlier run has done it.
+    """The rows of a published file as ids, converted unless an earlier run has done so.
 
     Raises:
-        UserError: a line that is no such row, a word piece outside the vocabulary, or metrics that do not agree with the rows.
+        UserError: an invalid line, a token outside of the vocabulary, or metrics that do not match the rows.
     """
     rows, longest = read_metrics(epoch)
     sha256 = storage.sha256_of(epoch)

@@ -1,4 +1,4 @@
-"""Raw text as a token store, made once and kept in the token cache: what training reads when nothing was pregenerated."""
+"""Raw text as a token store in the token cache: the training data if nothing was pregenerated."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ def tokenised(
     processes: int = 1,
     whole_words: bool = False,
 ) -> TokenStore:
-    """The single sequences of a corpus, at most `max_seq_len` tokens each: packed, as many sentences of a document as fit, or lines, one
-    a row and cut there, as PaddleNLP's general_distill.py. whole_words: Chinese, whose ids say which of them go on a word, see
+    """The single sequences of a corpus, at most `max_seq_len` tokens each: packed with as many sentences of a document as fit, or one line
+    per
+    row, truncated, as in PaddleNLP's general_distill.py. whole_words: for Chinese, ids mark the continuations of a word, see
     `WholeWords`.
 
-    They are kept below `cache_home()`. Of several processes that ask at once, one builds and the others wait.
+    Stored in `cache_home()`. If several processes ask at once, one builds the store and the others wait.
 
     Raises:
-        UserError: a length without room for text, no text, a damaged file, or a cache that cannot be written.
+        UserError: a length without room for text, no text, a damaged file, or a cache that is not writable.
     """
     if max_seq_len < 4:
         raise UserError(f"max_seq_length is {max_seq_len}; a row of text needs at least 4 tokens")

@@ -1,9 +1,8 @@
-"""Paragraphs to sentences, by punctuation: simple, fast, and the same on every machine.
+"""Splits paragraphs into sentences by punctuation: simple, fast, and the same on every machine.
 
-A sentence ends after . ! or ? with the quotes and brackets that close there, if white space and then a capital letter, a digit or an
-opening quote or bracket follow; or after the full-width marks of Chinese and Japanese, whatever follows. A full stop after a single
-capital letter (J. Smith) or one of a few dozen abbreviations does not end one. What it gets wrong moves a boundary of the rows; no
-text is lost.
+A sentence ends after . ! or ? and closing quotes or brackets, if followed by white space and then a capital letter, a digit or an opening
+quote or bracket; or after the full-width marks of Chinese and Japanese. A full stop after a single capital letter (J. Smith) or one of
+a few dozen abbreviations does not end a sentence. Errors only move the boundaries of rows; no text is lost.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ _SHORT = frozenset({
     "no", "nos", "vol", "fig", "figs", "ed", "eds", "cf", "vs", "approx", "ca", "al", "etc", "inc", "ltd", "co", "corp", "jan", "feb",
     "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", "e.g", "i.e", "u.s", "u.k"
 })  # fmt: skip
-MANY = 1.5  # sentences a line from which on lines are taken for paragraphs
+MANY = 1.5  # sentences per line above which lines are considered paragraphs
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of a paragraph, in order; joined by their white space they are the text again."""
+    """The sentences of a paragraph, in order; joined by their white space they are the original text."""
     found, begin = [], 0
     for end in _END.finditer(text):
         if end.group(1) == "." and _is_short(text[max(begin, end.start() - 12) : end.start()]):
@@ -39,5 +38,5 @@ def _is_short(before: str) -> bool:
 
 
 def are_paragraphs(lines: list[str]) -> bool:
-    """Whether lines hold several sentences each, on average."""
+    """Whether lines contain several sentences each, on average."""
     return sum(len(split_sentences(line)) for line in lines) >= MANY * max(1, len(lines))

@@ -1,7 +1,7 @@
-"""Which stretches of a corpus become rows: sentence pairs as published, packed single sequences, or one row a line.
+"""Selects the parts of a corpus that become rows: sentence pairs as published, packed single sequences, or one row per line.
 
-A row is never a list of word pieces here, but one or two ranges of the corpus' token array; ids are gathered for many rows at once.
-Randomness is keyed by (seed, epoch, first document of the block), so the rows do not depend on which process makes them, or when.
+Rows are represented by one or two ranges of the corpus' token array; ids are read for many rows at once. Randomness is keyed by (seed,
+epoch, first document of the block), so the rows do not depend on which process makes them, or when.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from tinybert.data.tokenizer import WordPiece
 
 @dataclass(frozen=True)
 class Cut:
-    """How rows are cut: `sequences` (pairs, packed or lines), at most `max_seq_len` tokens, shorter at random with probability
-    `short_seq_prob` (pairs: per document; packed: per row); `random_next`: half of the pairs take their second part elsewhere.
+    """How the corpus is split into rows: `sequences` (pairs, packed or lines), at most `max_seq_len` tokens, shorter at random with
+    probability
+    `short_seq_prob` (pairs: per document; packed: per row); `random_next`: half of the pairs get a random second part.
     """
 
     sequences: str
@@ -31,7 +32,7 @@ class Cut:
 
 @dataclass
 class Spans:
-    """Rows as ranges of token positions, int64 `[N]` each; `second_length` 0 in a pair: nothing follows, None: single sequences.
+    """Rows as ranges of token positions, int64 `[N]` each; `second_length` is 0 for an empty second part, None for single sequences.
 
     `random_next` bool `[N]`: the second range comes from another document. `documents` `[N]`: that of the first range.
     """
@@ -45,7 +46,7 @@ class Spans:
 
 
 def spans(corpus: CorpusTokens, begin: int, end: int, cut: Cut, seed: int, epoch: int) -> Spans:
-    """The rows of documents `begin` to `end` (without it) in one epoch."""
+    """The rows of the documents from `begin` to `end` (exclusive) in one epoch."""
     if cut.sequences == "lines":
         return _lines(corpus, begin, end, cut)
     draw = random.Random(f"{seed} {epoch} {begin}")
@@ -55,7 +56,7 @@ def spans(corpus: CorpusTokens, begin: int, end: int, cut: Cut, seed: int, epoch
 
 
 def rows_of(corpus: CorpusTokens, picked: Spans, tokenizer: WordPiece, max_seq_len: int) -> tuple[Flat, np.ndarray]:
-    """[CLS] A [SEP] or [CLS] A [SEP] B [SEP] of each span, and the length of its first segment `[N]`; an empty B becomes "."."""
+    """[CLS] A [SEP] or [CLS] A [SEP] B [SEP] for each span, and the length of its first segment `[N]`; an empty B becomes "."."""
     a = Flat(corpus.ids[positions(picked.first_begin, picked.first_length)], picked.first_length)
     b = None
     if picked.second_begin is not None:
@@ -85,7 +86,7 @@ def _lines(corpus: CorpusTokens, begin: int, end: int, cut: Cut) -> Spans:
 
 
 def _packed(corpus: CorpusTokens, begin: int, end: int, cut: Cut, draw: random.Random) -> Spans:
-    """As many whole sentences of one document as fit; a sentence longer than a row goes on in the next."""
+    """As many whole sentences of one document as fit; a sentence longer than a row continues in the next one."""
     rows, most = [], cut.max_seq_len - 2
     for document in range(begin, end):
         bounds = corpus.sentences[corpus.documents[document] : corpus.documents[document + 1] + 1].tolist()
@@ -100,7 +101,7 @@ def _packed(corpus: CorpusTokens, begin: int, end: int, cut: Cut, draw: random.R
 
 
 def _target(draw: random.Random, short_seq_prob: float, most: int) -> int:
-    """`most`, or with probability `short_seq_prob` any length from 2 on."""
+    """`most`, or with probability `short_seq_prob` a random length of at least 2."""
     return 2 + int(draw.random() * (most - 1)) if short_seq_prob and draw.random() < short_seq_prob else most
 
 
@@ -113,17 +114,17 @@ def _pairs(corpus: CorpusTokens, begin: int, end: int, cut: Cut, draw: random.Ra
         bounds = corpus.sentences[corpus.documents[document] : corpus.documents[document + 1] + 1].tolist()
         target = _target(draw, cut.short_seq_prob, most)
         at, count = 0, len(bounds) - 1
-        while at < count:  # a stretch of sentences that reaches the target, cut in two at random
+        while at < count:  # sentences up to the target length, split in two at random
             stop = min(count, max(at + 1, bisect_left(bounds, bounds[at] + target, at + 1)))
             middle = at + 1 if stop - at == 1 else at + 1 + int(draw.random() * (stop - at - 1))
             elsewhere = cut.random_next and (stop - at == 1 or draw.random() < 0.5)
             rows.append((bounds[at], bounds[middle], bounds[stop], target, elsewhere, document))
-            at = middle if elsewhere else stop  # what is not used is put back
+            at = middle if elsewhere else stop  # unused sentences are returned
     first, middle, stop, target, elsewhere, documents = _table(rows, 6)
     first_length, elsewhere = middle - first, elsewhere.astype(bool)
     second, second_length = middle, stop - middle
     second[elsewhere], second_length[elsewhere] = _elsewhere(corpus, documents[elsewhere], (target - first_length)[elsewhere], vector)
-    # the longer part loses word pieces, each from its front or its back with equal chance; an empty second part will be one "."
+    # the longer part loses tokens, at its front or back with equal probability; an empty second part becomes one "."
     kept, kept_second = kept_lengths(first_length, np.maximum(second_length, 1), most)
     first = first + vector.binomial(first_length - kept, 0.5)
     second = second + vector.binomial(np.maximum(second_length - kept_second, 0), 0.5)
@@ -133,9 +134,9 @@ def _pairs(corpus: CorpusTokens, begin: int, end: int, cut: Cut, draw: random.Ra
 def _elsewhere(
     corpus: CorpusTokens, documents: np.ndarray, wanted: np.ndarray, vector: np.random.RandomState
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Begin and length of a stretch of `wanted` tokens or more, in whole sentences, of another document than each of `documents`.
+    """Begin and length of whole sentences with at least `wanted` tokens, from another document than each of `documents`.
 
-    It begins with any sentence of the others, which are thus drawn in proportion to their number of sentences.
+    The first sentence is drawn uniformly, so documents are selected in proportion to their number of sentences.
     """
     own, after = corpus.documents[documents], corpus.documents[documents + 1]
     others = len(corpus.sentences) - 1 - (after - own)

@@ -1,7 +1,7 @@
-"""Reading pregenerated rows: our own shards, or the published files of JSON lines.
+"""Reads pregenerated rows: our own shards, or the published files of JSON lines.
 
-A folder of ours holds `pregenerated.json` and one folder per shard, `epoch_<e>/shard_<n>/`, each a token store. The record carries the
-sha256 of every shard's manifest, and a manifest that of every array, so nothing can be changed or lost unnoticed.
+A folder of ours contains `pregenerated.json` and one folder per shard, `epoch_<e>/shard_<n>/`, each a token store. The record has the
+sha256 of every shard's manifest, and a manifest that of every array, so that any change or loss is detected.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ AGAIN = "run pregenerate again with the same options: it keeps complete parts an
 class Pregenerated:
     """Rows for `epochs` epochs, of at most `max_seq_len` tokens.
 
-    `vocabulary_sha256` is that of `WordPiece.vocabulary_sha256`, `meta` what is recorded of options, seed and corpus.
+    `vocabulary_sha256` is that of `WordPiece.vocabulary_sha256`, `meta` the recorded options, seed and corpus.
     """
 
     folder: Path
@@ -39,14 +39,14 @@ class Pregenerated:
     _last: tuple[int, Rows] | None = field(default=None, repr=False)
 
     def epoch(self, number: int) -> Rows:
-        """The rows of epoch `number`; beyond the last one it starts over."""
+        """The rows of epoch `number`; after the last one it starts over."""
         number %= self.epochs
         if self._last is None or self._last[0] != number:
             self._last = (number, self.read(number))
         return self._last[1]
 
     def check(self, tokenizer: WordPiece, longest: int | None = None, max_seq_length: int | None = None) -> None:
-        """Refuse rows that a model cannot read: other word pieces, rows above its `longest` input, or another length than asked for.
+        """Reject rows that a model cannot read: another vocabulary, rows above its `longest` input, or another length than requested.
 
         Raises:
             UserError: says which, and what to do.
@@ -75,13 +75,13 @@ class Pregenerated:
 
 
 def open_pregenerated(folder: str | Path, tokenizer: WordPiece | None = None) -> Pregenerated:
-    """Open a folder of shards after checking every one of them, or of published JSON lines, turned into ids once and kept in the cache.
+    """Open a folder of shards after checking each of them, or published JSON lines, which are converted to ids and cached.
 
-    tokenizer: the model's; needed for JSON lines, which hold word pieces.
+    tokenizer: the model's; required for JSON lines, which contain tokens.
 
     Raises:
-        UserError: nothing there, an unfinished run, a shard that is missing, truncated, changed or of another length, or a metrics file
-            that does not agree with its rows.
+        UserError: no rows, an unfinished run, a shard that is missing, truncated, changed or has another length, or a metrics file
+        that does not match its rows.
     """
     folder = Path(folder).expanduser()
     if (folder / RECORD).is_file():
@@ -113,7 +113,7 @@ def read_record(folder: Path) -> dict:
     """The record of a folder of shards.
 
     Raises:
-        UserError: it is not readable, or of a later version.
+        UserError: it cannot be read, or was written by a later version.
     """
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8-sig"))
@@ -128,10 +128,10 @@ def read_record(folder: Path) -> dict:
 
 
 def _check_record(record: dict) -> None:
-    """Whether everything is there that is read later.
+    """Check that all required entries are present.
 
     Raises:
-        KeyError, TypeError, ValueError: says what is not.
+        KeyError, TypeError, ValueError: names the missing or invalid entry.
     """
     as_json = record["settings"]["format"] == "json"
     kinds = {"source_sha256": str, "vocabulary_sha256": str, "tokenizer": str, "max_seq_len": int}
@@ -146,7 +146,7 @@ def _check_record(record: dict) -> None:
 
 
 def open_shard(folder: Path, max_seq_len: int, manifest_sha256: str | None = None) -> TokenStore:
-    """One shard after checking its length, its checksums and, if given, that of its manifest.
+    """Open a shard after checking its length, its checksums and, if given, that of its manifest.
 
     Raises:
         DamagedError: says what is wrong.

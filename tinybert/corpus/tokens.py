@@ -1,4 +1,4 @@
-"""A corpus as token ids on disk: sentences and documents as ranges of one memory-mapped array."""
+"""A corpus as token ids on disk: sentences and documents are ranges of one memory-mapped array."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class CorpusTokens:
 
     @classmethod
     def map(cls, folder: Path) -> CorpusTokens:
-        """Memory-map what `write_tokens` has written.
+        """Memory-map the output of `write_tokens`.
 
         Raises:
-            DamagedError: it holds something else than these arrays.
+            DamagedError: it contains something other than these arrays.
         """
         with storage.reading(folder):
-            # plain arrays over the maps: np.memmap's own indexing is many times slower for single elements
+            # plain arrays over the maps: indexing single elements of np.memmap is many times slower
             arrays = [np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in ("ids", "sentences", "documents")]
             for inner, outer in zip(arrays, arrays[1:], strict=False):
                 if outer.ndim != 1 or not len(outer) or outer[0] != 0 or outer[-1] != len(inner) - (inner is not arrays[0]):
@@ -47,13 +47,13 @@ class CorpusTokens:
             return cls(*arrays)
 
     def document_starts(self, begin: int, end: int) -> np.ndarray:
-        """The token each document from `begin` to `end` (without it) begins with, and the end of the last, int64 `[end - begin + 1]`."""
+        """The first token of each document from `begin` to `end` (exclusive), and the end of the last, int64 `[end - begin + 1]`."""
         return self.sentences[self.documents[begin : end + 1]]
 
 
 @dataclass
 class TokenisedChunk:
-    """The documents of a chunk that hold words: ids `[tokens]`, length of each sentence, sentences of each document."""
+    """The documents of a chunk that contain words: ids `[tokens]`, length of each sentence, sentences per document."""
 
     ids: np.ndarray
     sentences: np.ndarray
@@ -63,9 +63,9 @@ class TokenisedChunk:
 
 @dataclass
 class Tokenise:
-    """Documents to ids, in any process; sentences without a word piece and documents without a sentence are left out.
+    """Converts documents to ids, in any process; sentences without tokens and documents without sentences are skipped.
 
-    whole_words: Chinese, whose ids say which of them go on a word, see `WholeWords`.
+    whole_words: for Chinese, ids mark the continuations of a word, see `WholeWords`.
     """
 
     tokenizer: WordPiece
@@ -78,7 +78,7 @@ class Tokenise:
 
     @property
     def ids(self) -> int:
-        """How many different ids there are."""
+        """The number of different ids."""
         return self.tokenizer.vocab_size * (1 + self.whole_words)
 
     def __call__(self, chunk: Chunk) -> TokenisedChunk:
@@ -94,7 +94,7 @@ class Tokenise:
 
 
 def write_tokens(folder: Path, corpus: TextCorpus, tokenise: Tokenise, workers: Workers) -> Iterator[int]:
-    """Write the folder that `CorpusTokens.map` reads, whole or not at all; yields the tokens done so far.
+    """Write the folder for `CorpusTokens.map` atomically; yields the number of tokens done so far.
 
     Raises:
         UserError: a file is damaged or not UTF-8.

@@ -1,6 +1,6 @@
-"""Chinese text as word pieces that know which of them go on a word: what whole-word masking needs beyond `##`.
+"""Chinese tokens with marked word continuations: whole-word masking needs them, because `##` does not mark them.
 
-In an id that goes on a word the vocabulary's size is added: one array holds both, as ordinary rows of a store do.
+The vocabulary's size is added to the id of a continuation, so that ordinary stores can hold the ids.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from functools import lru_cache
 from tinybert.data import chinese
 from tinybert.data.tokenizer import WordPiece
 
-_RUNS = 1 << 16  # stretches without ideographs whose pieces are remembered
+_RUNS = 1 << 16  # cached runs of text without ideographs
 
 
 class WholeWords:
-    """`ids(texts)` as `WordPiece.ids`, the vocabulary's size added to pieces that go on one of jieba's words.
+    """`ids(texts)` like `WordPiece.ids`, with the vocabulary's size added to tokens that continue one of jieba's words.
 
-    Ideographs go on a word where jieba says so. Between them a piece is kept whole, and goes on where its spelling says so (`##`): a
-    piece may lie over two of jieba's words, in plain ASCII too ("1.5L" is 1.5 and L, and 1 . 5L), and there its own border counts.
+    For ideographs, jieba's words decide. Text between them is tokenised as a whole and `##` marks continuations: a token may span two of
+    jieba's words, even in plain ASCII ("1.5L" is 1.5 and L, but tokens are 1 . 5L), so its own boundaries are used there.
     """
 
     def __init__(self, tokenizer: WordPiece) -> None:
@@ -27,7 +27,7 @@ class WholeWords:
         self._others = lru_cache(_RUNS)(self._cut)
 
     def ids(self, texts: list[str]) -> list[list[int]]:
-        """The ids of each text, without special tokens around it; untruncated."""
+        """Token ids of each text, without special tokens and not truncated."""
         return [self._ids(text) for text in texts]
 
     def _ids(self, text: str) -> list[int]:

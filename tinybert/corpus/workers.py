@@ -1,4 +1,4 @@
-"""Work spread over several processes, results in order, never more in flight than the processes can chew."""
+"""Distributes work over several processes, with results in order and a bounded number of pending items."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _works: Sequence[Callable] = ()
 
 
 class Workers:
-    """Processes that know `works`, each pickled once per process; one process means this one.
+    """Processes that can run `works`, each pickled once per process; for one process, the current one.
 
-    To be used as a context: leaving it waits for work that has begun and drops the rest.
+    A context manager: on exit it waits for running work and drops the rest.
     """
 
     def __init__(self, works: Sequence[Callable], processes: int) -> None:
@@ -33,10 +33,10 @@ class Workers:
             self._pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin, (works,))
 
     def ordered(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """`work(item)` of each item, in the items' order; `work` is one of `works`.
+        """`work(item)` for each item, in order; `work` is one of `works`.
 
         Raises:
-            UserError: a process was killed, most often for lack of memory; or what `work` raises.
+            UserError: a process was killed, usually for lack of memory; or any error raised by `work`.
         """
         if self._pool is None:
             yield from map(work, items)
@@ -45,7 +45,7 @@ class Workers:
         waiting: deque = deque()
         try:
             for item in items:
-                with _blocked():  # a process starts here, and keeps the mask in all of its threads, whatever Paddle does to handlers
+                with _blocked():  # a process starts here and keeps the signal mask in all of its threads, whatever Paddle does to handlers
                     waiting.append(self._pool.submit(_call, number, item))
                 if len(waiting) > 2 * self.processes:
                     yield waiting.popleft().result()
@@ -56,7 +56,7 @@ class Workers:
             raise UserError("a worker process was killed, most likely due to lack of memory. Try a lower --num_workers.") from None
 
     def _end_others(self) -> None:
-        """Kill every process: the pool would send SIGTERM, which they hold back, and one may wait for a lock that died with its owner."""
+        """Kill all processes: the pool would send SIGTERM, which they block, and one may wait for a lock whose owner is dead."""
         for process in list(self._pool._processes.values()):
             process.kill()
 
@@ -70,7 +70,7 @@ class Workers:
 
 @contextlib.contextmanager
 def _blocked() -> Iterator[None]:
-    """Hold back the signals on which the first process decides; work that has begun in the others is finished."""
+    """Block the signals that the main process handles; running work in the other processes is finished."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
@@ -81,7 +81,7 @@ def _blocked() -> Iterator[None]:
 def _begin(works: Sequence[Callable]) -> None:
     global _works
     _works = works
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # a process has one core
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # each process has one core
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""One shard at a time: documents of the corpus to finished rows on disk, in any process and any order, always the same bytes."""
+"""Writes one shard at a time: documents to finished rows on disk, with identical bytes in any process and order."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tinybert.data.layout import Flat
 from tinybert.data.row_writer import RowWriter
 from tinybert.data.tokenizer import WordPiece
 
-BLOCK_TOKENS = 1 << 16  # corpus tokens that become rows together, in memory
-SHARDS = 16  # of an epoch, unless they would be smaller or larger than this many corpus tokens
+BLOCK_TOKENS = 1 << 16  # corpus tokens that are converted to rows together, in memory
+SHARDS = 16  # per epoch, unless they would be smaller or larger than this many corpus tokens
 SMALLEST, LARGEST = 1 << 21, 1 << 26
-ROWS = "rows.json"  # of a shard that becomes JSON lines
+ROWS = "rows.json"  # of a shard that is converted to JSON lines
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Documents `begin` to `end` (without it) of one epoch, and their tokens in the corpus."""
+    """The documents from `begin` to `end` (exclusive) of one epoch, and their tokens in the corpus."""
 
     epoch: int
     number: int
@@ -36,12 +36,12 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """Its folder below the output folder."""
+        """Its folder, relative to the output folder."""
         return f"epoch_{self.epoch}/shard_{self.number:05d}"
 
 
 def plan(corpus: CorpusTokens, epochs: int) -> list[list[Shard]]:
-    """The shards of each epoch: cut by the corpus alone, whoever makes them."""
+    """The shards of each epoch; they depend only on the corpus."""
     starts = corpus.document_starts(0, len(corpus.documents) - 1)
     size = min(max(int(starts[-1]) // SHARDS, SMALLEST), LARGEST)
     cuts = _cuts(starts, size)
@@ -51,7 +51,7 @@ def plan(corpus: CorpusTokens, epochs: int) -> list[list[Shard]]:
 
 
 def _cuts(starts: np.ndarray, size: int) -> list[tuple[int, int]]:
-    """Ranges of documents that hold about `size` tokens each; `starts` of the documents, and the end of the last."""
+    """Ranges of documents with about `size` tokens each; `starts` of the documents, and the end of the last."""
     marks = np.arange(starts[0], starts[-1], size)
     cuts = np.unique(np.append(np.searchsorted(starts[:-1], marks, "left"), len(starts) - 1))
     return list(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True))
@@ -59,7 +59,7 @@ def _cuts(starts: np.ndarray, size: int) -> list[tuple[int, int]]:
 
 @dataclass
 class ShardMaker:
-    """Makes shards below `output` from the tokens in `tokens`, as arrays or, with `as_json`, as JSON lines."""
+    """Writes shards to `output` from the tokens in `tokens`, as arrays or, with `as_json`, as JSON lines."""
 
     output: Path
     tokens: Path
@@ -70,7 +70,7 @@ class ShardMaker:
     as_json: bool
 
     def __call__(self, shard: Shard) -> tuple[Shard, dict]:
-        """Write a shard, whole or not at all; returns it with what its `meta.json` says."""
+        """Write a shard atomically; returns it with the content of its `meta.json`."""
         with storage.new_folder(self.output / shard.name, replace=True) as new:
             write = _write_json if self.as_json else _write_arrays
             counts: dict[str, int] = {}
@@ -80,7 +80,7 @@ class ShardMaker:
         return shard, meta
 
     def finished(self, shard: Shard) -> dict | None:
-        """What the `meta.json` of a whole shard says; None if it has still to be made."""
+        """The `meta.json` of a complete shard; None if it still has to be written."""
         folder = self.output / shard.name
         try:
             if self.as_json:
@@ -94,7 +94,7 @@ class ShardMaker:
         pieces = Pieces(self.tokenizer) if self.masking.active else None
         for first_document, end_document in _cuts(CorpusTokens.map(self.tokens).document_starts(shard.begin, shard.end), BLOCK_TOKENS):
             begin, end = shard.begin + first_document, shard.begin + end_document
-            corpus = CorpusTokens.map(self.tokens)  # for each block, or the pages of all random second segments would add up
+            corpus = CorpusTokens.map(self.tokens)  # per block, or the pages of all random second segments would accumulate
             picked = spans(corpus, begin, end, self.cut, self.seed, shard.epoch)
             rows, first = rows_of(corpus, picked, self.tokenizer, self.cut.max_seq_len)
             masked = None
@@ -106,7 +106,7 @@ class ShardMaker:
 
 @dataclass
 class Block:
-    """Finished rows, the length of their first segments, where they come from, and what was masked in them."""
+    """Finished rows, the length of their first segments, their source, and their masked tokens."""
 
     rows: Flat
     first: np.ndarray

@@ -1,1 +1,1 @@
-"""What can be taken out of a fine-tuned encoder, and what that leaves: importance, scores, reduction, factorisation."""
+"""Pruning a fine-tuned encoder: importance, scores, reduction, factorisation."""

@@ -1,19 +1,19 @@
-"""A word embedding as the product of two thin matrices."""
+"""Low-rank factorisation of a word embedding."""
 
 from __future__ import annotations
 
 import numpy as np
 
-_CHUNK = 4096  # rows that are held in float64 at a time
+_CHUNK = 4096  # rows in float64 at a time
 
 
 def truncated(table: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """The best approximation of a table `[V, d]` by rank r: factors U_r S_r `[V, r]` and V_r^T `[r, d]`, and the share of squares kept.
+    """The best rank-r approximation of a table `[V, d]`: factors U_r S_r `[V, r]` and V_r^T `[r, d]`, and the share of squares kept.
 
-    The right singular vectors are the eigenvectors of table^T table, which is only d x d: seconds for a vocabulary, where a full
-    decomposition needs a V x V matrix. Each vector's largest entry is made positive, so that signs are settled.
+    The right singular vectors are the eigenvectors of table^T table, which is only d x d and takes seconds, while a full decomposition
+    needs a V x V matrix. Signs are fixed by making each vector's largest entry positive.
 
-    Source: ROSITA (Liu et al. 2021), its factorised embedding; that no other factors of rank r come closer: Eckart and Young 1936.
+    Source: ROSITA (Liu et al. 2021), its factorised embedding; optimality: Eckart and Young 1936.
     """
     gram = np.zeros((table.shape[1],) * 2)
     for begin in range(0, len(table), _CHUNK):

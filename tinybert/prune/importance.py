@@ -1,4 +1,4 @@
-"""First-order importance of the weights of an encoder's layers, accumulated over batches, and its file."""
+"""First-order importance of the weights of an encoder's layers, accumulated over batches, and its file format."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def matrices_of(model: nn.Layer) -> dict[str, Tensor]:
 class GradientSums:
     """Sums of |gradient| over backward passes, elementwise, for the matrices of `matrices_of`; a `Stateful`.
 
-    Source: ROSITA (Liu et al. 2021); llyx97/Rosita, its fine-tuning script with `--compute_taylor`: the sum of absolute gradients of
+    Source: ROSITA (Liu et al. 2021); llyx97/Rosita, its fine-tuning script with `--compute_taylor`: the sum of the absolute gradients of
     single micro-batches, not the absolute value of their sum.
     """
 
@@ -39,9 +39,9 @@ class GradientSums:
 
     @paddle.no_grad()
     def add(self) -> None:
-        """Add the gradients that the last backward pass left."""
+        """Add the gradients of the last backward pass."""
         for name, weight in self.matrices.items():
-            if weight.grad is not None:  # an objective may not reach the last layer
+            if weight.grad is not None:  # an objective may not use the last layer
                 paddle.assign(self.sums[name] + weight.grad.abs(), self.sums[name])
 
     def scores(self) -> dict[str, np.ndarray]:
@@ -53,7 +53,7 @@ class GradientSums:
         return {name: value.numpy() for name, value in self.sums.items()}
 
     def load_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        """Put back what `arrays` gave."""
+        """Restore the result of `arrays`."""
         self.sums = {name: paddle.to_tensor(arrays[name]) for name in self.sums}
 
 
@@ -65,7 +65,7 @@ def task_loss_gradients(model: nn.Layer, inputs: Inputs, task_loss: Loss, head: 
 
 
 def write_importance(folder: Path, scores: dict[str, np.ndarray], facts: dict) -> None:
-    """Write the scores and what they were computed from into `folder`/importance_score, whole or not at all.
+    """Write the scores and a description of how they were computed to `folder`/importance_score atomically.
 
     Raises:
         UserError: a score is NaN or infinite.
@@ -78,7 +78,7 @@ def write_importance(folder: Path, scores: dict[str, np.ndarray], facts: dict) -
 
 
 def read_importance(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """The scores by matrix and the facts of a folder that `write_importance` made.
+    """The scores by matrix and the description, from a folder written by `write_importance`.
 
     Raises:
         UserError: one of the two files is missing or damaged, or a score is NaN or infinite.

@@ -1,4 +1,4 @@
-"""A smaller model from a model: which layers, heads, neurons and word vectors it keeps, and the cut itself."""
+"""A smaller model from a model: which layers, heads, neurons and embedding rank to keep, and the pruning itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tinybert.prune.scores import head_scores, neuron_scores, strongest
 
 @dataclass(frozen=True)
 class Shape:
-    """What a pruned model has: layers by their 1-based numbers, heads and neurons a layer, the rank of the embedding (None: whole)."""
+    """The shape of a pruned model: layers by their 1-based numbers, heads and neurons per layer, embedding rank (None: full)."""
 
     layers: tuple[int, ...]
     heads: int
@@ -26,7 +26,7 @@ class Shape:
 
     @classmethod
     def of(cls, loaded: LoadedModel) -> Shape:
-        """The shape of a model as it is."""
+        """The current shape of a model."""
         config = loaded.config
         layers = tuple(range(1, config.num_hidden_layers + 1))
         return cls(layers, config.num_attention_heads, config.intermediate_size, getattr(config, "embedding_rank", None))
@@ -34,17 +34,17 @@ class Shape:
 
 @dataclass(frozen=True)
 class Kept:
-    """The heads and neurons that stay in each layer of the result, as indices: `heads[l]` the strongest first, `neurons[l]` rising."""
+    """The heads and neurons to keep in each layer, as indices: `heads[l]` strongest first, `neurons[l]` ascending."""
 
     heads: tuple[np.ndarray, ...]
     neurons: tuple[np.ndarray, ...]
 
 
 def check_shape(loaded: LoadedModel, wanted: Shape) -> None:
-    """Refuse a shape that has more than the model.
+    """Reject a shape that is larger than the model.
 
     Raises:
-        UserError: says what there is.
+        UserError: says what the model has.
     """
     there = Shape.of(loaded)
     for option, asked, found, what in (
@@ -67,16 +67,16 @@ def check_shape(loaded: LoadedModel, wanted: Shape) -> None:
 
 
 def needs_importance(loaded: LoadedModel, wanted: Shape) -> bool:
-    """Whether heads or neurons are to be chosen."""
+    """Whether heads or neurons have to be selected."""
     there = Shape.of(loaded)
     return wanted.heads < there.heads or wanted.neurons < there.neurons
 
 
 def choose(loaded: LoadedModel, wanted: Shape, importance: dict[str, np.ndarray] | None, first_layer_heads: bool = False) -> Kept:
-    """The strongest heads and neurons of every layer that stays; where all stay, in their own order.
+    """The strongest heads and neurons of every remaining layer; if all are kept, in their original order.
 
-    importance: `[in, out]` by matrix, not needed where all stay. first_layer_heads: choose the heads of every layer by the scores of
-    layer 1, as the published script does where the neurons all stay: its counter of layers stands still then.
+    importance: `[in, out]` by matrix, not needed if all are kept. first_layer_heads: select the heads of every layer by the scores of
+    layer 1, as the published script does when all neurons are kept, because it does not advance its layer index then.
     """
     there, size = Shape.of(loaded), head_size_of(loaded.config)
     heads, neurons = [], []
@@ -93,9 +93,9 @@ def choose(loaded: LoadedModel, wanted: Shape, importance: dict[str, np.ndarray]
 
 
 def pruned(loaded: LoadedModel, wanted: Shape, kept: Kept) -> tuple[LoadedModel, float]:
-    """The smaller model, and the share of the squares of the word embedding that its rank keeps (1.0 where it is not touched).
+    """The smaller model, and the share of the squares of the word embedding that its rank keeps (1.0 if unchanged).
 
-    Everything else (positions, token types, norms, pooler, classifier) stays; so does the order of labels.
+    Everything else (positions, token types, norms, pooler, classifier) and the label order are unchanged.
 
     Source: ROSITA (Liu et al. 2021); llyx97/Rosita, its pruning script.
     """

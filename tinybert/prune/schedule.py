@@ -1,4 +1,4 @@
-"""When a student loses what during distillation."""
+"""When gradual pruning removes what during distillation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinybert.prune.reduction import Shape
 
 @dataclass(frozen=True)
 class Event:
-    """The shape that the student gets after update number `step`, its layers counted in the student as it is then."""
+    """The student's shape after update number `step`, with layers numbered as in the student at that time."""
 
     step: int
     shape: Shape
@@ -24,12 +24,12 @@ class Event:
 def planned(kind: str, start: Shape, end: Shape, width: int, total: int, proportion: float) -> tuple[Event, ...]:
     """The events of a schedule, evenly spaced over the first `proportion` of `total` updates.
 
-    `width`: one head a layer goes at each event, neurons and rank shrink linearly beside them; where the heads stay there is one event.
-    `depth`: one layer goes at each event, the last one. `both`: first all of depth, then all of width. width: the hidden size, which a
-    whole embedding counts as its rank.
+    `width`: one head per layer is removed at each event, neurons and rank shrink linearly; if all heads are kept there is one event.
+    `depth`: the last layer is removed at each event. `both`: first all of depth, then all of width. width: the hidden size, used as the
+    rank of a full embedding.
 
     Raises:
-        UserError: nothing is to go, or there are fewer updates than events.
+        UserError: nothing to prune, or fewer updates than events.
 
     Source: ROSITA (Liu et al. 2021); llyx97/Rosita, its training script with iterative pruning.
     """
@@ -50,7 +50,7 @@ def planned(kind: str, start: Shape, end: Shape, width: int, total: int, proport
 
 
 def _between(start: Shape, end: Shape, part: float, width: int) -> Shape:
-    """The shape after this part of the way in width; at 1.0 the end."""
+    """The shape after this fraction of the width pruning; the end shape at 1.0."""
 
     def on_the_way(a: int, b: int) -> int:
         return round(a + part * (b - a))

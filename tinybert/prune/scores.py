@@ -1,4 +1,4 @@
-"""From the importance of weights to the heads and neurons that stay."""
+"""Selects heads and neurons by the importance of their weights."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def neuron_scores(inner: np.ndarray, outer: np.ndarray) -> np.ndarray:
 
 
 def strongest(scores: np.ndarray, keep: int) -> np.ndarray:
-    """The `keep` highest scores as indices, the highest first; of equal ones the first."""
+    """The indices of the `keep` highest scores, highest first; of equal scores the first."""
     return np.argsort(-scores, kind="stable")[:keep]

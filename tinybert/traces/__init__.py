@@ -1,1 +1,1 @@
-"""A teacher's traces: which part of them is learnt, and how they are stored so that training needs no teacher."""
+"""Teacher traces: which part of them is learnt, and how they are stored so that training does not need the teacher."""

@@ -1,4 +1,4 @@
-"""How one row of a teacher's trace lies in bytes: which parts, their shapes, and the way there and back."""
+"""The binary layout of a row of teacher traces: its parts, their shapes, encoding and decoding."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ QKV = ("query", "key", "value")
 class Part:
     """One array of a row.
 
-    name: `hidden:3`, `scores:2`, `query:0`, `key:0`, `value:0`, `pooled`, `logits`. shape: of one row, with -1 where its length T stands.
-    dtype: as NumPy writes it.
+    name: `hidden:3`, `scores:2`, `query:0`, `key:0`, `value:0`, `pooled`, `logits`. shape: of one row, with -1 for its length T.
+    dtype: in NumPy's notation.
     """
 
     name: str
@@ -33,25 +33,25 @@ class Part:
 
     @property
     def full_name(self) -> str:
-        """The name with the type: parts of another type are other parts."""
+        """The name including the type, because parts of different types are distinct."""
         return f"{self.name} {self.dtype}"
 
     def sizes(self, length: int) -> tuple[int, ...]:
-        """The shape of a row of `length` tokens."""
+        """The shape for a row of `length` tokens."""
         return tuple(length if size < 0 else size for size in self.shape)
 
     def bytes(self, length: int) -> int:
-        """The bytes of a row of `length` tokens."""
+        """The number of bytes for a row of `length` tokens."""
         return int(np.prod(self.sizes(length), dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
     def encode(self, array: np.ndarray, row: int, length: int) -> bytes:
-        """The real tokens of one row of a padded batch `[B, ...]` that has this part's type."""
+        """One row of a padded batch `[B, ...]` in this part's type, without padding."""
         return array[(row, *(slice(length if size < 0 else None) for size in self.shape))].tobytes()
 
 
 @dataclass(frozen=True)
 class SelectedPart:
-    """What `--method mud` keeps of the hidden states of a row; its size depends on how many positions were chosen.
+    """The selected hidden states of a row for `--method mud`; the size depends on the number of selected positions.
 
     width: D of the teacher. dtype: of the hidden entries.
     """
@@ -62,12 +62,12 @@ class SelectedPart:
 
     @property
     def name(self) -> str:
-        """Differs between any two selections."""
+        """Unique for each selection."""
         text = json.dumps([describe_selection(self.selection), self.width, self.dtype], sort_keys=True)
         return f"{SELECTED}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def bytes(self, length: int) -> int:
-        """The bytes of a row of `length` tokens, one separator, no position left out."""
+        """The number of bytes for a row of `length` tokens with one separator and no position skipped."""
         tokens = self.selection.tokens
         return self._bytes(int(tokens.counts(np.array([length]), np.array([1]))[0]))
 
@@ -77,7 +77,7 @@ class SelectedPart:
         return 4 + len(self.selection.pairs) * (each + (2 * count if self.selection.tokens.reads_scores else 0))
 
     def encode(self, chosen: dict[int, Selected]) -> list[bytes]:
-        """The chosen part of every row of a batch: the count of positions, then positions, indices and values of each pair."""
+        """The selected part of every row of a batch: the number of positions, then positions, indices and values of each pair."""
         arrays = [
             (
                 None if not self.selection.tokens.reads_scores else part.positions.numpy(),
@@ -153,7 +153,7 @@ class SelectedPart:
 
 @dataclass(frozen=True)
 class RowParts:
-    """Everything that is stored of one row, in the order of its bytes; a selection stands last."""
+    """All stored parts of one row, in byte order; a selection comes last."""
 
     parts: tuple[Part, ...]
     selected: SelectedPart | None = None
@@ -162,10 +162,10 @@ class RowParts:
     def of(
         cls, needs: Needs, config: object, outputs: int, dtype: str, selection: Selection | None = None, token_logits: bool = False
     ) -> RowParts:
-        """The parts that hold what `needs` asks of a teacher with this configuration.
+        """The parts that `needs` requires of a teacher with this configuration.
 
-        outputs: C of the logits, which are kept in float32. token_logits: they are `[T, C]`. With a selection that leaves something out,
-        it is kept in place of hidden states and scores.
+        outputs: C of the logits, which are kept in float32. token_logits: whether they are `[T, C]`. A selection that omits something
+        replaces hidden states and scores.
         """
         width, heads = config.hidden_size, config.num_attention_heads
         of_head = getattr(config, "attention_head_size", None) or width // heads
@@ -189,7 +189,7 @@ class RowParts:
 
     @property
     def needs(self) -> Needs:
-        """What a live trace must hold for it."""
+        """What a trace must contain to be encoded."""
         found = self.selected.selection.needs if self.selected else Needs()
         for part in self.parts:
             kind, _, number = part.name.partition(":")
@@ -204,7 +204,7 @@ class RowParts:
         return found
 
     def bytes(self, length: int) -> int:
-        """Bytes of a row of `length` tokens."""
+        """The number of bytes of a row of `length` tokens."""
         return sum(part.bytes(length) for part in (*self.parts, *([self.selected] if self.selected else [])))
 
     def encode(self, trace: EncoderTrace, inputs: Inputs, lengths: np.ndarray) -> list[bytes]:
@@ -224,12 +224,12 @@ class RowParts:
         return [row + more for row, more in zip(rows, chosen, strict=True)]
 
     def split(self, row: bytes, length: int) -> dict[str, memoryview]:
-        """The bytes of one row by full name of the part."""
+        """The bytes of one row by full part name."""
         places = part_places(self.parts, self.selected.name if self.selected else None, length)
         return {name: memoryview(row)[slice(*place)] for name, place in places.items()}
 
     def decode(self, rows: Sequence[dict[str, memoryview]], lengths: np.ndarray, padded: int) -> EncoderTrace:
-        """The trace of a batch from the bytes of its rows by name of the part, padded with 0 to `padded` tokens."""
+        """The trace of a batch from the bytes of its rows by part name, zero-padded to `padded` tokens."""
         trace = EncoderTrace()
         for part, name in zip(self.parts, self.names, strict=False):
             array = np.zeros((len(rows), *part.sizes(padded)), np.float32)
@@ -247,7 +247,7 @@ class RowParts:
 
 
 def part_places(parts: Sequence[Part], last: str | None, length: int) -> dict[str, tuple[int, int | None]]:
-    """Where each part lies in the bytes of a row of `length` tokens, by `full_name`; `last` is a selection, which goes to the end."""
+    """The byte range of each part in a row of `length` tokens, by `full_name`; `last` is a selection, which extends to the end."""
     found, at = {}, 0
     for part in parts:
         found[part.full_name] = (at, at + part.bytes(length))

@@ -1,4 +1,4 @@
-"""Which part of a teacher's hidden states is learnt: layers, positions, hidden entries.
+"""Selects a part of the teacher's hidden states: layers, positions, hidden dimensions.
 
 Source: "Marginal Utility Diminishes" (Liu et al. 2021), sections on depth, length and width; llyx97/Marginal-Utility-Diminishes, main.py.
 """
@@ -16,11 +16,11 @@ from tinybert.models.trace import EncoderTrace, Inputs, Needs, Selected
 
 @dataclass(frozen=True)
 class TokenSelection:
-    """Which positions of each row are learnt; padding never is.
+    """Selects positions of each row; padding is never selected.
 
-    scheme: `none` all of them; `left_first` the first `keep`; `attention` the `keep` to which [CLS] pays most attention in a teacher
-    layer, by scores before softmax, averaged over heads; `attention_no_sep` the same without the separators (`sep_id`) of the row.
-    A row with fewer positions to choose from gives all of those.
+    scheme: `none` all; `left_first` the first `keep`; `attention` the `keep` positions that get most attention from [CLS] in a teacher
+    layer, by scores before softmax, averaged over heads; `attention_no_sep` the same without the row's separators (`sep_id`).
+    Rows with fewer candidates keep them all.
     """
 
     scheme: str = "none"
@@ -29,16 +29,16 @@ class TokenSelection:
 
     @property
     def reads_scores(self) -> bool:
-        """Whether the choice depends on the teacher's attention."""
+        """Whether the selection depends on the teacher's attention."""
         return self.scheme in ("attention", "attention_no_sep")
 
     def counts(self, lengths: np.ndarray, separators: np.ndarray) -> np.ndarray:
-        """How many positions are chosen of rows with these lengths and numbers of separators, int64 `[B]`."""
+        """The number of selected positions for rows with these lengths and numbers of separators, int64 `[B]`."""
         available = lengths - separators if self.scheme == "attention_no_sep" else lengths
         return np.minimum(available, self.keep) if self.scheme != "none" else available
 
     def choose(self, scores: Tensor | None, inputs: Inputs) -> tuple[Tensor | None, Tensor]:
-        """`positions` and `real` as in `Selected`; scores: `[B, h, T, T]` of the teacher layer that decides."""
+        """`positions` and `real` as in `Selected`; scores: `[B, h, T, T]` of the deciding teacher layer."""
         mask = inputs.attention_mask
         if self.scheme == "none":
             return None, mask
@@ -49,7 +49,7 @@ class TokenSelection:
         free = mask
         if self.scheme == "attention_no_sep":
             free = mask * (inputs.input_ids != self.sep_id).astype(mask.dtype)
-        attention = scores[:, :, 0].astype("float32").mean(1)  # how much [CLS] looks at each position
+        attention = scores[:, :, 0].astype("float32").mean(1)  # attention of [CLS] to each position
         ranked = paddle.where(free > 0, attention, paddle.full_like(attention, -1e9))
         positions = paddle.topk(ranked, keep, axis=-1)[1]
         ranks = paddle.arange(keep, dtype=mask.dtype).unsqueeze(0)
@@ -58,11 +58,11 @@ class TokenSelection:
 
 @dataclass(frozen=True)
 class DimensionSelection:
-    """Which hidden entries are learnt.
+    """Selects hidden dimensions.
 
     scheme: `none` all; `rand_mask` and `uniform_mask` the dimensions `dims`, the same for every position; `importance_mask_dynamic` the
-    share `keep` of entries with the largest magnitude. over: they compete inside an `example`, so that a row's choice depends on that row
-    alone, or inside a `batch` (published; padding competes too).
+    share `keep` of values with the largest magnitude. over: compared within an `example`, so that the selection of a row depends only on
+    that row, or within a `batch` (published; includes padding).
     """
 
     scheme: str = "none"
@@ -72,17 +72,17 @@ class DimensionSelection:
 
     @property
     def dynamic(self) -> bool:
-        """Whether the choice depends on the teacher's values."""
+        """Whether the selection depends on the teacher's values."""
         return self.scheme == "importance_mask_dynamic"
 
     def counts(self, positions: np.ndarray, width: int) -> np.ndarray:
-        """How many entries are chosen of rows with so many chosen positions, int64 `[B]`."""
+        """The number of selected values for rows with these numbers of selected positions, int64 `[B]`."""
         if not self.dynamic:
             return positions * (width if self.scheme == "none" else len(self.dims))
         return np.maximum(1, (self.keep * positions * width + 1e-9).astype(np.int64))
 
     def choose(self, values: Tensor, real: Tensor) -> Tensor | None:
-        """`kept` as in `Selected`, for `values` `[B, K, D]` of which `real` `[B, K]` were chosen."""
+        """`kept` as in `Selected`, for `values` `[B, K, D]`, of which `real` `[B, K]` were selected."""
         if self.scheme == "none":
             return None
         width = values.shape[-1]
@@ -125,9 +125,9 @@ def uniform_dims(width: int, keep: float) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Selection:
-    """What each kept entry of a student learns of the teacher.
+    """What each selected entry of a student learns from the teacher.
 
-    pairs: (student entry, teacher entry). attention: the teacher's 0-based layer whose scores choose the positions of each pair.
+    pairs: (student entry, teacher entry). attention: the teacher's 0-based layer whose scores select the positions of each pair.
     """
 
     pairs: tuple[tuple[int, int], ...] = ()
@@ -137,17 +137,17 @@ class Selection:
 
     @property
     def reduces(self) -> bool:
-        """Whether anything of the pairs' hidden states is left out."""
+        """Whether anything of the pairs' hidden states is omitted."""
         return self.tokens.scheme != "none" or self.width.scheme != "none"
 
     @property
     def needs(self) -> Needs:
-        """What a trace of the teacher must hold for it."""
+        """What a trace of the teacher must contain for it."""
         scores = frozenset(self.attention) if self.tokens.reads_scores else frozenset()
         return Needs(hidden=frozenset(t for _, t in self.pairs), scores=scores)
 
     def of(self, teacher: EncoderTrace, inputs: Inputs) -> dict[int, Selected]:
-        """What is chosen of a teacher's trace, by student entry."""
+        """The selected part of a teacher's trace, by student entry."""
         found = {}
         for (s, t), layer in zip(self.pairs, self.attention, strict=True):
             positions, real = self.tokens.choose(teacher.scores.get(layer), inputs)
@@ -157,7 +157,7 @@ class Selection:
 
 
 def at_positions(states: Tensor, positions: Tensor | None) -> Tensor:
-    """The rows `[B, K, D]` of `states` `[B, T, D]` at `positions` `[B, K]`; all of them for None."""
+    """The rows `[B, K, D]` of `states` `[B, T, D]` at `positions` `[B, K]`; all if None."""
     if positions is None:
         return states
     rows, width, dims = states.shape
@@ -166,10 +166,10 @@ def at_positions(states: Tensor, positions: Tensor | None) -> Tensor:
 
 
 def deciding_layers(pairs: tuple[tuple[int, int], ...], student_layers: int, teacher_layers: int, published: bool) -> tuple[int, ...]:
-    """For each pair the teacher layer (0-based) whose attention chooses positions.
+    """The teacher layer (0-based) for each pair whose attention selects positions.
 
-    It is the layer that made the teacher entry, the first one for the embedding; published: the last `len(pairs)` of 0 and of the layers
-    that end each of S equal blocks of the teacher, whatever the pairs (`att_ttop12`).
+    It is the layer that outputs the teacher entry, the first layer for the embedding; published: the last `len(pairs)` of 0 and the layers
+    that end each of S equal blocks of the teacher, regardless of the pairs (`att_ttop12`).
     """
     if not published:
         return tuple(max(t - 1, 0) for _, t in pairs)

@@ -1,4 +1,4 @@
-"""A teacher that computes the trace of a row once: what it gives is written to a store, and read from there the next time."""
+"""A teacher that computes the trace of each row once and stores it for later epochs and runs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LiveTeacher = Callable[[Inputs], EncoderTrace]
 
 
 class StoredTeacher:
-    """Called with a batch as `Teacher` is; returns what the store has of its rows, and asks the live teacher for the others.
+    """Called with a batch like `Teacher`; returns stored traces, and runs the live teacher for missing rows.
 
-    parts_of: from the needs of the objective to what is stored of a row. load: from needs to a live teacher; called only when a row is
-    missing. Traces are rounded to the store's type in either case, so a run gives the same weights whether it found a store or filled it.
-    A full disk ends the writing, with a warning, not the run.
+    parts_of: from the needs of the objective to the stored parts of a row. load: from needs to a live teacher; called only if a row is
+    missing. Traces are always rounded to the store's type, so the weights are the same whether a run found or filled the store.
+    If the disk is full, storing stops with a warning and the run continues.
 
     Raises:
-        UserError: a row is missing and `load` has no weights to compute it with.
+        UserError: a row is missing and there are no teacher weights to compute it.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class StoredTeacher:
 
     @property
     def needs(self) -> Needs:
-        """What a trace holds."""
+        """What a trace contains."""
         return self._needs
 
     @needs.setter
@@ -47,11 +47,11 @@ class StoredTeacher:
         self._needs, self.parts = needs, self._parts_of(needs)
 
     def release(self) -> None:
-        """Let go of the live teacher; it is loaded again if a row is missing."""
+        """Unload the live teacher; it is loaded again if a row is missing."""
         self._live.clear()
 
     def __call__(self, inputs: Inputs) -> EncoderTrace | None:
-        """The teacher's trace of a micro-batch, without gradients; None where the objective does not need it."""
+        """The teacher's trace of a micro-batch, without gradients; None if the objective does not need it."""
         if not self.needs:
             return None
         ids, segments = inputs.input_ids.numpy(), inputs.token_type_ids.numpy()
@@ -71,7 +71,7 @@ class StoredTeacher:
         return self.parts.decode([found[key] for key in keys], lengths, ids.shape[1])
 
     def _compute(self, inputs: Inputs, rows: np.ndarray, keys: list[bytes], lengths: np.ndarray) -> dict[bytes, dict[str, memoryview]]:
-        """Run the teacher on some rows of a batch and store what it gives."""
+        """Run the teacher on some rows of a batch and store the results."""
         if self.parts.needs not in self._live:
             self._live[self.parts.needs] = self._load(self.parts.needs)
         some = inputs if len(rows) == len(inputs.input_ids) else _rows_of(inputs, rows, int(lengths.max()))
@@ -87,7 +87,7 @@ class StoredTeacher:
 
 
 def no_weights(source: object) -> Callable[[Needs], LiveTeacher]:
-    """What stands for `load` where the teacher has no weights at hand."""
+    """A `load` function for a teacher without weights."""
 
     def refuse(needs: Needs) -> LiveTeacher:
         raise UserError(

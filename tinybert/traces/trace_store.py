@@ -1,9 +1,9 @@
-"""A teacher's traces on disk, keyed by the token ids of a row, that any number of processes fill and read at the same time.
+"""Teacher traces on disk, keyed by the token ids of a row, readable and writable by any number of processes at the same time.
 
-A store is a folder: `store.json` says what the traces depend on; each writer appends to segments of its own. A segment is three files:
-`<name>.json` (the parts of its rows), `<name>.rows` (their bytes) and `<name>.index` (one fixed record a row: key, place, length, CRC-32).
-A record is written after its bytes, so what a killed process leaves is read as far as it is whole; a record with a wrong sum counts as
-missing, and a later one of the same row wins.
+A store is a folder: `store.json` identifies what the traces depend on; each writer appends to its own segments. A segment is three files:
+`<name>.json` (the parts of its rows), `<name>.rows` (their bytes) and `<name>.index` (one fixed-size record per row: key, position, length,
+CRC-32). A record is written after its bytes, so complete rows of a killed process can be read; a record with a wrong checksum counts as
+missing, and a later one of the same row replaces it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def row_key(ids: np.ndarray, segments: np.ndarray) -> bytes:
 
 
 class _Segment:
-    """One segment: the names of its parts with their places, and the records that were read of it."""
+    """One segment: the names of its parts with their positions, and the records read so far."""
 
     def __init__(self, base: Path) -> None:
         self.base = base
@@ -47,7 +47,7 @@ class _Segment:
         self._file: int | None = None
 
     def new_records(self) -> np.ndarray:
-        """Whole records that were appended since the last call."""
+        """Complete records that were appended since the last call."""
         with open(self.base.with_suffix(".index"), "rb") as file:
             file.seek(len(self.records) * _RECORD.itemsize)
             data = file.read()
@@ -56,7 +56,7 @@ class _Segment:
         return fresh
 
     def read(self, number: int) -> memoryview | None:
-        """The bytes of a row, None where they are damaged."""
+        """The bytes of a row, None if they are damaged."""
         if self._file is None:
             self._file = os.open(self.base.with_suffix(".rows"), os.O_RDONLY)
         record = self.records[number]
@@ -68,7 +68,7 @@ class _Segment:
         return memoryview(data)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -77,17 +77,17 @@ class _Segment:
 class TraceStore:
     """The traces of one teacher.
 
-    identity: everything that the traces depend on, by name. `damaged` counts the rows whose bytes were found to be wrong.
+    identity: everything that the traces depend on, by name. `damaged` counts damaged rows.
 
     Raises:
-        UserError: the folder holds traces of another teacher, naming what differs, or something else, or cannot be written.
+        UserError: the folder contains traces of another teacher (the message lists the differences) or other files, or is not writable.
     """
 
     def __init__(self, folder: Path, identity: dict[str, object]) -> None:
         self.folder, self.damaged, self.written = folder, 0, 0
         self._segments: list[_Segment] = []
         self._known: set[str] = set()
-        self._rows: dict[bytes, int | tuple[int, ...]] = {}  # one place, or several where parts were added later
+        self._rows: dict[bytes, int | tuple[int, ...]] = {}  # one position, or several if parts were added later
         self._writers: dict[tuple[str, ...], tuple[int, int, int]] = {}
         self._identity = identity
         try:
@@ -136,7 +136,7 @@ class TraceStore:
         return len(self._rows)
 
     def read(self, key: bytes, parts: RowParts) -> dict[str, memoryview] | None:
-        """The bytes of a row by name of the part; None where something is missing or damaged, which is then forgotten."""
+        """The bytes of a row by part name; None if something is missing or damaged, which is then dropped."""
         found: dict[str, memoryview] = {}
         for place in reversed(self._places(key)):
             segment, number = self._segments[place >> 40], place & (1 << 40) - 1
@@ -155,10 +155,10 @@ class TraceStore:
         return None
 
     def append(self, parts: RowParts, keys: list[bytes], lengths: np.ndarray, rows: list[bytes]) -> None:
-        """Add rows, the bytes of each as `RowParts.encode` makes them.
+        """Append rows, with the bytes of each from `RowParts.encode`.
 
         Raises:
-            OSError: the disk is full or the folder is gone.
+            OSError: the disk is full or the folder is missing.
         """
         number, data, index = self._writer(parts)
         segment = self._segments[number]
@@ -178,7 +178,7 @@ class TraceStore:
 
     def _writer(self, parts: RowParts) -> tuple[int, int, int]:
         if parts.names not in self._writers:
-            if not (self.folder / DESCRIPTION).is_file():  # with the first row, so that a refused run leaves nothing
+            if not (self.folder / DESCRIPTION).is_file():  # with the first row, so that a rejected run leaves no files
                 self.folder.mkdir(parents=True, exist_ok=True)
                 storage.write_json(self.folder / DESCRIPTION, {"format": FORMAT, "identity": self._identity})
             base = self.folder / f"{time.time_ns():016x}-{secrets.token_hex(4)}"
