@@ -16,8 +16,7 @@ def leave(code: int) -> NoReturn:
     """Exit with `code`; skip interpreter shutdown in a process started by `paddle.distributed.launch`.
 
     The threads of Paddle's store and of Gloo keep running during interpreter shutdown. The first process to exit closes connections that
-    the
-    others still use, which occasionally crashed one of them after all its work and made the launcher report a failed run. `atexit`
+    the others still use, which occasionally crashed one of them after all its work and made the launcher report a failed run. `atexit`
     functions are called and output is flushed in either case.
     """
     if runtime.world_size() == 1:

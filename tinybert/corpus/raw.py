@@ -30,8 +30,7 @@ def tokenised(
     whole_words: bool = False,
 ) -> TokenStore:
     """The single sequences of a corpus, at most `max_seq_len` tokens each: packed with as many sentences of a document as fit, or one line
-    per
-    row, truncated, as in PaddleNLP's general_distill.py. whole_words: for Chinese, ids mark the continuations of a word, see
+    per row, truncated, as in PaddleNLP's general_distill.py. whole_words: for Chinese, ids mark the continuations of a word, see
     `WholeWords`.
 
     Stored in `cache_home()`. If several processes ask at once, one builds the store and the others wait.

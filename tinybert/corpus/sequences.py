@@ -20,8 +20,7 @@ from tinybert.data.tokenizer import WordPiece
 @dataclass(frozen=True)
 class Cut:
     """How the corpus is split into rows: `sequences` (pairs, packed or lines), at most `max_seq_len` tokens, shorter at random with
-    probability
-    `short_seq_prob` (pairs: per document; packed: per row); `random_next`: half of the pairs get a random second part.
+    probability `short_seq_prob` (pairs: per document; packed: per row); `random_next`: half of the pairs get a random second part.
     """
 
     sequences: str

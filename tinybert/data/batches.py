@@ -20,10 +20,9 @@ CHUNK_STEPS = 64  # steps whose rows are sorted by length together
 class Batch:
     """One padded micro-batch.
 
-    `rows` int64 `[B]` (positions in the store), `input_ids` int64 `[B, T]`, `token_type_ids` int64 `[B, T]`,
-    `attention_mask` float32 `[B, T]` (1 for tokens, 0 for padding), `labels` int64 `[B]`, float32 `[B]` or `[B, C]`, or None; for token
-    labels
-    int64 `[B, T]`, negative where there is nothing to predict.
+    `rows` int64 `[B]` (positions in the store), `input_ids` int64 `[B, T]`, `token_type_ids` int64 `[B, T]`, `attention_mask` float32 `[B,
+    T]` (1 for tokens, 0 for padding), `labels` int64 `[B]`, float32 `[B]` or `[B, C]`, or None; for token labels int64 `[B, T]`, negative
+    where there is nothing to predict.
     `share` is this micro-batch's fraction of the whole optimizer step, over all its micro-batches and ranks: of its "rows", of its "tokens"
     without padding, of its "token_pairs" (sum of squared lengths), of its labelled "words". The sum of share x local mean is the mean over
     the step. A share of 0 marks a placeholder: a row of another micro-batch, repeated so that every rank makes the same number of

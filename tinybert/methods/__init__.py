@@ -1,1 +1,1 @@
-"""Methods of distillation, one a file: options, checks, stages, objective."""
+"""Distillation methods, one per file: options, checks, stages, objective."""

@@ -1,4 +1,4 @@
-"""What a command has that offers methods: their options, and their answers to `tinybert.config.resolve`."""
+"""The configuration base of commands that offer methods: method options and hooks for `tinybert.config.resolve`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def described_methods(command: str) -> str:
-    """The methods of a command in a line of help."""
+    """The methods of a command for a help text."""
     return "; ".join(f"{name}: {method.help}" for name, method in methods_of(command).items())
 
 
@@ -31,7 +31,7 @@ def _all_options(config: type[MethodOptions], names: tuple[str, ...]) -> Mapping
 
 
 class MethodOptions(Config):
-    """The options of every method of a command; `method` may be an object, whose class need not have been registered."""
+    """The options of all methods of a command; `method` may be an instance, whose class need not be registered."""
 
     COMMAND: ClassVar[str]
 
@@ -51,7 +51,7 @@ class MethodOptions(Config):
 
     @classmethod
     def options(cls) -> Mapping[str, Option]:
-        """Those of the command, then those of its methods."""
+        """The options of the command, then those of its methods."""
         return _all_options(cls, tuple(methods_of(cls.COMMAND)))
 
     def _set(self, *parts: list[Entry]) -> None:
@@ -59,7 +59,7 @@ class MethodOptions(Config):
         super()._set(*parts)
 
     def check(self) -> list[Notice]:
-        """Refuse options of other methods, and what makes no sense with the chosen one."""
+        """Reject options of other methods, and invalid combinations with the selected one."""
         if self.method_object is None or self.method_object.name != self.method:
             self.method_object = get_method(self.method, self.COMMAND)()
         refuse_other_methods(methods_of(self.COMMAND), self.method_object, self)
@@ -68,7 +68,7 @@ class MethodOptions(Config):
         return super().check()
 
     def option_off(self, context: Context, declared: Option) -> str | None:
-        """The method does not know the option, the stage does not learn it, or its part of the objective is off."""
+        """Why an option has no effect: not an option of the method, not learned in the stage, or its term is disabled."""
         method, name = context.method, declared.name
         if name in options_of_methods(self.COMMAND) and name not in method.options():
             return f"--method {method.name} does not use it"
@@ -80,5 +80,5 @@ class MethodOptions(Config):
         return found
 
     def check_stage(self, context: Context) -> None:
-        """Nothing is left to learn."""
+        """Reject a stage that learns nothing."""
         context.method.check_stage(context)

@@ -23,7 +23,7 @@ in_distilbert = partial(option, group="method distilbert", setting=True, learnt=
 
 @register
 class DistilBert(Method, Projected, LogitLosses):
-    """Soft targets, gold labels and a cosine loss (Sanh et al. 2019); its masked-LM loss has no place on a task's rows."""
+    """Soft targets, gold labels and a cosine loss (Sanh et al. 2019); its masked-LM loss does not apply to task data."""
 
     name = "distilbert"
     help = "one stage: logits and the direction (cosine) of the last hidden states"
@@ -32,15 +32,15 @@ class DistilBert(Method, Projected, LogitLosses):
     cosine_weight: float = in_distilbert(1.0, help="weight of the cosine loss", at_least=0)
 
     def learns(self, stage: str, joint: bool) -> frozenset[str]:
-        """Everything at once."""
+        """Layers and logits."""
         return frozenset({"layers", "logits"})
 
     def check_stage(self, context: Context) -> None:
-        """Refuse a weight of 0."""
+        """Reject a weight of 0."""
         check_prediction_weight(context)
 
     def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
-        """The cosine loss beside the prediction loss."""
+        """The cosine loss and the prediction loss."""
         from tinybert.methods.stage_objective import StageObjective
         from tinybert.objectives.cosine import CosineLoss
         from tinybert.objectives.objective import Objective, Part

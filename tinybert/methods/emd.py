@@ -1,4 +1,4 @@
-"""BERT-EMD: all layers of both models, matched by transport, and logits, in one stage."""
+"""BERT-EMD: all layers of both models, matched by optimal transport, and logits, in one stage."""
 
 from __future__ import annotations
 
@@ -129,11 +129,11 @@ class Emd(Method, LayerLosses, LogitLosses):
     )
 
     def learns(self, stage: str, joint: bool) -> frozenset[str]:
-        """Everything at once."""
+        """Layers and logits."""
         return frozenset({"layers", "logits"})
 
     def check_stage(self, context: Context) -> None:
-        """Refuse transport of nothing."""
+        """Reject transport without any term."""
         if all_off(context, "attention", "hidden"):
             raise UserError(
                 "--method emd has nothing to transport: attention scores and hidden states are both off\n"
@@ -141,7 +141,7 @@ class Emd(Method, LayerLosses, LogitLosses):
             )
 
     def part_off(self, context: Context, part: str) -> str | None:
-        """beta 0 leaves out all but the prediction, theta 0 what is transported; the older prediction loss has its numbers fixed."""
+        """beta 0 disables everything but the prediction, theta 0 the transported terms; the older prediction loss has fixed weights."""
         if part == "target":
             return None if context.new_pred_loss else "the older prediction loss (new_pred_loss False) fixes it"
         if context.beta == 0:
@@ -152,24 +152,24 @@ class Emd(Method, LayerLosses, LogitLosses):
         return f"theta is 0 and {embedding}" if context.theta == 0 and part == "states" and embedding else None
 
     def check_installation(self) -> None:
-        """The solver of transport problems."""
+        """Check for the optimal transport solver."""
         from tinybert.objectives.layer_weights import check_solver
 
         check_solver()
 
     def compares_scores(self, settings: Settings) -> bool:
-        """Where anything is transported and attention is on."""
+        """Whether attention is transported."""
         return bool(settings.beta and settings.theta and part_weights(settings)["attention"])
 
     def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
-        """The transports, the embedding, the logits."""
+        """Transport terms, embedding, and logits."""
         from tinybert.engine.processes import sum_over_ranks
         from tinybert.methods.stage_objective import StageObjective
         from tinybert.objectives.emd import Comparison, Shares, emd_objective
         from tinybert.objectives.layer_weights import LayerWeights
 
         layers = depths(student, teacher)
-        theta, parts = settings.theta or 0.0, part_weights(settings)  # what has no effect beside the others is None
+        theta, parts = settings.theta or 0.0, part_weights(settings)  # options without effect in combination are None
         attention, hidden, embedding = (
             parts["attention"] if theta else 0.0,
             parts["hidden"] if theta else 0.0,

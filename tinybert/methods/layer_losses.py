@@ -1,4 +1,4 @@
-"""Options that methods share: what is learnt of embedding, hidden states and attention, how it is weighed, mapped and projected."""
+"""Shared options of methods: how embedding, hidden states and attention are learned, weighted, mapped and projected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tinybert.models.projections import Projection
 
 in_losses = partial(option, group="losses", setting=True, learnt="layers")
-# conventions on which the published systems disagree
+# conventions that differ between the published systems
 in_conventions = partial(option, group="published differences", unset=FROM_PRESET, setting=True, learnt="layers")
 _SWITCHES = {
     "embedding": ("use_embedding", "embedding_weight"),
@@ -28,7 +28,7 @@ _SWITCHES = {
 
 
 def part_off(context: Context, part: str) -> str | None:
-    """Why `embedding`, `hidden` or `attention` is not learnt; None where it is, or where the method knows no such switch."""
+    """Why `embedding`, `hidden` or `attention` is not learned; None if it is, or if the method has no switch for it."""
     switch, weight = _SWITCHES[part]
     if switch not in context.method.options():
         return f"--method {context.method.name} has no {part} loss"
@@ -38,12 +38,12 @@ def part_off(context: Context, part: str) -> str | None:
 
 
 def part_weights(settings: Settings) -> dict[str, float]:
-    """The weight of each part as an objective takes it, 0 where it is switched off."""
+    """The weight of each term in the objective, 0 if disabled."""
     return {part: (settings.get(weight) or 0.0) if settings.get(switch) else 0.0 for part, (switch, weight) in _SWITCHES.items()}
 
 
 def all_off(context: Context, *parts: str) -> str | None:
-    """Why none of these parts is learnt; None where one is."""
+    """Why none of these terms is learned; None if one is."""
     reasons = [part_off(context, part) for part in parts]
     return " and ".join(map(str, reasons)) if all(reasons) else None
 
@@ -53,7 +53,7 @@ def _switched(switch: str):  # noqa: ANN202
 
 
 class Projected(Options):
-    """The linear map through which layers are compared, for methods whose layer losses have no switch."""
+    """The projection between layers, for methods whose layer losses cannot be disabled."""
 
     projection: str | None = in_losses(
         None,
@@ -64,7 +64,7 @@ class Projected(Options):
 
 
 class HiddenLosses(Options):
-    """The loss of hidden states, and the linear map that it learns through."""
+    """The loss of hidden states, and its projection."""
 
     projection: str | None = in_losses(
         None,
@@ -114,7 +114,7 @@ class LayerLosses(HiddenLosses):
 
 
 class MappedLayers(Options):
-    """Which layer learns from which."""
+    """The layer map."""
 
     layer_map: str | None = in_losses(
         None,
@@ -125,7 +125,7 @@ class MappedLayers(Options):
 
 
 def check_layer_map(text: str | None) -> None:
-    """Refuse a layer map that is neither a known name nor pairs.
+    """Reject a layer map that is neither a known name nor a list of pairs.
 
     Raises:
         UserError: says what is expected.
@@ -135,12 +135,12 @@ def check_layer_map(text: str | None) -> None:
 
 
 def depths(student: LoadedModel, teacher: LoadedModel) -> tuple[int, int]:
-    """The numbers of layers of both."""
+    """The numbers of layers of both models."""
     return student.config.num_hidden_layers, teacher.config.num_hidden_layers
 
 
 def make_projection(settings: Settings, student: LoadedModel, teacher: LoadedModel) -> tuple[Projection, dict, str]:
-    """The projection with its weights, its facts and its line."""
+    """The projection with its weights, its entries for run.json, and its log line."""
     import paddle
 
     from tinybert import runtime

@@ -1,4 +1,4 @@
-"""Options that methods share: what is learnt of the teacher's logits."""
+"""Shared options of methods: how the teacher's logits are learned."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _softened(context: Context) -> str | None:
 
 
 def _unweighed(context: Context) -> str | None:
-    """Without the logits the gold labels stand alone: a weight changes nothing, but for methods that learn layers beside them."""
+    """Why a weight has no effect: without logits only gold labels remain, unless the method also learns layers."""
     return None if context.use_pred or context.method.weighs_gold_labels else "without use_pred the stage learns gold labels"
 
 
@@ -41,7 +41,7 @@ in_conventions = partial(option, group="published differences", unset=FROM_PRESE
 
 
 class LogitLosses(Options):
-    """How the teacher's logits and the gold labels are learnt."""
+    """How the teacher's logits and the gold labels are learned."""
 
     T: float | None = in_losses(
         None,
@@ -80,7 +80,7 @@ class LogitLosses(Options):
 
 
 def check_prediction_weight(context: Context) -> None:
-    """Refuse a stage that learns logits or gold labels with a weight of 0.
+    """Reject a weight of 0 in a stage that learns logits or gold labels.
 
     Raises:
         UserError: says which option to change.
@@ -92,7 +92,7 @@ def check_prediction_weight(context: Context) -> None:
 
 
 def logit_options(settings: Settings) -> LogitOptions:
-    """What has no effect beside the others is None."""
+    """The logit options; those without effect are None."""
     from tinybert.kinds.kind import LogitOptions
 
     return LogitOptions(
@@ -101,12 +101,12 @@ def logit_options(settings: Settings) -> LogitOptions:
 
 
 def teacher_share(settings: Settings) -> float:
-    """The weight of the teacher against the gold labels, 0 where its logits are not learnt."""
+    """The weight of the teacher against the gold labels, 0 if its logits are not learned."""
     return (settings.alpha or 0.0) if settings.use_pred else 0.0
 
 
 def prediction_of(settings: Settings, kind: Kind) -> Objective:
-    """The objective of TinyBERT's second stage, which needs no model to be checked."""
+    """The objective of TinyBERT's second stage, which does not depend on the models."""
     from tinybert.objectives.tinybert import prediction_objective
 
     return prediction_objective(kind, logit_options(settings), alpha=teacher_share(settings), weight=settings.prediction_weight)

@@ -1,4 +1,4 @@
-"""Distillation of the logits alone."""
+"""Distillation of only the logits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Logits(Method, LogitLosses):
     prunes = True
 
     def check_stage(self, context: Context) -> None:
-        """Refuse a weight of 0."""
+        """Reject a weight of 0."""
         check_prediction_weight(context)
 
     def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:

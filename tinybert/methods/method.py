@@ -1,4 +1,4 @@
-"""What a method of distillation is. Importing it costs no Paddle: a method imports what it computes with when it builds its objective."""
+"""The base class of distillation methods. Importing it does not import Paddle; methods import it when they build their objective."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class Method(Options):
-    """A method, whose options are those that it and its bases declare; an object of it holds values for some of them.
+    """A method with its options, including those of base classes; an instance has values for some of them.
 
-    name: what `--method` calls it. help: a line for `--help`. commands: `distill`, `general` or both. stages: those of task distillation.
-    preset: the preset of its published script, which fits no other method. reads_teacher: whether it learns from a teacher at all.
-    prunes: whether the student may lose heads, neurons and layers while it learns. weighs_gold_labels: whether `prediction_weight` weighs
-    the gold labels where the logits are not learnt.
+    name: for `--method`. help: a line for `--help`. commands: `distill`, `general` or both. stages: those of task distillation.
+    preset: the preset of its published script, which only applies to this method. reads_teacher: whether it uses a teacher.
+    prunes: whether it can be combined with gradual pruning. weighs_gold_labels: whether `prediction_weight` applies to the gold labels
+    if the logits are not learned.
 
-    Options that a method declares itself are refused beside another method; those of its bases have no effect there.
+    Options declared by the method itself are rejected with other methods; those of its base classes are ignored there.
     """
 
     name: ClassVar[str]
@@ -41,53 +41,53 @@ class Method(Options):
 
     @classmethod
     def own_options(cls) -> frozenset[str]:
-        """The options that the method itself declares."""
+        """The options declared by the method itself."""
         return frozenset(name for name in cls.options() if name in vars(cls))
 
     def learns(self, stage: str, joint: bool) -> frozenset[str]:
-        """What a stage learns of the teacher: `layers`, `logits`, both or neither."""
+        """What a stage learns from the teacher: `layers`, `logits`, both or neither."""
         return frozenset({"layers", "logits"} if joint else {"logits"} if stage == "prediction" else {"layers"})
 
     def check(self, config: Any) -> None:
-        """Refuse what makes no sense with this method, whatever the stage.
+        """Reject invalid combinations with this method, independent of the stage.
 
         Raises:
-            UserError: says which options do not go together.
+            UserError: says which options contradict each other.
         """
 
     def check_stage(self, context: Context) -> None:
-        """Refuse a stage in which nothing is left to learn.
+        """Reject a stage that learns nothing.
 
         Raises:
-            UserError: says what is switched off.
+            UserError: says what is disabled.
         """
 
     def part_off(self, context: Context, part: str) -> str | None:
-        """Why nothing is learnt of a part of the objective that options are about; None where it is."""
+        """Why a term of the objective is disabled; None if it is not."""
         return None
 
     def check_installation(self) -> None:
-        """Refuse to start without a library that the method needs.
+        """Reject a run without a library that the method needs.
 
         Raises:
             UserError: says what to install.
         """
 
     def compares_scores(self, settings: Settings) -> bool:
-        """Whether a stage compares attention scores, and so needs heads that fit."""
+        """Whether a stage compares attention scores, which requires compatible heads."""
         return False
 
     def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
-        """What a stage learns. kind: of the task; None in general distillation, which has none.
+        """The objective of a stage. kind: of the task; None in general distillation.
 
         Raises:
-            UserError: nothing is left to learn, or models and settings do not fit each other.
+            UserError: there is nothing to learn, or models and settings are incompatible.
         """
         raise NotImplementedError
 
 
 def refuse_other_methods(methods: Mapping[str, type[Method]], chosen: Method, config: Any) -> None:
-    """Refuse options and the preset of another method.
+    """Reject options and the preset of another method.
 
     Raises:
         UserError: one of them is given.

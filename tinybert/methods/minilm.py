@@ -25,11 +25,11 @@ class MiniLm(Method, LogitLosses):
     help = "both stages: attention and value relations of the last layer, then logits"
 
     def check_stage(self, context: Context) -> None:
-        """Refuse a weight of 0."""
+        """Reject a weight of 0."""
         check_prediction_weight(context)
 
     def compares_scores(self, settings: Settings) -> bool:
-        """In stage one."""
+        """Whether it is stage one."""
         return settings.learns_layers
 
     def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:

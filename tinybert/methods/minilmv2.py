@@ -36,11 +36,11 @@ class MiniLmV2(Method, LogitLosses):
     )
 
     def check(self, config: Any) -> None:
-        """Refuse a malformed pair of layers."""
+        """Reject a malformed pair of layers."""
         check_relation_layers(config, "minilmv2_layers")
 
     def check_stage(self, context: Context) -> None:
-        """Refuse a weight of 0."""
+        """Reject a weight of 0."""
         check_prediction_weight(context)
 
     def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:

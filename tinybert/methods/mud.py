@@ -1,4 +1,4 @@
-"""MUD, "Marginal Utility Diminishes": a chosen part of the teacher's hidden states, by layer, position and hidden entry."""
+"""MUD, "Marginal Utility Diminishes": selects layers, positions and dimensions of the teacher's hidden states."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def _no_fixed_mask(context: Context) -> str | None:
 
 
 def read_config_3d(text: str) -> tuple[int, int, float]:
-    """`2l_10t_0.1h` as layers, positions and the share of hidden entries.
+    """Parse `2l_10t_0.1h` to layers, positions and the share of hidden dimensions.
 
     Raises:
-        UserError: another form, or a number that cannot be.
+        UserError: another format, or an invalid number.
     """
     match = _CONFIG_3D.fullmatch(text)
     layers, tokens, hidden = (int(match[1]), int(match[2]), float(match[3])) if match else (0, 0, 0.0)
@@ -76,7 +76,7 @@ def read_config_3d(text: str) -> tuple[int, int, float]:
 
 @register
 class Mud(Method, HiddenLosses, LogitLosses):
-    """A chosen part of the hidden states, then logits (Liu et al. 2021)."""
+    """Selected hidden states, then logits (Liu et al. 2021)."""
 
     name = "mud"
     help = "both stages: selected hidden states, then logits"
@@ -156,7 +156,7 @@ class Mud(Method, HiddenLosses, LogitLosses):
     )
 
     def check(self, config: Any) -> None:
-        """Refuse a malformed choice of layers, and lists that do not fit each other."""
+        """Reject a malformed selection of layers, and lists of different lengths."""
         scheme = config.layer_scheme
         if scheme not in (None, "none") and not re.fullmatch(r"t_top[1-9]\d*", scheme):
             raise UserError(f"--layer_scheme got {scheme!r}\nexpected none, or t_topX with a number of teacher layers, such as t_top10")
@@ -168,7 +168,7 @@ class Mud(Method, HiddenLosses, LogitLosses):
             )
 
     def check_stage(self, context: Context) -> None:
-        """Refuse a stage with nothing to learn, more than there is, and kept positions or entries that nobody chooses."""
+        """Reject a stage with nothing to learn, selections larger than the models, and sizes without a scheme that selects."""
         check_prediction_weight(context)
         if "layers" not in context.learns:
             return
@@ -192,7 +192,7 @@ class Mud(Method, HiddenLosses, LogitLosses):
             )
 
     def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
-        """Chosen hidden states, logits, or both."""
+        """Selected hidden states, logits, or both."""
         from tinybert.methods.stage_objective import StageObjective
         from tinybert.objectives.objective import Objective
 

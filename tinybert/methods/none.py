@@ -1,4 +1,4 @@
-"""No distillation: gold labels alone, for comparison."""
+"""No distillation: only gold labels, as a baseline."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class NoTeacher(Method):
     prunes = True
 
     def learns(self, stage: str, joint: bool) -> frozenset[str]:
-        """Nothing of a teacher."""
+        """Nothing."""
         return frozenset()
 
     def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:

@@ -1,4 +1,4 @@
-"""Patient knowledge distillation: [CLS] states of the layers on the way, logits and gold labels, in one stage."""
+"""Patient knowledge distillation: [CLS] states of intermediate layers, logits and gold labels, in one stage."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class Pkd(Method, Projected, LogitLosses):
     )
 
     def learns(self, stage: str, joint: bool) -> frozenset[str]:
-        """Everything at once."""
+        """Layers and logits."""
         return frozenset({"layers", "logits"})
 
     def check_stage(self, context: Context) -> None:
-        """Refuse a weight of 0."""
+        """Reject a weight of 0."""
         check_prediction_weight(context)
 
     def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
-        """The patient loss beside the prediction loss; a student of one layer has no layer below its last."""
+        """The patient loss and the prediction loss; a student with one layer has no intermediate layer."""
         from tinybert.methods.stage_objective import StageObjective
         from tinybert.objectives.objective import Objective, Part
         from tinybert.objectives.patient import PatientLoss
@@ -61,7 +61,7 @@ class Pkd(Method, Projected, LogitLosses):
 
 
 def layer_pairs(student: int, teacher: int, rule: str) -> tuple[tuple[int, int], ...]:
-    """(student layer, teacher layer), counted from 1, without the student's last; for 6 of 12 layers 2, 4, ..., 10 or 7, 8, ..., 11.
+    """(student layer, teacher layer), 1-based, without the student's last layer; for 6 of 12 layers 2, 4, ..., 10 or 7, 8, ..., 11.
 
     Source: PKD (Sun et al. 2019), section 3.2, PKD-Skip and PKD-Last.
     """

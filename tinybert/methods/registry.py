@@ -1,4 +1,4 @@
-"""Which methods there are. A method is one file here, or a class that is registered anywhere else."""
+"""The available methods. A method is a file here, or a class registered elsewhere."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _ORDER = (
     "logits",
     "none",
     "relation",
-)  # as they are listed; others follow
+)  # display order; others follow
 
 
 def register(method: M) -> M:
-    """Make a method known under its name.
+    """Register a method by its name.
 
     Raises:
-        TypeError: another class has that name.
+        TypeError: another class has this name.
     """
     known = _METHODS.setdefault(method.name, method)
     if known is not method:
@@ -59,10 +59,10 @@ def options_of_methods(command: str) -> dict[str, Option]:
 
 
 def get_method(name: str, command: str) -> type[Method]:
-    """The method of that name.
+    """The method with this name.
 
     Raises:
-        UserError: the command has none.
+        UserError: the command has no such method.
     """
     known = methods_of(command)
     if name not in known:

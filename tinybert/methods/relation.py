@@ -1,4 +1,4 @@
-"""MiniLMv2's relations of one layer, in general distillation: alone, or beside TinyBERT's losses."""
+"""MiniLMv2's relations of one layer in general distillation, alone or combined with TinyBERT's losses."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _weightless(context: Context) -> str | None:
 
 
 class RelationLosses(Options):
-    """The relation loss, and where it is taken."""
+    """The relation loss, and its layers."""
 
     relation_weight: float | None = in_losses(
         None,
@@ -59,7 +59,7 @@ class RelationLosses(Options):
 
 
 def check_relation_layers(config: Any, name: str = "relation_layers") -> None:
-    """Refuse a malformed pair of layers.
+    """Reject a malformed pair of layers.
 
     Raises:
         UserError: says what is expected.
@@ -71,7 +71,7 @@ def check_relation_layers(config: Any, name: str = "relation_layers") -> None:
 
 @register
 class Relation(Method, RelationLosses):
-    """Relations alone (Wang et al. 2020, MiniLMv2)."""
+    """Only relations (Wang et al. 2020, MiniLMv2)."""
 
     name = "relation"
     help = "MiniLMv2's relations of one layer"
@@ -82,11 +82,11 @@ class Relation(Method, RelationLosses):
         return frozenset({"layers"})
 
     def check(self, config: Any) -> None:
-        """Refuse a malformed pair of layers."""
+        """Reject a malformed pair of layers."""
         check_relation_layers(config)
 
     def check_stage(self, context: Context) -> None:
-        """Refuse a weight of 0."""
+        """Reject a weight of 0."""
         if not context.relation_weight:
             raise UserError("with --relation_weight 0, --method relation has nothing to learn\ngive another weight, or --method tinybert")
 
@@ -100,7 +100,7 @@ class Relation(Method, RelationLosses):
 
 
 def relation_parts(settings: Settings, student: LoadedModel, teacher: LoadedModel) -> tuple[tuple[Part, ...], dict, list[str]]:
-    """The relation loss as parts of an objective, its facts and its line; nothing where it has no weight."""
+    """The relation loss as terms of an objective, its entries for run.json and its log line; empty if its weight is 0."""
     if not settings.get("relation_weight"):
         return (), {}, []
     part, facts, line = relation_part(student, teacher, settings.relation_layers, settings.relation_heads, settings.relation_weight)
@@ -110,10 +110,11 @@ def relation_parts(settings: Settings, student: LoadedModel, teacher: LoadedMode
 def relation_part(
     student: LoadedModel, teacher: LoadedModel, layers: str | None, heads: int | None, weight: float = 1.0
 ) -> tuple[Part, dict, str]:
-    """The relation loss of one layer of each model, its facts and its line. layers: `STUDENT:TEACHER`; None: the last layers of both.
+    """The relation loss of one layer of each model, its entries for run.json and its log line. layers: `STUDENT:TEACHER`; None: the last
+    layers.
 
     Raises:
-        UserError: a layer that is not there.
+        UserError: a layer does not exist.
     """
     from tinybert.objectives.objective import Part
     from tinybert.objectives.relation import RelationLoss

@@ -1,4 +1,4 @@
-"""What a method gives a stage: its objective, and what was decided on the way. Annotations alone name Paddle's types."""
+"""The objective of a stage as built by a method, with related information. Paddle's types are only used in annotations."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class Learned(Protocol):
-    """State beside the weights: told of every update, part of checkpoints under its `name`, arrays for the log."""
+    """Learned state besides the weights: updated every step, saved in checkpoints by its `name`, with arrays for the log."""
 
     name: str
 
     def end_step(self) -> None:
-        """An update is over."""
+        """Called after an update."""
 
     def observe(self) -> dict[str, np.ndarray]:
         """Arrays for the log."""
@@ -30,12 +30,12 @@ class Learned(Protocol):
         """The state, for a checkpoint."""
 
     def load_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        """Put it back."""
+        """Restore it."""
 
 
 @dataclass
 class StageObjective:
-    """An objective; the state beside it; facts for run.json; lines to print; what of the teacher's hidden states it learns."""
+    """An objective with its learned state, entries for run.json, log lines, and its selection of the teacher's hidden states."""
 
     objective: Objective
     learned: Learned | None = None
@@ -45,10 +45,10 @@ class StageObjective:
 
 
 def stage_objective(settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
-    """What the method of a stage learns, with the losses that the caller has handed over.
+    """The objective of the stage's method, with the caller's additional losses.
 
     Raises:
-        UserError: nothing is left to learn, or models and settings do not fit each other.
+        UserError: there is nothing to learn, or models and settings are incompatible.
     """
     from tinybert.objectives.custom import losses_of, with_custom_losses
 

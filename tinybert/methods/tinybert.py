@@ -42,13 +42,13 @@ class TinyBERT(Method, MappedLayers, LayerLosses, LogitLosses, RelationLosses):
         return frozenset({"layers"}) if stage == "general" else super().learns(stage, joint)
 
     def check(self, config: Any) -> None:
-        """Refuse malformed layers."""
+        """Reject malformed layers."""
         check_layer_map(config.layer_map)
         if "relation_layers" in config.options():
             check_relation_layers(config)
 
     def check_stage(self, context: Context) -> None:
-        """Refuse a stage whose parts are all switched off."""
+        """Reject a stage whose terms are all disabled."""
         if "layers" in context.learns and not context.relation_weight and all_off(context, "embedding", "hidden", "attention"):
             reasons = ", ".join(str(part_off(context, part)) for part in ("embedding", "hidden", "attention"))
             where = {"general": "", "intermediate": " in the intermediate stage"}.get(context.stage, " of the layers")
@@ -57,7 +57,7 @@ class TinyBERT(Method, MappedLayers, LayerLosses, LogitLosses, RelationLosses):
         check_prediction_weight(context)
 
     def compares_scores(self, settings: Settings) -> bool:
-        """Where layers are learnt and attention is on."""
+        """Whether layers are learned including attention."""
         return (settings.stage == "general" or settings.learns_layers) and bool(part_weights(settings)["attention"])
 
     def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:

@@ -1,1 +1,1 @@
-"""What the student is trained on: one loss a file, put together by `tinybert.objectives.tinybert`."""
+"""Training objectives: one loss per file, combined in `tinybert.objectives.tinybert`."""

@@ -1,4 +1,4 @@
-"""Attention scores of the student against those of its teacher."""
+"""Attention scores of the student compared with the teacher's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinybert.models.trace import EncoderTrace, Inputs, Needs
 from tinybert.objectives.objective import Loss
 from tinybert.objectives.squared_error import sum_of_squares
 
-_PADDED = -100.0  # the published rule: a score at or below this is taken for a masked one
+_PADDED = -100.0  # published rule: a score at or below this counts as masked
 
 
 class AttentionScoreLoss(Loss):
@@ -18,17 +18,17 @@ class AttentionScoreLoss(Loss):
 
     Args:
         pairs: (student layer, teacher layer), 0-based.
-        reduction: `masked` averages over heads and over pairs of real tokens;
+        reduction: `masked` averages over heads and pairs of tokens without padding;
             `zeroed` sets every score <= -100 to 0 and averages over all `[B, h, T, T]`, so padded keys count as equal and padded queries
-            count in full (Huawei, BERT-EMD); a genuinely small score is lost too;
-            `raw` compares everything as it is (PaddleNLP): masked columns add the noise of scores shifted by -10000.
+            count fully (Huawei, BERT-EMD); scores that are really that small are lost too;
+            `raw` compares all values unchanged (PaddleNLP): masked columns add the noise of scores shifted by -10000.
         heads: `match` compares head by head; `average` compares the means over heads, for different head counts.
 
     | inputs | labels |
     |---|---|
     | scores of both traces | none |
 
-    Relations: needs the same sequence in both encoders, so the same vocabulary; `HiddenStateLoss` is its companion.
+    Relations: both encoders need the same token sequence, so the same vocabulary; usually combined with `HiddenStateLoss`.
 
     Source: TinyBERT (Jiao et al. 2020), equation 7; huawei-noah/Pretrained-Language-Model, TinyBERT/task_distill.py.
     """
@@ -64,5 +64,5 @@ class AttentionScoreLoss(Loss):
 
 
 def zero_masked(scores: Tensor) -> Tensor:
-    """Scores with 0 in place of what the published rule takes for padding."""
+    """Scores with 0 in place of those that the published rule treats as padding."""
     return paddle.where(scores <= _PADDED, paddle.zeros_like(scores), scores)

@@ -1,4 +1,4 @@
-"""Each label on its own: binary cross-entropy of the student's logits with gold labels or with a teacher's probabilities."""
+"""Multi-label losses: binary cross-entropy of the student's logits with gold labels or a teacher's probabilities."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class BinaryGoldLoss(Loss):
     |---|---|
     | logits `[B, C]` of the student | float32 `[B, C]`, 0 or 1 |
 
-    Relations: `GoldLabelLoss` where a row has one label.
+    Relations: `GoldLabelLoss` for a single label per row.
 
-    Source: what PaddleNLP and transformers train with under `problem_type` multi_label_classification.
+    Source: the loss of PaddleNLP and transformers for `problem_type` multi_label_classification.
     """
 
     needs_student = Needs(logits=True)
@@ -32,14 +32,14 @@ class BinarySoftLoss(Loss):
     """Binary cross-entropy of sigmoid(z_S / T) with the teacher's sigmoid(z_T / T).
 
     Args:
-        temperature: above 1 draws all probabilities towards one half.
-        scale: multiply by T^2, so that gradients keep their size as T grows (Hinton et al. 2015).
+        temperature: values above 1 move all probabilities towards 0.5.
+        scale: multiply by T^2, so that the size of gradients does not depend on T (Hinton et al. 2015).
 
     | inputs | labels |
     |---|---|
     | logits `[B, C]` of both traces | none |
 
-    Relations: `SoftCrossEntropyLoss` where the labels exclude each other.
+    Relations: `SoftCrossEntropyLoss` for mutually exclusive labels.
     """
 
     needs_student = Needs(logits=True)

@@ -1,4 +1,4 @@
-"""The direction of the student's last hidden states against that of its teacher's."""
+"""The direction of the student's last hidden states compared with the teacher's."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tinybert.objectives.objective import Loss
 
 
 class CosineLoss(Loss):
-    """1 - cos of the angle between hidden states, the mean over real tokens.
+    """1 - cosine similarity of hidden states, averaged over tokens without padding.
 
     Args:
         pair: (student entry, teacher entry).
-        projection: `[B, T, d] -> [B, T, D]`; the identity between equal widths, as published.
+        projection: `[B, T, d] -> [B, T, D]`; the identity for equal widths, as published.
 
     | inputs | labels |
     |---|---|
     | hidden states of both traces | none |
 
-    Relations: `HiddenStateLoss` also compares how long the states are.
+    Relations: `HiddenStateLoss` also compares the norms.
 
     Source: DistilBERT (Sanh et al. 2019), section 3, L_cos.
     """
@@ -35,7 +35,7 @@ class CosineLoss(Loss):
         self.needs_teacher = Needs(hidden=frozenset({pair[1]}))
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
-        """The mean over real tokens, a scalar."""
+        """The mean over tokens without padding, a scalar."""
         s, t = self.pair
         ours = self.projection(s, student.hidden[s]).astype("float32")
         cosine = F.cosine_similarity(ours, teacher.hidden[t].astype("float32"), axis=-1)  # [B, T]

@@ -1,4 +1,4 @@
-"""Losses that a caller in Python has written."""
+"""Losses written by a Python caller."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STAGES = ("intermediate", "prediction", "general")
 
 
 class FunctionLoss(Loss):
-    """A function, or an `nn.Layer` with weights of its own, as a loss.
+    """A function, or an `nn.Layer` with its own weights, as a loss.
 
     | inputs | labels |
     |---|---|
@@ -30,7 +30,7 @@ class FunctionLoss(Loss):
         self.function = custom.function
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace | None, inputs: Inputs) -> Tensor:
-        """What the function returns, which must be one number."""
+        """The result of the function, which must be a single number."""
         value = self.function(student, teacher, inputs)
         if not isinstance(value, Tensor) or value.size != 1:
             found = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else repr(value)
@@ -39,7 +39,7 @@ class FunctionLoss(Loss):
 
 
 def check_custom_loss(custom: CustomLoss) -> None:
-    """Refuse a loss that no stage could use.
+    """Reject a loss that no stage could use.
 
     Raises:
         UserError: says what is wrong with it.
@@ -55,10 +55,10 @@ def check_custom_loss(custom: CustomLoss) -> None:
 
 
 def with_custom_losses(objective: Objective, custom: list[CustomLoss]) -> Objective:
-    """The objective with these terms behind its own.
+    """The objective with these terms added.
 
     Raises:
-        UserError: two terms of the same name.
+        UserError: two terms have the same name.
     """
     if not custom:
         return objective
@@ -71,10 +71,10 @@ def with_custom_losses(objective: Objective, custom: list[CustomLoss]) -> Object
 
 
 def loss_identity(custom: list[CustomLoss]) -> dict[str, str]:
-    """What a resumed run must share of them."""
+    """What a resumed run must have in common."""
     return {f"loss {one.name}": f"{one.weight:g}, {one.unit}" for one in custom}
 
 
 def losses_of(stage: str) -> list[CustomLoss]:
-    """Those that were handed to this run for a stage."""
+    """Those passed to this run for a stage."""
     return [loss for loss in user_objects().losses if loss.stage == stage]

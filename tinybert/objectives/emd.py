@@ -1,4 +1,4 @@
-"""BERT-EMD's objective: every student layer learns from every teacher layer as far as transport between them is cheap."""
+"""BERT-EMD's objective: every student layer learns from all teacher layers, weighted by optimal transport."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tinybert.objectives.transport import AttentionTransportLoss, HiddenTranspor
 
 @dataclass(frozen=True)
 class Shares:
-    """The weights of the parts: beta * (theta * (attention + hidden) + embedding) + prediction.
+    """The weights of the terms: beta * (theta * (attention + hidden) + embedding) + prediction.
 
-    attention, hidden, embedding, prediction: one more weight for each part; 0 leaves it out and uncomputed. alpha: of the teacher's logits
-    against the gold labels. reduce_temperature: divisor of the soft cross-entropy. new_prediction_loss: False is the script's older form:
-    the soft cross-entropy divided by 2 or, with one output, the gold score, without alpha and reduce_temperature.
+    attention, hidden, embedding, prediction: an additional weight for each term; 0 disables it. alpha: weight of the teacher's logits
+    against the gold labels. reduce_temperature: divisor of the soft cross-entropy. new_prediction_loss: False is the script's older
+    version: the soft cross-entropy divided by 2 or, for one output, the gold score, without alpha and reduce_temperature.
     """
 
     beta: float = 0.01
@@ -36,7 +36,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How attention scores and hidden states are compared: `AttentionTransportLoss` and `HiddenTransportLoss` say what the names mean."""
+    """How attention scores and hidden states are compared; see `AttentionTransportLoss` and `HiddenTransportLoss` for the values."""
 
     attention_reduction: str = "masked"
     attention_heads: str = "match"
@@ -55,7 +55,7 @@ def emd_objective(
     """beta * (theta * (attn + hidn) + embd) + alpha * pred + (1 - alpha) * gold, in one stage.
 
     Raises:
-        UserError: every part is switched off.
+        UserError: all terms are disabled.
 
     Source: BERT-EMD (Li et al. 2020); lxk00/BERT-EMD, bert_emd/emd_task_distill.py, for beta, theta and the older prediction loss.
     """

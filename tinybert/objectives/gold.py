@@ -1,4 +1,4 @@
-"""The student's logits against the labels of its rows."""
+"""The student's logits compared with the labels."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class GoldLabelLoss(Loss):
     |---|---|
     | logits `[B, C]` of the student | int64 `[B]` classes |
 
-    Relations: fine-tuning is this loss alone; with a weight 1 - alpha beside a teacher's loss it is hard-label mixing.
+    Relations: the only loss in fine-tuning; with weight 1 - alpha in addition to a teacher's loss it is hard-label mixing.
 
-    Source: BERT (Devlin et al. 2019), fine-tuning; beside a teacher's loss Hinton et al. 2015, section 2.
+    Source: BERT (Devlin et al. 2019), fine-tuning; combined with a teacher's loss: Hinton et al. 2015, section 2.
     """
 
     needs_student = Needs(logits=True)
@@ -29,13 +29,13 @@ class GoldLabelLoss(Loss):
 
 
 class GoldScoreLoss(Loss):
-    """Mean squared error from the gold score.
+    """Mean squared error with respect to the gold score.
 
     | inputs | labels |
     |---|---|
     | logits `[B, 1]` of the student | float32 `[B]` scores |
 
-    Relations: `GoldLabelLoss` for classes; `RegressionLoss` learns the teacher's score in its place.
+    Relations: `GoldLabelLoss` for classes; `RegressionLoss` uses the teacher's score instead.
 
     Source: BERT (Devlin et al. 2019), its code for STS-B.
     """

@@ -1,4 +1,4 @@
-"""Hidden states of the student against those of its teacher, also used for the embedding output (entry 0)."""
+"""Hidden states of the student compared with the teacher's; also used for the embedding output (entry 0)."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class HiddenStateLoss(Loss):
 
     Args:
         pairs: (student entry, teacher entry); entry 0 is the embedding output.
-        projection: `[B, T, d] -> [B, T, D]`, shared with other losses; it is trained with the student.
-        reduction: `masked` averages over real tokens and dimensions, so the value does not depend on how far a batch is padded;
-            `mean` averages over every element, padding included, as the published scripts do.
+        projection: `[B, T, d] -> [B, T, D]`, shared with other losses and trained with the student.
+        reduction: `masked` averages over dimensions and tokens without padding, so the value does not depend on the padded length;
+            `mean` averages over all elements including padding, as in the published scripts.
 
     | inputs | labels |
     |---|---|
     | hidden states of both traces | none |
 
-    Relations: `AttentionScoreLoss` compares where tokens look, this one what they became; TinyBERT's ablation loses more without
-    attention (75.6 -> 71.0) than without hidden states (72.9).
+    Relations: usually combined with `AttentionScoreLoss`; in TinyBERT's ablation the score drops more without attention
+    (75.6 -> 71.0) than without hidden states (72.9).
 
     Source: TinyBERT (Jiao et al. 2020), equations 8 and 9; huawei-noah/Pretrained-Language-Model, TinyBERT/task_distill.py.
     """

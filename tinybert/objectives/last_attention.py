@@ -14,8 +14,8 @@ from tinybert.objectives.objective import Loss
 class LastAttentionLoss(Loss):
     """Kullback-Leibler divergence of the student's last attention distributions from the teacher's, and of their value relations.
 
-    A value relation is softmax(V V^T / sqrt(head size)), head by head: widths may differ, numbers of heads may not. Both divergences are
-    means over heads and real tokens; padded keys are left out.
+    A value relation is softmax(V V^T / sqrt(head size)) per head: widths may differ, numbers of heads may not. Both divergences are
+    averaged over heads and tokens without padding; padded keys are excluded.
 
     Args:
         pair: (student layer, teacher layer), 0-based; MiniLM takes the last layers of both.
@@ -28,7 +28,7 @@ class LastAttentionLoss(Loss):
     |---|---|
     | scores and values of both traces | none |
 
-    Relations: `RelationLoss` (MiniLMv2) cuts new heads, so numbers of heads may differ.
+    Relations: `RelationLoss` (MiniLMv2) defines new heads, so numbers of heads may differ.
 
     Source: MiniLM (Wang et al. 2020), equations 5 and 7.
     """

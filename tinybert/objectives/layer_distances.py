@@ -1,7 +1,7 @@
 """Squared distances between all layers of two encoders, and the gradient of a flow between them.
 
-On the CPU both are made piece by piece, small enough for its cache, from the traces as they are: padding is cut off on the way and nothing
-else is copied. Elsewhere, and with `TINYBERT_CPU_OPS=0`, Paddle's operations do the same on whole vectors.
+On the CPU both are computed in chunks that fit into its cache, directly from the traces: padding is skipped and nothing else is
+copied. On other devices, and with `TINYBERT_CPU_OPS=0`, Paddle's operations are applied to whole vectors.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from paddle.autograd import PyLayer
 
 from tinybert.models import cpu_ops
 
-CHUNK = 1 << 15  # elements of each layer that are compared at a time: all layers together stay in a CPU's cache
-_TOO_CLOSE = 1e-9  # distances below this part of the squared lengths are computed directly
+CHUNK = 1 << 15  # elements per layer that are compared at a time: all layers together fit into a CPU's cache
+_TOO_CLOSE = 1e-9  # distances below this fraction of the squared norms are computed directly
 
 
 class LayerDistances:
     """The distances between S layers of a student and N of its teacher, all `[B, T, D]` or all `[B, h, T, T]`.
 
-    real: bool `[B, T]`, which tokens count, of scores both queries and keys; None = everything does.
+    real: bool `[B, T]`, tokens to compare, for scores both queries and keys; None = all.
 
-    |a|^2 + |b|^2 - 2 a.b in float64, after the teachers' mean has been taken from both, so that what all share does not swallow the
-    differences; pairs that are still too close for it are computed directly.
+    Computed as |a|^2 + |b|^2 - 2 a.b in float64, after subtracting the teachers' mean from both, so that a common offset does not hide
+    the differences; pairs for which this is still inaccurate are computed directly.
     """
 
     def __init__(self, students: Sequence[Tensor], teachers: Sequence[Tensor], real: np.ndarray | None, chunk: int = CHUNK) -> None:
@@ -43,7 +43,7 @@ class LayerDistances:
         self.chunk = chunk
 
     def _flatten(self, real: np.ndarray | None) -> None:
-        """Vectors in place of the layers, 0 where nothing is compared."""
+        """Replace the layers by vectors with 0 at excluded positions."""
         if real is not None:
             keep = paddle.to_tensor(real.astype("float32"))
             keep = (keep.unsqueeze([1, 3]) * keep.unsqueeze([1, 2])) if self.pairs else keep.unsqueeze(2)
@@ -59,7 +59,7 @@ class LayerDistances:
         return distances / self.count
 
     def _in_pieces(self) -> tuple[np.ndarray, np.ndarray]:
-        """The distances, and the sums of squared lengths that they were taken from."""
+        """The distances, and the sums of squared norms that they were computed from."""
         arrays = [_array(each) for each in (*self.students, *self.teachers)]
         count = len(self.students)
         total, lengths = np.zeros((2, count, len(self.teachers)))
@@ -77,7 +77,7 @@ class LayerDistances:
         return total, lengths
 
     def _in_chunks(self) -> tuple[np.ndarray, np.ndarray]:
-        """As `_in_pieces`, by Paddle's operations."""
+        """Like `_in_pieces`, with Paddle's operations."""
         total: Tensor | float = 0.0
         lengths: Tensor | float = 0.0
         for begin in range(0, int(self.students[0].shape[0]), self.chunk):
@@ -98,7 +98,7 @@ class LayerDistances:
         return float(sum((np.subtract(a[piece], b[piece], dtype="float64") ** 2).sum() for piece in self.pieces))
 
     def transported(self, flow: np.ndarray, value: float) -> Tensor:
-        """sum_ij F_ij * mean_ij for a fixed flow `[S, N]`: the value, which the caller has, with its gradient for the students."""
+        """sum_ij F_ij * mean_ij for a fixed flow `[S, N]`: the given value, with its gradient for the student layers."""
         if paddle.is_grad_enabled() and not all(each.stop_gradient for each in self.students):
             return _Transport.apply(self, flow, value, *self.students)
         return paddle.to_tensor(value, dtype="float32")
@@ -106,7 +106,7 @@ class LayerDistances:
     def pull(self, i: int, row: np.ndarray) -> Tensor:
         """2 / count * sum_j F_ij (a_i - b_j), the gradient of student layer i.
 
-        At most S + N - 1 entries of an optimal flow are not 0: this reads far less than S x N layers.
+        At most S + N - 1 entries of an optimal flow are nonzero, so this reads far fewer than S x N layers.
         """
         scales = {int(j): np.float32(2.0 * row[j] / self.count) for j in np.nonzero(row)[0]}
         a = self.students[i]
@@ -119,12 +119,12 @@ class LayerDistances:
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    """A tensor on the CPU as an array on the same memory; a copy with Paddle 2.6, whose tensors have no `__dlpack__`."""
+    """A CPU tensor as an array that shares its memory; a copy with Paddle 2.6, whose tensors have no `__dlpack__`."""
     return np.from_dlpack(tensor.detach()) if hasattr(tensor, "__dlpack__") else tensor.numpy()
 
 
 def _pieces(shape: Sequence[int], lengths: list[int], chunk: int) -> Iterator[tuple]:
-    """What cuts the real part of `[B, T, D]` or `[B, h, T, T]` into pieces of one row and about `chunk` elements."""
+    """Slices of the part without padding of `[B, T, D]` or `[B, h, T, T]`, one row and about `chunk` elements each."""
     for row, length in enumerate(lengths):
         width = length if len(shape) == 4 else shape[-1]
         run = max(1, chunk // max(1, width * int(np.prod(shape[1:-2]))))
@@ -146,7 +146,7 @@ def _pull_in_pieces(a: np.ndarray, teachers: dict[int, tuple[np.ndarray, np.floa
 
 
 class _Transport(PyLayer):
-    """A number that is already known, and its gradient, made in the forward pass: the teacher's layers need not be kept."""
+    """A known value with its gradient, computed in the forward pass so that the teacher's layers need not be kept."""
 
     @staticmethod
     def forward(ctx, distances: LayerDistances, flow: np.ndarray, value: float, *students: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How much each layer of student and teacher counts in the transport between them, and how that is learnt from its costs."""
+"""Layer weights of student and teacher for optimal transport, and their update from transport costs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tinybert.errors import UserError
 
 
 def transport_flow(cost: np.ndarray, student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
-    """The cheapest way to move the student's layer weights `[S]` onto the teacher's `[N]`, float64 `[S, N]`; rows sum to `student`.
+    """The optimal transport from the student's layer weights `[S]` to the teacher's `[N]`, float64 `[S, N]`; rows sum to `student`.
 
-    cost: `[S, N]`, of any scale. Costs that are not finite give the flow without any choice, so that the loss shows them.
+    cost: `[S, N]`, of any scale. If costs are not finite, the flow is independent of them, so that the loss is not finite either.
 
     Raises:
         UserError: POT is not installed.
@@ -27,7 +27,7 @@ def transport_flow(cost: np.ndarray, student: np.ndarray, teacher: np.ndarray) -
 
 
 def check_solver() -> None:
-    """Refuse a run that needs transport where POT is not installed.
+    """Reject a run that needs transport if POT is not installed.
 
     Raises:
         UserError: says how to install it.
@@ -37,18 +37,18 @@ def check_solver() -> None:
 
 def _solver() -> Callable:
     try:
-        import ot  # half a second: only where it is needed
+        import ot  # takes half a second, so only imported if needed
     except ImportError:
         raise UserError("--method emd needs the package POT, which is not installed.\npip install POT==0.9.7.post1") from None
     return ot.emd
 
 
 def updated(weights: np.ndarray, paid: np.ndarray, rule: str = "division", temperature: float = 1.0) -> np.ndarray:
-    """New layer weights `[L]` from what each layer paid, `paid[i] = sum_j flow[i, j] * cost[i, j]`.
+    """New layer weights `[L]` from the cost of each layer, `paid[i] = sum_j flow[i, j] * cost[i, j]`.
 
-    u = paid / weights is the cost of a unit; v = sum(u) / u; then v / sum(v) (`division`) or softmax(v / temperature). Cheap layers gain.
-    A layer through which nothing flows, or which costs nothing, has no u: it keeps its weight and the others share the rest. (The
-    published code gives it 0, and NaN a step later.)
+    u = paid / weights is the unit cost; v = sum(u) / u; then v / sum(v) (`division`) or softmax(v / temperature). Cheap layers gain
+    weight. A layer without flow or cost has no u: it keeps its weight and the others share the rest. (The published code sets it to 0,
+    which gives NaN a step later.)
 
     Source: BERT-EMD (Li et al. 2020); lxk00/BERT-EMD, bert_emd/emd_task_distill.py, both rules: see `LayerWeights`.
     """
@@ -71,7 +71,7 @@ def softmax(values: np.ndarray) -> np.ndarray:
 
 @dataclass
 class _Seen:
-    """The costs of one kind in the step under way: the share-weighted sum over micro-batches, how many, and the last flow."""
+    """The costs of one kind in the current step: the share-weighted sum over micro-batches, their number, and the last flow."""
 
     cost: np.ndarray
     flow: np.ndarray
@@ -79,17 +79,17 @@ class _Seen:
 
 
 class LayerWeights:
-    """Layer weights of student and teacher for each kind of cost (`attn`, `hidn`), learnt state of the loop (a `Stateful`).
+    """Layer weights of student and teacher for each kind of cost (`attn`, `hidn`), saved in checkpoints (a `Stateful`).
 
-    All are uniform at the start. `end_step`, called once an optimizer step, updates them from the costs of the whole step: the sum over
-    micro-batches and processes, each with its share. The flows of a step use the weights from before it.
+    Weights are uniform at the start. `end_step`, called once per optimizer step, updates them from the costs of the whole step: the
+    weighted sum over micro-batches and processes. The flows of a step use the weights from before it.
 
     Args:
-        rule: `division` (BERT-EMD since August 2021) or `softmax` (before). With `softmax` and a temperature near 1 one layer takes it all
-            unless `second_softmax` is on, which holds every layer within a factor of e.
+        rule: `division` (BERT-EMD since August 2021) or `softmax` (before). With `softmax` and a temperature near 1, one layer gets all the
+            weight unless `second_softmax` is on, which keeps all layers within a factor of e.
         merge: attention and hidden states share the mean of their weights.
-        every: update in every so-manieth step, from the costs of that step alone.
-        over_ranks: sums an array over all processes, so that every process holds the same weights.
+        every: update every `every` steps, only from the costs of that step.
+        over_ranks: sums an array over all processes, so that all have the same weights.
 
     Source: BERT-EMD (Li et al. 2020); lxk00/BERT-EMD, bert_emd/emd_task_distill.py, commits 82c63ff (division) and 3d6bd37 (softmax).
     """
@@ -118,17 +118,17 @@ class LayerWeights:
         self.flows: dict[str, np.ndarray] = {}  # of the last finished step
         self.costs: dict[str, np.ndarray] = {}
         self._seen: dict[str, _Seen] = {}
-        self._sums: dict[str, np.ndarray] = {}  # of weights, flows and costs since they were last observed
+        self._sums: dict[str, np.ndarray] = {}  # of weights, flows and costs since the last `observe`
         self._summed = 0  # steps
 
     def flow(self, kind: str, cost: np.ndarray, share: float, keep: bool) -> np.ndarray:
-        """The flow of one micro-batch, `[S, N]`, from its mean costs over all processes; `keep` counts them towards the step's.
+        """The flow of one micro-batch, `[S, N]`, from its mean costs over all processes; `keep` adds them to those of the step.
 
-        cost: this process's `[S, N]`; share: its part of the whole step.
+        cost: this process's `[S, N]`; share: its fraction of the whole step.
         """
         total = self.over_ranks(np.append(cost * share, share))
         pooled, shares = total[:-1].reshape(cost.shape), total[-1]
-        # without any share (stand-in rows everywhere) the loss is multiplied by 0: any flow will do
+        # if all shares are 0 (placeholder rows everywhere) the loss is multiplied by 0: any flow will do
         flow = transport_flow(pooled / shares if shares > 0 else cost, self.student[kind], self.teacher[kind])
         if keep:
             seen = self._seen.get(kind)
@@ -137,7 +137,7 @@ class LayerWeights:
         return flow
 
     def end_step(self) -> None:
-        """Update the weights from the costs of the step that has just been made."""
+        """Update the weights from the costs of the finished step."""
         self.steps += 1
         seen, self._seen = self._seen, {}
         for kind, entry in seen.items():
@@ -164,7 +164,7 @@ class LayerWeights:
         return {f"{kind}_{side}": weights for side, held in sides for kind, weights in held.items()}
 
     def _count(self) -> None:
-        """Add the step's weights, as they were used, its flows and its costs to the sums."""
+        """Add the step's weights before the update, its flows and its costs to the sums."""
         found = self.by_name()
         for what, held in (("flow", self.flows), ("cost", self.costs)):
             found |= {f"{kind}_{what}": array for kind, array in held.items()}
@@ -172,9 +172,9 @@ class LayerWeights:
         self._summed += 1
 
     def observe(self) -> dict[str, np.ndarray]:
-        """What the log keeps: weights, flows and costs, their means over the steps since the last call.
+        """Arrays for the log: weights, flows and costs, averaged over the steps since the last call.
 
-        Means, because the update may swing between two states from step to step: what one step shows is half of it.
+        The update may oscillate between two states, so a single step would be misleading.
         """
         found = {name: total / self._summed for name, total in self._sums.items()} if self._summed else {}
         self._sums, self._summed = {}, 0
@@ -188,10 +188,10 @@ class LayerWeights:
         return {**self.by_name(), **sums, "steps": np.array([self.steps]), "summed": np.array([self._summed])}
 
     def load_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        """Put back what `arrays` gave.
+        """Restore the result of `arrays`.
 
         Raises:
-            UserError: they are of other kinds of costs, or of models of other depths.
+            UserError: they belong to other kinds of costs, or to models with other depths.
         """
         arrays = {name: np.array(array) for name, array in arrays.items()}
         expected = {name: len(array) for name, array in self.by_name().items()}

@@ -1,4 +1,4 @@
-"""The masked-LM loss: which word piece stood where one was masked (Devlin et al. 2019)."""
+"""The masked-LM loss: predict the original token at masked positions (Devlin et al. 2019)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tinybert.objectives.objective import Loss
 
 
 class MaskedLMLoss(Loss):
-    """Cross-entropy over the whole vocabulary at the masked positions, the mean over them.
+    """Cross-entropy over the whole vocabulary, averaged over the masked positions.
 
-    layers: of the encoder, whose last output the head reads. Several micro-batches or processes are weighted by their real tokens, of
+    layers: of the encoder; the head reads the last output. Micro-batches and processes are weighted by their tokens without padding, of
     which a fixed share is masked.
 
     | inputs | labels |
     |---|---|
-    | the student's last layer `[B, T, D]` | int64 `[B, T]`, negative where nothing is to be predicted |
+    | the student's last layer `[B, T, D]` | int64 `[B, T]`, negative where there is nothing to predict |
     """
 
     unit = "tokens"
@@ -30,7 +30,7 @@ class MaskedLMLoss(Loss):
         self.needs_student = Needs(hidden=frozenset({layers}))
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace | None, inputs: Inputs) -> Tensor:
-        """The mean over the masked positions, a scalar; 0 where there are none."""
+        """The mean over the masked positions, a scalar; 0 if there are none."""
         labels = inputs.labels.flatten()
         places = paddle.nonzero(labels >= 0).flatten()
         hidden = student.hidden[self.layers]

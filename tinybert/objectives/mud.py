@@ -1,4 +1,4 @@
-"""Chosen parts of the teacher's hidden states, as "Marginal Utility Diminishes" learns them."""
+"""Selected parts of the teacher's hidden states, as in "Marginal Utility Diminishes"."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinybert.traces.selection import Selection, at_positions
 
 
 class MaskStart:
-    """Whether the first update is over: the published script does not apply its fixed width mask before. State of the loop."""
+    """Whether the first update is done: the published script applies its fixed width mask only afterwards. Saved in checkpoints."""
 
     name = "mask_start"
 
@@ -25,7 +25,7 @@ class MaskStart:
         self.steps += 1
 
     def observe(self) -> dict[str, np.ndarray]:
-        """Nothing for the log."""
+        """No arrays for the log."""
         return {}
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -33,27 +33,27 @@ class MaskStart:
         return {"steps": np.array([self.steps])}
 
     def load_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        """Put it back."""
+        """Restore it."""
         self.steps = int(arrays["steps"][0])
 
 
 class SelectedHiddenLoss(Loss):
-    """Mean squared error between projected student states and the chosen part of the teacher's, summed over the kept layers.
+    """Mean squared error between projected student states and the selected part of the teacher's, summed over the selected layers.
 
     Args:
-        selection: which layers, positions and hidden entries; a trace with `selected` (read from a store) brings its own.
+        selection: which layers, positions and hidden dimensions; a trace with `selected` (read from a store) contains its own.
         projection: `[B, K, d] -> [B, K, D]`, trained with the student.
-        mask: hidden entries that were not chosen are left out on `both` sides, or set to 0 in the `teacher` alone (published), which pulls
-            the student's entries there towards 0.
-        reduction: `masked` takes the mean over what was chosen of each row, then over rows: each row counts alike and padding never;
-            `mean` (published) divides by all `[B, K, D]`, chosen or not, padding that fills up included.
-        start: with it, a mask over dimensions is not applied before the first update is over (published).
+        mask: values that were not selected are excluded on `both` sides, or set to 0 only for the `teacher` (published), which pulls the
+            student's values there towards 0.
+        reduction: `masked` averages over the selection of each row, then over rows: all rows count equally and padding is excluded;
+            `mean` (published) divides by all `[B, K, D]`, including padding and values that were not selected.
+        start: if given, a mask over dimensions is only applied after the first update (published).
 
     | inputs | labels |
     |---|---|
-    | hidden states of both traces; the teacher's scores where attention chooses positions | none |
+    | hidden states of both traces; the teacher's scores if attention selects positions | none |
 
-    Relations: with everything chosen it is `HiddenStateLoss` but for counting by row instead of by token.
+    Relations: with everything selected it equals `HiddenStateLoss`, except for averaging per row instead of per token.
 
     Source: "Marginal Utility Diminishes" (Liu et al. 2021); llyx97/Marginal-Utility-Diminishes, main.py.
     """
@@ -69,7 +69,7 @@ class SelectedHiddenLoss(Loss):
         self.needs_teacher = selection.needs
 
     def per_pair(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> list[Tensor]:
-        """The loss of each kept layer, scalars in the order of the selection's pairs."""
+        """The loss of each selected layer, scalars in the order of the selection's pairs."""
         chosen = teacher.selected or self.selection.of(teacher, inputs)
         losses = []
         for s, _ in self.selection.pairs:
@@ -99,12 +99,12 @@ class SelectedHiddenLoss(Loss):
         return ((squared.sum(-1) * real).sum(1) / counted.clip(min=1.0)).mean()
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
-        """The sum over the kept layers, a scalar."""
+        """The sum over the selected layers, a scalar."""
         return sum(self.per_pair(student, teacher, inputs))
 
 
 def selected_objective(loss: SelectedHiddenLoss, weight: float = 1.0) -> Objective:
-    """Stage one of `--method mud`: the chosen hidden states alone.
+    """Stage one of `--method mud`: only the selected hidden states.
 
     Raises:
         UserError: the weight is 0.

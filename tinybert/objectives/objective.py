@@ -1,4 +1,4 @@
-"""How losses are named, weighted, counted and added up."""
+"""Objectives as weighted sums of named losses."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tinybert.models.trace import EncoderTrace, Inputs, Needs
 class Loss(nn.Layer):
     """One term of an objective.
 
-    `unit` is what its local mean is taken over: "rows", "tokens" (real ones) or "token_pairs". `needs_student` and `needs_teacher` say
-    which parts of the traces it reads; nothing else is computed.
+    `unit` is what its local mean is over: "rows", "tokens" (without padding) or "token_pairs". `needs_student` and `needs_teacher` are
+    the parts of the traces it reads; nothing else is computed.
     """
 
     unit: str = "rows"
@@ -28,7 +28,7 @@ class Loss(nn.Layer):
 
 @dataclass(frozen=True)
 class Part:
-    """A loss under the name it has in logs, with its weight in the sum."""
+    """A loss with its name in logs and its weight in the sum."""
 
     name: str
     loss: Loss
@@ -36,34 +36,34 @@ class Part:
 
 
 class Objective(nn.Layer):
-    """A weighted sum of named losses, and the projection that they share.
+    """A weighted sum of named losses, and their shared projection.
 
-    Each part is multiplied by the micro-batch's share of the whole optimizer step, so that summing over micro-batches and ranks gives
-    the mean over the global batch whatever the split.
+    Each term is multiplied by the micro-batch's share of the whole optimizer step, so that the sum over micro-batches and ranks is the
+    mean over the global batch, however it is split.
 
     | inputs | labels |
     |---|---|
-    | traces of student and teacher | none, or the gold labels where a gold part is present |
+    | traces of student and teacher | none, or the gold labels if a gold term is included |
     """
 
     def __init__(self, parts: list[Part], projection: Projection | None = None) -> None:
         super().__init__()
         self.parts = [part for part in parts if part.weight != 0]
-        self.projection = projection  # before the losses that share it, so that its weights are named after it
+        self.projection = projection  # before the losses that share it, so that its weights get its name
         self.losses = nn.LayerList([part.loss for part in self.parts])
 
     @property
     def needs_student(self) -> Needs:
-        """What the student's trace must hold."""
+        """What the student's trace must contain."""
         return _union(part.loss.needs_student for part in self.parts)
 
     @property
     def needs_teacher(self) -> Needs:
-        """What the teacher's trace must hold; empty where no part reads the teacher."""
+        """What the teacher's trace must contain; empty if no term uses the teacher."""
         return _union(part.loss.needs_teacher for part in self.parts)
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace | None, inputs: Inputs) -> dict[str, Tensor]:
-        """The parts by name (not weighted) and their weighted sum under `loss`, all scalars times the batch's share."""
+        """The unweighted terms by name and their weighted sum `loss`, all scalars multiplied by the batch's share."""
         values = {part.name: part.loss(student, teacher, inputs) * inputs.share[part.loss.unit] for part in self.parts}
         total = sum(part.weight * values[part.name] for part in self.parts)
         return {**values, "loss": total}

@@ -1,4 +1,4 @@
-"""[CLS] states of several layers of the student against those of its teacher."""
+"""[CLS] states of several student layers compared with the teacher's."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from tinybert.objectives.objective import Loss
 
 
 class PatientLoss(Loss):
-    """Mean squared error between [CLS] states of length 1, over rows, mapped layers and dimensions.
+    """Mean squared error between normalised [CLS] states, over rows, mapped layers and dimensions.
 
     Args:
         pairs: (student entry, teacher entry), entry m the output of layer m.
-        projection: `[B, 1, d] -> [B, 1, D]`; the identity between equal widths, as published.
+        projection: `[B, 1, d] -> [B, 1, D]`; the identity for equal widths, as published.
 
     | inputs | labels |
     |---|---|
     | hidden states of both traces | none |
 
-    Relations: `HiddenStateLoss` compares every token, and how long its states are.
+    Relations: `HiddenStateLoss` compares all tokens, including the norms of their states.
 
-    Source: PKD (Sun et al. 2019), equation 7; its code takes the mean over dimensions too, which its beta of 10 to 1000 goes with.
+    Source: PKD (Sun et al. 2019), equation 7; like its code it averages over dimensions, to which its beta of 10 to 1000 is adapted.
     """
 
     def __init__(self, pairs: tuple[tuple[int, int], ...], projection: Projection) -> None:

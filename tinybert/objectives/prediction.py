@@ -1,4 +1,4 @@
-"""The student's logits against the teacher's."""
+"""The student's logits compared with the teacher's."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class SoftCrossEntropyLoss(Loss):
     """Cross-entropy of the student's softened distribution under the teacher's: - softmax(z_T / T) . log softmax(z_S / T).
 
     Args:
-        temperature: above 1 flattens both distributions; below about 0.1 the softmax saturates and gradients vanish.
-        reduction: over the classes, `sum` (per-example cross-entropy) or `mean` (Huawei: 1 / C of it); always the mean over rows.
-        scale: multiply by T^2, so that gradients keep their size as T grows (Hinton et al. 2015).
+        temperature: values above 1 flatten both distributions; below about 0.1 the softmax saturates and gradients vanish.
+        reduction: over the classes, `sum` (per-example cross-entropy) or `mean` (Huawei: 1 / C of it); always averaged over rows.
+        scale: multiply by T^2, so that the size of gradients does not depend on T (Hinton et al. 2015).
 
     | inputs | labels |
     |---|---|
@@ -36,7 +36,7 @@ class SoftCrossEntropyLoss(Loss):
         self.scale = scale
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
-        """Mean over rows (and classes, where so reduced), a scalar."""
+        """Mean over rows (and over classes for `mean`), a scalar."""
         target = F.softmax(teacher.logits.astype("float32") / self.temperature, axis=-1)
         log_prediction = F.log_softmax(student.logits.astype("float32") / self.temperature, axis=-1)
         products = -(target * log_prediction)

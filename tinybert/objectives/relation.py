@@ -1,4 +1,4 @@
-"""Self-attention relations of the student against those of its teacher."""
+"""Self-attention relations of the student compared with the teacher's."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ KINDS = ("query", "key", "value")
 
 
 class RelationLoss(Loss):
-    """Kullback-Leibler divergence between relations: query to query, key to key and value to value, one layer of each encoder.
+    """Kullback-Leibler divergence between query-query, key-key and value-value relations of one layer of each encoder.
 
-    The heads of a layer are put side by side, `[B, T, D]`, and cut anew into `heads` relation heads, so neither the widths nor the head
-    counts of the two encoders need to be equal. A relation is softmax(X X^T / sqrt(D / heads)), padded keys left out; the divergence
-    of the student's from the teacher's is averaged over relation heads and real tokens and summed over the three kinds.
+    The heads of a layer are concatenated, `[B, T, D]`, and split into `heads` relation heads, so widths and numbers of heads of the two
+    encoders may differ. A relation is softmax(X X^T / sqrt(D / heads)) without padded keys; the divergence of the student's from the
+    teacher's is averaged over relation heads and tokens without padding, and summed over the three kinds.
 
     Args:
-        pair: (student layer, teacher layer), 0-based; MiniLMv2 takes the last layers of both, and an upper middle one of a large teacher.
-        heads: relation heads; more than the encoders have makes the relations finer (MiniLMv2: 48 for a teacher of 12 heads).
-        widths: D of student and teacher, to check that `heads` divides them.
+        pair: (student layer, teacher layer), 0-based; MiniLMv2 uses the last layers, or an upper middle layer of a large teacher.
+        heads: relation heads; more than the encoders have make relations finer (MiniLMv2: 48 for a teacher with 12 heads).
+        widths: D of student and teacher, to check divisibility by `heads`.
 
     Raises:
         UserError: `heads` does not divide a width.
@@ -32,7 +32,7 @@ class RelationLoss(Loss):
     |---|---|
     | queries, keys, values of both traces | none |
 
-    Relations: `AttentionScoreLoss` compares query with key, head by head, and needs equal head counts; this one needs no projection.
+    Relations: `AttentionScoreLoss` compares queries with keys per head, and needs equal numbers of heads; neither needs a projection.
 
     Source: MiniLMv2 (Wang et al. 2021), section 3.1 and equation 1.
     """
@@ -65,7 +65,7 @@ class RelationLoss(Loss):
         return losses
 
     def _log_relation(self, heads: Tensor, keys: Tensor) -> Tensor:
-        """`[B, h, T, head size] -> [B, relation heads, T, T]`, the logarithm of each token's relation to every other."""
+        """`[B, h, T, head size] -> [B, relation heads, T, T]`: the log relation between each pair of tokens."""
         whole = heads.transpose([0, 2, 1, 3]).flatten(2).astype("float32")  # [B, T, D]; half precision would lose small differences
         size = whole.shape[-1] // self.heads
         cut = whole.reshape([0, 0, self.heads, size]).transpose([0, 2, 1, 3])
@@ -77,5 +77,5 @@ class RelationLoss(Loss):
 
 
 def common_divisors(first: int, second: int) -> list[int]:
-    """The numbers of relation heads that two widths allow."""
+    """The numbers of relation heads that divide both widths."""
     return [number for number in range(1, min(first, second) + 1) if not first % number and not second % number]

@@ -1,4 +1,4 @@
-"""Where an answer starts and ends: the student's logits of all places of a row against the gold places, or against the teacher's."""
+"""Answer spans: the student's logits over positions compared with the gold positions or the teacher's logits."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def _over_places(logits: Tensor, inputs: Inputs) -> Tensor:
 
 
 class SpanGoldLoss(Loss):
-    """Mean of the cross-entropies of the first and of the last piece of the answer; place 0 where the window has none.
+    """Mean cross-entropy of the first and the last token of the answer; position 0 if the window has none.
 
     | inputs | labels |
     |---|---|
-    | logits `[B, T, 2]` of the student | int `[B, 2]` places |
+    | logits `[B, T, 2]` of the student | int `[B, 2]` positions |
 
     Source: BERT (Devlin et al. 2019), section 4.2.
     """
@@ -34,7 +34,7 @@ class SpanGoldLoss(Loss):
 
 
 class SpanSoftLoss(Loss):
-    """Cross-entropy of the student's softened distributions of start and end over places under the teacher's, the mean of both.
+    """Cross-entropy of the student's softened start and end distributions over positions under the teacher's, averaged over both.
 
     Args:
         temperature, scale: as in `SoftCrossEntropyLoss`.

@@ -1,4 +1,4 @@
-"""The squared difference between student and teacher as one operation: one pass forward, one back."""
+"""The squared difference between student and teacher as a single operation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from paddle.autograd import PyLayer
 
 
 class _SumOfSquares(PyLayer):
-    """Keeps the difference alone; the gradient is that, scaled."""
+    """Only keeps the difference, from which the gradient is computed."""
 
     @staticmethod
     def forward(ctx, student: Tensor, teacher: Tensor, real: Tensor | None) -> Tensor:
@@ -28,8 +28,7 @@ class _SumOfSquares(PyLayer):
 def sum_of_squares(student: Tensor, teacher: Tensor, real: Tensor | None = None) -> Tensor:
     """The sum of (student - teacher)² in float32, a scalar; both of one shape.
 
-    real: 1 where something is compared and 0 where not, of the same shape, without gradient; None = everything. The teacher takes no
-    gradient.
+    real: 1 for values to compare and 0 elsewhere, of the same shape, without gradient; None = all. The teacher gets no gradient.
     """
     # half precision would lose small differences
     return _SumOfSquares.apply(student.astype("float32"), teacher.astype("float32").detach(), real)

@@ -1,4 +1,4 @@
-"""TinyBERT's two objectives, put together from named conventions."""
+"""TinyBERT's two objectives, built from named conventions."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def intermediate_objective(
     attention_heads: str = "match",
     more: tuple[Part, ...] = (),
 ) -> Objective:
-    """Stage one: embedding, hidden states and attention scores, and `more` beside them. A weight of 0 leaves a part out and uncomputed.
+    """Stage one: embedding, hidden states and attention scores, plus `more`. A weight of 0 disables a term.
 
     Raises:
-        UserError: every part is switched off.
+        UserError: all terms are disabled.
 
     Source: TinyBERT (Jiao et al. 2020), equations 7 (attention), 8 (hidden states) and 9 (embedding).
     """
@@ -50,10 +50,10 @@ def intermediate_objective(
 
 
 def prediction_objective(kind: Kind, options: LogitOptions = PLAIN, *, alpha: float = 1.0, weight: float = 1.0) -> Objective:
-    """Stage two: alpha times the teacher's logits plus (1 - alpha) times the gold labels; what both mean is the kind's.
+    """Stage two: alpha times the teacher's logits plus (1 - alpha) times the gold labels, with the losses of the kind.
 
     Raises:
-        UserError: the weight is 0, so nothing would be learnt.
+        UserError: the weight is 0, so nothing would be learned.
 
     Source: TinyBERT (Jiao et al. 2020), equation 10, alpha 1; mixing with gold labels as in Hinton et al. 2015, section 2.
     """
@@ -68,5 +68,5 @@ def prediction_objective(kind: Kind, options: LogitOptions = PLAIN, *, alpha: fl
 
 
 def gold_objective(kind: Kind) -> Objective:
-    """Fine-tuning: the gold labels alone."""
+    """Fine-tuning: only the gold labels."""
     return Objective([Part("gold", kind.gold_loss())])

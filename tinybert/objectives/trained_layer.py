@@ -1,4 +1,4 @@
-"""The one layer that the optimizer and `paddle.DataParallel` see."""
+"""The layer that is passed to the optimizer and `paddle.DataParallel`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tinybert.objectives.objective import Objective
 
 
 class TrainedLayer(nn.Layer):
-    """Student and objective as one layer: a micro-batch and the teacher's trace in, named loss parts out.
+    """Student and objective as one layer: maps a micro-batch and the teacher's trace to named loss terms.
 
-    Calling the student past a `DataParallel` wrapper would leave gradients unsynchronised without an error, so the forward pass of
-    training goes through here alone. The teacher is never wrapped.
+    Calling the student directly would bypass `DataParallel` and leave gradients unsynchronised without an error, so training only uses
+    this forward pass. The teacher is never wrapped.
     """
 
     def __init__(self, student: nn.Layer, objective: Objective) -> None:
@@ -24,16 +24,16 @@ class TrainedLayer(nn.Layer):
         self.objective = objective
 
     def forward(self, inputs: Inputs, teacher: EncoderTrace | None = None) -> dict[str, Tensor]:
-        """The loss parts of one micro-batch and their weighted sum `loss`, scalars."""
+        """The loss terms of one micro-batch and their weighted sum `loss`, scalars."""
         student = trace(self.student, inputs, self.objective.needs_student)
         return self.objective(student, teacher, inputs)
 
     def freeze_unreached(self, inputs: Inputs, teacher: EncoderTrace | None) -> list[str]:
-        """Stop the gradient of every parameter that the objective does not reach; returns their names.
+        """Freeze all parameters that get no gradient from the objective; returns their names.
 
-        In the intermediate stage these are the pooler and the classifier. The published optimizers leave a parameter without gradient
-        alone, and `DataParallel` would wait for it. The trial pass is made in evaluation mode: nothing is to be learnt from it, nor by
-        layer weights.
+        In the intermediate stage these are the pooler and the classifier. The published optimizers skip parameters without gradient, and
+        `DataParallel` would wait for them. The trial pass runs in evaluation mode, so that nothing is learned from it, including layer
+        weights.
         """
         training = self.training
         self.eval()
@@ -47,9 +47,9 @@ class TrainedLayer(nn.Layer):
         return unreached
 
     def freeze_padding_row(self, place: Callable[[int], int] = int) -> None:
-        """Keep the gradient of the [PAD] row of the word embeddings at zero, as PyTorch's padding_idx does; decay still acts on it.
+        """Keep the gradient of the [PAD] row of the word embeddings at zero, like PyTorch's padding_idx; weight decay still applies.
 
-        place: where a word piece stands in the table, if not at its id.
+        place: maps a token id to its row in the table, if different.
         """
         base = base_of(self.student)
         row = place(int(base.config.pad_token_id))
@@ -60,10 +60,10 @@ class TrainedLayer(nn.Layer):
 
 
 class Teacher:
-    """A frozen encoder that is traced for the student, in evaluation mode unless told otherwise.
+    """A frozen encoder that is traced for the student, by default in evaluation mode.
 
-    mode: `eval` (sound), or `train`: dropout active, as in the published scripts, which never call eval().
-    head: `relu` puts a ReLU before the classifier (Huawei's class does so to every teacher); None = as it was fine-tuned.
+    mode: `eval` (recommended), or `train`: with dropout, as in the published scripts, which never call eval().
+    head: `relu` adds a ReLU before the classifier (Huawei's class does so for every teacher); None = as it was fine-tuned.
     """
 
     def __init__(self, model: nn.Layer, needs: Needs, mode: str = "eval", head: str | None = None) -> None:
@@ -75,7 +75,7 @@ class Teacher:
             parameter.stop_gradient = True
 
     def __call__(self, inputs: Inputs) -> EncoderTrace | None:
-        """The teacher's trace of a micro-batch, without gradients; None where the objective does not need it."""
+        """The teacher's trace of a micro-batch, without gradients; None if the objective does not need it."""
         if not self.needs:
             return None
         with paddle.no_grad():

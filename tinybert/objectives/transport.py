@@ -1,4 +1,4 @@
-"""All layers of the student against all layers of its teacher, matched by optimal transport."""
+"""All student layers compared with all teacher layers, matched by optimal transport."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tinybert.objectives.objective import Loss
 
 
 class TransportLoss(Loss):
-    """sum_ij F_ij D_ij, where D_ij is how far student layer i is from teacher layer j and F the cheapest flow between the layer weights.
+    """sum_ij F_ij D_ij, where D_ij is the distance of student layer i and teacher layer j, and F the optimal flow between layer weights.
 
-    F is a constant for the gradient. It comes from the costs of the micro-batch, averaged over all processes, and from the weights that
-    the step began with. Only in training mode do costs count towards the next weights.
+    F is constant for the gradient. It is computed from the costs of the micro-batch, averaged over all processes, and the weights at
+    the start of the step. Costs are only used for updating weights in training mode.
 
-    Subclasses say what is compared: `AttentionTransportLoss`, `HiddenTransportLoss`.
+    Subclasses define what is compared: `AttentionTransportLoss`, `HiddenTransportLoss`.
 
     Source: BERT-EMD (Li et al. 2020); lxk00/BERT-EMD, bert_emd/emd_task_distill.py.
     """
@@ -32,11 +32,11 @@ class TransportLoss(Loss):
         self.weights = weights
 
     def _distances(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> LayerDistances:
-        """Between the layers of both traces, of what counts."""
+        """Distances between the layers of both traces, without excluded tokens."""
         raise NotImplementedError
 
     def costs(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> np.ndarray:
-        """D, float64 `[S, N]`: means over this micro-batch."""
+        """D, float64 `[S, N]`, averaged over this micro-batch."""
         return self._distances(student, teacher, inputs).means()
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
@@ -48,14 +48,14 @@ class TransportLoss(Loss):
 
 
 def _real(inputs: Inputs, reduction: str) -> np.ndarray | None:
-    """Which tokens count, bool `[B, T]`; None where all do."""
+    """The tokens to compare, bool `[B, T]`; None for all."""
     return inputs.attention_mask.numpy() > 0 if reduction == "masked" and inputs.padded else None
 
 
 class HiddenTransportLoss(TransportLoss):
-    """Transport between projected hidden states: student entries 1..S against teacher entries 1..N, the embedding left out.
+    """Transport between projected hidden states: student entries 1..S and teacher entries 1..N, without the embedding.
 
-    reduction: `masked` averages over real tokens, `mean` over every element, padding included (published).
+    reduction: `masked` averages over tokens without padding, `mean` over all elements including padding (published).
 
     | inputs | labels |
     |---|---|

@@ -1,4 +1,4 @@
-"""The student's logits of every word against its tag, or against the teacher's logits of it."""
+"""The student's logits for every word compared with its tag or the teacher's logits."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from tinybert.objectives.objective import Loss
 
 
 def _mean_over_words(values: Tensor, labels: Tensor) -> Tensor:
-    """The mean of `[B, T]` where a word begins, a scalar."""
+    """The mean of `[B, T]` over the first tokens of words, a scalar."""
     real = (labels >= 0).astype("float32")
     return (values * real).sum() / real.sum().clip(min=1.0)
 
 
 class WordGoldLoss(Loss):
-    """Cross-entropy with the tag of each word, at its first piece.
+    """Cross-entropy with the tag of each word, at its first token.
 
     | inputs | labels |
     |---|---|
-    | logits `[B, T, C]` of the student | int64 `[B, T]`, negative where no word begins |
+    | logits `[B, T, C]` of the student | int64 `[B, T]`, negative where no word starts |
 
-    Relations: `GoldLabelLoss` where a whole row has one label.
+    Relations: `GoldLabelLoss` for one label per row.
 
     Source: BERT (Devlin et al. 2019), section 5.3 and its code for CoNLL-2003.
     """
@@ -42,13 +42,13 @@ class WordSoftLoss(Loss):
 
     Args:
         temperature, scale: as in `SoftCrossEntropyLoss`.
-        reduction: over the tags, `sum` or `mean`; always the mean over words.
+        reduction: over the tags, `sum` or `mean`; always averaged over words.
 
     | inputs | labels |
     |---|---|
-    | logits `[B, T, C]` of both traces | int64 `[B, T]`, which say where words begin |
+    | logits `[B, T, C]` of both traces | int64 `[B, T]`, to find the first tokens of words |
 
-    Relations: `SoftCrossEntropyLoss` where a whole row has one distribution.
+    Relations: `SoftCrossEntropyLoss` for one distribution per row.
     """
 
     unit = "words"
