@@ -1,1 +1,1 @@
-"""Safe loading and saving of encoders, traces of their forward pass, students and projections."""
+"""Safe loading and saving of encoders, forward traces, students and projections."""

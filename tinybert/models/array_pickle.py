@@ -1,7 +1,7 @@
-"""The NumPy arrays in a pickle: what the stream wants called for them becomes a record, and arrays are made of the records here.
+"""Reads NumPy arrays from a pickle without executing it: requested calls become records, from which arrays are built here.
 
-`safe_pickle` reads the stream, so nothing in it is imported or called. Known is what `paddle.save` and `pickle.dump` write of arrays of
-numbers, with protocols 0 to 5; text stands where Python 2, or a protocol below 3, has bytes.
+`safe_pickle` parses the stream, so nothing in it is imported or called. Supported is the output of `paddle.save` and `pickle.dump` for
+numeric arrays with protocols 0 to 5; Python 2 and protocols below 3 store bytes as text.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class _Array:
     data: object = None
 
     def bytes(self) -> int:
-        """How many bytes it takes, after a look at what describes it."""
+        """The size in bytes, after checking its description."""
         if not isinstance(self.kind, _Type) or not isinstance(self.shape, tuple) or len(self.shape) > _DIMENSIONS:
             raise ValueError("an array has no valid type or shape")
         if not all(isinstance(length, int) and 0 <= length < 1 << 56 for length in self.shape):
@@ -68,13 +68,14 @@ class _Array:
 
 
 def read_arrays(stream: BinaryIO, size: int) -> object:
-    """Read a pickle of `size` bytes; the arrays among the values of its dictionary come as NumPy arrays over the bytes of the stream.
+    """Read a pickle of `size` bytes; arrays in its dictionary are returned as NumPy arrays over the bytes of the stream.
 
-    A pair that ends in an array, which is how Paddle pickles a tensor outside a state dict, comes as this array. Bytes of protocols below 3
-    stay text.
+    A pair that ends in an array, which is how Paddle pickles a tensor outside of a state dict, is returned as that array. Bytes of
+    protocols
+    below 3 remain text.
 
     Raises:
-        UnsafePickleError: the stream asks for more than arrays of numbers.
+        UnsafePickleError: the stream contains more than numeric arrays.
         ValueError, IndexError, KeyError, TypeError: it is damaged.
     """
     content = SafeUnpickler(_NAMES, _call, build=_build).load(stream)
@@ -85,10 +86,10 @@ def read_arrays(stream: BinaryIO, size: int) -> object:
             content[name] = value[1]
     records = {name: value for name, value in content.items() if isinstance(value, _Array)}
     total = sum(record.bytes() for record in records.values())
-    if total > 4 * size + _ROOM:  # one array may stand under several names, but never without bound: some are widened later
+    if total > 4 * size + _ROOM:  # arrays may have several names, but not without bound: some are widened later
         raise ValueError(f"its arrays would take {total} bytes, the file has {size}")
     for name in records:
-        content[name] = content[name].array()  # one by one: text lets go of its memory
+        content[name] = content[name].array()  # one by one: each conversion releases the memory of the text
     return content
 
 
@@ -98,7 +99,7 @@ def _call(function: Name, arguments: tuple) -> object:
     if function == _DTYPE:
         return _Type(arguments[0])
     if function in _RECONSTRUCT and arguments[0] == _NDARRAY:
-        return _Array()  # the rest follows in `_build`
+        return _Array()  # `_build` adds the rest
     if function in _FROMBUFFER:
         data, kind, shape, order = arguments
         return _Array(kind, shape, order == "F", data)
@@ -106,7 +107,7 @@ def _call(function: Name, arguments: tuple) -> object:
         kind, data = arguments
         return _Array(kind, (), False, data)
     if function == _ENCODE and len(arguments) == 2 and isinstance(arguments[0], str) and arguments[1] == "latin1":
-        return arguments[0]  # encoded when the array is made: a stream may ask for it again and again
+        return arguments[0]  # encoded when the array is built: a stream may request it repeatedly
     if function in _TUPLE and isinstance(arguments[0], tuple):
         return arguments[0]
     if function in _BYTES and not arguments:
@@ -118,7 +119,7 @@ def _build(record: object, state: object) -> None:
     if isinstance(record, _Type) and isinstance(state, tuple) and len(state) >= 5:
         record.order, record.plain = state[1], all(part is None for part in state[2:5])
     elif isinstance(record, _Array) and isinstance(state, tuple) and len(state) in (4, 5):
-        record.shape, record.kind, fortran, record.data = state[-4:]  # before them a version
+        record.shape, record.kind, fortran, record.data = state[-4:]  # preceded by a version
         record.fortran = fortran is True or fortran == 1
     else:
         raise UnsafePickleError(f"it sets attributes of a {type(record).__name__}")

@@ -1,7 +1,7 @@
-"""A word embedding of which only the rows that a run's texts reach are trained.
+"""A word embedding of which only the rows in use are trained.
 
-Word pieces that stand in none of the rows of a run never have a gradient. An optimizer that walks over all of them reads and writes most of
-a small student's parameters for nothing; what it makes of them is known beforehand.
+Tokens that do not occur in the data never get a gradient. An optimizer that updates all of them would read and write most of a small
+student's parameters for nothing, because the result is known in advance.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from tinybert.models.trace import base_of
 
 
 class CompactVocabulary:
-    """The word embedding inside `layer`, its table `[V, D]` cut to `[U, D]` while it is trained.
+    """The word embedding inside `layer`, with its table `[V, D]` reduced to `[U, D]` during training.
 
-    Word pieces keep their ids, which are looked up on the way into the embedding. Whatever is written has the whole table again: a
-    checkpoint does not show how it was trained.
+    Token ids are unchanged and are mapped before the lookup. Saved files always contain the whole table: a checkpoint does not depend on
+    this class.
 
     Args:
-        layer: what is trained; the word embedding of the student in it is cut at once.
+        layer: the trained layer; the student's word embedding in it is reduced immediately.
         student: the encoder in `layer`, with or without a head.
-        used: ids, sorted, int64 `[U]`; any other one is an error of Paddle's when it comes.
-        left: from a number of updates to what they leave of a row that never has a gradient, a factor.
+        used: ids, sorted, int64 `[U]`; any other id raises Paddle's error in the forward pass.
+        left: maps a number of updates to the factor that they apply to a row without gradient.
     """
 
     def __init__(self, layer: nn.Layer, student: nn.Layer, used: np.ndarray, left: Callable[[int], float]) -> None:
@@ -34,16 +34,16 @@ class CompactVocabulary:
         whole = self.embedding.weight
         self.name = next(name for name, parameter in layer.named_parameters() if parameter is whole)
         self.used, self.left = used, left
-        self._before, self._since = whole.numpy(), 0  # the whole table, and after how many updates it stood so
+        self._before, self._since = whole.numpy(), 0  # the whole table, and the number of updates at that time
         self._rest = np.setdiff1d(np.arange(len(self._before)), used)
         self._padding = self.embedding._padding_idx
-        places = np.full(len(self._before), len(used))  # one too far for words that are not there
+        places = np.full(len(self._before), len(used))  # an out-of-range index for unused tokens
         places[used] = np.arange(len(used))
         self._places = paddle.to_tensor(places)
         self._cut(_parameter(self.embedding, self._before[used], whole))
 
     def row_of(self, word_piece: int) -> int:
-        """Where a used word piece stands in the table that is trained."""
+        """The row of a used token in the trained table."""
         return int(self._places[word_piece])
 
     # === The model ===
@@ -57,14 +57,14 @@ class CompactVocabulary:
         return paddle.gather(self._places, ids.reshape([-1])).reshape(ids.shape)
 
     def restore(self, step: int) -> None:
-        """Put the whole table into the model, as it is after so many updates."""
+        """Put the whole table into the model, as after `step` updates."""
         trained = self.embedding.weight
         self._hook.remove()
         self.embedding.weight = _parameter(self.embedding, self._whole(trained.numpy(), step), trained)
         self.embedding._padding_idx = self._padding
 
     def whole_for(self, save: Callable[[int], Path]) -> Callable[[int], Path]:
-        """`save`, called with a number of updates, while the model has its whole table; afterwards it is trained on as it was."""
+        """A wrapper of `save`, called with a number of updates while the model has its whole table; training then continues unchanged."""
 
         def saved(step: int) -> Path:
             trained = self.embedding.weight
@@ -87,7 +87,7 @@ class CompactVocabulary:
     # === Checkpoints ===
 
     def to_checkpoint(self, arrays: dict[str, np.ndarray], step: int) -> dict[str, np.ndarray]:
-        """Weights or optimizer states by name as they are without this: the whole table, and 0 for what has had no gradient."""
+        """Weights or optimizer states by name as without this class: the whole table, and 0 for rows without gradient."""
         found = dict(arrays)
         for name, array in arrays.items():
             if name == self.name:
@@ -98,9 +98,9 @@ class CompactVocabulary:
         return found
 
     def from_checkpoint(self, arrays: dict[str, np.ndarray], step: int) -> dict[str, np.ndarray]:
-        """What `to_checkpoint` gave, or a run without this, cut again; a table of another shape as it is.
+        """The inverse of `to_checkpoint`, also for runs without this class; a table of another shape is unchanged.
 
-        Rows that the decay of this run has not led to, as those of an older version, are taken as they stand there.
+        Rows that differ from this run's decay, e.g. from an older version, are kept as they are.
         """
         found = dict(arrays)
         for name, array in arrays.items():
@@ -117,7 +117,7 @@ class CompactVocabulary:
 
 
 def _parameter(owner: nn.Layer, values: np.ndarray, like: Tensor) -> Tensor:
-    """A new parameter of a layer with these values, frozen where `like` is."""
+    """A new parameter of a layer with these values, frozen if `like` is."""
     parameter = owner.create_parameter(list(values.shape), default_initializer=nn.initializer.Assign(values))
     parameter.stop_gradient = like.stop_gradient
     return parameter

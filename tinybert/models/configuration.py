@@ -1,4 +1,4 @@
-"""The small files of a model folder: its configuration, under whichever of three names, and which tokenizer it has."""
+"""The configuration of a model folder, under any of its three file names, and its tokenizer settings."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tinybert.data.folder_files import read_json_object
 from tinybert.errors import UserError
 from tinybert.models import network_settings
 
-# Hugging Face and PaddleNLP from 2.5 on; Google's and Huawei's BERT; PaddleNLP before 2.5
+# Hugging Face and PaddleNLP since 2.5; Google's and Huawei's BERT; PaddleNLP before 2.5
 FILES = ("config.json", "bert_config.json", "model_config.json")
 
-# what a configuration file says about the network itself, and what each value must be; all else (dtypes, versions, generation) is left
-# behind. Numbers have a lower and an upper bound, both allowed.
+# the keys that define the network, and the valid values of each; everything else (dtypes, versions, generation) is ignored. Numbers have
+# inclusive lower and upper bounds.
 _WHOLE, _NUMBER = (int,), (int, float)
 _RULES: dict[str, tuple[tuple[type, ...], float, float]] = {
     "vocab_size": (_WHOLE, 1, 1e7),
@@ -21,7 +21,7 @@ _RULES: dict[str, tuple[tuple[type, ...], float, float]] = {
     "num_hidden_layers": (_WHOLE, 1, 1000),
     "num_attention_heads": (_WHOLE, 1, 1000),
     "intermediate_size": (_WHOLE, 1, 1e6),
-    "attention_head_size": (_WHOLE, 1, 1e5),  # of a pruned model, whose heads do not fill its width
+    "attention_head_size": (_WHOLE, 1, 1e5),  # of a pruned model, whose heads do not add up to its width
     "embedding_rank": (_WHOLE, 1, 1e5),  # of a factorised word embedding
     "max_position_embeddings": (_WHOLE, 1, 1e6),
     "type_vocab_size": (_WHOLE, 1, 1000),
@@ -45,11 +45,11 @@ _NEEDED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_head
 
 
 def architecture(config: dict, source: str) -> dict:
-    """What a configuration says about the network, checked value by value.
+    """The network described by a configuration, with every value checked.
 
     Raises:
-        UserError: a needed value is missing, a value is of another kind or out of range, the heads do not divide the width or
-            are wider than it, the embedding has a rank above it, or a setting asks for a network that is not implemented.
+        UserError: a required value is missing, a value has another type or is out of range, the heads do not divide the width or
+        exceed it, the embedding rank exceeds it, or a setting requires a network that is not implemented.
     """
     network_settings.check_network(config, set(ARCHITECTURE_KEYS), source)
     config = _with_published_cut(config)
@@ -74,7 +74,7 @@ def architecture(config: dict, source: str) -> dict:
         size = known["attention_head_size"]
         raise UserError(f"{source}: {heads} heads of {size} ('attention_head_size') are wider than hidden_size {width}.")
     if known.get("attention_head_size", 0) * heads == width:
-        del known["attention_head_size"]  # it says nothing that the two others do not
+        del known["attention_head_size"]  # redundant
     if known.get("embedding_rank", 1) > width:
         raise UserError(f"{source}: 'embedding_rank' in config.json is {known['embedding_rank']}; expected at most hidden_size, {width}.")
     if known.get("pad_token_id", 0) >= known["vocab_size"]:
@@ -88,19 +88,19 @@ def architecture(config: dict, source: str) -> dict:
 
 
 def parameters_of(known: dict) -> int:
-    """About how many numbers an encoder of this architecture holds: embeddings and the matrices of its layers."""
+    """The approximate number of parameters of this architecture: embeddings and layer matrices."""
     width = known["hidden_size"]
     rows = known["vocab_size"] + known.get("max_position_embeddings", 512) + known.get("type_vocab_size", 2)
     return rows * width + known["num_hidden_layers"] * width * (4 * width + 2 * known.get("intermediate_size", 4 * width))
 
 
 def unknown_keys(config: dict) -> list[str]:
-    """What of a configuration is ignored without being known as harmless, for the load report."""
+    """The ignored keys of a configuration that are not known to be harmless, for the load report."""
     return network_settings.unknown_keys(config, set(ARCHITECTURE_KEYS))
 
 
 def check_size(config: dict, numbers: int, source: str) -> None:
-    """Refuse a configuration that asks for far more numbers than the weights have, before memory is taken for them.
+    """Reject a configuration that requires far more parameters than the weight file has, before memory is allocated.
 
     Raises:
         UserError: it does.
@@ -114,13 +114,13 @@ def check_size(config: dict, numbers: int, source: str) -> None:
 
 
 def _with_published_cut(config: dict) -> dict:
-    """The configuration of a model that ROSITA's or MUD's script has pruned, under our keys; any other as it is."""
+    """The configuration of a model pruned by ROSITA's or MUD's script, converted to our keys; others are unchanged."""
     width, heads = config.get("prun_hidden_size"), config.get("num_attention_heads")
     if not (isinstance(width, int) and isinstance(heads, int) and heads > 0):
         return config
     config = {**config, "attention_head_size": width // heads, "intermediate_size": config.get("prun_intermediate_size")}
     rank = config.get("emb_hidden_dim")
-    return {**config, "embedding_rank": rank} if isinstance(rank, int) and rank > 0 else config  # there -1 means whole
+    return {**config, "embedding_rank": rank} if isinstance(rank, int) and rank > 0 else config  # there -1 means full
 
 
 def config_file(folder: Path) -> Path | None:
@@ -129,7 +129,7 @@ def config_file(folder: Path) -> Path | None:
 
 
 def read_config(folder: Path) -> dict:
-    """Read a folder's configuration; the nested `init_args` of older PaddleNLP folders come back flat.
+    """Read a folder's configuration; the nested `init_args` of older PaddleNLP folders are flattened.
 
     Raises:
         UserError: no configuration file, or not a JSON object.
@@ -145,10 +145,10 @@ def read_config(folder: Path) -> dict:
 
 
 def _flat(config: dict) -> dict:
-    """`{"init_args": [{"vocab_size": ..., "init_class": "BertModel"}], "init_class": "BertFor..."}` in one level; the outer value wins."""
+    """Flatten `{"init_args": [{"vocab_size": ..., "init_class": "BertModel"}], "init_class": "BertFor..."}`; outer values win."""
     inner: dict = {}
     parts = config.get("init_args")
-    # the encoder stands first; bare numbers after it are arguments such as num_classes
+    # the encoder comes first; plain numbers after it are arguments such as num_classes
     for part in parts if isinstance(parts, list) else ():
         if isinstance(part, dict):
             inner = {**inner, **_flat(part)}
@@ -156,7 +156,7 @@ def _flat(config: dict) -> dict:
 
 
 def labels_of(config: dict) -> tuple[str, ...] | None:
-    """The label names in a configuration, in the order of the classifier's outputs; None where they are absent or LABEL_<i>."""
+    """The label names in a configuration, in the order of the outputs; None if they are missing or LABEL_<i>."""
     names = config.get("id2label")
     if not isinstance(names, dict) or not names:
         return None
@@ -169,14 +169,14 @@ def labels_of(config: dict) -> tuple[str, ...] | None:
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """The rows that a model was trained on: the task's name, whether a row is a pair of texts, and how many word pieces it may have."""
+    """The data that a model was trained on: the task's name, whether rows are text pairs, and their maximum number of tokens."""
 
     task: str | None = None
     pair: bool | None = None
     max_seq_length: int | None = None
 
     def used_otherwise(self, now: TrainedOn) -> list[str]:
-        """What to say where a model is used on other rows than it has learnt, a line each; what is not known is no difference."""
+        """Warnings, one per line, if a model is used on different data than in training; unknown values are not compared."""
         lines = []
         if None not in (self.max_seq_length, now.max_seq_length) and self.max_seq_length != now.max_seq_length:
             lines.append(
@@ -189,13 +189,13 @@ class TrainedOn:
         return lines
 
     def entry(self) -> dict:
-        """What config.json says about it."""
+        """The corresponding entries of config.json."""
         known = {name: value for name, value in asdict(self).items() if value is not None}
         return {"trained_on": known} if known else {}
 
 
 def trained_on(config: dict) -> TrainedOn:
-    """What a configuration says about the rows that its model was trained on; None for what it does not say."""
+    """The training data according to a configuration; None for missing values."""
     entry = config.get("trained_on")
     entry = entry if isinstance(entry, dict) else {}
     length = entry.get("max_seq_length")

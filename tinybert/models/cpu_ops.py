@@ -1,8 +1,8 @@
-"""Dropout, layer normalisation, biases and broadcasting for the CPU, where Paddle's own kernels cost as much as the products around them.
+"""Dropout, layer normalisation, biases and broadcasting for the CPU, where Paddle's kernels cost as much as the matrix products.
 
-Same mathematics, same gradients; used for float32 tensors on the CPU alone, Paddle's kernels are used everywhere else. Paddle's dropout
-draws one Mersenne twister number an element; the gradients of its layer normalisation and of a bias, and what it broadcasts, run element
-by element. `benchmark/speed/cpu_ops.py` measures each against ours. `TINYBERT_CPU_OPS=0` switches them off.
+Mathematically identical, including gradients; only used for float32 tensors on the CPU. Paddle's dropout draws one Mersenne Twister
+number per element; the gradients of its layer normalisation and biases, and its broadcasting, are computed element by element.
+`benchmark/speed/cpu_ops.py` compares each with ours. `TINYBERT_CPU_OPS=0` disables them.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from paddle.autograd import PyLayer
 from tinybert import runtime
 
 
-def applies(x: Tensor) -> bool:
-    """Whether `x` is a tensor that these operations are made for."""
+def is_supported(x: Tensor) -> bool:
+    """Whether these operations support the tensor."""
     if not paddle.in_dynamic_mode() or os.environ.get("TINYBERT_CPU_OPS", "1") == "0":
         return False
     return x.dtype == paddle.float32 and x.place.is_cpu_place()
 
 
 class _Dropout(PyLayer):
-    """x * mask / (1 - p), the mask from 16 random bits an element: p is rounded to a multiple of 2^-16 and the scale follows it."""
+    """x * mask / (1 - p), with 16 random bits per element: p is rounded to a multiple of 2^-16, also in the scale."""
 
     @staticmethod
     def forward(ctx, x: Tensor, p: float) -> Tensor:
@@ -35,7 +35,7 @@ class _Dropout(PyLayer):
         bits = runtime.random_bits((count + 3) // 4).view(np.uint16)[:count]
         keep = (bits >= threshold).reshape(x.shape)
         ctx.scale = np.float32(65536 / (65536 - threshold))
-        ctx.save_for_backward(paddle.to_tensor(keep))  # one byte an element until the backward pass
+        ctx.save_for_backward(paddle.to_tensor(keep))  # one byte per element until the backward pass
         return x * paddle.to_tensor(keep * ctx.scale)
 
     @staticmethod
@@ -51,13 +51,13 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
     """
     if not training or p == 0:
         return x
-    if not applies(x) or not 0 < p < 1:
+    if not is_supported(x) or not 0 < p < 1:
         return F.dropout(x, p, training=training, mode="upscale_in_train")
     return _Dropout.apply(x, p)
 
 
 class _LayerNorm(PyLayer):
-    """Normalised over the last axis; sums over rows and columns are matrix products with a vector of ones."""
+    """Normalisation over the last axis; sums over rows and columns are matrix products with a vector of ones."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
@@ -85,21 +85,21 @@ class _LayerNorm(PyLayer):
 def normalise(norm: nn.LayerNorm, x: Tensor) -> Tensor:
     """Layer normalisation of `[..., D]` over its last axis, on any device.
 
-    Paddle 3.3's gradient for `x` is wrong on the CPU where the norm's weight is frozen and `x` is not: a frozen weight is lent a twin
-    that is not frozen.
+    Paddle 3.3's gradient of `x` is wrong on the CPU if the norm's weight is frozen and `x` is not: a frozen weight is therefore replaced
+    by a copy that is not frozen.
 
     Source: Ba et al. 2016.
     """
     if not paddle.is_grad_enabled() or x.stop_gradient:
         return norm(x)
     weight, bias = _unfrozen(norm.weight), _unfrozen(norm.bias)
-    if applies(x) and len(weight.shape) == 1:
+    if is_supported(x) and len(weight.shape) == 1:
         return _LayerNorm.apply(x, weight, bias, norm._epsilon)
     return F.layer_norm(x, weight.shape, weight, bias, norm._epsilon)
 
 
 def _unfrozen(parameter: Tensor) -> Tensor:
-    """The parameter, or where it is frozen the same values as a leaf that takes a gradient nobody reads."""
+    """The parameter, or if it is frozen a leaf with the same values, whose gradient is ignored."""
     if not parameter.stop_gradient:
         return parameter
     twin = parameter.detach()
@@ -121,7 +121,7 @@ class _AddBias(PyLayer):
 
 
 def _as_product(bias: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """A column of ones and a row of biases, whose product has the bias for every row of `x`: exact, and quicker than broadcasting."""
+    """A column of ones and a row of biases, whose product is the bias for every row of `x`: exact, and faster than broadcasting."""
     return paddle.ones([int(np.prod(x.shape[:-1])), 1]), bias.unsqueeze(0)
 
 
@@ -129,7 +129,7 @@ def linear(module: nn.Linear, x: Tensor) -> Tensor:
     """`[..., d]` through a linear layer with or without bias, `[..., D]`."""
     weight, bias = module.weight, module.bias
     plain = type(module) is nn.Linear and not module._forward_pre_hooks and not module._forward_post_hooks
-    if bias is None or not plain or not applies(x):
+    if bias is None or not plain or not is_supported(x):
         return module(x)
     if not paddle.is_grad_enabled() or (x.stop_gradient and weight.stop_gradient and bias.stop_gradient):
         product = paddle.matmul(x.reshape([-1, x.shape[-1]]), weight)
@@ -138,5 +138,5 @@ def linear(module: nn.Linear, x: Tensor) -> Tensor:
 
 
 def expand_contiguous(x: Tensor, shape: list[int]) -> Tensor:
-    """What broadcasts to `shape` as it is, or on the CPU written out in full: there broadcasting walks element by element."""
-    return x.expand(shape).contiguous() if applies(x) else x
+    """Expand to `shape` in memory on the CPU, where Paddle broadcasts element by element; elsewhere `x` is returned unchanged."""
+    return x.expand(shape).contiguous() if is_supported(x) else x

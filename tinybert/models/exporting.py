@@ -1,4 +1,4 @@
-"""Writing a loaded model in Hugging Face's or PaddleNLP's layout, and proving that what was written is the same model."""
+"""Writes a model in Hugging Face's or PaddleNLP's format, and verifies that the copy is the same model."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from tinybert.safetensors_file import write_safetensors
 
 TOLERANCE = 1e-6
 _ROWS, _WIDTH = 4, 16
-# PaddleNLP's own keys, which Hugging Face's classes do not read
+# PaddleNLP's keys that Hugging Face's classes do not read
 _PADDLE_ONLY = ("fit_size", "pool_act", "task_id", "dtype")
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What was compared between a model and its copy: the outputs of a fixed batch, and every weight."""
+    """The comparison of a model and its copy: the outputs of a fixed batch, and every weight."""
 
     output: str
     difference: float
@@ -38,15 +38,15 @@ class Proof:
 
 
 def has_head(loaded: LoadedModel) -> bool:
-    """Whether the classifier was read from a file (and not freshly made)."""
+    """Whether the classifier was loaded from a file (rather than newly initialised)."""
     return not any(name.startswith("classifier.") for name in loaded.report.fresh)
 
 
 def write_as(folder: Path, loaded: LoadedModel, source_config: dict, layout: str) -> Proof:
-    """Write a model folder in the layout `huggingface` or `paddlenlp`, read it again and compare; replaces a whole folder or nothing.
+    """Write a model folder in the format `huggingface` or `paddlenlp`, read it again and compare; atomic.
 
     Raises:
-        UserError: the layout cannot express the model, or the copy is not the same; nothing has been written then.
+        UserError: the format cannot represent the model, or the copy differs; nothing has been written then.
     """
     config = config_as(loaded, source_config, layout)
     arrays = arrays_as(loaded, layout)
@@ -62,7 +62,7 @@ def write_as(folder: Path, loaded: LoadedModel, source_config: dict, layout: str
 
 
 def arrays_as(loaded: LoadedModel, layout: str) -> dict[str, np.ndarray]:
-    """The trained weights and projections under the names, and in the orientation, of a layout."""
+    """The trained weights and projections with the names and orientation of a format."""
     base = loaded.family.base
     fresh = set(loaded.report.fresh)
     arrays = {name: value.numpy() for name, value in loaded.model.state_dict().items() if name not in fresh}
@@ -74,16 +74,16 @@ def arrays_as(loaded: LoadedModel, layout: str) -> dict[str, np.ndarray]:
         if loaded.head != "span":
             return named
         return {name.replace("classifier.", "qa_outputs.", 1) if name.startswith("classifier.") else name: a for name, a in named.items()}
-    if f"{base}.fit_dense.weight" not in arrays:  # PaddleNLP's class knows BERT-EMD's `share_fit_dense` by this name
+    if f"{base}.fit_dense.weight" not in arrays:  # PaddleNLP's class has BERT-EMD's `share_fit_dense` under this name
         arrays = {name.replace(f"{base}.share_fit_dense.", f"{base}.fit_dense."): array for name, array in arrays.items()}
     return arrays if has_head(loaded) else {name.removeprefix(f"{base}."): array for name, array in arrays.items()}
 
 
 def config_as(loaded: LoadedModel, source_config: dict, layout: str) -> dict:
-    """The content of config.json in a layout: shape, head and label names.
+    """The content of config.json in a format: shape, head and label names.
 
     Raises:
-        UserError: Hugging Face's class would compute something else.
+        UserError: Hugging Face's class would compute something different.
     """
     encoder = base_of(loaded.model).config
     config = config_dict(loaded.model, loaded.family, loaded.output_names, loaded.head_config(loaded.output_names))
@@ -123,15 +123,15 @@ def config_as(loaded: LoadedModel, source_config: dict, layout: str) -> dict:
 
 
 def compared_output(loaded: LoadedModel) -> str:
-    """Which output of a model was trained: logits, else the pooled output, else hidden states."""
+    """The trained output of a model: logits, else the pooled output, else hidden states."""
     return "logits" if has_head(loaded) else "pooled output" if not loaded.report.fresh_in("pooler") else "hidden states"
 
 
 def prove(source: LoadedModel, copy: LoadedModel) -> Proof:
-    """Compare two models: class, tokenizer, labels, every weight, and what a fixed batch gives.
+    """Compare two models: class, tokenizer, labels, every weight, and the outputs of a fixed batch.
 
     Raises:
-        UserError: they differ, the outputs by more than 1e-6.
+        UserError: they differ, for outputs by more than 1e-6.
     """
     for what, one, other in (
         ("class", source.family.model_type, copy.family.model_type),
@@ -157,10 +157,10 @@ def prove(source: LoadedModel, copy: LoadedModel) -> Proof:
 
 
 def check_reading(loaded: LoadedModel, folder: Path, output: str) -> str:
-    """Compare a model as it was read with a forward pass of the same files that shares no code with it; says in words what was found.
+    """Compare a loaded model with an independent forward pass of the same files; returns a description of the result.
 
     Raises:
-        UserError: the outputs differ: the files were read as another model than they are.
+        UserError: the outputs differ, so the files were interpreted incorrectly.
     """
     inputs = fixed_batch(loaded)
     ids, segments, mask = (value.numpy() for value in (inputs.input_ids, inputs.token_type_ids, inputs.attention_mask))
@@ -168,7 +168,7 @@ def check_reading(loaded: LoadedModel, folder: Path, output: str) -> str:
     if expected is None:
         return "note: there is no independent forward pass for such a network; the copy was compared with the loaded source"
     found = _outputs(loaded, output)
-    real = mask[:, :, None] if found.ndim == 3 else 1.0  # what stands at padding is nobody's
+    real = mask[:, :, None] if found.ndim == 3 else 1.0  # ignore values at padding
     difference = float(np.abs((found - expected) * real).max())
     if not difference <= FORWARD_TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise UserError(
@@ -194,7 +194,7 @@ def _outputs(loaded: LoadedModel, output: str) -> np.ndarray:
 
 
 def fixed_batch(loaded: LoadedModel) -> Inputs:
-    """Rows of real word pieces, each shorter than the one before, the second half of each a second sentence."""
+    """Rows of valid tokens with decreasing length, each with a second segment in its second half."""
     random = np.random.default_rng(0)
     real = np.arange(_WIDTH) < np.linspace(_WIDTH, _WIDTH // 2, _ROWS).astype(int)[:, None]
     pad = loaded.tokenizer.pad_id

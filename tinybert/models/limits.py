@@ -1,4 +1,4 @@
-"""How much a model can take: positions of a row, attention heads."""
+"""Limits of a model: maximum sequence length, attention heads."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ if TYPE_CHECKING:
 
 
 def max_positions(loaded: LoadedModel | ModelInfo) -> int:
-    """The longest sequence, in word pieces, that a model has position embeddings for."""
+    """The maximum number of tokens for which a model has position embeddings."""
     if isinstance(loaded, ModelInfo):
         rows = loaded.config.max_position_embeddings
     else:
-        from tinybert.models.trace import base_of  # imports Paddle, which pregeneration does without
+        from tinybert.models.trace import base_of  # imports Paddle, which pregeneration does not need
 
         rows = base_of(loaded.model).embeddings.position_embeddings.weight.shape[0]
     return loaded.family.max_positions(int(rows), loaded.config.pad_token_id)
 
 
 def positions_in(config: dict) -> int | None:
-    """The same by what a configuration file says, `read_config`; None where it does not tell. Imports no Paddle."""
+    """The same from a configuration, `read_config`; None if it does not say. Does not import Paddle."""
     positions = config.get("max_position_embeddings")
     if not isinstance(positions, int):
         return None
     try:
         family = family_of_config(config, "config.json")
-    except UserError:  # of a model of another kind the vocabulary may still be of use
+    except UserError:  # the vocabulary of an unsupported model may still be usable
         return positions
     return family.max_positions(positions, config.get("pad_token_id"))
 
 
 def check_positions(role: str, loaded: LoadedModel | ModelInfo, length: int, option: str = "--max_seq_length") -> None:
-    """Refuse a sequence length, which `option` gives, above what a model has position embeddings for.
+    """Reject a sequence length, given by `option`, above the number of position embeddings.
 
     Raises:
         UserError: too few positions.
@@ -45,7 +45,7 @@ def check_positions(role: str, loaded: LoadedModel | ModelInfo, length: int, opt
 
 
 def check_length(option: str, length: int, positions: int, owner: str) -> None:
-    """Refuse a sequence length above the positions of its owner.
+    """Reject a sequence length above the maximum of its owner.
 
     Raises:
         UserError: names the option and the positions.

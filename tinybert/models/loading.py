@@ -1,4 +1,4 @@
-"""Loading an encoder, with or without its classification head, and its tokenizer from a folder, every parameter accounted for."""
+"""Loads an encoder, with or without its classification head, and its tokenizer from a folder; every parameter is accounted for."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tinybert.models.weights import read_weights
 
 @dataclass
 class LoadReport:
-    """What became of every parameter: read from the file, freshly initialised, or left over in the file; and why this class."""
+    """What happened to each parameter: loaded from the file, newly initialised, or unused; and why this class was chosen."""
 
     source: str
     loaded: list[str] = field(default_factory=list)
@@ -47,7 +47,7 @@ class LoadReport:
     chosen: str = ""
 
     def fresh_in(self, part: str) -> bool:
-        """Whether something in this part of the model (`pooler`) was freshly initialised."""
+        """Whether any parameter in this part of the model (`pooler`) was newly initialised."""
         return any(f".{part}." in name for name in self.fresh)
 
     def __str__(self) -> str:
@@ -65,10 +65,10 @@ def _some(names: list[str], limit: int = 4) -> str:
 
 @dataclass
 class LoadedModel:
-    """A model, its tokenizer, the label names it was trained with (None if it has none), and its projections by name.
+    """A model, its tokenizer, the label names it was trained with (None if unknown), and its projections by name.
 
-    kind: of the task that its head is for. decision: numbers that its predictions depend on beside the logits, see `Kind.decide`.
-    trained_on: the rows that it has learnt, as far as its folder says.
+    kind: of the task of its head. decision: parameters of its predictions besides the logits, see `Kind.decide`.
+    trained_on: its training data according to its folder.
     """
 
     model: nn.Layer
@@ -88,21 +88,21 @@ class LoadedModel:
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """The names of the outputs, LABEL_<i> where they have none."""
+        """The names of the outputs, LABEL_<i> if they have none."""
         outputs = int(self.config.num_labels)
         return (self.kind or kind_of_outputs(outputs)).output_names(self.labels, outputs)
 
     @property
     def head(self) -> str:
-        """What its logits are computed from, see `Kind.head`."""
+        """The input of its logits, see `Kind.head`."""
         return self.kind.head if self.kind else "sequence"
 
     def head_config(self, labels: tuple[str, ...]) -> dict:
-        """What config.json says of the head, whose outputs stand for these labels."""
+        """The entries of config.json about the head, whose outputs have these labels."""
         return (self.kind or kind_of_labels(labels)).head_config(labels) | self.decision
 
     def parameters(self) -> int:
-        """How many numbers the model holds, projections left out."""
+        """The number of parameters, without projections."""
         return sum(int(np.prod(parameter.shape)) for parameter in self.model.parameters())
 
 
@@ -118,13 +118,13 @@ def load_classifier(
 ) -> LoadedModel:
     """Load an encoder with a head for these labels.
 
-    kind: of the task; without it, what labels alone tell (`kind_of_labels`).
-    own_labels: the label names that the model's outputs stand for, in place of those in its configuration.
-    needs_head: refuse a model whose file has no trained classifier (a teacher); otherwise a missing head starts fresh.
+    kind: of the task; by default derived from the labels (`kind_of_labels`).
+    own_labels: label names of the model's outputs that override its configuration.
+    needs_head: reject a model without a trained classifier (for teachers); otherwise a missing head is newly initialised.
 
     Raises:
-        UserError: not a model folder, unreadable or truncated weights, shapes that disagree with the configuration, another number
-            of labels than the task's, or a missing head.
+        UserError: not a model folder, unreadable or truncated weights, shapes that do not match the configuration, another number
+        of labels than the task's, or a missing head.
     """
     kind = kind or kind_of_labels(labels)
     found = read_folder(path, role).for_head(kind.head)
@@ -156,9 +156,9 @@ def load_classifier(
 
 
 def load_pretrained(path: str, role: str = "model") -> tuple[LoadedModel, dict]:
-    """Load a model with whatever head it has, its outputs in their own order, and its configuration file.
+    """Load a model with its own head and output order, and its configuration file.
 
-    Without a trained head the model gets a fresh one; `report.fresh` names it.
+    A missing head is newly initialised; see `report.fresh`.
 
     Raises:
         UserError: as `load_classifier`; or a part of the head is missing.
@@ -177,17 +177,17 @@ def load_pretrained(path: str, role: str = "model") -> tuple[LoadedModel, dict]:
 
 
 def load_encoder(path: str, *, do_lower_case: bool | None = None, role: str = "model") -> LoadedModel:
-    """Load an encoder without a head: whatever head the file has (classifier, masked-LM) is left over and reported.
+    """Load an encoder without a head; a head in the file (classifier, masked-LM) is reported as unused.
 
     Raises:
-        UserError: not a model folder, unreadable or truncated weights, or shapes that disagree with the configuration.
+        UserError: not a model folder, unreadable or truncated weights, or shapes that do not match the configuration.
     """
     return read_folder(path, role).filled(None, None, do_lower_case, role)
 
 
 @dataclass
 class ModelFolder:
-    """A model folder's content: arrays by PaddleNLP's names, the projections apart."""
+    """A model folder's content: arrays by PaddleNLP's names, and separately the projections."""
 
     folder: Path
     config: dict
@@ -200,7 +200,7 @@ class ModelFolder:
     notes: list[str] = field(default_factory=list)
 
     def for_head(self, head: str) -> ModelFolder:
-        """The same, its encoder under the names of the family that has such a head."""
+        """The same with the encoder's names in the family that has such a head."""
         family, base = self.kind.for_head(head), f"{self.kind.base}."
         if family is self.kind:
             return self
@@ -212,7 +212,7 @@ class ModelFolder:
     def filled(
         self, outputs: int | None, labels: tuple[str, ...] | None, do_lower_case: bool | None, role: str, head: str = "sequence"
     ) -> LoadedModel:
-        """The model of these weights, with a classifier of so many outputs; None: the encoder alone."""
+        """The model with these weights and a classifier with `outputs` outputs; None: only the encoder."""
         model = build(self.kind, self.config, outputs, str(self.folder), head)
         chosen = "; ".join([f"read as {self.kind.model_type}: {self.reason}", *self.notes])
         report = _fill(model, self.arrays, LoadReport(str(self.file), chosen=chosen), role)
@@ -224,15 +224,15 @@ class ModelFolder:
 
 
 def read_folder(path: str, role: str) -> ModelFolder:
-    """Read configuration and weights of what a user names, see `hub.resolve`.
+    """Read configuration and weights of a model, see `hub.resolve`.
 
     Raises:
-        UserError: no model folder, or unreadable or truncated weights.
+        UserError: not a model folder, or unreadable or truncated weights.
     """
     folder = resolve(path, role)
     config = read_config(folder)
     source = str(config_file(folder))
-    family_of_config(config, source)  # refuse what is no encoder before its weights are read
+    family_of_config(config, source)  # rejects other models before their weights are read
     check_tokenizer(folder)
     check_manifest(folder)
     arrays, file = read_weights(folder)
@@ -256,12 +256,12 @@ def _refuse_half_a_head(report: LoadReport, role: str) -> None:
 
 
 def check_vocabulary(source: str, loaded: LoadedModel) -> None:
-    """Refuse a vocabulary that has more word pieces than the embedding has rows, or far fewer.
+    """Reject a vocabulary that is larger than the embedding, or much smaller.
 
-    Published embeddings are padded to a round number of rows, by up to 50 (ERNIE: 40,000 rows for 39,979 word pieces).
+    Published embeddings are padded to a round number of rows, by up to 50 (ERNIE: 40,000 rows for 39,979 tokens).
 
     Raises:
-        UserError: it has.
+        UserError: it is.
     """
     rows = base_of(loaded.model).embeddings.word_embeddings.weight.shape[0]
     pieces = loaded.tokenizer.vocab_size
@@ -279,13 +279,13 @@ def check_vocabulary(source: str, loaded: LoadedModel) -> None:
         )
 
 
-_SPARE_ROWS = 256  # that an embedding may have beyond its vocabulary
+_SPARE_ROWS = 256  # unused rows that an embedding may have
 
 
 def build(kind: Family, config: dict, outputs: int | None, source: str, head: str = "sequence") -> nn.Layer:
-    """A classifier of this family with fresh weights, without the projections that PaddleNLP keeps inside TinyBERT.
+    """A classifier of this family with random weights, without PaddleNLP's projections inside TinyBERT.
 
-    outputs: None takes the classifier off, which leaves an encoder under the names that it has inside a model with a head.
+    outputs: None removes the classifier, which leaves an encoder with the parameter names of a model with a head.
     """
     known = architecture(config, source)
     known = {**kind.defaults, **known}
@@ -309,7 +309,7 @@ def build(kind: Family, config: dict, outputs: int | None, source: str, head: st
         del encoder.fit_dense, encoder.fit_denses
     for layer in encoder.sublayers():
         if isinstance(layer, nn.LayerNorm):
-            layer._epsilon = encoder.config.layer_norm_eps  # PaddleNLP 3.0.0b4: ErnieModel takes 1e-12 whatever its configuration says
+            layer._epsilon = encoder.config.layer_norm_eps  # PaddleNLP 3.0.0b4: ErnieModel always uses 1e-12
     return model
 
 
@@ -354,8 +354,8 @@ def _drop_head(arrays: dict[str, np.ndarray]) -> None:
 
 
 def output_order(own: tuple[str, ...], wanted: tuple[str, ...]) -> list[int] | None:
-    """Where each of a task's labels stands among a model's own; None where they are not the same labels."""
-    same = str if set(own) == set(wanted) else str.lower  # labels that differ in their case alone stay apart
+    """The index of each task label among a model's own; None if the labels differ."""
+    same = str if set(own) == set(wanted) else str.lower  # labels that differ only in case are kept apart
     known = {same(name): i for i, name in enumerate(own)}
     if set(known) != {same(name) for name in wanted} or len(known) < len(own):
         return None
@@ -370,10 +370,10 @@ def _align_labels(
     role: str,
     told: bool,
 ) -> None:
-    """Put the classifier's outputs into the task's label order, where the configuration names its labels.
+    """Reorder the classifier's outputs to the task's label order, if the configuration names its labels.
 
-    A teacher whose labels stand in another order would teach the wrong ones. Numbers are compared as names are; where one side has numbers
-    and the other names, or counts its outputs from 0, there is nothing to compare, and that is said.
+    A teacher with another label order would teach wrong labels. Numbers are compared like names; if only one side has numbers, or outputs
+    are numbered from 0, a comparison is impossible, and this is reported.
     """
     if own is None or not wanted:
         return
@@ -403,7 +403,7 @@ def _numbers(labels: tuple[str, ...]) -> bool:
     return all(name.lstrip("-").isdigit() for name in labels)
 
 
-# matrices without which a layer passes nothing on
+# matrices without which a layer has no effect
 _NEVER_ZERO = ("word_embeddings.weight", "v_proj.weight", "out_proj.weight", "linear1.weight", "linear2.weight")
 
 

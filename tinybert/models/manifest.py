@@ -1,4 +1,4 @@
-"""Whether the files of a model folder are the ones that this project wrote there."""
+"""Checks whether the files of a model folder are unchanged since this project wrote them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from tinybert import runtime, storage
 from tinybert.errors import UserError
 from tinybert.log import logger
 
-# files that users edit, such as the label names; a change is said, and they are read as they are
+# files that users edit, such as label names; changes are reported and accepted
 _TEXTS = {"config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt"}
 
 
 def check_manifest(folder: Path) -> None:
-    """Compare a folder that this project has written with the sums in its manifest, each file once a process.
+    """Compare a folder written by this project with its manifest; each file is hashed once per process.
 
-    A text file that was edited since is read as it is, with a warning; weights and programs must be the ones that were written.
+    Edited text files are accepted with a warning; weights and programs must be unchanged.
 
     Raises:
-        UserError: a file of weights or a program is gone, or has other bytes.
+        UserError: a weight or program file is missing or has changed.
     """
     for name in storage.changed_files(folder):
         if name in _TEXTS and os.path.isfile(folder / name):

@@ -1,4 +1,4 @@
-"""A BERT with its masked-LM head: the most probable word pieces at one position of each row, and nothing computed beyond that."""
+"""A BERT with its masked-LM head: the most probable tokens at selected positions of each row, without unnecessary computation."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from tinybert.models.trace import Inputs, Needs, base_of, trace
 
 _HEAD = "cls.predictions."
 _PARTS = ("transform.weight", "transform.bias", "layer_norm.weight", "layer_norm.bias")
-_POSITIONS = 256  # scored against the whole vocabulary at a time: 30 MB for 30,000 pieces
+_POSITIONS = 256  # scored against the whole vocabulary at a time: 30 MB for 30,000 tokens
 _DECODER, _BIAS = ("decoder.weight", "decoder_weight"), ("decoder_bias", "decoder.bias")  # PaddleNLP 3 and 2
 
 
 class MaskedLMHead(nn.Layer):
-    """What says which word piece stands at a position: `transform`, `layer_norm`, and the decoder with its bias.
+    """Predicts the token at a position: `transform`, `layer_norm`, and the decoder with its bias.
 
-    embedding: the word embedding `[V, D]`, which is the decoder too, as BERT ties them; decoder: another one in its place, a parameter of
-    the head.
+    embedding: the word embedding `[V, D]`, also used as the decoder, as in BERT; decoder: a separate parameter of the head to use
+    instead.
     """
 
     def __init__(self, config, embedding: paddle.Tensor, decoder: paddle.Tensor | None = None) -> None:
@@ -44,7 +44,7 @@ class MaskedLMHead(nn.Layer):
             self.decoder.set_value(decoder)
 
     def forward(self, hidden: paddle.Tensor) -> paddle.Tensor:
-        """Outputs of the encoder's last layer to logits, `[P, D] -> [P, V]`."""
+        """Map outputs of the encoder's last layer to logits, `[P, D] -> [P, V]`."""
         x = self.layer_norm(getattr(F, self._activation)(self.transform(hidden)))
         return paddle.matmul(x, getattr(self, "decoder", self._tied[0]), transpose_y=True) + self.decoder_bias
 
@@ -70,13 +70,13 @@ class MaskedLM:
 
     @property
     def positions(self) -> int:
-        """The longest row the model can read."""
+        """The maximum row length."""
         return max_positions(self.loaded)
 
     def hidden(self, ids: np.ndarray, segments: np.ndarray, rows: np.ndarray, at: np.ndarray) -> paddle.Tensor:
         """The last layer's outputs at positions `at` of `rows` (both `[P]`) of `ids` `[B, T]`, which has no padding: `[P, D]`.
 
-        With as many positions in every row, in order, that layer is finished there alone.
+        If all rows have the same number of positions, in order, the last layer is computed only there.
         """
         layers = int(self.loaded.config.num_hidden_layers)
         inputs = Inputs(paddle.to_tensor(ids), paddle.to_tensor(segments), paddle.ones(ids.shape, "float32"))
@@ -90,12 +90,12 @@ class MaskedLM:
             return paddle.gather(whole.reshape([-1, whole.shape[-1]]), paddle.to_tensor(rows * ids.shape[1] + at))
 
     def logits(self, hidden: paddle.Tensor) -> paddle.Tensor:
-        """What the head says of outputs of the last layer, `[P, D] -> [P, V]`."""
+        """The logits for outputs of the last layer, `[P, D] -> [P, V]`."""
         with paddle.no_grad():
             return self.head(hidden)
 
     def top(self, hidden: paddle.Tensor, count: int) -> np.ndarray:
-        """The `count` best word pieces at each position `[P, D]`, the best first: int32 `[P, count]`."""
+        """The `count` best tokens at each position `[P, D]`, best first: int32 `[P, count]`."""
         best = []
         for begin in range(0, hidden.shape[0], _POSITIONS):
             logits = self.logits(hidden[begin : begin + _POSITIONS])
@@ -104,12 +104,12 @@ class MaskedLM:
 
 
 def load_masked_lm(path: str, do_lower_case: bool | None = None, fresh_head: bool = False) -> MaskedLM:
-    """Load a BERT with its masked-LM head from a folder (PaddleNLP's or Hugging Face's layout), or by name.
+    """Load a BERT with its masked-LM head from a folder (PaddleNLP's or Hugging Face's format), or by name.
 
-    A head without a decoder of its own uses the word embedding, as BERT ties them. fresh_head: a folder without any gets a new one.
+    A head without its own decoder uses the word embedding, as in BERT. fresh_head: create a new head if the folder has none.
 
     Raises:
-        UserError: as `load_classifier`; no head, a head with parts missing or of another shape, or a vocabulary without a mask.
+        UserError: as `load_classifier`; no head, an incomplete head or one with another shape, or a vocabulary without a mask token.
     """
     role = "masked-LM model"
     found = read_folder(path, role)
@@ -135,7 +135,7 @@ def load_masked_lm(path: str, do_lower_case: bool | None = None, fresh_head: boo
 
 
 def save_masked_lm(folder: Path, loaded: LoadedModel, head: MaskedLMHead, record: tuple[str, dict] | None = None) -> None:
-    """Write encoder and head as PaddleNLP's masked LM of the family, for `load_masked_lm` and `load_encoder`; complete or invisible."""
+    """Write encoder and head as PaddleNLP's masked LM of the family, for `load_masked_lm` and `load_encoder`; atomic."""
     save_model(folder, loaded.model, loaded.family, loaded.tokenizer, None, record=record, head=head.arrays())
 
 

@@ -1,4 +1,4 @@
-"""What is known of a model without reading its weights."""
+"""Information about a model without reading its weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tinybert.safetensors_file import safetensors_names
 
 @dataclass
 class ModelInfo:
-    """What a model folder says of its model without its weights: configuration, tokenizer, labels, the file of weights if any."""
+    """A model folder's content without the weights: configuration, tokenizer, labels, the weight file if there is one."""
 
     config: object
     family: Family
@@ -30,7 +30,7 @@ class ModelInfo:
 
 
 def read_model_info(path: str, do_lower_case: bool | None, role: str) -> ModelInfo:
-    """Read a model folder but for its weights.
+    """Read a model folder without its weights.
 
     Raises:
         UserError: not a model folder.
@@ -53,7 +53,7 @@ def _weights(folder: Path) -> Path | None:
 
 
 def _names(folder: Path) -> Iterator[str]:
-    """The names of a folder's weights, as far as the family needs them; of a pickle all words, among which the names are."""
+    """The names of a folder's weights, as needed to determine the family; of a pickle all strings, which include the names."""
     path = _weights(folder)
     if path is None:
         return
@@ -66,16 +66,16 @@ def _names(folder: Path) -> Iterator[str]:
                 yield from (word for _, word, _ in pickletools.genops(file) if isinstance(word, str))
             return
     except (ValueError, KeyError, TypeError, RecursionError):
-        pass  # damaged: the reader says in words how
+        pass  # damaged: the reader reports it
     yield from read_weights(folder)[0]
 
 
-# what a configuration says that does not change what a model that is not trained computes
+# configuration keys that do not affect the output of a model that is not trained
 _TRAINED_ONLY = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "initializer_range", "fit_size")
 
 
 def function_words(path: str, kind: Family, role: str) -> str:
-    """What a model in eval mode computes by beside its weights: the architecture, and the family, which has the head's activation."""
+    """A description of what affects a model's output in eval mode besides the weights: architecture, and family (head activation)."""
     folder = resolve(path, role)
     known = architecture(read_config(folder), str(config_file(folder)))
     return ", ".join([f"family {kind.model_type}", *(f"{name} {known[name]}" for name in sorted(known) if name not in _TRAINED_ONLY)])

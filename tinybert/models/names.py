@@ -1,6 +1,6 @@
-"""Weight names: from the Hugging Face / PyTorch spelling to PaddleNLP's and back.
+"""Converts weight names from the Hugging Face / PyTorch convention to PaddleNLP's and back.
 
-PyTorch keeps a linear weight as `[out, in]`, Paddle as `[in, out]`, so linear weights are transposed on the way.
+PyTorch stores a linear weight as `[out, in]`, Paddle as `[in, out]`, so linear weights are transposed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from tinybert.errors import UserError
 from tinybert.models.families import BASES
 
-# (pattern in the Hugging Face spelling, PaddleNLP's spelling, transposed?); {i} is a number
+# (Hugging Face pattern, PaddleNLP name, whether to transpose); {i} is a number
 _PAIRS: tuple[tuple[str, str, bool], ...] = (
     ("embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight", False),
     ("embeddings.position_embeddings.weight", "embeddings.position_embeddings.weight", False),
@@ -29,7 +29,7 @@ _PAIRS: tuple[tuple[str, str, bool], ...] = (
     ("encoder.layer.{i}.output.LayerNorm.{p}", "encoder.layers.{i}.norm2.{p}", False),
     ("pooler.dense.{p}", "pooler.dense.{p}", True),
 )
-# MPNet's own spelling, which is read and never written
+# MPNet's own names, only used for reading
 _MPNET = (
     ("encoder.layer.{i}.attention.attn.q.{p}", "encoder.layers.{i}.self_attn.q_proj.{p}", True),
     ("encoder.layer.{i}.attention.attn.k.{p}", "encoder.layers.{i}.self_attn.k_proj.{p}", True),
@@ -38,12 +38,12 @@ _MPNET = (
     ("encoder.layer.{i}.attention.LayerNorm.{p}", "encoder.layers.{i}.norm1.{p}", False),
     ("encoder.relative_attention_bias.weight", "encoder.relative_attention_bias.weight", False),
 )
-# the two factors of ROSITA's embedding, which are read and never written
+# the two factors of ROSITA's embedding, only used for reading
 _FACTORS = (
     ("embeddings.word_embeddings1.weight", "embeddings.word_embeddings.weight", False),
     ("embeddings.word_embeddings2.weight", "embeddings.word_embeddings.up.weight", True),
 )
-# names that stand beside the encoder, not inside it
+# names outside of the encoder
 _HEADS: tuple[tuple[str, str, bool], ...] = (
     ("classifier.{p}", "classifier.{p}", True),
     ("classifier.dense.{p}", "classifier.dense.{p}", True),
@@ -57,7 +57,7 @@ _HEADS: tuple[tuple[str, str, bool], ...] = (
     ("fit_denses.{i}.{p}", "{base}.fit_denses.{i}.{p}", True),
 )
 
-# the head of a question answering model elsewhere, which is read and never written
+# the head of question answering models elsewhere, only used for reading
 _SPANS = ("qa_outputs.{p}", "classifier.{p}", True)
 
 
@@ -76,21 +76,21 @@ def _compile(pairs: tuple[tuple[str, str, bool], ...]) -> list[tuple[re.Pattern[
 
 
 _ENCODER_RULES, _HEAD_RULES = _compile((*_PAIRS, *_MPNET, *_FACTORS)), _compile((*_HEADS, _SPANS))
-# the way back: the same pairs, read from right to left
+# the inverse: the same pairs, from right to left
 _BACK = _compile(tuple(("{base}." + ours, "{prefix}" + theirs, flip) for theirs, ours, flip in _PAIRS)) + _compile(
     tuple((ours, theirs, flip) for theirs, ours, flip in _HEADS)
 )
-_OLD = {"gamma": "weight", "beta": "bias"}  # names that TensorFlow's checkpoints left in early PyTorch ones
+_OLD = {"gamma": "weight", "beta": "bias"}  # names from TensorFlow checkpoints in early PyTorch ones
 
 
 _WRAPPERS = re.compile(r"^((module|_orig_mod|_layers)\.)+")
 
 
 def unwrapped(arrays: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
-    """The arrays without what wrappers put before their names: DataParallel of PyTorch and of Paddle, and torch.compile.
+    """The arrays without the name prefixes of wrappers: DataParallel of PyTorch and Paddle, and torch.compile.
 
     Raises:
-        UserError: two names become one.
+        UserError: two names become equal.
     """
     plain = {_WRAPPERS.sub("", name): array for name, array in arrays.items()}
     if len(plain) < len(arrays):
@@ -103,7 +103,7 @@ def unwrapped(arrays: dict[str, np.ndarray], source: str) -> dict[str, np.ndarra
 
 
 def is_hugging_face(names: list[str] | set[str]) -> bool:
-    """Whether weight names are in the Hugging Face / PyTorch spelling."""
+    """Whether weight names follow the Hugging Face / PyTorch convention."""
     return any(".attention.self.query" in name or name.endswith("embeddings.LayerNorm.weight") for name in names)
 
 
@@ -139,7 +139,7 @@ def _translate(name: str, base: str) -> tuple[str, bool] | None:
 def to_hugging_face(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     """Rename and transpose the arrays of a PaddleNLP class, the inverse of `to_paddle`.
 
-    prefix: what stands before the encoder's names, `bert.` in a classifier, nothing in a bare encoder.
+    prefix: of the encoder's names, `bert.` in a classifier, empty in a bare encoder.
 
     Raises:
         KeyError: a name without a counterpart.

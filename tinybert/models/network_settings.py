@@ -1,7 +1,7 @@
-"""Which keys of config.json the encoders here do not implement, and which say nothing about the network.
+"""Keys of config.json that the encoders here do not implement, and keys that do not affect the network.
 
-A key is one of three: its value is checked (`_ONLY`, or a rule in `configuration`), it is known to be harmless, or it is unknown.
-An unknown key whose name speaks of the network is refused; any other is named in the load report.
+Each key is either checked (`_ONLY`, or a rule in `configuration`), known to be harmless, or unknown. An unknown key whose name suggests
+that it affects the network is rejected; others are listed in the load report.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tinybert.errors import UserError
 
 _OFF = (None, False, 0, "", [], {}, "none")
 
-# the values at which a setting leaves the network as it is implemented here, and what any other value means
+# the values for which the network is as implemented here, and the meaning of other values
 _ONLY: dict[str, tuple[tuple[object, ...], str]] = {
     "is_decoder": (_OFF, "a decoder, which sees only the tokens before each position"),
     "is_encoder_decoder": (_OFF, "an encoder with a decoder"),
@@ -38,7 +38,7 @@ _ONLY: dict[str, tuple[tuple[object, ...], str]] = {
 _WIDTHS = {"embedding_size", "emb_size"}  # of the word vectors, which is hidden_size here
 _QUANTISED = ("weight_quantize_algo", "quant_method", "quant_type", "load_in_8bit", "load_in_4bit", "bits", "activation_scheme")
 
-# keys that no forward pass of an encoder depends on: records, generation, training, execution, heads
+# keys that do not affect the forward pass of an encoder: metadata, generation, training, execution, heads
 _HARMLESS = {
     "architectures", "model_type", "init_class", "init_args", "transformers_version", "paddlenlp_version", "paddle_version",
     "name_or_path", "_name_or_path", "note", "finetuning_task", "task_specific_params", "tokenizer_class", "prefix", "license",
@@ -71,10 +71,10 @@ _NETWORK = re.compile(
 
 
 def check_network(config: dict, implemented: set[str], source: str) -> None:
-    """Refuse settings that change the network and are not implemented.
+    """Reject settings that change the network and are not implemented.
 
     Raises:
-        UserError: names each of them and what it means.
+        UserError: lists them and their meaning.
     """
     found = [f"'{key}' is {_shown(config[key])}: {meaning}" for key, (values, meaning) in _ONLY.items() if config.get(key) not in values]
     quantisation = config.get("quantization_config")
@@ -98,7 +98,7 @@ def check_network(config: dict, implemented: set[str], source: str) -> None:
 
 
 def unknown_keys(config: dict, implemented: set[str]) -> list[str]:
-    """A line for the load report on the keys that are ignored and not known to be harmless; nothing where there are none."""
+    """A line for the load report about ignored keys that are not known to be harmless; empty if there are none."""
     unknown = _unknown(config, implemented)
     return [f"ignored in config.json: {', '.join(unknown[:8])}{', ...' if len(unknown) > 8 else ''}"] if unknown else []
 

@@ -1,4 +1,4 @@
-"""Linear maps from the student's width to the teacher's, one for all entries or one for each."""
+"""Projections from the student's width to the teacher's, shared by all entries or one for each."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tinybert.models import cpu_ops
 
 
 class Projection(nn.Layer):
-    """Student hidden states `[..., d]` to the teacher's width `[..., D]`, entry by entry.
+    """Projects student hidden states `[..., d]` to the teacher's width `[..., D]`, entry by entry.
 
-    * `shared`: one linear with bias for every entry (Huawei's `fit_dense`, PaddleNLP's checkpoints other than v2);
+    * `shared`: one linear layer with bias for all entries (Huawei's `fit_dense`, PaddleNLP's checkpoints other than v2);
     * `per_layer`: one for each entry 0..S (`fit_denses.<entry>`, PaddleNLP's v2 checkpoints);
-    * `none`: the student's states as they are; both widths must be equal.
+    * `none`: the unchanged student states; both widths must be equal.
 
     Raises:
-        UserError: `none` between different widths.
+        UserError: `none` for different widths.
     """
 
     def __init__(self, mode: str, student_layers: int, student_width: int, teacher_width: int, initializer_range: float = 0.02):
@@ -49,11 +49,11 @@ class Projection(nn.Layer):
         return hidden
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The weights by PaddleNLP's names without a prefix: `fit_dense.weight`, `fit_denses.0.weight`, ..."""
+        """The weights with PaddleNLP's names without a prefix: `fit_dense.weight`, `fit_denses.0.weight`, ..."""
         return {name: value.numpy() for name, value in self.state_dict().items()}
 
     def load(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take weights from a checkpoint, names as in `arrays()`, or BERT-EMD's `share_fit_dense`.
+        """Load weights from a checkpoint, with names as in `arrays()`, or BERT-EMD's `share_fit_dense`.
 
         Raises:
             UserError: a weight is missing or has another shape.
@@ -70,10 +70,10 @@ class Projection(nn.Layer):
 
 
 def layouts_of(arrays: dict[str, np.ndarray]) -> tuple[str, ...]:
-    """Which projections a checkpoint holds, the one that was trained first: `per_layer`, `shared`, both, or none.
+    """The projections in a checkpoint, the trained one first: `per_layer`, `shared`, both, or none.
 
-    PaddleNLP's class creates both kinds (`fit_denses`, `fit_dense`) and its script trains the per-layer ones. BERT-EMD's class has both
-    too, calls the one for all `share_fit_dense`, and trains that unless `--share_param False` is given.
+    PaddleNLP's class creates both kinds (`fit_denses`, `fit_dense`) and its script trains the per-layer ones. BERT-EMD's class also has
+    both, calls the shared one `share_fit_dense`, and trains it unless `--share_param False` is given.
     """
     per_layer = ("per_layer",) if any(name.startswith("fit_denses.") for name in arrays) else ()
     if any(name.startswith("share_fit_dense.") for name in arrays):
@@ -82,10 +82,10 @@ def layouts_of(arrays: dict[str, np.ndarray]) -> tuple[str, ...]:
 
 
 def width_of(arrays: dict[str, np.ndarray]) -> int | None:
-    """The width that the projections of a checkpoint lead to, that of the teacher they were trained for; None where it has none."""
+    """The output width of the projections in a checkpoint, i.e. that of their teacher; None if it has none."""
     return next((int(array.shape[-1]) for name, array in sorted(arrays.items()) if name.endswith(".weight")), None)
 
 
 def layout_of(arrays: dict[str, np.ndarray]) -> str | None:
-    """Which projection of a checkpoint is meant where the caller names none: the first of `layouts_of`, or None."""
+    """The default projection of a checkpoint: the first of `layouts_of`, or None."""
     return next(iter(layouts_of(arrays)), None)

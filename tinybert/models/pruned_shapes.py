@@ -1,7 +1,7 @@
-"""Encoders whose heads do not fill the width, or whose word embedding is factorised, in PaddleNLP's own classes.
+"""Encoders whose heads do not add up to the width, or whose word embedding is factorised, in PaddleNLP's own classes.
 
-Nothing here has a forward pass of its own but the embedding: `paddle.nn.TransformerEncoder` reads `num_heads` and `head_dim` from each
-attention layer, so heads are taken away by swapping four linears and these two numbers.
+Only the embedding has a new forward pass: `paddle.nn.TransformerEncoder` reads `num_heads` and `head_dim` from each attention layer, so
+heads are removed by replacing four linear layers and these two numbers.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from paddle import Tensor, nn
 
 
 class FactorisedEmbedding(nn.Embedding):
-    """Word vectors `[V, d]` as a table `[V, r]` (`weight`) times a linear without bias `[r, d]` (`up`).
+    """Word vectors `[V, d]` as a table `[V, r]` (`weight`) times a linear layer without bias `[r, d]` (`up`).
 
     Source: ROSITA (Liu et al. 2021); llyx97/Rosita, `word_embeddings1` and `word_embeddings2`.
     """
@@ -20,18 +20,18 @@ class FactorisedEmbedding(nn.Embedding):
         self.up = nn.Linear(rank, width, bias_attr=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Vectors `[..., d]` of word pieces `[...]`."""
+        """Vectors `[..., d]` of tokens `[...]`."""
         return self.up(nn.Embedding.forward(self, x))
 
 
 def strip_pruned_shapes(known: dict) -> dict:
-    """The architecture without what PaddleNLP's classes cannot build: heads fill the width, the embedding is whole."""
+    """The architecture without what PaddleNLP's classes cannot build: heads add up to the width, the embedding is not factorised."""
     plain = {name: value for name, value in known.items() if name not in ("attention_head_size", "embedding_rank")}
     return {**plain, "num_attention_heads": 1} if "attention_head_size" in known else plain
 
 
 def apply_pruned_shapes(encoder: nn.Layer, known: dict) -> None:
-    """Give a freshly built encoder the heads and the embedding of `known`, weights random, and say so in its configuration."""
+    """Give a new encoder the heads and the embedding of `known`, with random weights, and update its configuration."""
     config = encoder.config
     if "attention_head_size" in known:
         config.num_attention_heads, config.attention_head_size = known["num_attention_heads"], known["attention_head_size"]
@@ -40,7 +40,7 @@ def apply_pruned_shapes(encoder: nn.Layer, known: dict) -> None:
     if "embedding_rank" in known:
         config.embedding_rank = known["embedding_rank"]
         whole = encoder.embeddings.word_embeddings
-        padding = None if whole._padding_idx == -1 else whole._padding_idx  # Paddle's -1 stands for none
+        padding = None if whole._padding_idx == -1 else whole._padding_idx  # Paddle uses -1 for none
         encoder.embeddings.word_embeddings = FactorisedEmbedding(whole.weight.shape[0], config.embedding_rank, config.hidden_size, padding)
 
 
@@ -57,7 +57,7 @@ def head_size_of(config) -> int:
 
 
 def describe_architecture(config) -> str:
-    """The shape of an encoder in words: `6 x 384, 12 heads`, and what is cut in it."""
+    """A description of an encoder's shape: `6 x 384, 12 heads`, and how it was pruned."""
     heads = config.num_attention_heads
     words = f"{config.num_hidden_layers} x {config.hidden_size}, {heads} head{'s' if heads > 1 else ''}"
     if getattr(config, "attention_head_size", None):

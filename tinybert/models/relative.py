@@ -1,4 +1,4 @@
-"""MPNet's encoder: BERT's layers under BERT's names, and a bias of every head by the distance of two positions, shared by all layers."""
+"""MPNet's encoder: BERT's layers and names, and a score bias per head by the distance of two positions, shared by all layers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
-FARTHEST = 128  # positions; beyond them all distances are one
+FARTHEST = 128  # positions; all larger distances share a bucket
 # PaddleNLP's names of MPNet's weights and ours
 _NAMES = (
     (r"encoder\.layer\.(\d+)\.attention\.([qkv])\.", r"encoder.layers.\1.self_attn.\2_proj."),
@@ -30,7 +30,7 @@ _BACK = (
 
 
 class RelativeEncoder(nn.Layer):
-    """`paddle.nn.TransformerEncoderLayer`s with a bias on their scores, in the place of PaddleNLP's encoder of MPNet.
+    """`paddle.nn.TransformerEncoderLayer`s with a score bias, which replace PaddleNLP's encoder of MPNet.
 
     Source: MPNet (Song et al. 2020); the buckets are T5's (Raffel et al. 2020).
     """
@@ -52,12 +52,12 @@ class RelativeEncoder(nn.Layer):
         self.relative_attention_bias = nn.Embedding(config.relative_attention_num_buckets, config.num_attention_heads)
 
     def position_bias(self, width: int) -> Tensor:
-        """What is added to the scores of rows of so many pieces, `[1, h, T, T]`."""
+        """The score bias for rows with `width` tokens, `[1, h, T, T]`."""
         buckets = buckets_of(width, self.relative_attention_bias.weight.shape[0])
         return self.relative_attention_bias(paddle.to_tensor(buckets)).transpose([2, 0, 1]).unsqueeze(0)
 
     def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None) -> tuple[list[Tensor], list[Tensor]]:
-        """The outputs of embedding and layers, as PaddleNLP's model takes them, and no scores."""
+        """The outputs of embedding and layers, in the form that PaddleNLP's model expects, and no scores."""
         bias = self.position_bias(hidden_states.shape[1])
         mask = bias if attention_mask is None else bias + attention_mask
         outputs = [hidden_states]
@@ -67,7 +67,7 @@ class RelativeEncoder(nn.Layer):
 
 
 def buckets_of(width: int, count: int) -> np.ndarray:
-    """The bucket of every pair of positions, int64 `[T, T]`: half for keys behind the query, each half exact near and logarithmic far."""
+    """The bucket of every pair of positions, int64 `[T, T]`: half for keys after the query; exact for small distances, then logarithmic."""
     distance = np.arange(width)[None, :] - np.arange(width)[:, None]
     half, exact = count // 2, count // 4
     away = np.abs(distance)
@@ -77,12 +77,12 @@ def buckets_of(width: int, count: int) -> np.ndarray:
 
 
 def from_paddle_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Arrays by our names; all others as they are."""
+    """Rename arrays to our names; others are unchanged."""
     return {_renamed(name, _NAMES): array for name, array in arrays.items()}
 
 
 def to_paddle_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The way back."""
+    """The inverse."""
     return {_renamed(name, _BACK): array for name, array in arrays.items()}
 
 

@@ -1,8 +1,8 @@
-"""Reading a pickle as plain data: names stay names, calls become records, nothing is imported and nothing is called.
+"""Parses a pickle as plain data: names stay names, calls become records, nothing is imported or called.
 
-Python's own unpickler is not used, not even with `find_class` closed: a few bytes make it reserve gigabytes (a memo index far beyond
-the file; CPython 3.11) or hash nested tuples for hours. Here a memo is a dictionary, keys of dictionaries are text or numbers, and whatever
-the stream asks for that data does not need is refused.
+Python's own unpickler is not used, not even with `find_class` disabled: a few bytes make it allocate gigabytes (a memo index far beyond
+the file; CPython 3.11) or hash nested tuples for hours. Here a memo is a dictionary, dictionary keys are text or numbers, and everything
+that plain data does not need is rejected.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import BinaryIO
 
 
 class UnsafePickleError(Exception):
-    """A pickle asks for something that a file of weights does not need."""
+    """A pickle contains something that a weight file does not need."""
 
 
 @dataclass(frozen=True)
 class Name:
-    """A reference to `module.name`; never looked up."""
+    """A reference to `module.name`; it is never resolved."""
 
     module: str
     name: str
@@ -48,12 +48,12 @@ def _no_build(record: object, state: object) -> None:
 
 
 class SafeUnpickler:
-    """One pickle stream as lists, tuples, dictionaries, numbers, text, bytes and what the three functions make of the rest.
+    """Parses one pickle stream to lists, tuples, dictionaries, numbers, text, bytes and the results of the three functions.
 
-    names: the references that may occur at all.
-    call: gets a `Name` and the tuple of arguments where the stream wants a call; returns a record, or raises UnsafePickleError.
-    persistent: gets a persistent id; returns a record, or raises UnsafePickleError.
-    build: gets a record and the state that the stream gives it; changes the record, or raises UnsafePickleError.
+    names: the allowed references.
+    call: called with a `Name` and the tuple of arguments of a call; returns a record, or raises UnsafePickleError.
+    persistent: called with a persistent id; returns a record, or raises UnsafePickleError.
+    build: called with a record and the state to set; changes the record, or raises UnsafePickleError.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class SafeUnpickler:
         self.names, self.call, self.persistent, self.build = names, call, persistent, build
 
     def load(self, stream: BinaryIO) -> object:
-        """Read up to the end of one pickle.
+        """Read to the end of one pickle.
 
         Raises:
-            UnsafePickleError: the stream asks for more than data.
+            UnsafePickleError: the stream contains more than data.
             ValueError, IndexError, KeyError, TypeError: it is damaged.
         """
         self.stack: list = []
@@ -104,7 +104,7 @@ class SafeUnpickler:
             stack.append(self.persistent(stack.pop()))
         elif name == "BUILD":
             state = stack.pop()
-            if not isinstance(stack[-1], dict):  # attributes of a dictionary (`_metadata` of a state dict) are of no use here
+            if not isinstance(stack[-1], dict):  # attributes of a dictionary (`_metadata` of a state dict) are ignored
                 self.build(stack[-1], state)
         elif name not in _NOTHING:
             self._container(name)
@@ -114,7 +114,7 @@ class SafeUnpickler:
             module, _, name = str(argument).partition(" ")
         else:
             name, module = self.stack.pop(), self.stack.pop()
-            if not isinstance(name, str) or not isinstance(module, str):  # the text of a nested tuple is as long as its hash
+            if not isinstance(name, str) or not isinstance(module, str):  # the repr of a nested tuple is as slow as its hash
                 raise UnsafePickleError("it refers to something that has no name")
         reference = Name(module, name)
         if reference not in self.names:
@@ -157,7 +157,7 @@ class SafeUnpickler:
 
 
 def fill(target: dict, pairs: list) -> dict:
-    """Put pairs into a dictionary whose keys are text or numbers: hashing a nested tuple may take longer than anyone waits."""
+    """Add pairs to a dictionary whose keys are text or numbers: hashing a nested tuple may take extremely long."""
     for key, value in pairs:
         if not isinstance(key, (str, int)):
             raise UnsafePickleError(f"a dictionary in it has a key of type {type(key).__name__}")
@@ -166,7 +166,7 @@ def fill(target: dict, pairs: list) -> dict:
 
 
 def ordered(arguments: tuple) -> dict:
-    """The dictionary that a call of `OrderedDict` stands for; its list of pairs is used up: a few bytes could ask for it ever again."""
+    """The dictionary for a call of `OrderedDict`; its list of pairs is consumed, because a few bytes could request it repeatedly."""
     if not arguments:
         return {}
     pairs = _expect(arguments[0], list)

@@ -1,4 +1,4 @@
-"""Writing a model folder in PaddleNLP's layout: config.json, model_state.pdparams, tokenizer_config.json, vocab.txt."""
+"""Writes a model folder in PaddleNLP's format: config.json, model_state.pdparams, tokenizer_config.json, vocab.txt."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def save_model(
     head_config: dict | None = None,
     head: dict[str, np.ndarray] | None = None,
 ) -> None:
-    """Write a model so that PaddleNLP's `from_pretrained` and this project load it; complete or invisible.
+    """Write a model for PaddleNLP's `from_pretrained` and this project; atomic.
 
-    labels: of its head, empty where the outputs have no names; None for an encoder without one.
-    head_config: what config.json says of its head, `LoadedModel.head_config`; without it, what the labels alone tell.
-    projection: written back as `fit_dense` / `fit_denses` where a TinyBERT student is to be trained on; None leaves it out.
-    record: name and content of a JSON file that says where the model comes from.
-    head: a masked-LM head by PaddleNLP's names, which the configuration then names the class of.
-    trained_on: which rows the model has learnt, for those who predict with it.
+    labels: of its head, empty if outputs have no names; None for an encoder without a head.
+    head_config: entries of config.json about its head, `LoadedModel.head_config`; by default derived from the labels.
+    projection: saved as `fit_dense` / `fit_denses` if a TinyBERT student will be trained further; None omits it.
+    record: name and content of a JSON file about the model's origin.
+    head: a masked-LM head with PaddleNLP's names, whose class is named in the configuration.
+    trained_on: the training data, for prediction.
     """
     arrays = {name: value.astype("float32").numpy() for name, value in model.state_dict().items()}
     config = config_dict(model, kind, labels, head_config) | (trained_on.entry() if trained_on else {})
@@ -58,7 +58,7 @@ def save_model(
 
 
 def config_dict(model: nn.Layer, kind: Family, labels: tuple[str, ...] | None, head: dict | None = None) -> dict:
-    """The configuration of a model as it is written to config.json, label names included."""
+    """The content of config.json for a model, including label names."""
     config = base_of(model).config
     values = {key: getattr(config, key) for key in ARCHITECTURE_KEYS if getattr(config, key, None) is not None}
     values.pop("fit_size", None)

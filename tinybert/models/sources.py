@@ -1,4 +1,4 @@
-"""Whether several files of weights in one folder are the same model."""
+"""Checks whether several weight files in one folder are the same model."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from tinybert.errors import UserError
 from tinybert.models.names import unwrapped
 from tinybert.models.weights import read_file, weights_files
 
-# rounding of half precision, relative to a number (bfloat16 keeps 8 bits, cut off by some), and of the smallest float16 numbers
+# rounding of half precision, relative to a number (bfloat16 has 8 bits, sometimes truncated), and of the smallest float16 numbers
 _HALF_RELATIVE, _HALF_ABSOLUTE = 2**-7, 2**-24
 
 
 def compare_other_files(file: Path, arrays: dict[str, np.ndarray], renamed: Callable[[dict], dict]) -> list[str]:
-    """Compare the weights that were read with those of the other files in their folder; says in words that they are equal.
+    """Compare the loaded weights with those of the other files in their folder; returns a description if they are equal.
 
-    renamed: gives the arrays of another file the names that `arrays` have.
+    renamed: converts the names in another file to those of `arrays`.
 
     Raises:
-        UserError: another file holds other weights, so that it is not known which of them is meant.
+        UserError: another file has different weights, so it is unclear which one is meant.
     """
     others = [other for other in weights_files(file.parent) if other != file]
     for other in others:
@@ -38,7 +38,7 @@ def compare_other_files(file: Path, arrays: dict[str, np.ndarray], renamed: Call
 
 
 def _unlike(arrays: dict[str, np.ndarray], others: dict[str, np.ndarray]) -> str:
-    """In which weight two files differ; nothing where each has the encoder and the classifier of the other."""
+    """The first weight in which two files differ; empty if each has the encoder and the classifier of the other."""
     for name in sorted(arrays.keys() ^ others.keys()):
         if ".encoder." in name or name.startswith("classifier."):
             return f"'{name}' is only in one of them"
@@ -59,5 +59,5 @@ def _equal_when_rounded(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _is_half(array: np.ndarray) -> bool:
-    """Whether float32 numbers have no more bits than float16 or bfloat16 keeps."""
+    """Whether float32 numbers have no more precision than float16 or bfloat16."""
     return not (np.ascontiguousarray(array).view(np.uint32) & 0x1FFF).any()

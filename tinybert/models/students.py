@@ -1,4 +1,4 @@
-"""Where a student comes from: chosen layers of its teacher, or a shape with fresh weights; and whether it fits its teacher."""
+"""Creates students: selected layers of the teacher, or a shape with random weights; and checks their compatibility."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from tinybert.models.weights import has_weights
 
 
 def parse_init(text: str, teacher_layers: int) -> tuple[int, ...]:
-    """Read `teacher:1,3,5` as 1-based layer numbers.
+    """Parse `teacher:1,3,5` to 1-based layer numbers.
 
     Raises:
-        UserError: another form, a layer that the teacher does not have, or no strictly increasing order.
+        UserError: another format, a layer that the teacher does not have, or layers that are not in ascending order.
     """
     match = re.fullmatch(r"teacher:(\d+(?:,\d+)*)", text.replace(" ", ""))
     if match is None:
@@ -39,7 +39,7 @@ def parse_init(text: str, teacher_layers: int) -> tuple[int, ...]:
 
 
 def student_from_teacher(teacher: LoadedModel, layers: tuple[int, ...], outputs: int | None) -> LoadedModel:
-    """A student of the teacher's own class and width that starts from its embeddings, some of its layers (1-based) and its head."""
+    """A student of the teacher's class and width, initialised with its embeddings, some of its layers (1-based) and its head."""
     config = {**teacher.config.to_dict(), "num_hidden_layers": len(layers)}
     model = build(teacher.family, config, outputs, "the student", teacher.head)
     source = arrays_of_layers(teacher, layers)
@@ -51,7 +51,7 @@ def student_from_teacher(teacher: LoadedModel, layers: tuple[int, ...], outputs:
 
 
 def arrays_of_layers(loaded: LoadedModel, layers: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """The weights of a model with some of its layers (1-based), which are numbered anew, and with all else that it has."""
+    """The weights of a model with only some of its layers (1-based), renumbered."""
     pattern = re.compile(r"(.*encoder\.layers\.)(\d+)(\..*)")
     number = {layer - 1: i for i, layer in enumerate(layers)}
     arrays = {}
@@ -78,10 +78,10 @@ def fresh_student(
 ) -> LoadedModel:
     """A student of this shape with random weights and the teacher's vocabulary, positions and tokenizer.
 
-    What is not given: the teacher's width and heads, four times the width for the feed-forward part.
+    Defaults: the teacher's width and heads, and four times the width for the feed-forward layers.
 
     Raises:
-        UserError: a width that its heads do not divide.
+        UserError: the width is not divisible by the number of heads.
     """
     of_teacher = teacher.config
     hidden = hidden or of_teacher.hidden_size
@@ -112,10 +112,10 @@ def fresh_student(
 def fresh_like(
     path: str, teacher: LoadedModel, outputs: int | None, *, model_type: str, seed: int, do_lower_case: bool | None = None
 ) -> LoadedModel:
-    """A student with random weights in the shape that a folder's config.json describes, with the folder's vocabulary or the teacher's.
+    """A student with random weights in the shape given by a folder's config.json, with the vocabulary of the folder or the teacher.
 
     Raises:
-        UserError: no such folder, or a configuration that describes no encoder.
+        UserError: no such folder, or a configuration of something other than an encoder.
     """
     folder = resolve(path, "student")
     kind = family(model_type)
@@ -130,12 +130,12 @@ def fresh_like(
 
 
 def check_fit(teacher: LoadedModel | ModelInfo, student: LoadedModel, max_seq_length: int, compares_scores: bool, heads: str) -> None:
-    """Refuse a teacher and a student that cannot be trained together, in words, before training starts.
+    """Reject an incompatible teacher and student before training starts.
 
-    heads: `match` refuses different head counts where attention scores are compared; `average` compares head averages.
+    heads: `match` rejects different numbers of heads if attention scores are compared; `average` compares averages over heads.
 
     Raises:
-        UserError: different vocabularies, too few positions, or different head counts.
+        UserError: different vocabularies, too few positions, or different numbers of heads.
     """
     same = teacher.tokenizer.fingerprint == student.tokenizer.fingerprint
     if not same and table_of(student.tokenizer, teacher.tokenizer) is None:

@@ -1,7 +1,7 @@
-"""Reading a TensorFlow checkpoint (`bert_model.ckpt.index` and `.data-...`) as NumPy arrays, without TensorFlow.
+"""Reads a TensorFlow checkpoint (`bert_model.ckpt.index` and `.data-...`) as NumPy arrays, without TensorFlow.
 
-The index is a sorted table of LevelDB: blocks of keys that share beginnings, found through a block of blocks that the footer names. A
-value is a protocol buffer that says type, shape, file, place and bytes of a tensor.
+The index is a sorted LevelDB table: blocks of prefix-compressed keys, found through an index block given in the footer. A
+value is a protocol buffer with type, shape, file, offset and size of a tensor.
 Source: tensorflow/core/util/tensor_bundle and tensorflow/core/lib/io/table_format.
 """
 
@@ -18,7 +18,7 @@ from tinybert.errors import UserError
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48
 _TYPES = {1: "<f4", 2: "<f8", 3: "<i4", 4: "u1", 5: "<i2", 6: "i1", 9: "<i8", 10: "?", 14: "bfloat16", 19: "<f2"}
-# Google's names inside `bert/`, with {i} for a layer, as transformers has them; kernels are [in, out] and are turned
+# Google's names inside `bert/`, with {i} for a layer, mapped as in transformers; kernels are [in, out] and are transposed
 _NAMES = (
     (r"embeddings/(word|position|token_type)_embeddings", r"embeddings.\1_embeddings.weight"),
     (r"embeddings/LayerNorm/(gamma|beta)", r"embeddings.LayerNorm.\1"),
@@ -33,13 +33,13 @@ _HEADS = (
     (r"cls/predictions/transform/dense/(kernel|bias)", r"cls.predictions.transform.dense.\1"),
     (r"cls/predictions/transform/LayerNorm/(gamma|beta)", r"cls.predictions.transform.LayerNorm.\1"),
     (r"cls/predictions/output_bias", r"cls.predictions.bias"),
-    (r"output_(weight|bia)s", r"classifier.\1"),  # run_classifier.py keeps [labels, width], as PyTorch does
+    (r"output_(weight|bia)s", r"classifier.\1"),  # run_classifier.py stores [labels, width], as PyTorch does
 )
 _OPTIMIZER = re.compile(r"(^|/)(adam_[mv]|AdamWeightDecayOptimizer.*|global_step|.*_power)(_\d+)?$")
 
 
 def read_tensorflow(index: Path) -> dict[str, np.ndarray]:
-    """Read a BERT checkpoint of TensorFlow 1 as arrays under the names that transformers gives them; the optimizer's are left out.
+    """Read a BERT checkpoint of TensorFlow 1 as arrays with transformers' names; optimizer states are skipped.
 
     Raises:
         UserError: the files are damaged, compressed or incomplete.
@@ -64,11 +64,11 @@ def _renamed(name: str) -> str:
 
 
 def _entries(data: bytes):
-    """The keys and values of a table, in its order."""
+    """The keys and values of a table, in order."""
     if len(data) < _FOOTER or struct.unpack("<Q", data[-8:])[0] != _MAGIC:
         raise ValueError("it does not end like a table")
     at = 0
-    for _ in range(3):  # the place and size of the block of metadata, the place of the block of blocks
+    for _ in range(3):  # offset and size of the metadata block, offset of the index block
         index_at, at = _varint(data[-_FOOTER:], at)
     size, _ = _varint(data[-_FOOTER:], at)
     for _, handle in _block(data, index_at, size):

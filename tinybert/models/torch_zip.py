@@ -1,8 +1,8 @@
-"""Reading `pytorch_model.bin` as NumPy arrays, without PyTorch and without executing anything that is inside.
+"""Reads `pytorch_model.bin` as NumPy arrays, without PyTorch and without executing any code in the file.
 
-Two formats of `torch.save` are read. Since PyTorch 1.6 it writes a zip archive: `<root>/data.pkl` describes the tensors, and
-`<root>/data/<key>` holds the bytes of each storage. Before, it wrote five pickles in a row (magic number, version, system,
-description, keys), followed by the storages. The description is read by `safe_pickle`; a tensor in it is a view of a storage, by
+Two formats of `torch.save` are supported. Since PyTorch 1.6 it is a zip archive: `<root>/data.pkl` describes the tensors, and
+`<root>/data/<key>` contains the bytes of each storage. Before, it was five consecutive pickles (magic number, version, system,
+description, keys), followed by the storages. The description is read by `safe_pickle`; a tensor is a view of a storage, given by
 offset, shape and strides.
 """
 
@@ -26,7 +26,7 @@ _STORAGES = {
     "DoubleStorage": np.dtype("<f8"),
     "FloatStorage": np.dtype("<f4"),
     "HalfStorage": np.dtype("<f2"),
-    "BFloat16Storage": np.dtype("<u2"),  # widened to float32 at the end
+    "BFloat16Storage": np.dtype("<u2"),  # converted to float32 after reading
     "LongStorage": np.dtype("<i8"),
     "IntStorage": np.dtype("<i4"),
     "ShortStorage": np.dtype("<i2"),
@@ -52,7 +52,7 @@ class _Storage:
     kind: str
     key: str
     count: int
-    view: tuple[int, int] | None = None  # (offset, count) inside the storage, in files older than PyTorch 0.4
+    view: tuple[int, int] | None = None  # (offset, count) in the storage, in files older than PyTorch 0.4
 
     @property
     def dtype(self) -> np.dtype:
@@ -72,13 +72,13 @@ class _Tensor:
 
 
 def read_torch(path: str | Path) -> dict[str, np.ndarray]:
-    """Read a state dict written by `torch.save`, as arrays by name; bfloat16 comes back as float32.
+    """Read a state dict written by `torch.save`, as arrays by name; bfloat16 is converted to float32.
 
-    Tensors that share a storage share its bytes here too; none can be written to.
+    Tensors that share a storage also share memory here; all arrays are read-only.
 
     Raises:
-        UserError: the file is truncated or damaged, holds something else than tensors by name, or would execute code; the message
-            says how to convert it.
+        UserError: the file is truncated or damaged, contains something other than tensors by name, or would execute code; the message
+        says how to convert it.
     """
     path = Path(path)
     with open(path, "rb") as file:
@@ -96,7 +96,7 @@ def read_torch(path: str | Path) -> dict[str, np.ndarray]:
             f"{path} is refused: {error}. Only a dictionary of tensors, as written by torch.save(model.state_dict(), ...), can be "
             f"read without executing code.\n{_CONVERT}"
         ) from None
-    except Exception as error:  # a damaged file raises nearly anything, MemoryError and OSError (a seek to nowhere) included
+    except Exception as error:  # a damaged file can raise nearly anything, including MemoryError and OSError (an invalid seek)
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"{path} cannot be read as PyTorch weights ({reason}): it is truncated or damaged. Download it again.") from None
 
@@ -153,11 +153,11 @@ def _by_name(content: object) -> dict[str, _Tensor]:
     return content
 
 
-# === The numbers ===
+# === The values ===
 
 
 def _arrays(tensors: dict[str, _Tensor], storages: dict[str, bytes], size: int) -> dict[str, np.ndarray]:
-    # tied weights stand twice in a file and stride 0 repeats a number, but never without bound
+    # tied weights occur twice in a file and stride 0 repeats a value, but not without bound
     total = sum(math.prod(tensor.shape) * tensor.storage.dtype.itemsize for tensor in tensors.values() if _check(tensor))
     if total > 4 * size + _ROOM:
         raise UnsafePickleError(f"its tensors would take {total} bytes, the file has {size}")
@@ -212,12 +212,12 @@ def _read_archive(path: Path) -> tuple[object, dict[str, bytes]]:
             if found != storage.bytes:
                 raise ValueError(f"storage {storage.key} has {found} bytes, {storage.bytes} are declared")
             if storage.key not in storages:
-                storages[storage.key] = archive.read(f"{root}data/{storage.key}")  # its checksum is compared on the way
+                storages[storage.key] = archive.read(f"{root}data/{storage.key}")  # reading also verifies its checksum
         return content, storages
 
 
 def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """The members by name; PyTorch neither compresses nor repeats them, so that none can be larger than the file."""
+    """The members by name; PyTorch neither compresses nor repeats them, so none can be larger than the file."""
     members: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         if entry.filename in members:

@@ -1,8 +1,8 @@
-"""What one forward pass of a BERT-like encoder leaves behind, computing no more than is asked for.
+"""Runs the forward pass of a BERT-like encoder and returns the requested intermediate values, without unnecessary computation.
 
-`trace` walks the layers of the standard `paddle.nn.TransformerEncoder` inside a PaddleNLP model (BERT, TinyBERT, ERNIE, RoBERTa,
-MacBERT, ...) and patches nothing. PaddleNLP's own `output_attentions` gives weights after softmax, which TinyBERT's attention loss
-cannot use.
+`trace` calls the layers of the standard `paddle.nn.TransformerEncoder` inside a PaddleNLP model (BERT, TinyBERT, ERNIE, RoBERTa,
+MacBERT, ...) without patching anything. PaddleNLP's own `output_attentions` returns weights after softmax, which TinyBERT's attention
+loss cannot use.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ MASK_VALUE = -1e4  # added to the scores of padded keys: BERT's constant, and sa
 
 @dataclass(frozen=True)
 class Needs:
-    """What a trace must hold: entries of `hidden` (0 = embedding), 0-based layers of `scores` and `qkv`, and the head's outputs."""
+    """The requested content of a trace: entries of `hidden` (0 = embedding), 0-based layers of `scores` and `qkv`, and outputs of the
+    head."""
 
     hidden: frozenset[int] = frozenset()
     scores: frozenset[int] = frozenset()
@@ -47,26 +48,26 @@ class Needs:
         return bool(self.hidden or self.scores or self.qkv or self.pooled or self.logits)
 
     def full_layers(self, layers: int) -> int:
-        """How many layers must run to their end."""
+        """How many layers must be computed completely."""
         if self.pooled or self.logits:
             return layers
-        # entry m needs the whole of layers 0..m-1, and so do the scores of layer index m
+        # entry m needs layers 0..m-1 completely, and so do the scores of layer index m
         return max([*self.hidden, *self.scores, *self.qkv], default=0)
 
     @classmethod
     def everything(cls, layers: int, logits: bool = True) -> Needs:
-        """All that an encoder of this depth can leave behind."""
+        """Everything that an encoder of this depth can return."""
         each = frozenset(range(layers))
         return cls(frozenset(range(layers + 1)), each, each, True, logits)
 
 
 @dataclass
 class Selected:
-    """What was chosen of one entry of `hidden`.
+    """The selected part of one entry of `hidden`.
 
-    values: `[B, K, D]`, entries that were not chosen have any value. positions: int64 `[B, K]`, where in the sequence the K rows stand;
-    None when all T positions are there in order. real: `[B, K]`, 1 for a chosen position, 0 for one that only fills up. kept: 1 for
-    chosen hidden entries, `[D]` for all alike or `[B, K, D]`; None when all are.
+    values: `[B, K, D]`; values that were not selected are arbitrary. positions: int64 `[B, K]`, the positions of the K rows in the
+    sequence; None for all T positions in order. real: `[B, K]`, 1 for selected positions, 0 for padding. kept: 1 for selected hidden
+    dimensions, `[D]` if shared or `[B, K, D]`; None for all.
     """
 
     values: Tensor
@@ -77,13 +78,13 @@ class Selected:
 
 @dataclass
 class EncoderTrace:
-    """The parts of one forward pass that were asked for.
+    """The requested parts of one forward pass.
 
     hidden: entry -> `[B, T, D]`, entry 0 the embedding output, entry m the output of layer m.
     scores: 0-based layer -> `[B, h, T, T]`, q.k / sqrt(head size) + mask, before softmax.
     query, key, value: 0-based layer -> `[B, h, T, head size]`.
-    pooled: `[B, D]`. logits: `[B, C]`, of a head over tokens `[B, T, C]`.
-    selected: student entry -> what it learns of its teacher entry; only a stored trace comes with it, see `tinybert.traces`.
+    pooled: `[B, D]`. logits: `[B, C]`, for a token-level head `[B, T, C]`.
+    selected: student entry -> selected part of its teacher entry; only in stored traces, see `tinybert.traces`.
     """
 
     hidden: dict[int, Tensor] = field(default_factory=dict)
@@ -98,11 +99,11 @@ class EncoderTrace:
 
 @dataclass
 class Inputs:
-    """One micro-batch as tensors: `input_ids`, `token_type_ids` int64 `[B, T]`, `attention_mask` float `[B, T]` (1 = real token).
+    """One micro-batch as tensors: `input_ids`, `token_type_ids` int64 `[B, T]`, `attention_mask` float `[B, T]` (0 = padding).
 
-    labels: int64 `[B]`, float32 `[B]` (regression) or None. share: this micro-batch's part of the whole optimizer step, counted in
-    rows, real tokens and token pairs; objectives multiply their local means by it. rows: int64 `[B]`, where the rows stand in their token
-    store; None where they are from none. padded: whether any position is padding; nothing is masked where none is.
+    labels: int64 `[B]`, float32 `[B]` (regression) or None. share: this micro-batch's fraction of the whole optimizer step in rows,
+    tokens and token pairs; objectives multiply their local means by it. rows: int64 `[B]`, positions of the rows in their token
+    store; None without a store. padded: whether any position is padding; if not, no mask is applied.
     """
 
     input_ids: Tensor
@@ -122,7 +123,7 @@ class Inputs:
 
 
 def base_of(model: nn.Layer) -> nn.Layer:
-    """The encoder inside a PaddleNLP model with a head, or the model itself when it has none."""
+    """The encoder inside a PaddleNLP model with a head, or the model itself if it has none."""
     return getattr(model, model.base_model_prefix, model)
 
 
@@ -132,12 +133,12 @@ def layers_of(model: nn.Layer) -> nn.LayerList:
 
 
 def trace(model: nn.Layer, inputs: Inputs, needs: Needs, head: str | None = None, at: Tensor | None = None) -> EncoderTrace:
-    """Run the encoder as far as `needs` asks and return what it left behind.
+    """Run the encoder as far as `needs` requires and return the requested values.
 
-    at: int64 `[B, R]`, R positions a row: the last layer that runs is finished there alone, so its hidden entry is `[B, R, D]`, and its
-    queries and scores are of those positions too.
+    at: int64 `[B, R]`, R positions per row: the last layer is computed only there, so its hidden entry is `[B, R, D]`, and its
+    queries and scores are restricted to these positions.
 
-    head: how the logits come from the pooled output. None = as the model's class does it; "relu" = classifier(relu(pooled));
+    head: how logits are computed from the pooled output. None = as in the model's class; "relu" = classifier(relu(pooled));
     "plain" = classifier(dropout(pooled)).
     """
     base = base_of(model)
@@ -170,7 +171,7 @@ def trace(model: nn.Layer, inputs: Inputs, needs: Needs, head: str | None = None
 
 
 def _embed(embeddings: nn.Layer, **inputs: Tensor | None) -> Tensor:
-    """The embedding layer's output; its dropout, the last thing it does in every family, is ours."""
+    """The embedding layer's output; its dropout, which is the last operation in every family, is ours."""
     last = embeddings.dropout
     training, last.training = last.training, False
     try:
@@ -181,14 +182,14 @@ def _embed(embeddings: nn.Layer, **inputs: Tensor | None) -> Tensor:
 
 
 def _additive_mask(inputs: Inputs, heads: int, dtype: paddle.dtype) -> Tensor:
-    """`[B, 1, 1, T]` or on the CPU `[B, h, T, T]`, once for all layers: 0 for a real key, `MASK_VALUE` for a padded one."""
+    """`[B, 1, 1, T]` or on the CPU `[B, h, T, T]`, shared by all layers: 0 for tokens, `MASK_VALUE` for padded keys."""
     mask = ((1.0 - inputs.attention_mask) * MASK_VALUE).unsqueeze([1, 2]).astype(dtype)
     rows, width = inputs.attention_mask.shape
     return cpu_ops.expand_contiguous(mask, [rows, heads, width, width])
 
 
 def _at(x: Tensor, positions: Tensor) -> Tensor:
-    """`[B, T, D]` at some positions a row `[B, R]`: `[B, R, D]`."""
+    """`[B, T, D]` at the given positions `[B, R]`: `[B, R, D]`."""
     batch, width, hidden = x.shape
     flat = paddle.arange(batch).unsqueeze(1) * width + positions
     return paddle.gather(x.reshape([-1, hidden]), flat.flatten()).reshape([batch, -1, hidden])
@@ -199,7 +200,7 @@ def _run_layer(
 ) -> Tensor | None:
     """One post-norm encoder layer `[B, T, D] -> [B, T, D]`, in the order of operations of `paddle.nn.TransformerEncoderLayer`.
 
-    With `finish` False it ends after the scores, queries, keys and values that were asked for. With `rows` `[B, R, D]`, some of the
+    With `finish` False it ends after the requested scores, queries, keys and values. With `rows` `[B, R, D]`, some of the
     positions of x, only their outputs are computed.
     """
     attention = layer.self_attn
@@ -228,7 +229,7 @@ def _run_layer(
 
 
 def _cut(mask: Tensor, heads: int, rows: int) -> Tensor:
-    """The mask for so many heads and queries, where it was written out for more: all of them are alike."""
+    """The mask for fewer heads and queries than it was expanded to; all are equal."""
     mask = mask if mask.shape[1] in (1, heads) else mask[:, :heads]
     return mask if mask.shape[2] in (1, rows) else mask[:, :, :rows]
 
@@ -246,11 +247,11 @@ def _finish_head(model: nn.Layer, last: Tensor, needs: Needs, result: EncoderTra
         if needs.pooled:
             result.pooled = base_of(model).pooler(last)
         if needs.logits:
-            result.logits = model.classifier(model.dropout(last) if over == "token" else last)  # PaddleNLP's span classes drop nothing
+            result.logits = model.classifier(model.dropout(last) if over == "token" else last)  # PaddleNLP's span classes have no dropout
         return
     if hasattr(getattr(model, "classifier", None), "out_proj"):  # RoBERTa: dense, tanh and output inside the classifier
         if needs.logits:
-            result.logits = model.classifier(model.dropout(last))  # PaddleNLP's class drops out before the head, and again inside
+            result.logits = model.classifier(model.dropout(last))  # PaddleNLP's class applies dropout before the head, and again inside
         return
     result.pooled = base_of(model).pooler(last)
     if needs.logits:

@@ -1,7 +1,7 @@
-"""Reading weight files as NumPy arrays without executing anything that is inside them.
+"""Reads weight files as NumPy arrays without executing any code in them.
 
-`.pdparams` files are pickles. `array_pickle` takes them as plain data and makes the arrays itself, so a hostile file is refused instead of
-run. Safetensors files hold no code. `pytorch_model.bin` has a reader of its own, `torch_zip`.
+`.pdparams` files are pickles. `array_pickle` parses them as plain data and builds the arrays itself, so malicious files are rejected
+instead of executed. Safetensors files contain no code. `pytorch_model.bin` has its own reader, `torch_zip`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from tinybert.models.torch_zip import read_torch
 from tinybert.safetensors_file import bfloat16_to_float32, read_safetensors
 
 _NAME_TABLE = "StructuredToParameterName@@"
-_SLICES = "UnpackBigParamInfor@@"  # Paddle's own spelling: which entries are pieces of an array of more than a gigabyte
+_SLICES = "UnpackBigParamInfor@@"  # Paddle's own spelling: the entries that are parts of an array larger than a gigabyte
 
 
 def read_pdparams(path: str | Path) -> dict[str, np.ndarray]:
     """Read a `.pdparams` file of Paddle 2.x or 3.x as float or integer arrays by name.
 
     Raises:
-        UserError: the file is truncated, holds something else than arrays, or would execute code.
+        UserError: the file is truncated, contains something other than arrays, or would execute code.
     """
     try:
         with open(path, "rb") as file:
@@ -40,7 +40,7 @@ def read_pdparams(path: str | Path) -> dict[str, np.ndarray]:
         ) from None
     except OSError:
         raise
-    except Exception as error:  # a damaged pickle raises nearly anything, MemoryError included
+    except Exception as error:  # a damaged pickle can raise nearly anything, including MemoryError
         reason = f"{type(error).__name__}: {error}"
         raise UserError(
             f"{path} cannot be read as weights ({reason}): it is truncated or not a .pdparams file. Download it again."
@@ -58,7 +58,7 @@ def read_pdparams(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _joined(content: dict, path: str | Path) -> dict:
-    """Join arrays that paddle.save cut into `<name>@@.0`, `<name>@@.1`, ... because protocols 2 and 3 end at four gigabytes."""
+    """Join arrays that paddle.save split into `<name>@@.0`, `<name>@@.1`, ... because protocols 2 and 3 are limited to four gigabytes."""
     content = dict(content)
     try:
         for name, entry in content.pop(_SLICES, {}).items():
@@ -71,14 +71,14 @@ def _joined(content: dict, path: str | Path) -> dict:
 
 
 def _piece(content: dict, name: object) -> np.ndarray:
-    piece = content.pop(name) if isinstance(name, str) else name  # looking up a nested tuple may take longer than anyone waits
+    piece = content.pop(name) if isinstance(name, str) else name  # looking up a nested tuple may take extremely long
     if not isinstance(piece, np.ndarray):
         raise TypeError(f"a piece is a {type(piece).__name__}")
     return piece
 
 
 def write_pdparams(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write arrays in the layout that `paddle.load` and PaddleNLP read: a pickled dictionary of NumPy arrays."""
+    """Write arrays in the format of `paddle.load` and PaddleNLP: a pickled dictionary of NumPy arrays."""
     with open(path, "wb") as file:
         pickle.dump({name: np.asarray(array, order="C") for name, array in arrays.items()}, file, protocol=4)
 
@@ -93,10 +93,10 @@ def read_weights(folder: str | Path) -> tuple[dict[str, np.ndarray], Path]:
 
 
 def read_file(path: Path) -> dict[str, np.ndarray]:
-    """Read a file of weights by the kind that its name says; floating point comes back as float32, all of it finite.
+    """Read a weight file by its name; floating-point values are converted to float32 and must be finite.
 
     Raises:
-        UserError: the file is a placeholder, unreadable, or has numbers that are NaN, infinite or too large for float32.
+        UserError: the file is a placeholder, unreadable, or has values that are NaN, infinite or too large for float32.
     """
     refuse_placeholder(path)
     return {name: _finite(name, array, path) for name, array in READERS.get(path.name, read_tensorflow)(path).items()}
@@ -112,13 +112,13 @@ def _finite(name: str, array: np.ndarray, path: Path) -> np.ndarray:
 
 
 def refuse_non_finite(name: str, array: np.ndarray, source: str | Path) -> None:
-    """Refuse an array with a number that is NaN or infinite.
+    """Reject an array with a NaN or infinite value.
 
     Raises:
         UserError: says how many, in which array of which file, and where the first one is.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        if math.isfinite(array.sum(dtype=np.float64)):  # eight times as fast as to look at each
+        if math.isfinite(array.sum(dtype=np.float64)):  # eight times as fast as checking each value
             return
     bad = ~np.isfinite(array)
     if not bad.any():
@@ -132,7 +132,7 @@ def refuse_non_finite(name: str, array: np.ndarray, source: str | Path) -> None:
 
 READERS = {"model_state.pdparams": read_pdparams, "model.safetensors": read_safetensors, "pytorch_model.bin": read_torch}
 
-# files of weights that are not read, and what to do with them
+# unsupported weight files, and what to do with them
 _OTHERS = {
     "*.safetensors.index.json": "weights in several files; load the model with its library and save it with max_shard_size='100GB'",
     "*.bin.index.json": "weights in several files; load the model with its library and save it with max_shard_size='100GB'",
@@ -147,18 +147,18 @@ _OTHERS = {
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether a model folder has a file of weights."""
+    """Whether a model folder has a weight file."""
     return bool(weights_files(folder))
 
 
 def weights_files(folder: Path) -> list[Path]:
-    """The files of a model folder that weights can be read from, the preferred one first."""
+    """The readable weight files of a model folder, the preferred one first."""
     known = [folder / name for name in READERS if (folder / name).is_file()]
     return known + sorted(folder.glob("*.ckpt.index")) + sorted(folder.glob("*.ckpt-*.index"))
 
 
 def weights_file(folder: str | Path) -> Path:
-    """The file that the weights of a model folder are read from.
+    """The weight file that is read from a model folder.
 
     Raises:
         UserError: there is none; what is there instead, and what to do with it.

@@ -36,7 +36,7 @@ class LayerDistances:
         self.count = float((lengths.astype(np.float64) ** 2).sum() * shape[1] if self.pairs else lengths.sum() * float(shape[-1]))
         ends_in_padding = real is None or bool((real[:, 1:] <= real[:, :-1]).all())
         self.pieces: list[tuple] | None = None
-        if ends_in_padding and all(cpu_ops.applies(each) for each in (*self.students, *self.teachers)):
+        if ends_in_padding and all(cpu_ops.is_supported(each) for each in (*self.students, *self.teachers)):
             self.pieces = list(_pieces(shape, lengths.tolist(), chunk))
         else:
             self._flatten(real)
