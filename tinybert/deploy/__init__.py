@@ -1,1 +1,1 @@
-"""A trained model at work: predictions, files for other engines, what they cost, and a service. Imports Paddle only to run it."""
+"""Deployment of a trained model: predictions, exports for other engines, measurements, and a web service. Imports Paddle on demand."""

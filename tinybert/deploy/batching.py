@@ -1,4 +1,4 @@
-"""Rows of many callers run together: a batch begins when it is full or when its oldest row has waited long enough."""
+"""Dynamic batching of requests: a batch starts when it is full or when its oldest row has waited long enough."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Answer = TypeVar("Answer")
 
 
 class QueueFullError(Exception):
-    """More rows are waiting than may wait."""
+    """The queue of waiting rows is full."""
 
 
 class ClosedError(Exception):
-    """No more rows are taken: the service is shutting down."""
+    """The service is shutting down and accepts no more rows."""
 
 
 @dataclass
@@ -30,10 +30,10 @@ class _Waiting(Generic[Row, Answer]):
 
 
 class Batcher(Generic[Row, Answer]):
-    """Runs rows in batches, one batch at a time, in a thread of its own.
+    """Runs rows in batches, one batch at a time, in a separate thread.
 
-    run: answers rows, in their order. max_batch: batch size. max_wait: seconds that a row waits for others when nothing runs.
-    max_queue: rows that may wait. finished: is told rows and seconds of every batch.
+    run: computes the answers to rows, in order. max_batch: batch size. max_wait: seconds that a row waits for others when idle.
+    max_queue: maximum number of waiting rows. finished: called with the number of rows and seconds of every batch.
     """
 
     def __init__(
@@ -49,13 +49,13 @@ class Batcher(Generic[Row, Answer]):
         self._closing = False
 
     async def start(self) -> None:
-        """Begin to take rows."""
+        """Start accepting rows."""
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "batches")
         self._loop = asyncio.create_task(self._work())
 
     async def stop(self) -> None:
-        """Take no more rows, and return when every row that was taken has its answer."""
+        """Stop accepting rows, and wait until all accepted rows are answered."""
         self._closing = True
         self._arrived.set()
         await self._loop
@@ -63,16 +63,16 @@ class Batcher(Generic[Row, Answer]):
 
     @property
     def waiting(self) -> int:
-        """Rows that wait now."""
+        """The number of waiting rows."""
         return len(self._waiting)
 
     async def answers(self, rows: Sequence[Row]) -> list[Answer]:
-        """The answers to rows, in their order; all rows are taken, or none.
+        """The answers to rows, in order; either all rows are accepted or none.
 
         Raises:
             QueueFullError: too many rows are waiting.
             ClosedError: the service is shutting down.
-            Exception: what running the batch of a row raised.
+            Exception: raised when running the batch of a row.
         """
         if self._closing:
             raise ClosedError
@@ -90,7 +90,7 @@ class Batcher(Generic[Row, Answer]):
                 await self._run([self._waiting.popleft() for _ in range(min(self.max_batch, len(self._waiting)))])
 
     async def _is_ready(self) -> bool:
-        """Whether a batch should begin now; waits for rows or for the deadline where it should not."""
+        """Whether a batch should start now; otherwise waits for rows or for the deadline."""
         if self._waiting and (self._closing or len(self._waiting) >= self.max_batch):
             return True
         left = self._waiting[0].since + self.max_wait - time.monotonic() if self._waiting else None
@@ -104,13 +104,13 @@ class Batcher(Generic[Row, Answer]):
         return False
 
     async def _run(self, batch: list[_Waiting[Row, Answer]]) -> None:
-        batch = [one for one in batch if not one.answer.cancelled()]  # whose caller has gone
+        batch = [one for one in batch if not one.answer.cancelled()]  # the caller is gone
         if not batch:
             return
         begun = time.monotonic()
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._thread, self.run, [one.row for one in batch])
-        except Exception as error:  # handed to the callers
+        except Exception as error:  # passed to the callers
             for one in batch:
                 if not one.answer.done():
                     one.answer.set_exception(error)

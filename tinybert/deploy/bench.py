@@ -1,4 +1,4 @@
-"""Models and exports side by side on the same rows: score, latency with tokenisation told apart, rows per second, size."""
+"""Models and exports compared on the same rows: score, latency with and without tokenization, rows per second, size."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROUNDS = 3
 
 @dataclass(frozen=True)
 class Measured:
-    """One model of a comparison. Times are medians in milliseconds of one row alone, `run` without and `tokenise` with nothing else."""
+    """One model of a comparison. Times are median milliseconds for a single row; `run` excludes tokenization, `tokenise` is only that."""
 
     name: str
     engine: str
@@ -38,7 +38,7 @@ class Measured:
 
 
 def compare(models: dict[str, Predictor], task: Task, folder: Path, rows: int, batch_size: int) -> list[Measured]:
-    """Score every model on the first evaluation split, then time all of them in turn, row by row and batch by batch."""
+    """Evaluate every model on the first evaluation split, then time all of them alternately, by row and by batch."""
     scores = {name: _score(predictor, task, folder) for name, predictor in models.items()}
     for name, score in scores.items():
         logger.info(f"{name}: {task.metric} {score:.2f}")
@@ -68,14 +68,14 @@ def _score(predictor: Predictor, task: Task, folder: Path) -> float:
 
 
 def _sampled(examples: Examples, count: int) -> list[tuple[str, str | None]]:
-    """Rows evenly from the shortest to the longest text."""
+    """Rows evenly spaced from the shortest to the longest text."""
     second = examples.text_b or [None] * len(examples)
     both = sorted(zip(examples.text_a, second, strict=True), key=lambda row: len(row[0]) + len(row[1] or ""))
     return [both[i] for i in np.linspace(0, len(both) - 1, min(count, len(both))).astype(int)]
 
 
 def _answer(predictor: Predictor, rows: Sequence[tuple[str, str | None]], batch_size: int) -> tuple[float, float]:
-    """Seconds from text to predictions, and those of them until there were ids."""
+    """Seconds from text to predictions, and the part of it spent on tokenization."""
     started = time.perf_counter()
     second = None if rows[0][1] is None else [b or "" for _, b in rows]
     store, _ = predictor.encode([a for a, _ in rows], second)
@@ -85,7 +85,7 @@ def _answer(predictor: Predictor, rows: Sequence[tuple[str, str | None]], batch_
 
 
 def _one_by_one(models: dict[str, Predictor], texts: list[tuple[str, str | None]]) -> dict[str, list[tuple[float, float]]]:
-    """The times of every row; models take turns on each, and the first round is not counted."""
+    """The times of every row; models alternate on each row, and the first round is discarded."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in models}
     for round_ in range(_ROUNDS + 1):
         for text in texts if round_ else texts[: max(1, len(texts) // 5)]:
@@ -97,7 +97,7 @@ def _one_by_one(models: dict[str, Predictor], texts: list[tuple[str, str | None]
 
 
 def _together(models: dict[str, Predictor], texts: list[tuple[str, str | None]], batch_size: int) -> dict[str, float]:
-    """Rows per second in batches, the median of a few passes in which models take turns; one by one where answers depend on the batch."""
+    """Rows per second in batches, the median of a few alternating passes; one row at a time if answers depend on the batch."""
     seconds: dict[str, list[float]] = {name: [] for name in models}
     for round_ in range(_ROUNDS + 1):
         for name, predictor in models.items():
@@ -108,7 +108,7 @@ def _together(models: dict[str, Predictor], texts: list[tuple[str, str | None]],
 
 
 def table(found: Sequence[Measured], metric: str, batch_size: int) -> str:
-    """The comparison as Markdown; the factor is the first model's time over this one's."""
+    """The comparison as a Markdown table; the factor is the first model's time divided by this one's."""
     header = ["model", "engine", metric, "ms a row", "factor", "tokenise", "run", f"rows/s at {batch_size}", "MB"]
     rows = [
         [
@@ -128,7 +128,7 @@ def table(found: Sequence[Measured], metric: str, batch_size: int) -> str:
 
 
 def efficient(found: Sequence[Measured]) -> list[Measured]:
-    """Those that no other one beats in both score and time, the fastest first."""
+    """The Pareto-optimal models by score and time, fastest first."""
     kept: list[Measured] = []
     for one in sorted(found, key=lambda one: (one.milliseconds, -one.score)):
         if not kept or one.score > kept[-1].score:
@@ -137,7 +137,7 @@ def efficient(found: Sequence[Measured]) -> list[Measured]:
 
 
 def picture(found: Sequence[Measured], metric: str, task: str, folder: Path) -> list[Path]:
-    """Draw score over latency, area by size, and the line of those that no other one beats; PNG and SVG."""
+    """Plot score over latency, with area by size, and the Pareto front; PNG and SVG."""
     from tinybert.report.figure import new_figure, saved
 
     figure = new_figure(8, 5)
@@ -170,7 +170,7 @@ def picture(found: Sequence[Measured], metric: str, task: str, folder: Path) -> 
 
 
 def _label_places(found: Sequence[Measured]) -> list[tuple[int, int]]:
-    """Above each point and, for points that lie together, one line higher for each of them."""
+    """Label positions above each point, one line higher for each nearby point."""
     places: list[tuple[int, int]] = []
     for i, one in enumerate(found):
         near = [

@@ -1,4 +1,4 @@
-"""Opening a model folder with the engine that it is made for."""
+"""Opens a model folder with its engine."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from tinybert import runtime
 from tinybert.errors import UserError
 
-RECORD = "export.json"  # what an exported folder says about itself
-MODEL = "model"  # the format of a plain model folder, which Paddle runs by its own Python code
+RECORD = "export.json"  # the description of an exported folder
+MODEL = "model"  # the format of a regular model folder, which runs in Paddle with Python code
 FORMATS = ("paddle", "onnx", "openvino")
 PRECISIONS = ("float32", "bfloat16", "int8")
 _MODULES = {MODEL: "dygraph", "paddle": "paddle_inference", "onnx": "onnx_runtime", "openvino": "open_vino"}
@@ -23,7 +23,7 @@ INPUTS = ("input_ids", "token_type_ids")
 class Engine(Protocol):
     """A loaded model: `name` is the library and its version, `precision` one of `PRECISIONS`.
 
-    batch_dependent: the answer to a row depends on which rows share its batch.
+    batch_dependent: whether the answer to a row depends on the other rows of its batch.
     """
 
     name: str
@@ -35,20 +35,20 @@ class Engine(Protocol):
 
 
 class ExportSource(Protocol):
-    """What an engine writes its file from: the loaded model, the same as a float32 ONNX file, and rows to calibrate with."""
+    """The inputs of an engine's export: the loaded model, the same as a float32 ONNX file, and calibration rows."""
 
     loaded: object
 
     @property
     def onnx(self) -> Path:
-        """The model as ONNX, written when first asked for."""
+        """The model as ONNX, written on first use."""
 
     def calibration(self) -> list[dict[str, np.ndarray]]:
         """Training rows by input name, `[1, T]` each."""
 
 
 def check_quantised(counts: dict[str, int]) -> None:
-    """Refuse a file in which quantisation left something in float32.
+    """Reject a file that quantisation left partly in float32.
 
     Raises:
         UserError: it did.
@@ -64,16 +64,16 @@ def engine_module(form: str):
     """The module of a format's engine.
 
     Raises:
-        UserError: its library is not installed; names the line that installs it.
+        UserError: its library is not installed; names the installation command.
     """
     return importlib.import_module(f"tinybert.deploy.engines.{_MODULES[form]}")
 
 
 def read_record(folder: Path) -> dict | None:
-    """What `export` wrote about a folder; None for a plain model folder.
+    """The record written by `export`; None for a regular model folder.
 
     Raises:
-        UserError: an export.json that is not ours, or the folder above several exports.
+        UserError: an export.json of another program, or the parent folder of several exports.
     """
     path = folder / RECORD
     if not path.is_file():
@@ -91,10 +91,10 @@ def read_record(folder: Path) -> dict | None:
 
 
 def open_engine(folder: Path, threads: int | None = None) -> Engine:
-    """The engine of a plain model folder or of an exported one, with so many threads (None: all cores).
+    """The engine of a regular or exported model folder, with this number of threads (None: all cores).
 
     Raises:
-        UserError: no model, a missing library, or a file that answers differently from when it was exported.
+        UserError: no model, a missing library, or a file whose answers differ from those at export.
     """
     record = read_record(folder)
     module = engine_module(MODEL if record is None else record["format"])
@@ -105,7 +105,7 @@ def open_engine(folder: Path, threads: int | None = None) -> Engine:
 
 
 def check_rows(pad_id: int, vocab_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Four fixed rows `[4, 16]`, each shorter than the one before, whose second half is a second text."""
+    """Four fixed rows `[4, 16]` of decreasing length, whose second half is a second text."""
     random = np.random.default_rng(0)
     real = np.arange(16) < np.array([16, 13, 10, 8])[:, None]
     ids = random.integers(0, vocab_size, (4, 16))
@@ -114,7 +114,7 @@ def check_rows(pad_id: int, vocab_size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def differs(engine: Engine, check: dict) -> str:
-    """How the answers to the rows of a record differ from those that it keeps, in words; empty where they do not."""
+    """How the answers to the rows of a record differ from the recorded ones; empty if they do not."""
     expected = np.asarray(check["logits"], np.float32)
     found = engine.logits(*(np.asarray(check[name], np.int64) for name in INPUTS))
     if found.shape != expected.shape:
@@ -124,7 +124,7 @@ def differs(engine: Engine, check: dict) -> str:
 
 
 def _check_answers(engine: Engine, record: dict, folder: Path) -> None:
-    """Another version of a library, or another processor, may compute otherwise."""
+    """Compare with the recorded answers: another library version or processor may compute differently."""
     reason = differs(engine, record["check"])
     if reason:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Writing a model for other engines, and measuring every file before anybody gets it."""
+"""Exports a model to other engines, and verifies and measures every file first."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from tinybert.models.loading import LoadedModel, load_pretrained
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What to write.
+    """What to export.
 
-    formats, precisions: every combination that an engine has is written. max_drop: points of the task's metric that a file may lose
-    against the float32 model; `allow_drop` writes it all the same. calibration_rows: training rows that int8 for OpenVINO is calibrated
-    on. prune_vocabulary: leave out word pieces that no training row has. threads: None: all cores.
+    formats, precisions: every supported combination is written. max_drop: points of the task's metric that an export may lose compared
+    with the float32 model; `allow_drop` writes it anyway. calibration_rows: training rows for calibrating OpenVINO's int8.
+    prune_vocabulary: omit tokens that do not occur in the training rows. threads: None: all cores.
     """
 
     formats: tuple[str, ...] = ("onnx",)
@@ -49,7 +49,7 @@ class ExportOptions:
         """The combinations of format and precision.
 
         Raises:
-            UserError: one of the formats or precisions has none.
+            UserError: a format or precision is in no supported combination.
         """
         found = []
         for form in self.formats:
@@ -65,7 +65,7 @@ class ExportOptions:
 
 
 class _Source:
-    """What engines write their files from."""
+    """The inputs of the engines' exports."""
 
     def __init__(self, loaded: LoadedModel, rows: ScoredRows, folder: Path, count: int) -> None:
         self.loaded, self._rows, self._folder, self._count = loaded, rows, folder, count
@@ -78,7 +78,7 @@ class _Source:
         return path
 
     def calibration(self) -> list[dict[str, np.ndarray]]:
-        """Training rows, evenly from the shortest to the longest."""
+        """Training rows, evenly spaced from the shortest to the longest."""
         store = self._rows.training_store(self.loaded.tokenizer)
         order = np.argsort(store.lengths, kind="stable")
         picked = order[np.linspace(0, len(order) - 1, min(self._count, len(order))).astype(int)]
@@ -95,14 +95,14 @@ def export_model(
     *,
     replace: bool = False,
 ) -> list[Export]:
-    """Write `output_dir`: the export itself, or with several of them one folder each, called `<format>-<precision>`.
+    """Write `output_dir`: a single export itself, several in one subfolder each, named `<format>-<precision>`.
 
-    task, locate: the rows to score on, and where their files are. Every file is scored, loaded again in a new process, and timed beside
-    the float32 model; the table is in `export.json` and in the model card. Returns the model itself first.
+    task, locate: the evaluation rows, and where their files are. Every export is evaluated, loaded in a new process, and timed together
+    with the float32 model; the table is in `export.json` and in the model card. Returns the model itself first.
 
     Raises:
-        UserError: no trained head, a missing library, a file that cannot be told from a broken one, or one that loses more than
-            `max_drop` points: nothing is written then.
+        UserError: no trained head, a missing library, an export that cannot be verified, or one that loses more than
+        `max_drop` points; nothing is written then.
     """
     wanted = options.pairs()
     source = resolve(str(model_path))
@@ -147,7 +147,7 @@ def _refuse(exports: Sequence[Export], options: ExportOptions) -> None:
 
 
 def _finish(export: Export, everything: Sequence[Export], rows: ScoredRows) -> None:
-    """Write the record, with every measure of the run, and the model card."""
+    """Write the record, with all measurements of the run, and the model card."""
     record = {
         **export.record,
         "rows": {"task": rows.task.name, "split": rows.split, "metric": rows.task.metric, "max_seq_length": rows.length},

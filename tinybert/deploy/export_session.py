@@ -1,4 +1,4 @@
-"""One run of `export`: every file is written, scored, loaded again and timed in the same process."""
+"""One run of `export`: every file is written, evaluated, reloaded and timed in the same process."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tinybert.models.saving import config_dict
 from tinybert.models.trace import base_of
 
 BASELINE = "model float32"
-# largest difference of logits to the same file elsewhere, in parts of the largest logit (at least 1)
+# maximum difference of logits from those in another environment, relative to the largest logit (at least 1)
 _TOLERANCES = {"float32": 1e-3, "bfloat16": 0.05, "int8": 0.25}
-_ALIKE = 0.02  # a row alone and in a batch may differ by so much, in the same parts, before the answers depend on the batch
+_ALIKE = 0.02  # larger relative differences between a single row and a batch mean that answers depend on the batch
 
 
 @dataclass
 class Export:
-    """One file that was written and measured; `refused` says why it is left out, empty where it is not."""
+    """An exported and measured file; `refused` is the reason for rejecting it, empty if accepted."""
 
     format: str
     precision: str
@@ -46,7 +46,7 @@ class Export:
 
 
 class ExportSession:
-    """One run: what the float32 model gives, and the engines that are timed together at its end."""
+    """One run: the outputs of the float32 model, and the engines that are timed together at the end."""
 
     def __init__(self, baseline: Predictor, loaded: LoadedModel, rows: ScoredRows, threads: int, max_drop: float) -> None:
         self.baseline, self.loaded, self.rows, self.threads, self.max_drop = baseline, loaded, rows, threads, max_drop
@@ -60,7 +60,7 @@ class ExportSession:
         logger.info(f"model: {rows.task.name} {rows.split}, {rows.task.metric} {100 * self.scores[rows.task.metric]:.2f}")
 
     def write(self, folder: Path, form: str, precision: str, source: ExportSource, config: dict) -> Export:
-        """Write one file, score it here and in a new process."""
+        """Write one file, and evaluate it here and in a new process."""
         folder.mkdir(exist_ok=True)
         module = engine_module(form)
         quantised = module.export(folder, precision, source)
@@ -103,7 +103,7 @@ class ExportSession:
         return export
 
     def _check(self, engine: Engine, precision: str) -> dict:
-        """Answers to fixed rows, to know the file by; and whether a row's answer depends on its batch."""
+        """Answers to fixed rows, to verify the file later, and whether answers depend on the batch."""
         tokenizer = self.loaded.tokenizer
         ids, segments = check_rows(tokenizer.pad_id, tokenizer.vocab_size)
         width = min(ids.shape[1], self.baseline.length)
@@ -146,7 +146,7 @@ class ExportSession:
         }
 
     def time(self) -> None:
-        """Time all engines in turn, and add what came out to their measures."""
+        """Time all engines alternately, and add the results to their measurements."""
         inputs = {}
         for rows, width in measure.SHAPES:
             shape = (rows, min(width, max_positions(self.loaded)))
@@ -166,7 +166,7 @@ class ExportSession:
 
 
 def _config(loaded: LoadedModel) -> dict:
-    """The configuration that other people's code reads: label names and the kind of problem."""
+    """The configuration for other programs: label names and problem type."""
     kind = loaded.kind or kind_of_outputs(int(loaded.config.num_labels))
     names = loaded.output_names
     problem = {"problem_type": kind.problem_type} if kind.problem_type else {}

@@ -1,4 +1,4 @@
-"""The rows to predict: a file of any size or standard input, which columns hold the texts and the id, read in chunks."""
+"""The rows to predict: a file of any size or standard input, its text and id columns, read in chunks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tinybert.data.source import STDIN
 from tinybert.data.tasks import Column, Split
 from tinybert.errors import UserError
 
-# what the columns are called where nobody says it: the first that is there
+# default column names: the first one found is used
 _PAIRS = (("text_a", "text_b"), ("sentence1", "sentence2"), ("question1", "question2"), ("question", "sentence"), ("premise", "hypothesis"))
 _SINGLE = ("text", "sentence", "text_a", "sentence1", "content", "review", "query", "title")
 _IDS = ("id", "index", "idx", "guid", "qid")
@@ -20,7 +20,7 @@ _IDS = ("id", "index", "idx", "guid", "qid")
 
 @dataclass(frozen=True)
 class InputFile:
-    """Where the rows are and how they are read; None leaves the choice to the file. Columns are names, or numbers counted from 0."""
+    """The input and how it is read; None: detected from the file. Columns are names or 0-based numbers."""
 
     path: Path
     file_format: str | None = None
@@ -32,13 +32,13 @@ class InputFile:
 
     @property
     def is_stdin(self) -> bool:
-        """Whether rows are piped in: they can be read once only."""
+        """Whether rows come from standard input, which can only be read once."""
         return str(self.path) == STDIN
 
 
 @dataclass
 class Chunk:
-    """Some consecutive rows; `ids` are those of the file, or the rows' numbers from 0."""
+    """Some consecutive rows; `ids` are those in the file, or 0-based row numbers."""
 
     ids: list[str]
     text_a: list[str]
@@ -48,7 +48,7 @@ class Chunk:
 class InputRows:
     """The rows of an input, in order.
 
-    pair: whether the model takes pairs; None: as the columns are.
+    pair: whether the model takes pairs; None: determined by the columns.
     """
 
     def __init__(self, file: InputFile, pair: bool | None) -> None:
@@ -59,17 +59,17 @@ class InputRows:
             )
         self.file, self.path, self.pair = file, path, pair
         form = file.file_format or ("tsv" if file.is_stdin else format_of(path))
-        # text that is piped in, or stands in a .txt file, is one text a line: it has no header unless somebody says so
+        # standard input and .txt files have one text per line, and no header by default
         plain = file.file_format is None and (file.is_stdin or path.suffix.lower() == ".txt")
         header = (not plain) if file.header is None else file.header
         quoting = file.quoting or ("csv" if form == "csv" else "none")
         self.split = Split(str(path), 0, header=header, format=form, quoted=quoting == "csv")
 
     def chunks(self, rows: int, skip: int = 0) -> Iterator[Chunk]:
-        """The rows behind the first `skip`, so many at a time.
+        """The rows after the first `skip`, in chunks of `rows`.
 
         Raises:
-            UserError: a row that cannot be read, columns that are missing, or a file without rows; with file and line.
+            UserError: an unreadable row, missing columns, or a file without rows; with file and line.
         """
         reader = _Reader(self)
         held: list[Fields] = []
@@ -88,8 +88,8 @@ class InputRows:
             raise UserError(f"--input {self.path} has no rows{' below its header' if self.split.has_header else ''}.")
 
     def count(self, check: Callable[[bool], None]) -> int:
-        """How many rows there are; reads all of them, so that a bad row is found before work starts. `check` is told of each chunk
-        whether its rows are pairs.
+        """The number of rows; reads all of them, so that invalid rows are found before work starts. `check` is called for each chunk
+        with whether its rows are pairs.
         """
         count = 0
         for chunk in self.chunks(1024):
@@ -104,7 +104,7 @@ class InputRows:
 
 
 class _Reader(FieldReader):
-    """Rows with their columns found by the options, else by their usual names."""
+    """Rows whose columns are given by the options, or found by their default names."""
 
     def __init__(self, rows: InputRows) -> None:
         super().__init__(rows.path, rows.split, "the input", lambda _: False)

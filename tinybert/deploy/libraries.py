@@ -1,4 +1,4 @@
-"""Libraries that only some commands need: imported when used, and named with the line that installs them."""
+"""Optional libraries, imported on demand, with an error that names the installation command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def needed(module: str, extra: str, why: str) -> ModuleType:
     """The module of an optional library.
 
     Raises:
-        UserError: it is not installed; names the extra that brings it.
+        UserError: it is not installed; names the extra that installs it.
     """
     try:
         return importlib.import_module(module)
@@ -36,7 +36,7 @@ def titled(package: str) -> str:
 
 @contextlib.contextmanager
 def quiet_stdout() -> Iterator[None]:
-    """Keep what a library writes to stdout, from C++ too, off the screen."""
+    """Hide what a library prints to stdout, including from C++."""
     sys.stdout.flush()
     kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     try:

@@ -1,4 +1,4 @@
-"""What engines cost, side by side in one process: time at fixed shapes, load time and peak memory in a process of their own."""
+"""Costs of engines, measured together in one process: time at fixed shapes; load time and peak memory in a separate process."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tinybert.deploy.engine import Engine
 from tinybert.errors import UserError
 
 SHAPES = ((1, 32), (1, 128), (32, 64))
-_ROUNDS, _SECONDS = 30, 1.5  # at most so many calls, and about so long, for an engine at a shape
+_ROUNDS, _SECONDS = 30, 1.5  # maximum number of calls, and approximate time, per engine and shape
 _WARM = 2  # calls that are not counted
 
 
 def rows_of_shape(shape: tuple[int, int], vocab_size: int, special: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random rows without padding: int64 ids `[B, T]` above the special word pieces, and segments of 0."""
+    """Random rows without padding: int64 ids `[B, T]` above the special tokens, and segments of 0."""
     ids = np.random.default_rng(0).integers(min(special, vocab_size - 1), vocab_size, shape)
     return ids.astype(np.int64), np.zeros(shape, np.int64)
 
@@ -32,10 +32,10 @@ def rows_of_shape(shape: tuple[int, int], vocab_size: int, special: int) -> tupl
 def side_by_side(
     engines: dict[str, Engine], inputs: dict[str, tuple[np.ndarray, np.ndarray]], rounds: int = _ROUNDS, seconds: float = _SECONDS
 ) -> dict[str, dict[str, float]]:
-    """Median milliseconds of a call, by engine and shape.
+    """Median milliseconds per call, by engine and shape.
 
-    inputs: by name; for an engine of its own vocabulary under `<shape>/<engine>`. The engines take turns, so that a change in the
-    machine's speed meets all of them.
+    inputs: by name; for an engine with its own vocabulary under `<shape>/<engine>`. The engines alternate, so that changes in the
+    machine's speed affect all of them.
     """
     found: dict[str, dict[str, float]] = {name: {} for name in engines}
     for shape in dict.fromkeys(name.split("/")[0] for name in inputs):
@@ -56,7 +56,7 @@ def side_by_side(
 
 @dataclass(frozen=True)
 class Reloaded:
-    """What a new process found: the logits `[N, C]` of the rows it was given, seconds to load, megabytes at the most."""
+    """Results from a new process: the logits `[N, C]` of the given rows, seconds to load, peak memory in megabytes."""
 
     logits: np.ndarray
     load_seconds: float
@@ -64,10 +64,10 @@ class Reloaded:
 
 
 def reload(folder: Path, store: TokenStore, threads: int) -> Reloaded:
-    """Load a folder in a new process and have it answer rows.
+    """Load a folder in a new process and run it on rows.
 
     Raises:
-        UserError: the process failed; with what it said.
+        UserError: the process failed; includes its output.
     """
     with tempfile.TemporaryDirectory() as name:
         rows, answers = Path(name) / "rows.npz", Path(name) / "answers.npz"
@@ -86,7 +86,7 @@ def reload(folder: Path, store: TokenStore, threads: int) -> Reloaded:
 
 
 def megabytes(folder: Path, names: tuple[str, ...] = ()) -> float:
-    """The size of a folder's files that a model is loaded from: weights, graph and vocabulary."""
+    """The size of the files in a folder that are needed to run the model: weights, graph and vocabulary."""
     kept = (".onnx", ".xml", ".bin", ".pdparams", ".pdiparams", ".pdmodel", ".safetensors")
     files = [path for path in folder.iterdir() if path.is_file() and (path.suffix in kept or path.name in ("inference.json", *names))]
     return sum(path.stat().st_size for path in files) / 1e6

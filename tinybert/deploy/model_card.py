@@ -1,4 +1,4 @@
-"""README.md of an exported folder: what it is, how it was measured, how to run it; and the table of a run."""
+"""README.md of an exported folder: what it is, how it was measured, how to run it; and the results table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COLUMNS = {
 
 
 def table(lines: Sequence[dict]) -> str:
-    """The lines of a run as Markdown: one an export, the float32 model first."""
+    """The lines of a run as a Markdown table: one per export, the float32 model first."""
     rows = []
     for line in lines:
         name = f"{line['engine']} {line['precision']}"

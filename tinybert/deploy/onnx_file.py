@@ -1,4 +1,4 @@
-"""From a program of Paddle to an ONNX file that other people's code can run: plain names, free batch and length, weights as weights."""
+"""Converts a Paddle program to a standard ONNX file: plain names, dynamic batch and length, weights as initializers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_onnx(path: Path, loaded) -> None:
         folder = Path(name)
         save_program(folder, loaded)
         raw = folder / "raw.onnx"
-        # its own optimizers fetch packages from the network while they run: none of them is asked for
+        # paddle2onnx's own optimizers download packages at run time, so they are not used
         with quiet_stdout():
             paddle2onnx.export(
                 str(program_file(folder)),
@@ -45,10 +45,10 @@ def write_onnx(path: Path, loaded) -> None:
 
 
 def _tidy(onnx, graph) -> None:
-    """Put weights where quantisation finds them, and give inputs and outputs the names that everybody expects.
+    """Convert weights to a form that quantisation recognises, and give inputs and outputs standard names.
 
-    paddle2onnx 2.1.0 hands every weight through an Identity, behind which onnxruntime's quantisation sees no weight and silently leaves
-    everything in float32; the free dimensions of the two inputs have four names, and the output is called fetch_name_0.
+    paddle2onnx 2.1.0 passes every weight through an Identity, which hides it from onnxruntime's quantisation, so that everything silently
+    stays in float32; the dynamic dimensions of the two inputs have four names, and the output is called fetch_name_0.
     """
     stands_for: dict[str, str] = {}
     kept = []

@@ -1,4 +1,4 @@
-"""The page of a service: a form to try the model. It loads nothing from elsewhere."""
+"""The web page of a service: a form to try the model, without external resources."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ _SECOND = '<label for="pair">Second text</label>\n<textarea id="pair" rows="3" r
 
 
 def page(predictor: Predictor) -> str:
-    """The page for a model: one text field, or two for a model of pairs."""
+    """The page for a model: one text field, or two for a model for pairs."""
     pair = bool(predictor.rows.pair)
     return _PAGE.format(
         title=html.escape(f"Try the model: {predictor.rows.task}" if predictor.rows.task else "Try the model"),

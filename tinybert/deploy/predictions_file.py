@@ -1,4 +1,4 @@
-"""The file of predictions: what stands in a row, and how a stopped run goes on behind the rows that it has written."""
+"""The file of predictions: the format of its rows, and how a stopped run continues after the rows already written."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ STDOUT = "-"
 
 
 class RowFormat:
-    """How a prediction is written: `csv`, `tsv` or `jsonl`.
+    """The output format: `csv`, `tsv` or `jsonl`.
 
-    labels: of the model. proba: the probability of each label too. top_k: number of most probable labels.
+    labels: of the model. proba: include the probability of each label. top_k: number of most probable labels.
     """
 
     def __init__(self, form: str, labels: tuple[str, ...], proba: bool = False, top_k: int = 1) -> None:
@@ -36,11 +36,11 @@ class RowFormat:
         return ["id", "label", "probability", *more, *(f"proba_{label}" for label in self.labels if self.proba)]
 
     def header(self) -> str:
-        """The first line; empty where there is none."""
+        """The first line; empty if there is none."""
         return "" if self.form == "jsonl" else self._line(self.columns)
 
     def rows(self, ids: list[str], predictions: list[Prediction]) -> str:
-        """Rows as text, one a prediction."""
+        """Rows as text, one per prediction."""
         return "".join(self._row(name, found) for name, found in zip(ids, predictions, strict=True))
 
     def _row(self, name: str, found: Prediction) -> str:
@@ -74,10 +74,10 @@ def _number(value: float | None) -> str:
 
 
 def format_for(path: Path, wanted: str | None) -> str:
-    """The format of a file of predictions, by its suffix unless it is given.
+    """The format of a file of predictions, by its suffix unless given.
 
     Raises:
-        UserError: a suffix that names none.
+        UserError: unknown suffix.
     """
     if wanted is not None:
         return wanted
@@ -92,9 +92,9 @@ def format_for(path: Path, wanted: str | None) -> str:
 
 
 class PredictionsFile:
-    """A file that grows row by row under the name `<file>.partial` and gets its own name when it is whole.
+    """A file that is written as `<file>.partial` and renamed when it is complete.
 
-    done: rows that an earlier run with the same `identity` has left in it.
+    done: rows already written by an earlier run with the same `identity`.
     """
 
     def __init__(self, path: Path, rows: RowFormat, identity: dict, overwrite: bool) -> None:
@@ -138,13 +138,13 @@ class PredictionsFile:
             self.file.write(self.format.header().encode())
 
     def write(self, ids: list[str], predictions: list[Prediction]) -> None:
-        """Add rows; they are on their way to the disk when this returns."""
+        """Append rows and flush them."""
         self.file.write(self.format.rows(ids, predictions).encode())
         self.file.flush()
         self.empty = False
 
     def finish(self) -> None:
-        """Give the file its name."""
+        """Rename the file to its final name."""
         self.file.flush()
         os.fsync(self.file.fileno())
         self.file.close()
@@ -152,7 +152,7 @@ class PredictionsFile:
         self.state.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Leave what is written, for a later run to go on."""
+        """Close the file and keep its rows for a later run."""
         self.file.close()
         if self.empty:
             self.partial.unlink(missing_ok=True)
@@ -160,7 +160,7 @@ class PredictionsFile:
 
 
 def _whole_lines(file, form: str) -> tuple[int, int]:
-    """How many whole rows a file has, and where the last one ends; a line break inside quotes ends no row."""
+    """The number of complete rows in a file, and the end of the last one; a line break inside quotes does not end a row."""
     rows = end = position = 0
     quotes = 0
     for line in file:
@@ -172,7 +172,7 @@ def _whole_lines(file, form: str) -> tuple[int, int]:
 
 
 class StandardOutput:
-    """Predictions on stdout: nothing to go on from."""
+    """Predictions on stdout, which cannot be continued."""
 
     done = 0
 
@@ -186,7 +186,7 @@ class StandardOutput:
         sys.stdout.flush()
 
     def finish(self) -> None:
-        """Everything is written already."""
+        """Does nothing: everything is already written."""
 
     def close(self) -> None:
-        """Everything is written already."""
+        """Does nothing: everything is already written."""

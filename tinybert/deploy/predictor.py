@@ -1,4 +1,4 @@
-"""From texts to predictions: word pieces, batches, an engine, probabilities and label names."""
+"""From texts to predictions: tokenization, batches, an engine, probabilities and label names."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from tinybert.models.configuration import TrainedOn, labels_of, read_config, tra
 from tinybert.models.limits import check_length, positions_in
 from tinybert.models.manifest import check_manifest
 
-UNKNOWN_LENGTH = 128  # of a model whose folder does not say what it was trained with
+UNKNOWN_LENGTH = 128  # for a model whose folder does not record its training length
 
 Row = str | tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says about one row.
+    """The prediction for one row.
 
-    label, probability: the most probable label, or several with a bar between and the smallest of their probabilities where a row may have
-    any number; None for a score. probabilities: by label, in the model's order.
-    score: the number that a regression predicts.
+    label, probability: the most probable label; for multi-label tasks, labels joined by bars and the smallest of their probabilities; None
+    for a score. probabilities: by label, in the model's order.
+    score: the number predicted by a regression.
     """
 
     label: str | None
@@ -41,16 +41,16 @@ class Prediction:
     score: float | None = None
 
     def top(self, count: int) -> list[tuple[str, float]]:
-        """The most probable labels with their probabilities, the best first."""
+        """The most probable labels with their probabilities, best first."""
         return sorted(self.probabilities.items(), key=lambda item: -item[1])[:count]
 
 
 @dataclass
 class Predictor:
-    """A model that is ready to answer.
+    """A model that is ready to predict.
 
-    labels: in the order of its outputs, empty for a regression. length: word pieces a row may have. notes: what a user should know
-    about how its inputs are made. kind, decision: of the task, and what its answers depend on beside the logits.
+    labels: in the order of its outputs, empty for a regression. length: maximum number of tokens. notes: what users should know
+    about how its inputs are prepared. kind, decision: of the task, and parameters of its predictions besides the logits.
     """
 
     folder: Path
@@ -65,12 +65,12 @@ class Predictor:
 
     @classmethod
     def open(cls, folder: str | Path, threads: int | None = None, max_seq_length: int | None = None) -> Predictor:
-        """Load a model folder or an exported one.
+        """Load a regular or exported model folder.
 
         threads: of the engine; None: all cores. max_seq_length: None: as in training.
 
         Raises:
-            UserError: no model, no head, a missing library, or a length that the model's position embeddings do not have.
+            UserError: no model, no head, a missing library, or a length beyond the model's position embeddings.
         """
         folder = _folder(folder)
         config = read_config(folder)
@@ -86,7 +86,7 @@ class Predictor:
 
     @classmethod
     def of_model(cls, loaded, folder: Path, config: dict, max_seq_length: int | None = None) -> Predictor:
-        """A model that is loaded already, `LoadedModel`, with the configuration of its folder.
+        """A predictor for a loaded model, `LoadedModel`, with the configuration of its folder.
 
         Raises:
             UserError: it has no head, or too few positions.
@@ -101,11 +101,11 @@ class Predictor:
 
     @property
     def named(self) -> tuple[str, ...] | None:
-        """The label names, where the model has any."""
+        """The label names, if the model has any."""
         return None if all(label.startswith("LABEL_") for label in self.labels) else self.labels
 
     def check(self, pair: bool) -> None:
-        """Refuse pairs for a model of single texts, single texts for a model of pairs, and texts for a model of words.
+        """Reject pairs for a single-text model, single texts for a pair model, and texts for a word-level model.
 
         Raises:
             UserError: it was trained on the other kind.
@@ -119,15 +119,15 @@ class Predictor:
         raise UserError(f"got {found}, but the model was trained on {trained}{task}. {advice}")
 
     def encode(self, text_a: list[str], text_b: list[str] | None = None) -> tuple[TokenStore, int]:
-        """The rows as ids, and how many of them were cut to the model's length."""
+        """The rows as ids, and the number of rows truncated to the model's length."""
         second = None if text_b is None else Flat.of(self.tokenizer.ids(text_b))
         flat, first, cut = bert_rows(Flat.of(self.tokenizer.ids(text_a)), second, self.length, self.tokenizer.cls_id, self.tokenizer.sep_id)
         return TokenStore.from_arrays(flat, first=first, pad_id=self.tokenizer.pad_id), cut
 
     def logits(self, store: TokenStore, batch_size: int, each: Callable[[int], None] | None = None) -> np.ndarray:
-        """The logits `[N, C]` of every row, or `[W, C]` of every word with a piece of tagged sentences, in the order of the store.
+        """The logits `[N, C]` of every row, or `[W, C]` of every word with a token in tagged sentences, in the order of the store.
 
-        each: is told how many rows a batch had.
+        each: called with the number of rows of each batch.
         """
         words = store.words
         places = np.arange(len(store) + 1) if words is None else words.places
@@ -143,7 +143,7 @@ class Predictor:
         return found
 
     def predictions(self, logits: np.ndarray) -> list[Prediction]:
-        """What logits `[N, C]` say."""
+        """The predictions for logits `[N, C]`."""
         check_outputs(logits, str(self.folder), "the input")
         if not self.labels:
             return [Prediction(None, None, {}, float(score)) for score in logits[:, 0]]
@@ -155,14 +155,14 @@ class Predictor:
         ]
 
     def batch_size(self, wanted: int | None = None) -> int:
-        """How many rows run together: as asked for, else 64, or 1 where a row's answer would depend on the others."""
+        """The batch size: as requested, else 64, or 1 if answers depend on the batch."""
         return wanted or (1 if self.engine.batch_dependent else 64)
 
     def predict(self, rows: Sequence[Row], batch_size: int | None = None) -> list[Prediction]:
-        """Predictions for texts, or for pairs `(text, text)`, in their order.
+        """Predictions for texts, or for pairs `(text, text)`, in input order.
 
         Raises:
-            UserError: texts and pairs mixed, or not what the model was trained on.
+            UserError: texts and pairs are mixed, or the input does not match what the model was trained on.
         """
         rows = list(rows)
         if not rows:
@@ -182,10 +182,10 @@ class Predictor:
 
 
 def check_texts(folder: Path, kind: Kind) -> None:
-    """Refuse a model whose answers are not of whole texts.
+    """Reject a model that does not classify whole texts.
 
     Raises:
-        UserError: says how its predictions are had.
+        UserError: says how to get its predictions.
     """
     if kind.head != "sequence":
         raise UserError(
@@ -204,7 +204,7 @@ def _folder(name: str | Path) -> Path:
 
 
 def _labels(config: dict, outputs: int) -> tuple[str, ...]:
-    """The label names, LABEL_<i> where classes have none; empty for one output, a score."""
+    """The label names, LABEL_<i> if classes have none; empty for a single output, a score."""
     named = labels_of(config)
     if named is not None and len(named) == outputs:
         return named

@@ -1,4 +1,4 @@
-"""`python -m tinybert.deploy.reload FOLDER ROWS ANSWERS THREADS`: a new process that loads a folder, answers rows, and reports its cost."""
+"""`python -m tinybert.deploy.reload FOLDER ROWS ANSWERS THREADS`: loads a folder in a new process, runs it on rows, reports its cost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NONE = np.zeros(0, np.int64)
 
 
 def main(words: list[str]) -> int:
-    """Write the logits of the rows; the last line of stdout is JSON with seconds to load and megabytes at the most."""
+    """Write the logits of the rows; the last line of stdout is JSON with load time in seconds and peak memory in megabytes."""
     folder, rows, answers, threads = words
     started = time.perf_counter()
     from tinybert.deploy.predictor import Predictor

@@ -1,4 +1,4 @@
-"""The labelled rows that an export is scored on, as each tokenizer sees them."""
+"""The labelled rows for evaluating exports, as tokenized by each tokenizer."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tinybert.errors import UserError
 
 @dataclass
 class ScoredRows:
-    """The first evaluation split of a task, and how a model's outputs stand to the task's labels.
+    """The first evaluation split of a task, and how a model's outputs correspond to the task's labels.
 
-    length: word pieces a row may have. order: where each of the task's labels stands among the model's outputs; None: in place.
-    decision: what the model's answers depend on beside the logits, see `Kind.decide`.
+    length: maximum number of tokens. order: the index of each task label among the model's outputs; None: the same order.
+    decision: parameters of the model's predictions besides the logits, see `Kind.decide`.
     """
 
     task: Task
@@ -33,7 +33,7 @@ class ScoredRows:
         """For a model.
 
         Raises:
-            UserError: the task has no labelled rows, or other labels than the model.
+            UserError: the task has no labelled rows, or its labels differ from the model's.
         """
         from tinybert.models.loading import output_order
 
@@ -53,11 +53,11 @@ class ScoredRows:
 
     @property
     def split(self) -> str:
-        """The split that is scored."""
+        """The evaluated split."""
         return self.task.eval_splits[0]
 
     def store(self, tokenizer: WordPiece) -> TokenStore:
-        """The rows as a tokenizer cuts them."""
+        """The rows as tokenized by a tokenizer."""
         return TokenStore.build_or_open(self.task, self.folder, self.split, tokenizer, self.length)
 
     def training_store(self, tokenizer: WordPiece) -> TokenStore:
@@ -77,7 +77,7 @@ class ScoredRows:
         return self.task.kind.score(self.task, self._ordered(logits), labels, self.decision)
 
     def flips(self, logits: np.ndarray, reference: np.ndarray) -> int | None:
-        """How many rows get another answer than by the reference's logits; None where answers are numbers."""
+        """The number of rows whose prediction differs from the reference; None for numeric predictions."""
         if not self.task.kind.names_labels:
             return None
         answers = (self.task.kind.answers(self.task, self._ordered(found), self.decision) for found in (logits, reference))

@@ -1,6 +1,6 @@
-"""The web service of a model: /predict, /health, /metrics and a page to try it, as a FastAPI application.
+"""The web service of a model: /predict, /health, /metrics and a web page, as a FastAPI application.
 
-Annotations are evaluated here, where FastAPI looks for them.
+Annotations are evaluated here, because FastAPI needs them.
 """
 
 import contextlib
@@ -20,17 +20,17 @@ from tinybert.errors import UserError
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-SETTINGS = "TINYBERT_SERVE"  # the environment variable in which worker processes find their settings
+SETTINGS = "TINYBERT_SERVE"  # the environment variable with the settings of worker processes
 _WHY = "tinybert serve"
-_ALIKE = 8  # rows of a batch that run in one call, sorted by length: padding short texts to the longest of 32 costs more than calls do
+_ALIKE = 8  # rows of a batch that run in one call, sorted by length: padding short texts to the longest of 32 costs more than extra calls
 
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """What a service is started with.
+    """The settings of a service.
 
     max_batch: batch size; None: 32, or 1 for a model whose answers depend on the batch. max_wait_ms: how long a row waits for
-    others when nothing runs. max_queue: rows that may wait. max_rows, max_characters: of one request, and of one text.
+    others when idle. max_queue: maximum number of waiting rows. max_rows, max_characters: limits per request, and per text.
     """
 
     model_path: str
@@ -44,18 +44,18 @@ class ServiceSettings:
 
     @property
     def max_bytes(self) -> int:
-        """Bytes of a request's body: its texts in UTF-8 with escapes, and something around them."""
+        """The maximum size of a request's body: its texts in UTF-8 with escapes, and some overhead."""
         return 2 * 6 * self.max_characters * min(self.max_rows, 64) + 65_536
 
 
 def app_of_worker() -> "FastAPI":
-    """The application of a worker process, by the settings in its environment."""
+    """The application of a worker process, with the settings in its environment."""
     settings = ServiceSettings(**json.loads(os.environ[SETTINGS]))
     return create_app(Predictor.open(settings.model_path, settings.threads, settings.max_seq_length), settings)
 
 
 def create_app(predictor: Predictor, settings: ServiceSettings) -> "FastAPI":
-    """The application of a model that is loaded.
+    """The application for a loaded model.
 
     Raises:
         UserError: FastAPI or prometheus-client is not installed.
@@ -105,7 +105,7 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> "FastAPI":
 
     @app.get("/health")
     async def health():
-        """Which model answers, and how many rows wait."""
+        """The model, and the number of waiting rows."""
         return {
             "status": "ok",
             "task": predictor.rows.task,
@@ -150,7 +150,7 @@ def shown(found: Prediction, top_k: int = 1, probabilities: bool = False) -> dic
 
 
 class _LimitBody:
-    """Answers 413 to a request whose body is longer than allowed, before it is read into memory."""
+    """Answers 413 to a request whose body is too long, before reading it into memory."""
 
     def __init__(self, app, most: int) -> None:
         self.app, self.most = app, most
@@ -189,5 +189,5 @@ class _LimitBody:
 
 
 def environment(settings: ServiceSettings) -> str:
-    """The settings as worker processes read them."""
+    """The settings in the form read by worker processes."""
     return json.dumps(asdict(settings))

@@ -1,4 +1,4 @@
-"""The numbers of a service for Prometheus, of all its worker processes together."""
+"""Prometheus metrics of a service, over all its worker processes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Metrics:
         self._seconds.observe(seconds)
 
     def refused(self, status: int) -> None:
-        """Count a request that was not answered."""
+        """Count a rejected request."""
         self._requests.labels(str(status)).inc()
 
     def batch(self, rows: int, seconds: float) -> None:
@@ -40,11 +40,11 @@ class Metrics:
         self._batch_seconds.observe(seconds)
 
     def waiting(self, rows: int) -> None:
-        """Set how many rows wait in this process."""
+        """Set the number of waiting rows in this process."""
         self._waiting.set(rows)
 
     def text(self) -> tuple[bytes, str]:
-        """The numbers in Prometheus' text format, and its content type."""
+        """The metrics in Prometheus' text format, and its content type."""
         registry = self._registry
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             from prometheus_client.multiprocess import MultiProcessCollector

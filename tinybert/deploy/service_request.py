@@ -1,4 +1,4 @@
-"""What /predict accepts."""
+"""The request format of /predict."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def rows_of(request: PredictRequest, settings: ServiceSettings, pair: bool | Non
     """The rows of a request, within the limits of the service.
 
     Raises:
-        UserError: no rows, too many, too long, or of another kind than the model's.
+        UserError: no rows, too many rows, too long texts, or another kind of rows than the model's.
     """
     if (request.text is None) == (request.texts is None):
         raise UserError("give either text or texts")

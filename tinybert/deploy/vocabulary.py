@@ -1,4 +1,4 @@
-"""A model without the word pieces that its task never uses."""
+"""Removes tokens that a task never uses from a model."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _TABLE = "embeddings.word_embeddings.weight"
 
 
 def with_vocabulary(loaded: LoadedModel, used: np.ndarray) -> tuple[LoadedModel, int]:
-    """The same model with the word pieces `used` and the special ones alone, in their order; a word that needs another one becomes [UNK].
+    """The same model with only the tokens `used` and the special ones, in their order; words that need other tokens become [UNK].
 
-    Returns the model and how many word pieces it has.
+    Returns the model and its number of tokens.
     """
     old = loaded.tokenizer
     special = [old.pad_id, old.unk_id, old.cls_id, old.sep_id, *([] if old.mask_id is None else [old.mask_id])]

@@ -1,9 +1,9 @@
-"""Data augmentation: the training rows of a task and variants of them, in a file that `--use_aug` reads.
+"""Data augmentation: writes the training rows of a task and variants of them to a file for `--use_aug`.
 
-1. The whole file is read once and checked; models and word vectors are loaded. Until here nothing is written.
-2. Its rows are made in parts of fixed size, each from (seed, row, text) alone and written whole or not at all, by several processes or by
-   the ranks of `paddle.distributed.launch`. So the bytes do not depend on the processes, and `--resume` makes the parts that are not there.
-3. The parts are joined to the file, which is there whole or not at all, and counted for the summary.
+1. The whole file is read and checked; models and word vectors are loaded. Nothing is written so far.
+2. Its rows are processed in parts of fixed size, each depending only on (seed, row, text) and written atomically, by several processes or
+   by the ranks of `paddle.distributed.launch`. The result does not depend on the number of processes, and `--resume` adds missing parts.
+3. The parts are joined to the file atomically, and counted for the summary.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ RECORD, SUMMARY, PARTS = "augmentation.json", "augmentation.md", ".augmented_par
 
 
 def augment(config: AugmentConfig) -> Result:
-    """Write the augmented rows of one task, as the arguments of `data_augmentation.py` say."""
+    """Write the augmented rows of one task, according to the arguments of `data_augmentation.py`."""
     with contextlib.ExitStack() as at_end:
         return _augment(config, at_end)
 
@@ -67,7 +67,7 @@ def _augment(config: AugmentConfig, at_end: contextlib.ExitStack) -> Result:
     run_lock.refuse_held(output)
     _refuse_target(target, folder / split.file, output.absolute())
     check_inputs_not_overwritten(config, [target, output / PARTS])
-    if runtime.rank() == 0 and target.parent.is_dir():  # else the run makes it, in its own folder
+    if runtime.rank() == 0 and target.parent.is_dir():  # otherwise the run creates it in its own folder
         _exclude_others(target, at_end)
 
     used = UsedRows(task, folder, "train")
@@ -83,7 +83,7 @@ def _augment(config: AugmentConfig, at_end: contextlib.ExitStack) -> Result:
     identity = _identity(maker, used.path)
     finished = _judge_folder(output, target, identity, config)
     runtime.start_processes()
-    wait_for_all()  # every rank has judged the folder as it was
+    wait_for_all()  # all ranks have checked the unchanged folder
     if finished:
         log_once(f"already finished: {target}")
         return Result(target, record=json.loads((output / RECORD).read_text(encoding="utf-8")))
@@ -107,7 +107,7 @@ def _augment(config: AugmentConfig, at_end: contextlib.ExitStack) -> Result:
     except UserError:
         if writes:
             storage.remove_empty([output / PARTS])
-            if not (output / PARTS).exists():  # finished parts stay, for --resume
+            if not (output / PARTS).exists():  # finished parts are kept for --resume
                 (output / RECORD).unlink(missing_ok=True)
         raise
     finally:
@@ -123,7 +123,7 @@ def _refuse_target(target: Path, source: Path, output: Path) -> None:
     if target.exists() and (target.is_dir() or target.samefile(source)):
         raise UserError(f"--output_file {target} is {'a folder' if target.is_dir() else 'the training file'}. Choose another file.")
     if target.parent == output and not output.exists():
-        return  # the run makes it
+        return  # the run creates it
     if not target.parent.is_dir():
         raise UserError(f"--output_file {target}: the folder {target.parent} does not exist. Create it or choose another file.")
     if not os.access(target.parent, os.W_OK | os.X_OK):
@@ -151,10 +151,10 @@ def _identity(maker: PartMaker, source: Path) -> dict:
 
 
 def _judge_folder(output: Path, target: Path, identity: dict, config: AugmentConfig) -> bool:
-    """Whether the work is done already.
+    """Whether the work is already done.
 
     Raises:
-        UserError: the folder or the file is of another run, or nothing says what to do with what is there.
+        UserError: the folder or file belongs to another run, or the arguments do not say what to do with existing results.
     """
     record = output / RECORD
     before = json.loads(record.read_text(encoding="utf-8-sig")) if record.is_file() else None
@@ -174,7 +174,7 @@ def _judge_folder(output: Path, target: Path, identity: dict, config: AugmentCon
                 return True
             raise UserError(f"--resume: {target} was not written by the run in {output}. Replace it with --overwrite_output_dir.")
         if joined:
-            return False  # killed between the file and the record: what is left is done again
+            return False  # killed between file and record: the rest is done again
     elif before is not None:
         raise UserError(
             f"--output_dir {output} contains an earlier run.\nResume it with --resume, or start over with --overwrite_output_dir."
@@ -195,7 +195,7 @@ def _processes(config: AugmentConfig, rows: int) -> int:
 
 
 def _make(maker: PartMaker, used: UsedRows, count: int, processes: int) -> int:
-    """Make the parts of this rank that are not there; returns how many rows were read for them."""
+    """Write the missing parts of this rank; returns the number of rows read for them."""
     rank, ranks = runtime.rank(), runtime.world_size()
     if processes > 1:
         maker.release()
@@ -216,7 +216,7 @@ def _make(maker: PartMaker, used: UsedRows, count: int, processes: int) -> int:
 
 
 def _finish(maker: PartMaker, output: Path, target: Path, facts: dict, count: int, made: int, seconds: float) -> None:
-    """Join the parts to the file, write record and summary, and drop the parts."""
+    """Join the parts to the file, write record and summary, and delete the parts."""
     total, eligible, replaced, before, after = Counter(), Counter(), Counter(), Counter(), Counter()
     preview: list = []
     with storage.new_file(target) as file:
@@ -234,7 +234,7 @@ def _finish(maker: PartMaker, output: Path, target: Path, facts: dict, count: in
             preview += meta["preview"]
         file.write(maker.frame.tail.encode())
         file.flush()
-        # on record before it has its name: a run that is killed in between knows the file as its own
+        # recorded before it is renamed: if a run is killed in between, it recognises the file as its own
         sums = {"output": str(target), "output_sha256": storage.sha256_of(file.name)}
         storage.write_json(output / RECORD, {**facts, **sums, "finished": None, "versions": runtime.versions()})
     counts = {**total, "eligible": dict(eligible), "replaced": dict(replaced), "labels": {"before": dict(before), "after": dict(after)}}

@@ -1,4 +1,4 @@
-"""Teachers, students and exports side by side: a table, a picture, and the fastest engine of this machine."""
+"""Teachers, students and exports compared: a table, a figure, and the fastest engine on this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FILES = {"bench.json", "bench.md", "pareto.png", "pareto.svg", storage.MANIFEST
 
 
 def bench(config: BenchConfig) -> Result:
-    """Measure `--models` on the dev rows of a task and write the comparison to `--output_dir`."""
+    """Measure `--models` on the dev set of a task and write the comparison to `--output_dir`."""
     output = Path(config.output_dir).expanduser()
     _check_output(config, output)
     names = _names(config.models)
@@ -57,10 +57,10 @@ def _titled(one: Measured) -> str:
 
 
 def _names(paths: list[str]) -> list[str]:
-    """A short name for each folder: its last part, with the one above it where two are alike.
+    """A short name for each folder: its last component, with the parent if two are equal.
 
     Raises:
-        UserError: a folder that is named twice.
+        UserError: a folder is given twice.
     """
     whole = [str(Path(path).expanduser().absolute()) for path in paths]
     twice = next((path for path in whole if whole.count(path) > 1), None)

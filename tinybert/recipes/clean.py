@@ -1,7 +1,7 @@
-"""Listing and deleting what killed runs have left: half-written files and folders, damaged caches, checkpoints that were set aside.
+"""Lists and deletes leftovers of killed runs: incomplete files and folders, damaged caches, superseded checkpoints.
 
-Only what carries this program's marks is looked at, see `storage` and `temporaries`; what a living process writes is left alone, wherever
-that runs.
+Only files with this program's markers are considered, see `storage` and `temporaries`; files of running processes are kept, on any
+host.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ _STORE = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something that a killed run has left: what it is, and whether `--resume` would go on from it."""
+    """A leftover of a killed run: what it is, and whether `--resume` would use it."""
 
     path: Path
     what: str
     resumable: bool = False
 
     def size(self) -> int:
-        """Its bytes on disk."""
+        """Its size on disk in bytes."""
         files = self.path.rglob("*") if self.path.is_dir() else [self.path]
         return sum(file.lstat().st_size for file in files if file.is_file())
 
 
 def clean(config: CleanConfig) -> None:
-    """List what killed runs have left, and delete it unless only listing is asked for.
+    """List leftovers of killed runs, and delete them unless only listing is requested.
 
     Raises:
-        UserError: the folder to look through does not exist.
+        UserError: the folder does not exist.
     """
     if config.output_dir is not None and not config.output_dir.expanduser().is_dir():
         raise UserError(f"--output_dir {config.output_dir} is not a folder. Give an output folder or a folder of such folders.")
@@ -62,7 +62,7 @@ def clean(config: CleanConfig) -> None:
 
 
 def leftovers(root: Path) -> Iterator[Leftover]:
-    """What killed runs have left in a folder and below it."""
+    """The leftovers of killed runs in a folder, recursively."""
     for name, folders, _ in os.walk(root):
         folder = Path(name)
         yield from (Leftover(path, "half-written") for path in temporaries.leftovers(folder))
@@ -97,7 +97,7 @@ def _holds_own(path: Path) -> bool:
 
 
 def _in_use(folder: Path) -> bool:
-    """Whether another process writes into an output folder."""
+    """Whether another process is writing to an output folder."""
     try:
         run_lock.refuse_held(folder)
     except UserError:

@@ -1,4 +1,4 @@
-"""Whether a stage trains the whole word embedding of its student, or the rows alone that its texts reach."""
+"""Decides whether a stage trains the student's whole word embedding or only the rows in use."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from tinybert.models.compact import CompactVocabulary
 from tinybert.models.trace import base_of
 from tinybert.objectives.trained_layer import TrainedLayer
 
-PAYS = 0.7  # with more of the rows than this, what is saved is not worth a table of places
+PAYS = 0.7  # with a larger share of the rows, the mapping costs more than it saves
 
 
 def compact_vocabulary(
     config: Config, settings: Settings, layer: TrainedLayer, texts: Sequence[TokenStore], rate: Callable[[int], float]
 ) -> tuple[CompactVocabulary | None, str]:
-    """The word embedding of `layer` cut to what `texts` hold, where that is asked for and pays, else None; and a line that says which.
+    """The word embedding of `layer` reduced to the tokens in `texts` if requested and worthwhile, else None; and a log line.
 
-    texts: everything that the student meets in this stage; without any the whole table is trained and the line is empty. rate: from an
-    update to its learning rate.
+    texts: all rows that the student reads in this stage; if unknown, the whole table is trained and the line is empty. rate: maps a
+    step to its learning rate.
     """
     if not texts:
         return None, ""

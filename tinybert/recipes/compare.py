@@ -1,8 +1,8 @@
-"""Students and methods side by side: every combination trained at equal updates, one table, a picture, a page.
+"""Compares students and methods: every combination is trained with the same number of updates; writes a table, a figure and a page.
 
-It can: fresh students, layers of the teacher, checkpoints and pruned teachers; every method; seeds; a budget in minutes; several runs at a
-time, on this machine or a Ray cluster; go on after an interruption. Token ids and teacher traces are shared by all runs.
-Its limits: equal updates, not a search for the best settings of each method.
+Supports new students, layers of the teacher, checkpoints and pruned teachers; all methods; seeds; a budget in minutes; parallel runs, on
+this machine or a Ray cluster; resuming. Token ids and teacher traces are shared by all runs.
+Limits: equal numbers of updates, no hyperparameter search.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from tinybert.recipes.result import Result
 from tinybert.recipes.task_data import TaskData, task_of
 
 PLAN, DONE = "plan.json", "done.json"
-PROBE_UPDATES, OVERHEAD = 12, 20.0  # updates of the run that measures the rate; seconds of a run beside its updates
+PROBE_UPDATES, OVERHEAD = 12, 20.0  # updates of the run that measures the speed; seconds of a run besides its updates
 EPOCHS = 3
 
 
 def compare(config: CompareConfig) -> Result:
-    """Train what `--students` and `--methods` name, and write the comparison to `--output_dir`."""
+    """Train all combinations of `--students` and `--methods`, and write the comparison to `--output_dir`."""
     started = time.monotonic()
     task, output = task_of(config), Path(config.output_dir)
     check_inputs_not_overwritten(config, [output])
@@ -80,10 +80,10 @@ def compare(config: CompareConfig) -> Result:
 
 
 def _claim(config: CompareConfig, output: Path) -> None:
-    """Take the output folder for this plan, or go on with it.
+    """Use the output folder for this plan, or resume it.
 
     Raises:
-        UserError: it holds another comparison, or something else.
+        UserError: it contains another comparison, or other files.
     """
     wanted = json.loads(json.dumps({name: getattr(config, name) for name in config.given if name not in _FREE}, default=str))
     if output.is_file():
@@ -107,11 +107,11 @@ def _claim(config: CompareConfig, output: Path) -> None:
     storage.write_json(output / PLAN, wanted)
 
 
-_FREE = ("resume", "overwrite_output_dir", "parallel", "threads", "runner", "address")  # what a comparison that goes on may change
+_FREE = ("resume", "overwrite_output_dir", "parallel", "threads", "runner", "address")  # options that may change when resuming
 
 
 def _fitting(config: CompareConfig, length: int, shape: tuple[int, int]) -> int:
-    """The updates of each run with which all of them fit into the budget, by the rate of a short one."""
+    """The number of updates per run that fits the budget, according to the speed of a short run."""
     heaviest = max(config.methods, key=lambda name: (trained_by(name).reads_teacher, len(trained_by(name).stages)))
     short = config.replace(methods=[heaviest], seeds=config.seeds[:1], students=config.students[:1], budget_minutes=None)
     (probe,) = plan(short, length, PROBE_UPDATES, *shape)
@@ -133,7 +133,7 @@ def _fitting(config: CompareConfig, length: int, shape: tuple[int, int]) -> int:
 
 
 def _run(config: CompareConfig, output: Path, rows: Sequence[Row]) -> dict[str, int]:
-    """Run what has not ended well before; exit codes by the name of the run."""
+    """Execute runs that have not finished successfully before; returns exit codes by run name."""
     path = output / DONE
     codes: dict[str, int] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     left = [row for row in rows if codes.get(row.name) != 0]
@@ -156,11 +156,11 @@ def _run(config: CompareConfig, output: Path, rows: Sequence[Row]) -> dict[str, 
     return codes
 
 
-# === What came out ===
+# === Results ===
 
 
 def _measured(config: CompareConfig, task: Task, data: TaskData, lines: list[Line]) -> tuple[Measured, list[Line]]:
-    """Score and time the teacher and one model of each line, side by side in this process."""
+    """Evaluate and time the teacher and one model of each line together in this process."""
     threads = config.threads or runtime.available_cores()
     shapes = {f"{line.student}, {line.method}": line for line in lines if line.scores}
     models = {"teacher": Predictor.open(config.teacher_path, threads)}
@@ -191,6 +191,6 @@ def _record(output: Path, record: dict, data: TaskData, minutes: float) -> None:
 
 
 def _plain(line: Line) -> dict[str, object]:
-    """A line as JSON has it."""
+    """A line as a JSON object."""
     values = asdict(line) | {"folder": str(line.folder) if line.folder else None}
     return values | ({"mean": line.mean, "deviation": line.deviation} if line.scores else {})

@@ -1,7 +1,7 @@
-"""Writing a model in Hugging Face's or PaddleNLP's layout or as a program for serving, with a proof that both are the same model.
+"""Converts a model to Hugging Face's or PaddleNLP's format or to an inference program, and verifies that both are the same model.
 
-It can: classifiers, regressions and bare encoders of every supported class, from every folder that can be read; projections of students.
-Its limits: masked-LM heads and other heads are left out, by name; numbers are written as float32; programs are of classifiers alone.
+Supports classifiers, regressions and bare encoders of all supported classes, from any readable folder; projections of students.
+Limits: masked-LM and other heads are omitted and listed; weights are written as float32; programs only for classifiers.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from tinybert.models.pruned_shapes import describe_architecture
 from tinybert.recipes.input_protection import check_inputs_not_overwritten
 from tinybert.recipes.result import Result
 
-# what a model folder of either layout may hold; anything else beside it is somebody's
+# the files of a model folder in either format; other files are not ours
 _MODEL_FILE = re.compile(r".*\.(json|txt|pdparams|pdiparams|pdmodel|safetensors|bin|md)|\..*")
 
 
 def convert(config: ConvertConfig) -> Result:
-    """Read `--model_path`, write it to `--output_dir` in the layout `--to`, print what was kept, left out and compared."""
+    """Read `--model_path`, write it to `--output_dir` in the format `--to`, print what was kept, omitted and compared."""
     output = Path(config.output_dir).expanduser()
     source = resolve(config.model_path)
     check_output(config, source, output)
@@ -49,7 +49,7 @@ def convert(config: ConvertConfig) -> Result:
 
 
 def check_output(config: ConvertConfig, source: Path, output: Path) -> None:
-    """Refuse to replace a folder unless it is asked for, and then anything but a model folder of which nothing is read.
+    """Reject an existing output folder unless replacing is requested and it is a model folder that is not read.
 
     Raises:
         UserError: the output exists and may not be replaced.
@@ -73,7 +73,7 @@ def check_output(config: ConvertConfig, source: Path, output: Path) -> None:
 
 
 def notes(loaded: LoadedModel, layout: str) -> list[str]:
-    """What a reader of the result should know: what was read, what is left out, what the other side computes differently."""
+    """Notes for users of the result: what was read, what is omitted, and what the other library computes differently."""
     lines = [
         f"model: {loaded.family.model_type} {describe_architecture(loaded.config)}, {loaded.parameters():,} parameters; {loaded.report}"
     ]

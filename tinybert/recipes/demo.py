@@ -1,7 +1,7 @@
-"""The whole main job in small: fine-tune a teacher, distil a student in two stages, train the same student without a teacher, compare.
+"""The whole workflow on a small scale: fine-tune a teacher, distil a student in two stages, train the same student without it, compare.
 
-It can: run in minutes on two cores with the data and the teacher that come with the package, or on a GLUE task.
-Its limits: one seed and few updates; it shows that everything works, `benchmark/glue` shows how well.
+Runs in minutes on two cores with the bundled data and teacher, or on a GLUE task.
+Limits: one seed and few updates; it shows that everything works, while `benchmark/glue` measures how well.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ C = TypeVar("C", bound=Config)
 
 @dataclass(frozen=True)
 class Budget:
-    """Updates of each part, batches of 32 rows; the student without a teacher gets as many as both stages together."""
+    """Updates of each part, with batches of 32 rows; the student without a teacher gets as many as both stages together."""
 
     teacher: int
     intermediate: int
     prediction: int
 
 
-# the demo set has 22 batches an epoch; a GLUE task gets a fixed number of updates, whatever its size
+# the demo data has 22 batches per epoch; a GLUE task gets a fixed number of updates, whatever its size
 BUDGETS = {"demo": Budget(110, 330, 132), "glue": Budget(300, 400, 200), "quick": Budget(4, 4, 4)}
 
 
 def demo(config: DemoConfig) -> Result:
-    """Run the main job end to end and print one table; everything stays in the output folder."""
+    """Run the workflow end to end and print one table; all results stay in the output folder."""
     started = time.monotonic()
     task = get_task(config.task_name)
     output = Path(config.output_dir)
@@ -88,14 +88,14 @@ def demo(config: DemoConfig) -> Result:
         task_distill,
         TaskDistillConfig,
         **student,
-        allow_weak_teacher=config.quick,  # a few updates make no teacher
+        allow_weak_teacher=config.quick,  # a few updates do not make a teacher
         stage="both",
         intermediate_max_steps=budget.intermediate,
         prediction_max_steps=budget.prediction,
         learning_rate=1e-4,
         output_dir=folders["distilled student"],
     )
-    student["teacher_path"] = config.model  # the pre-trained layers: nothing of the fine-tuned teacher may reach this student
+    student["teacher_path"] = config.model  # the pre-trained layers: this student must not contain anything from the fine-tuned teacher
     _title("3/4 train the same student without a teacher, with as many updates")
     _run(
         task_distill,
@@ -114,7 +114,7 @@ def demo(config: DemoConfig) -> Result:
 
 
 def every_second_layer(layers: int) -> str:
-    """`teacher:2,4,6` for six layers: the ends of the blocks that the uniform map compares."""
+    """`teacher:2,4,6` for six layers: the ends of the blocks compared by the uniform map."""
     return "teacher:" + ",".join(str(layer) for layer in range(layers, 0, -2)[::-1])
 
 
@@ -128,7 +128,7 @@ def _title(text: str) -> None:
 
 def _compare(task: Task, folders: dict[str, Path]) -> tuple[str, dict]:
     models: dict[str, LoadedModel] = {
-        # the last models, not the best on dev: choosing by dev favours the run that was scored most often
+        # the final models, not the best on dev, which would favour the run that was evaluated most often
         name: load_classifier(str(folder / "final"), labels=task.labels, needs_head=True, role=name)
         for name, folder in folders.items()
     }
@@ -197,7 +197,7 @@ def _report(task: Task, output: Path, seed: int, table: str, figures: dict, minu
 
 
 class _Places:
-    """No explicit folders: data is looked for in its usual places."""
+    """No explicit folders: data is searched in the default locations."""
 
     data_dir = None
     glue_dir = None

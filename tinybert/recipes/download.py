@@ -1,4 +1,4 @@
-"""Fetching the data of known tasks ahead of a run."""
+"""Downloads the data of known tasks before a run."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ GROUPS = {"all": GLUE_TASKS, "clue": CLUE_TASKS}
 
 
 def download(config: DownloadConfig) -> None:
-    """Make sure that every split of the named tasks is there, downloading what is missing; print where each one is.
+    """Download missing splits of the given tasks; print the location of each one.
 
     Raises:
-        UserError: a task could not be fetched; the others have been tried all the same.
+        UserError: a task could not be downloaded; the others have been tried anyway.
     """
     words = [word.strip() for word in config.tasks.split(",") if word.strip()]
     names = [name for word in words for name in GROUPS.get(word.lower(), (word,))]

@@ -1,4 +1,4 @@
-"""Scores of a classifier, and the distillation loss on held-out rows."""
+"""Evaluation of a classifier, and the distillation loss on held-out rows."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from tinybert.recipes.run_log import log_once
 from tinybert.recipes.task_data import TaskData
 from tinybert.report.submission import submission_path, write_answers, write_submission, write_tags
 
-SUBMISSION = "submission"  # of --predict_format
+SUBMISSION = "submission"  # value of --predict_format
 
 
 @contextlib.contextmanager
 def _evaluating(*models: nn.Layer) -> Iterator[None]:
-    """Dropout off inside, and afterwards the mode that each of them had."""
+    """Disable dropout in this block, and restore the models' modes afterwards."""
     training = [model for model in models if model.training]
     for model in models:
         model.eval()
@@ -48,9 +48,9 @@ def _evaluating(*models: nn.Layer) -> Iterator[None]:
 
 
 def predict(model: nn.Layer, store: Rows, batch_size: int, head: str | None = None) -> np.ndarray:
-    """The logits of every row, `[N, C]`, of every word that has a piece, or of every token of a window, in the order of the store.
+    """The logits of every row, `[N, C]`, of every word that has a token, or of every token of a window, in the order of the store.
 
-    Several processes share the rows. The model keeps its mode.
+    Rows are distributed over processes. The model's mode is unchanged.
     """
     words, windows = getattr(store, "words", None), getattr(store, "windows", None)
     places = words.places if words is not None else store.offsets if windows is not None else np.arange(len(store) + 1)
@@ -63,14 +63,14 @@ def predict(model: nn.Layer, store: Rows, batch_size: int, head: str | None = No
             elif windows is not None:
                 found = found[batch.attention_mask > 0]
             logits[positions(places[batch.rows], places[batch.rows + 1] - places[batch.rows])] = found
-    return sum_over_ranks(logits)  # each row was filled by one rank, the others hold 0 there
+    return sum_over_ranks(logits)  # each row was computed by one rank and is 0 on the others
 
 
 def score(loaded: LoadedModel, data: TaskData, stores: dict[str, Rows], batch_size: int, decide: bool = False) -> dict[str, float]:
     """The task's metrics on its evaluation splits.
 
-    The first split's metrics stand under their own names; those of further splits (MNLI mismatched) carry the split's.
-    decide: choose on the first split what the kind chooses on labelled rows, and keep it in `loaded`.
+    Metrics of the first split have their plain names; those of further splits (MNLI mismatched) include the split's name.
+    decide: choose the kind's decision parameters on the first split, and keep them in `loaded`.
     """
     scores: dict[str, float] = {}
     for number, split in enumerate(data.task.eval_splits):
@@ -85,10 +85,10 @@ def score(loaded: LoadedModel, data: TaskData, stores: dict[str, Rows], batch_si
 
 
 def held_out_loss(layer: TrainedLayer, teacher: Callable[[Inputs], EncoderTrace] | None, store: Rows, batch_size: int) -> dict[str, float]:
-    """The objective's parts on held-out rows, dropout off in student and teacher, as the mean over all rows whatever the batches."""
+    """The objective's terms on held-out rows without dropout in student and teacher, averaged over all rows independent of batching."""
     names = [*(part.name for part in layer.objective.parts), "loss"]
     sums = dict.fromkeys(names, 0.0)
-    live = (teacher.model,) if getattr(teacher, "model", None) is not None else ()  # what is stored has no dropout
+    live = (teacher.model,) if getattr(teacher, "model", None) is not None else ()  # stored traces have no dropout
     with _evaluating(layer, *live), paddle.no_grad():
         for batch in sequential(store, batch_size, runtime.rank(), runtime.world_size()):
             inputs = Inputs.of(batch)  # its shares refer to the whole store
@@ -98,7 +98,7 @@ def held_out_loss(layer: TrainedLayer, teacher: Callable[[Inputs], EncoderTrace]
 
 
 def score_alone(results: RunFolder, loaded: LoadedModel, data: TaskData, stores: dict[str, Rows], batch_size: int) -> dict[str, float]:
-    """Score a model that is not trained: a line for the user, and an entry among the results where the folder is written.
+    """Evaluate a model without training: a log line, and an entry among the results if the folder is written.
 
     Raises:
         UserError: an output is NaN or infinite.
@@ -114,10 +114,10 @@ def score_alone(results: RunFolder, loaded: LoadedModel, data: TaskData, stores:
 
 
 def prediction_files(folder: Path, task: Task, form: str) -> list[Path]:
-    """The files that `write_predictions` writes.
+    """The files written by `write_predictions`.
 
     Raises:
-        UserError: the format cannot hold the predictions of this kind of task.
+        UserError: the format does not support this kind of task.
     """
     if form != SUBMISSION and task.kind.head != "sequence":
         raise UserError(
@@ -132,7 +132,7 @@ def _prediction_file(folder: Path, task: Task, split: str, form: str) -> Path:
 
 
 def write_predictions(folder: Path, loaded: LoadedModel, data: TaskData, batch_size: int, form: str) -> None:
-    """Predict every test split of the task and write its file, as `--predict_format` says."""
+    """Predict every test split of the task and write its file in the format `--predict_format`."""
     data.say_if_used_otherwise("model", loaded.trained_on)
     for split in data.task.test_splits:
         ids = None if data.task.kind.head != "sequence" else read_split(data.task, data.folder, split).ids

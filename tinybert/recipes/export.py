@@ -1,4 +1,4 @@
-"""A trained model for other engines: written, scored through the written file, loaded again in a new process, timed."""
+"""Exports a trained model to other engines: written, evaluated, reloaded in a new process, timed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tinybert.recipes.scored_task import scored_task
 
 
 def export(config: ExportConfig) -> Result:
-    """Write `--model_path` to `--output_dir`, and print what every file scores and costs."""
+    """Export `--model_path` to `--output_dir`, and print scores and costs of every file."""
     output = Path(config.output_dir).expanduser()
     _check_output(config, output)
     kind = kind_of_config(read_config(resolve(str(config.model_path), "model")))
@@ -52,7 +52,7 @@ def export(config: ExportConfig) -> Result:
 
 
 def _check_output(config: ExportConfig, output: Path) -> None:
-    """Refuse to replace anything but an earlier export, and that only where it is asked for."""
+    """Only allow replacing an earlier export, and only if requested."""
     if output.is_file():
         raise UserError(f"--output_dir {output} is a file. Choose a folder.")
     if not output.is_dir() or not any(output.iterdir()):

@@ -1,7 +1,7 @@
-"""Fine-tuning an encoder on a task: teachers and plain baselines.
+"""Fine-tunes an encoder on a task, as a teacher or baseline.
 
-It can: known tasks (GLUE, CLUE, ...) and files of your own, any BERT-like encoder, resume, scores only, submission files.
-Its limits: the kinds of tasks in `tinybert.kinds`.
+Supports known tasks (GLUE, CLUE, ...) and custom files, any BERT-like encoder, resuming, evaluation only, submission files.
+Limits: the task kinds in `tinybert.kinds`.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ from tinybert.recipes.task_data import (
 )
 from tinybert.recipes.training import Beside, Start, Watch, finish_stage, train_stage
 
-MODELS = ("best_model_*", "final")  # the folders of a run's best and last model
+MODELS = ("best_model_*", "final")  # the folders of a run's best and final model
 
 
 def finetune(config: FinetuneConfig) -> Result:
-    """Fine-tune, evaluate and predict, as the arguments of `benchmark/glue/run_glue.py` say."""
+    """Fine-tune, evaluate and predict, according to the arguments of `benchmark/glue/run_glue.py`."""
     if config.compute_taylor:
         return importance(config)
     # === Check everything before work starts ===
@@ -66,7 +66,7 @@ def finetune(config: FinetuneConfig) -> Result:
         check_predictable(task)
         check_inputs_not_overwritten(config, prediction_files(output, task, config.predict_format), OTHERS)
     run = RunFolder(output, "finetune", writes=runtime.rank() == 0)
-    # scores of a model alone are kept where somebody asks for it, or where there are results already
+    # scores without training are saved if requested, or if there are already results
     keeps = do.train or do.predict or config.output_dir is not None or output.exists()
     if keeps:
         run.refuse_unwritable()
@@ -101,7 +101,7 @@ def finetune(config: FinetuneConfig) -> Result:
             loaded = load_classifier(str(output), labels=task.labels, needs_head=True, kind=task.kind)
     scores: dict[str, float] = {}
     if do.evaluate and not do.train:
-        # what training left under its own name stays
+        # results of training keep their own name
         results = RunFolder(output, "evaluation", writes=run.writes and keeps)
         data.report(stores)
         scores = score_alone(results, loaded, data, stores, settings.eval_batch_size)
@@ -111,7 +111,7 @@ def finetune(config: FinetuneConfig) -> Result:
 
 
 def _load(config: FinetuneConfig, settings: Settings, task: Task, needs_head: bool) -> LoadedModel:
-    """The model that is fine-tuned or scored, with its own tokenizer or another one."""
+    """The model to fine-tune or evaluate, with its own tokenizer or another one."""
     paddle.seed(runtime.derive_seed(settings.seed, "model"))
     loaded = load_classifier(
         config.model_name_or_path, labels=task.labels, needs_head=needs_head, kind=task.kind, do_lower_case=settings.do_lower_case
@@ -127,7 +127,7 @@ def _load(config: FinetuneConfig, settings: Settings, task: Task, needs_head: bo
 
 @dataclass
 class _Training:
-    """What one run trains: what it is given, and the steps from there to a saved model."""
+    """One training run: its inputs, and the steps to a saved model."""
 
     config: FinetuneConfig
     resolved: object
@@ -135,7 +135,7 @@ class _Training:
     loaded: LoadedModel
     model: dict  # its entry of run.json
     data: TaskData
-    stores: dict[str, TokenStore]  # the rows that are scored
+    stores: dict[str, TokenStore]  # the evaluation rows
     device: str
 
     @property
@@ -143,7 +143,7 @@ class _Training:
         return "train_aug" if self.resolved["finetune"].use_aug else "train"
 
     def is_finished(self) -> bool:
-        """Whether an earlier run has done the same to the end."""
+        """Whether an earlier run with the same settings is finished."""
         task = self.data.task
         sha256 = rows_hash(task, self.config, self._rows)
         inputs = {"model_weights": str(self.model["sha256"]), f"{self._rows}_rows": sha256, **scored_rows(self.stores)}
@@ -151,7 +151,7 @@ class _Training:
         return finished_before(self.run_folder, self.resolved, self.config.resume_changed, MODELS, inputs)
 
     def run(self) -> None:
-        """Train, and keep the best and the last model."""
+        """Train, and save the best and the final model."""
         run, loaded, settings, task = self.run_folder, self.loaded, self.resolved["finetune"], self.data.task
         train = self.data.store(self._rows)
         self.data.report({self._rows: train, **self.stores})

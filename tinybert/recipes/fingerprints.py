@@ -1,4 +1,4 @@
-"""What a run's models and rows are, in words and hashes: what it must share with the run that it goes on from."""
+"""Identifies a run's models and rows by text and hashes, which must match when resuming."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tinybert.recipes.teacher_source import LazyTeacher
 
 
 def describe_student(student: LoadedModel) -> str:
-    """The whole shape of a student."""
+    """The complete shape of a student."""
     config = student.config
     size, rank = getattr(config, "attention_head_size", None), getattr(config, "embedding_rank", None)
     words = f"{student.family.model_type} {config.num_hidden_layers} x {config.hidden_size}, {config.num_attention_heads} heads"
@@ -21,21 +21,21 @@ def describe_student(student: LoadedModel) -> str:
 
 
 def models_identity(student: LoadedModel, hashes: dict[str, str | None]) -> dict[str, str]:
-    """What a resumed run of task distillation must share of its models; hashes: of their files, by role."""
+    """What must match when resuming task distillation; hashes: of the model files, by role."""
     origin = "" if hashes["student"] else f", {student.report.source}"  # random weights, or layers of the teacher
     return {"student": describe_student(student) + origin, **{f"{role}_weights": str(sha256) for role, sha256 in hashes.items()}}
 
 
 def teacher_label_order(own: tuple[str, ...] | None, task: Task) -> dict[str, str]:
-    """The task's labels in the order of a teacher's outputs, which are its `own` labels; nothing for a regression."""
+    """The task's labels in the order of a teacher's outputs, which are its `own` labels; empty for a regression."""
     order = output_order(own, task.labels) if own else None
-    if order is None:  # no names to compare: the outputs are taken as they come
+    if order is None:  # no names to compare: the order of the outputs is assumed
         return {"teacher_labels": ", ".join(task.labels)} if task.labels else {}
     return {"teacher_labels": ", ".join(task.labels[order.index(place)] for place in range(len(order)))}
 
 
 def inputs_of_task(config: Config, settings: Settings, task: Task, teacher: LazyTeacher | None, student: LoadedModel) -> dict[str, str]:
-    """What a stage that may be finished would begin with: rows and how they are read, student, teacher."""
+    """The inputs of a stage that may already be finished: rows and how they are read, student, teacher."""
     split = "train_aug" if settings.use_aug else "train"
     rows = rows_hash(task, config, split)
     found = rows_identity(task, rows, task.split(split).key, student.tokenizer)

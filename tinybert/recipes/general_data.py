@@ -1,4 +1,4 @@
-"""The sequences of general distillation: which source, what is trained on in which epoch, and what is held out."""
+"""The sequences for general distillation: their source, the training rows of each epoch, and the held-out rows."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from tinybert.models.loading import LoadedModel
 
 @dataclass
 class GeneralData:
-    """A source of sequences: `source` in words, their `length` if they have one already, and how a store per epoch is read.
+    """A source of sequences: `source` as text, their `length` if it is fixed, and a function that reads one store per epoch.
 
-    identity: what a resumed run must share; known once `split` has read the data.
+    identity: what must match when resuming; known after `split` has read the data.
     """
 
     source: str
@@ -35,10 +35,10 @@ class GeneralData:
 
     @classmethod
     def open(cls, config: GeneralDistillConfig, teacher: LoadedModel, student: LoadedModel) -> GeneralData:
-        """What the data options name, checked against both models.
+        """The data given by the options, checked against both models.
 
         Raises:
-            UserError: nothing there, damaged, of another vocabulary, or longer than a model's positions.
+            UserError: the data is missing, damaged, has another vocabulary, or is longer than a model's positions.
         """
         tokenizer = teacher.tokenizer
         if config.input_dir is not None:
@@ -63,10 +63,10 @@ class GeneralData:
         return cls(source, pregenerated.max_seq_len, lambda settings: stores)
 
     def split(self, settings: Settings) -> tuple[list[RowRange], RowRange]:
-        """The rows to train on in each epoch, and the held-out rows of the first.
+        """The training rows of each epoch, and the held-out rows of the first.
 
-        The last rows of every epoch are left out of training: sequences stand in the order of their text, which every epoch cuts
-        differently, so they are about the same text.
+        The last rows of every epoch are held out: sequences are in the order of their text, which is split differently in every epoch, so
+        these rows cover about the same text.
         """
         stores = self.read(settings)
         contents = [

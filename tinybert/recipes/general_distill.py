@@ -1,9 +1,9 @@
-"""Distilling a pre-trained teacher into a general student, on text without labels.
+"""Distils a pre-trained teacher into a general student, on unlabelled text.
 
-It can: embedding, hidden states and attention under any layer map, MiniLMv2's relations, or both; data that was pre-generated (ours or the
-published JSON lines, other sequences in each epoch) or raw text; students from a shape, from another folder's shape or weights, or from
-layers of the teacher; resume; several processes.
-Its limits: teacher and student share a vocabulary; no masked-language-model loss, as published.
+Supports embedding, hidden states and attention with any layer map, MiniLMv2's relations, or both; pre-generated data (ours or the
+published JSON lines, with different sequences in each epoch) or raw text; students from a shape, another folder's shape or weights, or
+layers of the teacher; resuming; several processes.
+Limits: teacher and student share a vocabulary; no masked-language-model loss, as published.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ FOLDERS = ("best_general_model", "final_general_model")
 
 
 def general_distill(config: GeneralDistillConfig) -> Result:
-    """Train a general student, as the arguments of `general_distill.py` say."""
+    """Train a general student, according to the arguments of `general_distill.py`."""
     output = Path(config.output_dir)
     run = RunFolder(output, STAGE, writes=runtime.rank() == 0)
     run.refuse(bool(config.resume), config.overwrite_output_dir, FOLDERS)
     if config.resume:
         checkpoint.find(run.checkpoints, config.resume)
-    check_inputs_not_overwritten(config, [output], ("teacher_path",))  # what lies there is the student's
+    check_inputs_not_overwritten(config, [output], ("teacher_path",))  # models in the output folder are students
     check_inputs_not_overwritten(config, run.replaced(FOLDERS))
     device = runtime.set_device(config.device)
     if config.amp:

@@ -1,4 +1,4 @@
-"""A student that is pruned while it is distilled: scores from the distillation loss, cuts at planned updates, exact under resume."""
+"""Prunes a student during distillation: importance from the distillation loss, pruning at scheduled updates, with exact resume."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from tinybert.prune.schedule import Event, planned
 class GradualPruning:
     """The schedule of one stage, a `Stateful` of the loop.
 
-    Between two events the absolute gradients of whole steps are summed (of the distillation loss, not of the gold labels); an event
-    chooses heads and neurons by their importance, puts the smaller student into `layer`, and starts the sums anew. Whoever trains the layer
-    asks `changed` after every step, and makes a new optimizer, with empty moments, where it says so.
+    Between two events the absolute gradients of whole steps are summed (of the distillation loss, not of the gold labels); at an event,
+    heads and neurons are selected by importance, `layer` gets the smaller student, and the sums are reset. The training loop calls
+    `changed` after every step, and creates a new optimizer with empty moments if it returns True.
     """
 
     name = "pruning"
@@ -38,12 +38,12 @@ class GradualPruning:
         self._changed = False
 
     def before_update(self) -> None:
-        """The gradients of a step are whole: count them."""
+        """Add the gradients, which are complete for this step."""
         if self.done < len(self.events):
             self.sums.add()
 
     def changed(self, step: int) -> bool:
-        """Prune if update number `step` is followed by an event; whether the layer has other parameters than at the last call."""
+        """Prune if an event follows update number `step`; returns whether the layer's parameters differ from those at the last call."""
         if self.done < len(self.events) and step == self.events[self.done].step:
             event = self.events[self.done]
             self._become(event.shape, choose(self.student, event.shape, self.sums.scores()))
@@ -63,12 +63,12 @@ class GradualPruning:
     # === Checkpoints ===
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """How many events are over, and the sums since the last one."""
+        """The number of past events, and the sums since the last one."""
         sums = self.sums.arrays() if self.done < len(self.events) else {}
         return {"events": np.array([self.done]), **sums}
 
     def load_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take the shape that the student had; its weights come with the checkpoint's others."""
+        """Restore the student's shape; its weights are restored with the rest of the checkpoint."""
         arrays = dict(arrays)
         self.done = int(arrays.pop("events")[0])
         if self.done:
@@ -80,10 +80,10 @@ class GradualPruning:
 
 
 def refuse_processes() -> None:
-    """Refuse several processes: `paddle.DataParallel` knows the parameters that it began with.
+    """Reject several processes: `paddle.DataParallel` cannot change its parameters.
 
     Raises:
-        UserError: says how to start it.
+        UserError: says how to start the run.
     """
     if runtime.world_size() > 1:
         raise UserError("--prune_schedule supports only a single process: start it without paddle.distributed.launch.")
@@ -98,11 +98,11 @@ def pruning_of(
     traced: Teacher | None,
     total: int,
 ) -> GradualPruning:
-    """The schedule that a stage's settings ask for, checked against student and teacher.
+    """The schedule requested by a stage's settings, checked against student and teacher.
 
     Raises:
-        UserError: more is to stay than there is, the events do not fit into `total` updates, or attention scores or layers could not be
-            compared on the way.
+        UserError: sizes to keep exceed the student, the events do not fit into `total` updates, or attention scores or layers could not be
+        compared after some event.
     """
     start = Shape.of(student)
     rank = start.rank if settings.emb_hidden_dim in (None, -1) else settings.emb_hidden_dim
@@ -132,7 +132,7 @@ def pruning_of(
 
 
 def _fit_objective(layer: TrainedLayer, settings: Settings, kind: Kind, student: LoadedModel, teacher: LoadedModel) -> None:
-    """Map the layers that are left; the projection keeps what it has learnt."""
+    """Map the remaining layers; the projection keeps its weights."""
     before = layer.objective.projection
     layer.objective = stage_objective(settings, kind, student, teacher).objective
     layer.objective.projection.load(before.arrays())

@@ -1,7 +1,7 @@
-"""Which weights of a fine-tuned model matter for its task: one pass over the training rows, for pruning.
+"""Computes the importance of a fine-tuned model's weights for its task: one pass over the training rows, for pruning.
 
-It can: every task that can be fine-tuned; with or without dropout; a part of the rows (`--max_steps`); resume.
-Its limits: one process; gradients of gold labels, not of a teacher.
+Supports all tasks that can be fine-tuned; with or without dropout; a part of the rows (`--max_steps`); resuming.
+Limits: one process; gradients of gold labels, not of a teacher.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STAGE = "importance"
 
 
 def importance(config: FinetuneConfig) -> Result:
-    """Accumulate importance as `run_glue.py --compute_taylor` asks, into `importance_score` of the output folder."""
+    """Accumulate importance for `run_glue.py --compute_taylor`, and write it to `importance_score` in the output folder."""
     # === Check everything before work starts ===
     if runtime.world_size() > 1:
         raise UserError("--compute_taylor supports only a single process: start it without paddle.distributed.launch.")
@@ -101,10 +101,10 @@ def importance(config: FinetuneConfig) -> Result:
 
 
 def _output(config: FinetuneConfig, task_folder: str) -> Path:
-    """Where the scores go: where it is said, else to the model, else where fine-tuning would have put one."""
+    """The folder for the scores: as given, else the model's, else the default for fine-tuning."""
     named = Path(config.model_name_or_path).expanduser()
     output = Path(config.output_dir or (named if named.is_dir() else Path("pretrained_models") / task_folder))
-    return output.parent if output.name == FOLDER else output  # ROSITA's README names the folder of the scores itself
+    return output.parent if output.name == FOLDER else output  # ROSITA's README gives the folder of the scores itself
 
 
 def _finished(run: RunFolder, fingerprint: dict) -> bool:
@@ -130,7 +130,7 @@ def _accumulate(
     resume: Path | None,
     fingerprint: dict,
 ) -> float:
-    """Add up the gradients of `total` micro-batches and return their mean loss; a signal saves what there is."""
+    """Sum the gradients of `total` micro-batches and return their mean loss; a signal saves the current state."""
     model, step, losses = loaded.model, 0, 0.0
     if resume:
         saved = checkpoint.read(resume)

@@ -1,4 +1,4 @@
-"""What a run reads must not lie in what it deletes or replaces."""
+"""Prevents a run from deleting or replacing its own inputs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinybert.config.options import Config
 from tinybert.errors import UserError
 from tinybert.models import hub
 
-# the options of all recipes that name something to read; a model may also be named by the output folder of the run that made it
+# all options of recipes that name an input; a model may also be given by the output folder of its run
 MODELS = (
     "model_name_or_path", "tokenizer_name_or_path", "teacher_path", "student_model_name_or_path", "model_path", "model", "bert_model",
     "pretrained_bert_model", "models",
@@ -22,12 +22,12 @@ OTHERS = (
 
 
 def check_inputs_not_overwritten(config: Config, replaced: Iterable[Path], options: tuple[str, ...] = (*MODELS, *OTHERS)) -> None:
-    """Refuse a command line one of whose inputs lies in what the run deletes or replaces. Nothing is changed.
+    """Reject a command line with an input inside a path that the run deletes or replaces. Nothing is changed.
 
-    replaced: files and folders, of which some may not exist. options: the inputs that are looked at.
+    replaced: files and folders, which need not exist. options: the inputs to check.
 
     Raises:
-        UserError: names the input and where it lies.
+        UserError: names the input and its location.
     """
     targets = [(target, target.expanduser().resolve()) for target in replaced]
     for option in options:
@@ -43,13 +43,13 @@ def check_inputs_not_overwritten(config: Config, replaced: Iterable[Path], optio
 
 
 def _places(value: str, model: bool) -> list[Path]:
-    """The files and folders that an option's value stands for; none for a model's name."""
+    """The files and folders that an option's value refers to; none for a model name."""
     path = Path(value).expanduser()
-    if not model:  # what is not there yet may be made on the way, such as a folder of teacher traces
+    if not model:  # missing ones may be created later, such as a folder of teacher traces
         return [path] if path.exists() else [Path(file) for file in glob.glob(str(path), recursive=True)] or [path]
     if not path.is_dir():
         return [path] if path.exists() else []
     try:
         return [hub.resolve(value)]
     except UserError:
-        return [path]  # no model: refused in the words of whoever reads it
+        return [path]  # not a model: reported when it is loaded

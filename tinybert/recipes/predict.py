@@ -1,4 +1,4 @@
-"""Predictions for the rows of a file or of standard input: any number of them, in bounded memory, and again from where a run stopped."""
+"""Predicts the rows of a file or of standard input, of any size in bounded memory, and continues after an interruption."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _output(config: PredictConfig, written: RowFormat, predictor: Predictor, row
 
 
 def _fingerprint(folder: Path) -> str:
-    """What tells one model folder from another: its manifest, else the sizes and times of its files."""
+    """Identifies a model folder by its manifest, else by the sizes and times of its files."""
     manifest = folder / storage.MANIFEST
     if manifest.is_file():
         return storage.sha256_of(manifest)

@@ -1,12 +1,12 @@
-"""Pregeneration: raw text to the sequences that general distillation learns from.
+"""Pregeneration: converts raw text to the sequences for general distillation.
 
 1. The corpus is tokenised once, by several processes, into one array on disk: a sentence is a range of it.
-2. Its documents are dealt to shards, by the corpus alone. Every shard of every epoch is made on its own, from (seed, epoch, documents):
-   sequences are ranges, cut, paired, gathered, masked and written whole or not at all. So the bytes do not depend on the number of
-   processes, and a run that was interrupted goes on with the shards that are not there.
-3. The record lists every shard with the checksum of its manifest. With `--format json` shards are joined to the published files instead.
+2. Its documents are assigned to shards, independent of the number of processes. Every shard of every epoch depends only on (seed, epoch,
+   documents): its sequences are selected as ranges, paired, masked and written atomically. An interrupted run continues with the missing
+   shards.
+3. The record lists every shard with the checksum of its manifest. With `--format json`, shards are joined to the published files instead.
 
-Its limits: one machine; the tokenised corpus (2 bytes a word piece) lies in the output folder until the run is finished.
+Limits: one machine; the tokenised corpus (2 bytes per token) is in the output folder until the run is finished.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ from tinybert.recipes.result import Result
 from tinybert.report.table import markdown_table
 from tinybert.temporaries import is_temporary
 
-TOKENS = ".corpus_tokens"  # the tokenised corpus, below the output folder
-LEAST_KEPT = 0.75  # of the corpus' word pieces, or there is a warning
+TOKENS = ".corpus_tokens"  # the tokenised corpus, in the output folder
+LEAST_KEPT = 0.75  # share of the corpus tokens below which a warning is shown
 _FOLDERS = re.compile(rf"{re.escape(TOKENS)}|epoch_\d+")
 
 
 def pregenerate(config: PregenerateConfig) -> Result:
-    """Make what `--output_dir` lacks of the sequences, and print what was made, and how fast."""
+    """Write the missing sequences to `--output_dir`, and print what was written, and how fast."""
     resolved = config.resolve()
     settings = resolved["pregenerate"]
     logger.info(f"pregenerating {settings.sequences} of {config.train_corpus} for {settings.epochs_to_generate} epochs")
@@ -101,7 +101,7 @@ def pregenerate(config: PregenerateConfig) -> Result:
                 f"{config.train_corpus} contains {documents} document(s) with known tokens; expected at least {fewest}.\n"
                 + ("Separate documents by blank lines, or choose --sequences packed." if random_next else "Is it text of this vocabulary?")
             )
-        # files that are named are ours: nobody else's may have these names from now on
+        # files listed in the record are ours: other files must not have these names from now on
         named = [path.name for number in range(settings.epochs_to_generate) for path in _epoch_files(output, number)]
         files = dict.fromkeys(named if maker.as_json else [])
         record = {"format": FORMAT, "finished": None, "files": files, **identity, **_described(tokenizer, settings, corpus, tokens)}
@@ -117,7 +117,7 @@ def pregenerate(config: PregenerateConfig) -> Result:
 
 
 def _tokenizer(config: PregenerateConfig) -> WordPiece:
-    """The word pieces of a model, of a folder that has a vocab.txt and nothing else, or of that file."""
+    """The tokenizer of a model, of a folder with only a vocab.txt, or of that file."""
     named = Path(config.bert_model).expanduser()
     if named.is_file() and named.name != "vocab.txt":
         raise UserError(f"--bert_model {named} is a file. Give a model folder or a folder with a vocab.txt.")
@@ -126,7 +126,7 @@ def _tokenizer(config: PregenerateConfig) -> WordPiece:
 
 
 def _check_positions(model: str, max_seq_len: int) -> None:
-    """Refuse rows that this model could not read; a vocabulary alone says nothing about it."""
+    """Reject rows that this model could not read; a plain vocabulary has no limit."""
     folder = Path(model).expanduser()
     positions = positions_in(read_config(folder)) if config_file(folder) is not None else None
     if positions is not None:
@@ -146,10 +146,10 @@ def _masking(settings: Settings, tokenizer: WordPiece, model: str) -> Masking:
 
 
 def _finished_before(output: Path, identity: dict, overwrite: bool) -> bool:
-    """Whether the whole result is there. Clears the folder if `overwrite` asks for it.
+    """Whether the complete result exists. Clears the folder if `overwrite`.
 
     Raises:
-        UserError: the folder holds the result of other options, or something else.
+        UserError: the folder contains the result of other options, or other files.
     """
     if output.exists() and not output.is_dir():
         raise UserError(f"--output_dir {output} is a file. Choose a folder.")
@@ -166,7 +166,7 @@ def _finished_before(output: Path, identity: dict, overwrite: bool) -> bool:
                 "They are kept: choose another folder."
             )
         for folder in (output, *(path for path in ours if path.is_dir())):
-            storage.recover(folder)  # what a run that was killed left half-written
+            storage.recover(folder)  # leftovers of a killed run
     if overwrite:
         for path in ours:
             storage.remove_own(path) if path.is_dir() else path.unlink()
@@ -176,7 +176,7 @@ def _finished_before(output: Path, identity: dict, overwrite: bool) -> bool:
             raise UserError(
                 f"--output_dir {output} contains pregenerated data of another run. Choose another folder, or use --overwrite_output_dir."
             )
-        storage.remove_own(output / TOKENS)  # without a record nobody knows of which corpus they are
+        storage.remove_own(output / TOKENS)  # without a record, their corpus is unknown
         return False
     now = {name: value for name, value in identity.items() if name != "settings"}
     refuse_differences(
@@ -186,12 +186,12 @@ def _finished_before(output: Path, identity: dict, overwrite: bool) -> bool:
     )
     if not (record["finished"] and _is_whole(output, record)):
         return False
-    _drop_scaffolding(output, record["settings"]["format"] == "json", len(record["shards"]))  # a run that was killed at its end kept it
+    _drop_scaffolding(output, record["settings"]["format"] == "json", len(record["shards"]))  # left by a run that was killed at its end
     return True
 
 
 def _written_before(output: Path, record: dict | None) -> list[Path]:
-    """What is there of an earlier run: the record, the files it names, and folders in which every file is ours."""
+    """Results of an earlier run: the record, the files it lists, and folders that only contain files of ours."""
     files = record.get("files") if record else None
     named = {RECORD, *(files if isinstance(files, dict) else ())}
     return [entry for entry in output.iterdir() if entry.name in named or _FOLDERS.fullmatch(entry.name) and _is_ours(entry)]
@@ -208,14 +208,14 @@ def _is_whole(output: Path, record: dict) -> bool:
 
 
 def _drop_scaffolding(output: Path, as_json: bool, epochs: int) -> None:
-    """Take away what only an unfinished run needs: the tokenised text, and shards that were joined."""
+    """Delete what only an unfinished run needs: the tokenised text, and joined shards."""
     storage.remove_own(output / TOKENS)
     for number in range(epochs if as_json else 0):
         storage.remove_own(output / f"epoch_{number}")
 
 
 def _leave_nothing(output: Path) -> None:
-    """Take away what a refused run has made: the tokens, and the folder if it is empty then."""
+    """Delete what a rejected run has written: the tokens, and the folder if it is then empty."""
     run_lock.release(output)
     storage.remove_own(output / TOKENS)
     if not any(output.iterdir()):
@@ -223,7 +223,7 @@ def _leave_nothing(output: Path) -> None:
 
 
 def _described(tokenizer: WordPiece, settings: Settings, corpus: TextCorpus, tokens: CorpusTokens) -> dict:
-    """What the record says of vocabulary, text and versions."""
+    """The entries of the record about vocabulary, text and versions."""
     return {
         "vocabulary_sha256": tokenizer.vocabulary_sha256, "vocab_size": tokenizer.vocab_size, "max_seq_len": settings.max_seq_len,
         "corpus": {
@@ -235,7 +235,7 @@ def _described(tokenizer: WordPiece, settings: Settings, corpus: TextCorpus, tok
 
 
 def _is_readable(tokens: Path) -> bool:
-    """Whether the tokens of an earlier run are there, and arrays that belong together."""
+    """Whether the tokens of an earlier run exist and are consistent."""
     with contextlib.suppress(storage.DamagedError):
         return storage.is_complete(tokens) and bool(CorpusTokens.map(tokens))
     return False
@@ -255,7 +255,7 @@ def _tokenise(output: Path, corpus: TextCorpus, tokenise: Tokenise, workers: Wor
 
 
 def _make(maker: ShardMaker, shards: list[list[Shard]], workers: Workers, stop: StopRequest) -> tuple[dict[str, dict], int]:
-    """What the `meta.json` of every shard says, by name, and the word pieces made now; shards that are whole already are kept."""
+    """The `meta.json` of every shard by name, and the number of tokens written now; complete shards are kept."""
     made = {shard.name: meta for epoch in shards for shard in epoch if (meta := maker.finished(shard)) is not None}
     missing = [shard for epoch in shards for shard in epoch if shard.name not in made]
     if made:
@@ -272,7 +272,7 @@ def _make(maker: ShardMaker, shards: list[list[Shard]], workers: Workers, stop: 
 
 
 def _finish(output: Path, record: dict, shards: list[list[Shard]], made: dict[str, dict], maker: ShardMaker) -> None:
-    """Join JSON lines to the published files, complete the record, and drop the tokens."""
+    """Join JSON lines to the published files, complete the record, and delete the tokens."""
     files: dict[str, str] = {}
     if maker.as_json:
         for number, epoch in enumerate(shards):
@@ -285,7 +285,7 @@ def _finish(output: Path, record: dict, shards: list[list[Shard]], made: dict[st
 
 
 def _epoch_files(output: Path, number: int) -> tuple[Path, Path]:
-    """The published files of an epoch: its rows, and their number."""
+    """The published files of an epoch: its rows, and its metrics."""
     rows = output / f"epoch_{number}.json"
     return rows, metrics_path(rows)
 
@@ -316,7 +316,7 @@ def _report(output: Path, totals: list[dict[str, int]], new: int, seconds: float
 
 
 def _warn_of_lost_text(total: dict[str, int], corpus_tokens: int, settings: Settings) -> None:
-    """Say so where sequences hold much less than the text: sentences, or lines, that are longer than a row lose their rest."""
+    """Warn if sequences contain much less than the text: sentences or lines that are longer than a row are truncated."""
     special = 3 if settings.sequences == "pairs" else 2
     share = (total["tokens"] - special * total["rows"]) / corpus_tokens
     if share < LEAST_KEPT:

@@ -1,7 +1,8 @@
-"""Masked-LM training on raw text: an encoder adapted to a language or a domain, with the head that data augmentation needs.
+"""Masked-LM training on raw text: adapts an encoder to a language or domain, with the head needed for data augmentation.
 
-It can: whole-word masking, of Chinese too; other masks in every epoch; text of any size, tokenised once into a memory-mapped store; resume;
-several processes. Its limits: encoders whose head PaddleNLP calls `cls.predictions` (BERT, MacBERT, ERNIE); no next-sentence loss.
+Supports whole-word masking, also for Chinese; different masks in every epoch; text of any size, tokenised once into a memory-mapped
+store; resuming; several processes. Limits: encoders whose head PaddleNLP calls `cls.predictions` (BERT, MacBERT, ERNIE); no next-sentence
+loss.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ FOLDERS = ("best_masked_lm", "final_masked_lm")
 
 
 def pretrain(config: PretrainConfig) -> Result:
-    """Train a masked LM, as the options of `python -m tinybert pretrain` say."""
+    """Train a masked LM, according to the options of `python -m tinybert pretrain`."""
     output = Path(config.output_dir)
     run = RunFolder(output, STAGE, writes=runtime.rank() == 0)
     run.refuse(bool(config.resume), config.overwrite_output_dir, FOLDERS)
@@ -108,7 +109,7 @@ def pretrain(config: PretrainConfig) -> Result:
 
 
 def _rows(config: PretrainConfig, settings: Settings, tokenizer: WordPiece) -> tuple[list[MaskedRows], MaskedRows, str]:
-    """The rows of each epoch, the held-out rows, always masked alike, and a hash of the text."""
+    """The rows of each epoch, the held-out rows with fixed masks, and a hash of the text."""
     corpus = TextCorpus(config.input_dir, split=False if settings.sequences == "lines" else None)
     processes = corpus.processes(max(1, runtime.available_cores() // runtime.local_processes()))
     words = settings.whole_word and is_chinese(tokenizer.vocabulary)
@@ -123,5 +124,5 @@ def _rows(config: PretrainConfig, settings: Settings, tokenizer: WordPiece) -> t
     def masked(which: Rows, epoch: int) -> MaskedRows:
         return MaskedRows(which, rule, pieces, tokenizer.vocab_size, settings.seed, epoch)
 
-    # drop_last makes epochs shorter, so that there may be one more
+    # drop_last makes epochs shorter, so there may be one more
     return [masked(rows, epoch) for epoch in range(1, math.ceil(epochs) + 2)], masked(last, 0), corpus.sha256

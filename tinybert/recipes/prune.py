@@ -1,9 +1,9 @@
-"""A student cut out of a fine-tuned model, which needs no general distillation: ROSITA's one-step pruning.
+"""Prunes a fine-tuned model to a student, which needs no general distillation: ROSITA's one-step pruning.
 
-It can: fewer heads and feed-forward neurons by first-order importance, fewer layers, a factorised word embedding, in any combination and
-of any head size; models that were pruned before.
-Its limits: every layer keeps the same number of heads and neurons; the width of the model stays. What is cut is learnt again by
-distillation (task_distill.py).
+Supports fewer heads and feed-forward neurons by first-order importance, fewer layers, a factorised word embedding, in any combination
+and for any head size; models that were pruned before.
+Limits: every layer keeps the same number of heads and neurons; the model's width is unchanged. Distillation (task_distill.py) recovers
+the score.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RECORD = "pruning.json"
 
 
 def prune(config: PruneConfig) -> Result:
-    """Read `--model_path`, choose what stays, write the student to `--output_dir`."""
+    """Read `--model_path`, select what to keep, write the student to `--output_dir`."""
     # === Check everything before work starts ===
     settings = resolve_prune(config)
     source = resolve(config.model_path)
@@ -54,7 +54,7 @@ def prune(config: PruneConfig) -> Result:
         _check_origin(folder, facts, model, config)
         logger.info(f"importance: {folder}, {facts['task']}, {facts['batches']} batches in {facts['mode']} mode")
 
-    # === Cut ===
+    # === Prune ===
     first_layer_heads = settings.standing_counter and wanted.neurons == Shape.of(loaded).neurons
     kept = choose(loaded, wanted, importance, first_layer_heads)
     for line in _choice_lines(wanted, kept, Shape.of(loaded), first_layer_heads):
@@ -67,7 +67,7 @@ def prune(config: PruneConfig) -> Result:
         "shape": {"layers": wanted.layers, "heads": wanted.heads, "neurons": wanted.neurons, "embedding_rank": wanted.rank},
         "preset": config.preset,
         "importance": facts,
-        # numbered from 1, as layers are, and as they are printed
+        # numbered from 1, like layers, also in the output
         "kept_heads": [(heads + 1).tolist() for heads in kept.heads],
         "kept_neurons": [(neurons + 1).tolist() for neurons in kept.neurons],
         "embedding_squares_kept": energy,
@@ -105,13 +105,13 @@ def _refuse_without_head(loaded: LoadedModel) -> None:
 
 
 def _wanted(settings: PruneSettings, loaded: LoadedModel) -> Shape:
-    """The shape that the settings ask for, checked against the model."""
+    """The shape requested by the settings, checked against the model."""
     there = Shape.of(loaded)
     depth = settings.num_layers or len(there.layers)
     if settings.layers not in LAYER_RULES:
         layers = tuple(int(number) for number in settings.layers.split(","))
     elif depth > len(there.layers):
-        layers = tuple(range(1, depth + 1))  # refused below
+        layers = tuple(range(1, depth + 1))  # rejected below
     else:
         layers = tuple(entry for _, entry in LayerMap.create(settings.layers, depth, len(there.layers)).hidden if entry)
     rank = settings.emb_hidden_dim if settings.emb_hidden_dim is not None else there.rank
@@ -130,10 +130,10 @@ def _name(shape: Shape) -> str:
 
 
 def _importance_folder(config: PruneConfig, source: Path) -> Path:
-    """Where the importance scores of a model lie.
+    """The folder of a model's importance scores.
 
     Raises:
-        UserError: nowhere; with the command that makes them.
+        UserError: there is none; with the command that computes them.
     """
     if config.importance is not None:
         places = [config.importance, config.importance / FOLDER]

@@ -1,4 +1,4 @@
-"""What a recipe returns."""
+"""The return value of recipes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tinybert.engine.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Result:
-    """Where the results are, the scores, and what the record of the run says.
+    """The location of the results, the scores, and the record of the run.
 
-    output: the folder, or the file, that was written. scores: of the best evaluation, by metric. best, final: the folders of the best and
-    of the last model, None where nothing was trained. record: run.json, an entry a stage.
+    output: the folder or file that was written. scores: of the best evaluation, by metric. best, final: the folders of the best and
+    the final model, None without training. record: run.json, one entry per stage.
     """
 
     output: Path
@@ -25,7 +25,7 @@ class Result:
 
 
 def result_of(run: RunFolder, best: str, final: str) -> Result:
-    """The result of a stage that is finished. `best` and `final`: its folders, where `best` may be a pattern."""
+    """The result of a finished stage. `best` and `final`: its folders, where `best` may be a pattern."""
     record = run.record()
     scores = {name: value for name, value in (record.get(run.stage, {}).get("best") or {}).items() if name != "step"}
     found = sorted(run.path.glob(best))

@@ -1,4 +1,4 @@
-"""What a run shares with the one that it goes on from."""
+"""What must match between a run and the run it resumes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tinybert.log import logger
 from tinybert.models.manifest import check_manifest
 from tinybert.models.weights import weights_file
 
-# settings that may change between a run and its resumption without changing what is learnt
+# settings that may change when resuming, because they do not affect what is learned
 RESUME_IGNORED = ("logging_steps", "save_steps", "eval_batch_size", "preset")
 
 
 def resumed_stage(resume: str | None, runs: dict[str, RunFolder]) -> str | None:
-    """The stage whose checkpoint `--resume PATH` names; None without a path. Whatever is to be resumed is looked for.
+    """The stage of the checkpoint given by `--resume PATH`; None without a path. Checks that there is something to resume.
 
     Raises:
-        UserError: no whole checkpoint, or one of a stage that is not among these.
+        UserError: not a complete checkpoint, or one of a stage that is not among these.
     """
     named = None
     for run in runs.values() if resume else ():
@@ -38,12 +38,12 @@ def resumed_stage(resume: str | None, runs: dict[str, RunFolder]) -> str | None:
 def finished_before(
     run: RunFolder, resolved: Resolved, allow_changes: bool, models: tuple[str, ...], identity: dict[str, str] | None = None
 ) -> bool:
-    """Whether this stage was finished with these settings; other ones are a reason to go on where `allow_changes` says so.
+    """Whether this stage was finished with these settings; with `allow_changes`, different settings mean that it is not.
 
-    models: the folders of its best and last model, as patterns; where the best one is gone, or one of them is damaged, the stage is not
-    finished, which is said.
-    identity: what models and data are, named as in `inputs_of`, compared where the run's record has them too: records of older versions
-    have less.
+    models: the folders of its best and final model, as patterns; if the best one is missing, or one of them is damaged, the stage counts
+    as not finished, with a warning.
+    identity: hashes of models and data, named as in `inputs_of`, compared if they are recorded too: records of older versions have
+    fewer.
 
     Raises:
         UserError: it was finished with other settings, data or models, which are listed.
@@ -82,15 +82,15 @@ def _are_whole(run: RunFolder, models: tuple[str, ...]) -> bool:
 
 
 def fingerprint_for_record(identity: dict[str, str]) -> dict[str, str]:
-    """What of a run's identity goes into its record, for `finished_before`; hashes of files stand there beside their models and rows.
+    """The part of a run's identity that is recorded for `finished_before`; file hashes are already recorded with models and rows.
 
-    Whether the teacher was live or stored decides about single bits, not about what a finished student is.
+    Whether teacher traces were live or stored only affects the last bits, so it is not compared.
     """
     return {name: value for name, value in identity.items() if name not in ("train_data", "teacher_traces")}
 
 
 def inputs_of(record: dict) -> dict[str, str]:
-    """What a record of run.json says of its inputs: `<role>_weights` and `<split>_rows`, and the fingerprint that the stage recorded."""
+    """The inputs in a record of run.json: `<role>_weights` and `<split>_rows`, and the fingerprint recorded by the stage."""
     found = {}
     for entries, end in ((record.get("models"), "weights"), (record.get("data"), "rows")):
         for name, entry in entries.items() if isinstance(entries, dict) else ():
@@ -101,7 +101,7 @@ def inputs_of(record: dict) -> dict[str, str]:
 
 
 def _settings(record: dict) -> dict:
-    """The settings in a record of run.json; what stands there in another form is none."""
+    """The settings in a record of run.json; malformed entries are ignored."""
     entries = record.get("settings")
     if not isinstance(entries, dict):
         return {}

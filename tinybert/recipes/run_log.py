@@ -17,13 +17,13 @@ from tinybert.models.pruned_shapes import describe_architecture
 
 
 def log_once(line: str) -> None:
-    """Print a line once, however many processes share the run."""
+    """Print a line once, whatever the number of processes."""
     if runtime.rank() == 0:
         logger.info(line)
 
 
 def log_run_settings(headline: str, resolved: Resolved) -> None:
-    """Print what was chosen (the first line), every resolved setting with its source, and warnings."""
+    """Print the headline, every resolved setting with its source, and warnings."""
     if runtime.rank() != 0:
         return
     begin_run()
@@ -52,7 +52,7 @@ def describe_model(role: str, loaded: LoadedModel) -> dict:
 
 
 def describe_model_info(role: str, info: ModelInfo) -> dict:
-    """Print that a model is known by its folder alone; returns its entry for run.json."""
+    """Print the information about a model whose weights are not loaded; returns its entry for run.json."""
     config = info.config
     shape = f"{config.num_hidden_layers} x {config.hidden_size}, {config.num_attention_heads} heads"
     log_once(f"{role}: {info.family.model_type} {shape}; {info.weights or 'no weights'}, loaded if a trace is missing")
@@ -67,14 +67,14 @@ def describe_model_info(role: str, info: ModelInfo) -> dict:
 
 
 def check_type(role: str, option: str, config: Config, loaded: LoadedModel) -> None:
-    """Say so where the command line names another family than the model's configuration, which decides."""
+    """Warn if the command line names another family than the model's configuration, which is used."""
     named = getattr(config, option)
     if option in config.given and named is not None and named.lower() != loaded.family.model_type and runtime.rank() == 0:
         logger.warning(f"--{option} {named}, but the {role} is a {loaded.family.model_type}: it is loaded as such")
 
 
 def weights_hash(source: str) -> str | None:
-    """The sha256 of the file a model came from; None where it came from no file."""
+    """The sha256 of the file a model was loaded from; None if there is none."""
     path = Path(source)
     return storage.known_sha256(path) if path.is_file() else None
 
@@ -89,7 +89,7 @@ def record_start(
     identity: dict,
     **details: object,
 ) -> None:
-    """Write what a stage was given into run.json: settings, versions, models, hashes of the data, and details of its method."""
+    """Write the inputs of a stage to run.json: settings, versions, models, hashes of the data, and details of its method."""
     run.update_record(
         started=now(),
         finished=None,
@@ -106,6 +106,6 @@ def record_start(
 
 
 def record_end(run: RunFolder) -> None:
-    """Mark the stage as finished, and let others write into the folder."""
+    """Mark the stage as finished, and let other runs write to the folder."""
     run.update_record(finished=now())
     run.release()

@@ -1,4 +1,4 @@
-"""The student of a distillation run, as its command line describes it."""
+"""Creates the student of a distillation run from its command line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make_student(config: Config, teacher: LazyTeacher | None, labels: tuple[str,
     """A checkpoint, layers of the teacher, or a shape.
 
     Raises:
-        UserError: no teacher to take a vocabulary from, or a checkpoint that cannot be read.
+        UserError: there is no teacher for the vocabulary, or the checkpoint cannot be read.
     """
     paddle.seed(runtime.derive_seed(config.seed, "student"))
     if config.student_model_name_or_path is not None:
@@ -47,7 +47,7 @@ def make_student(config: Config, teacher: LazyTeacher | None, labels: tuple[str,
 def make_general_student(config: GeneralDistillConfig, teacher: LoadedModel) -> LoadedModel:
     """The student of general distillation: a folder's shape or weights, layers of the teacher, or a shape.
 
-    A name of PaddleNLP's in PaddleNLP's spelling means that model's weights, as in its script; Huawei's spelling means a shape.
+    A PaddleNLP name given with PaddleNLP's option means that model's weights, as in its script; Huawei's option means a shape.
     """
     paddle.seed(runtime.derive_seed(config.seed, "student"))
     path = config.student_model_name_or_path
@@ -63,7 +63,7 @@ def make_general_student(config: GeneralDistillConfig, teacher: LoadedModel) -> 
 def _new_student(
     config: Config, known: LoadedModel | ModelInfo, load: Callable[[], LoadedModel], outputs: int | None, head: str = "sequence"
 ) -> LoadedModel:
-    """Layers of the teacher, which is loaded for them, or a shape."""
+    """Layers of the teacher, which is loaded for this, or a shape."""
     if config.student_init is not None:
         source = load()
         return student_from_teacher(source, parse_init(config.student_init, source.config.num_hidden_layers), outputs)
@@ -81,9 +81,9 @@ def _new_student(
 
 
 def named_student(config: Config, output: Path, written: tuple[str, ...]) -> str | None:
-    """The student's path; of the run's own output folder, what an earlier stage left there.
+    """The student's path; if it is the run's own output folder, the result of an earlier stage there.
 
-    Such a folder stands for its best model, which would be the one that this run makes as soon as it has made one.
+    Such a folder would otherwise stand for its best model, which may be one that this run writes.
     """
     path = config.student_model_name_or_path
     if path is None or not output.is_dir() or Path(path).expanduser().resolve() != output.resolve():
@@ -92,10 +92,10 @@ def named_student(config: Config, output: Path, written: tuple[str, ...]) -> str
 
 
 def student_depth(config: Config) -> int | None:
-    """The student's number of layers, where the preset has numbers for each depth; None where it is not asked or not known yet."""
+    """The student's number of layers, for presets that depend on it; None if not needed or not known yet."""
     if not read_preset(config.preset).depths("distill", "prediction", None):
         return None
     if config.student_model_name_or_path is None:
         return config.student_layers or len(parse_init(config.student_init, sys.maxsize))
     layers = read_config(hub.resolve(config.student_model_name_or_path, "student")).get("num_hidden_layers")
-    return layers if isinstance(layers, int) else None  # anything else is refused when the student is loaded
+    return layers if isinstance(layers, int) else None  # invalid values are rejected when the student is loaded

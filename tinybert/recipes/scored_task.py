@@ -1,4 +1,4 @@
-"""The task whose dev rows a finished model is scored on: what is given, else what the model's folder says."""
+"""The task on which a trained model is evaluated: as given, else according to the model's folder."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tinybert.recipes.task_data import task_of
 
 
 def scored_task(config: ScoringOptions, model_path: str) -> Task:
-    """The task; for files of one's own with the labels of the model, where none are given.
+    """The task; for custom files by default with the labels of the model.
 
     Raises:
-        UserError: nobody says which task it is.
+        UserError: the task is unknown.
     """
     known = read_config(resolve(model_path))
     name = config.task_name or trained_on(known).task

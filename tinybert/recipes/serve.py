@@ -1,4 +1,4 @@
-"""A model as a web service: one process or several, until a signal; every accepted request is answered before it ends."""
+"""Serves a model over HTTP with one or more processes until a signal; accepted requests are answered before it stops."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def serve(config: ServeConfig) -> None:
         else:
             del predictor  # each worker loads its own
             _run_workers(uvicorn, config, settings, listener, common)
-    except KeyboardInterrupt:  # the signal that ended it; every request has been answered
+    except KeyboardInterrupt:  # raised by the signal that stopped it, after every request was answered
         pass
     finally:
         listener.close()
@@ -69,10 +69,10 @@ def _run_workers(uvicorn: ModuleType, config: ServeConfig, settings: ServiceSett
 
 
 def _listener(host: str, port: int) -> socket.socket:
-    """A socket that listens, before the model is loaded: a port that is taken is said at once.
+    """A listening socket, created before the model is loaded, so that a port in use is reported immediately.
 
     Raises:
-        UserError: it cannot.
+        UserError: the address cannot be used.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

@@ -27,10 +27,10 @@ from tinybert.models.hub import resolve
 
 
 def task_of(config: Config) -> Task:
-    """The task that the data options describe: a known one, or what the user's files make of it.
+    """The task given by the data options: a known one, or one defined by custom files.
 
     Raises:
-        UserError: no such task, or files that do not fit their description.
+        UserError: no such task, or files that do not match their description.
     """
     files = CustomFiles(**{entry.name: getattr(config, entry.name, None) for entry in fields(CustomFiles)})
     own = is_own(config) or (files.test_file is not None and not is_task(config.task_name))
@@ -38,7 +38,7 @@ def task_of(config: Config) -> Task:
         kind = _kind_of_model(config)
         files = replace(files, kind=kind.name if kind is not None else None)
     if own and files.train_file is None and files.labels is None and get_kind(files.kind or DEFAULT.name).names_labels:
-        # a trained model's classes are what they are: its run has allowed them
+        # the classes of a trained model are fixed: its training run has accepted them
         files = replace(files, labels=_labels_of_model(config), allow_suspicious_labels=True)
     task = own_task(config.task_name, files) if own else with_own_test(get_task(config.task_name), files)
     task = with_metric(task, getattr(config, "metric", None))
@@ -53,26 +53,26 @@ def task_of(config: Config) -> Task:
 
 
 def _folder_config(config: Config) -> dict | None:
-    """config.json of the model that scores or predicts."""
+    """config.json of the model to evaluate or to predict with."""
     path = getattr(config, "student_model_name_or_path", None) or getattr(config, "model_name_or_path", None)
     return read_config(resolve(str(path))) if path else None
 
 
 def _kind_of_model(config: Config) -> Kind | None:
-    """The kind in the configuration of the model that scores or predicts; None where it names none."""
+    """The kind in the configuration of the model to evaluate or to predict with; None if missing."""
     known = _folder_config(config)
     return None if known is None else kind_of_config(known)
 
 
 def _labels_of_model(config: Config) -> str | None:
-    """The labels in the configuration of the model that scores or predicts, as `--labels` takes them; None where it names none."""
+    """The labels in the configuration of the model to evaluate or to predict with, in the format of `--labels`; None if missing."""
     known = _folder_config(config)
     labels = labels_of(known) if known is not None else None
     return None if labels is None else joined_labels(labels)
 
 
 def log_outputs(task: Task, config: Config) -> None:
-    """Print what each output of the model stands for, where the user's files decide it."""
+    """Print the meaning of each output of the model, if it is determined by custom files."""
     if not task.own or runtime.rank() != 0:
         return
     if not task.labels:
@@ -84,7 +84,7 @@ def log_outputs(task: Task, config: Config) -> None:
 
 
 def check_predictable(task: Task) -> None:
-    """Refuse `--do_predict` for a task that has no rows to predict.
+    """Reject `--do_predict` for a task without rows to predict.
 
     Raises:
         UserError: it has none.
@@ -96,13 +96,13 @@ def check_predictable(task: Task) -> None:
 
 
 def preset_metric(task: Task, settings: Settings) -> Task:
-    """The task with the metric that these settings choose; files of your own have theirs from `--metric` alone."""
+    """The task with the metric chosen by these settings; for custom files only `--metric` applies."""
     return task if task.own else with_metric(task, settings.metric)
 
 
 @dataclass
 class TaskData:
-    """Where a task's text lies and how it becomes tokens."""
+    """The files of a task and how they are tokenized."""
 
     task: Task
     folder: Path
@@ -112,17 +112,17 @@ class TaskData:
 
     @classmethod
     def find(cls, task: Task, config: Config, splits: list[str], tokenizer: WordPiece, max_seq_length: int) -> TaskData:
-        """Locate (or download) the files of these splits, as the data options of the command line say."""
+        """Locate (or download) the files of these splits, according to the data options."""
         folder = locate(task, config.data_dir, config.glue_dir, splits)
         return cls(task, folder, tokenizer, max_seq_length)
 
     @property
     def trained_on(self) -> TrainedOn:
-        """What the folder of a model says about these rows."""
+        """The description of these rows for a model's folder."""
         return TrainedOn(self.task.name, self.task.is_pair, self.max_seq_length)
 
     def say_if_used_otherwise(self, role: str, known: TrainedOn) -> None:
-        """Warn where a trained model meets other rows than those that it has learnt."""
+        """Warn if a trained model is used on different rows than in training."""
         for line in known.used_otherwise(self.trained_on) if runtime.rank() == 0 else ():
             logger.warning(f"the {role} {line}")
 
@@ -146,7 +146,7 @@ class TaskData:
         return store
 
     def report(self, stores: dict[str, TokenStore]) -> None:
-        """Print what the rows of these splits are like, the training rows first, and warn of what makes scores or lessons worthless."""
+        """Print statistics of the rows of these splits, the training rows first, and warnings about problems."""
         if runtime.rank() != 0:
             return
         lines, warnings = self.reports.lines(stores, self.task.labels, self.tokenizer.unk_id)
@@ -156,7 +156,7 @@ class TaskData:
             logger.warning(warning)
 
     def bytes_to_store(self, splits: list[str]) -> int:
-        """About how many bytes the tokens of these splits take that are not stored yet: as many as their text."""
+        """The approximate size of tokens of these splits that are not stored yet: the size of their text."""
         sources = [
             split_path(self.task, self.folder, split)
             for split in splits
@@ -165,17 +165,17 @@ class TaskData:
         return sum(source.stat().st_size for source in sources)
 
     def identity(self, train: TokenStore) -> dict[str, str]:
-        """What a resumed run must share: the training rows, how they are read, and the tokens."""
+        """What must match when resuming: the training rows, how they are read, and the tokens."""
         return rows_identity(self.task, train.meta["source_sha256"], train.meta["columns"], self.tokenizer)
 
 
 def scored_rows(stores: dict[str, Rows]) -> dict[str, str]:
-    """What a resumed run must share of the rows that it is scored on: their hashes, named as the data of run.json is."""
+    """The evaluation rows, which are compared when resuming: their hashes, named like the data in run.json."""
     return {f"{split}_rows": store.meta["source_sha256"] for split, store in stores.items()}
 
 
 def rows_identity(task: Task, sha256: str, columns: list, tokenizer: WordPiece) -> dict[str, str]:
-    """The same without the stored tokens: of the hash of the rows' file, see `rows_hash`, and how it is read."""
+    """The same without the stored tokens: from the hash of the rows' file, see `rows_hash`, and how it is read."""
     known = {"train_data": sha256, "tokenizer": tokenizer.fingerprint}
     if task.own:
         known |= {"columns": str(columns), "labels": ", ".join(task.labels)}
@@ -188,7 +188,7 @@ def rows_hash(task: Task, config: Config, split: str) -> str:
 
 
 def splits_for(task: Task, *, augmented: bool = False, train: bool = False, evaluate: bool = False, predict: bool = False) -> list[str]:
-    """The splits that a run reads; training scores on the evaluation splits too."""
+    """The splits that a run reads; training also evaluates on the evaluation splits."""
     names = ["train_aug" if augmented else "train"] if train else []
     if train or evaluate:
         names += task.eval_splits

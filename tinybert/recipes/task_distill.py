@@ -1,10 +1,10 @@
-"""Distilling a fine-tuned teacher into a small student on one task.
+"""Distils a fine-tuned teacher into a small student on one task.
 
-It can: TinyBERT's two stages (hidden states and attention scores, then logits), one after the other or both in one step, MUD's chosen part
-of the hidden states, BERT-EMD's one stage (all layers matched by transport), logits alone, or no teacher at all for comparison; stored
-traces in the teacher's place; students from a checkpoint, from layers of the teacher, or fresh by shape, pruned on the way; known tasks
-and files of your own; resume.
-Its limits: teacher and student share a vocabulary; the kinds of tasks in `tinybert.kinds`.
+Supports TinyBERT's two stages (hidden states and attention scores, then logits), in sequence or in one step, MUD's selected hidden
+states, BERT-EMD's single stage (all layers matched by optimal transport), only logits, or no teacher as a baseline; stored teacher
+traces; students from a checkpoint, from layers of the teacher, or new by shape, optionally pruned gradually; known tasks and custom
+files; resuming.
+Limits: teacher and student share a vocabulary; the task kinds in `tinybert.kinds`.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ from tinybert.recipes.training import Beside, Start, Watch, finish_stage, train_
 from tinybert.report.transport_plots import plot_transport
 from tinybert.traces.selection import Selection
 
-# the folders of a stage's best and last model
+# the folders of a stage's best and final model
 FOLDERS = {"intermediate": ("best_inter_model", "final_inter_model"), "prediction": ("best_model", "final")}
 
 
 def task_distill(config: TaskDistillConfig) -> Result:
-    """Distil, evaluate and predict, as the arguments of `task_distill.py` say."""
+    """Distil, evaluate and predict, according to the arguments of `task_distill.py`."""
     do = actions(config)
     if not do.train:
         return _score_only(config, do)
@@ -89,7 +89,7 @@ def task_distill(config: TaskDistillConfig) -> Result:
     if config.prune_schedule:
         refuse_processes()
     config.method_object.check_installation()
-    check_inputs_not_overwritten(config, [output], ("teacher_path",))  # what lies there is the student's
+    check_inputs_not_overwritten(config, [output], ("teacher_path",))  # models in the output folder are students
     check_inputs_not_overwritten(config, [place for stage, run in runs.items() for place in run.replaced(FOLDERS[stage])])
     log_run_settings(headline, resolved)
     log_outputs(task, config)
@@ -108,7 +108,7 @@ def task_distill(config: TaskDistillConfig) -> Result:
     reports = DataReport()
     for number, stage in enumerate(choice.stages):
         done = (output / FOLDERS[stage][0] / "config.json").is_file()
-        passed = named in choice.stages[number + 1 :]  # a later stage goes on: this one must be finished
+        passed = named in choice.stages[number + 1 :]  # a later stage is resumed: this one must be finished
         if passed and not (done and runs[stage].record().get(stage, {}).get("finished")):
             raise UserError(
                 f"--resume {config.resume} is a checkpoint of the {named} stage, but the {stage} stage in {output} is not finished.\n"
@@ -128,7 +128,7 @@ def task_distill(config: TaskDistillConfig) -> Result:
         if not config.student_init:
             check_type("student", "model_type", config, student)
         resume = config.resume if named in (None, stage) else None
-        behind = [runs[later] for later in choice.stages[number + 1 :]]  # they learn from the student that is trained now
+        behind = [runs[later] for later in choice.stages[number + 1 :]]  # they use the student that is trained now
         _Stage(config, resolved, runs[stage], task, teacher, student, device, resume, reports, behind).run()
         wait_for_all()
     if do.predict:
@@ -141,7 +141,7 @@ def task_distill(config: TaskDistillConfig) -> Result:
 
 
 def _with_live_teacher(config: TaskDistillConfig, task: Task) -> TaskDistillConfig:
-    """What a teacher says of every token is not stored: refused where it is asked for."""
+    """Use the live teacher for token-level outputs, which are not stored; rejected if storing was requested."""
     if config.teacher_traces not in (None, "auto", "live"):
         raise UserError(
             f"--teacher_traces {config.teacher_traces}: the teacher's outputs for {task.kind.article} cannot be stored\nuse live"
@@ -151,7 +151,7 @@ def _with_live_teacher(config: TaskDistillConfig, task: Task) -> TaskDistillConf
 
 @dataclass
 class _Stage:
-    """One stage of one run: what it is given, and the steps from there to a saved student."""
+    """One stage of one run: its inputs, and the steps to a saved student."""
 
     config: TaskDistillConfig
     resolved: object
@@ -162,13 +162,13 @@ class _Stage:
     device: str
     resume: str | None
     reports: DataReport  # on the rows, shared by the stages
-    behind: list[RunFolder]  # later stages, which start afresh: what is there was trained from an earlier student
-    facts: dict = field(default_factory=dict)  # what was decided on the way, for run.json
+    behind: list[RunFolder]  # later stages, which start over, because their results are from an earlier student
+    facts: dict = field(default_factory=dict)  # details for run.json
     learned: Learned | None = None
     selection: Selection = Selection()
 
     def run(self) -> None:
-        """Check the fit, prepare data, train, save."""
+        """Check compatibility, prepare data, train, save."""
         stage, settings, task = self.run_folder.stage, self.resolved[self.run_folder.stage], self.task
         models = {"student": describe_model("student", self.student)}
         if self.teacher is not None:
@@ -238,13 +238,13 @@ class _Stage:
         return trained_layer(self.student, chosen)
 
     def _teacher_traces(self, needs: Needs, settings: Settings, train: TokenStore, dev: TokenStore) -> TeacherTraces | None:
-        """What gives the teacher's traces of training and dev rows; None where nothing reads the teacher."""
+        """The source of teacher traces for training and dev rows; None if the teacher is not used."""
         if self.teacher is None or not needs:
             return None
         rows, world = len(train), runtime.world_size()
         passes = sum(passes_over(self.resolved[stage], rows, world) for stage in self.resolved.stages)
         entry = self.run_folder.record().get(self.run_folder.stage) if self.resume else None
-        began = entry.get("teacher_traces", {}).get("mode", "live") if entry else None  # version 0.1 knew live teachers alone
+        began = entry.get("teacher_traces", {}).get("mode", "live") if entry else None  # version 0.1 only had live teachers
         source = choose_source(
             self.config, settings, needs, self.selection, self.teacher, self.task.num_outputs, [train, dev], passes,
             began,
@@ -278,7 +278,7 @@ class _Stage:
         identity: dict,
         start: Callable[[], None],
     ) -> None:
-        """`traced`: what gives the teacher's traces, None where nothing reads the teacher."""
+        """`traced`: the source of teacher traces, None if the teacher is not used."""
         run, task, student = self.run_folder, self.task, self.student
         intermediate = run.stage == "intermediate"
         best_folder, final_folder = (run.path / name for name in FOLDERS[run.stage])
@@ -327,7 +327,7 @@ class _Stage:
 
 
 def _score_only(config: TaskDistillConfig, do: Actions) -> Result:
-    """`--do_eval` and `--do_predict` without training: the student as it is."""
+    """`--do_eval` and `--do_predict` without training: the unchanged student."""
     task = task_of(config)
     resolved = config.resolve(task.name, task.kind)
     settings = resolved["prediction"]

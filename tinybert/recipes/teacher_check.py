@@ -1,4 +1,4 @@
-"""Whether a teacher knows its task, and in the task's label order, before anybody learns from it."""
+"""Checks before training that a teacher performs its task, with the task's label order."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tinybert.data.tasks import Task
 from tinybert.errors import UserError
 from tinybert.kinds.kind import TeacherReport
 
-WARNS_ONLY = ("WNLI",)  # on WNLI the majority class is what honest models reach
+WARNS_ONLY = ("WNLI",)  # on WNLI, sound models only reach the majority class
 
 
 def described(task: Task, report: TeacherReport, named: bool) -> str:
-    """The teacher's scores as a line; without names of its labels (`named`), what the other orders of its outputs came to."""
+    """A line with the teacher's scores; without label names (`named`), also the result for other orders of its outputs."""
     line = "teacher on dev: " + ", ".join(f"{name} {value:.4f}" for name, value in report.scores.items())
     if named or not report.ordered or report.better_order is not None:
         return line
@@ -27,13 +27,13 @@ def _as_option(labels: tuple[str, ...]) -> str:
 
 
 def validate_teacher(task: Task, report: TeacherReport, allowed: bool, named: bool) -> list[str]:
-    """Refuse a teacher that knows no more than the majority class; returns lines to print where it is let through.
+    """Reject a teacher that is no better than the majority class; returns warnings if it is accepted.
 
-    A weak teacher on rows that cannot tell it from guessing is let through.
-    named: its config.json or --teacher_labels says what its outputs stand for, so that another order is no way to read it.
+    A weak teacher is accepted if the rows are not informative enough to detect it.
+    named: whether its config.json or --teacher_labels names its outputs, so that no other order is considered.
 
     Raises:
-        UserError: the outputs have no names and stand in another order, or the rows tell that the teacher is weak and `allowed` is False.
+        UserError: the outputs have no names and another order, or the teacher is weak on informative rows and `allowed` is False.
     """
     warnings = []
     if report.scale is not None and not report.weak:

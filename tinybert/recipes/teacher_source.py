@@ -1,4 +1,4 @@
-"""Where a stage's teacher traces come from: the teacher itself in every pass, or a store that the first pass fills."""
+"""The source of a stage's teacher traces: the teacher itself in every epoch, or a store that is filled in the first one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tinybert.traces.trace_store import DESCRIPTION, TraceStore
 
 
 class LazyTeacher:
-    """The teacher of a run, whose weights are read when something first needs them."""
+    """The teacher of a run, whose weights are loaded on first use."""
 
     def __init__(self, config: TaskDistillConfig, labels: tuple[str, ...], kind: Kind | None = None) -> None:
         self.config, self.task_labels, self.kind = config, labels, kind
@@ -46,14 +46,14 @@ class LazyTeacher:
         self._given: WordPiece | None = None
 
     def read_ids_of(self, tokenizer: WordPiece) -> None:
-        """Its rows have the ids of this vocabulary, which has the same word pieces as its own."""
+        """Use rows with the ids of this vocabulary, which has the same tokens as the teacher's own."""
         self._given = tokenizer
         if self._loaded is not None:
             read_ids_of(self._loaded.model, self._loaded.tokenizer, tokenizer)
 
     @property
     def own_labels(self) -> tuple[str, ...] | None:
-        """The labels that its outputs stand for, in their order: those of `--teacher_labels`, else of its configuration."""
+        """The labels of its outputs in order: from `--teacher_labels`, else from its configuration."""
         return self._told_labels() or self.known.labels
 
     def _told_labels(self) -> tuple[str, ...] | None:
@@ -62,7 +62,7 @@ class LazyTeacher:
 
     @property
     def function(self) -> str:
-        """What the same weights may compute differently by, in words; the same whether they are loaded or not."""
+        """A description of what affects the outputs besides the weights; the same whether they are loaded or not."""
         return function_words(self.config.teacher_path, self.known.family, "teacher")
 
     @property
@@ -72,7 +72,7 @@ class LazyTeacher:
 
     @property
     def sha256(self) -> str | None:
-        """The hash of its file of weights; None where it has none."""
+        """The hash of its weight file; None if it has none."""
         if self._sha256 is None:
             source = self._loaded.report.source if self._loaded is not None else self.known.weights
             self._sha256 = weights_hash(str(source)) if source is not None else None
@@ -95,13 +95,13 @@ class LazyTeacher:
         return self._loaded
 
     def release(self) -> None:
-        """Let go of the weights."""
+        """Unload the weights."""
         self._loaded = None
         gc.collect()
 
     @property
     def known(self) -> LoadedModel | ModelInfo:
-        """What is known of it: everything if it is loaded, else what its folder says without its weights."""
+        """The model if it is loaded, else the information in its folder without the weights."""
         if self._loaded is not None:
             return self._loaded
         if self._info is None:
@@ -109,17 +109,17 @@ class LazyTeacher:
         return self._info
 
     def describe(self) -> dict:
-        """Print what is known of it; returns its entry for run.json."""
+        """Print information about it; returns its entry for run.json."""
         known = self.known
         return describe_model("teacher", known) if isinstance(known, LoadedModel) else describe_model_info("teacher", known)
 
 
 @dataclass(frozen=True)
 class TraceSource:
-    """Where the traces of one stage come from.
+    """The source of the traces of one stage.
 
-    mode: `live` or `stored`. reason: why. parts: what is stored of a row. bytes: the estimate for all rows of the stage. rows: how many
-    there are. full_bytes: every hidden state of the teacher at real positions, in float16.
+    mode: `live` or `stored`. reason: why. parts: the stored parts of a row. bytes: estimated size for all rows of the stage. rows: their
+    number. full_bytes: size of all hidden states of the teacher without padding, in float16.
     """
 
     mode: str
@@ -138,17 +138,17 @@ class TraceSource:
 
 
 def asked_source(config: TaskDistillConfig) -> str:
-    """`--teacher_traces`; without it `auto`, and `live` under the preset of a published system, which runs its teacher in every pass."""
+    """`--teacher_traces`; by default `auto`, and `live` with the preset of a published system, which runs its teacher in every epoch."""
     return config.teacher_traces or ("auto" if config.preset == "sound" else "live")
 
 
 def keeps_live(config: TaskDistillConfig, settings: Settings) -> bool:
-    """Whether a stage is sure to run its teacher in every pass."""
+    """Whether a stage certainly runs its teacher in every epoch."""
     return asked_source(config) == "live" or bool(asked_source(config) == "auto" and unstorable(settings))
 
 
 def is_needed(config: TaskDistillConfig, settings: Settings, teacher: LazyTeacher) -> bool:
-    """Whether a stage is sure to need the teacher's weights: it runs in every pass, or there is no store yet."""
+    """Whether a stage certainly needs the teacher's weights: it runs in every epoch, or there is no store yet."""
     if keeps_live(config, settings):
         return True
     return teacher.sha256 is not None and not (_folder(config, settings, teacher) / DESCRIPTION).is_file()
@@ -170,13 +170,13 @@ def choose_source(
     passes: float,
     resumed: str | None = None,
 ) -> TraceSource:
-    """Decide by `--teacher_traces` whether a stage stores its teacher's traces.
+    """Decide according to `--teacher_traces` whether a stage stores its teacher's traces.
 
-    stores: every row that the teacher is asked for. passes: how often it is asked for the training rows. resumed: the mode of the run that
-    goes on, which is kept.
+    stores: all rows for which traces are needed. passes: number of passes over the training rows. resumed: the mode of the resumed run,
+    which is kept.
 
     Raises:
-        UserError: a store is asked for, and the stage needs what cannot be stored.
+        UserError: a store was requested, and the stage needs something that cannot be stored.
     """
     asked = asked_source(config)
     if asked == "live":
@@ -219,7 +219,7 @@ def _existing(folder: Path) -> Path:
 
 
 def unstorable(settings: Settings) -> list[tuple[str, str]]:
-    """Option and reason for everything of a stage that differs from pass to pass, or depends on the batch."""
+    """Options, with reasons, that make a stage's traces differ between epochs or depend on the batch."""
     found = []
     if settings.teacher_mode == "train":
         found.append(("--teacher_mode eval", "with dropout the teacher's outputs differ in every epoch"))
@@ -235,7 +235,7 @@ def unstorable(settings: Settings) -> list[tuple[str, str]]:
 
 
 def trace_identity(config: TaskDistillConfig, settings: Settings, teacher: LazyTeacher) -> dict[str, object]:
-    """Everything that a trace of a row of token ids depends on, by name; without `teacher` where its weights are not at hand."""
+    """Everything that the trace of a row depends on, by name; without `teacher` if its weights are not available."""
     known = teacher.known
     identity = {
         "teacher": teacher.sha256,
@@ -254,9 +254,9 @@ def _key(identity: dict[str, object]) -> str:
 
 
 class TeacherTraces:
-    """The teacher of a stage in training: called with a batch, it returns what the objective needs.
+    """The teacher of a stage in training: called with a batch, it returns the traces that the objective needs.
 
-    `model` is the live teacher's, None where traces are stored.
+    `model` is that of the live teacher, None if traces are stored.
     """
 
     def __init__(
@@ -269,7 +269,7 @@ class TeacherTraces:
         selection: Selection,
         rows: int,
     ) -> None:
-        """`rows`: how many a pass over the training rows has."""
+        """`rows`: number of training rows per epoch."""
         self.source, self.lazy, self.settings, self._rows = source, teacher, settings, rows
         self.model, self.dtype = None, config.teacher_traces_dtype
         if source.mode == "live":
@@ -290,12 +290,12 @@ class TeacherTraces:
 
     @property
     def kind(self) -> str:
-        """`live`, or `stored` with the type, in which the traces are rounded."""
+        """`live`, or `stored` with the type to which traces are rounded."""
         return "live" if self.model is not None else f"stored {self.dtype}"
 
     @property
     def needs(self) -> Needs:
-        """What a trace holds."""
+        """The content of a trace."""
         return self.teacher.needs
 
     @needs.setter
@@ -303,10 +303,10 @@ class TeacherTraces:
         self.teacher.needs = needs
 
     def __call__(self, inputs: Inputs) -> EncoderTrace | None:
-        """The teacher's trace of a micro-batch, without gradients; None where the objective does not need it."""
+        """The teacher's trace of a micro-batch, without gradients; None if the objective does not need it."""
         trace = self.teacher(inputs)
         if self.model is None and self.lazy.is_loaded and self.teacher.read_in_a_row >= self._rows:
-            self.teacher.release()  # a whole pass did without its weights
+            self.teacher.release()  # a whole epoch did not need its weights
             self.lazy.release()
         return trace
 
@@ -317,10 +317,10 @@ class TeacherTraces:
         found = np.zeros((len(store), self.outputs))
         for batch in sequential(store, self.settings.eval_batch_size, runtime.rank(), runtime.world_size()):
             found[batch.rows] = self.teacher(Inputs.of(batch)).logits.numpy()
-        return sum_over_ranks(found)  # each row was filled by one rank, the others hold 0 there
+        return sum_over_ranks(found)  # each row was computed by one rank and is 0 on the others
 
     def facts(self) -> dict:
-        """What was done, for run.json."""
+        """Details for run.json."""
         if self.model is not None:
             return {"teacher_traces": {"mode": "live", "reason": self.source.reason}}
         store = self.teacher.store
@@ -331,7 +331,7 @@ class TeacherTraces:
 
 
 def passes_over(settings: Settings, rows: int, world: int = 1) -> float:
-    """How often a stage goes over its training rows."""
+    """The number of passes of a stage over its training rows."""
     if settings.max_steps > 0:
         return settings.max_steps * settings.batch_size * settings.gradient_accumulation_steps * world / max(rows, 1)
     return settings.num_train_epochs

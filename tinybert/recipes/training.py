@@ -1,4 +1,4 @@
-"""One stage of training, whatever is learnt: from settings, a trained layer and a store to a finished loop."""
+"""One training stage, independent of what is learned: from settings, a trained layer and a store to a finished loop."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from tinybert.report.plots import plot_run
 
 @dataclass(frozen=True)
 class Watch:
-    """How a stage is scored: by what, on which rows, and where the best model goes.
+    """How a stage is evaluated: metric, rows, and the folder of the best model.
 
-    scored: hashes of the rows that are scored; where they are others than before, no earlier score is the best, and a checkpoint that lacks
-    them had those of the record.
+    scored: hashes of the evaluation rows; if they have changed, earlier scores are discarded. A checkpoint without them is assumed to have
+    used those in the record.
     """
 
     evaluate: Callable[[int], dict[str, float]]
@@ -51,11 +51,11 @@ class Watch:
 
 @dataclass(frozen=True)
 class Start:
-    """Where a stage begins.
+    """How a stage starts.
 
-    begin: called once everything has been checked, before anything is written. identity: hashes of data, tokenizer and models, which a
-    resumed run must share. resume: `auto`, the path of a checkpoint, or None for a fresh start. assumed: what a checkpoint of an older
-    version that lacks these entries of the identity is taken to have had.
+    begin: called after all checks, before anything is written. identity: hashes of data, tokenizer and models, which must match when
+    resuming. resume: `auto`, the path of a checkpoint, or None for a new start. assumed: values for entries of the identity that a
+    checkpoint of an older version lacks.
     """
 
     begin: Callable[[], None]
@@ -66,10 +66,10 @@ class Start:
 
 @dataclass(frozen=True)
 class Beside:
-    """What changes beside the weights.
+    """State and inputs besides the weights.
 
-    texts: all rows that the student meets, for runs that may train what these hold of the vocabulary alone. learned: state that is told of
-    every update, joins the checkpoints and gives the log its arrays. pruning: from the number of updates to a schedule of pruning.
+    texts: all rows that the student reads, to train only the embedding rows in use. learned: state that is updated every step, saved in
+    checkpoints and logged. pruning: maps the number of updates to a pruning schedule.
     """
 
     texts: Sequence[TokenStore] = ()
@@ -87,9 +87,9 @@ def train_stage(
     origin: Start,
     beside: Beside = Beside(),
 ) -> Best:
-    """Train `layer` on a store, or on one of several in each epoch, as the settings say, and return the best evaluation.
+    """Train `layer` on a store, or on one of several in each epoch, according to the settings; returns the best evaluation.
 
-    data: the rows, and what gives the teacher's traces of them, None where nothing reads a teacher.
+    data: the rows, and the source of their teacher traces, None if the teacher is not used.
     """
     stores, teacher = data
     evaluate, metric, save_best, scored = watch.evaluate, watch.metric_for_best_model, watch.save_best, watch.scored
@@ -101,7 +101,7 @@ def train_stage(
     rate = _learning_rate(settings, total, run)
 
     vocabulary, vocabulary_line = compact_vocabulary(config, settings, layer, texts, rate)
-    if settings.get("pad_embedding") == "frozen":  # fine-tuning leaves it free
+    if settings.get("pad_embedding") == "frozen":  # trained in fine-tuning
         layer.freeze_padding_row(vocabulary.row_of if vocabulary else int)
     first = Inputs.of(batches.step(0, 0)[0])
     unreached = layer.freeze_unreached(first, teacher(first) if teacher else None)
@@ -154,14 +154,14 @@ def train_stage(
 
 
 def trained_layer(student: LoadedModel, chosen: StageObjective) -> TrainedLayer:
-    """Student and objective as one layer; prints what was chosen for them."""
+    """Student and objective as one layer; logs the method's choices."""
     for line in chosen.lines:
         log_once(line)
     return TrainedLayer(student.model, chosen.objective)
 
 
 def finish_stage(run: RunFolder, best: Best, metric: str, folder: Path, headline: str) -> None:
-    """Write the scores of a trained stage, close its record, draw its curves, and say in which folder its best model is."""
+    """Write the scores of a trained stage, complete its record, draw its curves, and log the folder of its best model."""
     run.write_results({"best_step": best.step, "best": best.scores, "final": run.record()[run.stage]["last"]})
     write_card(folder, run.stage, run.record()[run.stage])
     record_end(run)
@@ -175,7 +175,7 @@ def finish_stage(run: RunFolder, best: Best, metric: str, folder: Path, headline
 def _to_resume(
     config: Config, run: RunFolder, resume: str | None, fingerprint: dict, scored: dict[str, str], assumed: dict[str, str] | None
 ) -> tuple[Path | None, set[str]]:
-    """The checkpoint to go on from, None for a start, and the names of what may differ from its run and does."""
+    """The checkpoint to resume from, None for a new start, and the names of allowed differences from its run."""
     found = checkpoint.find(run.checkpoints, resume) if resume else None
     if found is None:
         return None, set()
@@ -200,7 +200,7 @@ def _record_start(run: RunFolder, layer: TrainedLayer, unreached: list[str], pre
     )
 
 
-# === What the settings say ===
+# === Settings ===
 
 
 def _batches(settings: Settings, stores: Sequence[Rows]) -> EpochBatches:
@@ -217,7 +217,7 @@ def _batches(settings: Settings, stores: Sequence[Rows]) -> EpochBatches:
 
 
 def _learning_rate(settings: Settings, total: int, run: RunFolder) -> Callable[[int], float]:
-    """The learning rate by step; says where it never rises, or never to its peak."""
+    """The learning rate by step; warns if it never rises, or never reaches its peak."""
     warmup = float(settings.warmup_steps or settings.warmup_proportion * total)
     if warmup > total and run.writes:
         logger.warning(f"{total} steps end before the warm-up of {warmup:g} steps: the learning rate never reaches its peak")
@@ -254,6 +254,6 @@ def _loop_settings(config: Config, settings: Settings, total: int) -> LoopSettin
 
 
 def _values(config: Config, settings: Settings) -> dict[str, object]:
-    """The values that a resumed run must share."""
+    """The values that must match when resuming."""
     precision = {"amp": config.amp, "amp_dtype": config.amp_dtype if config.amp else None}
     return precision | {name: value for name, value in settings.as_dict().items() if name not in RESUME_IGNORED}

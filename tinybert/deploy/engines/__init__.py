@@ -1,1 +1,1 @@
-"""What can run a classifier: one file an engine. Each is imported when a folder asks for it, and with it the library that it needs."""
+"""Inference engines for classifiers, one per file. Each is imported on demand, with the library it needs."""

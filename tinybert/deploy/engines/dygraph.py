@@ -1,4 +1,4 @@
-"""A plain model folder, run by PaddleNLP's classes as training runs them."""
+"""A regular model folder, run by PaddleNLP's classes as in training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Dygraph:
-    """PaddleNLP's model behind the project's own forward pass."""
+    """A PaddleNLP model with the project's own forward pass."""
 
     batch_dependent = False
     precision = "float32"
@@ -52,7 +52,7 @@ def open_engine(folder: Path, record: dict | None, threads: int) -> Dygraph:
 
 
 def of_model(loaded: LoadedModel) -> Dygraph:
-    """The engine of a model that is loaded already.
+    """The engine of a loaded model.
 
     Raises:
         UserError: it has no trained head.

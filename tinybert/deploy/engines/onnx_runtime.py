@@ -1,4 +1,4 @@
-"""An ONNX file under onnxruntime: float32, or int8 with activations quantised as they come (dynamic)."""
+"""ONNX files in onnxruntime: float32, or int8 with dynamically quantised activations."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from tinybert.errors import UserError
 
 PRECISIONS = ("float32", "int8")
 FILE = "model.onnx"
-# what dynamic quantisation leaves: products of 8-bit matrices, and tables that are looked up in 8 bits
+# operations after dynamic quantisation: 8-bit matrix products, and 8-bit table lookups
 PRODUCTS = ("MatMulInteger", "DynamicQuantizeMatMul", "QLinearMatMul", "QGemm")
 _WHY = "an ONNX file"
 
 
 class OnnxRuntime:
-    """A session; inputs are given by their names, and those that the file does not have are left out."""
+    """A session; inputs are passed by name, without those that the file does not have."""
 
     def __init__(self, path: Path, record: dict, threads: int) -> None:
         library = needed("onnxruntime", "export", _WHY)
         library.set_default_logger_severity(3)
         options = library.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        # without VNNI, products of signed by unsigned 8-bit numbers saturate; this has them computed exactly, and does nothing elsewhere
+        # without VNNI, products of signed and unsigned 8-bit numbers saturate; this option makes them exact, and has no effect elsewhere
         options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             self._session = library.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own classes derive from Exception alone
+        except Exception as error:  # onnxruntime's own exceptions derive directly from Exception
             raise UserError(f"{path} cannot be loaded: {str(error).splitlines()[0]}\nExport the model again.") from None
         self.name, self.precision = titled("onnxruntime"), record["precision"]
         self.batch_dependent = bool(record.get("batch_dependent"))
@@ -57,12 +57,12 @@ def open_engine(folder: Path, record: dict, threads: int) -> OnnxRuntime:
 
 
 def export(folder: Path, precision: str, source: ExportSource) -> dict:
-    """Write a model as ONNX; int8 has 8-bit weights, embedding tables included, and quantises activations as they come.
+    """Write a model as ONNX; int8 has 8-bit weights including embedding tables, and dynamically quantised activations.
 
-    Returns what was quantised: matrix products and tables.
+    Returns the number of quantised matrix products and tables.
 
     Raises:
-        UserError: a missing library, or nothing, or not all of it, was quantised.
+        UserError: a missing library, or quantisation was incomplete.
     """
     target = folder / FILE
     if precision == "float32":
@@ -73,7 +73,7 @@ def export(folder: Path, precision: str, source: ExportSource) -> dict:
 
     root = logging.getLogger()
     level = root.level
-    root.setLevel(logging.ERROR)  # it advises preparations that `onnx_file` has made
+    root.setLevel(logging.ERROR)  # it recommends preparations that `onnx_file` has already done
     try:
         quantize_dynamic(source.onnx, target, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gather"])
     finally:
@@ -89,7 +89,7 @@ def export(folder: Path, precision: str, source: ExportSource) -> dict:
 
 
 def _weights(path: Path) -> dict:
-    """The operations of a file, its matrix products with float32 weights, and the float32 tables that it looks up."""
+    """The operations of a file, its matrix products with float32 weights, and its float32 lookup tables."""
     onnx = needed("onnx", "export", _WHY)
     graph = onnx.load(str(path), load_external_data=False).graph
     floats = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2}

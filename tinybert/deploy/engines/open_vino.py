@@ -14,12 +14,12 @@ from tinybert.errors import UserError
 PRECISIONS = ("float32", "bfloat16", "int8")
 FILE = "model.xml"
 _WHY = "an OpenVINO file"
-# on processors with bfloat16 OpenVINO computes in it unless it is told not to
+# on processors with bfloat16, OpenVINO uses it by default
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
 
 class OpenVino:
-    """A compiled model; inputs are given by their names, and those that the file does not have are left out."""
+    """A compiled model; inputs are passed by name, without those that the file does not have."""
 
     batch_dependent = False
 
@@ -57,12 +57,12 @@ def open_engine(folder: Path, record: dict, threads: int) -> OpenVino:
 
 
 def export(folder: Path, precision: str, source: ExportSource) -> dict:
-    """Write a model in OpenVINO's format; weights of bfloat16 are stored in 16 bits, int8 is calibrated on the source's rows.
+    """Write a model in OpenVINO's format; bfloat16 weights are stored in 16 bits, int8 is calibrated on the source's rows.
 
-    Returns what was quantised: matrix products and tables.
+    Returns the number of quantised matrix products and tables.
 
     Raises:
-        UserError: a missing library, or nothing, or not all of it, was quantised.
+        UserError: a missing library, or quantisation was incomplete.
     """
     library = needed("openvino", "export", _WHY)
     nncf = needed("nncf", "export", "int8 for OpenVINO") if precision == "int8" else None
@@ -72,7 +72,7 @@ def export(folder: Path, precision: str, source: ExportSource) -> dict:
         nncf.set_log_level(logging.ERROR)
         names = {entry.get_any_name() for entry in model.inputs}
         rows = [{name: array for name, array in row.items() if name in names} for row in source.calibration()]
-        with quiet_stdout():  # its bars
+        with quiet_stdout():  # hides its progress bars
             model = nncf.quantize(model, nncf.Dataset(rows), subset_size=len(rows), model_type=nncf.ModelType.TRANSFORMER)
         counts = {**_count(model), "calibration_rows": len(rows)}
         check_quantised(counts)
@@ -81,7 +81,7 @@ def export(folder: Path, precision: str, source: ExportSource) -> dict:
 
 
 def _count(model) -> dict[str, int]:
-    """Matrix products with weights, how many of them have 8-bit weights, and tables in float32."""
+    """The number of matrix products with weights, of those with 8-bit weights, and of float32 tables."""
     products = quantised = tables = 0
     for node in model.get_ops():
         kind = node.get_type_name()
@@ -99,7 +99,7 @@ def _count(model) -> dict[str, int]:
 
 
 def _constant(value):
-    """The constant that an input comes from through the operations that scale it; None where it is computed."""
+    """The constant behind an input's scaling operations; None if it is computed."""
     node = value.get_node()
     while node.get_type_name() in ("Convert", "Multiply", "Subtract", "Reshape", "Transpose", "FakeQuantize", "FakeConvert"):
         node = node.input_value(0).get_node()

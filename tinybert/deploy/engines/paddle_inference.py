@@ -1,4 +1,4 @@
-"""A program of Paddle Inference: float32, or bfloat16 through oneDNN."""
+"""Paddle Inference programs: float32, or bfloat16 with oneDNN."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 class PaddleInference:
-    """A loaded program; inputs are given by their names, which the program may have in any order."""
+    """A loaded program; inputs are passed by name, because their order varies."""
 
     batch_dependent = False
 
@@ -55,10 +55,10 @@ class PaddleInference:
 
 
 def open_engine(folder: Path, record: dict | None, threads: int) -> PaddleInference:
-    """Load a program; where oneDNN fails or changes the answers, run it without, and say so.
+    """Load a program; if oneDNN fails or changes the answers, run it without oneDNN and report it.
 
     Raises:
-        UserError: a program that cannot be read, or bfloat16 where it cannot be had.
+        UserError: the program cannot be read, or bfloat16 is not supported.
     """
     runtime.prepare(threads)
     check, precision = (record or {}).get("check"), (record or {}).get("precision", "float32")
@@ -83,7 +83,7 @@ def open_engine(folder: Path, record: dict | None, threads: int) -> PaddleInfere
 
 
 def export(folder: Path, precision: str, source: ExportSource) -> dict:
-    """Write a program; the engine computes in bfloat16 from the same float32 weights."""
+    """Write a program; for bfloat16 the engine converts the same float32 weights."""
     from tinybert.models.inference_program import save_program
 
     save_program(folder, source.loaded)
