@@ -12,7 +12,7 @@ import pytest
 from tests.parity.fixtures import fixtures
 from tinybert.corpus.documents import TextCorpus
 from tinybert.corpus.masking import Masking
-from tinybert.corpus.sequences import Cut
+from tinybert.corpus.sequences import SequenceOptions
 from tinybert.corpus.tokens import CorpusTokens, Tokenise, write_tokens
 from tinybert.corpus.workers import Workers
 from tinybert.corpus.writing import ROWS, ShardMaker, plan
@@ -31,9 +31,9 @@ class Made:
         (folder / "text").write_text("\n\n".join("\n".join(document) for document in self.golden["documents"]))
         tokenise = Tokenise(self.tokenizer, split=False)
         list(write_tokens(folder / "tokens", TextCorpus(folder / "text", split=False), tokenise, Workers((tokenise,), 1)))
-        cut = Cut("pairs", config["max_seq_len"], config["short_seq_prob"], not config["one_seq"])
+        options = SequenceOptions("pairs", config["max_seq_len"], config["short_seq_prob"], not config["one_seq"])
         masking = Masking(config["masked_lm_prob"], config["max_predictions_per_seq"], config["whole_word_mask"], always=True)
-        maker = ShardMaker(folder, folder / "tokens", self.tokenizer, cut, masking, 7, as_json=True)
+        maker = ShardMaker(folder, folder / "tokens", self.tokenizer, options, masking, 7, as_json=True)
         self.tokens = CorpusTokens.map(folder / "tokens")
         self.runs = []
         for (shard,) in plan(self.tokens, RUNS):

@@ -181,7 +181,7 @@ def test_only_conclusive_dev_scores_refuse_a_weak_regression_teacher(labels, ref
     task = get_task("STS-B")
     labels = np.array(labels, "float32")
     finding = _examine(task, -labels[:, None], labels)
-    assert finding.weak and finding.tells == refused
+    assert finding.weak and finding.informative == refused
     if not refused:
         assert len(validate_teacher(task, finding, allowed=False, named=True)) == 1
 

@@ -158,7 +158,7 @@ def _folder_of(model, tokenizer, labels: Sequence[str] | None) -> Path:
         model.config.save_pretrained(name)
         tokenizer.save_pretrained(name)
         if not (described / "vocab.txt").is_file():
-            raise UserError(f"the tokenizer {type(tokenizer).__name__} has no vocab.txt\nexpected a BERT tokenizer with word pieces")
+            raise UserError(f"the tokenizer {type(tokenizer).__name__} has no vocab.txt\nexpected a BERT (WordPiece) tokenizer")
         config = json.loads((described / "config.json").read_text(encoding="utf-8"))
         config["architectures"] = [type(model).__name__]
         if labels is not None:

@@ -56,7 +56,7 @@ def run_script(command: str | Command, argv: Sequence[str] | None = None, prog: 
 
             if config.NEEDS_PADDLE:
                 prepare(threads=getattr(config, "threads", None))
-            signals.listen_again()
+            signals.reinstall()
             module, _, function = known.recipe.partition(":")
             recipe = getattr(importlib.import_module(module), function)
             signals.importing = False

@@ -25,7 +25,7 @@ class Early:
     def __init__(self) -> None:
         self.importing = True
 
-    def listen_again(self) -> None:
+    def reinstall(self) -> None:
         """Reinstall the SIGTERM handler that Paddle replaces when it is imported."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self.receive)
@@ -47,7 +47,7 @@ def hang_up(number: int, frame: object) -> None:
     """The SIGHUP handler: report that the terminal is closed and continue."""
     signal.signal(number, signal.SIG_IGN)  # report only once
     with contextlib.suppress(OSError):
-        os.write(2, b"SIGHUP: the terminal has gone, the run goes on; SIGTERM ends it\n")
+        os.write(2, b"SIGHUP: the terminal is closed; the run continues (stop it with SIGTERM)\n")
 
 
 @contextlib.contextmanager
@@ -60,7 +60,7 @@ def early() -> Iterator[Early]:
     before = {number: signal.signal(number, answer.receive) for number in (signal.SIGINT, signal.SIGTERM)}
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # already ignored, e.g. under nohup
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
-    # Paddle 3.3 installs its own SIGTERM handler at import: a signal received meanwhile is delivered by `Early.listen_again`
+    # Paddle 3.3 installs its own SIGTERM handler at import: a signal received meanwhile is delivered by `Early.reinstall`
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         yield answer

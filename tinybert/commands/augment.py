@@ -59,7 +59,7 @@ MOST_WORKERS = 4  # each process holds a model: more are started only on request
     "augment", summary="write variants of training rows (data_augmentation.py)", recipe="augment:augment", script="data_augmentation.py"
 )
 class AugmentConfig(DeviceOptions, RowOptions):
-    """Write variants of the training rows: words exchanged for what a masked LM or word vectors propose. One thread per process."""
+    """Write augmented training rows, with words replaced by candidates from a masked LM or word vectors. One thread per process."""
 
     PRESET_SECTION = "augment"
     GROUPS = ("models", "data", "variants", "filter", "published differences", "run")
@@ -71,7 +71,7 @@ class AugmentConfig(DeviceOptions, RowOptions):
         unset="required for English; without it, Chinese words get candidates from the masked LM only",
     )
     output_file: Path | None = in_data(
-        None, help="output file for the augmented rows", unset="beside the training file: train_aug.tsv next to train.tsv"
+        None, help="output file for the augmented rows", unset="next to the training file, e.g. train_aug.tsv for train.tsv"
     )
     N: int | None = in_variants(None, help="number of draws per text, and so the maximum number of variants", unset=FROM_PRESET, at_least=1)
     M: int | None = in_variants(None, help="candidates per word", unset=FROM_PRESET, at_least=1, at_most=1000)

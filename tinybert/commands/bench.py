@@ -13,7 +13,7 @@ from tinybert.config.scoring import ScoringOptions
 
 @command("bench", summary="compare models and exports: score, latency, size and a plot", recipe="bench:bench")
 class BenchConfig(ScoringOptions):
-    """Compare teachers, students and exports side by side on the dev rows of a task: score, time with tokenisation, size."""
+    """Compare teachers, students and exports on the dev set of a task: score, latency with tokenisation, size."""
 
     GROUPS: ClassVar[tuple[str, ...]] = ("models", "data", "run")
 

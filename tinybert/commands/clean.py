@@ -11,7 +11,7 @@ from tinybert.config.options import Config
 
 @command("clean", summary="list and delete leftovers of killed runs", recipe="clean:clean")
 class CleanConfig(Config):
-    """List what killed runs have left in caches, data, models and output folders, with its size, and delete it."""
+    """List leftovers of killed runs in caches, data, models and output folders, with their sizes, and delete them."""
 
     NEEDS_PADDLE = False
 

@@ -21,7 +21,7 @@ in_plan = partial(option, group="comparison")
     "compare", summary="train students with several methods and equal updates; writes a table, plots and a page", recipe="compare:compare"
 )
 class CompareConfig(DataOptions, DeviceOptions):
-    """Train every combination of student, method and seed at equal updates, and compare score, retention, size and latency."""
+    """Train all combinations of students, methods and seeds with equal numbers of updates; compare score, retention, size and latency."""
 
     GROUPS: ClassVar[tuple[str, ...]] = ("models", "comparison", "data", "run")
 

@@ -16,7 +16,7 @@ from tinybert.config.options import Config
 
 @command("convert", summary="convert a model to another layout or to a program for serving", recipe="convert:convert")
 class ConvertConfig(Config):
-    """Write a model in Hugging Face's or PaddleNLP's layout or as a program for Paddle Inference, and prove that both are the same."""
+    """Convert a model to Hugging Face's or PaddleNLP's layout or to a Paddle Inference program, and verify that the result is identical."""
 
     GROUPS = ("models", "run")
 

@@ -17,7 +17,7 @@ from tinybert.config.groups import (
 
 @command("demo", summary="fine-tune and distil small models on the bundled data", recipe="demo:demo")
 class DemoConfig(DeviceOptions):
-    """Fine-tune a small teacher and distil it, on the demo data that comes with the package."""
+    """Fine-tune a small teacher and distil it, on the bundled demo data."""
 
     task_name: str = in_data("demo", help="the task")
     model: str = in_models("all-minilm-l6-v2", help="folder or name of the pre-trained model for the teacher")

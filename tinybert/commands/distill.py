@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 in_stage = partial(option, group="stage and method")
 
 
-def _unheard(context: Context) -> str | None:
+def _outputs_unused(context: Context) -> str | None:
     """Why the teacher's outputs are not needed: no term learns from them."""
     if not context.method.reads_teacher:
         return f"--method {context.method.name} does not use a teacher"
@@ -57,7 +57,7 @@ class TaskDistillConfig(
     TeacherOptions,
     ModelOptions,
 ):
-    """Distil a fine-tuned teacher into a small student on a known task or your own files, in one stage or two."""
+    """Distil a fine-tuned teacher into a small student, on a known task or your own files, in one or two stages."""
 
     IGNORED = dialects.IGNORED_DISTILL
     UNSUPPORTED = dialects.UNSUPPORTED_DISTILL
@@ -70,10 +70,10 @@ class TaskDistillConfig(
         metavar="LABEL,LABEL,...",
         listed=True,
         unset="from its config.json, otherwise the task's order",
-        no_effect=_unheard,
+        no_effect=_outputs_unused,
     )
     allow_weak_teacher: bool = in_models(
-        False, help="accept a teacher that is no better than the majority class on the dev set", no_effect=_unheard
+        False, help="accept a teacher that is no better than the majority class on the dev set", no_effect=_outputs_unused
     )
     output_dir: Path = in_run(help="output folder; both stages of a task may share it")
     stage: str | None = in_stage(

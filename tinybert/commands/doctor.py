@@ -13,7 +13,7 @@ from tinybert.config.options import Config
 
 @command("doctor", summary="check the installation", recipe="doctor:doctor")
 class DoctorConfig(Config):
-    """Say what stands in the way of a run on this machine, and what to do about it."""
+    """Check the installation on this machine and suggest fixes."""
 
     NEEDS_PADDLE = False
 

@@ -13,7 +13,7 @@ from tinybert.config.options import Config
 
 @command("download", summary="download the data of known tasks in advance", recipe="download:download")
 class DownloadConfig(Config):
-    """Fetch the data of known tasks ahead of a run."""
+    """Download the data of known tasks before a run."""
 
     tasks: str = in_data(
         "all", help="task names separated by commas; all: all nine GLUE tasks, clue: all CLUE tasks", metavar="all|clue|SST-2,..."

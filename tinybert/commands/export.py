@@ -19,7 +19,7 @@ PRECISIONS = ("float32", "bfloat16", "int8")
 
 @command("export", summary="export a model to Paddle Inference, ONNX or OpenVINO, with its score and latency", recipe="export:export")
 class ExportConfig(ScoringOptions):
-    """Write a trained model for Paddle Inference, ONNX or OpenVINO, scored through the written file and measured beside the model."""
+    """Export a trained model to Paddle Inference, ONNX or OpenVINO; the exported file is evaluated and timed together with the model."""
 
     GROUPS: ClassVar[tuple[str, ...]] = ("models", "export", "data", "run")
 

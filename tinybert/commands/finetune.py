@@ -36,7 +36,7 @@ in_stage = partial(option, group="stage and method")
     script="benchmark/glue/run_glue.py",
 )
 class FinetuneConfig(RunOptions, OptimisationOptions, DataOptions):
-    """Fine-tune a BERT-like encoder on a known task or your own files: a teacher, or a plain baseline to compare a student with."""
+    """Fine-tune a BERT-like encoder on a known task or your own files, as a teacher or as a baseline for students."""
 
     IGNORED = dialects.IGNORED_FINETUNE
     GROUPS = ORDER

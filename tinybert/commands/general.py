@@ -41,7 +41,7 @@ def _length_of_data(context: Context) -> Derived | None:
     script="general_distill.py",
 )
 class GeneralDistillConfig(MethodOptions, TrainingRunOptions, OptimisationOptions, TeacherOptions, ModelOptions):
-    """Distil a pre-trained teacher into a general student on raw text, the student that every task starts from."""
+    """Distil a pre-trained teacher into a general student on raw text; general students are the starting point for task distillation."""
 
     IGNORED = dialects.IGNORED_GENERAL
     GROUPS = ORDER

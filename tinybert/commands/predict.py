@@ -13,7 +13,7 @@ from tinybert.config.options import Config
 
 @command("predict", summary="predict rows with a trained or an exported model", recipe="predict:predict")
 class PredictConfig(Config):
-    """Predict the rows of a file of any size, or of standard input, with a trained or an exported model."""
+    """Predict the rows of a file of any size, or of standard input, with a trained or exported model."""
 
     NEEDS_PADDLE: ClassVar[bool] = False  # exported models for other engines do not need it
     GROUPS: ClassVar[tuple[str, ...]] = ("models", "data", "run")

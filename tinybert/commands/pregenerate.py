@@ -43,7 +43,7 @@ in_masks = partial(option, group="masks", setting=True)
 
 @command("pregenerate", summary="turn raw text into sequences for general distillation", recipe="pregenerate:pregenerate")
 class PregenerateConfig(Config):
-    """Turn raw text into the sequences that general distillation learns from."""
+    """Convert raw text to the training sequences of general distillation."""
 
     IGNORED = dialects.IGNORED_PREGENERATE
     GROUPS = ("data", "sequences", "masks", "run")

@@ -20,7 +20,7 @@ in_masking = partial(option, group="masking", setting=True)
 
 @command("pretrain", summary="train a masked LM on raw text with whole-word masking", recipe="pretrain:pretrain")
 class PretrainConfig(TrainingRunOptions, OptimisationOptions):
-    """Train an encoder on raw text to predict masked words: an adapted teacher, and a masked LM for data augmentation."""
+    """Train an encoder with masked-language modelling on raw text, to adapt a teacher or to get a masked LM for data augmentation."""
 
     PRESET_SECTION = "distill"
     GROUPS = ("model", "data", "masking", "optimisation", "run")

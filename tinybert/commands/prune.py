@@ -29,7 +29,7 @@ _PUBLISHED = {"keep_heads": 2, "num_layers": 6, "ffn_hidden_dim": 768, "emb_hidd
 
 @command("prune", summary="prune a fine-tuned model to a smaller student", recipe="prune:prune")
 class PruneConfig(KeptOptions):
-    """Cut a fine-tuned model down to a student: fewer heads, neurons and layers, a factorised embedding. -name works like --name."""
+    """Prune a fine-tuned model to a student with fewer heads, neurons and layers and a factorised embedding. -name works like --name."""
 
     GROUPS = ("models", "pruning", "run")
     SINGLE_DASH = True

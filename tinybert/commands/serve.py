@@ -15,7 +15,7 @@ in_service = partial(option, group="service")
 
 @command("serve", summary="serve a model over HTTP, with dynamic batching", recipe="serve:serve")
 class ServeConfig(Config):
-    """Serve a trained or an exported model over HTTP: /predict, /health, /metrics, and a page to try it."""
+    """Serve a trained or exported model over HTTP: /predict, /health, /metrics, and a page to try it."""
 
     NEEDS_PADDLE: ClassVar[bool] = False  # exported models for other engines do not need it
     GROUPS: ClassVar[tuple[str, ...]] = ("models", "service", "run")

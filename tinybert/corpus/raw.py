@@ -8,7 +8,7 @@ import numpy as np
 
 from tinybert import storage
 from tinybert.corpus.documents import TextCorpus
-from tinybert.corpus.sequences import Cut, rows_of, spans
+from tinybert.corpus.sequences import SequenceOptions, rows_of, spans
 from tinybert.corpus.tokens import CorpusTokens, Tokenise, TokenisedChunk
 from tinybert.corpus.workers import Workers
 from tinybert.data.progress import TextProgress
@@ -40,7 +40,7 @@ def tokenised(
     """
     if max_seq_len < 4:
         raise UserError(f"max_seq_length is {max_seq_len}; a row of text needs at least 4 tokens")
-    cut = Cut(sequences, max_seq_len)
+    options = SequenceOptions(sequences, max_seq_len)
     description = {
         "raw_text": FORMAT, "source_sha256": corpus.sha256, "tokenizer": tokenizer.fingerprint, "max_seq_len": max_seq_len,
         "sequences": sequences, "split_sentences": corpus.split, "pad_id": tokenizer.pad_id,
@@ -53,7 +53,7 @@ def tokenised(
         with RowWriter(new, tokenise.ids, max_seq_len) as writer, Workers((tokenise,), processes) as workers:
             for piece in workers.ordered(tokenise, corpus.chunks()):
                 tokens = _as_tokens(piece)
-                picked = spans(tokens, 0, len(piece.documents), cut, seed=0, epoch=0)
+                picked = spans(tokens, 0, len(piece.documents), options, seed=0, epoch=0)
                 writer.append(*rows_of(tokens, picked, tokenizer, max_seq_len))
                 progress.show(writer.tokens, piece.bytes_read)
         if not writer.rows:

@@ -18,7 +18,7 @@ from tinybert.data.tokenizer import WordPiece
 
 
 @dataclass(frozen=True)
-class Cut:
+class SequenceOptions:
     """How the corpus is split into rows: `sequences` (pairs, packed or lines), at most `max_seq_len` tokens, shorter at random with
     probability `short_seq_prob` (pairs: per document; packed: per row); `random_next`: half of the pairs get a random second part.
     """
@@ -44,14 +44,16 @@ class Spans:
     documents: np.ndarray
 
 
-def spans(corpus: CorpusTokens, begin: int, end: int, cut: Cut, seed: int, epoch: int) -> Spans:
+def spans(corpus: CorpusTokens, begin: int, end: int, options: SequenceOptions, seed: int, epoch: int) -> Spans:
     """The rows of the documents from `begin` to `end` (exclusive) in one epoch."""
-    if cut.sequences == "lines":
-        return _lines(corpus, begin, end, cut)
+    if options.sequences == "lines":
+        return _lines(corpus, begin, end, options)
     draw = random.Random(f"{seed} {epoch} {begin}")
-    if cut.sequences == "packed":
-        return _packed(corpus, begin, end, cut, draw)
-    return _pairs(corpus, begin, end, cut, draw, np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, epoch, begin, 0]))))
+    if options.sequences == "packed":
+        return _packed(corpus, begin, end, options, draw)
+    return _pairs(
+        corpus, begin, end, options, draw, np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, epoch, begin, 0])))
+    )
 
 
 def rows_of(corpus: CorpusTokens, picked: Spans, tokenizer: WordPiece, max_seq_len: int) -> tuple[Flat, np.ndarray]:
@@ -78,20 +80,20 @@ def _single(begins: np.ndarray, ends: np.ndarray, documents: np.ndarray) -> Span
     return Spans(begins, ends - begins, None, None, np.zeros(len(begins), bool), documents)
 
 
-def _lines(corpus: CorpusTokens, begin: int, end: int, cut: Cut) -> Spans:
+def _lines(corpus: CorpusTokens, begin: int, end: int, options: SequenceOptions) -> Spans:
     bounds = corpus.sentences[corpus.documents[begin] : corpus.documents[end] + 1]
     documents = np.repeat(np.arange(begin, end), np.diff(corpus.documents[begin : end + 1]))
-    return _single(bounds[:-1], np.minimum(bounds[1:], bounds[:-1] + cut.max_seq_len - 2), documents)
+    return _single(bounds[:-1], np.minimum(bounds[1:], bounds[:-1] + options.max_seq_len - 2), documents)
 
 
-def _packed(corpus: CorpusTokens, begin: int, end: int, cut: Cut, draw: random.Random) -> Spans:
+def _packed(corpus: CorpusTokens, begin: int, end: int, options: SequenceOptions, draw: random.Random) -> Spans:
     """As many whole sentences of one document as fit; a sentence longer than a row continues in the next one."""
-    rows, most = [], cut.max_seq_len - 2
+    rows, most = [], options.max_seq_len - 2
     for document in range(begin, end):
         bounds = corpus.sentences[corpus.documents[document] : corpus.documents[document + 1] + 1].tolist()
         place, last = bounds[0], bounds[-1]
         while place < last:
-            target = _target(draw, cut.short_seq_prob, most)
+            target = _target(draw, options.short_seq_prob, most)
             whole = bounds[bisect_right(bounds, place + target) - 1]
             stop = whole if whole > place else place + target
             rows.append((place, stop, document))
@@ -107,16 +109,18 @@ def _target(draw: random.Random, short_seq_prob: float, most: int) -> int:
 # === Pairs (Huawei TinyBERT, pregenerate_training_data.py; after BERT's create_pretraining_data.py) ===
 
 
-def _pairs(corpus: CorpusTokens, begin: int, end: int, cut: Cut, draw: random.Random, vector: np.random.RandomState) -> Spans:
-    rows, most = [], cut.max_seq_len - 3
+def _pairs(
+    corpus: CorpusTokens, begin: int, end: int, options: SequenceOptions, draw: random.Random, vector: np.random.RandomState
+) -> Spans:
+    rows, most = [], options.max_seq_len - 3
     for document in range(begin, end):
         bounds = corpus.sentences[corpus.documents[document] : corpus.documents[document + 1] + 1].tolist()
-        target = _target(draw, cut.short_seq_prob, most)
+        target = _target(draw, options.short_seq_prob, most)
         at, count = 0, len(bounds) - 1
         while at < count:  # sentences up to the target length, split in two at random
             stop = min(count, max(at + 1, bisect_left(bounds, bounds[at] + target, at + 1)))
             middle = at + 1 if stop - at == 1 else at + 1 + int(draw.random() * (stop - at - 1))
-            elsewhere = cut.random_next and (stop - at == 1 or draw.random() < 0.5)
+            elsewhere = options.random_next and (stop - at == 1 or draw.random() < 0.5)
             rows.append((bounds[at], bounds[middle], bounds[stop], target, elsewhere, document))
             at = middle if elsewhere else stop  # unused sentences are returned
     first, middle, stop, target, elsewhere, documents = _table(rows, 6)

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinybert import storage
 from tinybert.corpus.masking import Masked, Masking, Pieces, by_row, mask
-from tinybert.corpus.sequences import Cut, Spans, rows_of, spans
+from tinybert.corpus.sequences import SequenceOptions, Spans, rows_of, spans
 from tinybert.corpus.shards import open_shard
 from tinybert.corpus.tokens import CorpusTokens
 from tinybert.data.layout import Flat
@@ -64,7 +64,7 @@ class ShardMaker:
     output: Path
     tokens: Path
     tokenizer: WordPiece
-    cut: Cut
+    options: SequenceOptions
     masking: Masking
     seed: int
     as_json: bool
@@ -75,7 +75,7 @@ class ShardMaker:
             write = _write_json if self.as_json else _write_arrays
             counts: dict[str, int] = {}
             meta = write(new, _counted(self._blocks(shard), counts), self)
-            meta |= {**counts, "max_seq_len": self.cut.max_seq_len, "pad_id": self.tokenizer.pad_id}
+            meta |= {**counts, "max_seq_len": self.options.max_seq_len, "pad_id": self.tokenizer.pad_id}
             storage.write_json(new / "meta.json", meta)
         return shard, meta
 
@@ -86,7 +86,7 @@ class ShardMaker:
             if self.as_json:
                 storage.verify(folder)
                 return json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-            return open_shard(folder, self.cut.max_seq_len).meta
+            return open_shard(folder, self.options.max_seq_len).meta
         except storage.DamagedError:
             return None
 
@@ -95,8 +95,8 @@ class ShardMaker:
         for first_document, end_document in _cuts(CorpusTokens.map(self.tokens).document_starts(shard.begin, shard.end), BLOCK_TOKENS):
             begin, end = shard.begin + first_document, shard.begin + end_document
             corpus = CorpusTokens.map(self.tokens)  # per block, or the pages of all random second segments would accumulate
-            picked = spans(corpus, begin, end, self.cut, self.seed, shard.epoch)
-            rows, first = rows_of(corpus, picked, self.tokenizer, self.cut.max_seq_len)
+            picked = spans(corpus, begin, end, self.options, self.seed, shard.epoch)
+            rows, first = rows_of(corpus, picked, self.tokenizer, self.options.max_seq_len)
             masked = None
             if pieces is not None:
                 vector = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([self.seed, shard.epoch, begin, 1])))
@@ -125,7 +125,7 @@ def _counted(blocks: Iterator[Block], counts: dict[str, int]) -> Iterator[Block]
 
 
 def _write_arrays(new: Path, blocks: Iterator[Block], maker: ShardMaker) -> dict:
-    with RowWriter(new, maker.tokenizer.vocab_size, maker.cut.max_seq_len) as writer:
+    with RowWriter(new, maker.tokenizer.vocab_size, maker.options.max_seq_len) as writer:
         for block in blocks:
             writer.append(block.rows, block.first)
     return {"length_histogram": writer.histogram.tolist()}

@@ -45,7 +45,7 @@ _OTHERS = {
     "ErnieCtmTokenizer": "splits text into characters and has several [CLS] tokens",
     "CharacterBertTokenizer": "reads words as characters",
 }
-_ADVICE = "Only BERT's word pieces can be read: BERT, TinyBERT, ERNIE, MacBERT, Chinese RoBERTa-wwm. Choose such a model."
+_ADVICE = "Only BERT's WordPiece tokenizers are supported: BERT, TinyBERT, ERNIE, MacBERT, Chinese RoBERTa-wwm. Choose such a model."
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
 
@@ -110,7 +110,7 @@ def _check_class(source: str, named: str) -> None:
     if name in _OTHERS:
         raise UserError(f"{source}: tokenizer_class is {named}, which {_OTHERS[name]}.\n{_ADVICE}")
     raise UserError(
-        f"{source}: tokenizer_class is {named[:60]}, which is unknown.\nIf it cuts text as BERT's word pieces do, write "
+        f"{source}: tokenizer_class is {named[:60]}, which is unknown.\nIf it is equivalent to BERT's WordPiece, write "
         f'"tokenizer_class": "BertTokenizer" there. Otherwise choose another model.'
     )
 
@@ -127,7 +127,7 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
     vocabulary = read_vocabulary(folder / VOCABULARY) if rust is None or (folder / VOCABULARY).is_file() else rust.vocabulary
     if rust is not None and vocabulary != rust.vocabulary and not _same_ids(vocabulary, rust):
         raise UserError(
-            f"{folder}: {VOCABULARY} and {JSON} have different word pieces ({len(vocabulary)} and {len(rust.vocabulary)}).\n"
+            f"{folder}: {VOCABULARY} and {JSON} have different tokens ({len(vocabulary)} and {len(rust.vocabulary)}).\n"
             "Only one of them belongs to the model: remove the other."
         )
     table = read_json_object(folder / "special_tokens_map.json") if (folder / "special_tokens_map.json").is_file() else {}
@@ -188,7 +188,7 @@ def read_vocabulary(path: Path) -> list[str]:
     """
     if not path.is_file():
         raise UserError(
-            f"{path} does not exist. A BERT-like model folder needs its vocab.txt (one word piece per line) or tokenizer.json; "
+            f"{path} does not exist. A BERT-like model folder needs its vocab.txt (one token per line) or tokenizer.json; "
             "copy it from the model's source."
         )
     lines = read_text(path).split("\n")  # not splitlines(): some vocabularies contain tokens such as U+2028
@@ -242,7 +242,7 @@ def _read_tokenizer_json(path: Path) -> _RustFile:
     between = {token["id"]: piece for piece, token in added.items() if by_id and token["id"] <= max(by_id)}
     by_id = {**between, **by_id}
     if sorted(by_id) != list(range(len(by_id))):
-        raise UserError(f"{path}: the ids of its {len(by_id)} word pieces are not 0 to {len(by_id) - 1}.\nDownload it again.")
+        raise UserError(f"{path}: the ids of its {len(by_id)} tokens are not 0 to {len(by_id) - 1}.\nDownload it again.")
     pieces = [by_id[number] for number in range(len(by_id))]
     return _RustFile(
         pieces,

@@ -97,7 +97,7 @@ class Classification(Kind):
             f"the majority class ({majority:.4f})",
             margin,
             weak=accuracy <= majority + margin,
-            tells=1 - 1 / len(labels) > majority + margin,
+            informative=1 - 1 / len(labels) > majority + margin,
             ordered=True,
             better_order=tuple(task.labels[i] for i in means) if better else None,
             better_accuracy=best,

@@ -32,16 +32,16 @@ PLAIN = LogitOptions()
 class TeacherReport:
     """The teacher's scores on the dev set, the baseline scores, and its best label order if that differs from the task's.
 
-    guess: a description of the baseline. weak: not better than the baseline by two standard errors. tells: whether the dev set is large
-    and varied enough for this check. ordered: whether its outputs could have another label order.
-    scale: a warning if gold and teacher scores are on different scales.
+    guess: a description of the baseline. weak: not better than the baseline by two standard errors. informative: whether the dev set is
+    large and varied enough for this check. ordered: whether its outputs could have another label order. scale: a warning if gold and
+    teacher scores are on different scales.
     """
 
     scores: dict[str, float]
     guess: str
     margin: float
     weak: bool
-    tells: bool
+    informative: bool
     ordered: bool = False
     better_order: Labels | None = None
     better_accuracy: float = 0.0

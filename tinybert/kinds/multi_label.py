@@ -136,7 +136,7 @@ class MultiLabel(Kind):
             f"the same labels for every row (micro_f1 {guessed:.4f})",
             margin,
             weak=reached <= guessed + margin,
-            tells=guessed + margin < 1,
+            informative=guessed + margin < 1,
             ordered=True,
             better_order=tuple(task.labels[i] for i in means) if better else None,
             better_accuracy=best,

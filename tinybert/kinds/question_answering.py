@@ -120,7 +120,9 @@ class QuestionAnswering(Kind):
             answers.texts_of(answers.best_answers(logits, labels), self.decide(task, logits, labels).get("null_threshold")),
             labels.questions,
         )["answer_f1"]
-        return TeacherReport(scores, f"never answering ({silent:.4f})", margin, weak=reached <= silent + margin, tells=silent + margin < 1)
+        return TeacherReport(
+            scores, f"never answering ({silent:.4f})", margin, weak=reached <= silent + margin, informative=silent + margin < 1
+        )
 
     # === Predictions ===
 

@@ -112,8 +112,10 @@ class Regression(Kind):
 
         scores = self.score(task, logits, labels)
         reached, margin = scores[task.metric], 2 / math.sqrt(len(labels))
-        tells = margin < 1 and bool(np.ptp(labels))
-        return TeacherReport(scores, "no correlation", margin, weak=reached <= margin, tells=tells, scale=scale_warning(labels, logits))
+        informative = margin < 1 and bool(np.ptp(labels))
+        return TeacherReport(
+            scores, "no correlation", margin, weak=reached <= margin, informative=informative, scale=scale_warning(labels, logits)
+        )
 
     # === Predictions ===
 

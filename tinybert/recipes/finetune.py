@@ -46,7 +46,7 @@ from tinybert.recipes.task_data import (
     splits_for,
     task_of,
 )
-from tinybert.recipes.training import Beside, Start, Watch, finish_stage, train_stage
+from tinybert.recipes.training import Evaluation, Extras, Start, finish_stage, train_stage
 
 MODELS = ("best_model_*", "final")  # the folders of a run's best and final model
 
@@ -169,14 +169,14 @@ class _Training:
             run,
             TrainedLayer(loaded.model, gold_objective(task.kind)),
             (train, None),
-            Watch(
+            Evaluation(
                 lambda step: score(loaded, self.data, self.stores, settings.eval_batch_size, decide=True),
                 (task.metric, "max"),
                 self._save_best,
                 scored_rows(self.stores),
             ),
             Start(start, identity, self.config.resume),
-            Beside(texts=(train, *self.stores.values())),
+            Extras(texts=(train, *self.stores.values())),
         )
         if run.writes:
             self._save(run.path / "final")

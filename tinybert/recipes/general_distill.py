@@ -30,7 +30,7 @@ from tinybert.recipes.result import Result, result_of
 from tinybert.recipes.resume import finished_before
 from tinybert.recipes.run_log import check_type, describe_model, log_once, log_run_settings, record_start
 from tinybert.recipes.run_student import make_general_student
-from tinybert.recipes.training import Start, Watch, finish_stage, train_stage, trained_layer
+from tinybert.recipes.training import Evaluation, Start, finish_stage, train_stage, trained_layer
 
 STAGE = "general"
 FOLDERS = ("best_general_model", "final_general_model")
@@ -102,7 +102,7 @@ def general_distill(config: GeneralDistillConfig) -> Result:
         run,
         layer,
         (train, traced),
-        Watch(
+        Evaluation(
             lambda step: held_out_loss(layer, traced, held_out, settings.eval_batch_size),
             ("held_out_loss", "min"),
             lambda step: save(output / FOLDERS[0]),

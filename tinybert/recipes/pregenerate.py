@@ -24,7 +24,7 @@ from tinybert.config.resolved import Settings
 from tinybert.corpus.documents import TextCorpus, refuse_output_inside
 from tinybert.corpus.masking import Masking
 from tinybert.corpus.published import metrics_path
-from tinybert.corpus.sequences import Cut
+from tinybert.corpus.sequences import SequenceOptions
 from tinybert.corpus.shards import FORMAT, RECORD, read_record
 from tinybert.corpus.tokens import CorpusTokens, Tokenise, write_tokens
 from tinybert.corpus.workers import Workers
@@ -77,8 +77,8 @@ def pregenerate(config: PregenerateConfig) -> Result:
     lines = "paragraphs, which are split into sentences" if corpus.split else "sentences"
     logger.info(f"corpus: {len(corpus.files)} files, {corpus.bytes / 1e6:.1f} MB; lines are {lines}")
 
-    cut = Cut(settings.sequences, settings.max_seq_len, settings.short_seq_prob or 0.0, random_next)
-    maker = ShardMaker(output, output / TOKENS, tokenizer, cut, masking, settings.seed, settings.format == "json")
+    options = SequenceOptions(settings.sequences, settings.max_seq_len, settings.short_seq_prob or 0.0, random_next)
+    maker = ShardMaker(output, output / TOKENS, tokenizer, options, masking, settings.seed, settings.format == "json")
     tokenise = Tokenise(tokenizer, corpus.split)
     processes = corpus.processes(config.num_workers or runtime.available_cores())
     begun = time.monotonic()
@@ -310,7 +310,7 @@ def _report(output: Path, totals: list[dict[str, int]], new: int, seconds: float
     for number, total in enumerate(totals):
         shares = [f"{100 * total['random_next'] / total['rows']:.1f} %", f"{100 * total['masked'] / total['tokens']:.1f} %"]
         lines.append([str(number), f"{total['rows']:,}", f"{total['tokens']:,}", f"{total['tokens'] / total['rows']:.1f}", *shares])
-    logger.info(markdown_table(["epoch", "sequences", "word pieces", "mean length", "random second segment", "masked"], lines))
+    logger.info(markdown_table(["epoch", "sequences", "tokens", "mean length", "random second segment", "masked"], lines))
     logger.info(f"written: {output}; {new:,} tokens in {seconds:.1f} s including tokenisation: {new / seconds:,.0f} tokens/s")
     logger.info(f"next: python general_distill.py --pregenerated_data {output} ...")
 

@@ -36,7 +36,7 @@ from tinybert.recipes.input_protection import check_inputs_not_overwritten
 from tinybert.recipes.result import Result, result_of
 from tinybert.recipes.resume import finished_before
 from tinybert.recipes.run_log import describe_model, log_once, log_run_settings, record_start
-from tinybert.recipes.training import Start, Watch, finish_stage, train_stage
+from tinybert.recipes.training import Evaluation, Start, finish_stage, train_stage
 
 STAGE = "pretrain"
 FOLDERS = ("best_masked_lm", "final_masked_lm")
@@ -94,7 +94,7 @@ def pretrain(config: PretrainConfig) -> Result:
         run,
         layer,
         (train, None),
-        Watch(
+        Evaluation(
             lambda step: held_out_loss(layer, None, held_out, settings.eval_batch_size),
             ("held_out_loss", "min"),
             lambda step: save(output / FOLDERS[0]),

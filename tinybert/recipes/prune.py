@@ -42,7 +42,7 @@ def prune(config: PruneConfig) -> Result:
     model = describe_model("model", loaded)
     _refuse_without_head(loaded)
     if loaded.projections:
-        logger.info("skipped: its projections, which fit the width of its own teacher")
+        logger.info("not copied: the projections, which belong to the width of its own teacher")
     wanted = _wanted(settings, loaded)
     if config.name_by_shape:
         output = output / _name(wanted)

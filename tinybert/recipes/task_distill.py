@@ -55,7 +55,7 @@ from tinybert.recipes.task_data import (
 )
 from tinybert.recipes.teacher_check import described, validate_teacher
 from tinybert.recipes.teacher_source import LazyTeacher, TeacherTraces, choose_source, is_needed, keeps_live, passes_over
-from tinybert.recipes.training import Beside, Start, Watch, finish_stage, train_stage, trained_layer
+from tinybert.recipes.training import Evaluation, Extras, Start, finish_stage, train_stage, trained_layer
 from tinybert.report.transport_plots import plot_transport
 from tinybert.traces.selection import Selection
 
@@ -128,8 +128,8 @@ def task_distill(config: TaskDistillConfig) -> Result:
         if not config.student_init:
             check_type("student", "model_type", config, student)
         resume = config.resume if named in (None, stage) else None
-        behind = [runs[later] for later in choice.stages[number + 1 :]]  # they use the student that is trained now
-        _Stage(config, resolved, runs[stage], task, teacher, student, device, resume, reports, behind).run()
+        later_runs = [runs[later] for later in choice.stages[number + 1 :]]  # they use the student that is trained now
+        _Stage(config, resolved, runs[stage], task, teacher, student, device, resume, reports, later_runs).run()
         wait_for_all()
     if do.predict:
         settings = resolved[choice.stages[-1]]
@@ -162,7 +162,7 @@ class _Stage:
     device: str
     resume: str | None
     reports: DataReport  # on the rows, shared by the stages
-    behind: list[RunFolder]  # later stages, which start over, because their results are from an earlier student
+    later_runs: list[RunFolder]  # later stages, which start over, because their results are from an earlier student
     facts: dict = field(default_factory=dict)  # details for run.json
     learned: Learned | None = None
     selection: Selection = Selection()
@@ -222,7 +222,7 @@ class _Stage:
         def start() -> None:
             if self.config.overwrite_output_dir:
                 self.run_folder.clear(FOLDERS[stage])
-            for later in self.behind:
+            for later in self.later_runs:
                 if later.writes and later.done_before():
                     logger.info(f"the {later.stage} stage starts over; its earlier results in {later.path} are deleted")
                 later.clear(FOLDERS[later.stage])
@@ -302,14 +302,14 @@ class _Stage:
             run,
             layer,
             (train, traced),
-            Watch(evaluate, better, lambda step: save(best_folder), scored_rows(kept)),
+            Evaluation(evaluate, better, lambda step: save(best_folder), scored_rows(kept)),
             Start(
                 start,
                 identity | ({"teacher_traces": traced.kind} if traced else {}),
                 self.resume,
                 {"teacher_traces": "live"} | assumed | (teacher_label_order(self.teacher.known.labels, task) if self.teacher else {}),
             ),
-            Beside(
+            Extras(
                 (train, *kept.values()),
                 self.learned,
                 (lambda total: self._pruning(layer, traced, settings, total)) if settings.prune_schedule else None,

@@ -58,9 +58,9 @@ def validate_teacher(task: Task, report: TeacherReport, allowed: bool, named: bo
     if not report.weak:
         return warnings
     message = f"the teacher scores {reached} on dev: not above {report.guess} by two standard errors ({report.margin:.4f})"
-    if not report.tells:
+    if not report.informative:
         message += "; the dev set is too small or too uniform to distinguish a teacher from guessing"
-    if allowed or not report.tells or task.name in WARNS_ONLY:
+    if allowed or not report.informative or task.name in WARNS_ONLY:
         return [*warnings, message]
     raise UserError(
         "\n".join([*warnings, message])

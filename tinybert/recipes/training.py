@@ -36,7 +36,7 @@ from tinybert.report.plots import plot_run
 
 
 @dataclass(frozen=True)
-class Watch:
+class Evaluation:
     """How a stage is evaluated: metric, rows, and the folder of the best model.
 
     scored: hashes of the evaluation rows; if they have changed, earlier scores are discarded. A checkpoint without them is assumed to have
@@ -65,7 +65,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Beside:
+class Extras:
     """State and inputs besides the weights.
 
     texts: all rows that the student reads, to train only the embedding rows in use. learned: state that is updated every step, saved in
@@ -83,18 +83,18 @@ def train_stage(
     run: RunFolder,
     layer: TrainedLayer,
     data: tuple[TokenStore | Sequence[Rows], Teacher | None],
-    watch: Watch,
+    evaluation: Evaluation,
     origin: Start,
-    beside: Beside = Beside(),
+    extras: Extras = Extras(),
 ) -> Best:
     """Train `layer` on a store, or on one of several in each epoch, according to the settings; returns the best evaluation.
 
     data: the rows, and the source of their teacher traces, None if the teacher is not used.
     """
     stores, teacher = data
-    evaluate, metric, save_best, scored = watch.evaluate, watch.metric_for_best_model, watch.save_best, watch.scored
+    evaluate, metric, save_best, scored = evaluation.evaluate, evaluation.metric_for_best_model, evaluation.save_best, evaluation.scored
     identity, resume, assumed, start = origin.identity, origin.resume, origin.assumed, origin.begin
-    texts, learned, pruning = beside.texts, beside.learned, beside.pruning
+    texts, learned, pruning = extras.texts, extras.learned, extras.pruning
     stores = [stores] if isinstance(stores, TokenStore) else stores
     batches = _batches(settings, stores)
     total = settings.max_steps if settings.max_steps > 0 else batches.steps_in(settings.num_train_epochs)

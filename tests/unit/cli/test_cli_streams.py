@@ -28,7 +28,7 @@ WAITING = """
 import sys, time
 from tinybert.cli.stopping import early
 with early() as signals:
-    signals.listen_again()
+    signals.reinstall()
     signals.importing = False
     print("ready", flush=True)
     sys.stdin.readline()

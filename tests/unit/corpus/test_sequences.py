@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinybert.corpus.masking import Masking, Pieces, by_row, mask
-from tinybert.corpus.sequences import Cut, rows_of, spans
+from tinybert.corpus.sequences import SequenceOptions, rows_of, spans
 from tinybert.corpus.tokens import CorpusTokens
 from tinybert.data.layout import Flat
 from tinybert.data.tokenizer import WordPiece
@@ -24,7 +24,7 @@ def test_random_next_documents_are_drawn_by_sentence_count_never_the_same():
     corpus = corpus_of([[5] * 2, [5] * 6, [5] * 12, [5]])
     counts = np.zeros(4)
     for seed in range(1500):
-        drawn = spans(corpus, 0, 1, Cut("pairs", 40, 0.0), seed, 0)
+        drawn = spans(corpus, 0, 1, SequenceOptions("pairs", 40, 0.0), seed, 0)
         begins = drawn.second_begin[drawn.random_next]
         sentence = np.searchsorted(corpus.sentences, begins, "right") - 1
         for document in np.searchsorted(corpus.documents, sentence, "right") - 1:
@@ -35,17 +35,17 @@ def test_random_next_documents_are_drawn_by_sentence_count_never_the_same():
 
 def test_sentences_longer_than_a_row_are_truncated_at_both_ends():
     corpus = corpus_of([[200], [200]])
-    fronts = [int(spans(corpus, 0, 1, Cut("pairs", 43, 0.0), seed, 0).first_begin[0]) for seed in range(300)]
-    lengths = spans(corpus, 0, 1, Cut("pairs", 43, 0.0), 1, 0)
+    fronts = [int(spans(corpus, 0, 1, SequenceOptions("pairs", 43, 0.0), seed, 0).first_begin[0]) for seed in range(300)]
+    lengths = spans(corpus, 0, 1, SequenceOptions("pairs", 43, 0.0), 1, 0)
     assert lengths.first_length[0] == lengths.second_length[0] == 20
     assert 80 < np.mean(fronts) < 100 and min(fronts) > 55 and max(fronts) < 125  # 180 to lose, half of them in front
 
 
 def test_short_targets_appear_only_with_the_requested_probability():
     corpus = corpus_of([[3] * 400, [3] * 400])
-    lengths = spans(corpus, 0, 2, Cut("packed", 32, 0.0), 1, 0).first_length
+    lengths = spans(corpus, 0, 2, SequenceOptions("packed", 32, 0.0), 1, 0).first_length
     assert (lengths[:-1] == 30).sum() >= len(lengths) - 2
-    short = spans(corpus, 0, 2, Cut("packed", 32, 0.5), 1, 0).first_length
+    short = spans(corpus, 0, 2, SequenceOptions("packed", 32, 0.5), 1, 0).first_length
     assert 0.3 < (short < 30).mean() < 0.7
 
 
@@ -53,7 +53,7 @@ def test_epochs_and_seeds_change_the_rows_and_equal_ones_repeat_them():
     corpus = corpus_of([[4] * 50, [7] * 50, [3] * 60])
 
     def rows(seed, epoch):
-        return spans(corpus, 0, 3, Cut("pairs", 32, 0.1), seed, epoch).first_begin.tolist()
+        return spans(corpus, 0, 3, SequenceOptions("pairs", 32, 0.1), seed, epoch).first_begin.tolist()
 
     assert rows(1, 0) == rows(1, 0)
     assert len({tuple(rows(seed, epoch)) for seed in (1, 2) for epoch in (0, 1)}) == 4
@@ -67,13 +67,13 @@ def tokenizer():
 @pytest.fixture
 def made(tokenizer):
     corpus = corpus_of([[9] * 20, [11] * 20])
-    drawn = spans(corpus, 0, 2, Cut("pairs", 64, 0.0), 5, 0)
+    drawn = spans(corpus, 0, 2, SequenceOptions("pairs", 64, 0.0), 5, 0)
     return rows_of(corpus, drawn, tokenizer, 64)
 
 
 def test_empty_second_segment_becomes_a_full_stop(tokenizer):
     corpus = corpus_of([[6], [100]])
-    drawn = spans(corpus, 0, 2, Cut("pairs", 20, 0.0, random_next=False), 5, 0)
+    drawn = spans(corpus, 0, 2, SequenceOptions("pairs", 20, 0.0, random_next=False), 5, 0)
     rows, first = rows_of(corpus, drawn, tokenizer, 20)
     assert rows.lengths.tolist() == [10, 20] and first.tolist() == [8, 18]
     assert rows.values[rows.starts + first].tolist() == [tokenizer.ids(["."])[0][0]] * 2

@@ -202,7 +202,7 @@ def test_two_different_vocabularies_are_refused(tmp_path):
     rust(tmp_path)
     assert WordPiece.from_folder(write(tmp_path)).vocab_size == SIZE
     write(tmp_path, [*WORDS[:-2], WORDS[-1], WORDS[-2]])
-    with pytest.raises(UserError, match="vocab.txt and tokenizer.json have different word pieces"):
+    with pytest.raises(UserError, match="vocab.txt and tokenizer.json have different tokens"):
         WordPiece.from_folder(tmp_path)
 
 
