@@ -1,8 +1,5 @@
 """Own files become the intended task, and a wrong description of them is refused before work begins."""
 
-import re
-import shlex
-
 import numpy as np
 import pytest
 
@@ -250,14 +247,3 @@ def test_contradicting_options_are_refused_before_opening_files(which, words, me
 def test_validation_file_is_an_alias_of_dev_file():
     words = ["--task_name", "my reviews", "--model_name_or_path", "m", "--train_file", "t.csv", "--validation_file", "d.csv"]
     assert parse(FinetuneConfig, words).dev_file.name == "d.csv"
-
-
-def test_commands_in_the_data_documentation_parse():
-    from tests.conftest import ROOT
-
-    page = (ROOT / "docs" / "data.md").read_text("utf-8")
-    page = page[page.index("## Your own data") : page.index("## Chinese tasks")]
-    commands = [shlex.split(line) for line in re.findall(r"^python (.*)", page.replace("\\\n", " "), re.MULTILINE)]
-    assert len(commands) == 7
-    for script, *words in commands:
-        parse(FinetuneConfig if script.endswith("run_glue.py") else TaskDistillConfig, words)
