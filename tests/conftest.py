@@ -1,4 +1,4 @@
-"""What every test relies on: Paddle's environment as in real runs, one core a test process, and where real data lies when there is any."""
+"""Shared setup: Paddle's environment as in real runs, one core per test process, and the location of real data, if any."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinybert import log, runtime  # noqa: E402
 os.environ["LC_ALL"] = "C.UTF-8"  # messages are compared in English
 runtime.prepare_environment()  # before any test imports Paddle; tests that need none never do
 
-# pytest-xdist's workers share the cores evenly, and so do the processes that their tests start
+# pytest-xdist's workers share the cores evenly, as do the processes that their tests start
 if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
     cores = sorted(os.sched_getaffinity(0))
     count = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
@@ -25,18 +25,18 @@ if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_seta
 
 @pytest.fixture(autouse=True)
 def every_warning_is_new() -> None:
-    """The same warning is given once in a run; each test is one."""
+    """A warning is shown once per run; each test counts as one."""
     log.begin_run()
 
 
 def real_data_folder() -> Path | None:
-    """The folder with real GLUE data: TEST_DATA_DIR, else `../shared/data` beside the project."""
+    """The folder with real GLUE data: TEST_DATA_DIR, else `../shared/data` next to the project."""
     folder = Path(os.environ.get("TEST_DATA_DIR", ROOT.parent / "shared" / "data"))
     return folder if folder.is_dir() else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Golden numbers hold in every lane."""
+    """Golden values must match with every supported Paddle version."""
     for item in items:
         if (ROOT / "tests" / "parity") in item.path.parents:
             item.add_marker("both_lanes")

@@ -1,4 +1,4 @@
-"""The pages of the repository, and the commands and code on them."""
+"""The pages of the repository, with their commands and code."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def blocks(page: Path, *languages: str) -> list[tuple[str, bool, str]]:
 
 
 def command_lines(code: str) -> list[str]:
-    """The lines of a bash block, continued lines joined, comments and blank lines left out."""
+    """The lines of a bash block with continuations joined, without comments and blank lines."""
     lines = re.sub(r"\\\n\s*", " ", code).splitlines()
     return [line for line in lines if shlex.split(line, comments=True)]
 
 
 def called(line: str) -> tuple[Command, list[str]] | None:
-    """The command of ours that a line calls last, and its arguments; None: it calls another program."""
+    """Our command that a line calls last, with its arguments; None if it calls another program."""
     words = shlex.split(line, comments=True)
     for command in all_commands().values():
         for name in (command.script.removeprefix("python "), f"-m tinybert {command.name}", f"tinybert {command.name}"):

@@ -1,4 +1,4 @@
-"""Encoders of a few thousand numbers, their folders, and batches for them."""
+"""Encoders with a few thousand parameters, their folders, and batches for them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LABELS = ("no", "yes")
 
 
 def classifier(model_type: str = "bert", outputs: int = 2, seed: int = 0, **shape) -> nn.Layer:
-    """A classifier whose every parameter, biases and norms too, is random and far from its initial value."""
+    """A classifier in which every parameter, including biases and norms, is random and differs from its initial value."""
     model = build(family(model_type), {**SHAPE, **shape}, outputs, "tiny")
     random = np.random.default_rng(seed)
     for name, parameter in model.named_parameters():
@@ -52,7 +52,7 @@ def word_pieces(words: list[str] | None = None) -> WordPiece:
 
 
 def loaded(model_type: str = "bert", outputs: int = 2, seed: int = 0, **shape) -> LoadedModel:
-    """The same as `load_classifier` would give it."""
+    """The same as loaded by `load_classifier`."""
     labels = LABELS if outputs == 2 else None
     return LoadedModel(classifier(model_type, outputs, seed, **shape), family(model_type), word_pieces(), labels, {}, LoadReport("tiny"))
 
@@ -67,7 +67,7 @@ def model_folder(
 
 
 def replace_weights(folder: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Put other weights into a folder of `model_folder`, as a user who deletes its manifest."""
+    """Replace the weights in a folder of `model_folder`, as a user who also deletes its manifest."""
     write_pdparams(folder / "model_state.pdparams", arrays)
     (folder / "manifest.json").unlink()
 
@@ -92,14 +92,14 @@ def arrays_of(model: nn.Layer) -> dict[str, np.ndarray]:
 
 
 def logits_of(model: nn.Layer, inputs: Inputs) -> np.ndarray:
-    """What the model's own forward pass gives, dropout off."""
+    """The output of the model's own forward pass, without dropout."""
     model.eval()
     with paddle.no_grad():
         return model(inputs.input_ids, inputs.token_type_ids, attention_mask=inputs.attention_mask).numpy()
 
 
 def learnable_rows(folder: Path, rows: dict[str, int], seed: int) -> None:
-    """A task folder as SST-2's: the first half of the words stands in rows of label 0, the second half in rows of label 1."""
+    """A task folder like SST-2's: words of the first half of the vocabulary occur in rows of label 0, the others in rows of label 1."""
     random = np.random.default_rng(seed)
     folder.mkdir()
     for name, count in rows.items():
@@ -129,7 +129,7 @@ def pregenerated_epoch(folder: Path, number: int, rows: int, length: int = 16, w
 
 
 def masked_lm_folder(folder: Path, pieces: list[str], **shape: int) -> None:
-    """A BERT of random weights with a masked-LM head over these word pieces."""
+    """A BERT with random weights and a masked-LM head over these tokens."""
     random = np.random.default_rng(0)
     model = classifier(**shape, vocab_size=len(pieces))
     save_model(folder, model, family("bert"), word_pieces(pieces), ("0", "1"))

@@ -23,7 +23,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def quiet(tmp_path_factory, monkeypatch):
-    """Stores and models of one session in one folder; no lines of information."""
+    """Stores and models of the session in one folder; no log output."""
     monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     level = logger.level
     yield

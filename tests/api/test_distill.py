@@ -127,7 +127,7 @@ def test_paddlenlp_model_object_can_be_the_teacher(folder, data, tmp_path):
         teacher, tb.student_from(teacher, [1]), data, method=tb.Logits(), training=TRAINING, output_dir=tmp_path, allow_weak_teacher=True
     )
     assert run.scores["accuracy"] >= 0
-    assert tb.load(model, tokenizer, labels=["0", "1"]).path == teacher.path  # the same content is written once
+    assert tb.load(model, tokenizer, labels=["0", "1"]).path == teacher.path  # identical content is written once
 
 
 def _paddlenlp_tokenizer(folder):

@@ -17,7 +17,7 @@ LABELS = ("0", "1")
 
 @pytest.fixture(scope="package")
 def world(tmp_path_factory) -> Path:
-    """A folder with SST-2 and RTE in small, a teacher, an encoder without head, and a TinyBERT."""
+    """A folder with small SST-2 and RTE, a teacher, an encoder without head, and a TinyBERT."""
     root = tmp_path_factory.mktemp("world")
     random = np.random.default_rng(3)
     for split, rows in (("train", 40), ("train_aug", 48), ("dev", 16)):

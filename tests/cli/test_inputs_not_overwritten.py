@@ -23,7 +23,7 @@ OWN = "--text_a_column sentence --label_column label --train_file {world}/glue/S
 
 @pytest.fixture
 def out(world, tmp_path) -> Path:
-    """An output folder with a model and rows wherever some run puts its own."""
+    """An output folder with models and rows in the places where runs write their own."""
     for folder in ("best_model_4", "final", "best_inter_model", "best_general_model", "teacher/final"):
         shutil.copytree(world / "bert", tmp_path / "out" / folder)
     for folder in ("final", "checkpoints/finetune", "importance_score", "parts"):

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def line(tmp_path_factory):
-    """A run that would take long, in two processes; further words come last."""
+    """A long run in two processes; further arguments are appended."""
     root = tmp_path_factory.mktemp("launched")
     tiny.learnable_rows(root / "SST-2", {"train": 45, "dev": 23}, seed=5)
     tiny.model_folder(root / "teacher", labels=("0", "1"), num_hidden_layers=4)
@@ -36,14 +36,14 @@ def line(tmp_path_factory):
 
 
 def start(words: list[str], cache: Path) -> subprocess.Popen:
-    """The launcher, with its own cache."""
+    """The launcher with its own cache."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PADDLE_")}
     environment |= {"TINYBERT_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
 
 
 def ranks(launcher: subprocess.Popen) -> list[int]:
-    """The numbers of its processes, in the order of their ranks."""
+    """The process ids of its ranks, in order."""
     return [int(pid) for pid in Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()]
 
 

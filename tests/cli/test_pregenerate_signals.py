@@ -42,7 +42,7 @@ def test_sigterm_keeps_whole_shards_and_leaves_no_process(tmp_path):
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 143, said
     assert "shards are kept; continue with the same command" in said
-    limit = time.monotonic() + 20  # Python's own resource tracker ends a moment after its process
+    limit = time.monotonic() + 20  # Python's own resource tracker ends shortly after its process
     while any(map(alive, workers)) and time.monotonic() < limit:
         time.sleep(0.05)
     assert len(workers) >= 2 and not any(map(alive, workers))

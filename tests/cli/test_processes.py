@@ -22,7 +22,7 @@ STEPS = 7
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Path:
-    """Rows, and a teacher without dropout: ranks draw their own dropout, which no single process could repeat."""
+    """Rows, and a teacher without dropout: ranks draw different dropout, which a single process could not reproduce."""
     root = tmp_path_factory.mktemp("processes")
     tiny.learnable_rows(root / "SST-2", {"train": 45, "dev": 23}, seed=5)
     shape = {"num_hidden_layers": 4, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -95,7 +95,7 @@ def _finish(process: subprocess.Popen, seconds: float = 240) -> str:
 
 @pytest.fixture(scope="module")
 def one_and_two(world) -> tuple[Path, Path]:
-    """The same global batch of 8 rows: once in one process, once as 4 + 4."""
+    """The same global batch of 8 rows: in one process, and as 4 + 4."""
     one, two = world / "one", world / "two"
     process = _launch(world, two, _arguments(world, world / "out_two", 4))
     _alone(world, one, _arguments(world, world / "out_one", 8))
@@ -128,7 +128,7 @@ def test_emd_layer_weights_of_two_processes_equal_those_of_one(world):
     _finish(process)
     first, second, alone = (_weights(path / f"prediction_{rank}.npz") for path, rank in ((two, 0), (two, 1), (one, 0)))
     learned = [name for name in first if name.startswith("layer_weights|")]
-    assert len(learned) == 6  # two kinds of two sides, the steps, and how many of them are in no line of the log yet
+    assert len(learned) == 6  # two kinds of two sides, the steps, and how many of them are not in the log yet
     assert float(np.ptp(first["layer_weights|attn_student"])) > 0.01
     for name, array in first.items():
         assert array.tobytes() == second[name].tobytes(), name

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(world: Path, line: str, *more: str) -> subprocess.CompletedProcess:
-    """A published command line in a process of its own, with the folders of `world` in it."""
+    """Run a published command line in a separate process, with the folders of `world`."""
     environment = {**os.environ, "TINYBERT_CACHE": str(world / "cache"), "DATA_HOME": str(world / "no data"), "MODEL_HOME": str(world)}
     words = [sys.executable, *line.format(world=world).split(), *more]
     return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
@@ -109,7 +109,7 @@ DISTILL, FINETUNE = "distill", "finetune"
 
 @pytest.fixture
 def here(world, monkeypatch, capsys):
-    """Runs a published command line in this process; returns what it printed and said on stderr."""
+    """Run a published command line in this process; returns its stdout and stderr."""
     monkeypatch.setenv("TINYBERT_CACHE", str(world / "cache"))
 
     def go(script: str, line: str) -> tuple[str, str]:

@@ -33,7 +33,7 @@ def world(tmp_path_factory) -> Path:
     tiny.model_folder(root / "model", labels=("0", "1"))
     tiny.model_folder(root / "broken", labels=("0", "1"))
     weights = read_pdparams(root / "broken" / "model_state.pdparams")
-    weights["classifier.weight"] = np.full_like(weights["classifier.weight"], 3e38)  # finite, but no logit is
+    weights["classifier.weight"] = np.full_like(weights["classifier.weight"], 3e38)  # finite, but the logits are not
     tiny.replace_weights(root / "broken", weights)
     return root
 
@@ -77,7 +77,7 @@ def test_signal_saves_the_state_and_sets_the_exit_code(world, tmp_path, number):
 def test_second_signal_stops_at_once(world, tmp_path):
     long_step = f"--data_dir={world / 'long' / 'SST-2'}", "--gradient_accumulation_steps=2000"
     process = _start(world, tmp_path / "run", "--max_steps=100000", "--checkpoint_minutes=1000", *long_step)
-    started = tmp_path / "run" / "vdl" / "finetune"  # logs are open, so the first of many long steps is under way
+    started = tmp_path / "run" / "vdl" / "finetune"  # logs are open, so the first of many long steps has started
     for _ in range(1200):
         if started.is_dir():
             break
@@ -93,7 +93,7 @@ def test_second_signal_stops_at_once(world, tmp_path):
 
 
 def _wait_until_it_listens(process: subprocess.Popen) -> None:
-    """Wait until the process has a handler for SIGTERM, which Python alone does not set."""
+    """Wait until the process has installed its own SIGTERM handler."""
     for _ in range(1200):
         caught = next(line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if line.startswith("SigCgt"))
         if int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1:
@@ -120,7 +120,7 @@ def test_signal_after_loading_the_model_ends_with_a_message(world, tmp_path, num
     monkeypatch.setenv("PYTHONUNBUFFERED", "1")
     process = _start(world, tmp_path / "run", "--max_steps=100000")
     for line in process.stdout:
-        if line.startswith("model:"):  # PaddleNLP is imported by then
+        if line.startswith("model:"):  # PaddleNLP has been imported by then
             break
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
@@ -131,14 +131,14 @@ def test_signal_after_loading_the_model_ends_with_a_message(world, tmp_path, num
 def test_full_disk_ends_with_a_message_and_the_run_can_be_resumed(world, tmp_path):
     import resource
 
-    def small_files() -> None:  # as a full disk: no file may grow beyond this, and a checkpoint's moments do
+    def small_files() -> None:  # like a full disk: no file may grow beyond this size, which a checkpoint's moments exceed
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 
     process = _start(world, tmp_path / "run", "--max_steps=4", "--checkpoint_steps=2", "--save_steps=1", before=small_files)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2, err
     assert "Traceback" not in err and "free disk space, or choose a folder" in err
-    assert not list((tmp_path / "run").rglob(".*.tmp-*"))  # nothing half-written is left
+    assert not list((tmp_path / "run").rglob(".*.tmp-*"))  # no incomplete files are left
     assert [folder.name for folder in (tmp_path / "run").glob("best_model_*")]
     process = _start(world, tmp_path / "run", "--max_steps=4", "--checkpoint_steps=2", "--save_steps=1", "--resume=auto")
     _, err = process.communicate(timeout=60)

@@ -17,8 +17,8 @@ OWN = "finetune --model_name_or_path {world}/bert --task_name reviews --max_seq_
 
 @pytest.fixture
 def refused(world, tmp_path, monkeypatch, capsys):
-    """Runs a command line that must be refused with these words, and looks for what it left behind."""
-    monkeypatch.setenv("TINYBERT_MIRROR", "http://127.0.0.1:9")  # nobody answers there
+    """Run a command line that must be rejected with this message, and check for files it left behind."""
+    monkeypatch.setenv("TINYBERT_MIRROR", "http://127.0.0.1:9")  # no server is listening there
     monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MODEL_HOME", str(tmp_path / "models"))
 

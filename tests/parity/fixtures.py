@@ -19,7 +19,7 @@ HERE = Path(__file__).parent / "golden"
 
 
 def fixtures(pattern: str) -> list[Path]:
-    """Every fixture whose file name fits, in the repository and in the folder named by GOLDEN_DIR."""
+    """All fixtures whose file name matches, in the repository and in the folder given by GOLDEN_DIR."""
     folders = [HERE]
     if os.environ.get("GOLDEN_DIR"):
         folders.append(Path(os.environ["GOLDEN_DIR"]))
@@ -34,12 +34,12 @@ def read(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
 
 
 def part(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """The arrays whose names begin with `prefix`, without it."""
+    """The arrays whose names start with `prefix`, with the prefix removed."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def model_of(shape: dict, weights: dict[str, np.ndarray], outputs: int):
-    """A TinyBERT classifier of this shape with these weights (PyTorch names), and the weights it did not take."""
+    """A TinyBERT classifier of this shape with these weights (PyTorch names), and the unused weights."""
     kind = family("tinybert")
     config = {
         "vocab_size": shape["vocab"],
@@ -92,7 +92,7 @@ def paddle_name(name: str) -> tuple[str, bool]:
 
 
 def assert_gradients(layer, arrays: dict[str, np.ndarray], prefix: str) -> int:
-    """Compare every stored gradient with the layer's, to 1e-4 of the tensor's largest entry; returns how many."""
+    """Compare all stored gradients with the layer's, to 1e-4 of the tensor's largest value; returns their number."""
     parameters = dict(layer.named_parameters())
     expected = part(arrays, prefix)
     for name, gradient in expected.items():

@@ -24,7 +24,7 @@ from tinybert.models.masked_lm import load_masked_lm
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """From a fixture to the model and table that lie beside it, read by our own readers: a Hugging Face folder, a text of vectors."""
+    """Load the model and table next to a fixture with our own readers: a Hugging Face folder, a text file of vectors."""
 
     @functools.cache
     def beside(source: Path) -> Candidates:

@@ -36,7 +36,7 @@ def _layer_weights(config, models) -> LayerWeights:
 
 
 def _world(path):
-    """Everything a run needs: its settings, its numbers, the batches, the trained layer, the teacher, the layer weights."""
+    """Everything that a run needs: settings, values, batches, trained layer, teacher, layer weights."""
     config, arrays = read(path)
     models, batches = read(path.with_name(config["models"]))
     outputs = 1 if models["regression"] else models["num_labels"]

@@ -18,11 +18,11 @@ from tinybert.corpus.workers import Workers
 from tinybert.corpus.writing import ROWS, ShardMaker, plan
 from tinybert.data.tokenizer import WordPiece
 
-RUNS = 40  # of the same documents with other seeds, for the distributions
+RUNS = 40  # with other seeds on the same documents, for the distributions
 
 
 class Made:
-    """A fixture's documents through our pregeneration, as the published files' rows, for `RUNS` epochs."""
+    """Our pregeneration of a fixture's documents, in the published format, for `RUNS` epochs."""
 
     def __init__(self, path: Path, folder: Path) -> None:
         self.golden = json.loads(path.read_text())
@@ -57,7 +57,7 @@ def originals(row: dict) -> tuple[list[str], list[str]]:
 
 
 def documents_with(part: list[str], documents: list[list[str]]) -> set[int]:
-    """The documents that hold a part as a contiguous stretch."""
+    """The documents that contain a part contiguously."""
     needle = " " + " ".join(part) + " "
     return {number for number, text in enumerate(documents) if needle in text}
 
@@ -95,7 +95,7 @@ def test_second_segment_follows_the_first_or_is_random(made):
 
 
 def _follows(a: list[str], b: list[str], text: str) -> bool:
-    """Whether b stands somewhere after a; what was cut off between them may lie in between."""
+    """Whether b occurs somewhere after a; truncated text may lie in between."""
     first, second = " " + " ".join(a) + " ", " " + " ".join(b) + " "
     return text.rfind(second) >= text.find(first) + len(first) - 1
 
@@ -108,8 +108,8 @@ def test_each_document_is_used_once_by_first_segments_and_continuations(made):
         if not row["is_random_next"] and b != ["."]:
             used.update(b)
     whole = Counter(piece for document in made.golden["document_tokens"] for sentence in document for piece in sentence)
-    assert not used - whole  # nothing twice
-    assert used.total() > 0.8 * whole.total()  # what is missing was cut to the length
+    assert not used - whole  # no text occurs twice
+    assert used.total() > 0.8 * whole.total()  # the rest was truncated
 
 
 def test_as_many_tokens_are_masked_as_published_and_no_special_ones(made):
@@ -161,7 +161,7 @@ def test_masks_are_80_10_10(made):
     ],
 )
 def test_published_statistics_lie_within_our_distribution(made, name, of_run):
-    """The published figure lies within four standard deviations of ours over many seeds."""
+    """The published value is within four standard deviations of ours over many seeds."""
     ours = np.array([of_run(run) for run in made.runs], float)
     assert abs(made.golden["invariants"][name] - ours.mean()) <= 4 * ours.std() + 1e-9
-    assert ours.std() < 0.25 * ours.mean() + 3  # the bound means something
+    assert ours.std() < 0.25 * ours.mean() + 3  # otherwise the bound would be meaningless

@@ -28,7 +28,7 @@ def model_in(config, arrays) -> LoadedModel:
 
 
 def ours(names: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Importance under our names and in our orientation."""
+    """Importance with our names and orientation."""
     renamed, unknown = to_paddle(names, "x")
     assert not unknown
     return {name.removeprefix("x.encoder.").removesuffix(".weight"): array for name, array in renamed.items()}
@@ -91,7 +91,7 @@ def test_pruned_model_matches_the_published_outputs(path):
     expected, _ = to_paddle(part(arrays, "pruned/"), "tinybert")
     for name, array in expected.items():
         np.testing.assert_array_equal(found.pop(name), array.astype("float32"), err_msg=name)
-    assert all("word_embeddings" in name for name in found)  # the two factors, whose signs are free
+    assert all("word_embeddings" in name for name in found)  # the two factors, whose signs are arbitrary
     assert small.parameters() == int(arrays["n_params_pruned"])
     small.model.eval()
     needs = Needs.everything(config["num_layers"])

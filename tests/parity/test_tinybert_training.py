@@ -30,7 +30,7 @@ def test_two_stage_training_follows_the_published_trajectory(path):
             LogitOptions(config["prediction"].get("temperature", 1.0), "mean", False, "gold"),
         ),
     }
-    objectives["prediction"].projection = projection  # it keeps its name among the parameters, without a gradient
+    objectives["prediction"].projection = projection  # keeps its parameter name, without a gradient
     for stage, objective in objectives.items():
         layer = TrainedLayer(student, objective)
         if stage == "intermediate":

@@ -51,7 +51,7 @@ def demo_sentences() -> list[str]:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tokens are stored in a folder of their own."""
+    """Store tokens in a separate folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINYBERT_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -69,7 +69,7 @@ def distill(*words: object) -> None:
     """`task_distill.py` in this process."""
     from tinybert.recipes.task_distill import task_distill as recipe
 
-    # the teachers of these tests have seen a few rows; what becomes of weak ones is tested in test_teacher_check.py
+    # the teachers of these tests have seen only a few rows; weak teachers are tested in test_teacher_check.py
     parsed = parse(TaskDistillConfig, [*map(str, words), "--allow_weak_teacher"])
     recipe(parsed)
 
@@ -83,19 +83,19 @@ def general(*words: object) -> None:
 
 
 def record(folder: Path, stage: str) -> dict:
-    """What run.json says about a stage."""
+    """A stage's entry in run.json."""
     return json.loads((folder / "run.json").read_text())[stage]
 
 
 def logged(folder: Path, stage: str, event: str | None = None) -> list[dict]:
-    """The lines of log.jsonl of one stage: training steps, or an event."""
+    """The lines of a stage in log.jsonl: training steps, or an event."""
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     return [line for line in lines if line["stage"] == stage and line.get("event") == event]
 
 
 @pytest.fixture(scope="session")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT of 4 x 32 with 4 heads that has learnt nothing: the words of the demo set, no classifier."""
+    """An untrained BERT of 4 x 32 with 4 heads, with the words of the demo data, without a classifier."""
     words = re.findall(r"[a-z0-9]+|[^\sa-z0-9]", " ".join(demo_sentences()).lower())
     vocabulary = [*SPECIAL, *dict.fromkeys(words)]
     config = {
@@ -120,7 +120,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def teacher(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output folder of a fine-tuning run on the demo set, long enough to learn its words."""
+    """The output folder of a fine-tuning run on the demo data, long enough to learn its words."""
     folder = tmp_path_factory.mktemp("runs") / "teacher"
     finetune(
         "--model_name_or_path", encoder, "--task_name", "demo", "--output_dir", folder, "--max_steps", 264, "--batch_size", 32,
@@ -131,7 +131,7 @@ def teacher(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tinybert_folder(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pre-trained TinyBERT of 2 x 24 with per-layer projections, as PaddleNLP's v2 checkpoints have them."""
+    """A pre-trained TinyBERT of 2 x 24 with per-layer projections, as in PaddleNLP's v2 checkpoints."""
     tokenizer = WordPiece.from_folder(encoder)
     config = {
         "vocab_size": tokenizer.vocab_size,
@@ -152,13 +152,13 @@ def tinybert_folder(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def sentences(count: int, seed: int) -> list[str]:
-    """Sentences of the demo set, drawn with a seed."""
+    """Randomly drawn sentences of the demo data."""
     return random.Random(seed).sample(demo_sentences(), count)
 
 
 @pytest.fixture
 def sts_folder(tmp_path: Path) -> Path:
-    """STS-B with made-up scores: 24 rows to train on, 12 to score on, 6 to predict."""
+    """STS-B with made-up scores: 24 rows for training, 12 for evaluation, 6 for prediction."""
     header = ["index", "genre", "filename", "year", "old_index", "source1", "source2", "sentence1", "sentence2"]
     folder = tmp_path / "STS-B"
     for file, count, seed in (("train.tsv", 24, 1), ("dev.tsv", 12, 2), ("test.tsv", 6, 3)):
@@ -172,7 +172,7 @@ def sts_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def mnli_folder(tmp_path: Path) -> Path:
-    """MNLI in small: its two development and two test files have different rows."""
+    """A small MNLI: its two development and two test files have different rows."""
     folder, labels = tmp_path / "MNLI", ["contradiction", "entailment", "neutral"]
     for file, count, columns, seed in (
         ("train.tsv", 24, 12, 1),

@@ -27,7 +27,7 @@ PLACES = {"max_position_embeddings": 40, "vocab_size": len(PIECES)}
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Path:
-    """A masked LM, word vectors, and SST-2 and RTE in small."""
+    """A masked LM, word vectors, and small SST-2 and RTE."""
     root, random = tmp_path_factory.mktemp("world"), np.random.default_rng(0)
     masked_lm_folder(root / "mlm", PIECES, max_position_embeddings=PLACES["max_position_embeddings"])
     model_folder(root / "headless")
@@ -96,7 +96,7 @@ def test_processes_do_not_change_the_output(world, tmp_path):
 
 
 def chinese_line(folder: Path, out: Path, *more: object) -> list[str]:
-    """AFQMC in small, JSON lines, under a masked LM over Chinese characters."""
+    """A small AFQMC in JSON lines, and a masked LM with Chinese characters."""
     if not folder.exists():
         characters = dict.fromkeys("酒店饭馆宾馆房间早餐电视电脑頭髮乾淨便宜价格环境音乐朋友老师学生很好的是")
         masked_lm_folder(folder / "mlm", [*PIECES[:5], *characters, "12", "vip", "."], max_position_embeddings=40)
@@ -155,11 +155,11 @@ def test_resumed_run_writes_the_same_file(world, tmp_path, monkeypatch, capsys):
 
 
 class Killed(BaseException):
-    """What no handler catches."""
+    """An exception that is never caught."""
 
 
 def killing(function, part: str = "", at: int = 1):
-    """The function of a path, which kills the run at its call number `at` with a path that has this in its name."""
+    """A function of a path that kills the run at call number `at` with this in the path's name."""
     calls = []
 
     def killed(path, *arguments):
@@ -191,7 +191,7 @@ def test_run_killed_while_joining_parts_can_be_resumed(world, tmp_path, monkeypa
 
 
 def test_second_run_into_the_same_file_is_refused(world, tmp_path, capsys):
-    with storage.lock(tmp_path / ".a.tsv"):  # as another run holds it; a lock of the same process counts too
+    with storage.lock(tmp_path / ".a.tsv"):  # held by another run; a lock of the same process counts too
         assert main(line(world, tmp_path / "a")) == 2
     assert f"--output_file {tmp_path / 'a.tsv'} is being written by another run" in capsys.readouterr().err
     assert not (tmp_path / "a").exists() and not (tmp_path / "a.tsv").exists()

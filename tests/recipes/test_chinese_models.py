@@ -19,14 +19,14 @@ from tinybert.models.trace import layers_of
 
 CHARACTERS = list("酒店饭馆很好便宜房间电视的是吗")
 PIECES = [*SPECIAL, *CHARACTERS, "##s", "good"]
-# what config.json of ernie-3.0-*-zh and of hfl/chinese-macbert-* say beside the shape
+# entries besides the shape in config.json of ernie-3.0-*-zh and hfl/chinese-macbert-*
 ERNIE = {"use_task_id": True, "task_type_vocab_size": 3, "task_id": 0, "layer_norm_eps": 1e-5, "type_vocab_size": 4}
 MACBERT = {"layer_norm_eps": 1e-12, "type_vocab_size": 2}
 MODELS = {"ernie": ("ernie", ERNIE), "macbert": ("bert", MACBERT)}
 
 
 def folder_of(root: Path, name: str, layout: str, seed: int, layers: int) -> Path:
-    """A classifier of random weights as PaddleNLP or Hugging Face would write it."""
+    """A classifier with random weights in PaddleNLP's or Hugging Face's format."""
     kind, more = MODELS[name]
     model = classifier(kind, seed=seed, vocab_size=len(PIECES), num_hidden_layers=layers, max_position_embeddings=32, **more)
     folder = root / f"{name}-{layers}"
@@ -42,7 +42,7 @@ def folder_of(root: Path, name: str, layout: str, seed: int, layers: int) -> Pat
 
 @pytest.fixture
 def rows(tmp_path) -> Path:
-    """AFQMC in small."""
+    """A small AFQMC."""
     folder = tmp_path / "rows"
     folder.mkdir()
     pairs = [{"sentence1": f"酒店{'很好' if i % 2 else '便宜'}", "sentence2": "房间的电视很好吗", "label": str(i % 2)} for i in range(24)]
@@ -78,7 +78,7 @@ def test_chinese_models_distil_and_predict_from_either_layout(tmp_path, rows, na
     ids = paddle.to_tensor([[2, *ours.tokenizer.ids(["酒店很好"])[0], 3]])
     with paddle.no_grad():
         difference = np.abs(theirs(ids).numpy() - ours.model(ids).numpy()).max()
-    assert difference < (1e-3 if name == "ernie" else 1e-5)  # PaddleNLP 3.0.0b4: ErnieModel takes epsilon 1e-12 whatever config.json says
+    assert difference < (1e-3 if name == "ernie" else 1e-5)  # PaddleNLP 3.0.0b4: ErnieModel always uses epsilon 1e-12
 
 
 def test_task_id_of_ernie_changes_its_outputs(tmp_path):

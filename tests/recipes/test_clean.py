@@ -13,21 +13,21 @@ from tinybert.cli.main import main
 
 @pytest.fixture
 def homes(tmp_path, monkeypatch):
-    """Caches, data and models below one folder."""
+    """Caches, data and models in one folder."""
     for variable, name in (("TINYBERT_CACHE", "cache"), ("DATA_HOME", "data"), ("MODEL_HOME", "models")):
         monkeypatch.setenv(variable, str(tmp_path / name))
     return tmp_path
 
 
 def written(folder, text="x" * 2_000_000):
-    """A whole folder of this program."""
+    """A complete folder written by this program."""
     with storage.new_folder(folder) as new:
         (new / "a").write_text(text)
     return folder
 
 
 def half_written(folder, name, pid):
-    """What a writer of this number leaves when it is killed."""
+    """The leftover of a killed writer with this process id."""
     path = folder / f".{name}.tmp-{temporaries.place()}-{pid}-0123abcd"
     path.mkdir(parents=True)
     (path / "ids.npy").write_bytes(b"1" * 1_500_000)

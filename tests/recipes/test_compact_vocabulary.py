@@ -16,7 +16,7 @@ STUDENT = ("--student_layers", 2, "--student_hidden", 24, "--student_heads", 4)
 
 @pytest.fixture(scope="module")
 def few_words(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """SST-2 with a few rows of the demo's, in which most of its words do not stand."""
+    """SST-2 with a few rows of the demo data, which contain few of its words."""
     folder = tmp_path_factory.mktemp("data") / "SST-2"
     sentences = demo_sentences()[:30]
     for file, rows in (("train.tsv", sentences[:20]), ("dev.tsv", sentences[20:])):
@@ -29,7 +29,7 @@ def task(folder: Path) -> tuple:
 
 
 def everything(out: Path, stage: str) -> dict[str, np.ndarray]:
-    """All that a run has written: its models, and the weights and states of its last checkpoint."""
+    """Everything a run has written: its models, and the weights and states of its last checkpoint."""
     saved = checkpoint.read(checkpoint.newest(out / "checkpoints" / stage))
     found = {f"weights {name}": array for name, array in saved.weights.items()}
     found |= {f"optimizer {name}": array for name, array in saved.optimizer.items()}
@@ -43,7 +43,7 @@ def assert_same(one: Path, other: Path, stage: str) -> None:
     assert found.keys() == expected.keys()
     for name, array in expected.items():
         assert found[name].shape == array.shape
-        # of noise alone Adam makes whole steps: a key's bias has no gradient, but for rounding
+        # Adam turns pure rounding noise into full steps: the bias of keys has no true gradient
         if "k_proj.bias" not in name:
             np.testing.assert_allclose(found[name], array, rtol=1e-4, atol=1e-6, err_msg=name)
 

@@ -45,7 +45,7 @@ def test_comparison_runs_every_row_and_continues_after_a_failure(teacher, tmp_pa
     with pytest.raises(UserError, match=r"--resume: .*updates: was 3, is 4"):
         compare(teacher, out, *more, "--updates", "4", "--resume")
     before = (out / "runs" / "teacher_2_4-none-42" / "run.json").stat().st_mtime_ns
-    compare(teacher, out, *more, "--resume")  # runs the failed ones again, and no others
+    compare(teacher, out, *more, "--resume")  # repeats only the failed runs
     assert (out / "runs" / "teacher_2_4-none-42" / "run.json").stat().st_mtime_ns == before
 
 

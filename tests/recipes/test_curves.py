@@ -1,6 +1,6 @@
 """The losses of a short run of every method equal those of version 0.1.
 
-`python -m tests.recipes.test_curves` writes `curves.json` anew.
+`python -m tests.recipes.test_curves` rewrites `curves.json`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ RUNS = {
 
 
 def write_inputs(folder: Path) -> None:
-    """Teacher, student, rows and pre-generated text; the same numbers on every machine."""
+    """Teacher, student, rows and pre-generated text with the same values on every machine."""
     model_folder(folder / "teacher", "bert", seed=1, num_hidden_layers=4)
     model_folder(folder / "student", "tinybert", seed=2, num_hidden_layers=2, hidden_size=8)
     learnable_rows(folder / "rows", {"train": 32, "dev": 8}, seed=5)
@@ -52,7 +52,7 @@ def write_inputs(folder: Path) -> None:
 
 
 def curve(folder: Path, name: str) -> list[dict[str, float]]:
-    """The numbers of every step of a run, in their order."""
+    """The values of every step of a run, in order."""
     words = shlex.split(RUNS[name])
     for word in ("teacher", "student", "rows", "text"):
         words = [str(folder / word) if entry == word else entry for entry in words]

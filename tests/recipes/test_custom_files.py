@@ -27,7 +27,7 @@ RATE = ("--learning_rate", 2e-3)
 
 
 def encoder_of(vocabulary: list[str], folder: Path) -> Path:
-    """A BERT of one layer that has learnt nothing, without dropout."""
+    """An untrained BERT with one layer, without dropout."""
     config = {
         "vocab_size": len(vocabulary), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
         "max_position_embeddings": 128, "type_vocab_size": 2, "initializer_range": 0.1, "layer_norm_eps": 1e-12, "pad_token_id": 0,
@@ -50,13 +50,13 @@ def chinese(real_data, tmp_path_factory) -> Path:
     file = real_data / "vocab" / "bert-base-chinese-vocab.txt"
     if not file.is_file():
         pytest.skip(f"no {file} here")
-    vocabulary = file.read_text("utf-8").removesuffix("\n").split("\n")  # some entries are line separators of Unicode
+    vocabulary = file.read_text("utf-8").removesuffix("\n").split("\n")  # some entries are Unicode line separators
     assert len(vocabulary) == 21128
     return encoder_of(vocabulary, tmp_path_factory.mktemp("models") / "chinese")
 
 
 def reviews(count: int) -> list[tuple[str, str]]:
-    """Texts that one character decides, with labels."""
+    """Labelled texts in which one character determines the label."""
     rows = []
     for i in range(count):
         words, label = ((GOOD, "praise"), (BAD, "blame"))[i % 2]
@@ -196,7 +196,7 @@ def test_chinese_tasks_train_on_real_rows(tmp_path, real_data, chinese, name):
     tokenizer = WordPiece.from_folder(chinese)
     texts = next(iter_rows(task, source, "dev", 500)).text_a
     pieces = [piece for ids in tokenizer.ids(texts) for piece in ids]
-    assert pieces.count(tokenizer.unk_id) < 0.03 * len(pieces)  # the vocabulary lacks curly quotes, which titles like
+    assert pieces.count(tokenizer.unk_id) < 0.03 * len(pieces)  # the vocabulary lacks curly quotes, which are frequent in titles
     for split, count in (("train", 129), ("dev", 33)):
         lines = (source / task.split(split).file).read_text("utf-8").split("\n")[:count]
         (tmp_path / task.split(split).file).write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -17,7 +17,7 @@ from tinybert.storage import sha256_of, verify
 
 def test_teacher_learns_the_demo_words(teacher, tmp_path):
     entry = record(teacher, "finetune")
-    assert entry["best"]["accuracy"] > 0.58  # 200 rows of two classes of equal size: 0.5 by chance, with a spread of 0.035
+    assert entry["best"]["accuracy"] > 0.58  # 200 rows of two equally large classes: 0.5 by chance, with a standard deviation of 0.035
     labels = [row[1] for row in rows_of(demo_folder() / "dev.tsv")[1:]]
     assert labels.count("1") == labels.count("0") == 100
     losses = [line["loss"] for line in logged(teacher, "finetune")]

@@ -23,7 +23,7 @@ LENGTH = 16
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> dict[str, Path]:
-    """Two epochs of different sizes, and a teacher of six layers that has a masked-LM head and no classifier."""
+    """Two epochs of different sizes, and a teacher with six layers, a masked-LM head and no classifier."""
     root = tmp_path_factory.mktemp("general")
     (root / "data").mkdir()
     tiny.pregenerated_epoch(root / "data", 0, 44)
@@ -56,7 +56,7 @@ def test_student_learns_and_logs_every_part(world, tmp_path, capsys):
     assert lines[0]["loss"] == pytest.approx(sum(lines[0][name] for name in ("embd", "hidn", "attn")), rel=1e-5)
     assert evaluations[-1]["held_out_loss"] < 0.8 * evaluations[0]["held_out_loss"]
     shown = capsys.readouterr().out
-    assert "tokens/s, ETA" in shown and "student layer  4   <- teacher layer  6" in shown  # 4 of 6: uneven, and printed
+    assert "tokens/s, ETA" in shown and "student layer  4   <- teacher layer  6" in shown  # 4 of 6: uneven
     entry = record(output, "general")
     assert entry["layer_map"] == [[0, 0], [1, 2], [2, 3], [3, 4], [4, 6]]
     assert [entry["data"][name]["rows"] for name in ("epoch 0", "epoch 1", "held_out")] == [40, 56, 4]
@@ -64,7 +64,7 @@ def test_student_learns_and_logs_every_part(world, tmp_path, capsys):
 
 
 def on_a_task(tmp_path: Path, student: Path, **teacher: int) -> Path:
-    """`task_distill.py` for a few steps that hardly move a weight, with a fine-tuned teacher of eight layers."""
+    """`task_distill.py` for a few steps that hardly change the weights, with a fine-tuned teacher of eight layers."""
     tiny.learnable_rows(tmp_path / "SST-2", {"train": 16, "dev": 8}, seed=5)
     tiny.model_folder(tmp_path / "tuned", labels=("0", "1"), num_hidden_layers=8, **teacher)
     distill(
@@ -158,7 +158,7 @@ def test_finished_run_with_another_teacher_or_data_is_refused(world, tmp_path):
 
 
 def shards(tmp_path: Path, world, name: str, *more: object) -> Path:
-    """What `pregenerate` makes of a text of sixty lines in two documents."""
+    """The output of `pregenerate` for a text of sixty lines in two documents."""
     write_text(tmp_path / "text")
     words = ("--train_corpus", tmp_path / "text", "--bert_model", world["teacher"], "--output_dir", tmp_path / name)
     words += ("--max_seq_len", LENGTH, "--num_workers", 1, "--epochs_to_generate", 2, *more)
@@ -179,7 +179,7 @@ def test_resumed_run_on_shards_is_exact_and_refuses_masked_shards(world, tmp_pat
     assert_equal(*(everything(tmp_path / name, "general") for name in ("whole", "resumed")))
 
 
-# === What is learnt ===
+# === What is learned ===
 
 
 def test_relations_allow_different_heads_and_widths(world, tmp_path):
@@ -187,7 +187,7 @@ def test_relations_allow_different_heads_and_widths(world, tmp_path):
     assert {"rela", "loss"} <= logged(output, "general")[0].keys() and "attn" not in logged(output, "general")[0]
     entry = record(output, "general")
     assert entry["relation"] == {"layers": [4, 5], "heads": 4}
-    assert any(name.endswith("layers.3.linear1.weight") for name in entry["not_reached"])  # beyond the values of the last layer
+    assert any(name.endswith("layers.3.linear1.weight") for name in entry["not_reached"])  # after the values of the last layer
     assert "layer_map" not in entry["settings"]
 
 
@@ -200,7 +200,7 @@ def test_relation_loss_can_be_added_to_the_other_losses(world, tmp_path):
 
 
 def write_text(folder: Path, sentences: int = 1) -> None:
-    """Sixty lines in two documents, so many sentences each."""
+    """Sixty lines in two documents, with this many sentences each."""
     random = np.random.default_rng(0)
     folder.mkdir(exist_ok=True)
 
@@ -279,7 +279,7 @@ def test_student_spelling_decides_whether_weights_are_read(world, tmp_path, monk
     run(world, tmp_path / "fresh", **shape, student_model=first)
     assert "its weights are not loaded: use --continue_train to load them" in capsys.readouterr().out
     (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "tinybert-4l-312d-v2").symlink_to(first)  # a name of PaddleNLP's that has been downloaded before
+    (tmp_path / "models" / "tinybert-4l-312d-v2").symlink_to(first)  # a PaddleNLP name that has been downloaded before
     monkeypatch.setenv("MODEL_HOME", str(tmp_path / "models"))
     for spelling, read in (("student_model_name_or_path", True), ("student_model", False)):
         output = run(world, tmp_path / spelling, **shape, **{spelling: "tinybert-4l-312d-v2"}) / "final_general_model"

@@ -70,7 +70,7 @@ def test_custom_state_is_restored_on_resume(tmp_path):
 
 
 class _Scaler:
-    """Stands for Paddle's scaler, which needs a GPU: it halves its scale when a step overflows."""
+    """Replaces Paddle's scaler, which needs a GPU: its scale is halved when a step overflows."""
 
     def __init__(self, overflows: list[bool]) -> None:
         self.overflows, self.scale_now = iter(overflows), 8.0

@@ -81,7 +81,7 @@ def test_first_step_is_unmasked_once_across_resuming(teacher, tmp_path):
     stopped = [line["hidn"] for line in logged(tmp_path / "stopped", "intermediate")]
     assert stopped == through[:4]
     unmasked = through[0]
-    assert unmasked > 1.2 * through[1]  # the whole teacher once, a quarter of it afterwards
+    assert unmasked > 1.2 * through[1]  # the whole teacher once, then a quarter of it
     (checkpoint,) = (tmp_path / "stopped" / "checkpoints" / "intermediate").glob("step_*4")
     run(teacher, tmp_path / "stopped", *more, "--resume", checkpoint, "--resume_changed")
     assert logged(tmp_path / "stopped", "intermediate")[-1]["hidn"] == pytest.approx(through[-1], rel=1e-6)

@@ -33,20 +33,20 @@ SMALL = {  # options of each command in the test
     "augment": {"N": "1", "num_workers": "1"},
     "compare": {"max_seq_length": "16", "methods": "none", "students": "teacher:2,4", "seeds": "1", "updates": "3", "budget_minutes": ""},
 }
-BESIDE = {  # further options, where a line has the one on the left
+BESIDE = {  # additional options for lines with the option on the left
     "emb_hidden_dim": {"ffn_hidden_dim": "16", "emb_hidden_dim": "8"},
     "prune_schedule": {"max_steps": "14", "prune_period_proportion": "1"},
 }
 
 
 def sentence(numbers: random.Random, label: int = 0) -> str:
-    """Some words; the label decides from which half of the vocabulary."""
+    """Some words; the label determines which half of the vocabulary is used."""
     return " ".join(numbers.choices(LETTERS[90 * label : 90 * (label + 1)], k=numbers.randint(3, 8)))
 
 
 @pytest.fixture
 def world(tmp_path, monkeypatch) -> Path:
-    """A working folder with every model, file and task that the pages name."""
+    """A working folder with all models, files and tasks that the pages mention."""
     numbers, alphabet = random.Random(0), "abcdefghijklmnopqrstuvwxyz"
     words = [*tiny.SPECIAL, *LETTERS, *alphabet, *(f"##{letter}" for letter in alphabet)]
     monkeypatch.setattr(tiny, "WORDS", words)
@@ -81,7 +81,7 @@ def write(path: Path, lines: list[str]) -> None:
 
 
 def smaller(command, options: list[str]) -> list[str]:
-    """The options of a command with the test's numbers in the place of the page's."""
+    """The options of a command with the test's values instead of the page's."""
     spellings = spellings_of(command.config)
     names = [spellings.get(word[2:].split("=")[0]) if word.startswith("--") else None for word in options]
     small = dict(SMALL.get(command.name, {}))
@@ -95,7 +95,7 @@ def smaller(command, options: list[str]) -> list[str]:
 
 
 def run_line(line: str) -> None:
-    """Run a line of a page, which has to end with exit code 0."""
+    """Run a line of a page, which must exit with code 0."""
     command, options = called(line)
     if "|" in line.split():
         piped = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -107,7 +107,7 @@ def run_line(line: str) -> None:
 
 
 def run_python(code: str, page: str, names: dict) -> None:
-    """Run a block of Python with a few updates a stage."""
+    """Run a block of Python with a few updates per stage."""
     few = tb.Training(max_steps=2, batch_size=8, max_seq_length=16, device="cpu")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tb, "finetune", functools.partial(tb.finetune, training=few))

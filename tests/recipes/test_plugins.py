@@ -19,7 +19,7 @@ from tinybert.recipes.task_distill import task_distill
 
 
 class Pooled(Method):
-    """The student's score of class 1 approaches the teacher's."""
+    """The student's score of class 1 is trained towards the teacher's."""
 
     name = "toy"
     help = "one logit, for a test"

@@ -22,7 +22,7 @@ LENGTH = 32
 
 @pytest.fixture(autouse=True)
 def several_shards(monkeypatch):
-    """Six shards of five chunks, small as the corpus is."""
+    """Six shards of five chunks, although the corpus is small."""
     monkeypatch.setattr(writing, "SMALLEST", 400)
     monkeypatch.setattr(writing, "SHARDS", 6)
     monkeypatch.setattr(documents, "CHUNK_CHARACTERS", 2000)
@@ -41,7 +41,7 @@ def line(corpus: Path, output: Path, *more: str) -> list[str]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file but the record, which carries the time."""
+    """All files except the record, which contains the time."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != RECORD}
 
 
@@ -58,7 +58,7 @@ def test_processes_do_not_change_the_output(corpus, tmp_path):
 
 
 def interrupt_after(monkeypatch, shards: int) -> None:
-    """Let a run be interrupted when it has made so many shards."""
+    """Interrupt a run after this many shards."""
 
     make = writing.ShardMaker.__call__
     made = []
@@ -117,7 +117,7 @@ def test_json_lines_and_shards_hold_the_same_rows(corpus, tmp_path):
 
 
 class Killed(BaseException):
-    """What no handler catches."""
+    """An exception that is never caught."""
 
 
 def killed(*arguments) -> None:
@@ -270,7 +270,7 @@ def test_damaged_tokens_of_a_killed_run_are_rebuilt(corpus, tmp_path, monkeypatc
         assert main(line(corpus, tmp_path / "cut")) == 143
     path = tmp_path / "cut/.corpus_tokens/documents.npy"
     content = bytearray(path.read_bytes())
-    content[20:24] = b"(((("  # of the header: as long as before
+    content[20:24] = b"(((("  # in the header: the length is unchanged
     path.write_bytes(content)
     assert main(line(corpus, tmp_path / "cut")) == 0
     assert contents(tmp_path / "cut") == contents(tmp_path / "through")

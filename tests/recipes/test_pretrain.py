@@ -22,7 +22,7 @@ PIECES = [*SPECIAL, *CHARACTERS, *map(chr, range(0x4E80, 0x4EA0))]
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Path:
-    """Encoders without a masked-LM head, and a text that can be learnt by heart."""
+    """Encoders without a masked-LM head, and a text that can be memorised."""
     root = tmp_path_factory.mktemp("pretrain")
     for kind in ("bert", "ernie"):
         model = classifier(kind, vocab_size=len(PIECES))

@@ -203,7 +203,7 @@ def test_pruned_student_keeps_what_its_record_says(scored, student):
     ids=str,
 )
 def test_named_layers_are_kept(teacher, tmp_path, more, layers):
-    prune("--model_path", teacher, "--output_dir", tmp_path / "student", *more)  # needs no importance
+    prune("--model_path", teacher, "--output_dir", tmp_path / "student", *more)  # needs no importance scores
     assert json.loads((tmp_path / "student" / "pruning.json").read_text())["shape"]["layers"] == layers
     assert describe_architecture(load(tmp_path / "student").config) == f"{len(layers)} x 32, 4 heads"
 
@@ -267,7 +267,7 @@ def test_missing_or_foreign_importance_is_refused(scored, teacher, encoder, tmp_
         prune("--model_path", scored, "--output_dir", tmp_path / "student", "--keep_heads", 2, "--importance", broken)
 
 
-# === The student as an ordinary model ===
+# === The student as a regular model ===
 
 
 def test_pruned_student_can_be_distilled_evaluated_and_trained(teacher, student, tmp_path):

@@ -83,7 +83,7 @@ def test_pruning_on_several_processes_is_refused(teacher, tmp_path, monkeypatch)
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL."""
+    """Simulates SIGKILL."""
 
 
 @pytest.mark.parametrize("at", [1, 3, 4, 6])

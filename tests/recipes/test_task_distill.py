@@ -27,7 +27,7 @@ from tinybert.storage import sha256_of, verify
 
 @pytest.fixture(scope="module")
 def fresh_run(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both stages for a fresh student of 2 x 24."""
+    """Both stages for a new student of 2 x 24."""
     out = tmp_path_factory.mktemp("runs") / "fresh"
     distill(
         "--teacher_path", teacher, "--student_layers", 2, "--student_hidden", 24, "--student_heads", 4, "--stage", "both",
@@ -36,7 +36,7 @@ def fresh_run(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-# === What a run leaves ===
+# === Results of a run ===
 
 
 @pytest.mark.both_lanes
@@ -133,7 +133,7 @@ def test_held_out_loss_does_not_depend_on_the_teachers_dropout(teacher, tinybert
     store = TokenStore.build_or_open(get_task("demo"), demo_folder(), "dev", student.tokenizer, 32)
     first, second = (held_out_loss(layer, frozen, store, 64) for _ in range(2))
     assert settings.teacher_mode == "train" and first == second
-    assert live.model.training and layer.training  # and training goes on as it was
+    assert live.model.training and layer.training  # training mode is restored
 
 
 def test_logits_method_needs_no_intermediate_stage(teacher, tinybert_folder, tmp_path):
@@ -171,7 +171,7 @@ def test_preset_is_applied(teacher, tmp_path, preset, conventions):
     names = ("projection", "optimizer", "teacher_mode", "teacher_head", "pad_embedding")
     assert tuple(record(out, "intermediate")["settings"][name]["value"] for name in names) == conventions
     assert record(out, "intermediate")["projection"]["mode"] == conventions[0]
-    assert record(out, "intermediate")["layer_map"] == [[0, 0], [1, 2], [2, 4]]  # `double` too: right for 2 of 4
+    assert record(out, "intermediate")["layer_map"] == [[0, 0], [1, 2], [2, 4]]  # `double` too: correct for 2 of 4
     first, second = (logged(out, stage)[0] for stage in ("intermediate", "prediction"))
     assert {"embd", "hidn", "attn"} < set(first) and second["pred"] == second["loss"]
 
@@ -196,7 +196,7 @@ def test_frozen_padding_row_is_not_trained(teacher, tinybert_folder, tmp_path):
 
 @pytest.fixture
 def few_rows(tmp_path: Path) -> Path:
-    """Thirty-two rows that are trained on and scored on."""
+    """Thirty-two rows used for both training and evaluation."""
     folder = tmp_path / "few"
     rows = rows_of(demo_folder() / "train.tsv")[:33]
     for file in ("train.tsv", "dev.tsv"):
@@ -231,12 +231,12 @@ def test_student_comes_to_agree_with_its_teacher(teacher, few_rows, tmp_path):
         answers.append(predict(found.model, store, 32))
     assert (answers[0].argmax(1) == answers[1].argmax(1)).sum() >= 31
     chances = np.exp(answers[0]) / np.exp(answers[0]).sum(1, keepdims=True)
-    floor = -(chances * np.log(chances)).sum(1).mean()  # no student can get below its teacher's entropy
+    floor = -(chances * np.log(chances)).sum(1).mean()  # the student's loss cannot be below its teacher's entropy
     losses = [line["pred"] for line in logged(out, "prediction")]
     assert losses[-1] - floor < 0.2 * (losses[0] - floor)
 
 
-# === Stopping and going on ===
+# === Stopping and resuming ===
 
 
 def test_stopped_run_resumes(teacher, tinybert_folder, tmp_path, capsys):
@@ -247,7 +247,7 @@ def test_stopped_run_resumes(teacher, tinybert_folder, tmp_path, capsys):
     through, stopped = tmp_path / "through", tmp_path / "stopped"
     distill(*words, "--output_dir", through)
     distill(*words, "--output_dir", stopped)
-    # as if it had been stopped after step 3, with the checkpoint of step 2 on the disk
+    # as if stopped after step 3, with the checkpoint of step 2 on disk
     shutil.rmtree(stopped / "checkpoints/prediction/step_00000004")
     entry = json.loads((stopped / "run.json").read_text())
     entry["prediction"]["finished"] = None

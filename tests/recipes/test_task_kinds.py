@@ -66,7 +66,7 @@ def test_presets_keep_their_published_regression_targets(encoder, sts_folder, tm
         )  # fmt: skip
         found[preset] = logged(out, "prediction")[0]
     assert "gold" in found["huawei"] and "pred" not in found["huawei"]
-    assert found["paddlenlp"]["pred"] == found["paddlenlp"]["loss"] == 0.0  # the published bug, kept and announced
+    assert found["paddlenlp"]["pred"] == found["paddlenlp"]["loss"] == 0.0  # the published bug, kept and reported
 
 
 def test_two_development_splits_are_scored_separately(encoder, mnli_folder, tmp_path):

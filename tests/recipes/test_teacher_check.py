@@ -35,7 +35,7 @@ def _labels(classes: int, rows: int = 600, seed: int = 1) -> np.ndarray:
 
 def test_teacher_with_another_label_order_is_refused():
     task, labels = get_task("MNLI"), _labels(3)
-    swapped = _logits(labels, 3, 0.8)[:, [1, 2, 0]]  # output 0 holds what belongs to label 1, and so on
+    swapped = _logits(labels, 3, 0.8)[:, [1, 2, 0]]  # output 0 is that of label 1, and so on
     finding = _examine(task, swapped, labels)
     assert finding.better_order == ("entailment", "neutral", "contradiction") and finding.better_accuracy > 0.8
     with pytest.raises(UserError, match="--teacher_labels entailment,neutral,contradiction"):
@@ -56,7 +56,7 @@ def test_weak_teacher_with_named_labels_gets_a_fitting_message():
 def test_good_teacher_with_named_labels_is_accepted_despite_the_order():
     task, random = get_task("MNLI"), np.random.default_rng(6)
     labels = np.array([0] * 200 + [1] * 200 + [2] * 200)
-    # label 2 is told well, labels 0 and 1 are mostly mistaken for each other: above guessing, and better still if exchanged
+    # label 2 is recognised well, labels 0 and 1 are mostly confused: above the baseline, and better if swapped
     told = np.where(labels == 2, 2, np.where(random.random(600) < 0.7, 1 - labels, labels))
     finding = _examine(task, np.eye(3)[told], labels)
     assert not finding.weak and finding.better_order == ("entailment", "contradiction", "neutral")
@@ -80,7 +80,7 @@ def test_spaces_and_commas_in_teacher_labels_are_parsed(tmp_path, given, labels)
     teacher = LazyTeacher(_arguments(tmp_path, given), labels)
     loaded = teacher.load()
     turned = given in ("1, 0", 'good,"bad, very"')
-    assert not labels or teacher.own_labels == (labels[::-1] if turned else labels)  # what a resumed run must share
+    assert not labels or teacher.own_labels == (labels[::-1] if turned else labels)  # must match when resuming
     bias = kept.classifier.bias.numpy()
     assert loaded.model.classifier.bias.numpy().tolist() == (bias[::-1] if turned else bias).tolist()
 
@@ -131,7 +131,7 @@ def test_weak_wnli_teacher_gives_a_warning_only():
 
 def test_reversed_wnli_dev_set_gives_a_warning_only():
     task, labels = get_task("WNLI"), np.array([0] * 40 + [1] * 31)
-    finding = _examine(task, np.eye(2)[1 - labels], labels)  # dev says the opposite of what training taught
+    finding = _examine(task, np.eye(2)[1 - labels], labels)  # the dev set says the opposite of the training set
     assert finding.better_order == task.labels[::-1]
     assert "have no names and are assumed to be 0, 1" in validate_teacher(task, finding, allowed=False, named=False)[0]
     assert "no other order" not in described(task, finding, named=False)
@@ -157,7 +157,7 @@ def test_uncorrelated_regression_teacher_is_weak(noise, weak):
         ((3, 5), 1, False),  # 0.875 against 0.625 + 0.342
         ((3, 5), 3, False),
         ((4, 4), 3, True),  # 0.625 against 0.5 + 0.354, which 7 of 8 would pass
-        ((0, 200), 0, False),  # always right, and so is guessing
+        ((0, 200), 0, False),  # always right, but so is the baseline
         ((5, 995), 1, False),
         ((100, 900), 100, True),
     ],

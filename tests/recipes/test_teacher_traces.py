@@ -31,7 +31,7 @@ def run(teacher, output, *more, student=STUDENT) -> None:
 
 @pytest.fixture
 def no_teacher(monkeypatch):
-    """Loading a teacher's weights is an error from now on."""
+    """Make loading a teacher's weights an error."""
 
     def forbid():
         def refuse(path, **more):
@@ -132,10 +132,10 @@ def test_store_of_another_teacher_is_refused(teacher, tmp_path):
         ({"classifier_activation": "relu"}, "family bert, .* wanted family tinybert"),
         ({"layer_norm_eps": 1e-5}, "layer_norm_eps 1e-12, .* wanted .*layer_norm_eps 1e-05"),
     ):
-        config.write_text(json.dumps(plain | changes))  # the same weights, another function
+        config.write_text(json.dumps(plain | changes))  # the same weights, but another function
         with pytest.raises(UserError, match=f"teacher_architecture: stored .*{message}"):
             run(other, tmp_path / "refused", *stored)
-    config.write_text(json.dumps(plain | {"hidden_dropout_prob": 0.3}))  # a teacher in eval mode drops nothing
+    config.write_text(json.dumps(plain | {"hidden_dropout_prob": 0.3}))  # a teacher in eval mode has no dropout
     run(other, tmp_path / "taken", *stored)
     assert not (tmp_path / "refused").exists()
 

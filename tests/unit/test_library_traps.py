@@ -16,7 +16,7 @@ SOURCES = sorted((Path(__file__).parents[2] / "tinybert").rglob("*.py"))
 
 
 def calls(name: str) -> list[tuple[Path, ast.Call]]:
-    """Every call of a function or method of this name."""
+    """All calls of a function or method with this name."""
     found = []
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -26,7 +26,7 @@ def calls(name: str) -> list[tuple[Path, ast.Call]]:
 
 
 def test_no_cross_entropy_uses_ignore_index():
-    # Paddle's mean divides by all rows where ignore_index is negative: rows without a label are taken out before instead
+    # Paddle's mean divides by all rows if ignore_index is negative: rows without a label are therefore removed before
     found = calls("cross_entropy") + calls("CrossEntropyLoss")
     assert len(found) >= 2
     assert not [path.name for path, call in found if any(word.arg == "ignore_index" for word in call.keywords)]
@@ -34,7 +34,7 @@ def test_no_cross_entropy_uses_ignore_index():
 
 def test_no_module_uses_the_safetensors_numpy_writer():
     writers = [path for path in SOURCES if "safetensors.numpy" in path.read_text(encoding="utf-8")]
-    assert not writers  # version 0.8.0 writes the memory of an array as it lies, whatever its strides say
+    assert not writers  # version 0.8.0 ignores the strides of an array
 
 
 def test_arrays_in_any_memory_order_are_written_in_row_order(tmp_path):

@@ -14,7 +14,7 @@ from tinybert.errors import UserError
 from tinybert.log import logger, progress_bar, set_verbosity
 
 PACKAGE = Path(log.__file__).parent
-OWN_OUTPUT = {"cli/main.py"}  # what a command was asked to print, and why it ended
+OWN_OUTPUT = {"cli/main.py"}  # the requested output of a command, and why it ended
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ def teacher_entries(name: str, student: int, teacher: int) -> list[int]:
     [
         (4, 12, [0, 3, 6, 9, 12]),  # TinyBERT, and MUD's t_top12
         (6, 12, [0, 2, 4, 6, 8, 10, 12]),
-        (4, 10, [0, 2, 5, 8, 10]),  # MUD's t_top10: 2.5 goes down to 2, 7.5 up to 8
+        (4, 10, [0, 2, 5, 8, 10]),  # MUD's t_top10: 2.5 is rounded to 2, 7.5 to 8
         (6, 10, [0, 2, 3, 5, 7, 8, 10]),
         (4, 8, [0, 2, 4, 6, 8]),  # MUD's t_top8
         (6, 8, [0, 1, 3, 4, 5, 7, 8]),
@@ -39,7 +39,7 @@ def test_uniform_map_matches_the_published_tables(student, teacher, entries):
         ("top", 6, 12, [0, 7, 8, 9, 10, 11, 12]),
         ("bottom", 4, 12, [0, 1, 2, 3, 4]),
         ("double", 6, 12, [0, 2, 4, 6, 8, 10, 12]),
-        ("double", 4, 12, [0, 2, 4, 6, 8]),  # what PaddleNLP's script does to a 4-layer student
+        ("double", 4, 12, [0, 2, 4, 6, 8]),  # PaddleNLP's script for a 4-layer student
     ],
 )
 def test_named_maps_match_their_definitions(name, student, teacher, entries):

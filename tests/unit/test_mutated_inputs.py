@@ -1,7 +1,7 @@
 """Ten thousand mutated inputs, drawn by hypothesis: rows, option files, configs, records and command lines.
 
-Each is accepted or refused with a message; anything else fails the test. `make fuzz` draws all of them and prints how many were accepted
-and refused; the default run draws a few hundred.
+Each is accepted or rejected with a message; anything else fails the test. `make fuzz` draws all of them and prints how many were accepted
+and rejected; the default run draws a few hundred.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SHARE = 1.0 if os.environ.get("FUZZ") else 0.06
 
 
 def drawn(share: float) -> settings:
-    """This share of all inputs; the same ones every day, others with `make fuzz`."""
+    """This share of all inputs: a fixed selection, or a new one with `make fuzz`."""
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
     every_day = SHARE < 1
     count = round(FULL * SHARE * share)
@@ -51,17 +51,17 @@ def drawn(share: float) -> settings:
 
 @pytest.fixture(scope="module", autouse=True)
 def figures(request):
-    """How many inputs of each kind were taken and refused, printed at the end."""
+    """The numbers of accepted and rejected inputs of each kind, printed at the end."""
     counts: Counter = Counter()
     request.module.counts = counts
     yield
     print("\n" + "\n".join(f"{kind}: {number}" for kind, number in sorted(counts.items())) + f"\nall: {counts.total()}")
     taken = {kind.split(",")[0] for kind in counts if kind.endswith("taken")}
-    assert taken == {kind.split(",")[0] for kind in counts if kind.endswith("refused")}  # a kind that has one fate alone tests nothing
+    assert taken == {kind.split(",")[0] for kind in counts if kind.endswith("refused")}  # a kind without both outcomes tests nothing
 
 
 def count(kind: str, work) -> None:
-    """Do the work, and count its fate."""
+    """Process the input, and count the outcome."""
     try:
         work()
     except UserError:
@@ -130,7 +130,7 @@ def test_mutated_custom_file_is_read_or_refused_with_a_message(form, edits, regr
         count("rows of one's own", read)
 
 
-# === Files that describe ===
+# === Description files ===
 
 MODEL = {
     "model_type": "bert", "vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24,
@@ -180,7 +180,7 @@ def test_mutated_tokenizer_is_read_or_refused_with_a_message(name, edits):
 
 
 def _weights() -> dict[str, bytes]:
-    """A small file of weights of each kind, and the manifest of a folder."""
+    """A small weight file of each kind, and the manifest of a folder."""
     arrays = {"a.weight": np.arange(6, dtype="float32").reshape(2, 3), "b": np.ones(2, "float16"), "c": np.zeros(0, "int64")}
     with tempfile.TemporaryDirectory() as folder:
         write_safetensors(Path(folder) / "model.safetensors", arrays, {"format": "pt"})
@@ -261,7 +261,7 @@ CHANGES = st.lists(st.tuples(st.sampled_from(["option", "option", "value", "drop
 
 @st.composite
 def mutated_lines(draw) -> tuple[str, list[str]]:
-    """A script and its words: a line that makes sense, with words put in, taken out, exchanged and broken."""
+    """A script and its arguments: a valid line with arguments inserted, removed, replaced and corrupted."""
     script = draw(st.sampled_from(sorted(set(LINES) & set(scripts()))))
     words = LINES[script].split()
     options = scripts()[script].options()
@@ -282,7 +282,7 @@ def mutated_lines(draw) -> tuple[str, list[str]]:
 
 
 def nothing(config) -> None:
-    """Stands for every recipe: settles what there is to settle."""
+    """Replaces every recipe: resolves the settings."""
     settled(config)
 
 

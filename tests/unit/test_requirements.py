@@ -15,7 +15,7 @@ OTHER_IN_THE_SECOND_LANE = {"paddlenlp", "scipy", "paddle2onnx"}
 
 
 def pins(lines: list[str]) -> dict[str, set[str]]:
-    """The versions of every package that is pinned, by its name."""
+    """The versions of all pinned packages by name."""
     found: dict[str, set[str]] = {}
     for name, number in re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", "\n".join(lines), re.MULTILINE):
         found.setdefault(name.lower().replace("_", "-"), set()).add(number)

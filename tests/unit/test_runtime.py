@@ -49,7 +49,7 @@ def test_other_c_libraries_are_left_alone(monkeypatch):
 
 
 def card(monkeypatch, capability=(9, 0), version="3.3.1", kernel=None) -> None:
-    """A Paddle for GPUs with one card, as far as `gpu_problem` asks."""
+    """A Paddle for GPUs with one card, as far as `gpu_problem` needs it."""
     cuda = types.SimpleNamespace(device_count=lambda: 1, get_device_capability=lambda index: capability)
     monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
     monkeypatch.setattr(paddle.device, "cuda", cuda)

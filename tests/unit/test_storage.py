@@ -17,7 +17,7 @@ from tinybert import storage
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# a writer that replaces one folder again and again; every file of a generation carries its number
+# a writer that repeatedly replaces a folder; every file of a generation contains its number
 FOLDER_WRITER = """
 import sys
 from pathlib import Path
@@ -31,7 +31,7 @@ while True:
     print(flush=True)
 """
 
-# a writer of checkpoints as the engine writes them
+# a writer of checkpoints like the engine
 CHECKPOINT_WRITER = """
 import sys
 from pathlib import Path
@@ -49,13 +49,13 @@ while True:
 def _run_and_kill(code: str, folder: Path, number: int, wait: float) -> None:
     command = [sys.executable, "-c", code, str(folder), str(number)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
-        process.stdout.readline()  # it has written once; from here on any moment may be hit
+        process.stdout.readline()  # it has written once; from now on it may be killed at any moment
         time.sleep(wait)
         process.send_signal(signal.SIGKILL)
 
 
 def _kill_folder_writer(folder: Path, times: int) -> int:
-    """Kill the writer at random moments; returns the last generation that was found whole."""
+    """Kill the writer at random moments; returns the last generation found complete."""
     generation, luck = 0, random.Random(7)
     for _ in range(times):
         _run_and_kill(FOLDER_WRITER, folder, generation + 1, luck.uniform(0.0, 0.1))
@@ -70,7 +70,7 @@ def _kill_folder_writer(folder: Path, times: int) -> int:
 
 
 def _kill_checkpoint_writer(folder: Path, times: int) -> int:
-    """The same for checkpoints; returns the last step that `newest` found."""
+    """The same for checkpoints; returns the last step found by `newest`."""
     from tinybert.engine import checkpoint
 
     step, luck = 0, random.Random(8)
@@ -102,7 +102,7 @@ def test_a_hundred_killed_writers_leave_only_complete_folders(tmp_path):
 
 
 def _limited(size: int, action) -> bool:
-    """Run `action` in a child process that can write no file beyond `size` bytes; whether it raised OSError."""
+    """Run `action` in a child process that cannot write files beyond `size` bytes; returns whether it raised OSError."""
     child = os.fork()
     if child == 0:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
@@ -190,7 +190,7 @@ def test_damaged_folder_is_detected(tmp_path, harm):
         (target / "manifest.json").write_text(harm)
     with pytest.raises(storage.DamagedError, match="state"):
         storage.verify(target)
-    assert storage.is_complete(target) == (harm == "flip")  # the quick look does not hash
+    assert storage.is_complete(target) == (harm == "flip")  # the fast check does not hash
 
 
 def test_recovery_keeps_what_a_running_process_writes(tmp_path):

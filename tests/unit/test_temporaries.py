@@ -18,7 +18,7 @@ RECOVER = "import sys; from tinybert import storage; print(storage.recover(sys.a
 
 
 def recover_in_another_namespace(folder: Path) -> str:
-    """`storage.recover` in a process that sees no process of ours; its output."""
+    """The output of `storage.recover` in a process that cannot see our processes."""
     words = ["unshare", "--fork", "--pid", "--mount-proc", sys.executable, "-c", RECOVER, str(folder)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
@@ -38,14 +38,14 @@ def test_recovery_keeps_files_of_a_writer_in_another_pid_namespace(tmp_path, mon
 
 
 def dead_pid() -> int:
-    """The number of a process that has ended."""
+    """The process id of a process that has ended."""
     process = subprocess.Popen(["true"])
     process.wait()
     return process.pid
 
 
 def left(folder: Path, name: str, place: str, pid: int, age: float = 0.0) -> Path:
-    """A temporary folder as a killed writer leaves it."""
+    """A temporary folder as left by a killed writer."""
     path = folder / f".{name}.tmp-{place}-{pid}-0123abcd"
     path.mkdir()
     (path / "ids.npy").write_bytes(b"1" * 1000)

@@ -33,13 +33,13 @@ def words_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_files(folder: Path, name: str, write: Callable[[Path, int, int, bool], Path], train: int, dev: int, test: int) -> dict[str, Path]:
-    """Files of one kind by split, as `write(path, rows, seed, labelled)` makes them. name: with `{}` where the split stands."""
+    """Files of one kind by split, written by `write(path, rows, seed, labelled)`. name: with `{}` for the split."""
     counts = {"train": train, "dev": dev, "test": test}
     return {split: write(folder / name.format(split), rows, seed, split != "test") for seed, (split, rows) in enumerate(counts.items())}
 
 
 def train_teacher(encoder: Path, own: tuple, files: dict[str, Path], steps: int, out: Path, *more: object) -> Path:
-    """Fine-tune the encoder on these files, score it, and predict the test file; returns the run's folder."""
+    """Fine-tune the encoder on these files, evaluate it, and predict the test file; returns the run's folder."""
     paths = ("--train_file", files["train"], "--dev_file", files["dev"], "--test_file", files["test"])
     do = ("--do_train", "--do_eval", "--do_predict")
     finetune("--model_name_or_path", encoder, *own, *paths, *QUICK, *more, "--max_steps", steps, "--output_dir", out, *do)

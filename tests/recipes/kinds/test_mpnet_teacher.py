@@ -28,7 +28,7 @@ PIECES = ["<s>", "<pad>", "</s>", "<unk>", *WORDS, "<mask>"]
 
 @pytest.fixture(scope="module")
 def mpnet(tmp_path_factory) -> Path:
-    """An untrained MPNet whose vocabulary is made of BERT's as the published one is."""
+    """An untrained MPNet whose vocabulary is derived from BERT's like the published one."""
     folder = tmp_path_factory.mktemp("models") / "mpnet"
     special = {"pad": "<pad>", "unk": "[UNK]", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
     shape = {name: value for name, value in SHAPE.items() if name != "type_vocab_size"}

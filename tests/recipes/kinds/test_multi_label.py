@@ -22,7 +22,7 @@ OWN = ("--task_name", "moods", "--kind", "multi_label", "--text_a_column", "text
 
 
 def write_rows(path: Path, count: int, seed: int, labelled: bool = True) -> Path:
-    """Rows in which each of three words brings a label of its own; a fifth of them have none."""
+    """Rows in which each of three words implies its own label; a fifth of them have no label."""
     random = np.random.default_rng(seed)
     lines = ["text\tmoods" if labelled else "text"]
     for _ in range(count):
@@ -138,7 +138,7 @@ def test_scores_match_scikit_learn_with_zero_division_0():
     assert found["macro_f1"] == pytest.approx(f1_score(gold, predicted, average="macro", zero_division=0))
     assert found["accuracy"] == pytest.approx(accuracy_score(gold, predicted))
     perfect = of_label_sets(("macro_f1",), np.array([[True, False]]), np.array([[1, 0]], np.uint8))
-    assert perfect["macro_f1"] == 0.5  # a label that nobody has and nobody predicts counts as 0
+    assert perfect["macro_f1"] == 0.5  # a label that is neither gold nor predicted counts as 0
 
 
 def test_threshold_is_the_best_one_on_the_dev_set():

@@ -25,7 +25,7 @@ LONG = ("--max_seq_length", "24")
 
 
 def write_questions(path: Path, count: int, seed: int, labelled: bool = True) -> Path:
-    """Texts in which the answer is one of six words and the word behind it; a fifth of them have none of the six."""
+    """Texts in which the answer is one of six words and the following word; a fifth of them contain none of the six."""
     random = np.random.default_rng(seed)
     paragraphs = []
     for number in range(count):
@@ -52,7 +52,7 @@ def files(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def rows(files) -> tuple:
-    return (*OWN, "--train_file", files["train"], "--dev_file", files["dev"])  # such files need no --kind
+    return (*OWN, "--train_file", files["train"], "--dev_file", files["dev"])  # such files do not need --kind
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_every_method_distils_a_question_answering_teacher(method, stage, studen
         "--output_dir", tmp_path, "--alpha", "0.5",
     )  # fmt: skip
     scores = record(tmp_path, "prediction")["best"]
-    assert scores["answer_f1"] > (0.15 if method == "tinybert" else 0.5)  # a student of random weights has seen forty steps
+    assert scores["answer_f1"] > (0.15 if method == "tinybert" else 0.5)  # the student started with random weights, forty steps earlier
     config = json.loads((tmp_path / "best_model" / "config.json").read_text())
     assert config["architectures"] == ["BertForQuestionAnswering"]
 
@@ -207,8 +207,8 @@ def test_english_answers_are_compared_like_squad(gold, text, exact, f1):
         ("光荣和ω-force", "光荣和ω-force。", 1.0, 1.0),
         ("光荣和", "和光荣", 0.0, 2 * 2 / 6),  # the longest common run, not a bag of characters
         ("1963年", "1963年，", 1.0, 1.0),
-        ("new york市", "york市", 0.0, 2 * 2 / 5),  # one word a token
-        ("a，b", "ab", 1.0, 1.0),  # punctuation goes and its sides are joined
+        ("new york市", "york市", 0.0, 2 * 2 / 5),  # words are single tokens
+        ("a，b", "ab", 1.0, 1.0),  # punctuation is removed and its neighbours are joined
     ],
 )
 def test_chinese_answers_are_compared_like_cmrc(gold, text, exact, f1):
@@ -226,7 +226,7 @@ def test_questions_with_and_without_answers_are_scored_separately():
 
 
 def windows_of(logits: list[list[float]], items: list[Question], examples: list[int], lengths: list[int]) -> tuple[np.ndarray, Windows]:
-    """Windows whose tokens behind the first stand for one character each."""
+    """Windows in which each token after the first is one character."""
     begins = np.concatenate([[NOWHERE, *range(length - 1)] for length in lengths])
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     windows = Windows(np.array(examples), begins, np.where(begins < 0, begins, begins + 1), offsets, Path())
@@ -236,7 +236,7 @@ def windows_of(logits: list[list[float]], items: list[Question], examples: list[
 
 def test_best_span_of_all_windows_never_ends_before_it_starts():
     item = Question("a", "?", "abc", ("b",), (1, 2))
-    # the highest end lies before the highest start: the best pair in order is (b, b)
+    # the highest end comes before the highest start: the best pair in order is (b, b)
     logits, windows = windows_of([[0, 0], [1, 9], [8, 5], [0, 0]], [item], [0], [4])
     (best,) = answers.best_answers(logits, windows)
     assert (best.text, best.begin, best.end, best.score, best.null_over_best) == ("b", 1, 2, 13.0, -13.0)

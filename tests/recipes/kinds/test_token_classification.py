@@ -204,7 +204,7 @@ def score(told: list[str], gold: TaggedWords) -> dict[str, float]:
 
 def test_entities_are_counted_like_conlleval_and_strictly_by_scheme():
     gold = gold_of([["B-PER", "I-PER", "O", "B-LOC"]])
-    found = score(["I-PER", "I-PER", "O", "B-LOC"], gold)  # the first entity lacks its B-
+    found = score(["I-PER", "I-PER", "O", "B-LOC"], gold)  # the first entity has no B-
     assert found["entity_f1"] == 1.0 and found["strict_f1"] == pytest.approx(2 / 3) and found["accuracy"] == 0.75
     wrong = score(["B-PER", "O", "O", "B-LOC"], gold)
     assert wrong["entity_f1"] == wrong["precision"] == wrong["recall"] == 0.5

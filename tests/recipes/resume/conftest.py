@@ -11,7 +11,7 @@ from tests import tiny
 
 @pytest.fixture(scope="package")
 def world(tmp_path_factory) -> dict[str, Path]:
-    """Rows with a rule to learn, and a teacher with dropout."""
+    """Rows with a learnable rule, and a teacher with dropout."""
     root = tmp_path_factory.mktemp("resume")
     data = root / "SST-2"
     tiny.learnable_rows(data, {"train": 44, "dev": 12}, seed=3)

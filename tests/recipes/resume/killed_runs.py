@@ -12,11 +12,11 @@ from tinybert.engine.loop import Loop
 from tinybert.recipes.finetune import finetune
 from tinybert.recipes.task_distill import task_distill
 
-CLOCKS = {"time", "samples_per_second", "tokens_per_second", "data_wait_share"}  # what no two runs share
+CLOCKS = {"time", "samples_per_second", "tokens_per_second", "data_wait_share"}  # differ between any two runs
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing catches it and nothing is saved on the way out."""
+    """Simulates SIGKILL: it is never caught and nothing is saved."""
 
 
 def run(world, output: Path, kind: str, **more) -> None:
@@ -45,7 +45,7 @@ def run(world, output: Path, kind: str, **more) -> None:
 
 
 def kill_after(monkeypatch, stage: str, step: int) -> None:
-    """Have the next run cut when this stage has made so many steps."""
+    """Kill the next run after this many steps of this stage."""
     original = Loop._one_step
 
     def one_step(self, stop):
@@ -57,10 +57,10 @@ def kill_after(monkeypatch, stage: str, step: int) -> None:
 
 
 def everything(output: Path, stage: str) -> dict:
-    """What a run of this stage leaves, without clocks."""
+    """The results of a run of this stage, without times."""
     saved = checkpoint.read(checkpoint.newest(output / "checkpoints" / stage))
     state = {name: value for name, value in saved.state.items() if "seconds" not in name}
-    state["log_position"] = None  # the clock's digits take a varying number of bytes
+    state["log_position"] = None  # the number of digits of times varies
     log = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
     results = json.loads((output / "eval_results.json").read_text())
     weights = {path.parent.name: path.read_bytes() for path in sorted(output.glob("*/model_state.pdparams"))}
@@ -76,7 +76,7 @@ def everything(output: Path, stage: str) -> dict:
 
 
 def assert_equal(whole: dict, resumed: dict) -> None:
-    """Both have left the same, to the bit."""
+    """Both results are bitwise identical."""
     for part in ("weights", "optimizer", "participants"):
         assert whole[part].keys() == resumed[part].keys()
         for name, array in whole[part].items():

@@ -36,7 +36,7 @@ def test_longer_stage_one_is_followed_by_a_new_stage_two(world, tmp_path):
     begun = checkpoint.read(checkpoint.newest(tmp_path / "run/checkpoints/prediction")).state["fingerprint"]
     run(world, tmp_path / "alone", "both", max_steps=8)
     other = checkpoint.read(checkpoint.newest(tmp_path / "alone/checkpoints/prediction")).state["fingerprint"]
-    assert begun["student_weights"] != other["student_weights"]  # stage one went on from six steps, with their schedule
+    assert begun["student_weights"] != other["student_weights"]  # stage one was resumed after six steps, with their schedule
 
 
 def test_student_trained_again_cannot_continue_the_older_stage_two(world, tmp_path, caplog, capsys):

@@ -45,7 +45,7 @@ def test_another_teacher_label_order_is_refused(world, tmp_path, monkeypatch):
     _forget(saved, "teacher_labels", "student")
     with pytest.raises(UserError, match="teacher_labels: was '0, 1', is '1, 0'"):
         run(world, tmp_path / "run", "prediction", **swapped)
-    run(world, tmp_path / "run", "prediction", max_steps=6, resume="auto", teacher_labels="0,1")  # what the teacher's folder says
+    run(world, tmp_path / "run", "prediction", max_steps=6, resume="auto", teacher_labels="0,1")  # the same as in the teacher's folder
     with pytest.raises(UserError, match="is finished, with other .*\n  teacher_labels: was '0, 1', is '1, 0'"):
         run(world, tmp_path / "run", "prediction", **swapped)
 
@@ -102,7 +102,7 @@ def test_changed_dev_set_discards_previous_best_scores(world, tmp_path, monkeypa
         file.write("word1 word2\t0\n")
     with pytest.raises(UserError, match="belongs to a run with other data or arguments:\n  dev_rows: was"):
         run(world, output, kind, resume="auto", **more)
-    _forget(checkpoint.newest(output / "checkpoints" / kind), "dev_rows")  # an older version's, beside whose record it lies
+    _forget(checkpoint.newest(output / "checkpoints" / kind), "dev_rows")  # as in an older version
     with pytest.raises(UserError, match="belongs to a run with other data or arguments:\n  dev_rows: was"):
         run(world, output, kind, resume="auto", **more)
     run(world, output, kind, resume="auto", resume_changed=True, **more)
@@ -128,7 +128,7 @@ def test_checkpoint_without_dev_rows_of_an_older_version_is_resumed(world, tmp_p
 
 
 def _forget(saved: Path, *names: str) -> None:
-    """Take entries out of a checkpoint's fingerprint, as older versions left it."""
+    """Remove entries from a checkpoint's fingerprint, as in older versions."""
     state = json.loads((saved / "state.json").read_text())
     for name in names:
         del state["fingerprint"][name]

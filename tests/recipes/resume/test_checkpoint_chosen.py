@@ -12,7 +12,7 @@ from tinybert.engine import checkpoint
 from tinybert.engine.loop import Loop
 from tinybert.errors import UserError
 
-SCORES = {2: 0.5, 4: 0.6}  # step 4 lies behind the checkpoint that is resumed from, step 2 before it
+SCORES = {2: 0.5, 4: 0.6}  # step 4 comes after the checkpoint to resume from, step 2 before it
 
 
 @pytest.mark.parametrize("kind", ["finetune", "prediction"])
@@ -70,13 +70,13 @@ def test_checkpoint_path_is_used_only_for_its_own_stage(world, tmp_path, monkeyp
     with pytest.raises(UserError, match="is a checkpoint of the prediction stage, but the intermediate stage in .* is not finished"):
         run(world, tmp_path / "other", "both", resume=str(second), resume_changed=True, **more)
     log = (output / "log.jsonl").read_text().splitlines()
-    run(world, output, "both", resume=str(second), **more)  # the first stage is finished, the second goes on
+    run(world, output, "both", resume=str(second), **more)  # the first stage is finished, the second is resumed
     now = (output / "log.jsonl").read_text().splitlines()
     assert now[: len(log) - 1] == log[:-1]
     run(world, tmp_path / "whole", "both", **more)
     whole = everything(tmp_path / "whole", "prediction")
     assert_equal(whole, everything(output, "prediction"))
-    run(world, output, "both", resume=str(first), **more)  # the first goes on, the second starts afresh
+    run(world, output, "both", resume=str(first), **more)  # the first is resumed, the second starts over
     assert_equal(whole, everything(output, "prediction"))
     assert len({path.name for path in (output / "checkpoints" / "prediction").iterdir()}) == 3
 

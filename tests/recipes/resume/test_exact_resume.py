@@ -46,7 +46,7 @@ def test_resumed_run_equals_an_uninterrupted_one(world, tmp_path, monkeypatch, c
 
 
 def test_dropout_is_on_while_training(world, tmp_path):
-    # the proof above says nothing if nothing is random: another seed must give other losses from the same weights and rows
+    # the check above is only meaningful with randomness: another seed must give other losses from the same weights and rows
     losses = []
     for seed in (1, 2):
         output = tmp_path / str(seed)

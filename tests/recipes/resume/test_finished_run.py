@@ -72,7 +72,7 @@ def test_finished_run_with_other_rows_or_model_is_refused(world, tmp_path, stage
 
 
 def _with_swapped_words(folder: Path) -> None:
-    """Give two word pieces of a model each other's place; the weights stay."""
+    """Swap two tokens in a model's vocabulary; the weights are unchanged."""
     words = (folder / "vocab.txt").read_text().split("\n")
     words[7], words[8] = words[8], words[7]
     (folder / "vocab.txt").write_text("\n".join(words))
@@ -118,7 +118,7 @@ def test_finished_run_with_other_student_or_labels_is_refused(world, tmp_path, m
         run(world, tmp_path / "run", kind, resume="auto", **{**more, **changed})
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     for entry in record.values():
-        del entry["identity"]  # as older versions left it
+        del entry["identity"]  # as in older versions
     (tmp_path / "run" / "run.json").write_text(json.dumps(record))
     if "word pieces" in case:
         _with_swapped_words(world["teacher"])

@@ -13,7 +13,7 @@ from tinybert.models.masked_lm import MaskedLM, load_masked_lm
 from tinybert.models.trace import Inputs, Needs, trace
 
 WORDS = ["kale", "lamp", "moon", "nest", "pear", "rice"]
-TEXTS = ["kale lamp moon", "nest kale", "pear rice nest", "the", "moon lamp"]  # of two lengths, and one without a word to exchange
+TEXTS = ["kale lamp moon", "nest kale", "pear rice nest", "the", "moon lamp"]  # of two lengths, and one without a replaceable word
 COUNT = 4
 
 
@@ -30,7 +30,7 @@ def candidates(model: MaskedLM, masking: bool) -> Candidates:
 
 
 def best_of(model: MaskedLM, ids: list[int], segments: list[int], at: int) -> list[int]:
-    """The best pieces at one position, the whole last layer and the whole vocabulary computed and sorted."""
+    """The best tokens at one position, from the complete last layer and the sorted whole vocabulary."""
     import paddle
 
     layers = int(model.loaded.config.num_hidden_layers)

@@ -29,7 +29,7 @@ def model(tmp_path_factory) -> MaskedLM:
 
 
 def logits_of(model: MaskedLM, ids: list[int], segments: list[int]) -> np.ndarray:
-    """What the head says at every position of one row, `[T, V]`."""
+    """The head's logits at every position of one row, `[T, V]`."""
     import paddle
 
     layers = int(model.loaded.config.num_hidden_layers)

@@ -25,7 +25,7 @@ def text(count: int, begin: int) -> str:
 @pytest.mark.parametrize("task", ["RTE", "SST-2"])
 def test_filter_feeds_rows_as_the_teacher_saw_them_in_training(tmp_path, task, monkeypatch):
     monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
-    lengths = [(3, 2), (6, 6), (5, 5), (7, 4), (4, 9), (12, 12), (0, 14), (1, 1)]  # equal long texts lose from the second
+    lengths = [(3, 2), (6, 6), (5, 5), (7, 4), (4, 9), (12, 12), (0, 14), (1, 1)]  # equally long texts are truncated in the second
     rows = [(text(a, i), text(b, 3 * i + 1)) for i, (a, b) in enumerate(lengths)]
     if task == "RTE":
         lines = ["index\tsentence1\tsentence2\tlabel", *(f"{i}\t{a}\t{b}\tentailment" for i, (a, b) in enumerate(rows))]

@@ -15,7 +15,7 @@ COUNT = 7
 
 @pytest.fixture(scope="module")
 def table() -> WordVectors:
-    """Words in groups that lie closer together than float32 can tell, one of them twice, one without direction."""
+    """Words in groups that are closer together than float32 resolves, one of them twice, one zero vector."""
     random = np.random.default_rng(0)
     vectors = np.repeat(random.standard_normal((WORDS // 10, 8)), 10, axis=0) + 1e-7 * random.standard_normal((WORDS, 8))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -12,7 +12,7 @@ def line(plan: str, row: str, task: str, seed: int, score: float) -> dict:
 
 LINES = [
     line("teachers", "teacher", "CoLA", 42, 0.40),
-    line("teachers", "teacher", "CoLA", 1, 0.90),  # teaches nobody
+    line("teachers", "teacher", "CoLA", 1, 0.90),  # has no student
     line("teachers", "teacher", "MRPC", 42, 0.80),
     *(line("table", "two stages", "CoLA", seed, score) for seed, score in ((42, 0.18), (1, 0.20), (2, 0.22))),
     line("table", "two stages", "MRPC", 42, 0.60),
@@ -29,7 +29,7 @@ def cells(text: str) -> dict[str, list[str]]:
 def test_seeds_are_averaged_and_shares_refer_to_the_seed_42_teacher():
     found = cells(table("main", LINES))
     assert found["two stages"] == ["20.0 ± 2.0", "60.0", "62.5 %"]  # (20 / 40 + 60 / 80) / 2
-    assert found["no teacher"] == ["10.0", "", ""]  # a mean over other tasks than the rows above it would mislead
+    assert found["no teacher"] == ["10.0", "", ""]  # a mean over other tasks than the rows above it would be misleading
     assert found["teacher"][-1] == ""
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Published(NamedTuple):
-    """One published script: which of ours takes its command lines, a base line, and its flags."""
+    """One published script: our script for its command lines, a basic line, and its flags."""
 
     script: str
     base: str

@@ -21,7 +21,7 @@ from tinybert.kinds.registry import DEFAULT, KINDS
 
 
 def settled(config: Config) -> dict:
-    """The settings as the recipe resolves them, for a task of pairs and a student of 4 layers; empty where there are none."""
+    """The settings as resolved by the recipe, for a task of pairs and a student with 4 layers; empty if there are none."""
     match config:
         case TaskDistillConfig():
             stage = infer_stage(config).stage if actions(config).train else "prediction"
@@ -43,14 +43,14 @@ def settled(config: Config) -> dict:
 
 
 def outcome(script: str, words: list[str]) -> dict:
-    """What was given, the settings of each stage with their sources, the options without effect, and the codes of all warnings."""
+    """The given options, the settings of each stage with their sources, unused options, and the codes of all warnings."""
     parsed = parse(scripts()[script], words)
     found = settled(parsed)
     values = {}
     for stage, settings in found.get("stages", {}).items():
         sources = settings.pop("sources")
         for name, value in settings.items():
-            if value is not None or name in sources:  # what does not apply has no value
+            if value is not None or name in sources:  # settings that do not apply have no value
                 source = sources.get(name)
                 values[f"{stage}.{name}"] = [value, source and re.sub("preset [a-z]+", "preset", source)]
     return {

@@ -1,7 +1,7 @@
 """What command lines resolve to, as one JSON file: `python -m tests.unit.cli.snapshot` rewrites it.
 
 An outcome is stored as its difference from another one: of a line with one more option from the line without, of a preset from the sound
-one. Warnings stand there by their codes, so that their words may change.
+one. Warnings are stored by their codes, so that their text can change.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tinybert.errors import UserError
 
 PATH = Path(__file__).with_name("snapshot.json")
 PRESETS = ("sound", "paper", "huawei", "paddlenlp", "emd", "mud", "rosita")
-# flags that mean something only beside others
+# flags that only have a meaning together with others
 BESIDE = {
     "add_softmax": "--seperate True",
     "config_3d": "--token_scheme attention --hidden_scheme rand_mask",
@@ -34,7 +34,7 @@ BESIDE = {
     "s_layer_indices": "--t_layer_indices 3 6",
     "t_layer_indices": "--s_layer_indices 1 2",
 }
-# lines of ours: methods and stages, tasks whose presets differ, and the settings that other settings switch off
+# lines of ours: methods and stages, tasks whose presets differ, and settings that are disabled by others
 _TASK = "--teacher_path T --student_model_name_or_path S --output_dir O"
 _RUNS = ["", "--stage intermediate", "--stage prediction", "--stage both", "--stage joint", "--method logits", "--method none"]
 _RUNS += ["--method emd", "--method emd --emd_rule softmax", "--method mud --stage both", "--method mud --stage joint"]
@@ -62,7 +62,7 @@ _OURS = """
 
 
 def published() -> Iterator[tuple[str, str, str, str | None]]:
-    """(key, script, line, key of the outcome that it is stored beside) of every published line under every preset, and of each flag."""
+    """(key, script, line, key of the reference outcome) of every published line with every preset, and with each flag."""
     for name, entry in PUBLISHED.items():
         base = entry.base.replace(" --emd_rule softmax", "")
         for preset in PRESETS:
@@ -75,7 +75,7 @@ def published() -> Iterator[tuple[str, str, str, str | None]]:
 
 
 def ours() -> Iterator[tuple[str, str, str, str | None]]:
-    """The same of lines that show what tasks, methods and stages change, and each option beside them."""
+    """The same for lines that cover tasks, methods and stages, and each option in combination with them."""
     options = [option.strip() for option in _OURS.split(";")]
     known = [option for option in options if option.split()[0] in spellings_of(scripts()["task_distill.py"])]
     for run in _RUNS:
@@ -114,7 +114,7 @@ def _parts(result: dict) -> dict[str, object]:
 
 
 def outcomes() -> dict[str, dict[str, object]]:
-    """The outcome of every line by its key, as a flat table; null: not there, though the line beside has it."""
+    """The outcome of every line by its key, as a flat table; null: missing, although the reference has it."""
     whole: dict[str, dict[str, object]] = {}
     stored: dict[str, dict[str, object]] = {}
     for key, script, line, beside in (*published(), *ours()):
@@ -132,7 +132,7 @@ def outcomes() -> dict[str, dict[str, object]]:
 
 
 def written(found: dict[str, dict[str, object]]) -> str:
-    """The file: a line for each command line."""
+    """The file content: one line per command line."""
     return "{\n" + ",\n".join(f"{json.dumps(key)}: {json.dumps(value, sort_keys=True)}" for key, value in found.items()) + "\n}\n"
 
 

@@ -12,7 +12,7 @@ PAGES = ["README.md", *(f"docs/{name}.md" for name in ("guide", "data", "deploy"
 
 
 def parts(path: Path) -> dict[str, object]:
-    """What the two pages have in common, in order: levels of headings, blocks of code, rows of tables; options in any order."""
+    """The common structure of the two pages: levels of headings, code blocks, table rows, in order; options in any order."""
     text = path.read_text(encoding="utf-8")
     blocks = re.findall(r"^```.*?^```", text, re.DOTALL | re.MULTILINE)
     prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)

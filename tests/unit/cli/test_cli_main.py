@@ -38,7 +38,7 @@ def toy(recipe: str) -> Command:
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What `run_script` calls, in order, with `tinybert.runtime` and the recipe replaced."""
+    """The calls of `run_script`, in order, with `tinybert.runtime` and the recipe replaced."""
     found: list[tuple] = []
     runtime = types.ModuleType("tinybert.runtime")
     runtime.prepare = lambda threads=None: found.append(("prepare", threads))

@@ -157,7 +157,7 @@ def test_every_value_names_its_source():
 def test_sts_b_model_is_selected_by_the_published_metric():
     for preset in ("paddlenlp", "mud"):
         assert finetune(f"--preset {preset}", "STS-B")["finetune"].metric == "pearson"
-        assert finetune(f"--preset {preset}", "MRPC")["finetune"].metric is None  # the task's own
+        assert finetune(f"--preset {preset}", "MRPC")["finetune"].metric is None  # defined by the task
         assert finetune(f"--preset {preset} --metric spearman", "STS-B")["finetune"].metric == "spearman"
     result = resolved("--preset paddlenlp", task="STS-B", regression=True)
     assert (result["intermediate"].metric, result["prediction"].metric) == (None, "pearson")

@@ -37,7 +37,7 @@ print("trained to the end")
 
 
 def start(code: str, *words: object, **more) -> subprocess.Popen:
-    """A program in a process of its own."""
+    """A program in a separate process."""
     command = [sys.executable, "-c", code, *map(str, words)]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     return subprocess.Popen(command, text=True, env={**os.environ, "PYTHONPATH": str(ROOT), **more.pop("env", {})}, **{**pipes, **more})
@@ -66,7 +66,7 @@ def test_closed_standard_output_does_not_end_the_run(tmp_path):
 
 
 def test_hang_up_is_reported_once_and_the_run_continues():
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup a child would ignore it
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a child started under nohup would ignore it
     try:
         process = start(WAITING)
     finally:

@@ -13,7 +13,7 @@ from tinybert.cli.parser import parse, spellings_of
 
 
 def commands(page: Path) -> list:
-    """The command and the arguments of each line that calls one of ours."""
+    """The command and the arguments of each line that calls one of our commands."""
     lines = [line for _, _, code in blocks(page, "bash") for line in command_lines(code)]
     return [found for line in lines if (found := called(line))]
 
@@ -49,7 +49,7 @@ LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "bench
 
 
 def anchors(page: Path) -> set[str]:
-    """What the headings of a page are called in links."""
+    """The anchors of a page's headings."""
     text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
 

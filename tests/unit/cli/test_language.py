@@ -22,14 +22,14 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture
 def chinese():
-    """Chinese, and afterwards English again."""
+    """Switch to Chinese, and back to English afterwards."""
     language.choose(["--lang", "zh"])
     yield
     language.choose([], {})
 
 
 def said_by_commands() -> set[str]:
-    """Every text of `--help` and of the options' page."""
+    """All texts of `--help` and of the page of options."""
     found = {read_preset(name).summary for section in ("distill", "augment", "pregenerate") for name in preset_names(section)}
     found |= set(TRAINER_NAMES.values())
     for command in all_commands().values():
@@ -38,7 +38,7 @@ def said_by_commands() -> set[str]:
             found |= {option.help, option.group, option.default_words}
         found |= {entry.reason for entry in command.config.IGNORED}
         found |= {entry.instead for entry in command.config.UNSUPPORTED if entry.instead}
-    return {text for text in found if re.search(r"[a-z]{2,} [a-z]{2,}", text)}  # names and values stay as they are
+    return {text for text in found if re.search(r"[a-z]{2,} [a-z]{2,}", text)}  # names and values are not translated
 
 
 def test_every_text_of_the_options_is_translated(chinese):

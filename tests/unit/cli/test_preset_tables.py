@@ -13,7 +13,7 @@ PAGE = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
 
 
 def table(heading: str, columns: str) -> list[list[str]]:
-    """The rows of the table with these columns, behind a heading."""
+    """The rows of the table with these columns after a heading."""
     rows = PAGE.split(f"\n## {heading}\n")[1].split(columns)[1].split("\n\n")[0]
     return [[cell.strip(" `") for cell in row.strip("|").split("|")] for row in rows.splitlines() if row.startswith("| `--")]
 

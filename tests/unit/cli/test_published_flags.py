@@ -20,7 +20,7 @@ from tinybert.data.custom_files import CustomFiles
 from tinybert.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
-# flags that mean something only beside others, which join the base line
+# flags that only have a meaning together with others, which are added to the basic line
 TOGETHER = {
     "add_softmax": "--seperate True",
     "config_3d": "--token_scheme attention --hidden_scheme rand_mask",
@@ -35,10 +35,10 @@ TOGETHER = {
     "evaluate_during_training": "--logging_steps 7",
     "warmup_steps": "--lr_schedule linear",
 }
-# where the files lie that read options by name
+# files that read options by name
 READERS = ("recipes/*.py", "augment/*.py", "corpus/*.py", "cli/main.py", "commands/*.py", "methods/*.py")
 READERS += tuple(f"config/{name}.py" for name in ("groups", "stages", "custom_files", "student_choice", "stored", "distilling"))
-# switches of BERT-EMD's script to other procedures: refused, with the line that asks for them here
+# switches of BERT-EMD's script to other procedures: rejected, with the equivalent command line here
 PROCEDURES = {"tinybert", "pkd", "tb_onestep", "no_pretrain"}
 
 
@@ -52,13 +52,13 @@ def _without(line: str, names: set[str]) -> str:
 
 @cache
 def _outcome(script: str, line: str) -> tuple[dict, dict]:
-    """The arguments and the settled values of a command line."""
+    """The arguments and the resolved values of a command line."""
     parsed = parse(scripts()[script], shlex.split(line))
     return parsed.as_dict(), settled(parsed)
 
 
 def _bare(settings: dict) -> dict:
-    """The values alone: without where they come from and what is said about them."""
+    """Only the values, without sources and notices."""
     stages = {name: {k: v for k, v in stage.items() if k != "sources"} for name, stage in settings.get("stages", {}).items()}
     return {"stages": stages, "stage": settings.get("stage")}
 
@@ -69,7 +69,7 @@ def _readers() -> str:
 
 
 def _is_read(name: str) -> bool:
-    """Whether a recipe, or what it calls with its arguments, reads this option."""
+    """Whether a recipe, or a function it calls with its arguments, reads this option."""
     own = {field.name for field in dataclasses.fields(CustomFiles)}
     return name in own or bool(re.search(rf"\b(?:config|context)\.{name}\b|\"{name}\"", _readers()))
 
@@ -82,7 +82,7 @@ def test_published_flag_has_an_effect_or_says_that_it_has_none(name, flag, capsy
     if flag in PROCEDURES and flag in {entry.name for entry in kind.UNSUPPORTED}:
         with pytest.raises(UserError, match=f"--{flag} belongs to"):
             parse(kind, shlex.split(f"{base} --{flag} {value}"))
-        if value in ("True", "x"):  # its own default asks for nothing
+        if value in ("True", "x"):  # the default value has no effect
             parse(kind, shlex.split(f"{base} --{flag} {'False' if value == 'True' else repr('')}"))
         return
     if flag in {entry.name for entry in kind.IGNORED}:
@@ -92,7 +92,7 @@ def test_published_flag_has_an_effect_or_says_that_it_has_none(name, flag, capsy
         assert f"--{flag} has no effect: " in capsys.readouterr().err
         assert f"`--{flag}`" in flags_page().split("## Accepted without effect")[1]
         return
-    canonical = spellings_of(kind)[flag]  # a KeyError: the flag is unknown
+    canonical = spellings_of(kind)[flag]  # a KeyError: unknown flag
     same = {spelling for spelling, meaning in spellings_of(kind).items() if meaning == canonical}
     if flag == "pred_distill":
         same.add("repr_distill")  # the other stage
@@ -101,7 +101,7 @@ def test_published_flag_has_an_effect_or_says_that_it_has_none(name, flag, capsy
 
 
 def _default(base: str, same: set[str], flag: str) -> str:
-    """The option as the base line has it, by the published name; nothing where the base line leaves it out."""
+    """The option as in the basic line, by its published name; empty if it is not in the basic line."""
     for part in re.split(r"\s*--", base)[1:]:
         if part.split()[0] in same:
             return f" --{flag} {' '.join(part.split()[1:])}"
@@ -111,14 +111,14 @@ def _default(base: str, same: set[str], flag: str) -> str:
 def _assert_effect(script: str, before: str, after: str, option: str) -> None:
     (arguments, settings), (changed, now) = _outcome(script, before), _outcome(script, after)
     told = any(entry["name"] == option for entry in now.get("unused", ()))
-    if option in ("pred_distill", "repr_distill", "do_train"):  # may say what the line says anyway
+    if option in ("pred_distill", "repr_distill", "do_train"):  # may repeat what the line already says
         return
     assert arguments[option] != changed[option]
     assert told or _bare(settings) != _bare(now) or _is_read(option), f"--{option} changes nothing"
 
 
 def _is_resolved(option) -> bool:
-    """Whether an option is a setting, or stands for some."""
+    """Whether an option is a setting, or sets some."""
     return option.setting or option.sets is not None
 
 

@@ -6,7 +6,7 @@ import json
 
 from tests.unit.cli.snapshot import PATH, outcomes
 
-# what 0.1 accepted, and refused only after models and data had been read; now the configuration is refused as it is made
+# accepted by 0.1, and only rejected after models and data had been read; now rejected when the configuration is created
 REFUSED_EARLIER = {
     "prediction_weight 0": "the prediction stage has nothing to learn; BERT-EMD learns layers beside it, and keeps the weight",
     "hidden_weight 0": "MUD learns hidden states alone in its first stage",
@@ -27,4 +27,4 @@ def test_command_lines_resolve_as_in_the_snapshot():
         if not _corrected(key, values)
     }
     assert not shown, f"{len(shown)} lines changed:\n{json.dumps(dict(list(shown.items())[:10]), indent=1)}"
-    assert len(changed) == 11  # each correction is met by some of the lines
+    assert len(changed) == 11  # each correction applies to some of the lines

@@ -38,7 +38,7 @@ def test_packed_rows_hold_the_whole_corpus_one_document_per_row(corpus):
         words = [tokenizer.vocabulary[i] for i in store.row(row) if tokenizer.vocabulary[i].startswith("d")]
         assert len({word.split("x")[0] for word in words}) == 1
     sentences = sum(len(document) for document in corpus.documents())
-    assert len(store) < 0.6 * sentences and store.lengths.mean() > 0.7 * LENGTH  # really packed
+    assert len(store) < 0.6 * sentences and store.lengths.mean() > 0.7 * LENGTH  # actually packed
 
 
 def test_lines_mode_gives_one_truncated_row_per_line(corpus):

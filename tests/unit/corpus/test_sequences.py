@@ -13,7 +13,7 @@ PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", *(f"w{i}" for i in 
 
 
 def corpus_of(documents):
-    """Documents of sentences of so many tokens each; every token of the corpus has an id of its own (below 1000)."""
+    """Documents of sentences with these numbers of tokens; every token of the corpus has a unique id (below 1000)."""
     sentences = [length for document in documents for length in document]
     ids = 6 + np.arange(sum(sentences)) % 1000
     bounds = np.concatenate([[0], np.cumsum(sentences)])
@@ -38,7 +38,7 @@ def test_sentences_longer_than_a_row_are_truncated_at_both_ends():
     fronts = [int(spans(corpus, 0, 1, SequenceOptions("pairs", 43, 0.0), seed, 0).first_begin[0]) for seed in range(300)]
     lengths = spans(corpus, 0, 1, SequenceOptions("pairs", 43, 0.0), 1, 0)
     assert lengths.first_length[0] == lengths.second_length[0] == 20
-    assert 80 < np.mean(fronts) < 100 and min(fronts) > 55 and max(fronts) < 125  # 180 to lose, half of them in front
+    assert 80 < np.mean(fronts) < 100 and min(fronts) > 55 and max(fronts) < 125  # 180 tokens are removed, half of them at the front
 
 
 def test_short_targets_appear_only_with_the_requested_probability():

@@ -28,7 +28,7 @@ def word_pieces():
 
 
 def write_shards(folder, epochs=2, shards=3, rows=5, length=LENGTH):
-    """A folder of shards in which every row of the whole has an id of its own in its second place, modulo 20."""
+    """A folder of shards in which every row has a unique id in its second position, modulo 20."""
     listed, number = [], 0
     for epoch in range(epochs):
         listed.append({})

@@ -29,7 +29,7 @@ def test_word_continuations_follow_jieba_and_the_vocabulary():
     texts = ["我们喜欢酒店的電視劇", "goods 1.5l酒店"]
     goes_on = [[i >= SIZE for i in ids] for ids in WholeWords(PIECES).ids(texts)]
     assert goes_on[0] == [False, True, False, True, False, True, False, False, True, True]
-    assert goes_on[1] == [False, True, False, False, False, True, False, True]  # "5l" is whole, though jieba cuts 1.5 and l
+    assert goes_on[1] == [False, True, False, False, False, True, False, True]  # "5l" is one token, though jieba separates 1.5 and l
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_words_are_masked_whole_and_labels_hold_the_original_ids(rows):
     chosen = labels != IGNORED
     assert (labels[chosen] == stored[chosen] % SIZE).all() and (ids[~chosen] == stored[~chosen] % SIZE).all()
     assert (ids < SIZE).all() and 0.2 < chosen.mean() < 0.35
-    assert (chosen[1:] == chosen[:-1])[stored[1:] >= SIZE].all()  # what goes on a word shares its lot
+    assert (chosen[1:] == chosen[:-1])[stored[1:] >= SIZE].all()  # continuations are masked with their word
 
 
 def test_masks_differ_between_epochs_and_repeat_on_rereading(rows):

@@ -14,7 +14,7 @@ from tinybert.errors import UserError
 
 
 def stopped(number: int) -> int:
-    """What Paddle does to a handler when it is imported late, and then the signal that a terminal sends to every process."""
+    """Do what a late import of Paddle does to a handler, then send the signal that a terminal sends to every process."""
     for sent in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sent, signal.SIG_DFL)
         os.kill(os.getpid(), sent)
@@ -22,7 +22,7 @@ def stopped(number: int) -> int:
 
 
 def killed(number: int) -> int:
-    """What the kernel does when memory is short."""
+    """Do what the kernel does when memory is short."""
     if number == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.05)
@@ -30,7 +30,7 @@ def killed(number: int) -> int:
 
 
 def sleep_or_tell(path: Path) -> None:
-    """Work for a minute before writing a file `slept`; any other file is written at once."""
+    """Work for a minute before writing a file `slept`; write any other file immediately."""
     if path.name == "slept":
         time.sleep(60)
     path.write_text(str(os.getpid()))

@@ -11,7 +11,7 @@ WORDS_A_DOCUMENT = 12
 
 
 def word_pieces(documents: int = 30) -> WordPiece:
-    """The vocabulary of `write_corpus`: `d<document>x<word>`, and `##s`, which ends some of them."""
+    """The vocabulary of `write_corpus`: `d<document>x<word>`, and `##s`, the ending of some of them."""
     words = [f"d{d}x{w}" for d in range(documents) for w in range(WORDS_A_DOCUMENT)]
     return WordPiece(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "##s", *words])
 

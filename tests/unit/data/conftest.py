@@ -30,13 +30,13 @@ WORDS = [
 
 @pytest.fixture
 def word_pieces() -> WordPiece:
-    """Sixteen word pieces."""
+    """Sixteen tokens."""
     return WordPiece(list(WORDS))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An empty folder for data files, beside which a cache may lie."""
+    """An empty folder for data files, next to which a cache can be created."""
     made = tmp_path / "data"
     made.mkdir()
     return made

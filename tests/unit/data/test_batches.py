@@ -11,7 +11,7 @@ SETTINGS = [(world, accumulation) for world in (1, 2, 3) for accumulation in (1,
 
 
 def made(rows, seed=0, longest=40):
-    """A store of `rows` rows; row i holds the number i + 1 again and again, and its label is i."""
+    """A store with `rows` rows; row i repeats the number i + 1, and its label is i."""
     lengths = np.random.default_rng(seed).integers(2, longest + 1, rows)
     sequences = [[i + 1] * length for i, length in enumerate(lengths)]
     first = np.maximum(lengths // 2, 1)
@@ -39,7 +39,7 @@ def test_every_row_is_in_an_epoch_exactly_once(world, accumulation, rows, bucket
         real = [batch for batch in micro if batch.share["rows"]]
         sizes = [len(batch.rows) for batch in real]
         assert max(sizes) <= 4 and max(sizes) - min(sizes) <= 1
-        assert len(micro) - len(real) < world  # a stand-in only where a rank has no row while others have
+        assert len(micro) - len(real) < world  # a placeholder only if a rank has no row while others do
         assert len(micro) == world * accumulation or set(sizes) == {1}
         assert all(len(batch.rows) == 1 for batch in micro if not batch.share["rows"])
         seen += [row for batch in real for row in batch.rows]
@@ -85,7 +85,7 @@ def test_steps_can_be_rebuilt_out_of_order():
 
 
 def test_order_is_the_one_recorded_with_numpy_1_26():
-    # recorded with NumPy 1.26.4; if this fails, a resumed run trains on some rows twice
+    # recorded with NumPy 1.26.4; if this fails, a resumed run would train on some rows twice
     batches = Batches(made(10), 5, seed=1, bucket=False)
     assert [batches.step(2, i)[0].rows.tolist() for i in (0, 1)] == [[1, 6, 4, 8, 3], [7, 5, 0, 2, 9]]
 

@@ -17,7 +17,7 @@ NAMED = {"text_a_column": "text", "label_column": "label"}
 
 
 def read(path, **more):
-    """The rows of a file of one's own."""
+    """The rows of a custom file."""
     return read_split(own_task("own", CustomFiles(train_file=path, **{**NAMED, **more})), "", "train")
 
 

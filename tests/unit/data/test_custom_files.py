@@ -15,7 +15,7 @@ from tinybert.errors import UserError
 
 
 def written(folder, **files):
-    """Files by name; a name's last underscore stands for the dot. Returns their paths by stem."""
+    """Write files by name; the last underscore of a name stands for the dot. Returns their paths by stem."""
     paths = {}
     for name, text in files.items():
         stem, suffix = name.rsplit("_", 1)
@@ -28,12 +28,12 @@ NAMED = {"text_a_column": "text", "label_column": "label"}
 
 
 def own(folder, files, **more):
-    """The task of files written now."""
+    """The task of newly written files."""
     return own_task("own", CustomFiles(**written(folder, **files), **{**NAMED, **more}))
 
 
 def labels_from(folder, labels, **more):
-    """The labels found in a training file with these in its rows."""
+    """The labels found in a training file whose rows have these."""
     return own(folder, {"train_csv": "text,label\n" + "".join(f"a,{label}\n" for label in labels)}, **more).labels
 
 

@@ -61,7 +61,7 @@ def zipped(members):
 
 
 def table_with(monkeypatch, name, url, md5):
-    """Let PaddleNLP's table hold one made-up entry."""
+    """Add a made-up entry to PaddleNLP's table."""
     task = get_task(name)
     splits = {split: [f"{task.folder}/{task.splits[split].file}"] for split in task.splits if split != "train_aug"}
     monkeypatch.setattr(download, "_published_table", lambda: {name: {"url": url, "md5": md5, "splits": splits}})
@@ -190,7 +190,7 @@ def test_archives_with_or_without_a_folder_give_the_same_files(site, tmp_path, m
     monkeypatch.setattr(download, "_published_table", lambda: {"tnews": entry})
     written = download.download_task(get_task("tnews"), tmp_path / "TNEWS")
     if inside.startswith("__"):
-        assert not written  # a shadow of the archiver is no data
+        assert not written  # a metadata file of the archiver is not data
     else:
         assert [(tmp_path / "TNEWS" / f"{name}.json").read_text() for name in ("train", "dev", "test")] == ["t", "d", "e"]
         assert visible(tmp_path / "TNEWS") == ["dev.json", "test.json", "train.json"]
@@ -216,7 +216,7 @@ def test_failed_task_does_not_stop_the_other_downloads(tmp_path, monkeypatch, ca
     from tinybert.commands.download import DownloadConfig
     from tinybert.recipes import download as recipe
 
-    monkeypatch.setenv("TINYBERT_MIRROR", "http://127.0.0.1:9")  # nobody answers there
+    monkeypatch.setenv("TINYBERT_MIRROR", "http://127.0.0.1:9")  # no server is listening there
     monkeypatch.setenv("DATA_HOME", str(tmp_path / "home"))
     table_with(monkeypatch, "sst-2", "https://host.com/SST.zip", "0")
     (tmp_path / "home" / "Glue" / "RTE").mkdir(parents=True)
@@ -275,7 +275,7 @@ ENTRY = {"url": "https://host.com/data.zip", "md5": None, "splits": {"train": ("
 
 
 def odd_archive(**changes) -> bytes:
-    """A zip archive, with bytes exchanged."""
+    """A zip archive with bytes replaced."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("SST-2/train.tsv", "sentence\tlabel\n" + "good\t1\n" * 50)

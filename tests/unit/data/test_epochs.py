@@ -12,7 +12,7 @@ from tinybert.errors import UserError
 
 
 def store(rows: int, first: int = 0) -> TokenStore:
-    """Rows of different lengths; each begins with a number of its own."""
+    """Rows of different lengths; each starts with a unique number."""
     return TokenStore.from_arrays([[first + row, *range(1, 2 + row % 4)] for row in range(rows)])
 
 

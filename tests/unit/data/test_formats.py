@@ -119,7 +119,7 @@ def test_json_arrays_and_json_lines_are_distinguished(tmp_path):
         format_of(tmp_path / "a.docx")
 
 
-# === What is refused ===
+# === What is rejected ===
 
 BAD = [
     (a_task(), 'text,label\n"good,yes\nbad,no\n', ["line 2", "unexpected end of data", "double quote"]),

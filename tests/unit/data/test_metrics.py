@@ -66,7 +66,7 @@ def test_f1_of_a_class_never_predicted_is_zero_without_a_warning():
 def test_macro_f1_is_computed_for_more_than_two_classes():
     task = Task("t", "t", ("a", "b", "c"), {"dev": Split("dev.tsv", 0)}, ("accuracy", "macro_f1", "mcc"), "macro_f1")
     result = score(task, np.eye(3)[[0, 0, 1, 2]], np.array([0, 1, 1, 1]))
-    # a: precision 1/2, recall 1; b: precision 1, recall 1/3; c: nothing right
+    # a: precision 1/2, recall 1; b: precision 1, recall 1/3; c: all wrong
     assert result["macro_f1"] == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
     assert result["accuracy"] == 0.5
 

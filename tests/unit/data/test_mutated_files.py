@@ -19,7 +19,7 @@ from tinybert.errors import UserError
 
 NAMES = ("id", "text", "other", "label")
 quick = settings(max_examples=150, deadline=None, database=None, derandomize=True)
-# csv reads a NUL from Python 3.11 on only
+# csv accepts NUL since Python 3.11
 in_csv = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 in_json = st.text(max_size=30)
 in_tsv = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\r\n"), max_size=30)
@@ -45,7 +45,7 @@ def read(content, split):
 
 
 def assert_same(rows, content, split):
-    """Every field came back as it was, in order."""
+    """Every field is returned unchanged, in order."""
     examples = read(content, split)
     assert list(zip(examples.text_a, examples.text_b, strict=True)) == rows
     assert examples.labels.tolist() == [i % 2 for i in range(len(rows))] and examples.ids == [str(i) for i in range(len(rows))]
@@ -108,7 +108,7 @@ PIECES = [
 
 
 def mutated(content, random):
-    """The bytes after a few cuts, repetitions, insertions and exchanges."""
+    """The bytes after a few deletions, repetitions, insertions and replacements."""
     for _ in range(random.randint(1, 4)):
         at, end = sorted(random.randint(0, len(content)) for _ in range(2))
         content = random.choice(
@@ -124,7 +124,7 @@ def mutated(content, random):
 
 
 def survive(form, count, seed):
-    """Read `count` mutants as a task's file and as a user's own; returns how many gave rows."""
+    """Read `count` mutants as a task's file and as a custom file; returns how many yielded rows."""
     source, fine = random.Random(seed), 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"rows.{form}"

@@ -14,7 +14,7 @@ SST = get_task("sst-2")
 
 @pytest.fixture
 def downloads(monkeypatch):
-    """Records what would be downloaded; the network is never touched."""
+    """Record what would be downloaded, without a network."""
     asked = []
 
     def fail(task, folder):

@@ -18,7 +18,7 @@ def written(folder, file, text):
 
 # === The real files ===
 
-# task, split, rows, first label, a piece of the first row's text_a, of its text_b
+# task, split, rows, first label, a substring of the first row's text_a, of its text_b
 REAL = [
     ("CoLA", "train", 8551, 1, "Our friends won't buy", None),
     ("CoLA", "dev", 1043, 1, "The sailors rode", None),
@@ -118,7 +118,7 @@ def test_rows_are_read_in_chunks(folder):
     assert chunks[-1].bytes_read == (folder / "train.tsv").stat().st_size
 
 
-# === What is refused ===
+# === What is rejected ===
 
 HEADER = "sentence\tlabel\n"
 NLI_HEADER = "\t".join(f"c{i}" for i in range(12)) + "\n"

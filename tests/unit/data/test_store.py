@@ -24,7 +24,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def builds(monkeypatch):
-    """Counts how often a store is really built."""
+    """Count how often a store is actually built."""
     done = []
     original = store_module._build
 

@@ -27,7 +27,7 @@ def write(folder: Path, words=WORDS, **files) -> Path:
 
 
 def rust(folder: Path, words=WORDS, **settings) -> Tokenizer:
-    """The same word pieces in the library's own file, as transformers 5 keeps them."""
+    """The same tokens in the library's own file, as saved by transformers 5."""
     made = BertWordPieceTokenizer({word: i for i, word in enumerate(words)}, **settings)
     made.save(str(folder / "tokenizer.json"))
     return made
@@ -116,7 +116,7 @@ def test_special_tokens_map_is_used_where_the_config_is_silent(tmp_path):
 
 
 def library(folder: Path, lower: bool = True) -> list:
-    """The library's own tokenizer with two added tokens, and the same tokens in the files that it writes beside a vocabulary."""
+    """The library's own tokenizer with two added tokens, and the same tokens in the files that it saves next to a vocabulary."""
     made = BertWordPieceTokenizer({word: i for i, word in enumerate(WORDS)}, lowercase=lower)
     made.add_special_tokens([AddedToken("<user>", special=True, normalized=False)])
     made.add_tokens([AddedToken("Covid-19", normalized=True)])

@@ -40,7 +40,7 @@ def test_malicious_pickle_in_the_token_cache_is_not_executed(folder, word_pieces
     TokenStore.build_or_open(task, folder, "train", word_pieces, 8)
     (stored,) = (cache / "tokens").glob("[0-9a-f]*[0-9a-f]")
     np.save(stored / name, np.array([Payload(mark)], dtype=object), allow_pickle=True)
-    # an attacker would also make the manifest agree
+    # an attacker would also adapt the manifest
     manifest = json.loads((stored / storage.MANIFEST).read_text())
     manifest["files"][name] = {"bytes": (stored / name).stat().st_size, "sha256": storage.sha256_of(stored / name)}
     (stored / storage.MANIFEST).write_text(json.dumps(manifest))
@@ -51,7 +51,7 @@ def test_malicious_pickle_in_the_token_cache_is_not_executed(folder, word_pieces
 
 
 def test_payload_runs_when_pickles_are_allowed(tmp_path):
-    # it is a real one: with NumPy's own switch on, it runs
+    # the attack is real: with NumPy's own switch on, it runs
     np.save(tmp_path / "x.npy", np.array([Payload(tmp_path / "executed")], dtype=object), allow_pickle=True)
     np.load(tmp_path / "x.npy", allow_pickle=True)
     assert (tmp_path / "executed").exists()
@@ -77,7 +77,7 @@ def test_two_processes_download_a_file_once(tmp_path):
 
         def do_GET(self):
             asked.append(self.path)
-            threading.Event().wait(0.5)  # long enough for the other process to come
+            threading.Event().wait(0.5)  # long enough for the other process to arrive
             super().do_GET()
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Counting, directory=tmp_path / "site"))
@@ -102,7 +102,7 @@ def test_two_processes_download_a_file_once(tmp_path):
 
 
 def _agreeing(folder: Path) -> None:
-    """Make the manifest agree with what is there."""
+    """Adapt the manifest to the current files."""
     files = {p.name: {"bytes": p.stat().st_size, "sha256": storage.sha256_of(p)} for p in folder.iterdir() if p.name != storage.MANIFEST}
     (folder / storage.MANIFEST).write_text(json.dumps({"format": 1, "files": files}))
 

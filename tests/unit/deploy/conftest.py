@@ -14,7 +14,7 @@ from tinybert.models.saving import save_model
 
 
 def trained_folder(folder: Path, model_type: str = "bert", labels=LABELS, pair: bool = False, length: int = 16, seed: int = 0, **shape):
-    """Write a model folder as training leaves it, and return the model."""
+    """Write a model folder as after training, and return the model."""
     model = classifier(model_type, max(1, len(labels)), seed, **shape)
     rows = TrainedOn("tiny", pair, length)
     save_model(folder, model, family(model_type), word_pieces(), labels, trained_on=rows)
@@ -31,7 +31,7 @@ def run(command: str, **options: object) -> int:
 
 @pytest.fixture
 def single(tmp_path: Path) -> Path:
-    """A classifier of single texts of at most 16 word pieces."""
+    """A classifier of single texts with at most 16 tokens."""
     trained_folder(tmp_path / "single")
     return tmp_path / "single"
 

@@ -25,9 +25,9 @@ TEXTS = ["word1 word2, word7!", "word30", "Word12 unknown word21 " * 9, *(f"word
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A folder that holds the export `served`."""
+    """A folder with the export `served`."""
     home = tmp_path_factory.mktemp("page")
-    for seed in range(50):  # or the page's code could always say the same
+    for seed in range(50):  # otherwise the code on the page could always print the same
         trained_folder(home / "m", "tinybert", labels=("bad", "good"), seed=seed)
         if len({found.label for found in Predictor.open(home / "m", 1).predict(TEXTS)}) == 2:
             break
@@ -42,7 +42,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def code(language: str) -> str:
-    """The one block of the page in this language, with the test's texts in the place of the page's."""
+    """The only block of the page in this language, with the test's texts instead of the page's."""
     (block,) = re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
     assert block.count('["a fine film", "a mess"]') == 1
     return block.replace('["a fine film", "a mess"]', json.dumps(TEXTS))

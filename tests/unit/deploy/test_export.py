@@ -32,7 +32,7 @@ def _own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def same_process(monkeypatch):
-    """Reloading in this process, and two calls in place of timing: what these tests are about is elsewhere."""
+    """Reload in this process, and time only two calls: these tests are about other things."""
 
     def reload(folder: Path, store, threads: int) -> measure.Reloaded:
         predictor = Predictor.open(folder, threads)

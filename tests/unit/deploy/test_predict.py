@@ -23,7 +23,7 @@ TEXTS = [f"word{i % 35} word{(3 * i) % 35} word{(7 * i) % 35}"[: 20 + i % 3] for
 
 
 def expected(model, texts: list[str]) -> np.ndarray:
-    """The probabilities that the model's own class gives each text alone."""
+    """The probabilities from the model's own class for each single text."""
     from tests.tiny import word_pieces
 
     pieces = word_pieces()

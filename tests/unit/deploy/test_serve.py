@@ -33,7 +33,7 @@ needs_serve = pytest.mark.skipif(not all(map(find_spec, LIBRARIES)), reason=f"no
 
 
 def run_batches(work, **options):
-    """Run `work(batcher, batches)` with a batcher that doubles numbers; `batches` collects what ran together."""
+    """Run `work(batcher, batches)` with a batcher that doubles numbers; `batches` records the rows of each batch."""
     batches: list[list[int]] = []
 
     def double(rows: list[int]) -> list[int]:
@@ -181,7 +181,7 @@ def test_health_metrics_and_schema_report_requests(single):
 
 @contextmanager
 def served(folder: Path, *words: str):
-    """`tinybert serve` in a process of its own; its address once it answers."""
+    """`tinybert serve` in a separate process; its URL once it responds."""
     command = [sys.executable, "-m", "tinybert", "serve", "--model_path", str(folder), "--port", "0", "--threads", "1", *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
     try:
@@ -303,7 +303,7 @@ def test_text_typed_into_the_page_is_answered(tmp_path):
             assert shown.startswith(f"{expected} (") and "%" in shown
             assert get(f"{element('#error')}/text")["value"] == ""
         finally:
-            if here:  # or the browser outlives its driver
+            if here:  # otherwise the browser outlives its driver
                 urllib.request.urlopen(urllib.request.Request(here, method="DELETE"), timeout=60).close()
             process.kill()
             process.wait()

@@ -52,7 +52,7 @@ def test_resuming_from_an_older_checkpoint_supersedes_newer_ones(tmp_path):
         saved(tmp_path, step, 9)
     assert checkpoint.fork_from(tmp_path, tmp_path / "step_00000600") == tmp_path / "step_00000600"
     assert checkpoint.newest(tmp_path).name == "step_00000600"  # as after a kill before the next one is written
-    assert (tmp_path / "superseded_00001200" / "state.json").is_file()  # kept until something replaces it
+    assert (tmp_path / "superseded_00001200" / "state.json").is_file()  # kept until it is replaced
     saved(tmp_path, 1300, 3)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["step_00000500", "step_00000600", "step_00001300"]
 

@@ -53,7 +53,7 @@ def test_heat_map_cells_show_the_logged_arrays(tmp_path):
         entry = reader.get_data("image", tag)[at]
         picture = np.asarray(Image.open(io.BytesIO(entry.image.encoded_image_string)).convert("RGB"))
         assert picture.shape[0] % 12 == picture.shape[1] % 12 == 0
-        return picture[6::12, 6::12].astype(int).sum(axis=-1)  # viridis: brighter is more
+        return picture[6::12, 6::12].astype(int).sum(axis=-1)  # viridis: larger values are brighter
 
     run = RunFolder(tmp_path, "prediction")
     run.open_logs()

@@ -24,7 +24,7 @@ ROWS = 8
 
 
 class Weight(nn.Layer):
-    """One number that is pulled towards the mean of the labels."""
+    """A single number that is trained towards the mean of the labels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Weight(nn.Layer):
 
 
 def loop(folder, *, labels=None, scores=None, accumulation=1, fingerprint=None, **settings):
-    """A loop over eight rows, two a micro-batch, with a list of the steps at which the best model was saved."""
+    """A loop over eight rows, two per micro-batch, with a list of the steps at which the best model was saved."""
     labels = np.arange(ROWS, dtype="float32") if labels is None else labels
     store = TokenStore.from_arrays([[2, 5, 3]] * ROWS, labels=labels)
     layer, kept = Weight(), []
@@ -138,13 +138,13 @@ def test_every_evaluation_is_logged_and_only_better_models_are_saved(tmp_path):
     made, _, kept = loop(tmp_path, scores={3: 0.5, 6: 0.5, 8: 0.6}, evaluate_every=3)
     best = made.run()
     evaluated = [(line["step"], line["best"]) for line in lines(tmp_path) if line.get("event") == "evaluation"]
-    assert evaluated == [(3, True), (6, False), (8, True)]  # an equal score is no better one; the last step always counts
+    assert evaluated == [(3, True), (6, False), (8, True)]  # an equal score is not an improvement; the last step is always evaluated
     assert kept == [3, 8]
     assert (best.step, best.scores) == (8, {"accuracy": 0.6, "other": 1.0})
 
 
 def test_model_is_saved_even_if_no_score_exceeds_zero(tmp_path):
-    # the published scripts start from 0 and save nothing
+    # the published scripts start at 0 and save nothing
     made, _, kept = loop(tmp_path, scores=dict.fromkeys(range(9), -0.1), evaluate_every=4)
     assert made.run().step == 4
     assert kept == [4]

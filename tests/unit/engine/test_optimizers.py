@@ -54,7 +54,7 @@ def numpy_adam(
             norm = {"tensor": np.sqrt((gradient**2).sum()), "global": whole, "off": 0.0}[clip]
             if norm > max_norm:
                 gradient = gradient * max_norm / norm
-            if l2:  # on everything
+            if l2:  # on all parameters
                 gradient = gradient + decay * weights[name]
             first[name] = 0.9 * first[name] + 0.1 * gradient
             second[name] = 0.999 * second[name] + 0.001 * gradient**2
@@ -62,7 +62,7 @@ def numpy_adam(
             if corrected:
                 up, down = up / (1 - 0.9 ** (step + 1)), down / (1 - 0.999 ** (step + 1))
             change = up / (np.sqrt(down) + epsilon)
-            if name == "dense.weight" and not l2:  # neither biases nor norms
+            if name == "dense.weight" and not l2:  # neither on biases nor on norms
                 change = change + decay * weights[name]
             weights[name] = weights[name] - rate * change
     return weights
@@ -140,7 +140,7 @@ def test_optimizer_state_restores_into_a_new_instance(name):
     assert {key.split("|")[0] for key in arrays} == {"dense.weight", "dense.bias", "norm.weight", "norm.bias"}
     assert not any(parameter.name in key for parameter in net.parameters() for key in arrays)
 
-    other = Net(seed=9)  # Paddle counts its layers: these have other names
+    other = Net(seed=9)  # Paddle numbers its layers: these have other names
     assert not {p.name for p in other.parameters()} & {p.name for p in net.parameters()}
     for parameter_name, parameter in other.named_parameters():
         parameter.set_value(weights[parameter_name])

@@ -13,7 +13,7 @@ from tinybert.errors import UserError
 
 @pytest.fixture
 def used(tmp_path):
-    """A folder in which both stages have left results."""
+    """A folder with results of both stages."""
     for stage in ("intermediate", "prediction"):
         run = RunFolder(tmp_path / "out", stage)
         run.update_record(seed=1)
@@ -107,7 +107,7 @@ def test_malformed_log_lines_are_skipped(used, odd):
 
 
 def test_missing_write_permission_is_found_before_the_work(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)  # the tests may run as root, who may do anything
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)  # the tests may run as root, who may write anywhere
     with pytest.raises(UserError, match=f"cannot be written: no permission in {tmp_path}"):
         RunFolder(tmp_path / "a" / "b", "finetune").refuse(resume=False, overwrite=False)
     (tmp_path / "file").write_text("")

@@ -31,7 +31,7 @@ run.release()
 
 @pytest.fixture
 def writer(tmp_path):
-    """Starts another process that writes into a folder, until its input ends."""
+    """Start another process that writes to a folder until its input ends."""
     started = []
 
     def start(stage: str) -> subprocess.Popen:

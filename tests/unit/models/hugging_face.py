@@ -22,7 +22,7 @@ _PARTS = {
 
 
 def hugging_face_arrays(arrays: dict[str, np.ndarray], prefix: str = "bert") -> dict[str, np.ndarray]:
-    """The parameters of a PaddleNLP classifier under the names and in the layout that PyTorch has."""
+    """The parameters of a PaddleNLP classifier with PyTorch's names and orientation."""
     renamed = {}
     for name, array in arrays.items():
         new = re.sub(r"^(bert|tinybert|ernie|roberta)\.", f"{prefix}." if prefix else "", name)
@@ -35,7 +35,7 @@ def hugging_face_arrays(arrays: dict[str, np.ndarray], prefix: str = "bert") -> 
 
 
 def bfloat16(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The upper halves of float32 numbers, as uint16, and the float32 numbers that these stand for."""
+    """The upper halves of float32 numbers, as uint16, and the corresponding float32 numbers."""
     halves = (np.ascontiguousarray(array).view(np.uint32) >> 16).astype(np.uint16)
     return halves, (halves.astype(np.uint32) << 16).view(np.float32)
 
@@ -55,7 +55,7 @@ def write_bfloat16(path: Path, halves: dict[str, np.ndarray]) -> None:
 def write_folder(
     folder: Path, arrays: dict[str, np.ndarray], config: dict, words: list[str], kind: str = "float32"
 ) -> dict[str, np.ndarray]:
-    """Write config.json, model.safetensors and vocab.txt; returns the arrays as float32 sees them after the narrowing to `kind`."""
+    """Write config.json, model.safetensors and vocab.txt; returns the arrays as float32 after rounding to `kind`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "vocab.txt").write_text("\n".join(words) + "\n")

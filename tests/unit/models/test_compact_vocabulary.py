@@ -26,7 +26,7 @@ OPTIMIZERS = {
 
 
 class Run:
-    """Some steps of training, with the whole table or the cut one."""
+    """Some training steps with the whole table or the reduced one."""
 
     def __init__(self, optimizer: str, compact: bool, frozen: bool = False, **shape) -> None:
         self.kind, self.decay, clip = OPTIMIZERS[optimizer]
@@ -112,7 +112,7 @@ def test_checkpoints_are_interchangeable_between_compact_and_whole(writer):
     weights, expected = after.compact.to_checkpoint(after.arrays(), 5), before.arrays()
     if writer == "cut":
         expected = before.compact.to_checkpoint(expected, 5)
-        assert all((weights[name] == expected[name]).all() for name in expected)  # bit for bit
+        assert all((weights[name] == expected[name]).all() for name in expected)  # bitwise identical
     assert_same(weights, expected)
 
 

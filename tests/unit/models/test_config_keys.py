@@ -64,7 +64,7 @@ def test_setting_that_does_not_change_the_network_is_accepted(more):
 
 
 def test_pooler_activation_unsupported_by_paddlenlp_is_refused():
-    # its BertPooler has tanh or nothing: with "relu" it would be a linear one, without a word
+    # its BertPooler has tanh or nothing: "relu" would silently make it linear
     with pytest.raises(UserError, match="'pool_act' in config.json is 'relu'; expected one of tanh, linear"):
         architecture({**BERT, "pool_act": "relu"}, "here")
 

@@ -24,7 +24,7 @@ def test_dropout_has_the_expected_rate_scale_and_gradient(p):
     kept = y.numpy() != 0
     assert abs(kept.mean() - (1 - p)) < 4 * np.sqrt(p * (1 - p) / kept.size)
     assert np.allclose(y.numpy()[kept], 1 / (1 - p), rtol=1e-4)
-    assert np.array_equal(x.grad.numpy(), y.numpy())  # of ones: the gradient is the scaled mask itself
+    assert np.array_equal(x.grad.numpy(), y.numpy())  # for an upstream gradient of ones, the gradient is the scaled mask itself
 
 
 def test_dropout_depends_on_seed_and_call_only():
@@ -51,7 +51,7 @@ def test_dropout_is_the_identity_outside_training():
 
 
 def values_and_gradients(function, module: nn.Layer, x: paddle.Tensor, pull: paddle.Tensor) -> list[np.ndarray]:
-    """What `function(module, x)` gives, and the gradients of x, weight and bias when its values are pulled at."""
+    """The output of `function(module, x)`, and the gradients of x, weight and bias."""
     leaf = x.clone().detach()
     leaf.stop_gradient = False
     module.clear_gradients()
@@ -94,7 +94,7 @@ def test_frozen_layer_norm_passes_the_same_input_gradient(frozen, ours, monkeypa
         getattr(norm, name).stop_gradient = True
     assert np.allclose(gradient(), whole, atol=1e-5)
     for name in frozen:
-        assert not getattr(norm, name).grad.numpy().any()  # as it was left: zeros
+        assert not getattr(norm, name).grad.numpy().any()  # unchanged: zeros
 
 
 @pytest.mark.parametrize("shape", [[5, 6], [4, 7, 6]])

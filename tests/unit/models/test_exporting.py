@@ -33,7 +33,7 @@ def config_of(folder: Path) -> dict:
     return json.loads((folder / "config.json").read_text())
 
 
-# === What comes out ===
+# === Correct exports ===
 
 
 @pytest.mark.parametrize("labels", [LABELS, ("a", "b", "c"), ()], ids=["two", "three", "regression"])
@@ -53,7 +53,7 @@ def test_conversion_to_hugging_face_and_back_keeps_the_model(tmp_path, capsys, m
     assert back.family.model_type == model_type and back.labels == (labels or None)
     np.testing.assert_array_equal(logits_of(back.model, batch()), logits_of(model, batch()))
     theirs = family(model_type).classifier.from_pretrained(str(tmp_path / "c"))
-    tolerance = 1e-4 if model_type == "ernie" else 0  # PaddleNLP's ERNIE leaves layer_norm_eps at 1e-12
+    tolerance = 1e-4 if model_type == "ernie" else 0  # PaddleNLP's ERNIE always uses 1e-12
     np.testing.assert_allclose(logits_of(theirs, batch()), logits_of(model, batch()), atol=tolerance)
 
 
@@ -65,7 +65,7 @@ def test_converted_folder_has_the_hugging_face_layout(tmp_path):
         entry.name for entry in (tmp_path / "b").iterdir()
     }
     with safe_open(tmp_path / "b" / "model.safetensors", "np") as file:
-        assert file.metadata() == {"format": "pt"}  # without it, transformers refuses the file
+        assert file.metadata() == {"format": "pt"}  # transformers rejects the file without it
     config = config_of(tmp_path / "b")
     assert config["model_type"] == "bert" and config["architectures"] == ["BertForSequenceClassification"]
     assert config["id2label"] == {"0": "no", "1": "yes"} and config["label2id"] == {"no": 0, "yes": 1}
@@ -75,7 +75,7 @@ def test_converted_folder_has_the_hugging_face_layout(tmp_path):
 
 @pytest.mark.parametrize("name", ["bert", "ernie", "tinybert"])
 def test_pytorch_weights_survive_a_round_trip_through_paddlenlp(tmp_path, name, capsys):
-    # real PyTorch files, there and back: names, orientation and numbers must be PyTorch's own
+    # real PyTorch files in both directions: names, orientation and values must be PyTorch's
     assert convert(FIXTURES / name, tmp_path / "b", "paddlenlp") == 0
     assert convert(tmp_path / "b", tmp_path / "c", "huggingface") == 0
     expected = read_torch(FIXTURES / name / "pytorch_model.bin")
@@ -97,7 +97,7 @@ def test_tinybert_relu_is_recorded_and_reported_on_conversion(tmp_path, capsys):
     config = config_of(tmp_path / "b")
     assert config["classifier_activation"] == "relu" and config["model_type"] == "bert"
     assert config["architectures"] == ["BertForSequenceClassification"]
-    model_folder(tmp_path / "plain", "tinybert")  # no projection that would give it away
+    model_folder(tmp_path / "plain", "tinybert")  # without a projection that would identify it
     assert convert(tmp_path / "plain", tmp_path / "c", "huggingface") == 0
     assert load_pretrained(str(tmp_path / "c"))[0].family.model_type == "tinybert"
     model_folder(tmp_path / "bert", "bert")
@@ -174,7 +174,7 @@ def test_unnamed_labels_keep_their_numbers(tmp_path):
     assert config["id2label"] == {str(i): f"LABEL_{i}" for i in range(5)} and config["problem_type"] == "multi_label_classification"
 
 
-# === What does not come out ===
+# === What cannot be exported ===
 
 
 def test_conversion_whose_outputs_differ_is_not_written(tmp_path, monkeypatch, capsys):

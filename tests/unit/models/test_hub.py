@@ -31,7 +31,7 @@ def folders(parent: Path, *names: str) -> None:
 
 def test_run_folder_resolves_to_its_newest_best_model(tmp_path):
     folders(tmp_path, "best_model_20", "best_model_100", "best_model_3", "final", ".best_model_900")
-    (tmp_path / "best_model_400").mkdir()  # without config.json: no model
+    (tmp_path / "best_model_400").mkdir()  # without config.json it is not a model
     assert hub.resolve(str(tmp_path)) == tmp_path / "best_model_100"
 
 
@@ -101,7 +101,7 @@ NAME = "tinybert-4l-312d-v2"
 
 @pytest.fixture
 def mirror(tmp_path, monkeypatch):
-    """A host that has the published files of one model in small; gives the list of paths that were asked for."""
+    """A server with small versions of a published model's files; returns the list of requested paths."""
     site, asked = tmp_path / "site", []
     kind = family("tinybert")
     published = site / "paddlenlp/models/transformers/tinybert"
@@ -200,7 +200,7 @@ def test_second_download_must_match_the_first(mirror, tmp_path):
     assert not folder.exists()
     pins.unlink()
     hub.resolve(NAME, "student")
-    (folder / "model_state.pdparams").write_bytes(b"x")  # and what lies there is compared each time
+    (folder / "model_state.pdparams").write_bytes(b"x")  # existing files are compared each time
     with pytest.raises(UserError, match="is not the saved file"):
         load_classifier(NAME, labels=("0", "1"), needs_head=False, role="student")
 

@@ -41,7 +41,7 @@ def test_wrongly_read_model_is_detected(tmp_path):
     model_folder(tmp_path / "m")
     loaded, _ = load_pretrained(str(tmp_path / "m"))
     query = loaded.model.bert.encoder.layers[1].self_attn.q_proj.weight
-    query.set_value(query.numpy().T.copy())  # square: no shape tells
+    query.set_value(query.numpy().T.copy())  # square, so the shape does not reveal it
     with pytest.raises(UserError, match="differ by .* from an independent forward pass"):
         check_reading(loaded, tmp_path / "m", "logits")
 

@@ -26,7 +26,7 @@ def load(folder, labels=LABELS, needs_head=False, **more):
 
 
 def hugging_face(folder, model_type="bert", kind="float32", drop=(), add=None, config=None):
-    """A Hugging Face folder with the weights of a tiny classifier, and these weights as they are after narrowing."""
+    """A Hugging Face folder with the weights of a tiny classifier, and the weights after rounding."""
     arrays = hugging_face_arrays(arrays_of(classifier(model_type)))
     arrays = {name: array for name, array in arrays.items() if not any(part in name for part in drop)} | (add or {})
     return write_folder(folder, arrays, {"model_type": model_type, **SHAPE, **(config or {})}, WORDS, kind)
@@ -55,7 +55,10 @@ def test_report_lists_fresh_and_unused_parameters(tmp_path):
     hugging_face(tmp_path, drop=("classifier", "pooler"), add=extra)
     report = load(tmp_path).report
     assert sorted(report.fresh) == ["bert.pooler.dense.bias", "bert.pooler.dense.weight", "classifier.bias", "classifier.weight"]
-    assert sorted(report.unused) == ["bert.embeddings.position_ids", "cls.predictions.decoder_bias"]  # a head's, by PaddleNLP's name
+    assert sorted(report.unused) == [
+        "bert.embeddings.position_ids",
+        "cls.predictions.decoder_bias",
+    ]  # of a head
     assert len(report.loaded) == len(arrays_of(classifier())) - 4
     shown = str(report)
     assert shown.startswith(f"{tmp_path}/model.safetensors: {len(report.loaded)} parameters loaded, 4 fresh (")
@@ -188,7 +191,7 @@ def test_projection_is_not_counted_as_part_of_the_student(tmp_path):
     assert found.parameters() == sum(array.size for array in arrays_of(classifier("tinybert")).values())
 
 
-# === Refusals ===
+# === Rejected folders ===
 
 
 def change(folder, edit) -> None:
@@ -324,7 +327,7 @@ MNLI = ("contradiction", "entailment", "neutral")
 
 @pytest.mark.parametrize("model_type", ["bert", "roberta"])
 def test_logits_are_reordered_to_the_tasks_label_order(tmp_path, model_type):
-    # Hugging Face's MNLI order is another one than GLUE's (issue 229 of the published TinyBERT)
+    # Hugging Face's MNLI order differs from GLUE's (issue 229 of the published TinyBERT)
     theirs = ("ENTAILMENT", "neutral", "contradiction")
     model = model_folder(tmp_path, model_type, theirs)
     found = load(tmp_path, MNLI, needs_head=True, role="teacher")
@@ -354,8 +357,8 @@ def test_teacher_with_label_names_of_another_task_is_refused(tmp_path):
         (("2", "0", "1"), ("0", "1", "2"), [1, 2, 0]),
         (("-1", "1"), ("1", "-1"), [1, 0]),
         (("a", "A"), ("A", "a"), [1, 0]),
-        (("positive", "negative"), ("0", "1"), [0, 1]),  # nothing to compare, and told
-        (("0", "1"), ("100", "101"), [0, 1]),  # counted outputs
+        (("positive", "negative"), ("0", "1"), [0, 1]),  # cannot be compared, which is reported
+        (("0", "1"), ("100", "101"), [0, 1]),  # numbered outputs
         (("1", "2"), ("0", "1"), None),
         (("0", "1"), ("no", "yes"), None),
     ],

@@ -23,7 +23,7 @@ def load(folder, needs_head=True):
 
 
 def torch_folder(folder, seed=0, change=lambda arrays: arrays):
-    """A Hugging Face folder whose arrays went through `change`; returns them as they were."""
+    """A Hugging Face folder whose arrays were modified by `change`; returns the original ones."""
     arrays = hugging_face_arrays(arrays_of(classifier(seed=seed)))
     write_folder(folder, change(dict(arrays)), {"model_type": "bert", **SHAPE}, WORDS)
     return arrays
@@ -88,7 +88,7 @@ def test_weights_that_replaced_the_saved_ones_are_refused(tmp_path):
     save_file(hugging_face_arrays(arrays_of(classifier(seed=1))), tmp_path / "model.safetensors")
     with pytest.raises(UserError, match="model_state.pdparams is not the saved file: it is missing"):
         load(tmp_path)
-    (tmp_path / "manifest.json").write_text('{"name": "my app"}')  # a file of this name of another program
+    (tmp_path / "manifest.json").write_text('{"name": "my app"}')  # another program's file with this name
     load(tmp_path)
 
 

@@ -81,7 +81,7 @@ def test_every_weight_is_mapped_to_hugging_face(model_type, prefix):
     assert set(found) == set(expected)
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array, err_msg=name)
-        assert found[name].flags.c_contiguous, name  # safetensors 0.8.0 writes the memory as it lies
+        assert found[name].flags.c_contiguous, name  # safetensors 0.8.0 writes memory in its physical order
 
 
 def test_every_name_pair_maps_in_both_directions():

@@ -63,7 +63,7 @@ def test_layout_of_a_checkpoint_is_recognised():
 
 
 def test_trained_projection_of_bert_emd_is_preferred():
-    # its class has both; --share_param True, the default, trains share_fit_dense and leaves fit_denses as they were made
+    # its class has both; --share_param True, the default, trains share_fit_dense and leaves fit_denses at their initial values
     shared, per_layer = Projection("shared", 2, 4, 6), Projection("per_layer", 2, 4, 6).arrays()
     arrays = per_layer | {f"share_{name}": array for name, array in shared.arrays().items()}
     assert layouts_of(arrays) == ("shared", "per_layer") and layout_of(arrays) == "shared"

@@ -25,7 +25,7 @@ NLI = ("entailment", "neutral", "contradiction")
 
 
 def outputs_of(model, folder: Path) -> tuple[np.ndarray, np.ndarray, np.lib.npyio.NpzFile]:
-    """Pooled output and logits for the batch of a fixture, and what PyTorch gave."""
+    """Pooled output and logits for the batch of a fixture, and PyTorch's values."""
     stored = np.load(folder / "outputs.npz")
     inputs = Inputs(*(paddle.to_tensor(stored[name]) for name in ("ids", "segments")), paddle.to_tensor(stored["mask"].astype("float32")))
     model.eval()
@@ -47,7 +47,7 @@ def test_pytorch_model_gives_pytorchs_numbers(name, logits):
 
 
 def test_ernie_layer_norm_uses_the_epsilon_of_its_config():
-    # PaddleNLP's class computes with 1e-12 whatever is asked for; Hugging Face's ERNIE has 1e-5
+    # PaddleNLP's class always uses 1e-12; Hugging Face's ERNIE has 1e-5
     loaded, config = load_pretrained(str(FIXTURES / "ernie"))
     assert config["layer_norm_eps"] == 1e-5
     norms = [layer for layer in loaded.model.sublayers() if isinstance(layer, paddle.nn.LayerNorm)]

@@ -16,7 +16,7 @@ TYPES = ("bert", "tinybert", "ernie", "roberta")
 
 
 def in_torch(model, inputs, relu: bool) -> np.ndarray:
-    """The logits of a Hugging Face classifier, with TinyBERT's ReLU if asked for."""
+    """The logits of a Hugging Face classifier, optionally with TinyBERT's ReLU."""
     given = {
         "input_ids": torch.tensor(inputs.input_ids.numpy()),
         "token_type_ids": torch.tensor(inputs.token_type_ids.numpy()),

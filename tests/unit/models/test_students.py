@@ -54,7 +54,7 @@ def test_layer_list_is_parsed_with_spaces():
     assert parse_init("teacher: 1, 3", 3) == (1, 3)
 
 
-# === Fresh students ===
+# === New students ===
 
 
 def bare(config: dict) -> LoadedModel:
@@ -117,7 +117,7 @@ def test_matching_pair_is_accepted():
 def test_pairs_with_different_vocabularies_are_refused():
     student = loaded("tinybert")
     student.tokenizer = word_pieces([*WORDS[:-2], WORDS[-1], WORDS[-2]])
-    fits(loaded(), student)  # the same pieces in another order are translated
+    fits(loaded(), student)  # the same tokens in another order are translated
     student.tokenizer = word_pieces([*WORDS[:-1], "other"])
     with pytest.raises(UserError, match="same size that differ"):
         fits(loaded(), student)
@@ -135,7 +135,7 @@ def test_sequences_beyond_max_positions_are_refused(short):
 
 
 def test_roberta_has_one_position_less_than_its_table():
-    fits(loaded("roberta"), loaded("roberta"), length=19)  # one of the 20 stands for padding
+    fits(loaded("roberta"), loaded("roberta"), length=19)  # one of the 20 is used for padding
     with pytest.raises(UserError, match="exceeds the 19 positions"):
         fits(loaded("roberta"), loaded("roberta"), length=20)
 

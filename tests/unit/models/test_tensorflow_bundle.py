@@ -34,7 +34,7 @@ def field(number: int, value: int | bytes) -> bytes:
 
 
 def block(entries: list[tuple[bytes, bytes]]) -> bytes:
-    """Entries whose keys share their beginnings, and one restart; uncompressed, with a checksum of zeros."""
+    """Prefix-compressed entries with one restart point; uncompressed, with a zero checksum."""
     out, last = b"", b""
     for key, value in entries:
         shared = next((i for i, (a, b) in enumerate(zip(key, last, strict=False)) if a != b), min(len(key), len(last)))
@@ -64,7 +64,7 @@ def write_bundle(prefix: Path, arrays: dict[str, np.ndarray], in_block: int = 7)
 
 
 def google_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The parameters of a classifier under the names of Google's code, kernels [in, out]."""
+    """The parameters of a classifier with the names of Google's code, kernels [in, out]."""
     made = {"global_step": np.array(7, "int64"), "cls/seq_relationship/output_bias": np.zeros(2, "float32")}
     for name, array in hugging_face_arrays(arrays).items():
         new = name.replace("encoder.layer.", "encoder/layer_").replace(".", "/")
@@ -93,7 +93,7 @@ def test_google_checkpoint_gives_the_same_logits(google):
     found = load_classifier(str(google), labels=LABELS, needs_head=True)
     np.testing.assert_array_equal(logits_of(found.model, batch()), logits_of(classifier(), batch()))
     assert found.report.source == str(google / "bert_model.ckpt.index")
-    assert found.report.unused == ["cls/seq_relationship/output_bias"]  # named; the optimizer's arrays are not of the model
+    assert found.report.unused == ["cls/seq_relationship/output_bias"]  # reported; the optimizer's arrays do not belong to the model
     loaded, _ = load_pretrained(str(google))
     assert check_reading(loaded, google, "logits").startswith("proof")
 

@@ -73,11 +73,11 @@ def test_flipped_bit_in_a_zip_file_is_detected_by_its_crc(tmp_path):
         read_torch(path)
 
 
-# === Hostile files ===
+# === Malicious files ===
 
 
 class Payload:
-    """Unpickling it calls `function(*arguments)`."""
+    """Calls `function(*arguments)` when unpickled."""
 
     def __init__(self, function, *arguments) -> None:
         self.call = function, arguments
@@ -87,7 +87,7 @@ class Payload:
 
 
 def write_zip(path: Path, description: bytes, storages: dict[str, bytes] | None = None, compression: int = zipfile.ZIP_STORED) -> None:
-    """An archive with the layout of torch.save."""
+    """An archive in the format of torch.save."""
     with zipfile.ZipFile(path, "w", compression) as archive:
         archive.writestr("archive/data.pkl", description)
         archive.writestr("archive/byteorder", "little")
@@ -96,7 +96,7 @@ def write_zip(path: Path, description: bytes, storages: dict[str, bytes] | None 
 
 
 def write_legacy(path: Path, description: bytes, storages: dict[str, bytes] | None = None) -> None:
-    """Five pickles and the storages, as torch.save did before 1.6."""
+    """Five pickles and the storages, as written by torch.save before 1.6."""
     system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
     head = b"".join(pickle.dumps(value, protocol=2) for value in (0x1950A86A20F9469CFC6C, 1001, system))
     keys = pickle.dumps(list(storages or {}), protocol=2)
@@ -119,7 +119,7 @@ def test_malicious_torch_pickle_is_not_executed(tmp_path, kind, where, protocol)
         with pytest.raises(UserError, match=REFUSED):
             read_torch(path)
         assert not trap.exists()
-        pickle.loads(data)  # the trap is real
+        pickle.loads(data)  # the attack is real
         assert trap.exists()
         trap.unlink()
 
@@ -141,7 +141,7 @@ def test_tar_file_of_old_torch_is_refused_with_advice(tmp_path):
 @pytest.mark.parametrize(
     "description",
     [
-        b"\x80\x02]r\xff\xff\xff\x7f.",  # a memo index: CPython 3.11's unpickler makes room for it
+        b"\x80\x02]r\xff\xff\xff\x7f.",  # a memo index for which CPython 3.11's unpickler allocates memory
         b"\x80\x02}" + b"(" + b"K\x01K\x01\x86" + b"q\x01h\x01\x86" * 60 + b"K\x01u.",  # a nested tuple as a key: 2^60 hashes
         b"\x80\x04" + b"K\x01K\x01\x86" + b"q\x01h\x01\x86" * 60 + b"\x8c\x01a\x93.",  # a nested tuple as a name: 2^60 letters
         b"\x80\x02ccollections\nOrderedDict\n.",
@@ -290,7 +290,7 @@ def test_overlapping_zip_members_are_refused(tmp_path):
     data = bytearray(path.read_bytes())
     entries = [at for at in range(len(data)) if data[at : at + 4] == b"PK\x01\x02"]
     first = next(at for at in entries if data[at + 46 : at + 60] == b"archive/data/0")
-    for at in entries:  # every directory entry of a storage now describes the bytes of the first
+    for at in entries:  # every directory entry of a storage now refers to the bytes of the first
         if data[at + 46 : at + 59] == b"archive/data/" and at != first:
             data[at + 16 : at + 28] = data[first + 16 : first + 28]
             data[at + 42 : at + 46] = data[first + 42 : first + 46]

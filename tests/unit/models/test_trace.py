@@ -91,7 +91,7 @@ def test_padding_does_not_change_the_logits(model_type):
 
 
 class Calls:
-    """Counts how often the parts of each layer run."""
+    """Count how often the parts of each layer run."""
 
     def __init__(self, model: nn.Layer) -> None:
         self.seen: list[str] = []
@@ -144,7 +144,7 @@ def test_joined_needs_contain_both():
 
 def test_pruned_heads_keep_the_rest_of_the_trace():
     full, pruned, inputs = classifier(), classifier(), batch()
-    # head 0 of the middle layer goes: in the full model its share of the output is zero, in the pruned one it is not there
+    # head 0 of the middle layer is removed: in the full model its part of the output is zero, in the pruned one it does not exist
     whole = layers_of(full)[1].self_attn.out_proj
     rows = whole.weight.numpy()
     rows[:8] = 0
@@ -167,7 +167,7 @@ def test_pruned_heads_keep_the_rest_of_the_trace():
 
 @pytest.mark.parametrize("model_type", TYPES)
 def test_dropout_matches_the_model_at_equal_seeds(model_type, monkeypatch):
-    monkeypatch.setenv("TINYBERT_CPU_OPS", "0")  # Paddle's random numbers, in the places and the order of the model's own pass
+    monkeypatch.setenv("TINYBERT_CPU_OPS", "0")  # Paddle's random numbers, in the order of the model's own pass
     model, inputs = classifier(model_type), batch()
     model.train()
 
@@ -188,7 +188,7 @@ def test_dropout_matches_the_model_at_equal_seeds(model_type, monkeypatch):
 
 
 def test_head_override_matches_the_published_one():
-    # Huawei's class puts a ReLU before the classifier, of teachers too
+    # Huawei's class has a ReLU before the classifier, also for teachers
     model, inputs = classifier("bert"), batch()
     with paddle.no_grad():
         pooled = trace(model, inputs, Needs(pooled=True)).pooled

@@ -81,7 +81,7 @@ def test_arrays_of_every_type_shape_and_order_are_read_exactly(tmp_path, protoco
 
 
 def test_array_pickled_by_python_2_is_read(tmp_path):
-    # as pickle.dumps({"w": numpy.array([1, 2], "<f4")}, 2) wrote it there: text in place of bytes
+    # the output of pickle.dumps({"w": numpy.array([1, 2], "<f4")}, 2) there: text instead of bytes
     stream = (
         b"\x80\x02}q\x00U\x01wq\x01cnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\nq\x03K\x00\x85U\x01b\x87Rq\x04"
         b"(K\x01K\x02\x85cnumpy\ndtype\nq\x05U\x02f4K\x00K\x01\x87Rq\x06(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
@@ -110,7 +110,7 @@ def test_ordered_dictionary_with_named_tensors_is_read(tmp_path):
 
 
 class Payload:
-    """Unpickling it calls `function(*arguments)`."""
+    """Calls `function(*arguments)` when unpickled."""
 
     def __init__(self, function, *arguments) -> None:
         self.call = function, arguments
@@ -134,7 +134,7 @@ def test_malicious_pickle_is_not_executed(tmp_path, where, protocol):
         with pytest.raises(UserError, match=r"is refused: it refers to \S+, .*could execute code"):
             read_pdparams(path)
         assert not trap.exists()
-        with open(path, "rb") as file:  # the trap is real
+        with open(path, "rb") as file:  # the attack is real
             pickle.load(file)
         assert trap.exists()
         trap.unlink()
@@ -142,7 +142,7 @@ def test_malicious_pickle_is_not_executed(tmp_path, where, protocol):
 
 def test_function_behind_an_allowed_module_is_refused(tmp_path):
     path = tmp_path / "w.pdparams"
-    path.write_bytes(b"\x80\x04\x8c\x05numpy\x8c\x0eload.__class__\x93.")  # a dotted name behind an allowed module
+    path.write_bytes(b"\x80\x04\x8c\x05numpy\x8c\x0eload.__class__\x93.")  # a dotted name in an allowed module
     with pytest.raises(UserError, match="is refused"):
         read_pdparams(path)
 
@@ -150,7 +150,7 @@ def test_function_behind_an_allowed_module_is_refused(tmp_path):
 @pytest.mark.parametrize("protocol", [2, 3, 4])
 @pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16"])
 def test_pieces_of_a_large_array_are_joined(tmp_path, monkeypatch, protocol, kind):
-    # paddle.save cuts what is above a gigabyte with protocols 2 and 3; here, above forty bytes
+    # paddle.save splits arrays above a gigabyte with protocols 2 and 3; here, above forty bytes
     original = paddle.framework.io._unpack_saved_dict
     small = original.__globals__ | {"math": math}
     source = textwrap.dedent(inspect.getsource(original)).replace("2**30 - 1", "40")
@@ -223,7 +223,7 @@ def test_repeated_dictionary_calls_are_refused(tmp_path):
 
 
 def test_array_under_many_names_is_refused_before_filling_memory(tmp_path):
-    array = np.ones(1 << 20, "uint16")  # bfloat16 is widened, each time
+    array = np.ones(1 << 20, "uint16")  # bfloat16 is converted each time
     content = {str(number): array for number in range(1000)}
     (tmp_path / "w.pdparams").write_bytes(pickle.dumps(content, protocol=4))
     with pytest.raises(UserError, match=r"would take 2097152000 bytes, the file has 2\d{6}\)"):
@@ -268,7 +268,7 @@ def test_damaged_weight_file_raises_no_unexpected_error(tmp_path, write, read):
         damaged[position] ^= int(random.integers(1, 256))
         path.write_bytes(damaged)
         try:
-            read(path)  # a flipped bit inside a number cannot be seen here
+            read(path)  # a flipped bit inside a value cannot be detected here
         except UserError:
             refused += 1
     assert refused > len(whole) // 4

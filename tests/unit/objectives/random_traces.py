@@ -19,14 +19,14 @@ def tensor(values, trained: bool = False) -> Tensor:
 
 
 def inputs(lengths: tuple[int, ...] = LENGTHS, width: int = 7, labels=None) -> Inputs:
-    """Rows of these lengths, padded to `width`."""
+    """Rows with these lengths, padded to `width`."""
     mask = (np.arange(width) < np.array(lengths)[:, None]).astype("float32")
     zeros = paddle.zeros([len(lengths), width], dtype="int64")
     return Inputs(zeros, zeros, tensor(mask), None if labels is None else paddle.to_tensor(labels))
 
 
 class Arrays:
-    """The arrays behind a trace: rows can be picked out, and padding can be added, filled with noise as an encoder leaves it."""
+    """The arrays of a trace, from which rows can be selected, with padding that contains noise as from an encoder."""
 
     def __init__(self, hidden: int, heads: int, entries: int, outputs: int, seed: int, width: int = 7, lengths=LENGTHS) -> None:
         random = np.random.default_rng(seed)
@@ -38,7 +38,7 @@ class Arrays:
         self.logits = random.standard_normal((rows, outputs)).astype("float32")
 
     def wider(self, by: int) -> Arrays:
-        """The same rows padded further."""
+        """The same rows with more padding."""
 
         def pad(array: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
             widths = [(0, by if axis in axes else 0) for axis in range(array.ndim)]

@@ -72,7 +72,7 @@ def test_single_kind_is_merged_with_uniform_weights_of_the_other():
 
 
 def _step(shares: list[slice], ranks: int = 1, **options) -> tuple[dict, list[float], dict]:
-    """Weights, parts and costs after one step over these rows, cut into micro-batches; `ranks` of them at a time."""
+    """Weights, terms and costs after one step over these rows, split into micro-batches, `ranks` of them at a time."""
     student, teacher = made.student(), made.teacher()
     lengths = np.array(made.LENGTHS, float)
     others: list[np.ndarray] = []
@@ -96,7 +96,7 @@ def _step(shares: list[slice], ranks: int = 1, **options) -> tuple[dict, list[fl
                         batch = inputs_of(rows)
                         cost = p.loss.costs(student.trace(rows), teacher.trace(rows), batch)
                         others.append(np.append(cost * batch.share[p.loss.unit], batch.share[p.loss.unit]))
-                p.loss.training = mine == group[0]  # every rank counts its own loss, one of them stands for all weights
+                p.loss.training = mine == group[0]  # every rank has its own loss, one of them updates the weights
                 batch = inputs_of(mine)
                 value = p.loss(student.trace(mine), teacher.trace(mine), batch) * batch.share[p.loss.unit]
                 total[p.name] = total.get(p.name, 0.0) + float(value)

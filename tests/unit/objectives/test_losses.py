@@ -48,7 +48,7 @@ def test_attention_loss_matches_the_published_conventions(reduction, expected):
     batch = inputs((2,), 3)
     scores = [EncoderTrace(scores={0: tensor([[values]])}) for values in (A, B)]
     found = float(AttentionScoreLoss(((0, 0),), reduction)(*scores, batch))
-    # scores near -10000 have a float32 spacing of 0.001
+    # float32 has a spacing of 0.001 near -10000
     np.testing.assert_allclose(found, expected, atol=1e-3 if reduction == "raw" else 1e-6)
 
 
@@ -101,7 +101,7 @@ def test_regression_loss_matches_hand_computed_values():
 
 
 def test_soft_cross_entropy_of_one_output_is_zero():
-    # what PaddleNLP's script does to STS-B; `regression_target softmax` keeps it reachable
+    # PaddleNLP's behaviour for STS-B, available as `regression_target softmax`
     assert of_logits(SoftCrossEntropyLoss(), [[2.0], [1.0]], [[0.0], [4.0]]) == 0.0
 
 
@@ -157,7 +157,7 @@ def test_masked_losses_do_not_depend_on_padding(loss):
     short = float(loss(ours.trace(), theirs.trace(), inputs(labels=LABELS)))
     wide = float(loss(ours.wider(4).trace(), theirs.wider(4).trace(), inputs(width=11, labels=LABELS)))
     counts_padding = getattr(loss, "reduction", "") in ("zeroed", "raw") or (isinstance(loss, HiddenStateLoss) and loss.reduction == "mean")
-    if counts_padding:  # so the comparison can fail at all
+    if counts_padding:  # otherwise the comparison could not fail
         assert abs(wide - short) > 0.01 * short
     else:
         assert wide == pytest.approx(short, rel=1e-5)

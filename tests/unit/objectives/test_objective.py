@@ -133,7 +133,7 @@ def test_projection_parameters_are_registered_once():
     assert names == [f"projection.fit_denses.{i}.{part}" for i in range(3) for part in ("weight", "bias")]
 
 
-# === The layer that is trained ===
+# === The trained layer ===
 
 
 def distilling(**weights) -> tuple[TrainedLayer, Teacher]:
@@ -184,7 +184,7 @@ def test_teacher_dropout_is_off_unless_asked_for():
 def test_unreached_parameters_are_frozen():
     layer, frozen = distilling()
     unreached = layer.freeze_unreached(batch(), frozen(batch()))
-    # the last layer is reached through its hidden states, only the head is not
+    # the last layer gets a gradient through its hidden states, only the head does not
     assert sorted(unreached) == [
         "student.classifier.bias",
         "student.classifier.weight",

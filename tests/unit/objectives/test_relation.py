@@ -26,7 +26,7 @@ def trace_of(arrays: dict[str, np.ndarray]) -> EncoderTrace:
 
 
 def expected(student: dict[str, np.ndarray], teacher: dict[str, np.ndarray], relation_heads: int) -> float:
-    """Equation 1 of MiniLMv2, row by row and head by head in float64, on the real tokens alone."""
+    """Equation 1 of MiniLMv2, by row and head in float64, only on tokens without padding."""
     total = 0.0
     for kind in KINDS:
         divergences = []

@@ -16,7 +16,7 @@ LAYERS = (2, 4)
 
 @pytest.fixture(params=["our CPU operations", "Paddle's operations"])
 def way(request, monkeypatch):
-    """Each of the two ways in which distances are computed."""
+    """Both implementations of distances."""
     monkeypatch.setenv("TINYBERT_CPU_OPS", "1" if request.param == "our CPU operations" else "0")
     return request.param
 
@@ -29,7 +29,7 @@ def losses(weights: LayerWeights | None = None, mode: str = "shared", **attentio
 
 
 def direct(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The distances as the definition says, in float64."""
+    """The distances by definition, in float64."""
     return np.array([[((x.astype("f8") - y.astype("f8")) ** 2).sum() for y in b] for x in a])
 
 
@@ -60,7 +60,7 @@ def test_distances_of_nearly_equal_layers_keep_their_precision(noise, way):
 
 
 def test_common_shift_of_all_layers_keeps_the_distances(way):
-    # raw scores of padded keys stand near -10000
+    # raw scores of padded keys are near -10000
     a, b = (each * 1e-2 - 10000 for each in arrays(3, 5, 3000))
     a, b = a.astype("float32"), b.astype("float32")
     np.testing.assert_allclose(distances(a, b), direct(a, b), rtol=1e-9)
@@ -76,7 +76,7 @@ def test_equal_layers_have_distance_zero(way):
 @pytest.mark.parametrize("heads", ["match", "average"])
 @pytest.mark.parametrize("mode", ["shared", "per_layer"])
 def test_gradient_equals_that_of_the_written_out_sum(reduction, heads, mode, way):
-    # the same flow, the loss as S x N mean squared errors on padded tensors, differentiated by Paddle
+    # the same flow, with the loss as S x N mean squared errors on padded tensors, differentiated by Paddle
     teacher = made.teacher(heads=3 if heads == "average" else 2).trace()
     inputs = made.inputs()
     weights = LayerWeights(*LAYERS)

@@ -29,7 +29,7 @@ MODULES = {module_of(path): path for path in FILES}
 
 
 def imported(path: Path) -> set[str]:
-    """The modules of the package that a file imports when it is imported: not inside functions, nor for annotations alone."""
+    """The modules of the package that a file imports at import time, excluding functions and annotations."""
     found: set[str] = set()
 
     def walk(nodes: list[ast.stmt]) -> None:

@@ -44,7 +44,7 @@ def model():
 
 
 class Counting:
-    """A live teacher that counts the rows that it is given."""
+    """A live teacher that counts its rows."""
 
     def __init__(self, model) -> None:
         self.model, self.rows = model, 0
@@ -73,7 +73,7 @@ def stored(folder, model, load, needs=NEEDS, dtype="float32", selection=None) ->
 
 
 def arrays(trace, inputs: Inputs) -> dict[str, np.ndarray]:
-    """Every array of a trace with 0 in place of padding."""
+    """All arrays of a trace with 0 in place of padding."""
     real = inputs.attention_mask.numpy().astype(bool)
     found = {"logits": trace.logits.numpy()}
     for name, masks in (
@@ -108,7 +108,7 @@ def test_each_row_is_computed_once_across_batches_and_processes(rows, model, tmp
     for some in ([5, 2], [7], [2, 9]):
         later(batch(rows, some))
     assert load.rows == 3
-    teacher(batch(rows, [9]))  # what the other one wrote since
+    teacher(batch(rows, [9]))  # written by the other one since
     assert load.rows == 3
 
 
@@ -148,7 +148,7 @@ def test_damaged_row_is_recomputed_or_reported(rows, model, tmp_path):
     teacher = stored(tmp_path, model, load)
     teacher(batch(rows, range(4)))
     assert (load.rows, teacher.store.damaged) == (1, 1)
-    stored(tmp_path, model, no_weights("it"))(batch(rows, range(4)))  # the new row wins
+    stored(tmp_path, model, no_weights("it"))(batch(rows, range(4)))  # the new row replaces the damaged one
 
 
 def test_store_of_another_teacher_is_refused_with_a_clear_message(rows, model, tmp_path):
