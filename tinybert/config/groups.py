@@ -450,7 +450,7 @@ def common_checks(config: TrainingRunOptions) -> list[Notice]:
     if config.spelled.get("batch_size") == "train_batch_size" and accumulation > 1:
         text = (
             "--train_batch_size counts rows per forward pass here, not per update as in the published scripts: one update "
-            "sees {config.batch_size} x {accumulation} rows"
+            f"sees {config.batch_size} x {accumulation} rows"
         )
         notes.append(Notice("rows-per-update", text))
     return notes

@@ -95,7 +95,7 @@ def open_pregenerated(folder: str | Path, tokenizer: WordPiece | None = None) ->
             raise UserError(f"{folder} lacks {', '.join(lacking)}: {AGAIN}.")
     files = epoch_files(folder) if folder.is_dir() else []
     if not files:
-        found = "is no folder" if not folder.is_dir() else "holds neither " + f"{RECORD} nor epoch_0.json"
+        found = "is not a folder" if not folder.is_dir() else "contains neither " + f"{RECORD} nor epoch_0.json"
         raise UserError(
             f"{folder} {found}: there is no pregenerated data. Create it with python -m tinybert pregenerate --output_dir {folder}"
         )

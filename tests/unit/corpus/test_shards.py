@@ -221,7 +221,7 @@ def test_malformed_published_files_are_refused_with_a_line_number(tmp_path, word
     whole = (tmp_path / "epoch_0.json").read_text()
     for text, message in (
         (whole[:-20], "line 5: found no row"),
-        (whole.replace("w4", "strange"), "line 5: the vocabulary has no word piece 'strange'"),
+        (whole.replace("w4", "strange"), "line 5: the vocabulary has no token 'strange'"),
         (whole.replace("[0, 0, 0, 1, 1]", "[0, 1, 0, 1, 1]", 1), "line 1: 5 tokens and segments"),
         (whole + "[]\n", "line 6: found no row"),
         (whole + "[" * 100_000 + "\n", "line 6: found no row"),

@@ -59,7 +59,7 @@ def test_identical_looking_labels_are_shown_as_code_points(tmp_path):
 
 
 def test_label_of_a_single_row_is_refused_with_its_line(tmp_path):
-    with pytest.raises(UserError, match=r"label of a single row: 'ye' \(line 5\)"):
+    with pytest.raises(UserError, match=r"label that occurs in a single row: 'ye' \(line 5\)"):
         own(tmp_path, ["no", "yes", "yes", "ye", "no"])
     assert own(tmp_path, ["no", "yes", "yes", "ye", "no"], allow_suspicious_labels=True).labels == ("no", "ye", "yes")
 
