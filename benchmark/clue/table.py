@@ -1,4 +1,4 @@
-"""Write the table of this folder's README from `results.jsonl`; cells of the plans that have not been run are empty.
+"""Write the table in this folder's README from `results.jsonl`; cells of the plans that have not been run are empty.
 
 python benchmark/clue/table.py            # rewrite the table
 python benchmark/clue/table.py --print    # only show it
@@ -25,7 +25,8 @@ TASKS = ("ChnSentiCorp", "TNEWS", "AFQMC")
 
 
 def table(lines: list[dict]) -> str:
-    """A row a model, a column a task: accuracy in percent, of AFQMC also F1 of class 1; and the share of the teacher's mean score."""
+    """One row per model, one column per task: accuracy in percent, for AFQMC also F1 of class 1; and the share of the teacher's mean
+    score."""
     taught = {line["task"]: headline(line) for line in lines if line["row"] == "teacher" and line["seed"] == 42}
     found = []
     for plan in PLANS:
@@ -42,7 +43,7 @@ def table(lines: list[dict]) -> str:
 
 
 def main() -> None:
-    """Put the table between its marks."""
+    """Replace the table between its markers."""
     results = HERE / "results.jsonl"
     shown = table(read(results) if results.exists() else [])
     if "--print" in sys.argv:

@@ -1,9 +1,9 @@
-"""Rows for `plans/kinds.yaml` from real data: one folder a task with `train`, `dev` in the form that `--kind` reads.
+"""Convert real data to rows for `plans/kinds.yaml`: one folder per task with `train` and `dev` in the format of its `--kind`.
 
     python benchmark/glue/kinds_rows.py --data ~/data --rows runs/kinds/rows
 
-GoEmotions: the first 10,000 rows, names of labels in the place of numbers. CoNLL-2003: the first 5,000 sentences. Weibo: whole;
-the place of a character in its word is left out. CMRC 2018: the first 1,500 questions of its dev file to train on, its trial file as dev.
+GoEmotions: the first 10,000 rows, with label names instead of numbers. CoNLL-2003: the first 5,000 sentences. Weibo: all rows,
+without the position of characters in their word. CMRC 2018: the first 1,500 questions of its dev file for training, its trial file as dev.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ROWS, SENTENCES, QUESTIONS = 10_000, 5_000, 1_500
 
 
 def main() -> None:
-    """Write all four."""
+    """Convert all four data sets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the folder with MultiLabel, Ner and QA")
     parser.add_argument("--rows", type=Path, default=Path("runs/kinds/rows"))
@@ -31,13 +31,13 @@ def main() -> None:
 
 
 def folder(path: Path) -> Path:
-    """The folder, made where it is not there."""
+    """The folder, created if missing."""
     path.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def emotions(source: Path, target: Path) -> None:
-    """Text and names of labels between bars."""
+    """Text, and label names separated by bars."""
     names = (source / "labels.txt").read_text(encoding="utf-8").split()
     for split in ("train", "dev"):
         lines = ["text\tlabels"]
@@ -48,7 +48,7 @@ def emotions(source: Path, target: Path) -> None:
 
 
 def tagged(text: str, placed: bool) -> list[str]:
-    """The sentences of a file of columns; placed: a digit behind each character tells where it stands in its word."""
+    """The sentences of a column file; placed: each character is followed by a digit with its position in the word."""
     blocks = [block.split("\n") for block in text.replace("\r", "").strip().split("\n\n")]
     found = [[line.split() for line in block if line.strip() and not line.startswith("-DOCSTART-")] for block in blocks]
     return ["\n".join(f"{word[:1] if placed else word} {rest[-1]}" for word, *rest in block) for block in found if block]

@@ -1,7 +1,7 @@
-"""Size and latency of finished models, side by side in one process, as lines of `results.jsonl`.
+"""Measure size and latency of trained models together in one process, and append them to `results.jsonl`.
 
-Protocol: 100 rows of the task's dev set, evenly from the longest to the shortest, one at a time at its own length; the models take turns on
-every row; three rounds after one that is not counted; the median.
+Protocol: 100 rows of the task's dev set, evenly spaced from the longest to the shortest, one at a time at its own length; the models
+alternate on every row; three rounds after a warm-up round; medians.
 
     RUNS=runs/glue/CoLA
     python benchmark/glue/latency.py --task CoLA --data ~/data teacher=$RUNS/teacher/42/final student=$RUNS/two_stages/42/final

@@ -1,8 +1,8 @@
-"""Which layers of the teacher each layer of the student learnt from under BERT-EMD, and whether tasks differ in it more than seeds do.
+"""Which teacher layers each student layer learns from with BERT-EMD, and whether tasks differ more than seeds.
 
-From the lines of plan `emd` in `results.jsonl` that stand for the row "EMD, equal time": the mean flows of each run's last 50 steps or
-fewer. "From layer": the mean of the teacher's layers, weighted by flow, for each student layer in turn; a uniform map of 3 to 6 layers has
-2, 4, 6. "Moved": half the sum of |F - F'|, the part of the flow that is elsewhere; between the task's seeds, and between its mean and the
+Uses the lines of plan `emd` in `results.jsonl` of the row "EMD, equal time": the mean flows of each run's last 50 (or fewer) steps.
+"From layer": the mean of the teacher's layers, weighted by flow, for each student layer; a uniform map of 3 to 6 layers has
+2, 4, 6. "Moved": half the sum of |F - F'|, the part of the flow that differs; between the task's seeds, and between its mean and the
 other tasks' means.
 """
 
@@ -21,7 +21,7 @@ Flows = dict[tuple[str, str], list[np.ndarray]]  # kind and task -> a flow `[S, 
 
 
 def flows_of(lines: list[dict]) -> Flows:
-    """The flows of the row's runs."""
+    """The flows of the runs in this row."""
     found: Flows = {}
     for kind in KINDS:
         for line in lines:
@@ -31,12 +31,12 @@ def flows_of(lines: list[dict]) -> Flows:
 
 
 def moved(one: np.ndarray, other: np.ndarray) -> float:
-    """The part of a flow that is elsewhere in another."""
+    """The part of a flow that differs from another."""
     return float(np.abs(one - other).sum() / 2)
 
 
 def table(flows: Flows) -> str:
-    """Markdown: a row for each kind and task."""
+    """Markdown: one row for each kind and task."""
     rows = []
     for (kind, task), own in flows.items():
         mean = np.mean(own, 0)

@@ -1,14 +1,14 @@
-"""Run what a plan lists, and append one line a finished run to `results.jsonl`.
+"""Execute the runs of a plan, and append one line per finished run to `results.jsonl`.
 
-A plan is a YAML file: per task some values, per row a script and its arguments, in which `{names}` stand for those values. Runs that
-already have a line are left out; one that was stopped resumes. So the same command can be repeated until nothing is left. The checkpoints
-of a run that has its line are deleted: they are several times as large as its model, and nothing resumes from them.
+A plan is a YAML file: values for each task, and for each row a script and its arguments, in which `{names}` are replaced by these values.
+Runs that already have a line are skipped; interrupted ones are resumed, so the same command can be repeated until everything is done. The
+checkpoints of a finished run are deleted: they are several times as large as its model, and are no longer needed.
 
     python benchmark/glue/measure.py benchmark/glue/plans/table.yaml --data ~/data --runs runs/glue --parallel 2
 
 A plan's keys: `seeds` (default [42]); `tasks`: task -> values; `common`: arguments of every run; `rows`: name -> `script`, `args`, and
-if it differs `tasks`, `seeds`, `common` and `before` (commands that run first, each as {script, args, makes: a path that exists when it
-is done}). Known names are also {task}, {seed}, {runs}, {out} and {row}.
+optionally `tasks`, `seeds`, `common` and `before` (commands that run first, each as {script, args, makes: a path that exists when it
+is done}). Other available names are {task}, {seed}, {runs}, {out} and {row}.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Run:
     task: str
     seed: int
     out: Path
-    commands: tuple[tuple[list[str], str | None], ...]  # arguments, and the path whose existence says that a command is done
+    commands: tuple[tuple[list[str], str | None], ...]  # arguments, and the path whose existence means that a command is done
 
     @property
     def key(self) -> tuple[str, str, str, int]:
@@ -56,7 +56,7 @@ class Run:
 
 
 def expand(path: Path, runs: Path) -> Iterator[Run]:
-    """Every run of the plan in `path`, tasks outermost, in the order of its rows."""
+    """Every run of the plan in `path`, grouped by task, in the order of its rows."""
     plan = yaml.safe_load(path.read_text(encoding="utf-8"))
     for task, values in plan["tasks"].items():
         for name, row in plan["rows"].items():
@@ -77,16 +77,16 @@ def expand(path: Path, runs: Path) -> Iterator[Run]:
 
 
 def finished(results: Path) -> set[tuple]:
-    """The keys of all runs that have a line."""
+    """The keys of all runs with a line."""
     lines = read(results) if results.exists() else []
     return {(line["plan"], line["row"], line["task"], line["seed"]) for line in lines}
 
 
 def line_of(run: Run, runs: Path, seconds: float) -> dict:
-    """What is kept of a finished run: arguments, hashes, updates, scores, time; no path of this machine."""
+    """The result of a finished run: arguments, hashes, updates, scores, time; no local paths."""
     results = json.loads((run.out / "eval_results.json").read_text(encoding="utf-8"))
     line = {"plan": run.plan, "row": run.row, "task": run.task, "seed": run.seed}
-    if not results.keys() & set(STAGES):  # --do_eval: a model as it is
+    if not results.keys() & set(STAGES):  # --do_eval: an existing model
         line["scores"] = results["evaluation"]["scores"]
     else:
         line |= _training(json.loads((run.out / "run.json").read_text(encoding="utf-8")), results)
@@ -99,7 +99,7 @@ def line_of(run: Run, runs: Path, seconds: float) -> dict:
 
 
 def _training(record: dict, results: dict) -> dict:
-    """What run.json and eval_results.json say of a run's training, scores of the last model included."""
+    """Information about a run's training in run.json and eval_results.json, including scores of the final model."""
     stages = [stage for stage in STAGES if stage in record]
     last = record[stages[-1]]
     model = last["models"].get("student") or last["models"]["model"]
@@ -118,13 +118,13 @@ def _training(record: dict, results: dict) -> dict:
 
 
 def _traces(record: dict) -> dict | None:
-    """What was stored of a row; None where the teacher ran in every pass."""
+    """The stored parts of a row; None if the teacher ran in every epoch."""
     stored = record.get("teacher_traces", {})
     return {"bytes_per_row": stored["bytes_per_row"], "of_full": stored["of_all_hidden_states"]} if stored.get("mode") == "stored" else None
 
 
 def _transport(log: Path) -> dict:
-    """The flows and layer weights of BERT-EMD's last step, under `transport`; nothing of other methods."""
+    """The flows and layer weights of BERT-EMD's last step, as `transport`; empty for other methods."""
     for text in reversed(log.read_text(encoding="utf-8").splitlines()):
         entry = json.loads(text)
         if entry.get("event") == "arrays":
@@ -133,7 +133,7 @@ def _transport(log: Path) -> dict:
 
 
 def main() -> None:
-    """Run everything that is missing, `--parallel` at a time."""
+    """Execute all missing runs, `--parallel` at a time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("plan", type=Path)
     parser.add_argument("--runs", type=Path, default=Path("runs/glue"), help="where run folders go; several plans may share it")

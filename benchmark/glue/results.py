@@ -1,4 +1,4 @@
-"""What `results.jsonl` holds: one line a run, its scores, and the mean of several."""
+"""Reads `results.jsonl`: one line per run, its scores, and means over runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def headline(line: dict) -> float:
 
 
 def cell(scores: list[float]) -> str:
-    """Mean and standard deviation over seeds, or the one score; how many seeds, where they are fewer than three."""
+    """Mean and standard deviation over seeds, or a single score; with the number of seeds if there are fewer than three."""
     if not scores:
         return ""
     if len(scores) == 1:

@@ -1,4 +1,4 @@
-"""Write the tables of this folder's README, and the plots beside them, from `results.jsonl`.
+"""Write the tables in this folder's README, and the plots next to them, from `results.jsonl`.
 
 Every number between `<!-- table: NAME -->` and `<!-- end -->` in README.md comes from here; the rest of the page is prose.
 
@@ -25,7 +25,7 @@ from tinybert.data.tasks import get_task  # noqa: E402
 from tinybert.report.table import markdown_table  # noqa: E402
 from tinybert.report.utility import plot_utility  # noqa: E402
 
-# each table: plans whose rows it shows, in this order
+# for each table: the plans whose rows it shows, in this order
 TABLES = {
     "main": ("teachers", "table"),
     "ablations": ("table", "ablations"),
@@ -34,7 +34,7 @@ TABLES = {
     "augmentation": ("table", "augmentation"),
     "general": ("table", "general"),
 }
-# rows of a table that stand for something else than a result of it
+# rows of a table that are not results of its plans
 LEFT_OUT = dict.fromkeys(("ablations", "emd", "rosita", "augmentation", "general"), ("no teacher", "logits only"))
 TASKS = ("CoLA", "MRPC", "RTE", "STS-B", "SST-2")
 # scores of TinyBERT4 and of its teacher BERT-base on the GLUE test sets (TinyBERT, arXiv 1909.10351v5, table 1)
@@ -42,7 +42,7 @@ PUBLISHED = {"CoLA": (44.1, 52.8), "MRPC": (86.4, 87.5), "RTE": (66.6, 67.0), "S
 
 
 def _scores(name: str, lines: list[dict]) -> tuple[list[str], dict[tuple[str, str], dict[str, list[float]]]]:
-    """The tasks of a table's last plan, and for each of its rows, by plan and name, the scores of all seeds by task."""
+    """The tasks of a table's last plan, and for each row, by plan and name, the scores of all seeds by task."""
     plans = TABLES[name]
     shown = [line for line in lines if line["plan"] in plans and line["row"] not in LEFT_OUT.get(name, ())]
     tasks = [task for task in TASKS if any((line["plan"], line["task"]) == (plans[-1], task) for line in shown)]
@@ -55,12 +55,12 @@ def _scores(name: str, lines: list[dict]) -> tuple[list[str], dict[tuple[str, st
 
 
 def _teachers(lines: list[dict]) -> dict[str, float]:
-    """The score of the teacher that taught, by task."""
+    """The score of the distillation teacher, by task."""
     return {line["task"]: headline(line) for line in lines if (line["plan"], line["row"], line["seed"]) == ("teachers", "teacher", 42)}
 
 
 def table(name: str, lines: list[dict]) -> str:
-    """One table: a row for each row of its plans, a column for each task that the last of them has."""
+    """One table: one row for each row of its plans, one column for each task of the last plan."""
     (tasks, rows), teacher = _scores(name, lines), _teachers(lines)
     body = []
     for (_, row), scores in rows.items():
@@ -71,7 +71,7 @@ def table(name: str, lines: list[dict]) -> str:
 
 
 def retention(lines: list[dict]) -> str:
-    """What each row of the main table keeps of its teacher's score, in percent, beside what the paper's student keeps of BERT-base's."""
+    """The percentage of the teacher's score that each row of the main table retains, and the same for the paper's student and BERT-base."""
     (tasks, rows), teacher = _scores("main", lines), _teachers(lines)
     pairs = {
         row: {task: (statistics.mean(scores[task]), teacher[task]) for task in tasks}
@@ -88,7 +88,7 @@ def retention(lines: list[dict]) -> str:
 
 
 def sizes(lines: list[dict]) -> str:
-    """Parameters, bytes and latency by model and task; each latency against the first model of the same measurement."""
+    """Parameters, bytes and latency by model and task; latencies relative to the first model of the same measurement."""
     body, first = [], {}
     for line in lines:
         if line["plan"] == "latency":

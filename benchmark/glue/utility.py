@@ -10,7 +10,7 @@ from tinybert.report.utility import Point, by_selection
 
 
 def points_of(lines: list[dict]) -> list[Point]:
-    """The runs that learnt from stored hidden states, and of the same tasks those that learnt logits alone, as many updates long."""
+    """The runs that used stored hidden states, and for the same tasks those with logits only and the same number of updates."""
     found = []
     for line in lines:
         stored = line.get("knowledge")
@@ -22,7 +22,7 @@ def points_of(lines: list[dict]) -> list[Point]:
 
 
 def table(points: list[Point]) -> str:
-    """Markdown: a row for each task and selection, with bytes, their part of all hidden states, scores, and what was lost."""
+    """Markdown: one row for each task and selection, with bytes, their fraction of all hidden states, scores, and loss of score."""
     groups = by_selection(points)
     best = {}
     for (task, _), group in groups.items():

@@ -1,10 +1,10 @@
-"""Rows per second of finding candidates, against the published way, on real rows.
+"""Rows per second of finding candidates, compared with the published procedure, on real rows.
 
-Protocol: the first `--rows` training rows of each task; both ways in this process, with the same model, word vectors and threads, in turns
-for `--repeats` rounds; reading, loading and drawing (microseconds a row) are not timed. Published: for every word a forward pass of one row
-through all layers and the head at all positions, then a full sort of the vocabulary; for every rare word all cosines and a full sort. Ours:
-`Candidates.find` on parts of rows as `data_augmentation.py` makes them, from an empty cache of neighbours; unmasked: the same with
-`--masking none`. A ratio is the median over rounds of the ratio in a round. "passes" are words that need a forward pass; "distinct" counts
+Protocol: the first `--rows` training rows of each task; both procedures in this process, with the same model, word vectors and threads,
+alternating for `--repeats` rounds; reading, loading and sampling (microseconds per row) are not timed. Published: for every word a forward
+pass of one row through all layers and the head at all positions, then a full sort of the vocabulary; for every rare word all cosines and a
+full sort. Ours: `Candidates.find` on parts of rows as in `data_augmentation.py`, with an empty cache of neighbours; unmasked: the same with
+`--masking none`. A ratio is the median of the ratios in each round. "passes" are words that need a forward pass; "distinct" counts
 those in different texts once. "shared": how many of a word's candidates are also found without masks.
 
     python benchmark/speed/augmentation.py --model MLM --glove glove.6B.100d.txt --glue ~/data/Glue
@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 
 def published(candidates, texts: list[str], count: int) -> None:
-    """One forward pass per word, batch one, all positions, a full sort."""
+    """One forward pass per word, batch size one, all positions, a full sort."""
     import numpy as np
     import paddle
 
@@ -55,7 +55,7 @@ def published(candidates, texts: list[str], count: int) -> None:
 
 
 def ours(candidates, rows: list[tuple[str, ...]]) -> None:
-    """Parts of rows, repeated texts once."""
+    """Parts of rows, with repeated texts processed once."""
     from tinybert.augment.parts import ROWS
 
     candidates.table.forget()
@@ -64,7 +64,7 @@ def ours(candidates, rows: list[tuple[str, ...]]) -> None:
 
 
 def seconds(work, *arguments) -> float:
-    """How long a call takes."""
+    """The duration of a call."""
     begun = time.perf_counter()
     work(*arguments)
     return time.perf_counter() - begun

@@ -1,11 +1,11 @@
-"""Rows per second of finding candidates for Chinese words, against one masked-LM pass per word, on real rows.
+"""Rows per second of finding candidates for Chinese words, compared with one masked-LM pass per word, on real rows.
 
-Protocol: the first `--rows` training rows of each task; all ways in this process, with the same model and threads, in turns for `--repeats`
-rounds; reading, loading and drawing are not timed. One pass per word: for every word that may be replaced a forward pass of one row, all
-its characters masked, through all layers and the head at all positions, a full sort of the vocabulary at each character and of the scores
-of all words of its class. Masked: `ChineseCandidates.of` with `--masking each` on parts of rows as `data_augmentation.py` makes them; its
-candidates are compared with those of one pass per word. Unmasked: the same with `--masking none`, the default for Chinese, whose candidates
-are others: "shared" is how many of a word's candidates both have. A ratio is the median over rounds of the ratio in a round.
+Protocol: the first `--rows` training rows of each task; all procedures in this process, with the same model and threads, alternating for
+`--repeats` rounds; reading, loading and sampling are not timed. One pass per word: for every replaceable word a forward pass of one row
+with all its characters masked, through all layers and the head at all positions, a full sort of the vocabulary at each character and of the
+scores of all words of its class. Masked: `ChineseCandidates.of` with `--masking each` on parts of rows as in `data_augmentation.py`; its
+candidates are compared with those of one pass per word. Unmasked: the same with `--masking none`, the default for Chinese, with different
+candidates: "shared" is how many of a word's candidates both have. A ratio is the median of the ratios in each round.
 
     python benchmark/speed/chinese_augmentation.py --model MLM --data ~/data
     python benchmark/speed/chinese_augmentation.py --model MLM --data ~/data --rows 10 --repeats 1
@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 
 def one_by_one(candidates, texts: list[str]) -> list[list[list[str]]]:
-    """The candidates of each word of each text: one forward pass a word, batch one, all positions, full sorts."""
+    """The candidates of each word of each text: one forward pass per word, batch size one, all positions, full sorts."""
     import numpy as np
     import paddle
 
@@ -49,7 +49,7 @@ def one_by_one(candidates, texts: list[str]) -> list[list[list[str]]]:
                         hidden = base(paddle.to_tensor(ids), paddle.to_tensor(segments))[0][0]
                     logits = model.logits(hidden).numpy()[places]
                     np.argsort(-logits, axis=1)
-                    # every word of the class asked for, which sorts them all
+                    # all words of the class are requested, which sorts them all
                     words.append(lexicon.best(word, logits, script.scores(logits), script, 1 << 30)[: candidates.count])
             at += len(word)
         found.append(words)
@@ -57,7 +57,7 @@ def one_by_one(candidates, texts: list[str]) -> list[list[list[str]]]:
 
 
 def in_parts(candidates, rows: list[tuple[str, ...]]) -> dict[str, list[list[str]]]:
-    """The same by text, in parts of rows, repeated texts once."""
+    """The same by text, in parts of rows, with repeated texts processed once."""
     from tinybert.augment.candidates import MASKED_LM
     from tinybert.augment.parts import ROWS
 
@@ -70,7 +70,7 @@ def in_parts(candidates, rows: list[tuple[str, ...]]) -> dict[str, list[list[str
 
 
 def timed(work, *arguments) -> tuple[float, object]:
-    """How long a call takes, and what it gives."""
+    """The duration and the result of a call."""
     begun = time.perf_counter()
     result = work(*arguments)
     return time.perf_counter() - begun, result

@@ -1,16 +1,16 @@
-"""How a training step is timed, and how modes are compared.
+"""How training steps are timed, and how modes are compared.
 
-Every mode runs in a process of its own, because Paddle reads threads, allocator and flags when it loads. Modes take turns, every second
-round in the opposite order, so that a change in the machine's speed meets all of them; figures are medians over rounds, ratios medians of
-the rounds' own ratios. The environment is handed on without anything that sets threads, allocator or flags.
+Each mode has its own process, because Paddle reads threads, allocator and flags at import. Modes alternate, every second
+round in reverse order, so that changes in the machine's speed affect all of them; values are medians over rounds, ratios medians of
+the ratios in each round. The environment is passed on without variables that set threads, allocator or flags.
 
-Steps: batches by length differ up to tenfold in width, and a handful from the beginning of an epoch is no epoch. The epoch's steps are
-sorted by width and cut into as many groups as there are steps to be timed; of each group the one nearest to its mean is taken. The same
-steps are timed in every mode that has them, shuffled. A step before the first is not counted: the widest of them, in modes that
+Steps: with bucketing, batches differ in width by up to a factor of ten, so the first few are not representative of an epoch. The epoch's
+steps are sorted by width and split into as many groups as there are timed steps; the step closest to the mean of each group is used. All
+modes time the same steps, if they have them, in random order. A warm-up step is not counted: the widest one; in modes that
 pad to the maximum, where a step takes many seconds, its first 8 rows.
 
-"of the product rate": floating-point operations of the matrix products in a step (2 for a multiplication and an addition, padding
-included; twice the forward pass for the backward pass of student and projection), per second, over the rate of one product of 2048 x 768
+"of the product rate": floating-point operations per second of the matrix products in a step (2 for a multiplication and an addition,
+including padding; the backward pass of student and projection counts twice the forward pass), relative to those of a product of 2048 x 768
 by 768 x 3072 in the same process, the median of nine before and nine after the steps.
 """
 
@@ -33,7 +33,7 @@ UNCOUNTED_ROWS = 8
 
 
 def representative(widths: Sequence[int], count: int) -> list[int]:
-    """Which `count` steps stand for all those of these widths: groups of like width, from each the one nearest to its mean."""
+    """Indices of `count` steps that represent steps with these widths: groups of similar width, from each the step closest to its mean."""
     import numpy as np
 
     widths = np.asarray(widths)
@@ -42,7 +42,7 @@ def representative(widths: Sequence[int], count: int) -> list[int]:
 
 
 def chosen_steps(batches, count: int) -> list[int]:
-    """Representative steps of a run's first epoch in a random order that depends on the run's seed alone."""
+    """Representative steps of a run's first epoch in a random order that only depends on the run's seed."""
     widths = [batches.step(0, index)[0].input_ids.shape[1] for index in range(batches.steps_per_epoch)]
     steps = representative(widths, count)
     random.Random(batches.seed).shuffle(steps)
@@ -52,9 +52,9 @@ def chosen_steps(batches, count: int) -> list[int]:
 def train(
     features: frozenset, batches, teacher_model, student, objective, steps: list[int], projection=None, end_step=lambda: None, used=None
 ) -> dict:
-    """Time whole training steps, the optimizer's included; samples and real tokens a second, share of the product rate, peak memory.
+    """Time whole training steps including the optimizer; samples and tokens (without padding) per second, product rate, peak memory.
 
-    used: the word pieces of all texts, where the student's other rows are not trained in a mode that has "rows of the texts".
+    used: the tokens of all texts; in a mode with "rows of the texts", only these rows of the student's embedding are trained.
     """
     import paddle
 
@@ -70,7 +70,7 @@ def train(
     two = _first_rows(Inputs.of(widest), 2)
     layer.freeze_unreached(two, teacher(two))
     needs = objective.needs_student
-    if "only what is needed" not in features:  # everything the published models return: hidden states, scores, logits
+    if "only what is needed" not in features:  # everything that the published models return: hidden states, scores, logits
         teacher.needs, needs = (
             Needs(frozenset(range(n + 1)), frozenset(range(n)), pooled=True, logits=True)
             for n in (len(layers_of(teacher_model)), len(layers_of(student)))
@@ -114,9 +114,9 @@ def _first_rows(inputs, count: int):
 
 
 def in_turn(script: str, runs: Mapping[str, list[str]], repeats: int, record: Path | None = None) -> dict[str, list[dict]]:
-    """The JSON that each run of a script prints last, `repeats` times in turn; `runs` gives each one's additional arguments.
+    """The JSON printed last by each run of a script, `repeats` times, alternating; `runs` gives the additional arguments of each.
 
-    record: a file to which a line is appended for every process, with its name and round.
+    record: a file to which a line with name and round is appended for every process.
     """
     found: dict[str, list[dict]] = {name: [] for name in runs}
     for round_ in range(repeats):
@@ -131,12 +131,12 @@ def in_turn(script: str, runs: Mapping[str, list[str]], repeats: int, record: Pa
 
 
 def ratio(figures: Sequence[float], base: Sequence[float]) -> float:
-    """The median over rounds of a mode's figure in one round over the base's in the same round."""
+    """The median over rounds of a mode's value relative to the baseline's in the same round."""
     return statistics.median(one / other for one, other in zip(figures, base, strict=True))
 
 
 def table(what: str, found: Mapping[str, list[dict]]) -> str:
-    """Medians and ranges as Markdown, against the first run."""
+    """Medians and ranges as a Markdown table, relative to the first run."""
     from tinybert.report.table import markdown_table
 
     base = [result["samples"] for result in next(iter(found.values()))]
@@ -160,7 +160,7 @@ def table(what: str, found: Mapping[str, list[dict]]) -> str:
 
 
 def operations(model, rows: int, width: int) -> float:
-    """Floating-point operations of one forward pass of an encoder over `[rows, width]` tokens; matrix products alone."""
+    """Floating-point operations of one forward pass of an encoder over `[rows, width]` tokens; only matrix products."""
     from tinybert.models.trace import base_of
 
     shape = base_of(model).config
@@ -169,12 +169,12 @@ def operations(model, rows: int, width: int) -> float:
 
 
 def projecting(projection, entries: int, rows: int, width: int) -> float:
-    """Operations of projecting so many entries of `[rows, width]` tokens once; 0 without a projection."""
+    """Operations of projecting `entries` entries of `[rows, width]` tokens once; 0 without a projection."""
     return 0.0 if projection is None else 2.0 * entries * rows * width * projection.width[0] * projection.width[1]
 
 
 def product_seconds(paddle) -> list[float]:
-    """Seconds of nine float32 matrix products of 2048 x 768 by 768 x 3072, after one that is not counted."""
+    """Seconds of nine float32 matrix products of 2048 x 768 by 768 x 3072, after a warm-up."""
     a, b = paddle.randn([2048, 768]), paddle.randn([768, 3072])
     paddle.matmul(a, b)
     times = []

@@ -1,7 +1,8 @@
-"""Our CPU operations against Paddle's own, on the tensors of one layer.
+"""Our CPU operations compared with Paddle's, on the tensors of one layer.
 
-Protocol: one process; tensors of `--rows` rows of `--width` tokens, `--hidden` wide with 12 heads; each operation forward and backward,
-ours and Paddle's in turn, `--repeats` times; medians. The last line is an encoder of three such layers, with and without all of them.
+Protocol: one process; tensors with `--rows` rows of `--width` tokens, `--hidden` wide with 12 heads; each operation forward and backward,
+alternating between ours and Paddle's, `--repeats` times; medians. The last line is an encoder with three such layers, with and without all
+of them.
 
     python benchmark/speed/cpu_ops.py --threads 1
 """
@@ -22,7 +23,7 @@ HEADS = 12
 
 
 def in_turn(ours: Callable[[], None], theirs: Callable[[], None], repeats: int) -> tuple[float, float]:
-    """Median milliseconds of both, taking turns; the first round is not counted."""
+    """Median milliseconds of both, alternating; the first round is discarded."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for round_ in range(repeats + 1):
         for function, times in zip((ours, theirs), seconds, strict=True):

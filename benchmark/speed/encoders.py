@@ -1,4 +1,4 @@
-"""The encoders, rows and updates that the clocks of training share."""
+"""The encoders, rows and updates shared by the training benchmarks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REST = {"vocab_size": 30522, "max_position_embeddings": 512, "type_vocab_size":
 
 
 def encoder(kind: str, shape: dict, outputs: int):
-    """An encoder of family `kind` with random weights: speed does not depend on their values."""
+    """An encoder of family `kind` with random weights: speed does not depend on them."""
     from tinybert.models.families import family
     from tinybert.models.loading import build
 
@@ -24,19 +24,19 @@ def encoder(kind: str, shape: dict, outputs: int):
 
 
 def projection(student: dict, teacher: dict):
-    """A fresh linear map between two shapes, shared by all entries."""
+    """A new projection between two shapes, shared by all entries."""
     from tinybert.models.projections import Projection
 
     return Projection("shared", student["num_hidden_layers"], student["hidden_size"], teacher["hidden_size"])
 
 
 def longest(task) -> int:
-    """The length at which a GLUE task's rows are cut: 64 word pieces, 128 for pairs."""
+    """The maximum length for rows of a GLUE task: 64 tokens, 128 for pairs."""
     return 128 if task.is_pair else 64
 
 
 def training_rows(name: str, data: str):
-    """The training rows of a GLUE task as a token store, made where it does not exist yet."""
+    """The training rows of a GLUE task as a token store, created if missing."""
     from tinybert.data.store import TokenStore
     from tinybert.data.tasks import get_task
     from tinybert.data.tokenizer import WordPiece
@@ -48,21 +48,21 @@ def training_rows(name: str, data: str):
 
 
 def optimizer_of(layer):
-    """AdamW as the sound preset has it."""
+    """AdamW with the settings of the sound preset."""
     from tinybert.engine.optimizers import create_optimizer
 
     return create_optimizer(layer, "adamw", weight_decay=0.01, epsilon=1e-6, max_grad_norm=1.0, grad_clip="global")
 
 
 def train_rows_of(layer, used) -> None:
-    """Cut the student's word embedding in `layer` to the word pieces `[U]` of its texts, as a run does; before there is an optimizer."""
+    """Reduce the student's word embedding in `layer` to the tokens `[U]` of its texts, as in a run; before the optimizer is created."""
     from tinybert.models.compact import CompactVocabulary
 
     CompactVocabulary(layer, layer.student, used, lambda step: 1.0)
 
 
 def update(loss, optimizer, end_step: Callable[[], None] = lambda: None) -> float:
-    """What follows the forward pass of a step: backward, optimizer, the loss read as a run reads it."""
+    """The rest of a step after the forward pass: backward, optimizer, and reading the loss as in a run."""
     loss.backward()
     value = float(loss)
     optimizer.set_lr(1e-5)

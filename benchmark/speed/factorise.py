@@ -1,7 +1,7 @@
-"""Seconds and memory of factorising a word embedding, through its d x d Gram matrix and by NumPy's thin decomposition.
+"""Time and memory of factorising a word embedding, by its d x d Gram matrix and by NumPy's thin decomposition.
 
-Protocol: random table of 30522 x 768, rank 128, each way in a process of its own, in turns, `--repeats` times; medians of the seconds, and
-the largest growth of resident memory. Both ways must give the same product to 1e-3.
+Protocol: random table of 30522 x 768, rank 128, each method in its own process, alternating, `--repeats` times; median seconds, and
+the largest growth of resident memory. Both methods must give the same product to 1e-3.
 
     python benchmark/speed/factorise.py
 """
@@ -27,7 +27,7 @@ WAYS = ("gram", "thin")
 
 
 def thin(table: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """The factors from a decomposition of the whole table, without the V x V part that the published script asks for."""
+    """The factors from a decomposition of the whole table, without the V x V part computed by the published script."""
     u, s, vt = np.linalg.svd(table, full_matrices=False)
     return u[:, :rank] * s[:rank], vt[:rank]
 
@@ -44,7 +44,7 @@ def measure(way: str, words: int, width: int, rank: int) -> dict:
 
 
 def main() -> None:
-    """Measure both ways and print a line each."""
+    """Measure both methods and print one line each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--words", type=int, default=30522)
     parser.add_argument("--width", type=int, default=768)

@@ -1,12 +1,12 @@
-"""The clock of general distillation: tokens a second against the project's own "as published" mode, and memory over the size of the text.
+"""Speed of general distillation: tokens per second compared with the project's own "as published" mode, and memory by size of the text.
 
-Protocol: a 6 x 384 teacher and a 4 x 312 student, 12 heads each, both with random weights (speed does not depend on their values); rows
-that `python -m tinybert pregenerate` made of real text, in the order of a run, 32 a step; embedding, hidden states and attention under the
-uniform map of 4 of 6 layers; whole training steps, the optimizer's included. The modes are those of `ladder.py`, timed as `clock.py` says.
+Protocol: a 6 x 384 teacher and a 4 x 312 student, 12 heads each, both with random weights (speed does not depend on them); rows
+written by `python -m tinybert pregenerate` from real text, in the order of a run, 32 per step; embedding, hidden states and attention with
+the uniform map of 4 to 6 layers; whole training steps including the optimizer. The modes are those of `ladder.py`, timed as in `clock.py`.
 
-Memory: several folders, made of texts of different sizes, with one mode and the same number of steps. Reported are the peak resident set
-of each, which depends on the widest batch that came, and what opening the data and reading a thousand of its steps, from its beginning to
-its end, added to the resident set before there was a model (mapped pages of the files count too: the system may drop them at any time).
+Memory: several folders, from texts of different sizes, with one mode and the same number of steps. Reported are the peak resident set
+of each, which depends on the widest batch, and the growth of the resident set, before a model is created, by opening the data and reading a
+thousand of its steps from beginning to end (including mapped file pages, which the system may drop at any time).
 
     python benchmark/speed/general.py --pregenerated runs/pregenerated
     python benchmark/speed/general.py --pregenerated runs/1mb runs/10mb runs/45mb --modes all
@@ -32,7 +32,7 @@ STUDENT = STUDENTS["4x312"]
 
 
 def measure(options) -> dict:
-    """In a process of its own: prepare Paddle as the mode says, train some steps, report."""
+    """In a separate process: prepare Paddle for the mode, train some steps, report."""
     features = prepare(options.mode)
     import paddle
 
@@ -70,7 +70,7 @@ def _resident() -> float:
 
 
 def main() -> None:
-    """Run every folder in every mode, in turn, and print one table."""
+    """Run every folder in every mode, alternating, and print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pregenerated", nargs="+", required=True, help="folders that pregenerate has written")
     parser.add_argument("--modes", default=f"{LADDER[0]},{BEST}", help=f"of: {', '.join(LADDER)}")

@@ -1,14 +1,15 @@
-"""Inference of BERT-base's shape against 4 x 312, engine by engine: times with tokenisation, and sizes on disk.
+"""Inference speed of BERT-base's shape and 4 x 312 by engine: times including tokenisation, and sizes on disk.
 
     python benchmark/speed/inference.py --output inference.json [--threads 2] [--rounds 15]
 
-Random weights (speed does not depend on them) and texts of whole words of the published English vocabulary that give exactly 1 x 32,
-1 x 128 and 32 x 64 word pieces. Every engine's logits are compared with the model's in dygraph before its times count. All candidates
-take turns, call by call, in one run: two processes, of which one runs Paddle as it is installed and as PaddleNLP's users run it
-(`BertTokenizer` in Python, `paddle.to_tensor`, the class's own forward pass), and the other everything else with `--threads` threads.
+Random weights (speed does not depend on them) and texts of whole words of the published English vocabulary with exactly 1 x 32,
+1 x 128 and 32 x 64 tokens. Every engine's logits are compared with the model's in dygraph before its times count. All candidates
+alternate, call by call, in one run with two processes: one with Paddle as installed and as used by PaddleNLP's users
+(`BertTokenizer` in Python, `paddle.to_tensor`, the class's own forward pass), and one with everything else with `--threads` threads.
 
-Printed: milliseconds (median), BERT-base over 4 x 312 in the same engine, the factors from BERT-base as installed to the fastest 4 x 312 at
-1 x 32, where the fastest one's time goes, and the sizes of float32, int8, and int8 with 11,562 word pieces (those of SST-2's texts).
+Printed: milliseconds (median), BERT-base relative to 4 x 312 in the same engine, the factors from BERT-base as installed to the fastest
+4 x 312 at 1 x 32, the breakdown of the fastest one's time, and the sizes of float32, int8, and int8 with 11,562 tokens (those of SST-2's
+texts).
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ SHAPES = ((1, 32), (1, 128), (32, 64))
 MODELS = {"base": ("bert", "TEACHER"), "4x312": ("tinybert", "4x312")}
 ENGINES = (("model", "float32"), ("paddle", "float32"), ("paddle", "bfloat16"), ("onnx", "float32"), ("onnx", "int8"))
 ENGINES += (("openvino", "float32"), ("openvino", "bfloat16"), ("openvino", "int8"))
-ONLY_STUDENT = (("onnx", "int8"), ("openvino", "int8"))  # of BERT-base nobody asks for them here, and calibration takes minutes
+ONLY_STUDENT = (("onnx", "int8"), ("openvino", "int8"))  # not needed for BERT-base, and calibration takes minutes
 PIECES = 11_562
-LOOSE = {"float32": 1e-3, "bfloat16": 0.1, "int8": 0.6}  # of logits, in parts of the largest (at least 1)
+LOOSE = {"float32": 1e-3, "bfloat16": 0.1, "int8": 0.6}  # of logits, relative to the largest (at least 1)
 
 
 def main() -> None:
@@ -56,7 +57,7 @@ def main() -> None:
 
 
 def write(folder: Path, threads: int) -> dict[str, float]:
-    """Write every model and export below a folder; returns sizes in megabytes."""
+    """Write all models and exports to a folder; returns sizes in megabytes."""
     from tinybert import runtime
 
     runtime.prepare(threads)
@@ -93,7 +94,7 @@ def write(folder: Path, threads: int) -> dict[str, float]:
 
 
 def export(loaded, folder: Path, form: str, precision: str, rows) -> None:
-    """One export, not scored: its weights are random."""
+    """One export without evaluation, because its weights are random."""
     from tinybert import storage
     from tinybert.deploy.engine import INPUTS, check_rows, engine_module
     from tinybert.deploy.onnx_file import write_onnx
@@ -128,13 +129,13 @@ def export(loaded, folder: Path, form: str, precision: str, rows) -> None:
 
 
 def texts_of(shape: tuple[int, int], vocabulary: list[str]) -> list[str]:
-    """Texts whose rows have exactly so many word pieces, [CLS] and [SEP] included."""
+    """Texts whose rows have exactly this many tokens, including [CLS] and [SEP]."""
     words = [word for word in vocabulary if word.isascii() and word.isalpha() and len(word) > 3]
     picked = np.random.default_rng(2).choice(words, (shape[0], shape[1] - 2))
     return [" ".join(row) for row in picked]
 
 
-# === Workers: a line with a candidate and a shape comes in, a line with seconds goes out ===
+# === Workers: read lines with a candidate and a shape, write lines with seconds ===
 
 
 def work(side: str, folder: Path, threads: int) -> None:
@@ -156,7 +157,7 @@ def work(side: str, folder: Path, threads: int) -> None:
 
 
 def installed(folder: Path, threads: int) -> dict:
-    """Paddle as it is installed, as PaddleNLP's users run it."""
+    """Paddle as installed, as used by PaddleNLP's users."""
     from tinybert import runtime
 
     runtime.prepare(as_installed=True)
@@ -185,7 +186,7 @@ def installed(folder: Path, threads: int) -> dict:
 
 
 def prepared(folder: Path, threads: int) -> dict:
-    """This project's own dygraph and every export."""
+    """This project's own dygraph engine and all exports."""
     from tinybert.deploy.predictor import Predictor
 
     def candidate(predictor: Predictor):
@@ -205,7 +206,7 @@ def prepared(folder: Path, threads: int) -> dict:
 
 
 class Worker:
-    """A process that runs candidates when told to."""
+    """A process that runs candidates on request."""
 
     def __init__(self, side: str, folder: Path, threads: int) -> None:
         command = [sys.executable, __file__, "--worker", side, "--output", str(folder), "--threads", str(threads)]
@@ -228,7 +229,7 @@ class Worker:
 
 
 def timed(folder: Path, threads: int, rounds: int) -> dict:
-    """Medians in milliseconds by candidate and shape, whole and tokenisation, and differences of logits."""
+    """Median milliseconds by candidate and shape, in total and for tokenisation, and differences of logits."""
     workers = [Worker(side, folder, threads) for side in ("installed", "prepared")]
     turns = [(name, worker) for worker in workers for name in worker.candidates]
     whole: dict[str, dict[str, float]] = {name: {} for name, _ in turns}

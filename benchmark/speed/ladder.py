@@ -1,16 +1,16 @@
-"""The ladder from training "as published" to training as it is here, feature by feature, and what each mode sets before Paddle loads.
+"""The modes from training "as published" to the project's training, feature by feature, and what each sets before Paddle is imported.
 
-Modes: `as published` has no feature; `+ FEATURE` has it and all before it; `all` has every one; `all but FEATURE` says what one is worth
-beside the others.
+Modes: `as published` has no feature; `+ FEATURE` has it and all before it; `all` has every one; `all but FEATURE` shows the effect of one
+in combination with the others.
 
 * longest row: a batch is padded to its longest row (PaddleNLP's script), not to the maximum (Huawei's).
 * teacher without dropout: the published scripts never call `eval()`.
-* only what is needed: hidden states and scores that the losses read, where the published scripts keep all of them.
-* by length: rows of like length share a step.
-* rows of the texts: `tinybert/models/compact.py`; nothing in `general.py`, because raw text holds nearly every word piece.
-* stride flag, allocator, MKL path: see `tinybert/runtime.py`; the last has an effect on processors that are not Intel's alone.
+* only what is needed: only the hidden states and scores that the losses need, while the published scripts keep all of them.
+* by length: rows of similar length share a step.
+* rows of the texts: `tinybert/models/compact.py`; no effect in `general.py`, because raw text contains nearly all tokens.
+* stride flag, allocator, MKL path: see `tinybert/runtime.py`; the last only has an effect on processors that are not Intel's.
 * own operations: `tinybert/models/cpu_ops.py`.
-* threads: all cores in place of one.
+* threads: all cores instead of one.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def features_of(mode: str) -> frozenset[str]:
 
 
 def prepare(mode: str) -> frozenset[str]:
-    """Set flags, allocator and threads as a mode says, and import Paddle; returns the mode's features."""
+    """Set flags, allocator and threads for a mode, and import Paddle; returns the mode's features."""
     from tinybert import runtime
 
     features = features_of(mode)
@@ -62,6 +62,6 @@ def prepare(mode: str) -> frozenset[str]:
 
 
 def environment() -> dict[str, str]:
-    """This environment without anything that sets threads, allocator or flags: the modes decide about those."""
+    """This environment without variables for threads, allocator or flags, which the modes set."""
     decided = ("OMP_", "MKL_", "KMP_", "FLAGS_", "MALLOC_", "GLIBC_TUNABLES", "TINYBERT_KEEP_MEMORY", "TINYBERT_CPU_OPS")
     return {name: value for name, value in os.environ.items() if not name.startswith(decided)}

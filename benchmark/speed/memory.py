@@ -1,8 +1,8 @@
-"""Resident memory and data waiting of a run over millions of rows.
+"""Resident memory and data waiting time of a run over millions of rows.
 
-Protocol: N synthetic rows (words drawn from the demo vocabulary, 3 to 20 a row) are written to a text file, tokenised into a token
-store, and a 2 x 64 encoder is fine-tuned on them for some steps, each phase in a process of its own. Reported: the peak resident set
-of each phase (ru_maxrss), what of it is mapped from files (the store itself: the system may drop it at any time), bytes of the store,
+Protocol: N synthetic rows (words drawn from the demo vocabulary, 3 to 20 per row) are written to a text file, tokenised into a token
+store, and a 2 x 64 encoder is fine-tuned on them for some steps, each phase in its own process. Reported: the peak resident set
+of each phase (ru_maxrss), its part that is mapped from files (the store itself: the system may drop it at any time), bytes of the store,
 and the share of training time spent waiting for batches.
 
     python benchmark/speed/memory.py --rows 5000000 --steps 300
@@ -36,7 +36,7 @@ def _peak() -> float:
 
 
 def write_rows(folder: Path, rows: int) -> None:
-    """A task folder with `rows` rows to train on and 100 to score, and a vocabulary."""
+    """A task folder with `rows` training rows and 100 dev rows, and a vocabulary."""
     import random
 
     words = sorted({w for line in (ROOT / "tinybert/data/demo/train.tsv").read_text().splitlines() for w in line.lower().split()})
@@ -116,7 +116,7 @@ def _in_process(target, *arguments) -> dict:
 
 
 def main() -> None:
-    """Run the protocol for a small and the asked-for number of rows and print one table."""
+    """Run the protocol for a small and the requested number of rows and print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--steps", type=int, default=300)

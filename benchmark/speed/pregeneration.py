@@ -1,10 +1,10 @@
-"""Tokens per second and memory of pregeneration, against the published way on the same text.
+"""Tokens per second and memory of pregeneration, compared with the published procedure on the same text.
 
-Protocol: the first N MB of a corpus are written as a sentence a line (by our splitter, not timed). Each run has a process of its own and is
-timed from reading the text to the finished files, tokenising included, its own imports excluded: three epochs of pairs of at most 128 word
-pieces, one word piece masked in each (`--preset huawei`). The ways take turns, `--repeats` times; medians and the ratio of the rates are
-printed, and CPU seconds, which a busy machine changes less. Then the peak resident set (ru_maxrss, of the largest process) for 1, 10 and
-45 MB, ours with two processes. The published way's memory is that of its process with PaddleNLP in it.
+Protocol: the first N MB of a corpus are written with one sentence per line (by our splitter, not timed). Each run has its own process and
+is timed from reading the text to the finished files, including tokenisation, excluding imports: three epochs of pairs of at most 128
+tokens, with one masked token each (`--preset huawei`). The procedures alternate, `--repeats` times; medians and the ratio of the speeds are
+printed, and CPU seconds, which depend less on other load. Then the peak resident set (ru_maxrss, of the largest process) for 1, 10 and
+45 MB, ours with two processes. The published procedure's memory includes PaddleNLP.
 
     python benchmark/speed/pregeneration.py --corpus enwiki.txt --vocab bert-base-uncased-vocab.txt
 """
@@ -37,7 +37,7 @@ EPOCHS = 3
 
 
 def write_text(corpus: Path, megabytes: float, target: Path) -> None:
-    """The first `megabytes` of a corpus, a sentence a line, whole documents."""
+    """The first `megabytes` of a corpus, one sentence per line, in whole documents."""
     from tinybert.corpus.documents import TextCorpus
 
     written = 0
@@ -86,20 +86,20 @@ def run_one(way: str, text: Path, vocab: Path, output: Path) -> dict:
 
 
 def _cpu() -> float:
-    """CPU seconds of this process and of its children that have ended."""
+    """CPU seconds of this process and of its finished children."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def measured(way: str, text: Path, vocab: Path, folder: Path) -> dict:
-    """`run_one` in a process of its own."""
+    """`run_one` in a separate process."""
     with tempfile.TemporaryDirectory(dir=folder) as output:
         command = [sys.executable, __file__, "--one", way, "--text", str(text), "--vocab", str(vocab), "--output", f"{output}/data"]
         return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
 
 
 def speed(text: Path, vocab: Path, folder: Path, repeats: int) -> list[list[str]]:
-    """A line for each way: tokens per second, and how many times the published rate."""
+    """One line per procedure: tokens per second, relative to the published speed."""
     runs: dict[str, list[dict]] = {way: [] for way in WAYS}
     for _ in range(repeats):
         for way, found in runs.items():

@@ -1,10 +1,10 @@
-"""One process with all threads against as many data-parallel processes as there are cores, a thread each: task distillation's first stage.
+"""One process with all threads compared with one data-parallel process per core with one thread: task distillation's first stage.
 
-Protocol: models and rows of `step.py` in its best mode, steps as `clock.py` chooses them; the global batch is `--batch_size` in both modes,
-so the same updates are made. The processes are started by `paddle.distributed.launch` and exchange gradients through gloo. Modes take turns
-for `--repeats` rounds; a step counts from its batch to the updated weights, in the slowest process; two steps before the first are not
-counted, both the widest one; the figure is the median over rounds. Memory is the sum over processes of their proportional shares (PSS)
-when the steps are done: pages that both map count once.
+Protocol: models and rows of `step.py` in its best mode, steps chosen as in `clock.py`; the global batch is `--batch_size` in both modes,
+so the updates are the same. The processes are started by `paddle.distributed.launch` and exchange gradients through gloo. Modes alternate
+for `--repeats` rounds; a step is timed from its batch to the updated weights, in the slowest process; two warm-up steps, both the widest
+one, are not counted; values are medians over rounds. Memory is the sum over processes of their proportional set sizes (PSS)
+after the steps: shared pages count once.
 
     python benchmark/speed/processes.py --data ~/data --task MRPC --student 4x312
 """
@@ -32,7 +32,7 @@ UNCOUNTED = 2
 
 
 def measure(options) -> None:
-    """One process of a mode: train some steps and write what was seen into `--result`."""
+    """One process of a mode: train some steps and write the measurements to `--result`."""
     from tinybert import runtime
 
     runtime.prepare()
@@ -83,13 +83,13 @@ def measure(options) -> None:
 
 
 def _proportional_mb() -> float:
-    """This process's share of the memory that it has mapped."""
+    """This process's proportional set size."""
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
 def run(processes: int, options) -> list[dict]:
-    """What each process of one round has seen."""
+    """The measurements of each process in one round."""
     with tempfile.TemporaryDirectory() as folder:
         words = [__file__, *sys.argv[1:], "--result", f"{folder}/rank"]
         launcher = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(processes), "--backend", "gloo", "--log_dir", folder]
@@ -99,7 +99,7 @@ def run(processes: int, options) -> list[dict]:
 
 
 def main() -> None:
-    """Run both modes in turn and print one table."""
+    """Run both modes alternately and print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder with Glue/<TASK>/")
     parser.add_argument("--task", default="SST-2")

@@ -1,12 +1,12 @@
-"""What a training step's time goes to, by kind of operation, and whether a static graph would save any of it.
+"""The time of a training step by kind of operation, and whether a static graph would be faster.
 
-Protocol: encoders, rows and losses of `step.py`'s first stage with all features, on one thread and on all. `--steps` representative steps
-(`clock.py`) run under Paddle's profiler after the widest of them has run once without it; the time of every kernel is added up by kind.
-What is left of the steps is Python, NumPy's random bits and Paddle's own dispatching. The profiler itself costs a little of each step.
+Protocol: encoders, rows and losses of `step.py`'s first stage with all features, with one thread and with all. `--steps` representative
+steps (`clock.py`) run with Paddle's profiler, after a warm-up of the widest one without it; the times of kernels are summed by kind.
+The rest of a step is Python, NumPy's random bits and Paddle's own dispatching. The profiler itself adds a little to each step.
 
-Static graphs: one batch of the steps' middle width through encoders without dropout: the teacher forward, the student forward and
-backward, as PaddleNLP has them, through `paddle.jit.to_static`, and as they are traced here; in turn, `--repeats` times, medians. Results
-and gradients are compared first (in evaluation mode a static graph has no gradients at all, and looks fast).
+Static graphs: one batch of the steps' median width through encoders without dropout: the teacher's forward pass, the student's forward and
+backward pass, as in PaddleNLP, through `paddle.jit.to_static`, and as traced here; alternating, `--repeats` times, medians. Results
+and gradients are compared first (in evaluation mode a static graph has no gradients, and looks fast).
 
     python benchmark/speed/profile.py --data ~/data --task SST-2 --student 4x312
 """
@@ -46,7 +46,7 @@ KINDS = {
 
 
 def kind_of(kernel: str) -> str:
-    """The kind of a kernel by the beginning of its name; `other` for one that none of them has."""
+    """The kind of a kernel by its name prefix; `other` if none matches."""
     return next((kind for kind, names in KINDS.items() if kernel.startswith(names)), "other")
 
 
@@ -60,7 +60,7 @@ def by_kind(events: list[dict]) -> dict[str, float]:
 
 
 def measure(options) -> dict:
-    """In a process of its own: profile some steps, time static graphs, report milliseconds a step."""
+    """In a separate process: profile some steps, time static graphs, report milliseconds per step."""
     prepare("+ own operations" if options.mode == "one thread" else BEST)
     import paddle
     from paddle import profiler
@@ -108,7 +108,7 @@ def measure(options) -> dict:
 
 
 def static(student: dict, inputs, repeats: int) -> dict[str, list[float]]:
-    """Median milliseconds of the teacher's forward pass and the student's with backward: PaddleNLP's, through `to_static`, traced here."""
+    """Median milliseconds of the teacher's forward pass and the student's with backward: PaddleNLP's, with `to_static`, traced here."""
     import paddle
     import paddle.jit
 
@@ -156,7 +156,7 @@ def static(student: dict, inputs, repeats: int) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    """Profile on one thread and on all, and print two tables."""
+    """Profile with one thread and with all, and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder with Glue/<TASK>/")
     parser.add_argument("--task", default="SST-2")
@@ -172,7 +172,7 @@ def main() -> None:
         return
     from tinybert.report.table import markdown_table
 
-    encoders.training_rows(options.task, options.data)  # tokenised before the clock starts
+    encoders.training_rows(options.task, options.data)  # tokenised before timing starts
     found = {}
     for mode in ("one thread", "all threads"):
         command = [sys.executable, __file__, *sys.argv[1:], "--mode", mode]

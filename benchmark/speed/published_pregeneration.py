@@ -1,9 +1,9 @@
-"""Pregeneration as the published script does it, for comparison: one process, a tokenizer in Python, lists of word pieces, JSON lines.
+"""Pregeneration as in the published script, for comparison: one process, a tokenizer in Python, lists of tokens, JSON lines.
 
-Written anew after Huawei TinyBERT's pregenerate_training_data.py: the whole corpus is a list of documents of sentences of word pieces;
-sequences are put together and cut word piece by word piece; one word piece of each is masked. The tokenizer is PaddleNLP's BertTokenizer in
-Python, and of it only what Huawei's consists of too, the split into words and that into word pieces, without the layers around them (with
-them it is a third slower).
+Reimplementation of Huawei TinyBERT's pregenerate_training_data.py: the whole corpus is a list of documents of sentences of tokens;
+sequences are assembled and truncated token by token; one token of each is masked. The tokenizer is PaddleNLP's BertTokenizer in
+Python, reduced to the parts that Huawei's also has, word splitting and WordPiece, without the other layers (which would make it
+a third slower).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from paddlenlp.transformers.bert.tokenizer import BertTokenizer
 def pregenerate(
     text: Path, tokenizer: BertTokenizer, vocabulary: Path, output: Path, epochs: int, max_seq_len: int = 128, short_seq_prob: float = 0.1
 ) -> int:
-    """Write `epoch_<e>.json` and metrics of a sentence-a-line file; returns the word pieces written."""
+    """Write `epoch_<e>.json` and metrics of a file with one sentence per line; returns the number of tokens written."""
     words = vocabulary.read_text(encoding="utf-8").split("\n")[:-1]
     words_of, pieces_of = tokenizer.basic_tokenizer.tokenize, tokenizer.wordpiece_tokenizer.tokenize
     documents: list[list[list[str]]] = [[]]

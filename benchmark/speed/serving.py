@@ -1,11 +1,11 @@
-"""Load test of `tinybert serve` on loopback: requests a second and latency at 1, 8 and 64 clients, with and without dynamic batching.
+"""Load test of `tinybert serve` on loopback: requests per second and latency with 1, 8 and 64 clients, with and without dynamic batching.
 
     python benchmark/speed/serving.py --model_path served --output serving.json [--seconds 5] [--workers 1] [--texts FILE]
 
-Starts the service twice, once as it is and once with `--max_batch 1` (one row at a time), each in a process of its own, and lets clients
-send one text a request over kept connections as fast as they are answered. Both services take turns at every number of clients. The clients
-share the machine with the service: they are plain asyncio, without a library of HTTP. Texts are lines of `--texts`, else made-up sentences
-of 4 to 24 words. Every answer is checked for its status and a label.
+Starts the service twice, with the default settings and with `--max_batch 1` (one row at a time), each in its own process, and lets clients
+send one text per request over keep-alive connections as fast as they are answered. Both services alternate for each number of clients. The
+clients share the machine with the service: they use plain asyncio, without an HTTP library. Texts are lines of `--texts`, else made-up
+sentences of 4 to 24 words. Every answer is checked for its status and a label.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
     found: dict[str, dict[int, list[tuple[int, list[float], float]]]] = {name: {count: [] for count in CLIENTS} for name in services}
     try:
         for service in services.values():
-            asyncio.run(load(service.port, 4, 1.0, texts))  # what is first is slower
+            asyncio.run(load(service.port, 4, 1.0, texts))  # the first requests are slower
         for _ in range(3):
             for count in CLIENTS:
                 for name, service in services.items():
@@ -54,14 +54,14 @@ def main() -> None:
 
 
 def made_up() -> list[str]:
-    """Sentences of common words, as long as those of reviews."""
+    """Sentences of common words, with the lengths of reviews."""
     words = "the film is a fine and moving story of people who live at sea with little more than hope".split()  # noqa: SIM905
     random = np.random.default_rng(0)
     return [" ".join(random.choice(words, random.integers(4, 25))) for _ in range(500)]
 
 
 class Service:
-    """`tinybert serve` in a process of its own, on a free port."""
+    """`tinybert serve` in a separate process, on a free port."""
 
     def __init__(self, options: argparse.Namespace, words: tuple[str, ...]) -> None:
         command = [sys.executable, "-m", "tinybert", "serve", "--model_path", options.model_path, "--port", "0"]
@@ -76,13 +76,13 @@ class Service:
         raise SystemExit("the service did not start; its messages are above")
 
     def stop(self) -> None:
-        """End it as a supervisor would."""
+        """Stop it like a supervisor."""
         self.process.terminate()
         self.process.wait()
 
 
 async def load(port: int, clients: int, seconds: float, texts: list[str]) -> tuple[int, list[float], float]:
-    """Requests answered, the latency of each in milliseconds, and the seconds that it took."""
+    """The number of answered requests, the latency of each in milliseconds, and the total seconds."""
     latencies: list[float] = []
     begun = time.perf_counter()
     until = begun + seconds
@@ -91,7 +91,7 @@ async def load(port: int, clients: int, seconds: float, texts: list[str]) -> tup
 
 
 async def client(port: int, until: float, texts: list[str], latencies: list[float]) -> None:
-    """One kept connection that sends the next text when the last one is answered."""
+    """One keep-alive connection that sends the next text when the last one is answered."""
     reader, writer = await connect(port)
     number = 0
     while time.perf_counter() < until:
@@ -111,7 +111,7 @@ async def client(port: int, until: float, texts: list[str], latencies: list[floa
 
 
 async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection; a service that is still starting its workers is waited for."""
+    """A connection; waits for a service that is still starting its workers."""
     for attempt in range(600):
         try:
             return await asyncio.open_connection("127.0.0.1", port)
@@ -123,7 +123,7 @@ async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter
 
 
 def summary(runs: list[tuple[int, list[float], float]]) -> dict[str, float]:
-    """The median over rounds of requests a second, and percentiles of all latencies."""
+    """The median over rounds of requests per second, and percentiles of all latencies."""
     latencies = np.concatenate([run[1] for run in runs])
     return {
         "requests_per_second": float(np.median([count / seconds for count, _, seconds in runs])),

@@ -1,11 +1,11 @@
-"""The clock of task distillation: samples a second and peak memory of both stages, against the project's own "as published" mode.
+"""Speed of task distillation: samples per second and peak memory of both stages, compared with the project's own "as published" mode.
 
-Protocol: a 12 x 768 teacher (BERT-base's shape) and a student; rows of the real training set, 32 a step; whole training steps, the
-optimizer's included; modes as `ladder.py` has them, timed as `clock.py` says. "As published" is the project's own code with everything that
-the published scripts do: padded to the maximum, teacher with dropout, every hidden state and score kept, Paddle as it is installed. Losses
-and optimizer are the same in all modes.
+Protocol: a 12 x 768 teacher (BERT-base's shape) and a student; rows of the real training set, 32 per step; whole training steps including
+the optimizer; modes of `ladder.py`, timed as in `clock.py`. "As published" is the project's own code with everything that the published
+scripts do: padded to the maximum, teacher with dropout, all hidden states and scores kept, Paddle as installed. Losses and optimizer are
+the same in all modes.
 
-Mode `EMD`: BERT-EMD's one stage with all features; its solver's part of a step is printed below the table.
+Mode `EMD`: BERT-EMD's single stage with all features; the solver's share of a step is printed below the table.
 
     python benchmark/speed/step.py --data ~/data --modes "as published,all"                      # both sets, students and stages
     python benchmark/speed/step.py --data ~/data --students 4x312 --stages intermediate --modes ladder
@@ -30,11 +30,11 @@ from benchmark.speed.clock import chosen_steps, in_turn, table, train  # noqa: E
 from benchmark.speed.ladder import BEST, LADDER, WITHOUT, prepare  # noqa: E402
 
 EMD = "EMD"
-MODES = {"ladder": LADDER, "without": (BEST, *WITHOUT)}  # short for several
+MODES = {"ladder": LADDER, "without": (BEST, *WITHOUT)}  # shorthands for several
 
 
 def measure(options) -> dict:
-    """In a process of its own: prepare Paddle as the mode says, train some steps, report."""
+    """In a separate process: prepare Paddle for the mode, train some steps, report."""
     features = prepare(BEST if options.mode == EMD else options.mode)
     import paddle
 
@@ -61,7 +61,7 @@ def measure(options) -> dict:
     projection = encoders.projection(shape, encoders.TEACHER)
     weights, solving = None, []
     if options.mode == EMD:
-        layer_weights.check_solver()  # its import is no part of a step
+        layer_weights.check_solver()  # its import is not part of a step
         layer_weights.transport_flow = clocked(layer_weights.transport_flow, solving)
         weights = LayerWeights(*depths)
         objective = emd_objective(depths, weights, projection, DEFAULT)
@@ -76,7 +76,7 @@ def measure(options) -> dict:
 
 
 def clocked(function: Callable, seconds: list[float]) -> Callable:
-    """The function, each call's seconds fingerprint_for_record."""
+    """A wrapper of the function that appends the seconds of each call."""
 
     def timed(*arguments):
         started = time.perf_counter()
@@ -89,7 +89,7 @@ def clocked(function: Callable, seconds: list[float]) -> Callable:
 
 
 def modes_of(text: str) -> list[str]:
-    """The modes that a list of names and short words stands for; raises ValueError for one that does not exist."""
+    """The modes in a list of names and shorthands; raises ValueError for one that does not exist."""
     modes = [mode for word in text.split(",") for mode in MODES.get(word, (word,))]
     if unknown := [mode for mode in modes if mode not in (*LADDER, *WITHOUT, EMD)]:
         raise ValueError(f"unknown modes: {', '.join(unknown)}; there are: ladder, without, {', '.join((*LADDER, *WITHOUT, EMD))}")
@@ -97,7 +97,7 @@ def modes_of(text: str) -> list[str]:
 
 
 def main() -> None:
-    """Run the modes in turn and print one table for each set, student and stage."""
+    """Run the modes alternately and print one table for each data set, student and stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder with Glue/<TASK>/")
     parser.add_argument("--tasks", default="SST-2,MRPC")
@@ -121,7 +121,7 @@ def main() -> None:
     except ValueError as error:
         parser.error(str(error))
     for task in options.tasks.split(","):
-        encoders.training_rows(task, options.data)  # tokenised before the clock starts
+        encoders.training_rows(task, options.data)  # tokenised before timing starts
         for student in options.students.split(","):
             for stage in options.stages.split(","):
                 cell = ["--task", task, "--student", student, "--stage", stage]

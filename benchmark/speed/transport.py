@@ -1,9 +1,9 @@
-"""What the transport of `--method emd` costs, against the same by whole vectors and against TinyBERT's mapped layers.
+"""The cost of optimal transport in `--method emd`, compared with whole-vector operations and with TinyBERT's mapped layers.
 
-Protocol: random traces of a 4 x 312 student and a 12 x 768 teacher with 12 heads, in one thread; each loss forward and backward, the ways
-in turn, `--repeats` times after one that is not counted; CPU milliseconds of the process, medians. "whole vectors" is the same loss by
-Paddle's operations (`TINYBERT_CPU_OPS=0`, the projection's bias too); "mapped" is TinyBERT's loss with one teacher layer for each of the
-student's.
+Protocol: random traces of a 4 x 312 student and a 12 x 768 teacher with 12 heads, with one thread; each loss forward and backward,
+alternating, `--repeats` times after a warm-up; CPU milliseconds of the process, medians. "whole vectors" is the same loss with
+Paddle's operations (`TINYBERT_CPU_OPS=0`, including the projection's bias); "mapped" is TinyBERT's loss with one teacher layer for each
+student layer.
 
     python benchmark/speed/transport.py --rows 32 --width 53
 """
@@ -23,7 +23,7 @@ LAYERS, WIDTHS, HEADS = (4, 12), (312, 768), 12
 
 
 def main() -> None:
-    """Print CPU milliseconds of each loss, for rows of full length and for rows of which half is padding."""
+    """Print CPU milliseconds of each loss, for full rows and for rows that are half padding."""
     from tinybert import runtime
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

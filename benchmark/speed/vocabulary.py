@@ -1,9 +1,9 @@
-"""What training only those rows of the word embedding saves that stand in a task's texts.
+"""The savings of training only the rows of the word embedding that occur in a task's texts.
 
-Protocol: two students of one shape and the same weights, one with the whole table of 30,522 rows and one with it cut to the word pieces of
-the training rows, on gold labels: a student's own step, as with cached logits; whole steps, the optimizer's included, 32 rows each, steps
-that stand for an epoch (`clock.py`). Both make each step in turn, every second one in the opposite order, after the widest that is not
-counted; CPU time of the process, one thread. Losses are compared in every step.
+Protocol: two students of one shape with the same weights, one with the whole table of 30,522 rows and one with the table reduced to the
+tokens of the training rows, on gold labels: a student's own step, as with cached logits; whole steps including the optimizer, 32 rows each,
+representative of an epoch (`clock.py`). Both make each step alternately, every second one in reverse order, after a warm-up of the widest;
+CPU time of the process, one thread. Losses are compared in every step.
 
     python benchmark/speed/vocabulary.py --data ~/data --tasks SST-2,MRPC
 """
@@ -61,7 +61,7 @@ def main() -> None:
             for number, inputs in enumerate([widest, *steps]):
                 for which in (0, 1) if number % 2 else (1, 0):
                     layers[which].train()
-                    runtime.seed_step(options.seed, "benchmark", number, 0, 0)  # both drop the same
+                    runtime.seed_step(options.seed, "benchmark", number, 0, 0)  # both have the same dropout
                     started = time.process_time()
                     losses[which] = encoders.update(layers[which](inputs)["loss"], optimizers[which])
                     seconds[which] += (time.process_time() - started) * bool(number)

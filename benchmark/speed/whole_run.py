@@ -1,12 +1,12 @@
-"""Whole runs of `task_distill.py --stage both`: wall time and peak memory, the teacher stored against another checkout.
+"""Whole runs of `task_distill.py --stage both`: wall time and peak memory, with stored teacher traces compared with another checkout.
 
-Protocol: a 12 x 768 teacher and a 4 x 312 student with random weights (speed does not depend on their values); the first 1,000 rows of
-SST-2's training set cut at 64 word pieces, of MRPC's at 128, and 200 rows of dev, which are scored once an epoch; 20 epochs of stage
-one and 3 of stage two at 32 rows an update, evaluation, checkpoints and the filling of an empty store included. Each run is a process of
-its own.
-Systems take turns, every second round in the opposite order; figures are medians, ratios the medians of the rounds' own ratios.
+Protocol: a 12 x 768 teacher and a 4 x 312 student with random weights (speed does not depend on them); the first 1,000 rows of
+SST-2's training set with up to 64 tokens, of MRPC's with up to 128, and 200 rows of dev, which are evaluated once per epoch; 20 epochs of
+stage one and 3 of stage two with 32 rows per update, including evaluation, checkpoints and filling an empty store. Each run has its own
+process.
+Systems alternate, every second round in reverse order; values are medians, ratios the medians of the ratios in each round.
 
-Systems: `stored` (this checkout, `--teacher_traces store`), `found` (the same again, with the store that `stored` has filled), `live`
+Systems: `stored` (this checkout, `--teacher_traces store`), `found` (the same again, with the store filled by `stored`), `live`
 (`--teacher_traces live`), and with `--baseline DIR` `baseline`, the same command in another checkout, such as that of version 0.1.
 
     git worktree add ../v0.1 593af89
@@ -37,7 +37,7 @@ ROWS = {"train.tsv": 1000, "dev.tsv": 200}
 
 
 def prepare(data: Path, task: str, folder: Path) -> None:
-    """Write the cut data set, teacher and student into `folder`."""
+    """Write the reduced data set, teacher and student to `folder`."""
     from tinybert.data.tasks import get_task
     from tinybert.data.tokenizer import WordPiece
     from tinybert.models import hub
@@ -66,7 +66,7 @@ def command(system: str, folder: Path, task: str, output: Path, epochs: tuple[fl
 
 
 def timed(system: str, folder: Path, task: str, epochs: tuple[float, float], baseline: Path | None) -> dict:
-    """Run once; wall seconds and peak memory in MB. `found` keeps the store that the last `stored` filled."""
+    """Run once; wall seconds and peak memory in MB. `found` keeps the store filled by the last `stored`."""
     cache = folder / ("store" if system in ("stored", "found") else system)
     if system != "found":
         shutil.rmtree(cache, ignore_errors=True)

@@ -37,8 +37,8 @@ class TaggedWords:
     """What a token store of tagged sentences contains besides the ids.
 
     labels: `[tokens]`, at the first token of each word, `NO_WORD` elsewhere. counts: `[N]`, the number of words per row that have a token
-        in
-    it. tags: the tags of all words `[W]`, including those beyond the maximum length. ends: int64 `[N+1]`, the start of each row in `tags`.
+    in it. tags: the tags of all words `[W]`, including those beyond the maximum length. ends: int64 `[N+1]`, the start of each row in
+    `tags`.
     """
 
     labels: np.ndarray
