@@ -250,7 +250,7 @@ def test_bad_word_vectors_are_refused_and_leave_no_files(world, tmp_path, glove,
 def test_word_vectors_with_spaces_are_reported(world, tmp_path, capsys):
     (tmp_path / "spaced.txt").write_text((world / "glove.txt").read_text() + "a b 1 2 3 4 5 6\n")
     assert main(line(world, tmp_path / "a", "--glove_embs", tmp_path / "spaced.txt")) == 0
-    assert "1 words with a space inside" in capsys.readouterr().err
+    assert "1 words containing a space" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_output_folder_inside_the_corpus_is_refused(corpus, tmp_path, capsys):
 
 def test_lines_without_masks_are_written_once(corpus, tmp_path, capsys):
     assert main(line(corpus, tmp_path / "rows", "--sequences", "lines")) == 0
-    assert "one epoch is made" in capsys.readouterr().err and open_pregenerated(tmp_path / "rows").epochs == 1
+    assert "only one epoch is written" in capsys.readouterr().err and open_pregenerated(tmp_path / "rows").epochs == 1
     assert main(line(corpus, tmp_path / "masked", "--sequences", "lines", "--masked_lm_prob", "0.2")) == 0
     assert open_pregenerated(tmp_path / "masked").epochs == 2
 

@@ -276,7 +276,7 @@ def _finish(output: Path, record: dict, shards: list[list[Shard]], made: dict[st
     files: dict[str, str] = {}
     if maker.as_json:
         for number, epoch in enumerate(shards):
-            joined = _join(output, number, epoch, sum(made[shard.name]["rows"] for shard in epoch), maker.cut.max_seq_len)
+            joined = _join(output, number, epoch, sum(made[shard.name]["rows"] for shard in epoch), maker.options.max_seq_len)
             files |= {path.name: storage.sha256_of(path) for path in joined}
     listed = [{} if maker.as_json else {s.name: storage.sha256_of(output / s.name / storage.MANIFEST) for s in epoch} for epoch in shards]
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

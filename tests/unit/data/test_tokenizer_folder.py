@@ -175,7 +175,7 @@ def test_added_token_without_its_own_id_is_refused(tmp_path, added):
 
 
 def test_token_with_an_invalid_character_is_refused(tmp_path):
-    with pytest.raises(UserError, match="which is no character"):
+    with pytest.raises(UserError, match="which is not a character"):
         WordPiece.from_folder(write(tmp_path, added_tokens={"\ud800": SIZE}))
 
 

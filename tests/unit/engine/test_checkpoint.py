@@ -95,7 +95,7 @@ def test_damaged_newest_checkpoint_is_skipped_for_the_one_before(tmp_path, capsy
     assert checkpoint.newest(tmp_path).name == "step_00000005"
     assert "skipping a damaged checkpoint" in capsys.readouterr().err
     assert checkpoint.find(tmp_path, "auto").name == "step_00000005"
-    with pytest.raises(UserError, match=r"--resume .* (is damaged|no checkpoint)"):
+    with pytest.raises(UserError, match=r"--resume .* (is damaged|is not a checkpoint)"):
         checkpoint.find(tmp_path, str(path))
 
 
