@@ -97,5 +97,5 @@ def test_table_shows_retention_and_failures():
     student = Measured("s", "paddle", "float32", 76.0, 2.0, 1.0, 1.0, 500.0, 20.0)
     done = Line("4x312", "tinybert", (76.0,), 1.0, 14_400_000, None, student)
     shown = table([done, Line("4x312", "emd", error="error: nothing to learn")], teacher, "accuracy")
-    assert "95.0 %" in shown and "5.0" in shown and "nothing to learn" in shown
+    assert "95.0%" in shown and "5.0" in shown and "nothing to learn" in shown
     assert any("--seeds" in note for note in advice([done], teacher))

@@ -151,7 +151,7 @@ def test_run_that_cannot_learn_or_be_evaluated_gives_warnings(encoder, tmp_path,
     finetune(*words, "--output_dir", tmp_path / "out", "--metric", "mcc")
     said = capsys.readouterr().err
     assert "all 8 rows of dev have the same label" in said and "RuntimeWarning" not in said
-    assert "the learning rate is 0 in all of 1 steps" in said
+    assert "the learning rate is 0 in all 1 steps" in said
     finetune(*words, "--output_dir", tmp_path / "other", "--warmup_proportion", 0)
     assert "learning rate" not in capsys.readouterr().err
 

@@ -80,13 +80,13 @@ def table(lines: Sequence[Line], teacher: Measured, metric: str) -> str:
     own = [
         f"{teacher.megabytes:.1f}", f"{teacher.milliseconds:.2f}", "1.0", f"{teacher.rows_per_second:.0f}", ""
     ]  # fmt: skip
-    rows = [["teacher", "", f"{teacher.score:.2f}", "100 %", "", *own]]
+    rows = [["teacher", "", f"{teacher.score:.2f}", "100%", "", *own]]
     for line in lines:
         if line.measured is None:
             rows.append([line.student, line.method, "failed", line.error or "", *[""] * 6])
             continue
         score = f"{line.mean:.2f}" + (f" ± {line.deviation:.2f}" if line.deviation is not None else "")
-        kept = f"{100 * line.mean / teacher.score:.1f} %" if teacher.score > 0 else ""
+        kept = f"{100 * line.mean / teacher.score:.1f}%" if teacher.score > 0 else ""
         one = line.measured
         rows.append(
             [
@@ -110,7 +110,7 @@ def advice(lines: Sequence[Line], teacher: Measured) -> list[str]:
         found.append(f"The difference to the same student without a teacher is {best.mean - plain:+.2f} points.")
     if best.mean < 0.97 * teacher.score:
         kept = 100 * best.mean / teacher.score
-        found.append(f"It retains {kept:.1f} % of the teacher's score. More updates, augmented rows or a general student may help.")
+        found.append(f"It retains {kept:.1f}% of the teacher's score. More updates, augmented rows or a general student may help.")
     if all(line.deviation is None for line in done):
         found.append("Single seed: differences of one or two points may be noise; use --seeds 1 2 3 to check.")
     return found

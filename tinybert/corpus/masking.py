@@ -1,4 +1,4 @@
-"""BERT's masking of tokens in finished rows: 80 % [MASK], 10 % unchanged, 10 % a random token that is not special."""
+"""BERT's masking of tokens in finished rows: 80% [MASK], 10% unchanged, 10% a random token that is not special."""
 
 from __future__ import annotations
 

@@ -38,5 +38,5 @@ class TextProgress:
         if self.bar is None:
             spent = now - self.begun
             left = datetime.timedelta(seconds=int(spent * (self.size - part) / max(part - self.start, 1)))
-            share, eta = (f" ({100 * part / self.size:.0f} %)", f", ETA {left}") if self.size else ("", "")
+            share, eta = (f" ({100 * part / self.size:.0f}%)", f", ETA {left}") if self.size else ("", "")
             logger.info(f"{self.title}: {count:,} {self.unit}{share}, {(count - self.start) / spent:,.0f} {self.unit}/s{eta}")

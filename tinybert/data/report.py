@@ -107,7 +107,7 @@ def _labels(split: str, store: TokenStore, labels: Sequence[str]) -> tuple[list[
     if values is not None and values.ndim == 2 and len(labels) == values.shape[1] and len(values):
         counts = np.asarray(values, np.int64).sum(0)
         order = np.argsort(-counts, kind="stable")[:MOST_CLASSES]
-        shown = [f"{labels[i]} {counts[i]:,} ({100 * counts[i] / len(values):.1f} %)" for i in order]
+        shown = [f"{labels[i]} {counts[i]:,} ({100 * counts[i] / len(values):.1f}%)" for i in order]
         return [f"{counts.sum() / len(values):.2f} labels per row", *shown], []
     if values is None or values.ndim != 1 or not len(values):
         return [], []
@@ -115,7 +115,7 @@ def _labels(split: str, store: TokenStore, labels: Sequence[str]) -> tuple[list[
         return [f"scores {values.min():g} to {values.max():g}, mean {values.mean():.3g}"], []
     counts = np.bincount(values, minlength=len(labels))
     order = np.argsort(-counts, kind="stable") if len(counts) > MOST_CLASSES else np.arange(len(counts))
-    shown = [f"{labels[i]} {counts[i]:,} ({100 * counts[i] / len(values):.1f} %)" for i in order[:MOST_CLASSES]]
+    shown = [f"{labels[i]} {counts[i]:,} ({100 * counts[i] / len(values):.1f}%)" for i in order[:MOST_CLASSES]]
     if len(counts) > MOST_CLASSES:
         shown.append(f"... {len(counts) - MOST_CLASSES} more classes, the smallest {labels[order[-1]]} with {counts[order[-1]]:,}")
     absent = [labels[i] for i in np.flatnonzero(counts == 0)]
@@ -166,7 +166,7 @@ def _empty(store: TokenStore) -> np.ndarray:
 
 
 def _share(count: int, rows: int) -> str:
-    return f"{count:,} rows ({100 * count / rows:.1f} %)"
+    return f"{count:,} rows ({100 * count / rows:.1f}%)"
 
 
 def _examples(rows: np.ndarray) -> str:

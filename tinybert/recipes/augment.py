@@ -264,7 +264,7 @@ def _summary(name: str, counts: dict, preview: list) -> str:
     if "labels" in counts:
         old, new = counts["labels"]["before"], counts["labels"]["after"]
         table = [
-            [label, str(n), f"{100 * n / counts['rows']:.1f} %", str(new[label]), f"{100 * new[label] / counts['written']:.1f} %"]
+            [label, str(n), f"{100 * n / counts['rows']:.1f}%", str(new[label]), f"{100 * new[label] / counts['written']:.1f}%"]
             for label, n in sorted(old.items())
         ]
         lines += [markdown_table(["label", "rows", "share", "augmented rows", "share"], table), ""]

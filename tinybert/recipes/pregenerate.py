@@ -308,7 +308,7 @@ def _totals(shards: list[list[Shard]], made: dict[str, dict]) -> list[dict[str, 
 def _report(output: Path, totals: list[dict[str, int]], new: int, seconds: float) -> None:
     lines = []
     for number, total in enumerate(totals):
-        shares = [f"{100 * total['random_next'] / total['rows']:.1f} %", f"{100 * total['masked'] / total['tokens']:.1f} %"]
+        shares = [f"{100 * total['random_next'] / total['rows']:.1f}%", f"{100 * total['masked'] / total['tokens']:.1f}%"]
         lines.append([str(number), f"{total['rows']:,}", f"{total['tokens']:,}", f"{total['tokens'] / total['rows']:.1f}", *shares])
     logger.info(markdown_table(["epoch", "sequences", "tokens", "mean length", "random second segment", "masked"], lines))
     logger.info(f"written: {output}; {new:,} tokens in {seconds:.1f} s including tokenisation: {new / seconds:,.0f} tokens/s")
@@ -321,6 +321,6 @@ def _warn_of_lost_text(total: dict[str, int], corpus_tokens: int, settings: Sett
     share = (total["tokens"] - special * total["rows"]) / corpus_tokens
     if share < LEAST_KEPT:
         logger.warning(
-            f"an epoch contains {100 * share:.0f} % of the text's tokens: sentences longer than a row are truncated\n"
+            f"an epoch contains {100 * share:.0f}% of the text's tokens: sentences longer than a row are truncated\n"
             "--sequences packed keeps the whole text; --split_sentences True splits lines at the end of sentences"
         )

@@ -46,7 +46,7 @@ def plot_utility(points: list[Point], path: Path) -> Path:
             axis.axhline(statistics.mean(point.score for point in group), color=bars[0].get_color(), linestyle="--", linewidth=1)
         for group, mean in zip(own, means, strict=True):
             axis.annotate(
-                f"{100 * group[0].of_full:.2g} %", (group[0].bytes_per_row, mean), fontsize=7, xytext=(3, 4), textcoords="offset points"
+                f"{100 * group[0].of_full:.2g}%", (group[0].bytes_per_row, mean), fontsize=7, xytext=(3, 4), textcoords="offset points"
             )
     axis.set_xscale("log")
     axis.set_xlabel("stored bytes per row (label: share of all hidden states in float16)")

@@ -102,7 +102,7 @@ def test_unsupported_uses_of_a_tagger_are_refused(teacher, rows, words_encoder, 
             "--teacher_path", teacher, "--student_init", "teacher:1", *rows, *QUICK, "--teacher_traces", "store", "--max_steps", 2,
             "--output_dir", tmp_path / "o",
         )  # fmt: skip
-    with pytest.raises(UserError, match="predicts tags inside a text"):
+    with pytest.raises(UserError, match="predicts tags within a text"):
         Predictor.open(next(teacher.glob("best_model_*"))).predict(["word0"])
     single = tmp_path / "single.tsv"
     single.write_text("text\tlabel\n" + "".join(f"word{i % 5} word9\t{LABELS[i % 5]}\n" for i in range(10)))

@@ -31,14 +31,14 @@ def test_row_hashes_are_equal_exactly_when_the_ids_are(monkeypatch):
 
 def test_classes_are_listed_with_their_counts():
     (only,) = report({"train": store(numbered(4), [0, 1, 1, 1])}, ("no", "yes"))
-    assert only.line == "train: 4 rows; no 1 (25.0 %), yes 3 (75.0 %), 0 repeated, 0 empty" and not only.warnings
+    assert only.line == "train: 4 rows; no 1 (25.0%), yes 3 (75.0%), 0 repeated, 0 empty" and not only.warnings
 
 
 def test_share_of_unknown_tokens_is_reported():
     rows = [[0, 5, 5, 5, 1], [0, 5, 5, 4, 1, 5, 1]]  # 4 is [UNK]; [CLS] and [SEP] do not count
     (train,) = report({"train": store(rows, [0, 1], pair=True)}, ("no", "yes"), unk_id=4)
     assert "14.29% of the tokens unknown" in train.line
-    assert any(warning.startswith("14.3 % of the word pieces of train are unknown ([UNK])") for warning in train.warnings)
+    assert any(warning.startswith("14.3% of the tokens of train are unknown ([UNK])") for warning in train.warnings)
     many = store([[0, *[5] * 24, 4, 1]] * 2, [0, 1])
     assert "4.00% of the tokens unknown" in report({"dev": many}, ("no", "yes"), unk_id=4)[0].line
     assert not any("unknown" in warning for warning in report({"dev": many}, ("no", "yes"), unk_id=4)[0].warnings)
@@ -63,8 +63,8 @@ def test_repeated_and_contradicting_rows_are_counted_and_warned_about():
     (only,) = report({"train": store(rows, labels)}, ("no", "yes"))
     assert "6 repeated, 7 identical to a row with another label" in only.line
     assert only.warnings == [
-        "6 rows (6.0 %) of train repeat an earlier row (such as row 41, 42, 43)",
-        "7 rows (7.0 %) of train are identical to a row with another label (such as row 4, 41, 42)",
+        "6 rows (6.0%) of train repeat an earlier row (such as row 41, 42, 43)",
+        "7 rows (7.0%) of train are identical to a row with another label (such as row 4, 41, 42)",
     ]
 
 
@@ -83,7 +83,7 @@ def test_dev_rows_contained_in_train_give_a_warning():
     kept = [*rows[97:], *numbered(97, start=200)]
     both = report({"train": store(rows, [0, 1] * 50), "dev": store(kept, [0, 1] * 50)}, ("no", "yes"))
     assert "3 also in the training file" in both[1].line
-    assert both[1].warnings[0].startswith("3 rows (3.0 %) of dev are also in the training file (such as row 1, 2, 3)")
+    assert both[1].warnings[0].startswith("3 rows (3.0%) of dev are also in the training file (such as row 1, 2, 3)")
     assert "0 also in" in report({"train": store(rows, [0] * 100), "dev": store(numbered(5, 300), [0] * 5)}, ("no",))[1].line
 
 
@@ -95,7 +95,7 @@ def test_dev_alone_is_compared_with_nothing():
 def test_empty_texts_are_counted_on_both_sides_of_a_pair():
     pairs = [[0, 5, 1, 6, 1], [0, 1, 6, 1], [0, 5, 1, 1]]
     (only,) = report({"train": store(pairs, [0, 1, 0], pair=True)}, ("no", "yes"))
-    assert "2 empty" in only.line and "2 rows (66.7 %) of train have an empty text (such as row 2, 3)" in only.warnings
+    assert "2 empty" in only.line and "2 rows (66.7%) of train have an empty text (such as row 2, 3)" in only.warnings
 
 
 def test_scores_are_described_by_range_and_mean():

@@ -218,7 +218,7 @@ def test_pruned_vocabulary_keeps_task_words_and_maps_the_rest_to_unk(tmp_path, s
     assert "word29" in text and "word34" not in text
     assert export(tmp_path, prune_vocabulary=True) == 0
     vocabulary = (tmp_path / "x" / "vocab.txt").read_text().splitlines()
-    assert vocabulary == WORDS[:35] and "35 of 40 word pieces" in capsys.readouterr().out
+    assert vocabulary == WORDS[:35] and "35 of 40 tokens" in capsys.readouterr().out
     whole, cut = Predictor.open(tmp_path / "m"), Predictor.open(tmp_path / "x")
     for found, expected in zip(cut.predict(["word3 word29"]), whole.predict(["word3 word29"]), strict=True):
         assert found.probabilities["1"] == pytest.approx(expected.probabilities["1"], abs=1e-5)
@@ -258,5 +258,5 @@ def test_token_classification_is_exported_and_scored(tmp_path, monkeypatch, caps
     np.testing.assert_allclose(answer(tmp_path / "x", inputs), logits_of(model, inputs), atol=1e-5)
     config = json.loads((tmp_path / "x" / "config.json").read_text())
     assert config["architectures"] == ["BertForTokenClassification"] and config["id2label"]["1"] == "B-LOC"
-    with pytest.raises(UserError, match="predicts tags inside a text"):
+    with pytest.raises(UserError, match="predicts tags within a text"):
         Predictor.open(tmp_path / "x").predict(["word1"])

@@ -130,7 +130,7 @@ def test_placeholder_files_are_reported_as_such(tmp_path, name, content, what):
     ("change", "message"),
     [
         (lambda array: array.T, r"has shape \[24, 16\].*\n.*The matrix is transposed"),
-        (lambda array: array[:0], r"has shape \[0, 24\].*\nThe file has names without numbers"),
+        (lambda array: array[:0], r"has shape \[0, 24\].*\nThe file has names without values"),
         (lambda array: np.zeros_like(array), "all values of .* are 0"),
         (lambda array: (100 * array).astype("int8"), "has type int8; expected floating point"),
         (lambda array: array > 0, "has type bool"),
