@@ -1,7 +1,7 @@
 """Write variants of a task's training rows; `--help` lists the options, docs/augmentation.md shows the commands."""
 
-from tinybert.cli.leaving import leave
 from tinybert.cli.main import run_script
+from tinybert.cli.process_exit import exit_process
 
 if __name__ == "__main__":
-    leave(run_script("augment"))
+    exit_process(run_script("augment"))

@@ -1,7 +1,7 @@
 """Distil a pre-trained teacher into a general student on raw text; `--help` lists the options, docs/general.md shows the commands."""
 
-from tinybert.cli.leaving import leave
 from tinybert.cli.main import run_script
+from tinybert.cli.process_exit import exit_process
 
 if __name__ == "__main__":
-    leave(run_script("general"))
+    exit_process(run_script("general"))

@@ -2,13 +2,13 @@
 
 from typing import NoReturn
 
-from tinybert.cli.leaving import leave
 from tinybert.cli.main import main
+from tinybert.cli.process_exit import exit_process
 
 
 def run() -> NoReturn:
     """Run the command given on the command line and exit."""
-    leave(main())
+    exit_process(main())
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def user_objects() -> UserObjects:
 
 
 @contextlib.contextmanager
-def handed_over(objects: UserObjects) -> Iterator[None]:
+def use_objects(objects: UserObjects) -> Iterator[None]:
     """Use these objects for runs in this block."""
     token = _current.set(objects)
     try:

@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 from benchmark.speed import encoders  # noqa: E402
 from benchmark.speed.clock import chosen_steps, ratio  # noqa: E402
 from benchmark.speed.ladder import environment  # noqa: E402
-from tinybert.cli.leaving import leave  # noqa: E402
+from tinybert.cli.process_exit import exit_process  # noqa: E402
 
 UNCOUNTED = 2
 
@@ -112,7 +112,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.result:
         measure(options)
-        leave(0)
+        exit_process(0)
     from tinybert import runtime
     from tinybert.report.table import markdown_table
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tinybert.cli.leaving import leave  # noqa: E402
 from tinybert.cli.main import run_script  # noqa: E402
+from tinybert.cli.process_exit import exit_process  # noqa: E402
 
 
 def main() -> int:
@@ -50,4 +50,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    leave(main())
+    exit_process(main())

@@ -222,5 +222,5 @@ def test_model_used_differently_than_trained_gives_warnings(teacher, tmp_path, c
     (TrainedOn("a", False, 64), TrainedOn("a", False, 128), "--max_seq_length 64 and is used with 128"),
 ])  # fmt: skip
 def test_differences_in_use_are_named(before, now, words):
-    told = before.used_otherwise(now)
+    told = before.used_differently(now)
     assert (words is None and told == []) or (len(told) == 1 and words in told[0])

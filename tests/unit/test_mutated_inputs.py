@@ -25,7 +25,7 @@ from tests.unit.cli.settled import settled
 from tinybert.cli.flags_page import scripts
 from tinybert.cli.main import run_script
 from tinybert.commands.registry import Command
-from tinybert.data.custom_files import CustomFiles, own_task
+from tinybert.data.custom_files import CustomFiles, custom_task
 from tinybert.data.readers import read_split
 from tinybert.data.tasks import get_task
 from tinybert.data.tokenizer import WordPiece
@@ -123,7 +123,7 @@ def test_mutated_custom_file_is_read_or_refused_with_a_message(form, edits, regr
         files = CustomFiles(path, path, None, None, *columns, kind="regression" if regression else None)
 
         def read() -> None:
-            task = own_task("own", files)
+            task = custom_task("own", files)
             for split in ("train", "dev"):
                 read_split(task, "", split)
 
@@ -234,7 +234,7 @@ def test_mutated_run_record_is_read_or_refused_with_a_message(edits, name):
 
         def read() -> None:
             run.log_lines()
-            run.refuse(resume=True, overwrite=False)
+            run.check_existing_results(resume=True, overwrite=False)
             finished_before(run, {"finetune": _Settings()}, allow_changes=False, models=("best_model_*", "final"))
 
         count("records of runs", read)

@@ -15,7 +15,7 @@ from tinybert import runtime
 from tinybert.commands.registry import find_command
 from tinybert.engine import run_lock
 from tinybert.log import logger
-from tinybert.user_objects import UserObjects, handed_over
+from tinybert.user_objects import UserObjects, use_objects
 
 _ready = False
 
@@ -58,7 +58,7 @@ def in_process(threads: int | None = None, objects: UserObjects | None = None, o
 
     device, generator, count = paddle.get_device(), paddle.get_rng_state(), runtime.threads()
     try:
-        with _kept(), handed_over(objects or UserObjects()):
+        with _kept(), use_objects(objects or UserObjects()):
             yield
     finally:
         paddle.set_device(device)

@@ -21,7 +21,7 @@ import numpy as np
 from tinybert import storage
 from tinybert.augment.word_index import WordIndex
 from tinybert.data.appending import AppendedArray
-from tinybert.data.content import refuse_foreign
+from tinybert.data.content import check_is_text
 from tinybert.data.places import cache_home
 from tinybert.errors import UserError
 from tinybert.log import logger
@@ -161,7 +161,7 @@ def _opened(folder: Path) -> WordVectors:
 def _parse(path: Path, new: Path, most: int, described: dict) -> None:
     meta = {**described, "rows": 0, "dimension": 0, "words_with_spaces": 0}
     with open(path, "rb") as file, AppendedArray(new / "vectors.npy", np.float32) as out:
-        refuse_foreign(path, file)
+        check_is_text(path, file)
         meta["rows"] = WordIndex.write(new, _blocks(path, file, most, out, meta))
     if not meta["rows"]:
         raise UserError(f"--glove_embs {path} has no rows; expected a word and its numbers on each line")

@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 
-from tinybert.engine.signals import tell
+from tinybert.engine.signals import write_stderr
 
 
 class Stopped(KeyboardInterrupt):
@@ -38,7 +38,7 @@ class Early:
     def receive(self, number: int, frame: object) -> None:
         """The handler."""
         if self.importing:  # an exception raised during an import may surface as any other error
-            tell(f"interrupted: {signal.Signals(number).name} before anything was read or written\n")
+            write_stderr(f"interrupted: {signal.Signals(number).name} before anything was read or written\n")
             os._exit(128 + number)
         raise Stopped(number)
 

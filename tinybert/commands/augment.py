@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from tinybert.commands.registry import command
-from tinybert.config.custom_files import check_own_files
+from tinybert.config.custom_files import check_custom_files
 from tinybert.config.groups import PRESET as FROM_PRESET
 from tinybert.config.groups import Actions, DeviceOptions, RowOptions, in_data, in_run, threads_option
 from tinybert.config.notices import Notice
@@ -153,7 +153,7 @@ class AugmentConfig(DeviceOptions, RowOptions):
 
     def check(self) -> list[Notice]:
         """Reject contradictory options, and a filter without a teacher."""
-        notes = [*super().check(), *check_own_files(self, Actions(train=False, evaluate=False, predict=False))]
+        notes = [*super().check(), *check_custom_files(self, Actions(train=False, evaluate=False, predict=False))]
         if self.resume and self.overwrite_output_dir:
             raise UserError("--resume and --overwrite_output_dir contradict each other\ngive only one of them")
         if self.filter == "teacher" and self.teacher_path is None:

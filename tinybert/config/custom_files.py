@@ -23,7 +23,7 @@ _ABOUT = (
 )  # fmt: skip
 
 
-def is_own(config: RowOptions) -> bool:
+def is_custom(config: RowOptions) -> bool:
     """Whether the task is defined by the user's files, rather than a known task with another test file."""
     if any(_path(config, name) is not None for name in ("train_file", "dev_file")):
         return True
@@ -35,7 +35,7 @@ def _path(config: RowOptions, name: str) -> Path | None:
     return getattr(config, name, None)
 
 
-def check_own_files(config: RowOptions, do: Actions) -> list[Notice]:
+def check_custom_files(config: RowOptions, do: Actions) -> list[Notice]:
     """Reject options that contradict each other or the actions of the run; returns notices.
 
     Raises:
@@ -53,7 +53,7 @@ def check_own_files(config: RowOptions, do: Actions) -> list[Notice]:
             f"--kind {kind.name} and --labels contradict each other\n{kind.article} learns a {kind.label_word} and has no labels: "
             "give only one of them"
         )
-    if is_own(config):
+    if is_custom(config):
         _check_own_task(config, do)
     elif _path(config, "test_file") is not None and not do.predict:
         raise UserError("--test_file is only used by --do_predict\nadd --do_predict, or leave out the file")

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinybert.config.custom_files import check_own_files
+from tinybert.config.custom_files import check_custom_files
 from tinybert.config.dialects import EMD, HF, HUAWEI, MUD
 from tinybert.config.notices import Notice
 from tinybert.config.options import KEEP, Alias, Config, Derived, option
@@ -441,7 +441,7 @@ def actions(config: RunOptions) -> Actions:
 
 def common_checks(config: TrainingRunOptions) -> list[Notice]:
     """Check the shared options for contradictions; returns notices."""
-    notes = check_own_files(config, actions(config)) if isinstance(config, DataOptions) else []
+    notes = check_custom_files(config, actions(config)) if isinstance(config, DataOptions) else []
     if config.resume and config.overwrite_output_dir:
         raise UserError("--resume and --overwrite_output_dir contradict each other\ngive only one of them")
     if config.resume_changed and not config.resume:

@@ -35,7 +35,7 @@ class Chunk:
     bytes_read: int = 0  # position in the files on disk
 
 
-def refuse_output_inside(path: str | Path, output: Path, option: str) -> None:
+def check_output_outside(path: str | Path, output: Path, option: str) -> None:
     """Reject an output folder inside the input folder or matched by its pattern: the next run would read it too.
 
     Raises:

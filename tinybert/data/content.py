@@ -43,7 +43,7 @@ def foreign(begin: bytes) -> tuple[str, str] | None:
     return None
 
 
-def refuse_foreign(path: Path, file: BinaryIO) -> None:
+def check_is_text(path: Path, file: BinaryIO) -> None:
     """Reject a file, opened in binary mode and not read yet, that is not UTF-8 text.
 
     Raises:

@@ -48,7 +48,7 @@ class CustomFiles:
     allow_suspicious_labels: bool = False
 
 
-def own_task(name: str, files: CustomFiles) -> Task:
+def custom_task(name: str, files: CustomFiles) -> Task:
     """The task that these files define. Reads headers, and the labels of the training file unless they are given.
 
     Rows labelled `-`, on which annotators did not agree, are skipped and counted, unless `--labels` contains that label.
@@ -62,12 +62,12 @@ def own_task(name: str, files: CustomFiles) -> Task:
         files = replace(files, kind=_of_windows())
     splits: dict[str, Split] = {}
     if files.train_file is not None:
-        splits["train"] = own_split(files.train_file, files)
+        splits["train"] = custom_split(files.train_file, files)
         splits["train_aug"] = augmented(splits["train"])
     if files.dev_file is not None:
-        splits["dev"] = own_split(files.dev_file, files)
+        splits["dev"] = custom_split(files.dev_file, files)
     if files.test_file is not None:
-        splits["test"] = own_split(files.test_file, files, labelled=False)
+        splits["test"] = custom_split(files.test_file, files, labelled=False)
     kind = get_kind(files.kind or DEFAULT.name)
     if not kind.names_labels:
         labels: tuple[str, ...] = ()
@@ -102,12 +102,12 @@ def _paths(files: CustomFiles) -> tuple[Path | None, ...]:
     return files.train_file, files.dev_file, files.test_file
 
 
-def with_own_test(task: Task, files: CustomFiles) -> Task:
+def with_custom_test(task: Task, files: CustomFiles) -> Task:
     """A known task that predicts only the rows of `test_file`."""
     if files.test_file is None:
         return task
     kept = {name: split for name, split in task.splits.items() if name not in task.test_splits}
-    return replace(task, splits={**kept, "test": own_split(files.test_file, files, labelled=False)})
+    return replace(task, splits={**kept, "test": custom_split(files.test_file, files, labelled=False)})
 
 
 def with_metric(task: Task, metric: str | None) -> Task:
@@ -128,7 +128,7 @@ def with_metric(task: Task, metric: str | None) -> Task:
 # === Files and columns ===
 
 
-def own_split(path: Path, files: CustomFiles, labelled: bool = True) -> Split:
+def custom_split(path: Path, files: CustomFiles, labelled: bool = True) -> Split:
     """One file with its columns resolved; `labelled`: whether its labels are read."""
     path = Path(path).expanduser().absolute()
     if not path.is_file():

@@ -130,7 +130,7 @@ def download_task(task: Task, folder: str | Path) -> list[Path]:
         raise DownloadError(f"{task.name} has no published address")
     entry = table[task.name.lower()]
     folder = Path(folder)
-    refuse_unwritable(folder)
+    check_writable(folder)
     with _locked(folder):
         storage.recover(folder)
         files = {split.file for name, split in task.splits.items() if name != "train_aug"}
@@ -148,7 +148,7 @@ def download_task(task: Task, folder: str | Path) -> list[Path]:
     return written
 
 
-def refuse_unwritable(folder: Path) -> None:
+def check_writable(folder: Path) -> None:
     """Reject a download folder that is not writable.
 
     Raises:

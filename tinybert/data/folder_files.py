@@ -12,7 +12,7 @@ _LFS = b"version https://git-lfs.github.com/spec/"
 _BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
-def refuse_placeholder(path: str | Path) -> None:
+def check_not_placeholder(path: str | Path) -> None:
     """Reject a file that is empty, a Git LFS pointer or a web page, whatever its name.
 
     Raises:
@@ -38,7 +38,7 @@ def read_text(path: str | Path) -> str:
     Raises:
         UserError: a placeholder, more than 64 MB, or another encoding.
     """
-    refuse_placeholder(path)
+    check_not_placeholder(path)
     size = Path(path).stat().st_size
     if size > _LARGEST_TEXT:
         raise UserError(f"{path} has {size} bytes; expected at most {_LARGEST_TEXT}. It is not the expected file.")

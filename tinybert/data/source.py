@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from tinybert.data.content import refuse_foreign
+from tinybert.data.content import check_is_text
 from tinybert.errors import UserError
 
 LIMIT = 1 << 24  # bytes of a line, or characters of a quoted field or JSON object: longer rows are rejected
@@ -83,7 +83,7 @@ class Source:
 
     def _open(self) -> BinaryIO:
         file = self._opened()
-        refuse_foreign(self.path, file)
+        check_is_text(self.path, file)
         return file
 
     def _decoded(self, raw: bytes, number: int) -> str:

@@ -101,7 +101,7 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> "FastAPI":
             metrics.refused(503)
             return JSONResponse({"detail": "the service is shutting down"}, 503)
         metrics.request(len(found), time.perf_counter() - begun)
-        return JSONResponse({"predictions": [shown(one, request.top_k, request.probabilities) for one in found]})
+        return JSONResponse({"predictions": [as_json(one, request.top_k, request.probabilities) for one in found]})
 
     @app.get("/health")
     async def health():
@@ -137,7 +137,7 @@ def _answer(predictor: Predictor, rows: list[tuple[str, str | None]], batch_size
     return predictor.predictions(predictor.logits(store, batch_size))
 
 
-def shown(found: Prediction, top_k: int = 1, probabilities: bool = False) -> dict:
+def as_json(found: Prediction, top_k: int = 1, probabilities: bool = False) -> dict:
     """A prediction as JSON."""
     if found.label is None:
         return {"score": found.score}

@@ -171,7 +171,7 @@ def check(path: Path, fingerprint: dict, allow_changes: bool, assumed: dict | No
         )
     changed = differences(saved, fingerprint)
     if not allow_changes:
-        refuse_differences(
+        raise_for_differences(
             changed,
             f"the checkpoint {path} belongs to a run with other data or arguments",
             "Repeat the original command, or start over with --overwrite_output_dir."
@@ -191,7 +191,7 @@ def differences(saved: dict, now: dict) -> dict[str, str]:
     }
 
 
-def refuse_differences(changed: dict[str, str], found: str, advice: str) -> None:
+def raise_for_differences(changed: dict[str, str], found: str, advice: str) -> None:
     """Raise an error if there are differences from an earlier run.
 
     Raises:

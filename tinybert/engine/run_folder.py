@@ -34,21 +34,21 @@ class RunFolder:
         self.writes = writes  # rank 0 only
         self._log = None
         self._curves = None
-        self._new = False  # whether `refuse` found no results of this stage, so none may have appeared since
+        self._new = False  # whether `check_existing_results` found no results of this stage, so none may have appeared since
 
     @property
     def checkpoints(self) -> Path:
         """Where the checkpoints of this stage are."""
         return self.path / "checkpoints" / self.stage
 
-    def refuse(self, resume: bool, overwrite: bool, models: tuple[str, ...] = ()) -> None:
+    def check_existing_results(self, resume: bool, overwrite: bool, models: tuple[str, ...] = ()) -> None:
         """Reject a folder with results of this stage, unless they are resumed or overwritten. Nothing is changed.
 
         Raises:
             UserError: the folder contains results, or cannot be written.
         """
-        self.refuse_unwritable()
-        run_lock.refuse_held(self.path)
+        self.check_writable()
+        run_lock.check_not_in_use(self.path)
         self._results()
         found = [entry.name for pattern in models for entry in self.path.glob(pattern)]
         files = [name for name in found if not (self.path / name).is_dir()]
@@ -66,7 +66,7 @@ class RunFolder:
             )
         self._new = not (resume or overwrite)
 
-    def refuse_unwritable(self) -> None:
+    def check_writable(self) -> None:
         """Reject a path that is a file or is not writable. Nothing is changed.
 
         Raises:

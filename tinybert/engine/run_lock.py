@@ -21,7 +21,7 @@ PATIENCE = 0.5  # seconds: another process may briefly hold it to check it
 _held: dict[Path, tuple[FileLock, os.stat_result]] = {}  # the folders locked by this process, with their locks and these files
 
 
-def refuse_held(folder: Path) -> None:
+def check_not_in_use(folder: Path) -> None:
     """Reject a folder to which another process is writing. Nothing is changed.
 
     Raises:

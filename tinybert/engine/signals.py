@@ -20,9 +20,9 @@ class StopRequest:
         name = signal.Signals(number).name
         if self.signal is None:
             self.signal = number
-            tell(f"\n{name}: finishing this step and saving a checkpoint. Repeat to stop at once.\n")
+            write_stderr(f"\n{name}: finishing this step and saving a checkpoint. Repeat to stop at once.\n")
             return
-        tell(f"\n{name} again: stopping at once; the last checkpoint is kept.\n")
+        write_stderr(f"\n{name} again: stopping at once; the last checkpoint is kept.\n")
         before = self.before[number]
         ends = getattr(getattr(before, "__self__", None), "end_at_once", None)
         if ends is not None:  # the command line's handler: Paddle 3.3 turns an exception inside its backward pass into an OSError
@@ -34,7 +34,7 @@ class StopRequest:
             os.kill(os.getpid(), number)
 
 
-def tell(text: str) -> None:
+def write_stderr(text: str) -> None:
     """Write to stderr from a signal handler, bypassing buffers and locks that the interrupted code may hold."""
     with contextlib.suppress(OSError):
         os.write(2, text.encode())

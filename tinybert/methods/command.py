@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from tinybert.config.notices import Notice
 from tinybert.config.options import Config, Entry, Option, option
-from tinybert.methods.method import Method, refuse_other_methods
+from tinybert.methods.method import Method, check_other_methods
 from tinybert.methods.registry import get_method, methods_of, options_of_methods, register
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class MethodOptions(Config):
         """Reject options of other methods, and invalid combinations with the selected one."""
         if self.method_object is None or self.method_object.name != self.method:
             self.method_object = get_method(self.method, self.COMMAND)()
-        refuse_other_methods(methods_of(self.COMMAND), self.method_object, self)
+        check_other_methods(methods_of(self.COMMAND), self.method_object, self)
         self._refuse_two_words()
         self.method_object.check(self)
         return super().check()

@@ -86,7 +86,7 @@ class Method(Options):
         raise NotImplementedError
 
 
-def refuse_other_methods(methods: Mapping[str, type[Method]], chosen: Method, config: Any) -> None:
+def check_other_methods(methods: Mapping[str, type[Method]], chosen: Method, config: Any) -> None:
     """Reject options and the preset of another method.
 
     Raises:

@@ -175,7 +175,7 @@ class TrainedOn:
     pair: bool | None = None
     max_seq_length: int | None = None
 
-    def used_otherwise(self, now: TrainedOn) -> list[str]:
+    def used_differently(self, now: TrainedOn) -> list[str]:
         """Warnings, one per line, if a model is used on different data than in training; unknown values are not compared."""
         lines = []
         if None not in (self.max_seq_length, now.max_seq_length) and self.max_seq_length != now.max_seq_length:

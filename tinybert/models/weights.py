@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinybert.data.folder_files import refuse_placeholder
+from tinybert.data.folder_files import check_not_placeholder
 from tinybert.errors import UserError
 from tinybert.models.array_pickle import read_arrays
 from tinybert.models.safe_pickle import UnsafePickleError
@@ -98,7 +98,7 @@ def read_file(path: Path) -> dict[str, np.ndarray]:
     Raises:
         UserError: the file is a placeholder, unreadable, or has values that are NaN, infinite or too large for float32.
     """
-    refuse_placeholder(path)
+    check_not_placeholder(path)
     return {name: _finite(name, array, path) for name, array in READERS.get(path.name, read_tensorflow)(path).items()}
 
 
@@ -107,11 +107,11 @@ def _finite(name: str, array: np.ndarray, path: Path) -> np.ndarray:
         return array
     with np.errstate(over="ignore"):
         array = array.astype(np.float32, copy=False)
-    refuse_non_finite(name, array, path)
+    check_values_finite(name, array, path)
     return array
 
 
-def refuse_non_finite(name: str, array: np.ndarray, source: str | Path) -> None:
+def check_values_finite(name: str, array: np.ndarray, source: str | Path) -> None:
     """Reject an array with a NaN or infinite value.
 
     Raises:

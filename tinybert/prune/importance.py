@@ -12,7 +12,7 @@ from paddle import Tensor, nn
 from tinybert import storage
 from tinybert.errors import UserError
 from tinybert.models.trace import Inputs, Needs, layers_of, trace
-from tinybert.models.weights import refuse_non_finite
+from tinybert.models.weights import check_values_finite
 from tinybert.objectives.objective import Loss
 from tinybert.safetensors_file import read_safetensors, write_safetensors
 
@@ -71,7 +71,7 @@ def write_importance(folder: Path, scores: dict[str, np.ndarray], facts: dict) -
         UserError: a score is NaN or infinite.
     """
     for name, array in scores.items():
-        refuse_non_finite(name, array, f"importance scores of {facts['model']['source']}")
+        check_values_finite(name, array, f"importance scores of {facts['model']['source']}")
     with storage.new_folder(folder / FOLDER, replace=True) as temporary:
         write_safetensors(temporary / SCORES, scores)
         storage.write_json(temporary / FACTS, facts)
@@ -90,5 +90,5 @@ def read_importance(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
         raise UserError(f"{folder} contains no complete importance scores: {error}.\nCompute them again with --compute_taylor.") from None
     scores = read_safetensors(folder / SCORES)
     for name, array in scores.items():
-        refuse_non_finite(name, array, folder / SCORES)
+        check_values_finite(name, array, folder / SCORES)
     return scores, facts

@@ -29,7 +29,7 @@ from tinybert.data.rewriting import Rewriter
 from tinybert.data.tasks import augmented
 from tinybert.data.tokenizer_folder import read_vocabulary
 from tinybert.engine import run_lock
-from tinybert.engine.checkpoint import differences, refuse_differences
+from tinybert.engine.checkpoint import differences, raise_for_differences
 from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.signals import graceful_shutdown
@@ -63,8 +63,8 @@ def _augment(config: AugmentConfig, at_end: contextlib.ExitStack) -> Result:
     target = (config.output_file or folder / augmented(split).file).expanduser().absolute()
     output = (config.output_dir or Path("runs/augmentation") / task.name).expanduser()
     log_run_settings(f"augmenting {task.name}: {folder / split.file} -> {target}, record in {output}", resolved)
-    RunFolder(output, STAGE).refuse_unwritable()
-    run_lock.refuse_held(output)
+    RunFolder(output, STAGE).check_writable()
+    run_lock.check_not_in_use(output)
     _refuse_target(target, folder / split.file, output.absolute())
     check_inputs_not_overwritten(config, [target, output / PARTS])
     if runtime.rank() == 0 and target.parent.is_dir():  # otherwise the run creates it in its own folder
@@ -162,7 +162,7 @@ def _judge_folder(output: Path, target: Path, identity: dict, config: AugmentCon
         return False
     if config.resume and before is not None:
         now = {name: value for name, value in identity.items() if name != "settings"}
-        refuse_differences(
+        raise_for_differences(
             differences({name: before.get(name) for name in now} | before["settings"], now | identity["settings"]),
             f"--resume: {output} was started with other options or data",
             "Repeat the original command, or start over with --overwrite_output_dir.",

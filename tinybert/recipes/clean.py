@@ -99,7 +99,7 @@ def _holds_own(path: Path) -> bool:
 def _in_use(folder: Path) -> bool:
     """Whether another process is writing to an output folder."""
     try:
-        run_lock.refuse_held(folder)
+        run_lock.check_not_in_use(folder)
     except UserError:
         return True
     return False

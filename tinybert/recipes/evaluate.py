@@ -103,7 +103,7 @@ def score_alone(results: RunFolder, loaded: LoadedModel, data: TaskData, stores:
     Raises:
         UserError: an output is NaN or infinite.
     """
-    data.say_if_used_otherwise("model", loaded.trained_on)
+    data.warn_if_used_differently("model", loaded.trained_on)
     try:
         scores = score(loaded, data, stores, batch_size)
     except NumericalError as error:
@@ -133,7 +133,7 @@ def _prediction_file(folder: Path, task: Task, split: str, form: str) -> Path:
 
 def write_predictions(folder: Path, loaded: LoadedModel, data: TaskData, batch_size: int, form: str) -> None:
     """Predict every test split of the task and write its file in the format `--predict_format`."""
-    data.say_if_used_otherwise("model", loaded.trained_on)
+    data.warn_if_used_differently("model", loaded.trained_on)
     for split in data.task.test_splits:
         ids = None if data.task.kind.head != "sequence" else read_split(data.task, data.folder, split).ids
         logits = predict(loaded.model, data.store(split), batch_size)

@@ -69,9 +69,9 @@ def finetune(config: FinetuneConfig) -> Result:
     # scores without training are saved if requested, or if there are already results
     keeps = do.train or do.predict or config.output_dir is not None or output.exists()
     if keeps:
-        run.refuse_unwritable()
+        run.check_writable()
     if do.train:
-        run.refuse(bool(config.resume), config.overwrite_output_dir, MODELS)
+        run.check_existing_results(bool(config.resume), config.overwrite_output_dir, MODELS)
         check_inputs_not_overwritten(config, run.replaced(MODELS))
         if config.resume:
             checkpoint.find(run.checkpoints, config.resume)

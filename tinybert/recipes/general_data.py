@@ -11,7 +11,7 @@ from pathlib import Path
 from tinybert import runtime
 from tinybert.commands.general import GeneralDistillConfig
 from tinybert.config.resolved import Settings
-from tinybert.corpus.documents import TextCorpus, refuse_output_inside
+from tinybert.corpus.documents import TextCorpus, check_output_outside
 from tinybert.corpus.raw import tokenised
 from tinybert.corpus.shards import open_pregenerated
 from tinybert.data.row_range import RowRange, without_last
@@ -42,7 +42,7 @@ class GeneralData:
         """
         tokenizer = teacher.tokenizer
         if config.input_dir is not None:
-            refuse_output_inside(config.input_dir, Path(config.output_dir), "--input_dir")
+            check_output_outside(config.input_dir, Path(config.output_dir), "--input_dir")
             text = TextCorpus(config.input_dir)
             cores = max(1, runtime.available_cores() // runtime.local_processes())
 

@@ -40,7 +40,7 @@ def general_distill(config: GeneralDistillConfig) -> Result:
     """Train a general student, according to the arguments of `general_distill.py`."""
     output = Path(config.output_dir)
     run = RunFolder(output, STAGE, writes=runtime.rank() == 0)
-    run.refuse(bool(config.resume), config.overwrite_output_dir, FOLDERS)
+    run.check_existing_results(bool(config.resume), config.overwrite_output_dir, FOLDERS)
     if config.resume:
         checkpoint.find(run.checkpoints, config.resume)
     check_inputs_not_overwritten(config, [output], ("teacher_path",))  # models in the output folder are students

@@ -79,7 +79,7 @@ class GradualPruning:
             self.sums.load_arrays(arrays)
 
 
-def refuse_processes() -> None:
+def check_single_process() -> None:
     """Reject several processes: `paddle.DataParallel` cannot change its parameters.
 
     Raises:

@@ -14,7 +14,7 @@ from tinybert.commands.finetune import FinetuneConfig
 from tinybert.config.resolved import Settings
 from tinybert.data.batches import Batches
 from tinybert.engine import checkpoint
-from tinybert.engine.checkpoint import Checkpoint, differences, refuse_differences
+from tinybert.engine.checkpoint import Checkpoint, differences, raise_for_differences
 from tinybert.engine.progress import Progress
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.signals import graceful_shutdown
@@ -44,7 +44,7 @@ def importance(config: FinetuneConfig) -> Result:
     settings = resolved["finetune"]
     output = _output(config, task.folder)
     run = RunFolder(output, STAGE)
-    run.refuse(bool(config.resume), config.overwrite_output_dir, (FOLDER,))
+    run.check_existing_results(bool(config.resume), config.overwrite_output_dir, (FOLDER,))
     check_inputs_not_overwritten(config, run.replaced((FOLDER,)))
     resume = checkpoint.find(run.checkpoints, config.resume) if config.resume else None
     log_run_settings(f"importance of the weights of {config.model_name_or_path} on {task.name}, output in {output / FOLDER}", resolved)
@@ -110,7 +110,7 @@ def _output(config: FinetuneConfig, task_folder: str) -> Path:
 def _finished(run: RunFolder, fingerprint: dict) -> bool:
     if not (run.path / FOLDER / FACTS).is_file():
         return False
-    refuse_differences(
+    raise_for_differences(
         differences(read_importance(run.path / FOLDER)[1]["fingerprint"], fingerprint),
         f"{run.path / FOLDER} is finished, with other data or arguments",
         "Replace it with --overwrite_output_dir, or choose another --output_dir.",

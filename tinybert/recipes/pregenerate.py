@@ -21,7 +21,7 @@ from pathlib import Path
 from tinybert import runtime, storage
 from tinybert.commands.pregenerate import PregenerateConfig
 from tinybert.config.resolved import Settings
-from tinybert.corpus.documents import TextCorpus, refuse_output_inside
+from tinybert.corpus.documents import TextCorpus, check_output_outside
 from tinybert.corpus.masking import Masking
 from tinybert.corpus.published import metrics_path
 from tinybert.corpus.sequences import SequenceOptions
@@ -33,7 +33,7 @@ from tinybert.data.progress import TextProgress
 from tinybert.data.tokenizer import WordPiece
 from tinybert.data.tokenizer_folder import has_vocabulary
 from tinybert.engine import run_lock
-from tinybert.engine.checkpoint import differences, refuse_differences
+from tinybert.engine.checkpoint import differences, raise_for_differences
 from tinybert.engine.signals import StopRequest, graceful_shutdown
 from tinybert.errors import Interrupted, UserError
 from tinybert.log import logger
@@ -63,7 +63,7 @@ def pregenerate(config: PregenerateConfig) -> Result:
     tokenizer = _tokenizer(config)
     _check_positions(config.bert_model, settings.max_seq_len)
     masking = _masking(settings, tokenizer, config.bert_model)
-    refuse_output_inside(config.train_corpus, output, "--train_corpus")
+    check_output_outside(config.train_corpus, output, "--train_corpus")
     check_inputs_not_overwritten(config, [output])
     corpus = TextCorpus(config.train_corpus, False if settings.sequences == "lines" else settings.split_sentences)
     random_next = settings.sequences == "pairs" and not settings.one_seq
@@ -153,7 +153,7 @@ def _finished_before(output: Path, identity: dict, overwrite: bool) -> bool:
     """
     if output.exists() and not output.is_dir():
         raise UserError(f"--output_dir {output} is a file. Choose a folder.")
-    run_lock.refuse_held(output)
+    run_lock.check_not_in_use(output)
     record = None
     with contextlib.suppress(UserError) if overwrite else contextlib.nullcontext():
         record = read_record(output) if (output / RECORD).is_file() else None
@@ -179,7 +179,7 @@ def _finished_before(output: Path, identity: dict, overwrite: bool) -> bool:
         storage.remove_own(output / TOKENS)  # without a record, their corpus is unknown
         return False
     now = {name: value for name, value in identity.items() if name != "settings"}
-    refuse_differences(
+    raise_for_differences(
         differences(record["settings"], identity["settings"]) | differences({name: record[name] for name in now}, now),
         f"--output_dir {output} was started with other options or text",
         "Choose another folder, or replace it with --overwrite_output_dir.",

@@ -13,7 +13,7 @@ from pathlib import Path
 from tinybert import runtime
 from tinybert.commands.pretrain import PretrainConfig
 from tinybert.config.resolved import Settings
-from tinybert.corpus.documents import TextCorpus, refuse_output_inside
+from tinybert.corpus.documents import TextCorpus, check_output_outside
 from tinybert.corpus.masked_rows import MaskedRows
 from tinybert.corpus.masking import Masking, Pieces
 from tinybert.corpus.raw import tokenised
@@ -46,10 +46,10 @@ def pretrain(config: PretrainConfig) -> Result:
     """Train a masked LM, according to the options of `python -m tinybert pretrain`."""
     output = Path(config.output_dir)
     run = RunFolder(output, STAGE, writes=runtime.rank() == 0)
-    run.refuse(bool(config.resume), config.overwrite_output_dir, FOLDERS)
+    run.check_existing_results(bool(config.resume), config.overwrite_output_dir, FOLDERS)
     if config.resume:
         checkpoint.find(run.checkpoints, config.resume)
-    refuse_output_inside(config.input_dir, output, "--input_dir")
+    check_output_outside(config.input_dir, output, "--input_dir")
     check_inputs_not_overwritten(config, run.replaced(FOLDERS))
     device = runtime.set_device(config.device)
     if config.amp:

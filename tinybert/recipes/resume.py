@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tinybert.config.resolved import Resolved
 from tinybert.engine import checkpoint
-from tinybert.engine.checkpoint import differences, refuse_differences
+from tinybert.engine.checkpoint import differences, raise_for_differences
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
 from tinybert.log import logger
@@ -57,7 +57,7 @@ def finished_before(
     now = {name: value for name, value in (identity or {}).items() if name in recorded}
     changed |= differences({name: recorded[name] for name in now}, now)
     if not allow_changes:
-        refuse_differences(
+        raise_for_differences(
             changed,
             f"the {run.stage} stage in {run.path} is finished, with other settings or inputs",
             "Replace it with --overwrite_output_dir, or choose another folder."

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from tinybert import runtime, storage
-from tinybert.config.custom_files import is_own
+from tinybert.config.custom_files import is_custom
 from tinybert.config.options import Config
 from tinybert.config.resolved import Settings
-from tinybert.data.custom_files import CustomFiles, joined_labels, own_task, with_metric, with_own_test
+from tinybert.data.custom_files import CustomFiles, custom_task, joined_labels, with_custom_test, with_metric
 from tinybert.data.places import locate
 from tinybert.data.readers import split_path
 from tinybert.data.report import DataReport
@@ -33,14 +33,14 @@ def task_of(config: Config) -> Task:
         UserError: no such task, or files that do not match their description.
     """
     files = CustomFiles(**{entry.name: getattr(config, entry.name, None) for entry in fields(CustomFiles)})
-    own = is_own(config) or (files.test_file is not None and not is_task(config.task_name))
+    own = is_custom(config) or (files.test_file is not None and not is_task(config.task_name))
     if own and files.train_file is None and files.kind is None:
         kind = _kind_of_model(config)
         files = replace(files, kind=kind.name if kind is not None else None)
     if own and files.train_file is None and files.labels is None and get_kind(files.kind or DEFAULT.name).names_labels:
         # the classes of a trained model are fixed: its training run has accepted them
         files = replace(files, labels=_labels_of_model(config), allow_suspicious_labels=True)
-    task = own_task(config.task_name, files) if own else with_own_test(get_task(config.task_name), files)
+    task = custom_task(config.task_name, files) if own else with_custom_test(get_task(config.task_name), files)
     task = with_metric(task, getattr(config, "metric", None))
     if getattr(config, "aug_file", None) is None:
         return task
@@ -121,9 +121,9 @@ class TaskData:
         """The description of these rows for a model's folder."""
         return TrainedOn(self.task.name, self.task.is_pair, self.max_seq_length)
 
-    def say_if_used_otherwise(self, role: str, known: TrainedOn) -> None:
+    def warn_if_used_differently(self, role: str, known: TrainedOn) -> None:
         """Warn if a trained model is used on different rows than in training."""
-        for line in known.used_otherwise(self.trained_on) if runtime.rank() == 0 else ():
+        for line in known.used_differently(self.trained_on) if runtime.rank() == 0 else ():
             logger.warning(f"the {role} {line}")
 
     def store(self, split: str) -> TokenStore:

@@ -38,7 +38,7 @@ from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.disk_space import check_disk_space
 from tinybert.recipes.evaluate import held_out_loss, prediction_files, score, score_alone, write_predictions
 from tinybert.recipes.fingerprints import inputs_of_task, models_identity, teacher_label_order
-from tinybert.recipes.gradual_pruning import GradualPruning, pruning_of, refuse_processes
+from tinybert.recipes.gradual_pruning import GradualPruning, check_single_process, pruning_of
 from tinybert.recipes.input_protection import OTHERS, check_inputs_not_overwritten
 from tinybert.recipes.result import Result, result_of
 from tinybert.recipes.resume import fingerprint_for_record, finished_before, resumed_stage
@@ -84,10 +84,10 @@ def task_distill(config: TaskDistillConfig) -> Result:
     headline = f"distilling {task.name}: method {config.method}, stage {choice.stage} ({choice.reason}), output in {output}"
     runs = {stage: RunFolder(output, stage, writes=runtime.rank() == 0) for stage in choice.stages}
     for run in runs.values():
-        run.refuse(bool(config.resume), config.overwrite_output_dir, FOLDERS[run.stage])
+        run.check_existing_results(bool(config.resume), config.overwrite_output_dir, FOLDERS[run.stage])
     named = resumed_stage(config.resume, runs)
     if config.prune_schedule:
-        refuse_processes()
+        check_single_process()
     config.method_object.check_installation()
     check_inputs_not_overwritten(config, [output], ("teacher_path",))  # models in the output folder are students
     check_inputs_not_overwritten(config, [place for stage, run in runs.items() for place in run.replaced(FOLDERS[stage])])
@@ -197,7 +197,7 @@ class _Stage:
         kept = {name: data.store(name) for name in task.eval_splits}
         data.report({split: train, **kept})
         if self.teacher is not None and isinstance(self.teacher.known, LoadedModel):
-            data.say_if_used_otherwise("teacher", self.teacher.known.trained_on)
+            data.warn_if_used_differently("teacher", self.teacher.known.trained_on)
         traces = self._teacher_traces(layer.objective.needs_teacher, settings, train, kept[task.eval_splits[0]])
         record: dict = {}
         if traces is not None:
@@ -336,7 +336,7 @@ def _score_only(config: TaskDistillConfig, do: Actions) -> Result:
         check_predictable(task)
         check_inputs_not_overwritten(config, prediction_files(config.output_dir, task, config.predict_format), OTHERS)
     results = RunFolder(config.output_dir, "evaluation", writes=runtime.rank() == 0)
-    results.refuse_unwritable()
+    results.check_writable()
     if config.student_model_name_or_path is None:
         raise UserError("--do_eval and --do_predict need a trained student: give its folder with --student_model_name_or_path.")
     log_run_settings(f"evaluating {config.student_model_name_or_path} on {task.name}", resolved)

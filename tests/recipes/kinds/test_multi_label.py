@@ -10,7 +10,7 @@ import pytest
 
 from tests.recipes.conftest import distill, logged, record
 from tests.recipes.kinds.conftest import QUICK, train_teacher, write_files
-from tinybert.data.custom_files import CustomFiles, own_task
+from tinybert.data.custom_files import CustomFiles, custom_task
 from tinybert.data.label_sets import of_label_sets
 from tinybert.data.readers import read_split
 from tinybert.deploy.predictor import Predictor
@@ -60,7 +60,7 @@ def test_teacher_learns_several_labels_per_row_and_stores_its_threshold(teacher,
     config = config_of(best)
     assert config["problem_type"] == "multi_label_classification" and 0 < config["threshold"] < 1
     lines = (teacher / "moods.tsv").read_text().splitlines()
-    task = own_task("moods", CustomFiles(files["train"], text_a_column="text", label_column="moods", kind="multi_label"))
+    task = custom_task("moods", CustomFiles(files["train"], text_a_column="text", label_column="moods", kind="multi_label"))
     assert len(lines) == 13 and all(set(filter(None, line.split("\t")[1].split("|"))) <= set(task.labels) for line in lines[1:])
     assert any("|" in line for line in lines[1:])
 
@@ -115,7 +115,7 @@ def test_labels_are_read_from_bars_commas_and_lists(tmp_path):
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
         files = CustomFiles(tmp_path / name, text_a_column="text", label_column="moods", kind="multi_label")
-        task = own_task("moods", files)
+        task = custom_task("moods", files)
         assert task.labels == LABELS and task.num_outputs == 3
         assert read_split(task, tmp_path, "train").labels.tolist() == expected
 
@@ -124,7 +124,7 @@ def test_unknown_label_beside_a_known_one_is_refused_with_its_line(tmp_path):
     (tmp_path / "a.tsv").write_text("text\tmoods\na\tjoy|love\nb\tjoy|anger\n")
     files = CustomFiles(tmp_path / "a.tsv", text_a_column="text", label_column="moods", kind="multi_label", labels="joy,love")
     with pytest.raises(UserError, match="line 3.*'joy|anger'.*any of joy, love"):
-        read_split(own_task("moods", files), tmp_path, "train")
+        read_split(custom_task("moods", files), tmp_path, "train")
 
 
 def test_scores_match_scikit_learn_with_zero_division_0():

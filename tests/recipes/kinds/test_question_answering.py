@@ -13,7 +13,7 @@ from tests.recipes.conftest import distill, logged, record
 from tests.recipes.kinds.conftest import QUICK, train_teacher, write_files
 from tests.tiny import word_pieces
 from tinybert.data import answers
-from tinybert.data.custom_files import CustomFiles, own_task
+from tinybert.data.custom_files import CustomFiles, custom_task
 from tinybert.data.questions import NOWHERE, Question, Windows, encoded, read_questions
 from tinybert.deploy.predictor import Predictor
 from tinybert.errors import UserError
@@ -277,4 +277,4 @@ def test_span_losses_average_starts_and_ends_without_padding():
 
 def test_options_of_other_file_kinds_are_refused(files):
     with pytest.raises(UserError, match="--label_column does not apply"):
-        own_task("asked", CustomFiles(files["train"], label_column="x"))
+        custom_task("asked", CustomFiles(files["train"], label_column="x"))

@@ -12,7 +12,7 @@ import pytest
 from tests.recipes.conftest import distill, logged, record
 from tests.recipes.kinds.conftest import QUICK, train_teacher, write_files
 from tests.tiny import word_pieces
-from tinybert.data.custom_files import CustomFiles, own_task
+from tinybert.data.custom_files import CustomFiles, custom_task
 from tinybert.data.entities import of_tags
 from tinybert.data.store import TokenStore
 from tinybert.data.tagged import NO_WORD, TaggedWords, encoded, iter_sentences
@@ -118,7 +118,7 @@ def test_unsupported_uses_of_a_tagger_are_refused(teacher, rows, words_encoder, 
 
 
 def sentences_of(path: Path, **more) -> tuple[list, list]:
-    task = own_task("names", CustomFiles(path, kind="token_classification", **more))
+    task = custom_task("names", CustomFiles(path, kind="token_classification", **more))
     parts = list(iter_sentences(path, task.split("train")))
     return [s for part in parts for s in part.words], [t for part in parts for t in part.tags]
 
@@ -176,7 +176,7 @@ def test_first_piece_of_a_word_has_its_tag_and_lost_words_are_counted():
 
 def test_known_file_formats_need_no_kind_and_labels_are_padded(files, tmp_path, monkeypatch):
     monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path))
-    task = own_task("names", CustomFiles(files["train"], files["dev"]))
+    task = custom_task("names", CustomFiles(files["train"], files["dev"]))
     assert task.kind is KINDS["token_classification"] and task.labels == LABELS
     store = TokenStore.build_or_open(task, "/", "train", word_pieces(), 16)
     from tinybert.data.batches import Batches

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import atexit, sys, threading, time
-from tinybert.cli.leaving import leave
+from tinybert.cli.process_exit import exit_process
 
 class TakenDown:
     def __del__(self):
@@ -21,7 +21,7 @@ kept = TakenDown()
 atexit.register(print, "registered")
 threading.Thread(target=lambda: (time.sleep(0.2), print("worked"))).start()
 print("error: told", file=sys.stderr)
-leave(3)
+exit_process(3)
 """
 
 

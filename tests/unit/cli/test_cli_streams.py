@@ -92,7 +92,7 @@ def test_file_in_place_of_a_folder_is_refused_before_the_run(tmp_path, name):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("mine")
     with pytest.raises(UserError, match=f"{name} is a file, this run needs a folder there"):
-        RunFolder(tmp_path, "finetune").refuse(False, True, ("best_model_*", "final"))
+        RunFolder(tmp_path, "finetune").check_existing_results(False, True, ("best_model_*", "final"))
     assert (tmp_path / name).read_text() == "mine"
 
 
@@ -100,7 +100,7 @@ def test_file_in_place_of_a_folder_is_refused_before_the_run(tmp_path, name):
 def test_folder_in_place_of_a_file_is_refused_before_the_run(tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(UserError, match=f"{name} is a folder, this run needs a file there"):
-        RunFolder(tmp_path, "finetune").refuse(False, True)
+        RunFolder(tmp_path, "finetune").check_existing_results(False, True)
 
 
 def test_missing_home_folder_is_reported_with_the_variables_to_set(monkeypatch):

@@ -6,7 +6,7 @@ import gzip
 import pytest
 
 from tinybert.corpus import documents as module
-from tinybert.corpus.documents import TextCorpus, refuse_output_inside
+from tinybert.corpus.documents import TextCorpus, check_output_outside
 from tinybert.corpus.sentences import are_paragraphs, split_sentences
 from tinybert.errors import UserError
 
@@ -83,7 +83,7 @@ def test_missing_or_empty_paths_are_refused(tmp_path):
 def test_pattern_that_matches_the_output_folder_is_refused(tmp_path, pattern, inside):
     refused = pytest.raises(UserError, match="may also match files in --output_dir") if inside else contextlib.nullcontext()
     with refused:
-        refuse_output_inside(str(tmp_path / pattern), tmp_path / "out", "--train_corpus")
+        check_output_outside(str(tmp_path / pattern), tmp_path / "out", "--train_corpus")
 
 
 def test_single_document_is_refused_where_pairs_need_two(tmp_path):

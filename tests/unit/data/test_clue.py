@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinybert.config.preset import read_preset
-from tinybert.data.custom_files import CustomFiles, own_task
+from tinybert.data.custom_files import CustomFiles, custom_task
 from tinybert.data.readers import read_split
 from tinybert.data.rewriting import Rewriter
 from tinybert.data.tasks import CLUE_TASKS, get_task
@@ -178,10 +178,10 @@ def test_own_rows_without_a_gold_label_are_skipped_and_counted(tmp_path, capsys)
     rows = [("a", "yes"), ("b", "-"), ("c", "no"), ("d", "-")]
     (tmp_path / "train.tsv").write_text("text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows * 3))
     files = {"train_file": tmp_path / "train.tsv", "text_a_column": "text", "label_column": "label"}
-    task = own_task("mine", CustomFiles(**files))
+    task = custom_task("mine", CustomFiles(**files))
     assert task.labels == ("no", "yes") and len(read_split(task, tmp_path, "train")) == 6
     assert "6 rows labelled - were skipped" in capsys.readouterr().err
-    named = own_task("mine", CustomFiles(**files, labels="no,yes,-"))
+    named = custom_task("mine", CustomFiles(**files, labels="no,yes,-"))
     assert named.labels == ("no", "yes", "-") and len(read_split(named, tmp_path, "train")) == 12
 
 

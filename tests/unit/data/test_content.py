@@ -6,7 +6,7 @@ import zipfile
 import pytest
 
 from tinybert.data.content import foreign
-from tinybert.data.custom_files import CustomFiles, own_task
+from tinybert.data.custom_files import CustomFiles, custom_task
 from tinybert.data.places import locate
 from tinybert.data.readers import read_split
 from tinybert.data.tasks import Split, Task, get_task
@@ -18,7 +18,7 @@ NAMED = {"text_a_column": "text", "label_column": "label"}
 
 def read(path, **more):
     """The rows of a custom file."""
-    return read_split(own_task("own", CustomFiles(train_file=path, **{**NAMED, **more})), "", "train")
+    return read_split(custom_task("own", CustomFiles(train_file=path, **{**NAMED, **more})), "", "train")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
@@ -95,7 +95,7 @@ def test_parquet_rows_are_read_like_text_rows(tmp_path):
     found = read(tmp_path / "rows.parquet")
     assert (found.text_a, found.labels.tolist()) == (["good", "", "字符"], [1, 0, 1])
     assert read(tmp_path / "rows.parquet", label_column="score", kind="regression").labels.tolist() == [0.5, 1.0, 2.0]
-    assert own_task("own", CustomFiles(train_file=tmp_path / "rows.parquet", **{**NAMED, "label_column": "flag"},
+    assert custom_task("own", CustomFiles(train_file=tmp_path / "rows.parquet", **{**NAMED, "label_column": "flag"},
                                        allow_suspicious_labels=True)).labels == ("false", "true")  # fmt: skip
     with pytest.raises(UserError, match="has the keys text, label, score, flag|the key 'none'"):
         read(tmp_path / "rows.parquet", label_column="none")

@@ -6,7 +6,7 @@ import pytest
 from tinybert.cli.parser import parse
 from tinybert.commands.distill import TaskDistillConfig
 from tinybert.commands.finetune import FinetuneConfig
-from tinybert.data.custom_files import CustomFiles, in_order, listed_labels, own_task, with_metric, with_own_test
+from tinybert.data.custom_files import CustomFiles, custom_task, in_order, listed_labels, with_custom_test, with_metric
 from tinybert.data.places import locate
 from tinybert.data.readers import read_split
 from tinybert.data.store import TokenStore
@@ -29,7 +29,7 @@ NAMED = {"text_a_column": "text", "label_column": "label"}
 
 def own(folder, files, **more):
     """The task of newly written files."""
-    return own_task("own", CustomFiles(**written(folder, **files), **{**NAMED, **more}))
+    return custom_task("own", CustomFiles(**written(folder, **files), **{**NAMED, **more}))
 
 
 def labels_from(folder, labels, **more):
@@ -143,9 +143,9 @@ def test_wrong_column_options_are_reported_with_the_columns_found(folder, more, 
 
 def test_missing_file_or_key_is_reported(folder):
     with pytest.raises(UserError, match=r"gone\.csv does not exist"):
-        own_task("own", CustomFiles(train_file=folder / "gone.csv", **NAMED))
+        custom_task("own", CustomFiles(train_file=folder / "gone.csv", **NAMED))
     with pytest.raises(UserError, match="is a folder"):
-        own_task("own", CustomFiles(train_file=folder, **NAMED))
+        custom_task("own", CustomFiles(train_file=folder, **NAMED))
     with pytest.raises(UserError, match=r"train\.jsonl, line 2: found the keys 'text', expected the key 'label'"):
         own(folder, {"train_jsonl": '{"text": "a", "label": 1}\n{"text": "b"}\n'})
     task = own(folder, {"train_csv": "text,label\na,0\nb,1\n"})
@@ -155,7 +155,7 @@ def test_missing_file_or_key_is_reported(folder):
 
 def test_own_files_are_never_looked_up_elsewhere(folder, monkeypatch):
     monkeypatch.setattr("tinybert.data.download.download_task", lambda *_: pytest.fail("nothing may be downloaded"))
-    task = own_task("demo", CustomFiles(**written(folder, train_csv="text,label\na,0\nb,1\n"), **NAMED))
+    task = custom_task("demo", CustomFiles(**written(folder, train_csv="text,label\na,0\nb,1\n"), **NAMED))
     assert read_split(task, locate(task, splits=["train"]), "train").text_a == ["a", "b"]
     (folder / "train.csv").unlink()
     with pytest.raises(UserError, match=r"train\.csv does not exist"):
@@ -204,7 +204,7 @@ def test_metric_must_fit_the_kind_of_task(folder):
 
 def test_known_task_predicts_own_rows(folder):
     files = CustomFiles(**written(folder, test_tsv="id\tbody\n7\tgood film\n"), text_a_column="body")
-    task = with_own_test(get_task("mnli"), files)
+    task = with_custom_test(get_task("mnli"), files)
     assert task.test_splits == ("test",) and task.eval_splits == ("dev_matched", "dev_mismatched")
     assert read_split(task, folder, "test").text_a == ["good film"]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tinybert.config.custom_files import check_own_files
-from tinybert.data.custom_files import CustomFiles, own_task
+from tinybert.config.custom_files import check_custom_files
+from tinybert.data.custom_files import CustomFiles, custom_task
 from tinybert.data.labels import alike
 from tinybert.data.readers import read_split
 from tinybert.data.tasks import Split, Task
@@ -42,7 +42,7 @@ def own(folder, rows, **more):
     """A task of a file with these labels."""
     path = folder / "train.tsv"
     path.write_text("text\tlabel\n" + "".join(f"word\t{label}\n" for label in rows), encoding="utf-8")
-    return own_task("own", CustomFiles(train_file=path, text_a_column="text", label_column="label", **more))
+    return custom_task("own", CustomFiles(train_file=path, text_a_column="text", label_column="label", **more))
 
 
 def test_two_spellings_in_a_file_are_refused_with_rows_and_option(tmp_path):
@@ -89,4 +89,4 @@ def test_allow_suspicious_labels_needs_own_files():
         kind, doc_stride, allow_suspicious_labels = None, None, True
 
     with pytest.raises(UserError, match="--allow_suspicious_labels applies only to your own files"):
-        check_own_files(Arguments(), None)
+        check_custom_files(Arguments(), None)

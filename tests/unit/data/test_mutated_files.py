@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinybert.data.custom_files import CustomFiles, own_task
+from tinybert.data.custom_files import CustomFiles, custom_task
 from tinybert.data.readers import read_split
 from tinybert.data.tasks import Split, Task
 from tinybert.errors import UserError
@@ -141,7 +141,7 @@ def survive(form, count, seed):
                 files = CustomFiles(
                     path, path, path, given_format, *columns, header=None if named else False, kind="regression" if score else None
                 )
-                task = own_task("own", files)
+                task = custom_task("own", files)
                 for split in ("train", "dev", "test"):
                     read_split(task, "", split)
     return fine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.unit.engine.test_loop import loop
 from tinybert.engine import checkpoint
-from tinybert.user_objects import Callback, UserObjects, handed_over
+from tinybert.user_objects import Callback, UserObjects, use_objects
 
 
 class Recorder(Callback):
@@ -29,7 +29,7 @@ class Recorder(Callback):
 
 def test_callbacks_read_steps_losses_and_scores(tmp_path):
     recorder = Recorder()
-    with handed_over(UserObjects(callbacks=(recorder,))):
+    with use_objects(UserObjects(callbacks=(recorder,))):
         made, _, _ = loop(tmp_path, total_steps=4, logging_steps=2, evaluate_every=2, scores={2: 0.75, 4: 0.5})
     made.run()
     assert recorder.seen == [
@@ -39,7 +39,7 @@ def test_callbacks_read_steps_losses_and_scores(tmp_path):
 
 def test_stage_ended_by_a_callback_is_scored_and_saved(tmp_path):
     recorder = Recorder(stop_at=3)
-    with handed_over(UserObjects(callbacks=(recorder,))):
+    with use_objects(UserObjects(callbacks=(recorder,))):
         made, _, kept = loop(tmp_path, total_steps=8, logging_steps=1, evaluate_every=4, scores={3: 0.5})
     best = made.run()
     assert (made.step, best.step, best.scores["accuracy"], kept) == (3, 3, 0.5, [3])
@@ -48,7 +48,7 @@ def test_stage_ended_by_a_callback_is_scored_and_saved(tmp_path):
 
 
 def test_loop_without_callbacks_has_no_listeners(tmp_path):
-    with handed_over(UserObjects(callbacks=(Recorder(),))):
+    with use_objects(UserObjects(callbacks=(Recorder(),))):
         pass
     made, _, _ = loop(tmp_path)
     assert not made.listeners

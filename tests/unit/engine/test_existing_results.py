@@ -15,8 +15,8 @@ def test_model_folder_without_a_record_is_not_replaced_by_default(tmp_path):
     (tmp_path / "best_model" / "notes.txt").write_text("mine")
     run = RunFolder(tmp_path, "prediction")
     with pytest.raises(UserError, match="already holds best_model"):
-        run.refuse(resume=False, overwrite=False, models=("best_model", "final"))
-    run.refuse(resume=False, overwrite=True, models=("best_model", "final"))
+        run.check_existing_results(resume=False, overwrite=False, models=("best_model", "final"))
+    run.check_existing_results(resume=False, overwrite=True, models=("best_model", "final"))
     assert (tmp_path / "best_model" / "notes.txt").read_text() == "mine"
 
 

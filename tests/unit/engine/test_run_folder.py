@@ -28,7 +28,7 @@ def used(tmp_path):
 
 def test_results_of_the_same_stage_are_not_overwritten_by_default(used):
     with pytest.raises(UserError, match=r"already holds results of the prediction stage(.|\n)*--resume auto(.|\n)*--overwrite_output_dir"):
-        RunFolder(used, "prediction").refuse(resume=False, overwrite=False)
+        RunFolder(used, "prediction").check_existing_results(resume=False, overwrite=False)
 
 
 @pytest.mark.parametrize("left", ["run.json", "checkpoints"])
@@ -39,18 +39,18 @@ def test_partial_results_of_a_stage_count_as_results(tmp_path, left):
     else:
         run.checkpoints.mkdir(parents=True)
     with pytest.raises(UserError, match="already holds results"):
-        run.refuse(resume=False, overwrite=False)
+        run.check_existing_results(resume=False, overwrite=False)
 
 
 def test_other_stages_and_resuming_are_accepted(used):
-    RunFolder(used, "finetune").refuse(resume=False, overwrite=False)
-    RunFolder(used, "prediction").refuse(resume=True, overwrite=False)
+    RunFolder(used, "finetune").check_existing_results(resume=False, overwrite=False)
+    RunFolder(used, "prediction").check_existing_results(resume=True, overwrite=False)
     assert RunFolder(used, "prediction").checkpoints.is_dir()
 
 
 def test_overwriting_one_stage_keeps_the_other(used):
     run = RunFolder(used, "prediction")
-    run.refuse(resume=False, overwrite=True)
+    run.check_existing_results(resume=False, overwrite=True)
     run.clear(("best_model", "final"))
     assert list(RunFolder(used, "").record()) == ["intermediate"]
     assert [line["stage"] for line in RunFolder(used, "").log_lines()] == ["intermediate"]
@@ -61,7 +61,7 @@ def test_overwriting_one_stage_keeps_the_other(used):
 
 def test_rank_that_does_not_write_deletes_nothing(used):
     run = RunFolder(used, "prediction", writes=False)
-    run.refuse(resume=False, overwrite=True)
+    run.check_existing_results(resume=False, overwrite=True)
     run.clear(("best_model", "final"))
     assert set(RunFolder(used, "").record()) == {"intermediate", "prediction"}
     assert RunFolder(used, "prediction").checkpoints.is_dir()
@@ -69,7 +69,7 @@ def test_rank_that_does_not_write_deletes_nothing(used):
 
 def test_rank_that_does_not_write_creates_no_files(tmp_path):
     run = RunFolder(tmp_path / "out", "prediction", writes=False)
-    run.refuse(resume=False, overwrite=False)
+    run.check_existing_results(resume=False, overwrite=False)
     run.update_record(seed=1)
     run.open_logs()
     run.log({"step": 1, "loss": 0.5})
@@ -81,7 +81,7 @@ def test_rank_that_does_not_write_creates_no_files(tmp_path):
 def test_file_as_output_folder_is_refused(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(UserError, match="is a file; expected a folder"):
-        RunFolder(tmp_path / "out", "prediction").refuse(resume=False, overwrite=False)
+        RunFolder(tmp_path / "out", "prediction").check_existing_results(resume=False, overwrite=False)
 
 
 DAMAGED = ["{", "[]", "null", '{"finished": "x"}', "\xff", "[" * 100_000]
@@ -93,7 +93,7 @@ def test_damaged_record_is_refused_with_its_name(used, name, text):
     (used / name).write_bytes(text.encode("latin-1"))
     for overwrite in (False, True):
         with pytest.raises(UserError, match=f"{name} is damaged"):
-            RunFolder(used, "finetune").refuse(resume=False, overwrite=overwrite)
+            RunFolder(used, "finetune").check_existing_results(resume=False, overwrite=overwrite)
 
 
 @pytest.mark.parametrize("odd", [b"\xff\xfe\n", b"[]\n", b"null\n", b'{"stage": 3}\n', b"[" * 100_000 + b"\n"])
@@ -109,10 +109,10 @@ def test_malformed_log_lines_are_skipped(used, odd):
 def test_missing_write_permission_is_found_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)  # the tests may run as root, who may write anywhere
     with pytest.raises(UserError, match=f"cannot be written: no permission in {tmp_path}"):
-        RunFolder(tmp_path / "a" / "b", "finetune").refuse(resume=False, overwrite=False)
+        RunFolder(tmp_path / "a" / "b", "finetune").check_existing_results(resume=False, overwrite=False)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):
-        RunFolder(tmp_path / "file" / "out", "finetune").refuse(resume=False, overwrite=False)
+        RunFolder(tmp_path / "file" / "out", "finetune").check_existing_results(resume=False, overwrite=False)
 
 
 def test_record_keeps_the_entries_of_both_stages(tmp_path):

@@ -21,7 +21,7 @@ WRITER = """
 import sys
 from tinybert.engine.run_folder import RunFolder
 run = RunFolder(sys.argv[1], sys.argv[2])
-run.refuse(resume=False, overwrite=False)
+run.check_existing_results(resume=False, overwrite=False)
 run.update_record(seed=1)
 print("there", flush=True)
 sys.stdin.readline()
@@ -52,7 +52,7 @@ def test_second_run_in_the_same_folder_is_refused(tmp_path, writer, stage):
     process = writer(stage)
     for resume, overwrite in ((False, False), (True, False), (False, True)):
         with pytest.raises(UserError, match=rf"is in use: process {process.pid} on .* is writing there"):
-            run.refuse(resume, overwrite)
+            run.check_existing_results(resume, overwrite)
     with pytest.raises(UserError, match="is in use"):
         run.update_record(seed=2)
     assert set(run.record()) == {stage} and run.record()[stage]["seed"] == 1
@@ -60,7 +60,7 @@ def test_second_run_in_the_same_folder_is_refused(tmp_path, writer, stage):
 
 def test_results_written_while_a_run_was_loading_are_not_replaced(tmp_path, writer):
     run = RunFolder(tmp_path / "out", "finetune")
-    run.refuse(resume=False, overwrite=False)
+    run.check_existing_results(resume=False, overwrite=False)
     writer("finetune").communicate(timeout=20)
     with pytest.raises(UserError, match="another run wrote them after this one started"):
         run.update_record(seed=2)
@@ -73,7 +73,7 @@ def test_lock_of_a_killed_run_is_released(tmp_path, writer):
     process.wait(timeout=20)
     assert (tmp_path / "out" / run_lock.NAME).is_file()
     run = RunFolder(tmp_path / "out", "finetune")
-    run.refuse(resume=True, overwrite=False)
+    run.check_existing_results(resume=True, overwrite=False)
     run.update_record(seed=2)
     run.release()
     assert not (tmp_path / "out" / run_lock.NAME).exists()

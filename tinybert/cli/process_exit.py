@@ -12,7 +12,7 @@ from typing import NoReturn
 from tinybert import runtime
 
 
-def leave(code: int) -> NoReturn:
+def exit_process(code: int) -> NoReturn:
     """Exit with `code`; skip interpreter shutdown in a process started by `paddle.distributed.launch`.
 
     The threads of Paddle's store and of Gloo keep running during interpreter shutdown. The first process to exit closes connections that
