@@ -177,7 +177,7 @@ def test_without_a_network_the_alternatives_are_listed(tmp_path, monkeypatch):
     monkeypatch.setenv("TINYBERT_MIRROR", "http://127.0.0.1:9")
     shutil.copytree(FIXTURES / "bert", tmp_path / "hfl" / "mine")
     with pytest.raises(
-        UserError, match=rf"the teacher {NAME} cannot be downloaded: (.|\n)*Without a network: .*here already \(hfl/mine"
+        UserError, match=rf"the teacher {NAME} cannot be downloaded: (.|\n)*Without a network: .*already here \(hfl/mine"
     ) as problem:
         hub.resolve(NAME, "teacher")
     assert f"copy {tmp_path}/{NAME} from there" in str(problem.value) and f"{NAME}.pdparams, http" in str(problem.value)
