@@ -59,7 +59,7 @@ def test_paddlenlp_command_lines_run(world):
     )
     assert done.returncode == 0, done.stderr
     assert "stage intermediate (--intermediate_distill)" in done.stdout.splitlines()[0]
-    assert "DEVICE: gpu asked for" in done.stderr and "running on the CPU" in done.stderr
+    assert "DEVICE: gpu was requested" in done.stderr and "running on the CPU" in done.stderr
     check_stage(world / "paddlenlp", "intermediate", "best_inter_model")
     out = succeed(
         world,

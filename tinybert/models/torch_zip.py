@@ -149,7 +149,7 @@ def _by_name(content: object) -> dict[str, _Tensor]:
         raise UnsafePickleError(f"it contains a {type(content).__name__} instead of tensors by name")
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, _Tensor):
-            raise UnsafePickleError(f"its entry '{name}' is a {type(value).__name__}, no tensor")
+            raise UnsafePickleError(f"its entry '{name}' is of type {type(value).__name__}, not a tensor")
     return content
 
 

@@ -331,5 +331,5 @@ def test_big_endian_storage_is_refused(tmp_path):
 
 def test_training_checkpoint_is_refused_naming_the_entry(tmp_path):
     write_zip(tmp_path / "w.bin", described({"epoch": 3, "state_dict": {"w": tensor()}}), {"0": NUMBERS.tobytes()})
-    with pytest.raises(UserError, match="its entry 'epoch' is a int, no tensor"):
+    with pytest.raises(UserError, match="its entry 'epoch' is of type int, not a tensor"):
         read_torch(tmp_path / "w.bin")
