@@ -50,7 +50,7 @@ def check_custom_files(config: RowOptions, do: Actions) -> list[Notice]:
     kind = KINDS[config.kind or DEFAULT.name]
     if not kind.names_labels and config.labels is not None:
         raise UserError(
-            f"--kind {kind.name} and --labels contradict each other\n{kind.article} learns a {kind.label_word} and has no labels: "
+            f"--kind {kind.name} and --labels contradict each other\n{kind.title} learns {kind.label_word}s, which have no names: "
             "give only one of them"
         )
     if is_custom(config):

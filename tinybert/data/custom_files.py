@@ -120,8 +120,8 @@ def with_metric(task: Task, metric: str | None) -> Task:
         return task
     fitting = task.kind.metrics(task.labels)
     if metric not in fitting:
-        what = task.kind.article + (f" with {len(task.labels)} labels" if task.labels else "")
-        raise UserError(f"--metric got {metric!r}\n{task.name} is {what}: expected one of {', '.join(fitting)}")
+        what = task.kind.title + (f" with {len(task.labels)} labels" if task.labels else "")
+        raise UserError(f"--metric got {metric!r}\nexpected for {task.name} ({what}) one of {', '.join(fitting)}")
     return replace(task, metric=metric, metrics=task.metrics if metric in task.metrics else (*task.metrics, metric))
 
 

@@ -73,7 +73,7 @@ def card(record: dict) -> str:
             "",
             table(record["run"]),
             "",
-            "## Running it",
+            "## Usage",
             "",
             "```bash",
             "python -m tinybert predict --model_path . --input new.csv --output predictions.csv",

@@ -189,7 +189,7 @@ def check_texts(folder: Path, kind: Kind) -> None:
     """
     if kind.head != "sequence":
         raise UserError(
-            f"{folder} is a model for {kind.article}, which predicts {kind.label_word}s within a text.\n"
+            f"{folder} is a model for {kind.title}, which predicts {kind.label_word}s within a text.\n"
             f"Use task_distill.py --do_predict --test_file FILE --kind {kind.name}"
         )
 

@@ -22,7 +22,7 @@ class Classification(Kind):
     """Labels int64 `[N]`, logits `[N, C]`."""
 
     name = "classification"
-    article = "a classification"
+    title = "classification"
     problem_type = "single_label_classification"
 
     def outputs(self, labels: Labels) -> int:

@@ -51,7 +51,7 @@ class TeacherReport:
 class Kind:
     """One kind of task: a stateless object, shared by all tasks of the kind.
 
-    name: in `--kind`, model folders and records. article: the name with its article. problem_type: PaddleNLP's and Hugging Face's name
+    name: in `--kind`, model folders and records. title: a readable name. problem_type: PaddleNLP's and Hugging Face's name
     in config.json. head: the input of the logits, `sequence` (one vector per row), `token` (every token) or `span` (start and end).
     label_type: how labels are stored.
     label_word: what a label is called in messages. names_labels: outputs have names, from `--labels` or the training file.
@@ -60,7 +60,7 @@ class Kind:
     """
 
     name: ClassVar[str]
-    article: ClassVar[str]
+    title: ClassVar[str]
     problem_type: ClassVar[str | None] = None
     head: ClassVar[str] = "sequence"
     label_type: ClassVar[str] = "int64"
@@ -116,7 +116,7 @@ class Kind:
 
     def inactive_options(self, values: Mapping[str, object]) -> dict[str, str]:
         """Names and reasons of logit options that have no effect in combination with the others for this kind."""
-        return {"regression_target": f"the task is {self.article}"}
+        return {"regression_target": f"the task is {self.title}"}
 
     def gold_loss(self) -> Loss:
         """The loss between the student's logits and the labels."""

@@ -27,7 +27,7 @@ class MultiLabel(Kind):
     """
 
     name = "multi_label"
-    article = "a multi-label classification"
+    title = "multi-label classification"
     problem_type = "multi_label_classification"
     label_type = "uint8"
     many_labels = True

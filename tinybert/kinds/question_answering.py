@@ -25,7 +25,7 @@ class QuestionAnswering(Kind):
     """
 
     name = "question_answering"
-    article = "a question answering"
+    title = "question answering"
     head = "span"
     label_type = "int32"
     label_word = "answer"

@@ -24,7 +24,7 @@ class Regression(Kind):
     """Labels float32 `[N]`, logits `[N, 1]`; a task may bound its scores."""
 
     name = "regression"
-    article = "a regression"
+    title = "regression"
     problem_type = "regression"
     label_type = "float32"
     label_word = "score"

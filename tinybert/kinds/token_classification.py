@@ -25,7 +25,7 @@ class TokenClassification(Kind):
     """
 
     name = "token_classification"
-    article = "a token classification"
+    title = "token classification"
     head = "token"
     label_type = "int16"
     label_word = "tag"

@@ -133,15 +133,15 @@ def load_classifier(
     if stated is None and kind.head != "sequence":
         if needs_head and _head_weight(arrays) is not None:
             raise UserError(
-                f"the {role} {folder} has a head for whole rows (its config.json names no other), but the task is {kind.article}.\n"
+                f"the {role} {folder} has a head for whole rows (its config.json names no other), but the task is {kind.title}.\n"
                 "Give a model of this kind."
             )
         _drop_head(arrays)
     elif stated is not None and stated is not kind:
         if needs_head:
             raise UserError(
-                f"the {role} {folder} was trained for {stated.article} (according to its config.json), but the task is "
-                f"{kind.article}.\nGive a model of this kind, or set --kind {stated.name} for your files."
+                f"the {role} {folder} was trained for {stated.title} (according to its config.json), but the task is "
+                f"{kind.title}.\nGive a model of this kind, or set --kind {stated.name} for your files."
             )
         _drop_head(arrays)
     _check_head(arrays, kind, needs_head, labels, folder, role)

@@ -120,9 +120,7 @@ def prediction_files(folder: Path, task: Task, form: str) -> list[Path]:
         UserError: the format does not support this kind of task.
     """
     if form != SUBMISSION and task.kind.head != "sequence":
-        raise UserError(
-            f"--predict_format {form}: {task.name} is {task.kind.article}, whose predictions are not one label per row\nleave it out"
-        )
+        raise UserError(f"--predict_format {form}: {task.kind.title} ({task.name}) does not predict one label per row\nleave it out")
     return [_prediction_file(folder, task, split, form) for split in task.test_splits]
 
 

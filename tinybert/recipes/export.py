@@ -24,7 +24,7 @@ def export(config: ExportConfig) -> Result:
     _check_output(config, output)
     kind = kind_of_config(read_config(resolve(str(config.model_path), "model")))
     if kind is not None and kind.of_windows:
-        raise UserError(f"{config.model_path} is a model for {kind.article}, which cannot be exported. Use task_distill.py --do_predict.")
+        raise UserError(f"{config.model_path} is a model for {kind.title}, which cannot be exported. Use task_distill.py --do_predict.")
     task = scored_task(config, config.model_path)
     options = ExportOptions(
         formats=FORMATS if "all" in config.format else tuple(dict.fromkeys(config.format)),

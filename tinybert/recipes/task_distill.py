@@ -143,9 +143,7 @@ def task_distill(config: TaskDistillConfig) -> Result:
 def _with_live_teacher(config: TaskDistillConfig, task: Task) -> TaskDistillConfig:
     """Use the live teacher for token-level outputs, which are not stored; rejected if storing was requested."""
     if config.teacher_traces not in (None, "auto", "live"):
-        raise UserError(
-            f"--teacher_traces {config.teacher_traces}: the teacher's outputs for {task.kind.article} cannot be stored\nuse live"
-        )
+        raise UserError(f"--teacher_traces {config.teacher_traces}: the teacher's outputs for {task.kind.title} cannot be stored\nuse live")
     return config.replace(teacher_traces="live")
 
 

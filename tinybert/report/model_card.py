@@ -64,7 +64,7 @@ def _card(config: Mapping, stage: str, record: Mapping, size: int) -> str:
             "",
             "Licence of the data: fill in.",
             "",
-            "## Loading it",
+            "## Loading",
             "",
             "```python",
             "# PaddleNLP",

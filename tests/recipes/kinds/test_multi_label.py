@@ -99,7 +99,7 @@ def test_teacher_of_another_kind_is_refused(teacher, words_encoder, rows, files,
     single_rows = tmp_path / "single.tsv"
     single_rows.write_text("text\tmoods\n" + "".join(f"word{i % 3} word9\t{LABELS[i % 3]}\n" for i in range(12)))
     own = [*single[:8], "--train_file", single_rows, "--dev_file", single_rows]
-    with pytest.raises(UserError, match="trained for a multi-label classification.*\n.*--kind multi_label"):
+    with pytest.raises(UserError, match="trained for multi-label classification.*\n.*--kind multi_label"):
         distill("--teacher_path", teacher, "--student_init", "teacher:1", *own, *QUICK, "--max_steps", 2, "--output_dir", tmp_path / "out")
 
 

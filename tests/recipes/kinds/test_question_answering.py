@@ -108,7 +108,7 @@ def test_unsupported_uses_of_a_reader_are_refused(teacher, rows, tmp_path):
     single = tmp_path / "single.tsv"
     single.write_text("text\tlabel\n" + "".join(f"word{i % 5} word9\t{i % 2}\n" for i in range(10)))
     own = ("--task_name", "x", "--text_a_column", "text", "--label_column", "label", "--train_file", single, "--dev_file", single)
-    with pytest.raises(UserError, match="trained for a question answering"):
+    with pytest.raises(UserError, match="trained for question answering"):
         distill("--teacher_path", teacher, "--student_init", "teacher:1", *own, *QUICK, "--max_steps", 2, "--output_dir", tmp_path / "o")
     with pytest.raises(UserError, match="predicts answers within a text"):
         Predictor.open(next(teacher.glob("best_model_*"))).predict(["word0"])

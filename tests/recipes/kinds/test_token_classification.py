@@ -107,7 +107,7 @@ def test_unsupported_uses_of_a_tagger_are_refused(teacher, rows, words_encoder, 
     single = tmp_path / "single.tsv"
     single.write_text("text\tlabel\n" + "".join(f"word{i % 5} word9\t{LABELS[i % 5]}\n" for i in range(10)))
     own = ("--task_name", "x", "--text_a_column", "text", "--label_column", "label", "--labels", ",".join(LABELS))
-    with pytest.raises(UserError, match="trained for a token classification"):
+    with pytest.raises(UserError, match="trained for token classification"):
         distill(
             "--teacher_path", teacher, "--student_init", "teacher:1", *own, "--train_file", single, "--dev_file", single, *QUICK,
             "--max_steps", 2, "--output_dir", tmp_path / "o",
