@@ -34,7 +34,7 @@ demo: install
 	$(BIN)/python -m tinybert demo --task_name $(TASK) --output_dir runs/$(TASK) --overwrite_output_dir
 
 test: install
-	$(BIN)/python -m pytest tests -m "not long" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest tests -m "not long" --numprocesses 2 --dist loadfile --max-worker-restart 0
 
 # The second lane: what the GPU package of the ordinary index is made for, here with the CPU build of the same version.
 VENV_26 := .venv-2.6
@@ -47,7 +47,7 @@ $(STAMP_26): requirements-2.6.txt requirements-demo.txt
 	touch $(STAMP_26)
 
 test-2.6: install $(STAMP_26)
-	OTHER_LANE=$(abspath $(BIN)/python) $(VENV_26)/bin/python -m pytest tests -m "both_lanes and not long" --numprocesses 2 --dist loadfile
+	OTHER_LANE=$(abspath $(BIN)/python) $(VENV_26)/bin/python -m pytest tests -m "both_lanes and not long" --numprocesses 2 --dist loadfile --max-worker-restart 0
 
 test-long: install
 	$(BIN)/python -m pytest tests -m long

@@ -3,13 +3,7 @@
 # guessed that it cuts traditional text about as well, since it takes it without complaint. A simplified copy made character by character
 # (OpenCC's TSCharacters table) has the same length, so its borders can be used for the traditional text.
 # Source: jieba/dict.txt of the package; measured here on ten sentences.
-set -euo pipefail
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q jieba==0.42.1 opencc-python-reimplemented==0.1.7 "setuptools<81"
-cd "$folder"
-"$folder/venv/bin/python" - <<'PY'
+bash "$(dirname "$0")/with_packages" jieba==0.42.1 opencc-python-reimplemented==0.1.7 "setuptools<81" <<'PY'
 import logging
 from importlib.resources import files
 

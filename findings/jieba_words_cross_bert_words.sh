@@ -5,13 +5,7 @@
 # masking all pieces that begin inside a word of jieba masks exactly that word.
 # Source: jieba/finalseg/__init__.py, re_skip, takes a number with its decimals as one word; the BertPreTokenizer cuts at punctuation alone.
 # Seen with jieba 0.42.1 and tokenizers 0.21.4.
-set -euo pipefail
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q jieba==0.42.1 tokenizers==0.21.4
-cd "$folder"
-TMPDIR=$folder venv/bin/python - <<'PYTHON'
+bash "$(dirname "$0")/with_packages" jieba==0.42.1 tokenizers==0.21.4 <<'PYTHON'
 import logging
 from importlib.metadata import version
 

@@ -5,13 +5,7 @@
 # that is made anew "except (OSError, ValueError)" ends in a traceback instead.
 # Source: numpy/lib/format.py, _read_array_header: the header goes to ast.literal_eval, and when that fails through tokenize (for headers
 # that Python 2 wrote), whose errors are passed on. Seen with NumPy 1.26.4 on Python 3.11.
-set -euo pipefail
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q numpy==1.26.4
-cd "$folder"
-venv/bin/python - <<'PYTHON'
+bash "$(dirname "$0")/with_packages" numpy==1.26.4 <<'PYTHON'
 import sys
 
 import numpy as np

@@ -5,13 +5,7 @@
 # makes the steps of every other row coarser. In float32 the same file gives a row the same answer in any batch.
 # One would have guessed a scale a row, as rows have nothing to do with each other. Whoever batches requests of different users gets answers
 # that change with the traffic. Source: run by this script on onnx 1.17.0 and onnxruntime 1.32.0. Exit code 1 if it is otherwise.
-set -euo pipefail
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q onnx==1.17.0 onnxruntime==1.32.0 ml-dtypes==0.5.4 numpy==1.26.4
-cd "$folder"
-venv/bin/python - <<'PY'
+bash "$(dirname "$0")/with_packages" onnx==1.17.0 onnxruntime==1.32.0 ml-dtypes==0.5.4 numpy==1.26.4 <<'PY'
 import sys
 
 import numpy as np

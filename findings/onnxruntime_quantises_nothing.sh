@@ -5,13 +5,7 @@
 # file that paddle2onnx 2.1.0 writes, no weight is seen: the "int8" file holds the same float32 numbers, is as large, and nothing is said.
 # One would have guessed a warning, or that constants are folded before weights are looked for.
 # Source: run by this script on onnx 1.17.0 and onnxruntime 1.32.0. Exit code 1 if it is otherwise.
-set -euo pipefail
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q onnx==1.17.0 onnxruntime==1.32.0 ml-dtypes==0.5.4 numpy==1.26.4
-cd "$folder"
-venv/bin/python - <<'PY'
+bash "$(dirname "$0")/with_packages" onnx==1.17.0 onnxruntime==1.32.0 ml-dtypes==0.5.4 numpy==1.26.4 <<'PY'
 import logging
 import os
 import sys

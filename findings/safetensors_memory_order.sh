@@ -3,13 +3,7 @@
 # with other numbers, without an error or a warning.
 # One would have guessed: the numbers that were saved, as version 0.7.0 gives, or a refusal, as for PyTorch's tensors.
 # Source: https://github.com/safetensors/safetensors/issues/825, open when this was written. Seen with safetensors 0.8.0 and NumPy 1.26.4.
-set -euo pipefail
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q safetensors==0.8.0 numpy==1.26.4
-cd "$folder"
-venv/bin/python - <<'PYTHON'
+bash "$(dirname "$0")/with_packages" safetensors==0.8.0 numpy==1.26.4 <<'PYTHON'
 import numpy as np
 import safetensors
 from safetensors.numpy import load, load_file, save, save_file

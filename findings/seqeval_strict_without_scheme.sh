@@ -4,13 +4,7 @@
 # One would have guessed: strict is strict in both functions and gives the same F1, or asks for the missing scheme.
 # Source: seqeval/metrics/sequence_labeling.py: f1_score and its kin go the strict way "if mode == 'strict' and scheme", classification_report
 # always, with auto_detect, which knows no IOB1. Seen with seqeval 1.2.2.
-set -euo pipefail
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q seqeval==1.2.2 scikit-learn==1.7.2 scipy==1.15.3 numpy==1.26.4
-cd "$folder"
-venv/bin/python - <<'PYTHON'
+bash "$(dirname "$0")/with_packages" seqeval==1.2.2 scikit-learn==1.7.2 scipy==1.15.3 numpy==1.26.4 <<'PYTHON'
 from importlib.metadata import version
 
 from seqeval.metrics import classification_report, f1_score

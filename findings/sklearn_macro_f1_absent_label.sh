@@ -4,13 +4,7 @@
 # One would have guessed: the two forms of the same answers give the same figure, and perfect answers 1.0.
 # Source: the documentation of sklearn.metrics.f1_score: labels= "not present in the data will result in 0 components in a macro average", and
 # all columns of a multi-label task are labels; zero_division has another value take that place. Seen with scikit-learn 1.7.2.
-set -euo pipefail
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q scikit-learn==1.7.2 scipy==1.15.3 numpy==1.26.4
-cd "$folder"
-venv/bin/python - <<'PYTHON'
+bash "$(dirname "$0")/with_packages" scikit-learn==1.7.2 scipy==1.15.3 numpy==1.26.4 <<'PYTHON'
 import numpy as np
 import sklearn
 from sklearn.metrics import f1_score

@@ -4,13 +4,7 @@
 # One would have guessed: both are found in the same way, either in the lower-cased text or not, and as whole words, as a vocabulary's words are.
 # Source: https://github.com/huggingface/tokenizers/pull/309: "normalized" is true for added tokens and false for special ones unless it is
 # given, and "single_word" is false. Seen with tokenizers 0.21.4.
-set -euo pipefail
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q tokenizers==0.21.4
-cd "$folder"
-venv/bin/python - <<'PYTHON'
+bash "$(dirname "$0")/with_packages" tokenizers==0.21.4 <<'PYTHON'
 from importlib.metadata import version
 
 from tokenizers import Tokenizer

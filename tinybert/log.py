@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -77,13 +78,17 @@ class _Console(logging.Handler):
 
 
 class _Once(logging.Filter):
-    """Shows each warning once per run, whatever the number of models and stages."""
+    """Shows each warning once per run, whatever the number of models and stages, and everything but errors on rank 0 only."""
 
     def __init__(self) -> None:
         super().__init__()
         self.said: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR:
+            return True
+        if os.environ.get("PADDLE_TRAINER_ID", "0") != "0":  # the other ranks would repeat it
+            return False
         if record.levelno != logging.WARNING:
             return True
         text = record.getMessage()

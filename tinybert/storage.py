@@ -361,6 +361,12 @@ def drop_lock(held: FileLock | None) -> None:
         held.release()
 
 
+def existing_parent(path: Path) -> Path:
+    """A path, or the first above it that exists."""
+    path = path.absolute()
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
 def remove_empty(folders: list[Path]) -> None:
     """Delete those of these folders that are empty, innermost first."""
     for folder in folders:

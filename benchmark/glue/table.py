@@ -23,7 +23,6 @@ from benchmark.glue.results import RESULTS, cell, headline, read  # noqa: E402
 from tinybert import storage  # noqa: E402
 from tinybert.data.tasks import get_task  # noqa: E402
 from tinybert.report.table import markdown_table  # noqa: E402
-from tinybert.report.utility import plot_utility  # noqa: E402
 
 # for each table: the plans whose rows it shows, in this order
 TABLES = {
@@ -128,7 +127,7 @@ def main() -> None:
     readme = HERE / "README.md"
     storage.write_file(readme, rewrite(readme.read_text(encoding="utf-8"), tables))
     if points:
-        plot_utility(points, DOCS / "utility.png")
+        utility.plot_utility(points, DOCS / "utility.png")
     if flows:
         maps.plot(flows, DOCS / "emd_flows.png")
 

@@ -30,6 +30,16 @@ def projection(student: dict, teacher: dict):
     return Projection("shared", student["num_hidden_layers"], student["hidden_size"], teacher["hidden_size"])
 
 
+def first_stage(student: dict, teacher: dict, outputs: int):
+    """Teacher, student, the objective of TinyBERT's first stage under the uniform map, and its projection."""
+    from tinybert.mapping import LayerMap
+    from tinybert.objectives.tinybert import intermediate_objective
+
+    linear = projection(student, teacher)
+    layer_map = LayerMap.create("uniform", student["num_hidden_layers"], teacher["num_hidden_layers"])
+    return encoder("bert", teacher, outputs), encoder("tinybert", student, outputs), intermediate_objective(layer_map, linear), linear
+
+
 def longest(task) -> int:
     """The maximum length for rows of a GLUE task: 64 tokens, 128 for pairs."""
     return 128 if task.is_pair else 64

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,7 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np  # noqa: E402
 
-from tinybert.prune.factorise import truncated  # noqa: E402  the project's root must be on the path first
+from benchmark.speed.clock import in_turn  # noqa: E402  the project's root must be on the path first
+from benchmark.speed.encoders import peak_mb  # noqa: E402
+from tinybert.prune.factorise import truncated  # noqa: E402
 
 WAYS = ("gram", "thin")
 
@@ -35,11 +35,11 @@ def thin(table: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
 def measure(way: str, words: int, width: int, rank: int) -> dict:
     """One run: seconds, growth of memory in MB, and some entries of the product."""
     table = np.random.default_rng(0).standard_normal((words, width), dtype=np.float32)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_mb()
     started = time.perf_counter()
     factors = truncated(table, rank)[:2] if way == "gram" else thin(table, rank)
     seconds = time.perf_counter() - started
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    grown = peak_mb() - before
     return {"seconds": seconds, "megabytes": grown, "product": (factors[0][:5] @ factors[1][:, :5]).ravel().tolist()}
 
 
@@ -56,12 +56,7 @@ def main() -> None:
     if options.way:
         print(json.dumps(measure(options.way, *shape)))
         return
-    found: dict[str, list[dict]] = {way: [] for way in WAYS}
-    numbers = [word for name, number in zip(("words", "width", "rank"), shape, strict=True) for word in (f"--{name}", str(number))]
-    for _ in range(options.repeats):
-        for way in WAYS:
-            output = subprocess.run([sys.executable, __file__, "--way", way, *numbers], capture_output=True, text=True, check=True).stdout
-            found[way].append(json.loads(output))
+    found = in_turn(__file__, {way: ["--way", way] for way in WAYS}, options.repeats)
     difference = np.abs(np.array(found["gram"][0]["product"]) - np.array(found["thin"][0]["product"])).max()
     if not difference < 1e-3:
         sys.exit(f"the two ways differ by {difference:g}")

@@ -25,10 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmark.speed.clock import chosen_steps, in_turn, table, train  # noqa: E402
-from benchmark.speed.encoders import SMALL_TEACHER, STUDENTS, encoder, projection  # noqa: E402
+from benchmark.speed.encoders import SMALL_TEACHER, STUDENTS, first_stage  # noqa: E402
 from benchmark.speed.ladder import BEST, LADDER, prepare  # noqa: E402
-
-STUDENT = STUDENTS["4x312"]
 
 
 def measure(options) -> dict:
@@ -39,9 +37,7 @@ def measure(options) -> dict:
     from tinybert.corpus.shards import open_pregenerated
     from tinybert.data.batches import Batches
     from tinybert.data.tokenizer import WordPiece
-    from tinybert.mapping import LayerMap
     from tinybert.models import hub
-    from tinybert.objectives.tinybert import intermediate_objective
 
     paddle.seed(options.seed)
     tokenizer = WordPiece.from_folder(hub.resolve("all-minilm-l6-v2", "tokenizer"))
@@ -54,9 +50,7 @@ def measure(options) -> dict:
     for index in range(0, batches.steps_per_epoch, max(1, batches.steps_per_epoch // 1000)):
         batches.step(0, index)
     data_mb = _resident() - before
-    teacher, student = encoder("bert", SMALL_TEACHER, 2), encoder("tinybert", STUDENT, 2)
-    linear = projection(STUDENT, SMALL_TEACHER)
-    objective = intermediate_objective(LayerMap.create("uniform", 4, 6), linear)
+    teacher, student, objective, linear = first_stage(STUDENTS["4x312"], SMALL_TEACHER, 2)
     steps = chosen_steps(batches, options.steps) if pad_to is None else list(range(options.padded_steps))
     figures = train(features, batches, teacher, student, objective, steps, linear)
     lengths = store.lengths

@@ -14,13 +14,14 @@ import argparse
 import json
 import multiprocessing
 import os
-import resource
 import sys
 import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+
+from benchmark.speed.encoders import peak_mb  # noqa: E402  the project's root must be on the path first
 
 
 def _status(field: str) -> float:
@@ -29,10 +30,6 @@ def _status(field: str) -> float:
         if line.startswith(field + ":"):
             return int(line.split()[1]) / 1024
     return float("nan")
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def write_rows(folder: Path, rows: int) -> None:
@@ -58,7 +55,7 @@ def tokenise(folder: str, queue) -> None:
     from tinybert.data.tokenizer import WordPiece
 
     store = TokenStore.build_or_open(get_task("SST-2"), Path(folder) / "SST-2", "train", WordPiece.from_folder(folder), 64)
-    queue.put({"peak": _peak(), "rows": len(store), "tokens": int(store.offsets[-1])})
+    queue.put({"peak": peak_mb(), "rows": len(store), "tokens": int(store.offsets[-1])})
 
 
 def train(folder: str, steps: int, queue) -> None:
@@ -94,7 +91,7 @@ def train(folder: str, steps: int, queue) -> None:
     line = next(line for line in lines if "data_wait_share" in line)
     queue.put(
         {
-            "peak": _peak(),
+            "peak": peak_mb(),
             "before": before,
             "after": _status("VmRSS"),
             "private": _status("RssAnon"),

@@ -42,9 +42,7 @@ def measure(options) -> None:
     from tinybert.data.batches import Batches
     from tinybert.data.tasks import get_task
     from tinybert.engine.processes import wait_for_all
-    from tinybert.mapping import LayerMap
     from tinybert.models.trace import Inputs
-    from tinybert.objectives.tinybert import intermediate_objective
     from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 
     paddle.seed(options.seed)
@@ -53,10 +51,8 @@ def measure(options) -> None:
     batches = Batches(store, options.batch_size // world, seed=options.seed, rank=runtime.rank(), world=world)
     steps = chosen_steps(batches, options.steps)
     widest = max(steps, key=lambda step: batches.step(0, step)[0].input_ids.shape[1])
-    teacher_model, student = encoders.encoder("bert", encoders.TEACHER, outputs), encoders.encoder("tinybert", shape, outputs)
-    depths = shape["num_hidden_layers"], encoders.TEACHER["num_hidden_layers"]
-    projection = encoders.projection(shape, encoders.TEACHER)
-    layer = TrainedLayer(student, intermediate_objective(LayerMap.create("uniform", *depths), projection))
+    teacher_model, student, objective, _ = encoders.first_stage(shape, encoders.TEACHER, outputs)
+    layer = TrainedLayer(student, objective)
     encoders.train_rows_of(layer, store.word_pieces())
     teacher = Teacher(teacher_model, layer.objective.needs_teacher)
     first = Inputs.of(batches.step(0, widest)[0])

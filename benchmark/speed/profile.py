@@ -17,7 +17,6 @@ import argparse
 import collections
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,8 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmark.speed import encoders  # noqa: E402
-from benchmark.speed.clock import chosen_steps  # noqa: E402
-from benchmark.speed.ladder import BEST, environment, prepare  # noqa: E402
+from benchmark.speed.clock import chosen_steps, in_turn  # noqa: E402
+from benchmark.speed.ladder import BEST, prepare  # noqa: E402
 
 KINDS = {
     "matrix products": ("matmul", "addmm", "bmm", "linear"),
@@ -68,18 +67,14 @@ def measure(options) -> dict:
     from tinybert import runtime
     from tinybert.data.batches import Batches
     from tinybert.data.tasks import get_task
-    from tinybert.mapping import LayerMap
     from tinybert.models.trace import Inputs
-    from tinybert.objectives.tinybert import intermediate_objective
     from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 
     paddle.seed(options.seed)
     task, shape = get_task(options.task), encoders.STUDENTS[options.student]
     store, outputs = encoders.training_rows(options.task, options.data), max(1, len(task.labels))
     batches = Batches(store, options.batch_size, seed=options.seed)
-    teacher_model, student = encoders.encoder("bert", encoders.TEACHER, outputs), encoders.encoder("tinybert", shape, outputs)
-    depths = shape["num_hidden_layers"], encoders.TEACHER["num_hidden_layers"]
-    objective = intermediate_objective(LayerMap.create("uniform", *depths), encoders.projection(shape, encoders.TEACHER))
+    teacher_model, student, objective, _ = encoders.first_stage(shape, encoders.TEACHER, outputs)
     layer, teacher = TrainedLayer(student, objective), Teacher(teacher_model, objective.needs_teacher)
     encoders.train_rows_of(layer, store.word_pieces())
     steps = sorted(chosen_steps(batches, options.steps), key=lambda step: batches.step(0, step)[0].input_ids.shape[1])
@@ -173,12 +168,8 @@ def main() -> None:
     from tinybert.report.table import markdown_table
 
     encoders.training_rows(options.task, options.data)  # tokenised before timing starts
-    found = {}
-    for mode in ("one thread", "all threads"):
-        command = [sys.executable, __file__, *sys.argv[1:], "--mode", mode]
-        found[mode] = json.loads(
-            subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment()).stdout.splitlines()[-1]
-        )
+    modes = {mode: ["--mode", mode] for mode in ("one thread", "all threads")}
+    found = {mode: runs[0] for mode, runs in in_turn(__file__, modes, 1).items()}
     one, several = found.values()
     print(
         f"{options.task}, student {options.student}, {options.steps} steps of {options.batch_size}, seed {options.seed}, {one['versions']}"

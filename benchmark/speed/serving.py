@@ -55,7 +55,8 @@ def main() -> None:
 
 def made_up() -> list[str]:
     """Sentences of common words, with the lengths of reviews."""
-    words = "the film is a fine and moving story of people who live at sea with little more than hope".split()  # noqa: SIM905
+    sentence = "the film is a fine and moving story of people who live at sea with little more than hope"
+    words = sentence.split()
     random = np.random.default_rng(0)
     return [" ".join(random.choice(words, random.integers(4, 25))) for _ in range(500)]
 

@@ -41,11 +41,10 @@ def measure(options) -> dict:
     from tinybert.data.batches import Batches
     from tinybert.data.tasks import get_task
     from tinybert.kinds.registry import DEFAULT
-    from tinybert.mapping import LayerMap
     from tinybert.objectives import layer_weights
     from tinybert.objectives.emd import emd_objective
     from tinybert.objectives.layer_weights import LayerWeights
-    from tinybert.objectives.tinybert import intermediate_objective, prediction_objective
+    from tinybert.objectives.tinybert import prediction_objective
 
     paddle.seed(options.seed)
     task, shape = get_task(options.task), encoders.STUDENTS[options.student]
@@ -56,18 +55,15 @@ def measure(options) -> dict:
     steps = list(range(options.padded_steps)) if padded else chosen_steps(batches, options.steps)
 
     outputs = max(1, len(task.labels))
-    teacher, student = encoders.encoder("bert", encoders.TEACHER, outputs), encoders.encoder("tinybert", shape, outputs)
-    depths = shape["num_hidden_layers"], encoders.TEACHER["num_hidden_layers"]
-    projection = encoders.projection(shape, encoders.TEACHER)
+    teacher, student, objective, projection = encoders.first_stage(shape, encoders.TEACHER, outputs)
     weights, solving = None, []
     if options.mode == EMD:
         layer_weights.check_solver()  # its import is not part of a step
         layer_weights.transport_flow = clocked(layer_weights.transport_flow, solving)
+        depths = shape["num_hidden_layers"], encoders.TEACHER["num_hidden_layers"]
         weights = LayerWeights(*depths)
         objective = emd_objective(depths, weights, projection, DEFAULT)
-    elif options.stage == "intermediate":
-        objective = intermediate_objective(LayerMap.create("uniform", *depths), projection)
-    else:
+    elif options.stage == "prediction":
         objective, projection = prediction_objective(DEFAULT), None
     end_step = weights.end_step if weights is not None else lambda: None
     figures = train(features, batches, teacher, student, objective, steps, projection, end_step, store.word_pieces())

@@ -39,7 +39,7 @@ def main() -> int:
     def recorded_run(self, *arguments, **named):
         best = run(self, *arguments, **named)
         stage = self.run_folder.stage
-        learned = {f"{who}|{name}": array for who, part in self.participants.items() for name, array in part.arrays().items()}
+        learned = {f"{who}|{name}": array for who, part in self.callbacks.stateful.items() for name, array in part.arrays().items()}
         np.savez(folder / f"{stage}_{rank}.npz", **{name: value.numpy() for name, value in self.layer.named_parameters()}, **learned)
         facts = {"rows": rows, "threads": runtime.threads()}
         (folder / f"{stage}_{rank}.json").write_text(json.dumps(facts))

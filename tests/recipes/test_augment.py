@@ -115,8 +115,8 @@ def test_chinese_rows_do_not_depend_on_the_number_of_workers(world, tmp_path):
     for workers in (1, 2):
         assert main(chinese_line(world / "zh", tmp_path / str(workers), "--num_workers", workers)) == 0
     assert (tmp_path / "1.json").read_bytes() == (tmp_path / "2.json").read_bytes()
-    read = lambda path: [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]  # noqa: E731
-    rows, made = read(world / "zh/rows/train.json"), read(tmp_path / "1.json")
+    files = (world / "zh/rows/train.json", tmp_path / "1.json")
+    rows, made = ([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] for path in files)
     assert [row for row in made if row in rows] == rows and len(made) > 2 * len(rows)
     untouched = "..的..很..|..12是..的VIP\\.|..很..|..  ..|\\.\\.\\.|....好"  # numbers, letters, function words, white space
     assert all(re.fullmatch(untouched, row[side]) for row in made for side in ("sentence1", "sentence2"))

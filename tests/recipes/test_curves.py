@@ -9,8 +9,10 @@ import json
 import shlex
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 
+import paddle
 import pytest
 
 from tests.recipes.conftest import distill, finetune, general, logged
@@ -51,15 +53,15 @@ def write_inputs(folder: Path) -> None:
     pregenerated_epoch(folder / "text", 0, 40, words=WORDS[5:])
 
 
-def curve(folder: Path, name: str) -> list[dict[str, float]]:
+def curve(folder: Path, name: str, output: str = "run") -> list[dict[str, float]]:
     """The values of every step of a run, in order."""
     words = shlex.split(RUNS[name])
     for word in ("teacher", "student", "rows", "text"):
         words = [str(folder / word) if entry == word else entry for entry in words]
-    output = folder / f"run {name}"
+    results = folder / f"{output} {name}"
     run = finetune if name == "finetune" else general if "--pregenerated_data" in words else distill
-    run(*words, "--output_dir", output)
-    lines = [line for stage in ("intermediate", "prediction", "finetune", "general") for line in logged(output, stage)]
+    run(*words, "--output_dir", results)
+    lines = [line for stage in ("intermediate", "prediction", "finetune", "general") for line in logged(results, stage)]
     assert len(lines) == (6 if "both" in words else 3)
     left_out = ("samples_per_second", "tokens_per_second", "data_wait_share", "time")
     return [{key: value for key, value in line.items() if isinstance(value, float) and key not in left_out} for line in lines]
@@ -78,6 +80,18 @@ def test_losses_follow_the_stored_curve(inputs, name):
     assert len(stored) == len(now)
     for before, after in zip(stored, now, strict=True):
         assert {key: after[key] for key in before} == pytest.approx(before, rel=2e-5, abs=1e-9)
+
+
+def test_five_frames_lead_from_a_recipe_to_backward(inputs, monkeypatch):
+    plain, stacks = paddle.Tensor.backward, []
+
+    def backward(self, *arguments, **named):
+        stacks.append([frame.name for frame in traceback.extract_stack() if "/tinybert/" in frame.filename])
+        return plain(self, *arguments, **named)
+
+    monkeypatch.setattr(paddle.Tensor, "backward", backward)
+    curve(inputs, "logits", output="frames of")
+    assert stacks[-1][stacks[-1].index("task_distill") :] == ["task_distill", "run", "train_stage", "run", "_one_step"]
 
 
 if __name__ == "__main__":

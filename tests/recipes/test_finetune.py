@@ -163,7 +163,7 @@ def test_evaluation_scores_are_written_to_a_file(teacher, tmp_path):
 
 
 def test_rank_that_does_not_write_prints_nothing(teacher, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("tinybert.runtime.rank", lambda: 1)
+    monkeypatch.setenv("PADDLE_TRAINER_ID", "1")
     monkeypatch.setattr("tinybert.recipes.evaluate.score", lambda *words: {"accuracy": 0.5})
     words = ("--model_name_or_path", teacher, "--task_name", "demo", "--max_seq_length", 32)
     finetune(*words, "--do_eval", "--output_dir", tmp_path / "out")
@@ -193,7 +193,7 @@ def test_augmented_rows_are_trained_on(encoder, tmp_path):
     write_rows(folder / "dev.tsv", rows_of(demo_folder() / "dev.tsv")[:21])
     words = ("--model_name_or_path", encoder, "--task_name", "demo", "--data_dir", folder, "--max_steps", 2, *QUICK)
     finetune(*words, "--output_dir", tmp_path / "out", "--use_aug")
-    assert record(tmp_path / "out", "finetune")["data"]["train"]["rows"] == 40
+    assert record(tmp_path / "out", "finetune")["data"]["train_aug"]["rows"] == 40
     with pytest.raises(UserError, match="lacks train.tsv"):
         finetune(*words, "--output_dir", tmp_path / "other")
     assert not (tmp_path / "other").exists()

@@ -94,6 +94,14 @@ def test_resumed_run_ends_with_the_same_weights(world, tmp_path):
         assert all((x == y).all() for x, y in zip(arrays_of(one).values(), arrays_of(other).values(), strict=True))
 
 
+def test_finished_run_stays_as_it_is_on_resume(world, tmp_path, capsys):
+    assert main(line(world, tmp_path / "a", "--max_steps", 2)) == 0
+    before = (tmp_path / "a/final_masked_lm/model_state.pdparams").stat().st_mtime_ns
+    assert main(line(world, tmp_path / "a", "--max_steps", 2, "--resume", "auto")) == 0
+    assert "masked-LM training is finished" in capsys.readouterr().out
+    assert (tmp_path / "a/final_masked_lm/model_state.pdparams").stat().st_mtime_ns == before
+
+
 def test_sequences_beyond_max_positions_are_refused(world, tmp_path, capsys):
     assert main([*line(world, tmp_path / "a"), "--max_seq_length", "64"]) == 2
     assert "--max_seq_length 64" in capsys.readouterr().err and not (tmp_path / "a").exists()

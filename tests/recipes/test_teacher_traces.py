@@ -101,7 +101,7 @@ def test_filled_store_replaces_a_teacher_without_weights(teacher, tmp_path):
     ("more", "mode", "reason"),
     [
         (("--max_steps", "14", "--batch_size", "64"), "stored", "passes"),
-        (("--max_steps", "4"), "live", "one pass"),
+        (("--max_steps", "4"), "live", "a single epoch"),
         (("--max_steps", "14", "--batch_size", "64", "--preset", "paper"), "live", "preset paper"),
         (("--max_steps", "14", "--batch_size", "64", "--teacher_traces_gb", "1e-6"), "live", "more than 0.0 GB"),
         (("--max_steps", "14", "--batch_size", "64", "--teacher_mode", "train"), "live", "dropout"),

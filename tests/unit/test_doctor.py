@@ -13,7 +13,10 @@ from tinybert.recipes import doctor
 def answers(monkeypatch, packages: dict[str, str], pip: str = "", cards: str = "[]") -> None:
     monkeypatch.setattr(doctor, "_installed", packages.get)
     said = {"pip": pip, "-c": cards}
-    run = lambda words, **_: types.SimpleNamespace(returncode=0, stdout=said["pip" if "pip" in words else "-c"], stderr="")  # noqa: E731
+
+    def run(words, **options) -> types.SimpleNamespace:
+        return types.SimpleNamespace(returncode=0, stdout=said["pip" if "pip" in words else "-c"], stderr="")
+
     monkeypatch.setattr(subprocess, "run", run)
 
 

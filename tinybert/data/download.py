@@ -154,7 +154,7 @@ def check_writable(folder: Path) -> None:
     Raises:
         DownloadError: names the folder.
     """
-    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    there = storage.existing_parent(folder)
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         raise DownloadError(f"{folder} cannot be written: {'no permission in' if there.is_dir() else 'a file exists at'} {there}.")
 

@@ -32,13 +32,11 @@ class BertAdam(paddle.optimizer.Optimizer):
         weight_decay: float = 0.01,
         epsilon: float = 1e-6,
         max_norm: float = 1.0,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
     ) -> None:
         super().__init__(learning_rate=learning_rate, parameters=parameters)
         self.type = "bert_adam"
         self._decayed, self._decay = decayed, weight_decay
-        self._epsilon, self._max_norm, self._betas = epsilon, max_norm, (beta1, beta2)
+        self._epsilon, self._max_norm, self._betas = epsilon, max_norm, (0.9, 0.999)
 
     def _create_accumulators(self, block, parameters) -> None:
         for parameter in parameters:

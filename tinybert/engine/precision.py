@@ -40,10 +40,6 @@ class Precision:
             return contextlib.nullcontext()
         return paddle.amp.auto_cast(level=self.level, dtype=self.dtype)
 
-    def backward(self, loss: paddle.Tensor) -> None:
-        """Run the backward pass of the (scaled) loss."""
-        (self.scaler.scale(loss) if self.scaler.is_enable() else loss).backward()
-
     def update(self, optimizer: paddle.optimizer.Optimizer) -> None:
         """One optimizer step; skipped and counted if scaled gradients overflowed."""
         if not self.scaler.is_enable():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinybert import storage
+from tinybert import runtime, storage
 from tinybert.engine import run_lock
 from tinybert.engine.curves import Curves, remove_curves
 from tinybert.engine.run_record import FILE, RunRecord, read_entries, write_record
@@ -29,9 +29,10 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path, stage: str, writes: bool = True) -> None:
+        """`writes`: False: nothing is written; of several processes the first alone writes."""
         self.path = Path(path)
         self.stage = stage
-        self.writes = writes  # rank 0 only
+        self.writes = writes and runtime.rank() == 0
         self._log = None
         self._curves = None
         self._new = False  # whether `check_existing_results` found no results of this stage, so none may have appeared since
@@ -80,9 +81,7 @@ class RunFolder:
         for name in ("run.json", "log.jsonl", "eval_results.json"):
             if (self.path / name).is_dir():
                 raise UserError(f"{self.path / name} is a folder, {_AWAY.format('a file')}")
-        parent = self.path
-        while not parent.exists():
-            parent = parent.parent
+        parent = storage.existing_parent(self.path)
         if not parent.is_dir():
             raise UserError(f"--output_dir {self.path} cannot be created: {parent} is a file.")
         if not os.access(parent, os.W_OK | os.X_OK):

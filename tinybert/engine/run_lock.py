@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import socket
@@ -12,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tinybert import storage
+from tinybert.engine.run_record import now
 from tinybert.errors import UserError
 
 NAME = ".lock"
@@ -47,7 +47,7 @@ def hold(folder: Path) -> bool:
         "process": os.getpid(),
         "host": socket.gethostname(),
         "command": Path(sys.argv[0]).name,
-        "since": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "since": now(),
     }
     storage.write_json(folder / HOLDER, who)
     _held[folder.resolve()] = lock, os.stat(folder / NAME)

@@ -2,7 +2,7 @@
 
 Mathematically identical, including gradients; only used for float32 tensors on the CPU. Paddle's dropout draws one Mersenne Twister
 number per element; the gradients of its layer normalisation and biases, and its broadcasting, are computed element by element.
-`benchmark/speed/cpu_ops.py` compares each with ours. `TINYBERT_CPU_OPS=0` disables them.
+by element. `benchmark/speed/step.py --modes without` measures their effect. `TINYBERT_CPU_OPS=0` disables them.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import json
 import os
 import shutil
@@ -32,13 +31,14 @@ from tinybert.engine import run_lock
 from tinybert.engine.checkpoint import differences, raise_for_differences
 from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
+from tinybert.engine.run_record import now
 from tinybert.engine.signals import graceful_shutdown
 from tinybert.errors import Interrupted, UserError
 from tinybert.log import logger
 from tinybert.models.hub import resolve
 from tinybert.recipes.input_protection import check_inputs_not_overwritten
 from tinybert.recipes.result import Result
-from tinybert.recipes.run_log import log_once, log_run_settings, weights_hash
+from tinybert.recipes.run_log import log_run_settings, weights_hash
 from tinybert.recipes.task_data import task_of
 from tinybert.report.table import markdown_table
 
@@ -85,7 +85,7 @@ def _augment(config: AugmentConfig, at_end: contextlib.ExitStack) -> Result:
     runtime.start_processes()
     wait_for_all()  # all ranks have checked the unchanged folder
     if finished:
-        log_once(f"already finished: {target}")
+        logger.info(f"already finished: {target}")
         return Result(target, record=json.loads((output / RECORD).read_text(encoding="utf-8")))
     writes = runtime.rank() == 0
     if writes:
@@ -161,9 +161,9 @@ def _judge_folder(output: Path, target: Path, identity: dict, config: AugmentCon
     if config.overwrite_output_dir:
         return False
     if config.resume and before is not None:
-        now = {name: value for name, value in identity.items() if name != "settings"}
+        sources = {name: value for name, value in identity.items() if name != "settings"}
         raise_for_differences(
-            differences({name: before.get(name) for name in now} | before["settings"], now | identity["settings"]),
+            differences({name: before.get(name) for name in sources} | before["settings"], sources | identity["settings"]),
             f"--resume: {output} was started with other options or data",
             "Repeat the original command, or start over with --overwrite_output_dir.",
         )
@@ -241,9 +241,8 @@ def _finish(maker: PartMaker, output: Path, target: Path, facts: dict, count: in
     if not maker.task.labels:
         counts.pop("labels")
     speed = {"seconds": round(seconds, 1), "rows_made_now": made}
-    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     storage.write_file(output / SUMMARY, _summary(maker.task.name, counts, preview))
-    storage.write_json(output / RECORD, {**facts, **sums, **counts, **speed, "finished": now, "versions": runtime.versions()})
+    storage.write_json(output / RECORD, {**facts, **sums, **counts, **speed, "finished": now(), "versions": runtime.versions()})
     storage.remove_own(maker.folder)
     logger.info(
         f"written: {target}; {total['rows']} rows became {total['written']}; {made} rows in {seconds:.1f} s, {made / seconds:.1f} rows/s"

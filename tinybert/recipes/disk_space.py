@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from tinybert import storage
 from tinybert.data.places import cache_home
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import UserError
@@ -29,9 +30,9 @@ def check_disk_space(run: RunFolder, models: tuple[str, ...], parameters: int, k
     present = _size(run.checkpoints) + sum(_size(folder) for pattern in models for folder in run.path.glob(pattern))
     needs = {run.path: max(checkpoint, wanted - present), cache_home(): tokens}
     for folder in needs:
-        there = _existing(folder)
+        there = storage.existing_parent(folder)
         # folders on the same file system share its space
-        together = sum(size for other, size in needs.items() if _existing(other).stat().st_dev == there.stat().st_dev)
+        together = sum(size for other, size in needs.items() if storage.existing_parent(other).stat().st_dev == there.stat().st_dev)
         free = shutil.disk_usage(there).free
         if needs[folder] and together > free:
             raise UserError(
@@ -44,11 +45,6 @@ def check_disk_space(run: RunFolder, models: tuple[str, ...], parameters: int, k
 
 def _megabytes(size: float) -> str:
     return f"{size / 1e6:,.1f} MB"
-
-
-def _existing(folder: Path) -> Path:
-    folder = folder.absolute()
-    return next(parent for parent in (folder, *folder.parents) if parent.is_dir())
 
 
 def _size(folder: Path) -> int:

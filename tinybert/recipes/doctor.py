@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from tinybert import runtime
+from tinybert import runtime, storage
 from tinybert.commands.doctor import DoctorConfig
 from tinybert.data.places import cache_home, data_home, model_home
 from tinybert.data.tasks import TASKS
@@ -161,7 +161,7 @@ def _machine() -> list[Diagnosis]:
 
 _ASK_CARDS = """
 import json, paddle
-from tinybert import runtime
+from tinybert import runtime, storage
 cards = range(paddle.device.cuda.device_count()) if "gpu" in runtime.device_kinds() else ()
 print(json.dumps([[paddle.device.cuda.get_device_name(card), runtime.gpu_problem(card)] for card in cards]))
 """
@@ -180,17 +180,11 @@ def _cards() -> list[Diagnosis]:
     return diagnoses
 
 
-def _existing(folder: Path) -> Path:
-    while not folder.exists():
-        folder = folder.parent
-    return folder
-
-
 def _folders() -> list[Diagnosis]:
     diagnoses = []
     places = (("DATA_HOME", data_home()), ("MODEL_HOME", model_home()), ("TINYBERT_CACHE", cache_home()), ("output", Path.cwd()))
     for name, folder in places:
-        there = _existing(folder)
+        there = storage.existing_parent(folder)
         if not os.access(there, os.W_OK):
             needed = name in ("TINYBERT_CACHE", "output")
             cure = f"set the variable {name} to another folder" if name != "output" else "choose another --output_dir"

@@ -12,6 +12,7 @@ import paddle
 from paddle import nn
 
 from tinybert import runtime, storage
+from tinybert.config.groups import Actions
 from tinybert.data.batches import sequential
 from tinybert.data.layout import positions
 from tinybert.data.metrics import check_outputs
@@ -27,7 +28,7 @@ from tinybert.log import logger
 from tinybert.models.loading import LoadedModel
 from tinybert.models.trace import EncoderTrace, Inputs, Needs, base_of, trace
 from tinybert.objectives.trained_layer import TrainedLayer
-from tinybert.recipes.run_log import log_once
+from tinybert.recipes.result import Result
 from tinybert.recipes.task_data import TaskData
 from tinybert.report.submission import submission_path, write_answers, write_submission, write_tags
 
@@ -97,20 +98,26 @@ def held_out_loss(layer: TrainedLayer, teacher: Callable[[Inputs], EncoderTrace]
     return {f"held_out_{name}": value for name, value in sum_dict(sums).items()}
 
 
-def score_alone(results: RunFolder, loaded: LoadedModel, data: TaskData, stores: dict[str, Rows], batch_size: int) -> dict[str, float]:
-    """Evaluate a model without training: a log line, and an entry among the results if the folder is written.
+def score_only(results: RunFolder, loaded: LoadedModel, data: TaskData, do: Actions, batch_size: int, form: str) -> Result:
+    """`--do_eval` and `--do_predict` without training: the model as it is.
 
     Raises:
         UserError: an output is NaN or infinite.
     """
-    data.warn_if_used_differently("model", loaded.trained_on)
-    try:
-        scores = score(loaded, data, stores, batch_size)
-    except NumericalError as error:
-        raise UserError(f"{loaded.report.source}: {error}.\nIts weights are finite but too large: use an earlier checkpoint.") from None
-    log_once(f"{data.task.name}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
-    results.write_results({"source": loaded.report.source, "scores": scores})
-    return scores
+    scores: dict[str, float] = {}
+    if do.evaluate:
+        stores = {split: data.store(split) for split in data.task.eval_splits}
+        data.report(stores)
+        data.warn_if_used_differently("model", loaded.trained_on)
+        try:
+            scores = score(loaded, data, stores, batch_size)
+        except NumericalError as error:
+            raise UserError(f"{loaded.report.source}: {error}.\nIts weights are finite but too large: use an earlier checkpoint.") from None
+        logger.info(f"{data.task.name}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+        results.write_results({"source": loaded.report.source, "scores": scores})
+    if do.predict:
+        write_predictions(results.path, loaded, data, batch_size, form)
+    return Result(results.path, scores)
 
 
 def prediction_files(folder: Path, task: Task, form: str) -> list[Path]:

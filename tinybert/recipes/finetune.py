@@ -14,14 +14,14 @@ import paddle
 from tinybert import runtime, storage
 from tinybert.commands.finetune import FinetuneConfig
 from tinybert.config.groups import actions
-from tinybert.config.resolved import Settings
+from tinybert.config.resolved import Resolved, Settings
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import Task
 from tinybert.data.tokenizer import WordPiece
-from tinybert.engine import checkpoint
-from tinybert.engine.precision import require
 from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
+from tinybert.engine.run_record import ModelEntry
+from tinybert.log import logger
 from tinybert.models.hub import resolve as resolve_folder
 from tinybert.models.limits import check_positions
 from tinybert.models.loading import LoadedModel, check_vocabulary, load_classifier
@@ -29,12 +29,13 @@ from tinybert.models.saving import save_model
 from tinybert.objectives.tinybert import gold_objective
 from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.disk_space import check_disk_space
-from tinybert.recipes.evaluate import prediction_files, score, score_alone, write_predictions
+from tinybert.recipes.evaluate import prediction_files, score, score_only, write_predictions
 from tinybert.recipes.importance import importance
 from tinybert.recipes.input_protection import OTHERS, check_inputs_not_overwritten
+from tinybert.recipes.preflight import open_run, start_device
 from tinybert.recipes.result import Result, result_of
-from tinybert.recipes.resume import fingerprint_for_record, finished_before
-from tinybert.recipes.run_log import check_type, describe_model, log_once, log_run_settings, record_start
+from tinybert.recipes.resume import finished_before
+from tinybert.recipes.run_log import check_type, describe_model, log_run_settings
 from tinybert.recipes.task_data import (
     TaskData,
     check_predictable,
@@ -46,7 +47,7 @@ from tinybert.recipes.task_data import (
     splits_for,
     task_of,
 )
-from tinybert.recipes.training import Evaluation, Extras, Start, finish_stage, train_stage
+from tinybert.recipes.training import Evaluation, Origin, StageData, train_stage
 
 MODELS = ("best_model_*", "final")  # the folders of a run's best and final model
 
@@ -65,49 +66,33 @@ def finetune(config: FinetuneConfig) -> Result:
     if do.predict:
         check_predictable(task)
         check_inputs_not_overwritten(config, prediction_files(output, task, config.predict_format), OTHERS)
-    run = RunFolder(output, "finetune", writes=runtime.rank() == 0)
     # scores without training are saved if requested, or if there are already results
     keeps = do.train or do.predict or config.output_dir is not None or output.exists()
+    run = open_run(config, output, "finetune", MODELS) if do.train else RunFolder(output, "evaluation", writes=keeps)
     if keeps:
         run.check_writable()
-    if do.train:
-        run.check_existing_results(bool(config.resume), config.overwrite_output_dir, MODELS)
-        check_inputs_not_overwritten(config, run.replaced(MODELS))
-        if config.resume:
-            checkpoint.find(run.checkpoints, config.resume)
     what = "fine-tuning" if do.train else "scoring"
     log_run_settings(f"{what} {config.model_name_or_path} on {task.name}, output in {output}", resolved)
     log_outputs(task, config)
-    device = runtime.set_device(config.device)
-    if config.amp:
-        require(config.amp_dtype, device)
-    runtime.start_processes()
+    start_device(config)
     loaded = _load(config, settings, task, needs_head=not do.train)
     model = describe_model("model", loaded)
     splits = splits_for(task, augmented=settings.use_aug, train=do.train, evaluate=do.evaluate, predict=do.predict)
     data = TaskData.find(task, config, splits, loaded.tokenizer, settings.max_seq_length)
-    if do.train:
-        check_disk_space(run, MODELS, loaded.parameters(), config.keep_checkpoints, data.bytes_to_store(splits))
-    stores = {split: data.store(split) for split in task.eval_splits if split in splits}
+    if not do.train:
+        return score_only(run, loaded, data, do, settings.eval_batch_size, config.predict_format)
+    check_disk_space(run, MODELS, loaded.parameters(), config.keep_checkpoints, data.bytes_to_store(splits))
 
-    # === Train, score, predict ===
-    if do.train:
-        training = _Training(config, resolved, run, loaded, model, data, stores, device)
-        if config.resume == "auto" and training.is_finished():
-            log_once(f"fine-tuning is finished: {output}")
-        else:
-            training.run()
-        if do.predict:
-            loaded = load_classifier(str(output), labels=task.labels, needs_head=True, kind=task.kind)
-    scores: dict[str, float] = {}
-    if do.evaluate and not do.train:
-        # results of training keep their own name
-        results = RunFolder(output, "evaluation", writes=run.writes and keeps)
-        data.report(stores)
-        scores = score_alone(results, loaded, data, stores, settings.eval_batch_size)
+    # === Train, predict ===
+    training = _Training(config, resolved, run, loaded, model, data, {split: data.store(split) for split in task.eval_splits})
+    if config.resume == "auto" and training.is_finished():
+        logger.info(f"fine-tuning is finished: {output}")
+    else:
+        training.run()
     if do.predict:
-        write_predictions(output, loaded, data, settings.eval_batch_size, config.predict_format)
-    return result_of(run, *MODELS) if do.train else Result(output, scores)
+        best = load_classifier(str(output), labels=task.labels, needs_head=True, kind=task.kind)
+        write_predictions(output, best, data, settings.eval_batch_size, config.predict_format)
+    return result_of(run, *MODELS)
 
 
 def _load(config: FinetuneConfig, settings: Settings, task: Task, needs_head: bool) -> LoadedModel:
@@ -130,13 +115,12 @@ class _Training:
     """One training run: its inputs, and the steps to a saved model."""
 
     config: FinetuneConfig
-    resolved: object
+    resolved: Resolved
     run_folder: RunFolder
     loaded: LoadedModel
-    model: dict  # its entry of run.json
+    model: ModelEntry  # its entry of run.json
     data: TaskData
     stores: dict[str, TokenStore]  # the evaluation rows
-    device: str
 
     @property
     def _rows(self) -> str:
@@ -146,7 +130,7 @@ class _Training:
         """Whether an earlier run with the same settings is finished."""
         task = self.data.task
         sha256 = rows_hash(task, self.config, self._rows)
-        inputs = {"model_weights": str(self.model["sha256"]), f"{self._rows}_rows": sha256, **scored_rows(self.stores)}
+        inputs = {"model_weights": str(self.model.sha256), f"{self._rows}_rows": sha256, **scored_rows(self.stores)}
         inputs |= rows_identity(task, sha256, task.split(self._rows).key, self.loaded.tokenizer)
         return finished_before(self.run_folder, self.resolved, self.config.resume_changed, MODELS, inputs)
 
@@ -155,32 +139,22 @@ class _Training:
         run, loaded, settings, task = self.run_folder, self.loaded, self.resolved["finetune"], self.data.task
         train = self.data.store(self._rows)
         self.data.report({self._rows: train, **self.stores})
-        identity = self.data.identity(train) | {"model": str(self.model["sha256"])}
-
-        def start() -> None:
-            if self.config.overwrite_output_dir:
-                run.clear(MODELS)
-            stores = {"train": train, **self.stores}
-            record_start(run, self.resolved, "finetune", self.device, {"model": self.model}, stores, fingerprint_for_record(identity))
-
-        best = train_stage(
+        identity = self.data.identity(train) | {"model": str(self.model.sha256)}
+        train_stage(
             self.config,
             settings,
             run,
             TrainedLayer(loaded.model, gold_objective(task.kind)),
-            (train, None),
+            StageData([train], texts=(train, *self.stores.values())),
             Evaluation(
                 lambda step: score(loaded, self.data, self.stores, settings.eval_batch_size, decide=True),
                 (task.metric, "max"),
                 self._save_best,
+                lambda: self._save(run.path / "final"),
                 scored_rows(self.stores),
             ),
-            Start(start, identity, self.config.resume),
-            Extras(texts=(train, *self.stores.values())),
+            Origin(MODELS, {"model": self.model}, {self._rows: train, **self.stores}, identity, self.config.resume),
         )
-        if run.writes:
-            self._save(run.path / "final")
-            finish_stage(run, best, task.metric, run.path / f"best_model_{best.step}", "best")
         wait_for_all()
 
     def _save(self, folder: Path) -> None:

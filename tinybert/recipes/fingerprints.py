@@ -20,10 +20,15 @@ def describe_student(student: LoadedModel) -> str:
     return f"{words}, feed-forward {config.intermediate_size}" + (f", embedding of rank {rank}" if rank else "")
 
 
-def models_identity(student: LoadedModel, hashes: dict[str, str | None]) -> dict[str, str]:
-    """What must match when resuming task distillation; hashes: of the model files, by role."""
-    origin = "" if hashes["student"] else f", {student.report.source}"  # random weights, or layers of the teacher
-    return {"student": describe_student(student) + origin, **{f"{role}_weights": str(sha256) for role, sha256 in hashes.items()}}
+def task_identity(task: Task, rows: dict[str, str], student: LoadedModel, teacher: LazyTeacher | None) -> dict[str, str]:
+    """What must match when resuming task distillation: the training rows as `rows_identity` has them, student, teacher."""
+    sha256 = weights_hash(student.report.source)
+    origin = "" if sha256 else f", {student.report.source}"  # random weights, or layers of the teacher
+    found = {**rows, "student": describe_student(student) + origin, "student_weights": str(sha256)}
+    if teacher is not None:
+        found |= {"teacher": teacher.function, "teacher_weights": str(teacher.sha256)}
+        found |= teacher_label_order(teacher.own_labels, task)
+    return found
 
 
 def teacher_label_order(own: tuple[str, ...] | None, task: Task) -> dict[str, str]:
@@ -35,14 +40,8 @@ def teacher_label_order(own: tuple[str, ...] | None, task: Task) -> dict[str, st
 
 
 def inputs_of_task(config: Config, settings: Settings, task: Task, teacher: LazyTeacher | None, student: LoadedModel) -> dict[str, str]:
-    """The inputs of a stage that may already be finished: rows and how they are read, student, teacher."""
+    """The inputs of a stage that may already be finished: the files of its rows, and its identity."""
     split = "train_aug" if settings.use_aug else "train"
-    rows = rows_hash(task, config, split)
-    found = rows_identity(task, rows, task.split(split).key, student.tokenizer)
-    hashes = {"student": weights_hash(student.report.source)}
-    if teacher is not None:
-        known = teacher.known
-        found |= {"teacher": teacher.function, **teacher_label_order(teacher.own_labels, task)}
-        hashes["teacher"] = weights_hash(known.report.source if isinstance(known, LoadedModel) else str(known.weights))
-    scored = {f"{name}_rows": rows_hash(task, config, name) for name in task.eval_splits}
-    return {f"{split}_rows": rows, **scored, **found, **models_identity(student, hashes)}
+    files = {f"{name}_rows": rows_hash(task, config, name) for name in (split, *task.eval_splits)}
+    rows = rows_identity(task, files[f"{split}_rows"], task.split(split).key, student.tokenizer)
+    return files | task_identity(task, rows, student, teacher)

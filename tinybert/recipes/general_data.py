@@ -50,8 +50,7 @@ class GeneralData:
                 corpus = TextCorpus(config.input_dir, split=False) if settings.sequences == "lines" else text
                 processes = corpus.processes(cores)
                 store = tokenised(corpus, tokenizer, settings.max_seq_length, sequences=settings.sequences, processes=processes)
-                if runtime.rank() == 0:
-                    logger.info(f"{corpus.path}: {len(store):,} sequences, {int(store.lengths.sum()):,} tokens")
+                logger.info(f"{corpus.path}: {len(store):,} sequences, {int(store.lengths.sum()):,} tokens")
                 return [store]
 
             return cls(f"text in {len(text.files)} file(s) of {text.path}", None, read)

@@ -10,11 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tinybert import runtime
 from tinybert.commands.general import GeneralDistillConfig
-from tinybert.engine import checkpoint
-from tinybert.engine.precision import require
-from tinybert.engine.run_folder import RunFolder
+from tinybert.log import logger
 from tinybert.methods.stage_objective import stage_objective
 from tinybert.models.loading import load_encoder
 from tinybert.models.saving import save_model
@@ -26,11 +23,12 @@ from tinybert.recipes.evaluate import held_out_loss
 from tinybert.recipes.fingerprints import describe_student
 from tinybert.recipes.general_data import GeneralData
 from tinybert.recipes.input_protection import check_inputs_not_overwritten
+from tinybert.recipes.preflight import open_run, start_device
 from tinybert.recipes.result import Result, result_of
 from tinybert.recipes.resume import finished_before
-from tinybert.recipes.run_log import check_type, describe_model, log_once, log_run_settings, record_start
+from tinybert.recipes.run_log import check_type, describe_model, log_run_settings
 from tinybert.recipes.run_student import make_general_student
-from tinybert.recipes.training import Evaluation, Start, finish_stage, train_stage, trained_layer
+from tinybert.recipes.training import Evaluation, Origin, StageData, train_stage, trained_layer
 
 STAGE = "general"
 FOLDERS = ("best_general_model", "final_general_model")
@@ -39,16 +37,9 @@ FOLDERS = ("best_general_model", "final_general_model")
 def general_distill(config: GeneralDistillConfig) -> Result:
     """Train a general student, according to the arguments of `general_distill.py`."""
     output = Path(config.output_dir)
-    run = RunFolder(output, STAGE, writes=runtime.rank() == 0)
-    run.check_existing_results(bool(config.resume), config.overwrite_output_dir, FOLDERS)
-    if config.resume:
-        checkpoint.find(run.checkpoints, config.resume)
+    run = open_run(config, output, STAGE, FOLDERS)
     check_inputs_not_overwritten(config, [output], ("teacher_path",))  # models in the output folder are students
-    check_inputs_not_overwritten(config, run.replaced(FOLDERS))
-    device = runtime.set_device(config.device)
-    if config.amp:
-        require(config.amp_dtype, device)
-    runtime.start_processes()
+    start_device(config)
 
     # === Models and data ===
     teacher = load_encoder(config.teacher_path, do_lower_case=config.do_lower_case, role="teacher")
@@ -69,11 +60,10 @@ def general_distill(config: GeneralDistillConfig) -> Result:
         "data": data.identity,
         "tokenizer": teacher.tokenizer.fingerprint,
         "student": describe_student(student),
-        **{f"{role}_weights": str(entry["sha256"]) for role, entry in models.items()},
+        **{f"{role}_weights": str(entry.sha256) for role, entry in models.items()},
     }
-    done = config.resume == "auto" and (output / FOLDERS[0]).is_dir()
-    if done and finished_before(run, resolved, config.resume_changed, FOLDERS, identity):
-        log_once(f"general distillation is finished: {output / FOLDERS[0]}")
+    if config.resume == "auto" and finished_before(run, resolved, config.resume_changed, FOLDERS, identity):
+        logger.info(f"general distillation is finished: {output / FOLDERS[0]}")
         return result_of(run, *FOLDERS)
     check_disk_space(run, FOLDERS, student.parameters(), config.keep_checkpoints)
 
@@ -82,7 +72,7 @@ def general_distill(config: GeneralDistillConfig) -> Result:
     layer = trained_layer(student, chosen)
     projection = layer.objective.projection
     if not student.family.keeps_projections and projection is not None and projection.mode != "none":
-        log_once(f"note: {student.family.model_type} folders cannot store the projection; later stages start with a new one")
+        logger.info(f"note: {student.family.model_type} folders cannot store the projection; later stages start with a new one")
     traced = Teacher(teacher.model, layer.objective.needs_teacher, settings.teacher_mode)
 
     def save(folder: Path) -> Path:
@@ -90,27 +80,19 @@ def general_distill(config: GeneralDistillConfig) -> Result:
         save_model(folder, student.model, student.family, student.tokenizer, None, kept)
         return folder
 
-    def start() -> None:
-        if config.overwrite_output_dir:
-            run.clear(FOLDERS)
-        stores = {**{f"epoch {number}": store for number, store in enumerate(train)}, "held_out": held_out}
-        record_start(run, resolved, STAGE, device, models, stores, identity, **chosen.facts)
-
-    best = train_stage(
+    stores = {**{f"epoch {number}": store for number, store in enumerate(train)}, "held_out": held_out}
+    return train_stage(
         config,
         settings,
         run,
         layer,
-        (train, traced),
+        StageData(train, traced),
         Evaluation(
             lambda step: held_out_loss(layer, traced, held_out, settings.eval_batch_size),
             ("held_out_loss", "min"),
             lambda step: save(output / FOLDERS[0]),
+            lambda: save(output / FOLDERS[1]),
             {"data": data.identity},
         ),
-        Start(start, identity, config.resume),
+        Origin(FOLDERS, models, stores, identity, config.resume, facts=chosen.facts),
     )
-    if run.writes:
-        save(output / FOLDERS[1])
-        finish_stage(run, best, "held_out_loss", output / FOLDERS[0], "general: best")
-    return result_of(run, *FOLDERS)

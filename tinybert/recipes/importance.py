@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from paddle import nn
+
 from tinybert import runtime, storage
 from tinybert.commands.finetune import FinetuneConfig
 from tinybert.config.resolved import Settings
@@ -21,11 +23,11 @@ from tinybert.engine.signals import graceful_shutdown
 from tinybert.errors import Interrupted, UserError
 from tinybert.log import logger
 from tinybert.models.limits import check_positions
-from tinybert.models.loading import LoadedModel, load_classifier
+from tinybert.models.loading import load_classifier
 from tinybert.models.trace import Inputs
 from tinybert.objectives.objective import Loss
 from tinybert.prune.importance import FACTS, FOLDER, GradientSums, read_importance, task_loss_gradients, write_importance
-from tinybert.recipes.input_protection import check_inputs_not_overwritten
+from tinybert.recipes.preflight import open_run
 from tinybert.recipes.result import Result
 from tinybert.recipes.resume import RESUME_IGNORED
 from tinybert.recipes.run_log import check_type, describe_model, log_run_settings, record_end, record_start
@@ -43,13 +45,11 @@ def importance(config: FinetuneConfig) -> Result:
     resolved = config.resolve(task.name)
     settings = resolved["finetune"]
     output = _output(config, task.folder)
-    run = RunFolder(output, STAGE)
-    run.check_existing_results(bool(config.resume), config.overwrite_output_dir, (FOLDER,))
-    check_inputs_not_overwritten(config, run.replaced((FOLDER,)))
+    run = open_run(config, output, STAGE, (FOLDER,))
     resume = checkpoint.find(run.checkpoints, config.resume) if config.resume else None
     log_run_settings(f"importance of the weights of {config.model_name_or_path} on {task.name}, output in {output / FOLDER}", resolved)
     log_outputs(task, config)
-    device = runtime.set_device(config.device)
+    runtime.set_device(config.device)
     loaded = load_classifier(
         config.model_name_or_path, labels=task.labels, needs_head=True, kind=task.kind, do_lower_case=settings.do_lower_case
     )
@@ -68,7 +68,7 @@ def importance(config: FinetuneConfig) -> Result:
     )
     total = min(batches.steps_per_epoch, settings.max_steps if settings.max_steps > 0 else batches.steps_per_epoch)
     used = {name: value for name, value, _ in settings.as_table() if name not in RESUME_IGNORED}
-    fingerprint = {**used, **data.identity(store), "model": model["sha256"], "batches": total}
+    fingerprint = {**used, **data.identity(store), "model": model.sha256, "batches": total}
     if config.resume == "auto" and _finished(run, fingerprint):
         logger.info(f"the importance scores are finished: {output / FOLDER}")
         return Result(output / FOLDER, record=run.record())
@@ -76,14 +76,13 @@ def importance(config: FinetuneConfig) -> Result:
         checkpoint.check(resume, fingerprint, config.resume_changed)
     if config.overwrite_output_dir:
         run.clear((FOLDER,))
-    record_start(run, resolved, "finetune", device, {"model": model}, {split: store}, {})
+    record_start(run, settings, {"model": model}, {split: store}, {})
 
     # === Accumulate ===
-    sums = GradientSums(loaded.model)
-    loss = _accumulate(config, settings, run, loaded, task.kind.gold_loss(), batches, total, sums, resume, fingerprint)
+    sums, loss = _accumulate(config, settings, run, loaded.model, task.kind.gold_loss(), batches, resume, fingerprint)
     facts = {
         "format": 1,
-        "model": {"source": model["source"], "sha256": model["sha256"]},
+        "model": {"source": model.source, "sha256": model.sha256},
         "task": task.name,
         "data": {"split": split, "rows": len(store), "sha256": store.meta["source_sha256"]},
         "mode": settings.importance_mode,
@@ -122,16 +121,14 @@ def _accumulate(
     config: FinetuneConfig,
     settings: Settings,
     run: RunFolder,
-    loaded: LoadedModel,
+    model: nn.Layer,
     task_loss: Loss,
     batches: Batches,
-    total: int,
-    sums: GradientSums,
     resume: Path | None,
     fingerprint: dict,
-) -> float:
-    """Sum the gradients of `total` micro-batches and return their mean loss; a signal saves the current state."""
-    model, step, losses = loaded.model, 0, 0.0
+) -> tuple[GradientSums, float]:
+    """Sum the gradients of as many micro-batches as `fingerprint` says, with their mean loss; a signal saves the current state."""
+    sums, total, step, losses = GradientSums(model), fingerprint["batches"], 0, 0.0
     if resume:
         saved = checkpoint.read(resume)
         sums.load_arrays(saved.participants)
@@ -176,4 +173,4 @@ def _accumulate(
                     raise Interrupted(stop.signal, f"stopped after batch {step}; continue with --resume auto")
     finally:
         progress.close()
-    return losses / total
+    return sums, losses / total

@@ -12,7 +12,6 @@ Limits: one machine; the tokenised corpus (2 bytes per token) is in the output f
 from __future__ import annotations
 
 import contextlib
-import datetime
 import re
 import shutil
 import time
@@ -34,6 +33,7 @@ from tinybert.data.tokenizer import WordPiece
 from tinybert.data.tokenizer_folder import has_vocabulary
 from tinybert.engine import run_lock
 from tinybert.engine.checkpoint import differences, raise_for_differences
+from tinybert.engine.run_record import now
 from tinybert.engine.signals import StopRequest, graceful_shutdown
 from tinybert.errors import Interrupted, UserError
 from tinybert.log import logger
@@ -42,6 +42,7 @@ from tinybert.models.hub import resolve
 from tinybert.models.limits import check_length, positions_in
 from tinybert.recipes.input_protection import check_inputs_not_overwritten
 from tinybert.recipes.result import Result
+from tinybert.recipes.run_log import log_run_settings
 from tinybert.report.table import markdown_table
 from tinybert.temporaries import is_temporary
 
@@ -54,10 +55,7 @@ def pregenerate(config: PregenerateConfig) -> Result:
     """Write the missing sequences to `--output_dir`, and print what was written, and how fast."""
     resolved = config.resolve()
     settings = resolved["pregenerate"]
-    logger.info(f"pregenerating {settings.sequences} of {config.train_corpus} for {settings.epochs_to_generate} epochs")
-    logger.info(resolved.as_text())
-    for warning in resolved.warnings:
-        logger.warning(warning)
+    log_run_settings(f"pregenerating {settings.sequences} of {config.train_corpus} for {settings.epochs_to_generate} epochs", resolved)
 
     output = config.output_dir
     tokenizer = _tokenizer(config)
@@ -178,9 +176,9 @@ def _finished_before(output: Path, identity: dict, overwrite: bool) -> bool:
             )
         storage.remove_own(output / TOKENS)  # without a record, their corpus is unknown
         return False
-    now = {name: value for name, value in identity.items() if name != "settings"}
+    sources = {name: value for name, value in identity.items() if name != "settings"}
     raise_for_differences(
-        differences(record["settings"], identity["settings"]) | differences({name: record[name] for name in now}, now),
+        differences(record["settings"], identity["settings"]) | differences({name: record[name] for name in sources}, sources),
         f"--output_dir {output} was started with other options or text",
         "Choose another folder, or replace it with --overwrite_output_dir.",
     )
@@ -279,8 +277,7 @@ def _finish(output: Path, record: dict, shards: list[list[Shard]], made: dict[st
             joined = _join(output, number, epoch, sum(made[shard.name]["rows"] for shard in epoch), maker.options.max_seq_len)
             files |= {path.name: storage.sha256_of(path) for path in joined}
     listed = [{} if maker.as_json else {s.name: storage.sha256_of(output / s.name / storage.MANIFEST) for s in epoch} for epoch in shards]
-    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    storage.write_json(output / RECORD, {**record, "finished": now, "shards": listed, "files": files, "made": _totals(shards, made)})
+    storage.write_json(output / RECORD, {**record, "finished": now(), "shards": listed, "files": files, "made": _totals(shards, made)})
     _drop_scaffolding(output, maker.as_json, len(shards))
 
 

@@ -21,9 +21,7 @@ from tinybert.data.chinese import is_chinese
 from tinybert.data.row_range import without_last
 from tinybert.data.store import Rows
 from tinybert.data.tokenizer import WordPiece
-from tinybert.engine import checkpoint
-from tinybert.engine.precision import require
-from tinybert.engine.run_folder import RunFolder
+from tinybert.log import logger
 from tinybert.models.limits import check_length, max_positions
 from tinybert.models.masked_lm import load_masked_lm, save_masked_lm
 from tinybert.objectives.masked_lm import MaskedLMLoss
@@ -32,11 +30,11 @@ from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.disk_space import check_disk_space
 from tinybert.recipes.evaluate import held_out_loss
 from tinybert.recipes.fingerprints import describe_student
-from tinybert.recipes.input_protection import check_inputs_not_overwritten
+from tinybert.recipes.preflight import open_run, start_device
 from tinybert.recipes.result import Result, result_of
 from tinybert.recipes.resume import finished_before
-from tinybert.recipes.run_log import describe_model, log_once, log_run_settings, record_start
-from tinybert.recipes.training import Evaluation, Start, finish_stage, train_stage
+from tinybert.recipes.run_log import describe_model, log_run_settings
+from tinybert.recipes.training import Evaluation, Origin, StageData, train_stage
 
 STAGE = "pretrain"
 FOLDERS = ("best_masked_lm", "final_masked_lm")
@@ -45,16 +43,9 @@ FOLDERS = ("best_masked_lm", "final_masked_lm")
 def pretrain(config: PretrainConfig) -> Result:
     """Train a masked LM, according to the options of `python -m tinybert pretrain`."""
     output = Path(config.output_dir)
-    run = RunFolder(output, STAGE, writes=runtime.rank() == 0)
-    run.check_existing_results(bool(config.resume), config.overwrite_output_dir, FOLDERS)
-    if config.resume:
-        checkpoint.find(run.checkpoints, config.resume)
+    run = open_run(config, output, STAGE, FOLDERS)
     check_output_outside(config.input_dir, output, "--input_dir")
-    check_inputs_not_overwritten(config, run.replaced(FOLDERS))
-    device = runtime.set_device(config.device)
-    if config.amp:
-        require(config.amp_dtype, device)
-    runtime.start_processes()
+    start_device(config)
 
     # === Model and data ===
     resolved = config.resolve()
@@ -67,11 +58,10 @@ def pretrain(config: PretrainConfig) -> Result:
     train, held_out, data = _rows(config, settings, loaded.tokenizer)
     identity = {
         "data": data, "tokenizer": loaded.tokenizer.fingerprint, "model": describe_student(loaded),
-        "model_weights": str(models["model"]["sha256"]),
+        "model_weights": str(models["model"].sha256),
     }  # fmt: skip
-    done = config.resume == "auto" and (output / FOLDERS[0]).is_dir()
-    if done and finished_before(run, resolved, config.resume_changed, identity):
-        log_once(f"masked-LM training is finished: {output / FOLDERS[0]}")
+    if config.resume == "auto" and finished_before(run, resolved, config.resume_changed, FOLDERS, identity):
+        logger.info(f"masked-LM training is finished: {output / FOLDERS[0]}")
         return result_of(run, *FOLDERS)
     check_disk_space(run, FOLDERS, loaded.parameters(), config.keep_checkpoints)
 
@@ -83,29 +73,21 @@ def pretrain(config: PretrainConfig) -> Result:
         save_masked_lm(folder, loaded, model.head)
         return folder
 
-    def start() -> None:
-        if config.overwrite_output_dir:
-            run.clear(FOLDERS)
-        record_start(run, resolved, STAGE, device, models, {"train": train[0], "held_out": held_out}, identity)
-
-    best = train_stage(
+    return train_stage(
         config,
         settings,
         run,
         layer,
-        (train, None),
+        StageData(train),
         Evaluation(
             lambda step: held_out_loss(layer, None, held_out, settings.eval_batch_size),
             ("held_out_loss", "min"),
             lambda step: save(output / FOLDERS[0]),
+            lambda: save(output / FOLDERS[1]),
             {"data": data},
         ),
-        Start(start, identity, config.resume),
+        Origin(FOLDERS, models, {"train": train[0], "held_out": held_out}, identity, config.resume),
     )
-    if run.writes:
-        save(output / FOLDERS[1])
-        finish_stage(run, best, "held_out_loss", output / FOLDERS[0], "masked LM: best")
-    return result_of(run, *FOLDERS)
 
 
 def _rows(config: PretrainConfig, settings: Settings, tokenizer: WordPiece) -> tuple[list[MaskedRows], MaskedRows, str]:
@@ -114,7 +96,7 @@ def _rows(config: PretrainConfig, settings: Settings, tokenizer: WordPiece) -> t
     processes = corpus.processes(max(1, runtime.available_cores() // runtime.local_processes()))
     words = settings.whole_word and is_chinese(tokenizer.vocabulary)
     store = tokenised(corpus, tokenizer, settings.max_seq_length, sequences=settings.sequences, processes=processes, whole_words=words)
-    log_once(f"{corpus.path}: {len(store):,} rows, {int(store.lengths.sum()):,} tokens" + (", words by jieba" if words else ""))
+    logger.info(f"{corpus.path}: {len(store):,} rows, {int(store.lengths.sum()):,} tokens" + (", words by jieba" if words else ""))
     rows, last = without_last(store, settings.held_out_sequences)
     steps = -(-len(rows) // (settings.batch_size * settings.gradient_accumulation_steps * runtime.world_size()))
     epochs = settings.max_steps / steps if settings.max_steps > 0 else settings.num_train_epochs

@@ -8,10 +8,12 @@ the score.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from tinybert import runtime
 from tinybert.commands.prune import LAYER_RULES, PruneConfig, PruneSettings, resolve_prune
+from tinybert.engine.run_record import ModelEntry
 from tinybert.errors import UserError
 from tinybert.log import logger
 from tinybert.mapping import LayerMap
@@ -63,7 +65,7 @@ def prune(config: PruneConfig) -> Result:
     if energy < 1:
         logger.info(f"word embedding: rank {wanted.rank} keeps {energy:.1%} of its squared norm")
     record = {
-        "model": model,
+        "model": asdict(model),
         "shape": {"layers": wanted.layers, "heads": wanted.heads, "neurons": wanted.neurons, "embedding_rank": wanted.rank},
         "preset": config.preset,
         "importance": facts,
@@ -151,12 +153,12 @@ def _importance_folder(config: PruneConfig, source: Path) -> Path:
     return found
 
 
-def _check_origin(folder: Path, facts: dict, model: dict, config: PruneConfig) -> None:
-    if facts["model"]["sha256"] != model["sha256"]:
+def _check_origin(folder: Path, facts: dict, model: ModelEntry, config: PruneConfig) -> None:
+    if facts["model"]["sha256"] != model.sha256:
         raise UserError(
             f"{folder} contains the importance scores of another model ({facts['model']['source']}, sha256 "
             f"{str(facts['model']['sha256'])[:12]}); "
-            f"{model['source']} has sha256 {str(model['sha256'])[:12]}.\nCompute them for this model: run_glue.py --compute_taylor True "
+            f"{model.source} has sha256 {str(model.sha256)[:12]}.\nCompute them for this model: run_glue.py --compute_taylor True "
             f"--model_name_or_path {config.model_path}"
         )
     if config.task_name is not None and _plain(config.task_name) != _plain(facts["task"]):

@@ -35,9 +35,7 @@ def resumed_stage(resume: str | None, runs: dict[str, RunFolder]) -> str | None:
     return named
 
 
-def finished_before(
-    run: RunFolder, resolved: Resolved, allow_changes: bool, models: tuple[str, ...], identity: dict[str, str] | None = None
-) -> bool:
+def finished_before(run: RunFolder, resolved: Resolved, allow_changes: bool, models: tuple[str, ...], identity: dict[str, str]) -> bool:
     """Whether this stage was finished with these settings; with `allow_changes`, different settings mean that it is not.
 
     models: the folders of its best and final model, as patterns; if the best one is missing, or one of them is damaged, the stage counts
@@ -54,7 +52,7 @@ def finished_before(
     now = {name: value for name, value, _ in resolved[run.stage].as_table() if name not in RESUME_IGNORED}
     changed = differences(_settings(record), now)
     recorded = inputs_of(record)
-    now = {name: value for name, value in (identity or {}).items() if name in recorded}
+    now = {name: value for name, value in identity.items() if name in recorded}
     changed |= differences({name: recorded[name] for name in now}, now)
     if not allow_changes:
         raise_for_differences(
@@ -76,7 +74,7 @@ def _are_whole(run: RunFolder, models: tuple[str, ...]) -> bool:
             check_manifest(folder)
         except UserError as error:
             problem = str(error).partition("\n")[0]
-    if problem and run.writes:
+    if problem:
         logger.warning(f"the {run.stage} stage was finished, but its model is incomplete ({problem}): continuing from its last checkpoint")
     return problem is None
 
@@ -96,8 +94,8 @@ def inputs_of(record: dict) -> dict[str, str]:
         for name, entry in entries.items() if isinstance(entries, dict) else ():
             if isinstance(entry, dict) and isinstance(entry.get("sha256"), str):
                 found[f"{name}_{end}"] = entry["sha256"]
-    fingerprint_for_record = record.get("identity")
-    return found | (fingerprint_for_record if isinstance(fingerprint_for_record, dict) else {})
+    recorded = record.get("identity")
+    return found | (recorded if isinstance(recorded, dict) else {})
 
 
 def _settings(record: dict) -> dict:

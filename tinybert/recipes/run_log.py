@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import paddle
+
 from tinybert import runtime, storage
 from tinybert.config.options import Config
-from tinybert.config.resolved import Resolved
+from tinybert.config.resolved import Resolved, Settings
 from tinybert.data.store import Rows
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.run_record import DataEntry, ModelEntry, Setting, now
@@ -16,16 +18,8 @@ from tinybert.models.model_info import ModelInfo
 from tinybert.models.pruned_shapes import describe_architecture
 
 
-def log_once(line: str) -> None:
-    """Print a line once, whatever the number of processes."""
-    if runtime.rank() == 0:
-        logger.info(line)
-
-
 def log_run_settings(headline: str, resolved: Resolved) -> None:
     """Print the headline, every resolved setting with its source, and warnings."""
-    if runtime.rank() != 0:
-        return
     begin_run()
     logger.info(headline)
     logger.info(resolved.as_text())
@@ -33,43 +27,23 @@ def log_run_settings(headline: str, resolved: Resolved) -> None:
         logger.warning(warning)
 
 
-def describe_model(role: str, loaded: LoadedModel) -> dict:
-    """Print a model's load report; returns its entry for run.json."""
-    config = loaded.config
-    log_once(f"{role}: {loaded.family.model_type} {describe_architecture(config)}, {loaded.parameters():,} parameters; {loaded.report}")
-    report = loaded.report
-    return {
-        "source": report.source,
-        "sha256": weights_hash(report.source),
-        "type": loaded.family.model_type,
-        "layers": config.num_hidden_layers,
-        "hidden": config.hidden_size,
-        "heads": config.num_attention_heads,
-        "parameters": loaded.parameters(),
-        "fresh": report.fresh,
-        "unused": report.unused,
-    }
-
-
-def describe_model_info(role: str, info: ModelInfo) -> dict:
-    """Print the information about a model whose weights are not loaded; returns its entry for run.json."""
-    config = info.config
-    shape = f"{config.num_hidden_layers} x {config.hidden_size}, {config.num_attention_heads} heads"
-    log_once(f"{role}: {info.family.model_type} {shape}; {info.weights or 'no weights'}, loaded if a trace is missing")
-    return {
-        "source": str(info.weights),
-        "sha256": weights_hash(str(info.weights)) if info.weights else None,
-        "type": info.family.model_type,
-        "layers": config.num_hidden_layers,
-        "hidden": config.hidden_size,
-        "heads": config.num_attention_heads,
-    }
+def describe_model(role: str, model: LoadedModel | ModelInfo) -> ModelEntry:
+    """Print a model's load report, or the information about one whose weights are not loaded; returns its entry for run.json."""
+    config, kind = model.config, model.family.model_type
+    shape = (kind, config.num_hidden_layers, config.hidden_size, config.num_attention_heads)
+    if isinstance(model, ModelInfo):
+        words = f"{config.num_hidden_layers} x {config.hidden_size}, {config.num_attention_heads} heads"
+        logger.info(f"{role}: {kind} {words}; {model.weights or 'no weights'}, loaded if a trace is missing")
+        return ModelEntry(str(model.weights), weights_hash(str(model.weights)), *shape)
+    report = model.report
+    logger.info(f"{role}: {kind} {describe_architecture(config)}, {model.parameters():,} parameters; {report}")
+    return ModelEntry(report.source, weights_hash(report.source), *shape, model.parameters(), report.fresh, report.unused)
 
 
 def check_type(role: str, option: str, config: Config, loaded: LoadedModel) -> None:
     """Warn if the command line names another family than the model's configuration, which is used."""
     named = getattr(config, option)
-    if option in config.given and named is not None and named.lower() != loaded.family.model_type and runtime.rank() == 0:
+    if option in config.given and named is not None and named.lower() != loaded.family.model_type:
         logger.warning(f"--{option} {named}, but the {role} is a {loaded.family.model_type}: it is loaded as such")
 
 
@@ -80,24 +54,17 @@ def weights_hash(source: str) -> str | None:
 
 
 def record_start(
-    run: RunFolder,
-    resolved: Resolved,
-    stage: str,
-    device: str,
-    models: dict[str, dict],
-    stores: dict[str, Rows],
-    identity: dict,
-    **details: object,
+    run: RunFolder, settings: Settings, models: dict[str, ModelEntry], stores: dict[str, Rows], identity: dict[str, str], **details: object
 ) -> None:
     """Write the inputs of a stage to run.json: settings, versions, models, hashes of the data, and details of its method."""
     run.update_record(
         started=now(),
         finished=None,
-        settings={name: Setting(value, source) for name, value, source in resolved[stage].as_table()},
-        preset=resolved.preset,
+        settings={name: Setting(value, source) for name, value, source in settings.as_table()},
+        preset=settings.preset,
         versions=runtime.versions(),
-        device=device,
-        models={role: ModelEntry(**entry) for role, entry in models.items()},
+        device=paddle.get_device(),
+        models=models,
         data={split: DataEntry(len(store), store.meta["source_sha256"]) for split, store in stores.items()},
         labels=next(iter(stores.values())).meta.get("labels"),
         identity=identity,

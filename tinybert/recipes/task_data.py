@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinybert import runtime, storage
+from tinybert import storage
 from tinybert.config.custom_files import is_custom
 from tinybert.config.options import Config
 from tinybert.config.resolved import Settings
@@ -73,7 +73,7 @@ def _labels_of_model(config: Config) -> str | None:
 
 def log_outputs(task: Task, config: Config) -> None:
     """Print the meaning of each output of the model, if it is determined by custom files."""
-    if not task.own or runtime.rank() != 0:
+    if not task.own:
         return
     if not task.labels:
         logger.info(f"one output: a {task.kind.label_word}")
@@ -123,23 +123,23 @@ class TaskData:
 
     def warn_if_used_differently(self, role: str, known: TrainedOn) -> None:
         """Warn if a trained model is used on different rows than in training."""
-        for line in known.used_differently(self.trained_on) if runtime.rank() == 0 else ():
+        for line in known.used_differently(self.trained_on):
             logger.warning(f"the {role} {line}")
 
     def store(self, split: str) -> TokenStore:
         """The tokens of one split, built once and then memory-mapped."""
         store = TokenStore.build_or_open(self.task, self.folder, split, self.tokenizer, self.max_seq_length)
         cut = store.meta["truncated"]
-        if self.task.own and cut and runtime.rank() == 0:
+        if self.task.own and cut:
             logger.info(f"{split}: {cut} of {len(store)} rows are truncated to {self.max_seq_length} tokens (--max_seq_length)")
         lost = store.meta.get("answers_lost")
-        if lost and runtime.rank() == 0:
+        if lost:
             logger.warning(f"{split}: {lost:,} of {store.meta['answers']:,} answers are not at their answer_start and are not trained on")
         lost = store.meta.get("words_cut")
-        if lost and runtime.rank() == 0:
+        if lost:
             logger.warning(f"{split}: {lost:,} of {store.meta['words']:,} words are beyond --max_seq_length and count as outside")
         same = store.labels is not None and split in self.task.eval_splits and len(store) and not np.ptp(store.labels)
-        if same and runtime.rank() == 0:
+        if same:
             logger.warning(
                 f"all {len(store)} rows of {split} have the same {self.task.kind.label_word}: scores on them are not informative"
             )
@@ -147,8 +147,6 @@ class TaskData:
 
     def report(self, stores: dict[str, TokenStore]) -> None:
         """Print statistics of the rows of these splits, the training rows first, and warnings about problems."""
-        if runtime.rank() != 0:
-            return
         lines, warnings = self.reports.lines(stores, self.task.labels, self.tokenizer.unk_id)
         for line in lines:
             logger.info(line)

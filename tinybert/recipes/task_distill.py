@@ -9,25 +9,24 @@ Limits: teacher and student share a vocabulary; the task kinds in `tinybert.kind
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tinybert import runtime
 from tinybert.commands.distill import TaskDistillConfig
 from tinybert.config.groups import Actions, actions
-from tinybert.config.resolved import Settings
+from tinybert.config.resolved import Resolved, Settings
 from tinybert.config.stages import infer_stage
 from tinybert.data.metrics import check_outputs
 from tinybert.data.report import DataReport
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import Task
-from tinybert.engine.precision import require
 from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
+from tinybert.engine.run_record import ModelEntry
 from tinybert.errors import UserError
 from tinybert.log import logger
-from tinybert.methods.stage_objective import Learned, stage_objective
+from tinybert.methods.stage_objective import stage_objective
 from tinybert.models.limits import check_positions
 from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.pruned_shapes import describe_architecture
@@ -36,13 +35,14 @@ from tinybert.models.students import check_fit
 from tinybert.models.trace import Needs
 from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.disk_space import check_disk_space
-from tinybert.recipes.evaluate import held_out_loss, prediction_files, score, score_alone, write_predictions
-from tinybert.recipes.fingerprints import inputs_of_task, models_identity, teacher_label_order
+from tinybert.recipes.evaluate import held_out_loss, prediction_files, score, score_only, write_predictions
+from tinybert.recipes.fingerprints import inputs_of_task, task_identity, teacher_label_order
 from tinybert.recipes.gradual_pruning import GradualPruning, check_single_process, pruning_of
 from tinybert.recipes.input_protection import OTHERS, check_inputs_not_overwritten
+from tinybert.recipes.preflight import start_device
 from tinybert.recipes.result import Result, result_of
-from tinybert.recipes.resume import fingerprint_for_record, finished_before, resumed_stage
-from tinybert.recipes.run_log import check_type, describe_model, log_once, log_run_settings, record_start
+from tinybert.recipes.resume import finished_before, resumed_stage
+from tinybert.recipes.run_log import check_type, describe_model, log_run_settings
 from tinybert.recipes.run_student import make_student, named_student, student_depth
 from tinybert.recipes.task_data import (
     TaskData,
@@ -54,9 +54,8 @@ from tinybert.recipes.task_data import (
     task_of,
 )
 from tinybert.recipes.teacher_check import described, validate_teacher
-from tinybert.recipes.teacher_source import LazyTeacher, TeacherTraces, choose_source, is_needed, keeps_live, passes_over
-from tinybert.recipes.training import Evaluation, Extras, Start, finish_stage, train_stage, trained_layer
-from tinybert.report.transport_plots import plot_transport
+from tinybert.recipes.teacher_source import LazyTeacher, TeacherTraces, WantedTraces, choose_source, is_needed, keeps_live, passes_over
+from tinybert.recipes.training import Evaluation, Extras, Origin, StageData, train_stage, trained_layer
 from tinybert.traces.selection import Selection
 
 # the folders of a stage's best and final model
@@ -82,7 +81,7 @@ def task_distill(config: TaskDistillConfig) -> Result:
         check_predictable(task)
         check_inputs_not_overwritten(config, prediction_files(output, task, config.predict_format), OTHERS)
     headline = f"distilling {task.name}: method {config.method}, stage {choice.stage} ({choice.reason}), output in {output}"
-    runs = {stage: RunFolder(output, stage, writes=runtime.rank() == 0) for stage in choice.stages}
+    runs = {stage: RunFolder(output, stage) for stage in choice.stages}
     for run in runs.values():
         run.check_existing_results(bool(config.resume), config.overwrite_output_dir, FOLDERS[run.stage])
     named = resumed_stage(config.resume, runs)
@@ -93,10 +92,7 @@ def task_distill(config: TaskDistillConfig) -> Result:
     check_inputs_not_overwritten(config, [place for stage, run in runs.items() for place in run.replaced(FOLDERS[stage])])
     log_run_settings(headline, resolved)
     log_outputs(task, config)
-    device = runtime.set_device(config.device)
-    if config.amp:
-        require(config.amp_dtype, device)
-    runtime.start_processes()
+    start_device(config)
 
     teacher = LazyTeacher(config, task.labels, task.kind) if config.teacher_path is not None else None
     if teacher is not None:
@@ -123,13 +119,13 @@ def task_distill(config: TaskDistillConfig) -> Result:
         if (passed or config.resume == "auto") and done:
             inputs = inputs_of_task(config, resolved[stage], task, teacher, student)
             if finished_before(runs[stage], resolved, config.resume_changed, FOLDERS[stage], inputs) or passed:
-                log_once(f"the {stage} stage is finished: {output / FOLDERS[stage][0]}")
+                logger.info(f"the {stage} stage is finished: {output / FOLDERS[stage][0]}")
                 continue
         if not config.student_init:
             check_type("student", "model_type", config, student)
         resume = config.resume if named in (None, stage) else None
         later_runs = [runs[later] for later in choice.stages[number + 1 :]]  # they use the student that is trained now
-        _Stage(config, resolved, runs[stage], task, teacher, student, device, resume, reports, later_runs).run()
+        _Stage(config, resolved, runs[stage], task, teacher, student, resume, reports, later_runs).run()
         wait_for_all()
     if do.predict:
         settings = resolved[choice.stages[-1]]
@@ -152,176 +148,152 @@ class _Stage:
     """One stage of one run: its inputs, and the steps to a saved student."""
 
     config: TaskDistillConfig
-    resolved: object
+    resolved: Resolved
     run_folder: RunFolder
-    task: object
+    task: Task
     teacher: LazyTeacher | None
     student: LoadedModel
-    device: str
     resume: str | None
     reports: DataReport  # on the rows, shared by the stages
     later_runs: list[RunFolder]  # later stages, which start over, because their results are from an earlier student
-    facts: dict = field(default_factory=dict)  # details for run.json
-    learned: Learned | None = None
-    selection: Selection = Selection()
+
+    @property
+    def _settings(self) -> Settings:
+        return self.resolved[self.run_folder.stage]
 
     def run(self) -> None:
         """Check compatibility, prepare data, train, save."""
-        stage, settings, task = self.run_folder.stage, self.resolved[self.run_folder.stage], self.task
-        models = {"student": describe_model("student", self.student)}
-        if self.teacher is not None:
-            if keeps_live(self.config, settings):
-                self.teacher.load()
-            models["teacher"] = self.teacher.describe()
-            check_fit(
-                self.teacher.known,
-                self.student,
-                settings.max_seq_length,
-                compares_scores=settings.method_object.compares_scores(settings),
-                heads=settings.attention_heads or "match",
-            )
-            self.teacher.read_ids_of(self.student.tokenizer)
-        else:
-            check_positions("student", self.student, settings.max_seq_length)
-        layer = self._trained_layer(settings)
-        split = "train_aug" if settings.use_aug else "train"
-        splits = splits_for(task, augmented=settings.use_aug, train=True)
-        data = TaskData.find(task, self.config, splits, self.student.tokenizer, settings.max_seq_length)
-        data.reports = self.reports
-        left = len(self.resolved.stages) if stage == "intermediate" else 1
-        keep = self.config.keep_checkpoints
-        check_disk_space(self.run_folder, FOLDERS[stage], self.student.parameters(), keep, data.bytes_to_store(splits), left)
+        run, settings, task, student = self.run_folder, self._settings, self.task, self.student
+        models = self._check_models(settings)
+        chosen = stage_objective(settings, task.kind, student, self.teacher.known if self.teacher else None)
+        layer = trained_layer(student, chosen)
+        data, split = self._find_data(settings)
         train = data.store(split)
         kept = {name: data.store(name) for name in task.eval_splits}
         data.report({split: train, **kept})
         if self.teacher is not None and isinstance(self.teacher.known, LoadedModel):
             data.warn_if_used_differently("teacher", self.teacher.known.trained_on)
-        traces = self._teacher_traces(layer.objective.needs_teacher, settings, train, kept[task.eval_splits[0]])
-        record: dict = {}
+        traces = self._teacher_traces(layer.objective.needs_teacher, chosen.selection or Selection(), train, kept)
+        facts = chosen.facts
         if traces is not None:
-            name = task.eval_splits[0]
-            dev = kept[name]
-            logits = traces.logits(dev)
-            check_outputs(logits, "the teacher", name)
-            report = task.kind.score_teacher(task, logits, dev.gold)
-            named = self.teacher.known.labels is not None or self.config.teacher_labels is not None
-            warnings = validate_teacher(task, report, self.config.allow_weak_teacher, named)
-            record["teacher_scores"] = report.scores
-            if self.run_folder.writes:
-                logger.info(described(task, report, named))
-                for warning in warnings:
-                    logger.warning(warning)
-            record |= traces.facts()
+            facts |= self._check_teacher(traces, kept[task.eval_splits[0]]) | traces.facts()
+        identity = task_identity(task, data.identity(train), student, self.teacher) | ({"teacher_traces": traces.kind} if traces else {})
 
-        identity = data.identity(train) | models_identity(self.student, {role: entry["sha256"] for role, entry in models.items()})
-        if self.teacher is not None:
-            identity |= {"teacher": self.teacher.function, **teacher_label_order(self.teacher.own_labels, task)}
+        def pruning(total: int) -> GradualPruning:
+            planned = pruning_of(settings, task.kind, student, self.teacher.known if self.teacher else None, layer, traces, total)
+            facts["pruning"] = [str(event) for event in planned.events]
+            logger.info("\n  ".join([f"gradual pruning in {len(planned.events)} steps:", *facts["pruning"]]))
+            return planned
 
-        def start() -> None:
-            if self.config.overwrite_output_dir:
-                self.run_folder.clear(FOLDERS[stage])
-            for later in self.later_runs:
-                if later.writes and later.done_before():
-                    logger.info(f"the {later.stage} stage starts over; its earlier results in {later.path} are deleted")
-                later.clear(FOLDERS[later.stage])
-            identified, details = fingerprint_for_record(identity), {**record, **self.facts}
-            record_start(self.run_folder, self.resolved, stage, self.device, models, {split: train, **kept}, identified, **details)
+        def final_facts() -> dict[str, object]:
+            found = traces.facts() if traces else {}
+            if settings.prune_schedule:
+                found["pruned"] = {"shape": describe_architecture(student.config), "parameters": student.parameters()}
+            return found
 
-        self._train(layer, traces, settings, data, train, kept, identity, start)
-
-    def _trained_layer(self, settings: Settings) -> TrainedLayer:
-        known = self.teacher.known if self.teacher is not None else None
-        chosen = stage_objective(settings, self.task.kind, self.student, known)
-        self.facts, self.learned, self.selection = chosen.facts, chosen.learned, chosen.selection or Selection()
-        return trained_layer(self.student, chosen)
-
-    def _teacher_traces(self, needs: Needs, settings: Settings, train: TokenStore, dev: TokenStore) -> TeacherTraces | None:
-        """The source of teacher traces for training and dev rows; None if the teacher is not used."""
-        if self.teacher is None or not needs:
-            return None
-        rows, world = len(train), runtime.world_size()
-        passes = sum(passes_over(self.resolved[stage], rows, world) for stage in self.resolved.stages)
-        entry = self.run_folder.record().get(self.run_folder.stage) if self.resume else None
-        began = entry.get("teacher_traces", {}).get("mode", "live") if entry else None  # version 0.1 only had live teachers
-        source = choose_source(
-            self.config, settings, needs, self.selection, self.teacher, self.task.num_outputs, [train, dev], passes,
-            began,
-        )  # fmt: skip
-        log_once(source.describe(self.config.teacher_traces_dtype))
-        return TeacherTraces(source, self.config, self.teacher, settings, needs, self.selection, rows)
-
-    def _pruning(self, layer: TrainedLayer, traced: TeacherTraces | None, settings: Settings, total: int) -> GradualPruning:
-        pruning = pruning_of(
-            settings,
-            self.task.kind,
-            self.student,
-            self.teacher.known if self.teacher else None,
-            layer,
-            traced,
-            total,
-        )
-        self.facts["pruning"] = [str(event) for event in pruning.events]
-        lines = [f"gradual pruning in {len(pruning.events)} steps:", *self.facts["pruning"]]
-        logger.info("\n  ".join(lines))
-        return pruning
-
-    def _train(
-        self,
-        layer: TrainedLayer,
-        traced: TeacherTraces | None,
-        settings: Settings,
-        data: TaskData,
-        train: TokenStore,
-        kept: dict[str, TokenStore],
-        identity: dict,
-        start: Callable[[], None],
-    ) -> None:
-        """`traced`: the source of teacher traces, None if the teacher is not used."""
-        run, task, student = self.run_folder, self.task, self.student
-        intermediate = run.stage == "intermediate"
-        best_folder, final_folder = (run.path / name for name in FOLDERS[run.stage])
-
-        def save(folder: Path) -> Path:
-            projection = layer.objective.projection if intermediate and student.family.keeps_projections else None
-            rows, head = data.trained_on, student.head_config(task.labels)
-            save_model(folder, student.model, student.family, student.tokenizer, task.labels, projection, trained_on=rows, head_config=head)
-            return folder
-
-        def evaluate(step: int) -> dict[str, float]:
-            if intermediate:
-                return held_out_loss(layer, traced, kept[task.eval_splits[0]], settings.eval_batch_size)
-            return score(student, data, kept, settings.eval_batch_size, decide=True)
-
-        better = ("held_out_loss", "min") if intermediate else (task.metric, "max")
-        assumed = {name: identity[name] for name in ("student", "teacher") if name in identity}
-        best = train_stage(
+        stores, assumed = {split: train, **kept}, self._assumed(identity)
+        origin = Origin(FOLDERS[run.stage], models, stores, identity, self.resume, assumed, facts, self._clear_later_stages)
+        train_stage(
             self.config,
             settings,
             run,
             layer,
-            (train, traced),
-            Evaluation(evaluate, better, lambda step: save(best_folder), scored_rows(kept)),
-            Start(
-                start,
-                identity | ({"teacher_traces": traced.kind} if traced else {}),
-                self.resume,
-                {"teacher_traces": "live"} | assumed | (teacher_label_order(self.teacher.known.labels, task) if self.teacher else {}),
-            ),
-            Extras(
-                (train, *kept.values()),
-                self.learned,
-                (lambda total: self._pruning(layer, traced, settings, total)) if settings.prune_schedule else None,
-            ),
+            StageData([train], traces, (train, *kept.values())),
+            self._evaluation(layer, traces, data, kept),
+            origin,
+            Extras(chosen.learned, pruning if settings.prune_schedule else None, final_facts),
         )
-        if run.writes:
-            save(final_folder)
-            if traced:
-                run.update_record(**traced.facts())
-            if settings.prune_schedule:
-                run.update_record(pruned={"shape": describe_architecture(student.config), "parameters": student.parameters()})
-            if self.learned is not None:
-                plot_transport(run.path, run.stage)
-            finish_stage(run, best, better[0], best_folder, f"{run.stage}: best")
+
+    # === Before training ===
+
+    def _check_models(self, settings: Settings) -> dict[str, ModelEntry]:
+        """Refuse a student that does not fit its teacher or the texts; returns the entries of both for run.json."""
+        models = {"student": describe_model("student", self.student)}
+        if self.teacher is None:
+            check_positions("student", self.student, settings.max_seq_length)
+            return models
+        if keeps_live(self.config, settings):
+            self.teacher.load()
+        models["teacher"] = describe_model("teacher", self.teacher.known)
+        check_fit(
+            self.teacher.known,
+            self.student,
+            settings.max_seq_length,
+            compares_scores=settings.method_object.compares_scores(settings),
+            heads=settings.attention_heads or "match",
+        )
+        self.teacher.read_ids_of(self.student.tokenizer)
+        return models
+
+    def _find_data(self, settings: Settings) -> tuple[TaskData, str]:
+        """The rows of the task and the name of those that are trained on; refused where the disk has no room for what is to come."""
+        split = "train_aug" if settings.use_aug else "train"
+        splits = splits_for(self.task, augmented=settings.use_aug, train=True)
+        data = TaskData.find(self.task, self.config, splits, self.student.tokenizer, settings.max_seq_length)
+        data.reports = self.reports
+        left = len(self.resolved.stages) if self.run_folder.stage == "intermediate" else 1
+        folders, keep = FOLDERS[self.run_folder.stage], self.config.keep_checkpoints
+        check_disk_space(self.run_folder, folders, self.student.parameters(), keep, data.bytes_to_store(splits), left)
+        return data, split
+
+    def _teacher_traces(self, needs: Needs, selection: Selection, train: TokenStore, kept: dict[str, TokenStore]) -> TeacherTraces | None:
+        """The source of teacher traces for training and dev rows; None if the teacher is not used."""
+        if self.teacher is None or not needs:
+            return None
+        wanted = WantedTraces(self.config, self._settings, self.teacher, needs, selection, self.task.num_outputs)
+        passes = sum(passes_over(self.resolved[stage], len(train), runtime.world_size()) for stage in self.resolved.stages)
+        entry = self.run_folder.record().get(self.run_folder.stage) if self.resume else None
+        began = entry.get("teacher_traces", {}).get("mode", "live") if entry else None  # version 0.1 only had live teachers
+        source = choose_source(wanted, [train, kept[self.task.eval_splits[0]]], passes, began)
+        logger.info(source.describe(self.config.teacher_traces_dtype))
+        return TeacherTraces(source, wanted, len(train))
+
+    def _check_teacher(self, traces: TeacherTraces, dev: TokenStore) -> dict[str, object]:
+        """Refuse a teacher that does not know the task; returns its scores for run.json."""
+        task = self.task
+        logits = traces.logits(dev)
+        check_outputs(logits, "the teacher", task.eval_splits[0])
+        report = task.kind.score_teacher(task, logits, dev.gold)
+        named = self.teacher.known.labels is not None or self.config.teacher_labels is not None
+        warnings = validate_teacher(task, report, self.config.allow_weak_teacher, named)
+        logger.info(described(task, report, named))
+        for warning in warnings:
+            logger.warning(warning)
+        return {"teacher_scores": report.scores}
+
+    def _assumed(self, identity: dict[str, str]) -> dict[str, str]:
+        """What a checkpoint of an older version that lacks some of the identity is taken to have had."""
+        assumed = {"teacher_traces": "live"} | {name: identity[name] for name in ("student", "teacher") if name in identity}
+        return assumed | (teacher_label_order(self.teacher.known.labels, self.task) if self.teacher else {})
+
+    def _clear_later_stages(self) -> None:
+        for later in self.later_runs:
+            if later.done_before():
+                logger.info(f"the {later.stage} stage starts over; its earlier results in {later.path} are deleted")
+            later.clear(FOLDERS[later.stage])
+
+    # === Scores and models ===
+
+    def _evaluation(self, layer: TrainedLayer, traces: TeacherTraces | None, data: TaskData, kept: dict[str, TokenStore]) -> Evaluation:
+        """The loss on held-out rows for layers, the task's metric for predictions."""
+        rows = self._settings.eval_batch_size
+
+        def evaluate(step: int) -> dict[str, float]:
+            if self.run_folder.stage == "intermediate":
+                return held_out_loss(layer, traces, kept[self.task.eval_splits[0]], rows)
+            return score(self.student, data, kept, rows, decide=True)
+
+        better = ("held_out_loss", "min") if self.run_folder.stage == "intermediate" else (self.task.metric, "max")
+        return Evaluation(evaluate, better, lambda step: self._save(0, layer, data), lambda: self._save(1, layer, data), scored_rows(kept))
+
+    def _save(self, which: int, layer: TrainedLayer, data: TaskData) -> Path:
+        """Write the best (0) or the last (1) model of the stage."""
+        run, student, labels = self.run_folder, self.student, self.task.labels
+        folder = run.path / FOLDERS[run.stage][which]
+        projection = layer.objective.projection if run.stage == "intermediate" and student.family.keeps_projections else None
+        rows, head = data.trained_on, student.head_config(labels)
+        save_model(folder, student.model, student.family, student.tokenizer, labels, projection, trained_on=rows, head_config=head)
+        return folder
 
 
 def _score_only(config: TaskDistillConfig, do: Actions) -> Result:
@@ -333,14 +305,13 @@ def _score_only(config: TaskDistillConfig, do: Actions) -> Result:
     if do.predict:
         check_predictable(task)
         check_inputs_not_overwritten(config, prediction_files(config.output_dir, task, config.predict_format), OTHERS)
-    results = RunFolder(config.output_dir, "evaluation", writes=runtime.rank() == 0)
+    results = RunFolder(config.output_dir, "evaluation")
     results.check_writable()
     if config.student_model_name_or_path is None:
         raise UserError("--do_eval and --do_predict need a trained student: give its folder with --student_model_name_or_path.")
     log_run_settings(f"evaluating {config.student_model_name_or_path} on {task.name}", resolved)
     log_outputs(task, config)
-    runtime.set_device(config.device)
-    runtime.start_processes()
+    start_device(config)
     student = load_classifier(
         config.student_model_name_or_path,
         labels=task.labels,
@@ -353,11 +324,4 @@ def _score_only(config: TaskDistillConfig, do: Actions) -> Result:
     check_positions("student", student, settings.max_seq_length)
     splits = splits_for(task, evaluate=do.evaluate, predict=do.predict)
     data = TaskData.find(task, config, splits, student.tokenizer, settings.max_seq_length)
-    scores: dict[str, float] = {}
-    if do.evaluate:
-        stores = {split: data.store(split) for split in task.eval_splits}
-        data.report(stores)
-        scores = score_alone(results, student, data, stores, settings.eval_batch_size)
-    if do.predict:
-        write_predictions(Path(config.output_dir), student, data, settings.eval_batch_size, config.predict_format)
-    return Result(Path(config.output_dir), scores)
+    return score_only(results, student, data, do, settings.eval_batch_size, config.predict_format)

@@ -6,12 +6,13 @@ import gc
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tinybert import runtime
+from tinybert import runtime, storage
 from tinybert.commands.distill import TaskDistillConfig
 from tinybert.config.resolved import Settings
 from tinybert.data.batches import sequential
@@ -28,7 +29,7 @@ from tinybert.models.trace import EncoderTrace, Inputs, Needs
 from tinybert.models.translation import read_ids_of
 from tinybert.objectives.trained_layer import Teacher
 from tinybert.recipes.evaluate import predict
-from tinybert.recipes.run_log import describe_model, describe_model_info, weights_hash
+from tinybert.recipes.run_log import weights_hash
 from tinybert.traces.parts import RowParts
 from tinybert.traces.selection import Selection
 from tinybert.traces.stored_teacher import StoredTeacher, no_weights
@@ -108,24 +109,40 @@ class LazyTeacher:
             self._info = read_model_info(self.config.teacher_path, self.config.do_lower_case, "teacher")
         return self._info
 
-    def describe(self) -> dict:
-        """Print information about it; returns its entry for run.json."""
-        known = self.known
-        return describe_model("teacher", known) if isinstance(known, LoadedModel) else describe_model_info("teacher", known)
+
+@dataclass(frozen=True)
+class WantedTraces:
+    """What a stage asks of its teacher: the parts of a trace, of its hidden states those of `selection`, and so many outputs."""
+
+    config: TaskDistillConfig
+    settings: Settings
+    teacher: LazyTeacher
+    needs: Needs
+    selection: Selection
+    outputs: int
+
+    def parts(self, needs: Needs) -> RowParts:
+        """What is stored of a row for these needs; logits always are, to score the teacher by."""
+        dtype = self.config.teacher_traces_dtype
+        return RowParts.of(needs | Needs(logits=True), self.teacher.known.config, self.outputs, dtype, self.selection)
+
+    def live(self, needs: Needs, mode: str = "eval") -> Teacher:
+        """The teacher with its weights."""
+        head = "relu" if self.settings.get("teacher_head") == "relu" else None
+        return Teacher(self.teacher.load().model, needs, mode, head)
 
 
 @dataclass(frozen=True)
 class TraceSource:
     """The source of the traces of one stage.
 
-    mode: `live` or `stored`. reason: why. parts: the stored parts of a row. bytes: estimated size for all rows of the stage. rows: their
-    number. full_bytes: size of all hidden states of the teacher without padding, in float16.
+    mode: `live` or `stored`. reason: why. bytes: estimated size for all rows of the stage. rows: their number. full_bytes: size of all
+    hidden states of the teacher without padding, in float16.
     """
 
     mode: str
     reason: str
     folder: Path | None = None
-    parts: RowParts | None = None
     bytes: int = 0
     rows: int = 0
     full_bytes: int = 0
@@ -159,17 +176,7 @@ def _folder(config: TaskDistillConfig, settings: Settings, teacher: LazyTeacher)
     return cache_home() / "traces" / _key(trace_identity(config, settings, teacher)) if asked in ("auto", "store") else Path(asked)
 
 
-def choose_source(
-    config: TaskDistillConfig,
-    settings: Settings,
-    needs: Needs,
-    selection: Selection,
-    teacher: LazyTeacher,
-    outputs: int,
-    stores: list[TokenStore],
-    passes: float,
-    resumed: str | None = None,
-) -> TraceSource:
+def choose_source(wanted: WantedTraces, stores: Sequence[TokenStore], passes: float, resumed: str | None = None) -> TraceSource:
     """Decide according to `--teacher_traces` whether a stage stores its teacher's traces.
 
     stores: all rows for which traces are needed. passes: number of passes over the training rows. resumed: the mode of the resumed run,
@@ -178,6 +185,7 @@ def choose_source(
     Raises:
         UserError: a store was requested, and the stage needs something that cannot be stored.
     """
+    config, settings, known = wanted.config, wanted.settings, wanted.teacher.known.config
     asked = asked_source(config)
     if asked == "live":
         return TraceSource("live", "asked for" if config.teacher_traces else f"preset {config.preset}")
@@ -188,16 +196,15 @@ def choose_source(
             + "; ".join(reason for _, reason in obstacles)
             + f"\nadd {' '.join(option for option, _ in obstacles)}, or train with --teacher_traces live"
         )
-    parts = RowParts.of(needs | Needs(logits=True), teacher.known.config, outputs, config.teacher_traces_dtype, selection)
+    parts = wanted.parts(wanted.needs)
     size = sum(
         int(count) * parts.bytes(int(length))
         for store in stores
         for length, count in zip(*np.unique(store.lengths, return_counts=True), strict=True)
     )
-    known = teacher.known.config
     full = sum(int(store.lengths.sum(dtype=np.int64)) for store in stores) * (known.num_hidden_layers + 1) * known.hidden_size * 2
-    sizes = {"parts": parts, "bytes": size, "rows": sum(map(len, stores)), "full_bytes": full}
-    folder = _folder(config, settings, teacher)
+    sizes = {"bytes": size, "rows": sum(map(len, stores)), "full_bytes": full}
+    folder = _folder(config, settings, wanted.teacher)
     if asked != "auto":
         return TraceSource("stored", "asked for", folder, **sizes)
     if resumed is not None:
@@ -206,16 +213,12 @@ def choose_source(
         return TraceSource("live", obstacles[0][1])
     if passes <= 1:
         return TraceSource("live", "the run is a single epoch")
-    room = shutil.disk_usage(_existing(cache_home())).free / 2
+    room = shutil.disk_usage(storage.existing_parent(cache_home())).free / 2
     limit = room if config.teacher_traces_gb is None else min(room, config.teacher_traces_gb * 1e9)
     if size > limit:
         where = "half of the free disk space" if limit == room else "--teacher_traces_gb"
         return TraceSource("live", f"a store would take {size / 1e9:,.1f} GB, more than {limit / 1e9:,.1f} GB, {where}")
     return TraceSource("stored", f"{passes:.3g} passes", folder, **sizes)
-
-
-def _existing(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.parents) if place.exists())
 
 
 def unstorable(settings: Settings) -> list[tuple[str, str]]:
@@ -227,9 +230,9 @@ def unstorable(settings: Settings) -> list[tuple[str, str]]:
         found.append(("--attention_reduction masked", f"attention_reduction {settings.attention_reduction} includes padding"))
     if settings.hidden_reduction not in (None, "masked"):
         found.append(("--hidden_reduction masked", f"hidden_reduction {settings.hidden_reduction} includes padding"))
-    if getattr(settings, "mask_threshold", None) == "batch":
+    if settings.get("mask_threshold") == "batch":
         found.append(("--mask_threshold example", "mask_threshold batch depends on the other rows of a batch"))
-    if getattr(settings, "mask_first_step", None) is False:
+    if settings.get("mask_first_step") is False:
         found.append(("--mask_first_step True", "the unmasked first step needs all hidden entries"))
     return found
 
@@ -240,8 +243,8 @@ def trace_identity(config: TaskDistillConfig, settings: Settings, teacher: LazyT
     identity = {
         "teacher": teacher.sha256,
         "teacher_architecture": teacher.function,
-        "teacher_head": getattr(settings, "teacher_head", None),
-        "teacher_labels": getattr(config, "teacher_labels", None) or ", ".join(getattr(known, "labels", None) or ()) or None,
+        "teacher_head": settings.get("teacher_head"),
+        "teacher_labels": config.teacher_labels or ", ".join(known.labels or ()) or None,
         "labels": ", ".join(teacher.task_labels),
         "vocabulary": known.tokenizer.fingerprint,
         "precision": f"{config.amp} {config.amp_dtype}" if config.amp else "float32",
@@ -259,39 +262,22 @@ class TeacherTraces:
     `model` is that of the live teacher, None if traces are stored.
     """
 
-    def __init__(
-        self,
-        source: TraceSource,
-        config: TaskDistillConfig,
-        teacher: LazyTeacher,
-        settings: Settings,
-        needs: Needs,
-        selection: Selection,
-        rows: int,
-    ) -> None:
+    def __init__(self, source: TraceSource, wanted: WantedTraces, rows: int) -> None:
         """`rows`: number of training rows per epoch."""
-        self.source, self.lazy, self.settings, self._rows = source, teacher, settings, rows
-        self.model, self.dtype = None, config.teacher_traces_dtype
+        self.source, self.lazy, self._wanted, self._rows = source, wanted.teacher, wanted, rows
+        self.model = None
         if source.mode == "live":
-            self.teacher = Teacher(teacher.load().model, needs, settings.teacher_mode or "eval", _head(settings))
+            self.teacher = wanted.live(wanted.needs, wanted.settings.teacher_mode or "eval")
             self.model = self.teacher.model
             return
-        self.outputs = next(part.shape[-1] for part in source.parts.parts if part.name == "logits")
-
-        def parts(needs: Needs) -> RowParts:
-            return RowParts.of(needs | Needs(logits=True), teacher.known.config, self.outputs, config.teacher_traces_dtype, selection)
-
-        store = TraceStore(source.folder, trace_identity(config, settings, teacher))
-        load = self._live if teacher.sha256 is not None else no_weights(config.teacher_path)
-        self.teacher = StoredTeacher(store, needs, parts, load)
-
-    def _live(self, needs: Needs) -> Teacher:
-        return Teacher(self.lazy.load().model, needs, "eval", _head(self.settings))
+        store = TraceStore(source.folder, trace_identity(wanted.config, wanted.settings, wanted.teacher))
+        load = wanted.live if wanted.teacher.sha256 is not None else no_weights(wanted.config.teacher_path)
+        self.teacher = StoredTeacher(store, wanted.needs, wanted.parts, load)
 
     @property
     def kind(self) -> str:
         """`live`, or `stored` with the type to which traces are rounded."""
-        return "live" if self.model is not None else f"stored {self.dtype}"
+        return "live" if self.model is not None else f"stored {self._wanted.config.teacher_traces_dtype}"
 
     @property
     def needs(self) -> Needs:
@@ -312,10 +298,11 @@ class TeacherTraces:
 
     def logits(self, store: TokenStore) -> np.ndarray:
         """The teacher's logits of every row of a store, `[N, C]`."""
+        rows = self._wanted.settings.eval_batch_size
         if self.model is not None:
-            return predict(self.model, store, self.settings.eval_batch_size, self.teacher.head)
-        found = np.zeros((len(store), self.outputs))
-        for batch in sequential(store, self.settings.eval_batch_size, runtime.rank(), runtime.world_size()):
+            return predict(self.model, store, rows, self.teacher.head)
+        found = np.zeros((len(store), self._wanted.outputs))
+        for batch in sequential(store, rows, runtime.rank(), runtime.world_size()):
             found[batch.rows] = self.teacher(Inputs.of(batch)).logits.numpy()
         return sum_over_ranks(found)  # each row was computed by one rank and is 0 on the others
 
@@ -335,7 +322,3 @@ def passes_over(settings: Settings, rows: int, world: int = 1) -> float:
     if settings.max_steps > 0:
         return settings.max_steps * settings.batch_size * settings.gradient_accumulation_steps * world / max(rows, 1)
     return settings.num_train_epochs
-
-
-def _head(settings: Settings) -> str | None:
-    return "relu" if getattr(settings, "teacher_head", None) == "relu" else None

@@ -1,9 +1,8 @@
-"""One training stage, independent of what is learned: from settings, a trained layer and a store to a finished loop."""
+"""One training stage, independent of what is learned: from settings, a trained layer and rows to its models, scores and record."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,28 +15,32 @@ from tinybert.data.batches import Batch
 from tinybert.data.epochs import EpochBatches
 from tinybert.data.store import Rows, TokenStore
 from tinybert.engine import checkpoint
-from tinybert.engine.loop import Best, Callbacks, Loop, LoopSettings
+from tinybert.engine.callbacks import Callbacks, LoopSettings
+from tinybert.engine.loop import Loop
 from tinybert.engine.optimizers import create_optimizer
 from tinybert.engine.precision import Precision
 from tinybert.engine.run_folder import RunFolder
+from tinybert.engine.run_record import ModelEntry
 from tinybert.engine.schedules import schedule
 from tinybert.log import logger
 from tinybert.methods.stage_objective import Learned, StageObjective
 from tinybert.models.loading import LoadedModel
-from tinybert.models.trace import Inputs
+from tinybert.models.trace import EncoderTrace, Inputs
 from tinybert.objectives.custom import loss_identity, losses_of
-from tinybert.objectives.trained_layer import Teacher, TrainedLayer
+from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.compact_vocabulary import compact_vocabulary
 from tinybert.recipes.gradual_pruning import GradualPruning
-from tinybert.recipes.resume import RESUME_IGNORED, inputs_of
-from tinybert.recipes.run_log import log_once, record_end
+from tinybert.recipes.result import Result, result_of
+from tinybert.recipes.resume import RESUME_IGNORED, fingerprint_for_record, inputs_of
+from tinybert.recipes.run_log import record_end, record_start
 from tinybert.report.model_card import write_card
 from tinybert.report.plots import plot_run
+from tinybert.report.transport_plots import plot_transport
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a stage is evaluated: metric, rows, and the folder of the best model.
+    """How a stage is evaluated: metric, rows, and where its models are saved.
 
     scored: hashes of the evaluation rows; if they have changed, earlier scores are discarded. A checkpoint without them is assumed to have
     used those in the record.
@@ -46,35 +49,58 @@ class Evaluation:
     evaluate: Callable[[int], dict[str, float]]
     metric_for_best_model: tuple[str, str]
     save_best: Callable[[int], Path]
+    save_last: Callable[[], object]
     scored: dict[str, str]
 
 
 @dataclass(frozen=True)
-class Start:
-    """How a stage starts.
+class Origin:
+    """How a stage starts, for run.json and for resuming.
 
-    begin: called after all checks, before anything is written. identity: hashes of data, tokenizer and models, which must match when
-    resuming. resume: `auto`, the path of a checkpoint, or None for a new start. assumed: values for entries of the identity that a
-    checkpoint of an older version lacks.
+    folders: of its best and last model, as patterns. models, stores: by their names in run.json. identity: hashes of data, tokenizer and
+    models, which must match when resuming. resume: `auto`, the path of a checkpoint, or None for a new start. assumed: values for entries
+    of the identity that a checkpoint of an older version lacks. facts: details of the method for run.json. begin: called after all checks,
+    before anything is written.
     """
 
-    begin: Callable[[], None]
+    folders: tuple[str, ...]
+    models: dict[str, ModelEntry]
+    stores: dict[str, Rows]
     identity: dict[str, str]
     resume: str | None
     assumed: dict[str, str] = field(default_factory=dict)
+    facts: Mapping[str, object] = field(default_factory=dict)
+    begin: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class StageData:
+    """What a stage is trained on.
+
+    rows: one store per epoch, or one for all. teacher: the source of teacher traces, None if the teacher is not used. texts: all rows that
+    the student reads, to train only the embedding rows in use.
+    """
+
+    rows: Sequence[Rows]
+    teacher: Callable[[Inputs], EncoderTrace | None] | None = None
+    texts: Sequence[TokenStore] = ()
+
+    def trace(self, inputs: Inputs) -> EncoderTrace | None:
+        """The teacher's trace of a batch; None if the teacher is not used."""
+        return self.teacher(inputs) if self.teacher else None
 
 
 @dataclass(frozen=True)
 class Extras:
-    """State and inputs besides the weights.
+    """State and facts besides the weights.
 
-    texts: all rows that the student reads, to train only the embedding rows in use. learned: state that is updated every step, saved in
-    checkpoints and logged. pruning: maps the number of updates to a pruning schedule.
+    learned: state that is updated every step, saved in checkpoints and logged. pruning: maps the number of updates to a pruning schedule.
+    facts: details of the method for run.json that are known at the end of the stage.
     """
 
-    texts: Sequence[TokenStore] = ()
     learned: Learned | None = None
     pruning: Callable[[int], GradualPruning] | None = None
+    facts: Callable[[], dict[str, object]] = dict
 
 
 def train_stage(
@@ -82,112 +108,107 @@ def train_stage(
     settings: Settings,
     run: RunFolder,
     layer: TrainedLayer,
-    data: tuple[TokenStore | Sequence[Rows], Teacher | None],
+    data: StageData,
     evaluation: Evaluation,
-    origin: Start,
+    origin: Origin,
     extras: Extras = Extras(),
-) -> Best:
-    """Train `layer` on a store, or on one of several in each epoch, according to the settings; returns the best evaluation.
-
-    data: the rows, and the source of their teacher traces, None if the teacher is not used.
-    """
-    stores, teacher = data
-    evaluate, metric, save_best, scored = evaluation.evaluate, evaluation.metric_for_best_model, evaluation.save_best, evaluation.scored
-    identity, resume, assumed, start = origin.identity, origin.resume, origin.assumed, origin.begin
-    texts, learned, pruning = extras.texts, extras.learned, extras.pruning
-    stores = [stores] if isinstance(stores, TokenStore) else stores
-    batches = _batches(settings, stores)
+) -> Result:
+    """Train `layer` according to the settings; write its models, scores, record and curves."""
+    batches = _batches(settings, data.rows)
     total = settings.max_steps if settings.max_steps > 0 else batches.steps_in(settings.num_train_epochs)
-    rate = _learning_rate(settings, total, run)
+    loop_settings = _loop_settings(config, settings, total)
 
-    vocabulary, vocabulary_line = compact_vocabulary(config, settings, layer, texts, rate)
+    vocabulary, vocabulary_line = compact_vocabulary(config, settings, layer, data.texts, loop_settings.rate)
     if settings.get("pad_embedding") == "frozen":  # trained in fine-tuning
         layer.freeze_padding_row(vocabulary.row_of if vocabulary else int)
     first = Inputs.of(batches.step(0, 0)[0])
-    unreached = layer.freeze_unreached(first, teacher(first) if teacher else None)
+    unreached = layer.freeze_unreached(first, data.trace(first))
     precision = Precision(config.amp or "O0", config.amp_dtype, paddle.get_device())
-
-    schedule_of_pruning = pruning(total) if pruning else None
-
-    def replace_optimizer(step: int) -> paddle.optimizer.Optimizer | None:
-        if schedule_of_pruning is None or not schedule_of_pruning.changed(step):
-            return None
-        layer.freeze_unreached(first, teacher(first) if teacher else None)
-        return _optimizer(layer, settings)
-
+    pruning = extras.pruning(total) if extras.pruning else None
     _, optimizer = precision.prepare(layer, _optimizer(layer, settings))
     parallel = paddle.DataParallel(layer) if runtime.world_size() > 1 else None
+    trained = parallel or layer
 
     def forward(batch: Batch) -> dict[str, paddle.Tensor]:
         inputs = Inputs.of(batch)
-        return (parallel or layer)(inputs, teacher(inputs) if teacher else None)
+        return trained(inputs, data.trace(inputs))
 
-    fingerprint = {**_values(config, settings), **identity, **scored, "processes": runtime.world_size(), "total_steps": total}
+    def replace_optimizer(step: int) -> paddle.optimizer.Optimizer | None:
+        if not pruning.changed(step):
+            return None
+        layer.freeze_unreached(first, data.trace(first))
+        return _optimizer(layer, settings)
+
+    scored = evaluation.scored
+    fingerprint = {**_values(config, settings), **origin.identity, **scored, "processes": runtime.world_size(), "total_steps": total}
     fingerprint |= loss_identity(losses_of(run.stage))
-    found, changed = _to_resume(config, run, resume, fingerprint, scored, assumed)
-    start()
-    _record_start(run, layer, unreached, precision, total, batches.steps_in(1))
-    rows = " and ".join(f"{len(store):,}" for store in stores)
-    log_once(f"{run.stage}: {layer.objective.describe()}; {total} steps, {batches.steps_in(1)} per epoch, {rows} rows")
+    found, changed = _to_resume(config, run, origin, fingerprint, scored)
+    origin.begin()
+    if config.overwrite_output_dir:
+        run.clear(origin.folders)
+    record_start(run, settings, origin.models, origin.stores, fingerprint_for_record(origin.identity), **origin.facts)
+    _record_plan(run, layer, unreached, precision, total, batches.steps_in(1))
+    rows = " and ".join(f"{len(store):,}" for store in data.rows)
+    logger.info(f"{run.stage}: {layer.objective.describe()}; {total} steps, {batches.steps_in(1)} per epoch, {rows} rows")
     if vocabulary_line:
-        log_once(vocabulary_line)
-    if resume and found is None:
+        logger.info(vocabulary_line)
+    if origin.resume and found is None:
         run.clear_logs()
-    callbacks = Callbacks(forward, evaluate, metric, save_best, parallel.no_sync if parallel else contextlib.nullcontext)
-    if learned is not None:
-        callbacks.after_step, callbacks.observe = learned.end_step, learned.observe
+    callbacks = Callbacks(forward, evaluation.evaluate, evaluation.metric_for_best_model, evaluation.save_best)
+    if parallel is not None:
+        callbacks.no_sync = parallel.no_sync
+    if extras.learned is not None:
+        callbacks.after_step, callbacks.observe = extras.learned.end_step, extras.learned.observe
+        callbacks.stateful[extras.learned.name] = extras.learned
     if vocabulary is not None:
         callbacks.to_checkpoint, callbacks.from_checkpoint = vocabulary.to_checkpoint, vocabulary.from_checkpoint
-        callbacks.save_best = vocabulary.whole_for(save_best)
-    participants = {learned.name: learned} if learned is not None else {}
-    if schedule_of_pruning is not None:
-        callbacks.before_update, callbacks.replace_optimizer = schedule_of_pruning.before_update, replace_optimizer
-        participants[schedule_of_pruning.name] = schedule_of_pruning
-    loop = Loop(
-        _loop_settings(config, settings, total), layer, optimizer, rate, batches, callbacks, run, fingerprint, precision, participants
-    )
+        callbacks.save_best = vocabulary.whole_for(evaluation.save_best)
+    if pruning is not None:
+        callbacks.before_update, callbacks.replace_optimizer = pruning.before_update, replace_optimizer
+        callbacks.stateful[pruning.name] = pruning
+    loop = Loop(loop_settings, layer, optimizer, batches, callbacks, run, fingerprint, precision)
     best = loop.run(found, other_scores=not changed.isdisjoint(scored))
     if vocabulary is not None:
         vocabulary.restore(loop.step)
-    run.update_record(seconds=round(loop.seconds, 1), steps=loop.step, best={"step": best.step, **best.scores}, last=loop.last_scores)
-    return best
+    state = loop.state
+    scores = {"best": {"step": best.step, **best.scores}, "last": state.last_scores}
+    run.update_record(seconds=round(state.seconds, 1), steps=state.step, **scores, **extras.facts())
+    if run.writes:
+        evaluation.save_last()
+        run.write_results({"best_step": best.step, "best": best.scores, "final": state.last_scores})
+        folder, metric = run.path / best.model[0], evaluation.metric_for_best_model[0]
+        write_card(folder, run.stage, run.record()[run.stage])
+        record_end(run)
+        plot_run(run.path)
+        plot_transport(run.path, run.stage)
+        logger.info(f"{run.stage}: best {metric} {best.scores[metric]:.4f} at step {best.step}: {folder}")
+    return result_of(run, *origin.folders)
 
 
 def trained_layer(student: LoadedModel, chosen: StageObjective) -> TrainedLayer:
     """Student and objective as one layer; logs the method's choices."""
     for line in chosen.lines:
-        log_once(line)
+        logger.info(line)
     return TrainedLayer(student.model, chosen.objective)
-
-
-def finish_stage(run: RunFolder, best: Best, metric: str, folder: Path, headline: str) -> None:
-    """Write the scores of a trained stage, complete its record, draw its curves, and log the folder of its best model."""
-    run.write_results({"best_step": best.step, "best": best.scores, "final": run.record()[run.stage]["last"]})
-    write_card(folder, run.stage, run.record()[run.stage])
-    record_end(run)
-    plot_run(run.path)
-    log_once(f"{headline} {metric} {best.scores[metric]:.4f} at step {best.step}: {folder}")
 
 
 # === Before the first step ===
 
 
-def _to_resume(
-    config: Config, run: RunFolder, resume: str | None, fingerprint: dict, scored: dict[str, str], assumed: dict[str, str] | None
-) -> tuple[Path | None, set[str]]:
+def _to_resume(config: Config, run: RunFolder, origin: Origin, fingerprint: dict, scored: dict[str, str]) -> tuple[Path | None, set[str]]:
     """The checkpoint to resume from, None for a new start, and the names of allowed differences from its run."""
-    found = checkpoint.find(run.checkpoints, resume) if resume else None
+    found = checkpoint.find(run.checkpoints, origin.resume) if origin.resume else None
     if found is None:
         return None, set()
     recorded = inputs_of(run.record().get(run.stage, {}))
-    assumed = {**(assumed or {}), **{name: recorded.get(name, value) for name, value in scored.items()}}
+    assumed = {**origin.assumed, **{name: recorded.get(name, value) for name, value in scored.items()}}
     changed = checkpoint.check(found, fingerprint, config.resume_changed, assumed)
-    if changed & checkpoint.STARTS and run.writes:
+    if changed & checkpoint.STARTS:
         logger.warning("the checkpoint was trained from another model than the given one; its weights are used")
     return found, changed
 
 
-def _record_start(run: RunFolder, layer: TrainedLayer, unreached: list[str], precision: Precision, total: int, an_epoch: int) -> None:
+def _record_plan(run: RunFolder, layer: TrainedLayer, unreached: list[str], precision: Precision, total: int, an_epoch: int) -> None:
     run.update_record(
         objective=layer.objective.describe(),
         total_steps=total,
@@ -216,13 +237,13 @@ def _batches(settings: Settings, stores: Sequence[Rows]) -> EpochBatches:
     )
 
 
-def _learning_rate(settings: Settings, total: int, run: RunFolder) -> Callable[[int], float]:
+def _learning_rate(settings: Settings, total: int) -> Callable[[int], float]:
     """The learning rate by step; warns if it never rises, or never reaches its peak."""
     warmup = float(settings.warmup_steps or settings.warmup_proportion * total)
-    if warmup > total and run.writes:
+    if warmup > total:
         logger.warning(f"{total} steps end before the warm-up of {warmup:g} steps: the learning rate never reaches its peak")
     rate = schedule(settings.lr_schedule, settings.learning_rate, total, warmup)
-    if run.writes and not any(map(rate, range(min(total, 2)))):
+    if not any(map(rate, range(min(total, 2)))):
         logger.warning(
             f"the learning rate is 0 in all {total} steps because of the warm-up: nothing is learned\n"
             "use --warmup_proportion 0 or more steps"
@@ -244,6 +265,7 @@ def _optimizer(layer: TrainedLayer, settings: Settings) -> paddle.optimizer.Opti
 def _loop_settings(config: Config, settings: Settings, total: int) -> LoopSettings:
     return LoopSettings(
         total_steps=total,
+        rate=_learning_rate(settings, total),
         seed=settings.seed,
         logging_steps=settings.logging_steps,
         evaluate_every=settings.save_steps,

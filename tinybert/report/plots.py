@@ -9,6 +9,7 @@ from tinybert.engine.run_folder import RunFolder
 from tinybert.report.figure import caption, new_figure, saved
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _NOT_CURVES = {"stage", "step", "epoch", "time", "event", "best", "lr", "samples_per_second", "tokens_per_second", "data_wait_share"}
@@ -37,7 +38,7 @@ def curves_of(folder: Path, stages: tuple[str, ...]) -> Figure:
     return figure
 
 
-def _curves(axes, lines: list[dict], title: str) -> None:
+def _curves(axes: Axes, lines: list[dict], title: str) -> None:
     names = dict.fromkeys(name for line in lines for name, value in line.items() if name not in _NOT_CURVES and isinstance(value, float))
     for name in names:
         points = [(line["step"], line[name]) for line in lines if name in line]

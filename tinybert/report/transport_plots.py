@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tinybert.engine.run_folder import RunFolder
 from tinybert.report.figure import new_figure, saved
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _KINDS = {"attn": "attention scores", "hidn": "hidden states"}
 
@@ -47,7 +52,7 @@ def _weights(folder: Path, lines: list[dict], kinds: list[str]) -> Path:
     return saved(figure, folder / "plots" / "emd_weights.png")
 
 
-def _heat(figure, axis, values: np.ndarray, title: str) -> None:
+def _heat(figure: Figure, axis: Axes, values: np.ndarray, title: str) -> None:
     image = axis.imshow(values, aspect="auto", cmap="viridis", vmin=0.0, interpolation="nearest")
     axis.set_yticks(range(len(values)), range(1, len(values) + 1))
     axis.set_title(title)

@@ -159,13 +159,10 @@ class RowParts:
     selected: SelectedPart | None = None
 
     @classmethod
-    def of(
-        cls, needs: Needs, config: object, outputs: int, dtype: str, selection: Selection | None = None, token_logits: bool = False
-    ) -> RowParts:
+    def of(cls, needs: Needs, config: object, outputs: int, dtype: str, selection: Selection | None = None) -> RowParts:
         """The parts that `needs` requires of a teacher with this configuration.
 
-        outputs: C of the logits, which are kept in float32. token_logits: whether they are `[T, C]`. A selection that omits something
-        replaces hidden states and scores.
+        outputs: C of the logits, which are kept in float32. A selection that omits something replaces hidden states and scores.
         """
         width, heads = config.hidden_size, config.num_attention_heads
         of_head = getattr(config, "attention_head_size", None) or width // heads
@@ -179,7 +176,7 @@ class RowParts:
         if needs.pooled:
             found.append(Part("pooled", (width,), type_of))
         if needs.logits:
-            found.append(Part(LOGITS, (-1, outputs) if token_logits else (outputs,), "<f4"))
+            found.append(Part(LOGITS, (outputs,), "<f4"))
         return cls(tuple(found), selected)
 
     @property

@@ -32,6 +32,12 @@ def words_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def rows(request: pytest.FixtureRequest, files: dict[str, Path]) -> tuple:
+    """The options that name the rows of a test module: its `OWN`, and its `files` to train and to score on."""
+    return (*request.module.OWN, "--train_file", files["train"], "--dev_file", files["dev"])
+
+
 def write_files(folder: Path, name: str, write: Callable[[Path, int, int, bool], Path], train: int, dev: int, test: int) -> dict[str, Path]:
     """Files of one kind by split, written by `write(path, rows, seed, labelled)`. name: with `{}` for the split."""
     counts = {"train": train, "dev": dev, "test": test}

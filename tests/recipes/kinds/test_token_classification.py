@@ -47,11 +47,6 @@ def files(tmp_path_factory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def rows(files) -> tuple:
-    return (*OWN, "--train_file", files["train"], "--dev_file", files["dev"])
-
-
-@pytest.fixture(scope="module")
 def teacher(words_encoder, files, tmp_path_factory) -> Path:
     return train_teacher(words_encoder, OWN, files, 60, tmp_path_factory.mktemp("runs") / "teacher")
 

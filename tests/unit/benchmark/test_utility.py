@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from benchmark.glue.utility import points_of, table
-from tinybert.report.utility import plot_utility
+from benchmark.glue.utility import plot_utility, points_of, table
 
 
 def _line(task: str, row: str, size: float, score: float, plan: str = "mud") -> dict:

@@ -15,7 +15,8 @@ from paddle import nn
 from tinybert.data.epochs import EpochBatches
 from tinybert.data.store import TokenStore
 from tinybert.engine import checkpoint
-from tinybert.engine.loop import Callbacks, Loop, LoopSettings
+from tinybert.engine.callbacks import Callbacks, LoopSettings
+from tinybert.engine.loop import Loop
 from tinybert.engine.optimizers import create_optimizer
 from tinybert.engine.run_folder import RunFolder
 from tinybert.errors import Interrupted, NumericalError, UserError
@@ -48,9 +49,8 @@ def loop(folder, *, labels=None, scores=None, accumulation=1, fingerprint=None, 
         save_best=kept.append,
     )
     batches = EpochBatches([store], 2, seed=1, accumulation=accumulation)
-    whole = LoopSettings(**{"total_steps": 8, "logging_steps": 2, "checkpoint_minutes": 1e9, **settings})
-    run = RunFolder(folder, "prediction")
-    made = Loop(whole, layer, optimizer, lambda step: 0.1, batches, callbacks, run, fingerprint or {"seed": 1})
+    whole = LoopSettings(**{"total_steps": 8, "rate": lambda step: 0.1, "logging_steps": 2, "checkpoint_minutes": 1e9, **settings})
+    made = Loop(whole, layer, optimizer, batches, callbacks, RunFolder(folder, "prediction"), fingerprint or {"seed": 1})
     return made, layer, kept
 
 
@@ -181,6 +181,39 @@ def test_resumed_loop_equals_an_uninterrupted_one(tmp_path):
     after = [line for line in lines(tmp_path / "through") if "event" not in line]
     assert float(other.weight) == float(layer.weight)
     assert [(line["step"], line["loss"]) for line in after] == [(line["step"], line["loss"]) for line in before]
+
+
+class Total:
+    """State beside the weights: the sum of the rows' numbers over all steps."""
+
+    def __init__(self) -> None:
+        self.value = np.zeros(1)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"value": self.value}
+
+    def load_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        self.value = arrays["value"].copy()
+
+
+def test_custom_state_is_restored_on_resume(tmp_path):
+    def counted(**settings) -> tuple[Loop, Total]:
+        made, layer, _ = loop(tmp_path, checkpoint_steps=2, **settings)
+        total = made.callbacks.stateful["total"] = Total()
+
+        def forward(batch):
+            total.value = 0.5 * total.value + batch.rows.sum()
+            return layer(batch)
+
+        made.callbacks.forward = forward
+        return made, total
+
+    counted(total_steps=6)[0].run()
+    again, resumed = counted()
+    again.run(checkpoint.newest(again.run_folder.checkpoints).with_name("step_00000004"))
+    through, whole = counted()
+    through.run()
+    assert whole.value.tobytes() == resumed.value.tobytes() and whole.value.any()
 
 
 def test_checkpoint_of_another_run_is_refused_unless_changes_are_allowed(tmp_path):

@@ -1,0 +1,40 @@
+"""What a training recipe checks and prepares before it reads a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tinybert import runtime
+from tinybert.config.options import Config
+from tinybert.engine import checkpoint
+from tinybert.engine.precision import require
+from tinybert.engine.run_folder import RunFolder
+from tinybert.recipes.input_protection import check_inputs_not_overwritten
+
+
+def open_run(config: Config, output: str | Path, stage: str, folders: tuple[str, ...]) -> RunFolder:
+    """The output folder of a stage, where it can be started or resumed; nothing is changed.
+
+    folders: of its best and last model, as patterns.
+
+    Raises:
+        UserError: it holds other results, no whole checkpoint to resume from, or inputs that would be lost.
+    """
+    run = RunFolder(output, stage)
+    run.check_existing_results(bool(config.resume), config.overwrite_output_dir, folders)
+    if config.resume:
+        checkpoint.find(run.checkpoints, config.resume)
+    check_inputs_not_overwritten(config, run.replaced(folders))
+    return run
+
+
+def start_device(config: Config) -> None:
+    """Choose the device that is asked for, and connect the processes of the run.
+
+    Raises:
+        UserError: there is no such device, or none of this precision.
+    """
+    device = runtime.set_device(config.device)
+    if config.amp:
+        require(config.amp_dtype, device)
+    runtime.start_processes()
