@@ -14,7 +14,7 @@ from tinybert.models.families import family
 from tinybert.models.loading import LoadedModel, LoadReport, build
 from tinybert.models.projections import Projection
 from tinybert.models.saving import save_model
-from tinybert.models.trace import Inputs
+from tinybert.models.trace import Inputs, Needs
 from tinybert.models.weights import write_pdparams
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -33,6 +33,12 @@ SHAPE = {
     "pad_token_id": 0,
 }
 LABELS = ("no", "yes")
+
+
+def all_needs(layers: int) -> Needs:
+    """All that an encoder of this depth can leave behind."""
+    each = frozenset(range(layers))
+    return Needs(frozenset(range(layers + 1)), each, each, True, True)
 
 
 def classifier(model_type: str = "bert", outputs: int = 2, seed: int = 0, **shape) -> nn.Layer:

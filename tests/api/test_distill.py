@@ -118,7 +118,7 @@ def test_paddlenlp_model_object_can_be_the_teacher(folder, data, tmp_path):
     with pytest.raises(tb.UserError, match="needs its tokenizer"):
         tb.load(loaded.model)
     tokenizer = _paddlenlp_tokenizer(folder / "teacher")
-    model = kind.classifier.from_pretrained(str(folder / "teacher"))
+    model = kind.head_class().from_pretrained(str(folder / "teacher"))
     teacher = tb.load(model, tokenizer, labels=["0", "1"])
     texts = ["word1 word2 word3", "word20"]
     expected = [list(found.probabilities.values()) for found in tb.predict(folder / "teacher", texts)]

@@ -7,7 +7,7 @@ import paddle
 import pytest
 
 from tests.parity.fixtures import fixtures, inputs_of, model_of, part, read
-from tests.tiny import word_pieces
+from tests.tiny import all_needs, word_pieces
 from tinybert.models.families import family
 from tinybert.models.loading import LoadedModel, LoadReport
 from tinybert.models.names import to_paddle
@@ -94,7 +94,7 @@ def test_pruned_model_matches_the_published_outputs(path):
     assert all("word_embeddings" in name for name in found)  # the two factors, whose signs are arbitrary
     assert small.parameters() == int(arrays["n_params_pruned"])
     small.model.eval()
-    needs = Needs.everything(config["num_layers"])
+    needs = all_needs(config["num_layers"])
     with paddle.no_grad():
         got = trace(small.model, inputs_of(arrays, 0), needs, "relu")
         plain = trace(small.model, inputs_of(arrays, 0), Needs(logits=True), "plain")

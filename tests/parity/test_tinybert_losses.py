@@ -9,6 +9,7 @@ import paddle
 import pytest
 
 from tests.parity.fixtures import assert_gradients, fixtures, inputs_of, model_of, part, projection_of, read
+from tests.tiny import all_needs
 from tinybert.kinds.kind import LogitOptions
 from tinybert.kinds.registry import kind_of_outputs
 from tinybert.mapping import LayerMap
@@ -67,7 +68,7 @@ def test_trace_matches_the_published_forward_pass(path):
     inputs = inputs_of(arrays)
     with paddle.no_grad():
         for model, name in ((teacher, "teacher"), (student, "student")):
-            found = trace(model, inputs, Needs.everything(config[name]["layers"]))
+            found = trace(model, inputs, all_needs(config[name]["layers"]))
             scores = np.stack([found.scores[i].numpy() for i in sorted(found.scores)])
             real = arrays[f"{name}_atts"] > -100
             np.testing.assert_allclose(scores[real], arrays[f"{name}_atts"][real], atol=1e-4)

@@ -73,7 +73,7 @@ def test_chinese_models_distil_and_predict_from_either_layout(tmp_path, rows, na
     written = json.loads((best / "config.json").read_text())
     assert {key: written.get(key) for key in more} == more and written["num_hidden_layers"] == 2
     ours, _ = load_pretrained(str(best))
-    theirs = family(kind).classifier.from_pretrained(str(best))
+    theirs = family(kind).head_class().from_pretrained(str(best))
     theirs.eval(), ours.model.eval()
     ids = paddle.to_tensor([[2, *ours.tokenizer.ids(["酒店很好"])[0], 3]])
     with paddle.no_grad():

@@ -23,7 +23,6 @@ from tinybert.errors import UserError
 CHUNK_CHARACTERS = 1 << 20  # tokenised by one process at a time
 LONGEST_DOCUMENT = 1 << 22  # characters after which a document is split: a file without blank lines may not fit into memory
 LOOKED_AT = 200  # lines examined to detect whether a line is a sentence or a paragraph
-_OTHER = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"%PDF": "PDF"}
 _GZIP = b"\x1f\x8b"
 
 
@@ -191,9 +190,6 @@ def _check_text(file: Path) -> None:
             start = opened.read(1 << 16)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{file} cannot be read: {error}") from None
-    other = next((name for magic, name in _OTHER.items() if start.startswith(magic)), None)
-    if other is not None:
-        raise UserError(f"{file} is a {other} file; expected text. Unpack it (gzip is read directly).")
     known = foreign(start)
     if known is not None:
         raise UserError(f"{file}: found {known[0]}, expected UTF-8 text. {known[1].replace('FILE', file.name)}")
@@ -204,15 +200,12 @@ def _check_text(file: Path) -> None:
 class _TextFile(Source):
     """A `Source` that decompresses gzip, detected by its first bytes."""
 
-    def open(self) -> BinaryIO:
-        """The file's text as bytes."""
-        return self._open()
-
     def position(self) -> int:
         """The position in the file on disk."""
         return self.path.stat().st_size if self._on_disk.closed else self._on_disk.tell()
 
-    def _open(self) -> BinaryIO:
+    def open(self) -> BinaryIO:
+        """The unpacked text as bytes."""
         plain = self._opened()
         if plain.peek(2)[:2] != _GZIP:
             self._on_disk = plain

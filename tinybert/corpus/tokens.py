@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,6 @@ from tinybert.corpus.documents import Chunk, TextCorpus, sentences
 from tinybert.corpus.whole_words import WholeWords
 from tinybert.corpus.workers import Workers
 from tinybert.data.appending import AppendedArray
-from tinybert.data.layout import Flat
 from tinybert.data.progress import TextProgress
 from tinybert.data.row_writer import id_type
 from tinybert.data.tokenizer import WordPiece
@@ -41,7 +41,7 @@ class CorpusTokens:
         with storage.reading(folder):
             # plain arrays over the maps: indexing single elements of np.memmap is many times slower
             arrays = [np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in ("ids", "sentences", "documents")]
-            for inner, outer in zip(arrays, arrays[1:], strict=False):
+            for inner, outer in itertools.pairwise(arrays):
                 if outer.ndim != 1 or not len(outer) or outer[0] != 0 or outer[-1] != len(inner) - (inner is not arrays[0]):
                     raise ValueError("the arrays are inconsistent")
             return cls(*arrays)
@@ -85,8 +85,7 @@ class Tokenise:
         if self._words is None:
             self._words = (WholeWords if self.whole_words else WordTable)(self.tokenizer)
         cut = [sentences(document, self.split) for document in chunk.documents]
-        found = self._words.ids([sentence for document in cut for sentence in document])
-        flat = found if isinstance(found, Flat) else Flat.of(found)
+        flat = self._words.ids([sentence for document in cut for sentence in document])
         number = np.repeat(np.arange(len(cut)), np.fromiter(map(len, cut), np.int64, len(cut)))
         counts = np.bincount(number[flat.lengths > 0], minlength=len(cut))
         ids = flat.values.astype(id_type(self.ids))

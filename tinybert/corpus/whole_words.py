@@ -8,13 +8,14 @@ from __future__ import annotations
 from functools import lru_cache
 
 from tinybert.data import chinese
+from tinybert.data.layout import Flat
 from tinybert.data.tokenizer import WordPiece
 
 _RUNS = 1 << 16  # cached runs of text without ideographs
 
 
 class WholeWords:
-    """`ids(texts)` like `WordPiece.ids`, with the vocabulary's size added to tokens that continue one of jieba's words.
+    """`ids(texts)` like `WordTable.ids`, with the vocabulary's size added to tokens that continue one of jieba's words.
 
     For ideographs, jieba's words decide. Text between them is tokenised as a whole and `##` marks continuations: a token may span two of
     jieba's words, even in plain ASCII ("1.5L" is 1.5 and L, but tokens are 1 . 5L), so its own boundaries are used there.
@@ -26,9 +27,9 @@ class WholeWords:
         self._ideographs = lru_cache(_RUNS)(lambda character: tokenizer.ids([character])[0])
         self._others = lru_cache(_RUNS)(self._cut)
 
-    def ids(self, texts: list[str]) -> list[list[int]]:
+    def ids(self, texts: list[str]) -> Flat:
         """Token ids of each text, without special tokens and not truncated."""
-        return [self._ids(text) for text in texts]
+        return Flat.of([self._ids(text) for text in texts])
 
     def _ids(self, text: str) -> list[int]:
         begins, at = set(), 0

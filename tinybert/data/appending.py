@@ -7,8 +7,6 @@ from types import TracebackType
 
 import numpy as np
 
-_HEADER = 128  # bytes; fits any one-dimensional header, so that the length can be written at the end
-
 
 class AppendedArray:
     """Open `path`, `append` arrays, leave the block: the file is then a regular `.npy` of shape `[N]`."""
@@ -17,7 +15,11 @@ class AppendedArray:
         self.dtype = np.dtype(dtype)
         self.count = 0
         self._file = open(path, "wb")  # noqa: SIM115 (closed by __exit__)
-        self._file.write(b"\0" * _HEADER)
+        self._write_header()
+
+    def _write_header(self) -> None:
+        header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.count,)}
+        np.lib.format.write_array_header_1_0(self._file, header)  # of the same size for any length, so that it can be filled in at the end
 
     def append(self, values: np.ndarray) -> None:
         """Append values `[n]`."""
@@ -28,8 +30,6 @@ class AppendedArray:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        fields = f"{{'descr': {self.dtype.str!r}, 'fortran_order': False, 'shape': ({self.count},), }}"
-        text = fields.ljust(_HEADER - 11) + "\n"
         self._file.seek(0)
-        self._file.write(b"\x93NUMPY\x01\x00" + (_HEADER - 10).to_bytes(2, "little") + text.encode("latin1"))
+        self._write_header()
         self._file.close()

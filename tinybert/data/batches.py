@@ -84,7 +84,7 @@ class Batches:
     and epoch, so a resumed run needs no replay. With `bucket`, rows of similar length share a step: the shuffled rows of 64 steps are
     sorted by length, split into steps, and the steps of the epoch are shuffled. All micro-batches of a step are padded to its longest row,
     or to `pad_to` (bucketing then has no use and is off). The last step of an epoch may be smaller; `drop_last` omits it, unless the epoch
-    has no other step (reported in `note`).
+    has no other step.
 
     Raises:
         UserError: an empty store, a size below 1, an invalid rank, or a `pad_to` below the longest row.
@@ -111,12 +111,9 @@ class Batches:
         self.accumulation, self.rank, self.world, self.pad_to = accumulation, rank, world, pad_to
         self.bucket = bucket and shuffle and pad_to is None
         self.step_rows = batch_size * accumulation * world
-        self.note: str | None = None
         whole, rest = divmod(len(store), self.step_rows)
-        if drop_last and not whole:
-            self.note = f"The {len(store)} rows are fewer than one step of {self.step_rows}; they are used although drop_last is set."
-            if rank == 0:
-                logger.warning(self.note)
+        if drop_last and not whole and rank == 0:
+            logger.warning(f"The {len(store)} rows are fewer than one step of {self.step_rows}; they are used although drop_last is set.")
         self.steps_per_epoch = whole if drop_last and whole else whole + bool(rest)
         self._plan: tuple[int, np.ndarray, np.ndarray] | None = None
 
@@ -171,23 +168,23 @@ def _sorted_in_chunks(order: np.ndarray, lengths: np.ndarray, chunk: int) -> np.
     return np.concatenate([np.take_along_axis(o, np.argsort(k, axis=1, kind="stable"), 1).ravel() for o, k in pieces])
 
 
-def sequential(store: Rows, batch_size: int, rank: int = 0, world: int = 1, pad_to: int | None = None) -> Iterator[Batch]:
+def sequential(store: Rows, batch_size: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
     """The batches of an evaluation, each row once over all ranks, longest first (so that a lack of memory shows early).
 
-    Each batch is padded to its own longest row, or to `pad_to`; `rows` are the positions of the results; shares refer to the
+    Each batch is padded to its own longest row; `rows` are the positions of the results; shares refer to the
     whole store. The number of batches may differ by one between ranks.
     """
-    _check(store, batch_size, rank, world, pad_to)
+    _check(store, batch_size, rank, world)
     total = _sums(store, slice(None))
     order = np.argsort(-store.lengths, kind="stable")
     for begin in range(rank * batch_size, len(order), batch_size * world):
         rows = order[begin : begin + batch_size]
         part = _sums(store, rows)
         share = {name: part[name] / total[name] for name in total}
-        yield assemble(store, rows, pad_to or int(store.lengths[rows[0]]), share)
+        yield assemble(store, rows, int(store.lengths[rows[0]]), share)
 
 
-def _check(store: Rows, batch_size: int, rank: int, world: int, pad_to: int | None) -> None:
+def _check(store: Rows, batch_size: int, rank: int, world: int, pad_to: int | None = None) -> None:
     if not len(store):
         raise UserError("there are no rows to batch")
     if batch_size < 1:

@@ -22,6 +22,7 @@ from tinybert.kinds.registry import DEFAULT, KINDS, get_kind
 
 STRIDE = 128  # tokens between the starts of two windows, as in BERT's script
 TAGGED_SUFFIXES = (".conll", ".bio", ".iob", ".iob2", ".bioes", ".bmes")
+_WINDOWS = next(kind for kind in KINDS.values() if kind.of_windows)
 MOST_LABELS = 10_000  # more labels in a training file indicate the wrong column
 
 
@@ -56,36 +57,16 @@ def custom_task(name: str, files: CustomFiles) -> Task:
     Raises:
         UserError: a missing file or column, or labels that do not form a classification task.
     """
-    if files.kind is None and any(path is not None and Path(path).suffix.lower() in TAGGED_SUFFIXES for path in _paths(files)):
-        files = replace(files, kind=next(kind.name for kind in KINDS.values() if kind.of_words))
-    if files.kind is None and any(path is not None and looks_like_questions(Path(path).expanduser()) for path in _paths(files)):
-        files = replace(files, kind=_of_windows())
+    kind = _kind_of(files)
     splits: dict[str, Split] = {}
     if files.train_file is not None:
-        splits["train"] = custom_split(files.train_file, files)
+        splits["train"] = custom_split(files.train_file, files, kind)
         splits["train_aug"] = augmented(splits["train"])
     if files.dev_file is not None:
-        splits["dev"] = custom_split(files.dev_file, files)
+        splits["dev"] = custom_split(files.dev_file, files, kind)
     if files.test_file is not None:
-        splits["test"] = custom_split(files.test_file, files, labelled=False)
-    kind = get_kind(files.kind or DEFAULT.name)
-    if not kind.names_labels:
-        labels: tuple[str, ...] = ()
-    elif kind.of_words and files.labels is None and "train" in splits:
-        labels = tags_of_file(splits["train"])
-    elif files.labels is not None:
-        labels = listed_labels(files.labels)
-        if kind.of_words and labels[0] != OUTSIDE:
-            raise UserError(f"--labels {files.labels}: the first tag is {labels[0]!r}, expected {OUTSIDE!r}, which means no entity")
-        if not files.allow_suspicious_labels:
-            check_spelling(labels, f"--labels {files.labels}")
-    elif "train" in splits:
-        labels = labels_of_file(splits["train"], name, kind, files.allow_suspicious_labels)
-    else:
-        raise UserError(
-            "--labels is missing: neither a --train_file nor the model's config.json gives the labels and their order.\n"
-            "Give --labels a,b,c in the order of the training run (which printed them), or the --train_file of that run."
-        )
+        splits["test"] = custom_split(files.test_file, files, kind, labelled=False)
+    labels = _labels(name, files, kind, splits.get("train")) if kind.names_labels else ()
     if kind is DEFAULT and UNDECIDED in labels and files.labels is None and len(labels) > 2:  # as in files of SNLI, MNLI and OCNLI
         labels = tuple(label for label in labels if label != UNDECIDED)
     if kind is DEFAULT and UNDECIDED not in labels:
@@ -94,12 +75,30 @@ def custom_task(name: str, files: CustomFiles) -> Task:
     return Task(name, name, labels, splits, metrics, metrics[0], own=True, kind=kind)
 
 
-def _of_windows() -> str:
-    return next(kind.name for kind in KINDS.values() if kind.of_windows)
+def _kind_of(files: CustomFiles) -> Kind:
+    """The kind that is named, else the one that the suffix or the beginning of a file tells."""
+    if files.kind is not None:
+        return get_kind(files.kind)
+    paths = [Path(path).expanduser() for path in (files.train_file, files.dev_file, files.test_file) if path is not None]
+    if any(path.suffix.lower() in TAGGED_SUFFIXES for path in paths):
+        return next(kind for kind in KINDS.values() if kind.of_words)
+    return _WINDOWS if any(map(looks_like_questions, paths)) else DEFAULT
 
 
-def _paths(files: CustomFiles) -> tuple[Path | None, ...]:
-    return files.train_file, files.dev_file, files.test_file
+def _labels(name: str, files: CustomFiles, kind: Kind, train: Split | None) -> tuple[str, ...]:
+    if files.labels is not None:
+        labels = listed_labels(files.labels)
+        if kind.of_words and labels[0] != OUTSIDE:
+            raise UserError(f"--labels {files.labels}: the first tag is {labels[0]!r}, expected {OUTSIDE!r}, which means no entity")
+        if not files.allow_suspicious_labels:
+            check_spelling(labels, f"--labels {files.labels}")
+        return labels
+    if train is None:
+        raise UserError(
+            "--labels is missing: neither a --train_file nor the model's config.json gives the labels and their order.\n"
+            "Give --labels a,b,c in the order of the training run (which printed them), or the --train_file of that run."
+        )
+    return tags_of_file(train) if kind.of_words else labels_of_file(train, name, kind, files.allow_suspicious_labels)
 
 
 def with_custom_test(task: Task, files: CustomFiles) -> Task:
@@ -107,7 +106,7 @@ def with_custom_test(task: Task, files: CustomFiles) -> Task:
     if files.test_file is None:
         return task
     kept = {name: split for name, split in task.splits.items() if name not in task.test_splits}
-    return replace(task, splits={**kept, "test": custom_split(files.test_file, files, labelled=False)})
+    return replace(task, splits={**kept, "test": custom_split(files.test_file, files, task.kind, labelled=False)})
 
 
 def with_metric(task: Task, metric: str | None) -> Task:
@@ -128,21 +127,21 @@ def with_metric(task: Task, metric: str | None) -> Task:
 # === Files and columns ===
 
 
-def custom_split(path: Path, files: CustomFiles, labelled: bool = True) -> Split:
+def custom_split(path: Path, files: CustomFiles, kind: Kind, labelled: bool = True) -> Split:
     """One file with its columns resolved; `labelled`: whether its labels are read."""
     path = Path(path).expanduser().absolute()
     if not path.is_file():
         raise UserError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; expected a file of rows")
     if not path.stat().st_size:
         raise UserError(f"{path} is empty; expected a file of rows. Is it complete?")
-    if get_kind(files.kind or DEFAULT.name).of_windows:
+    if kind.of_windows:
         for option in ("header", "quoting", "text_a_column", "text_b_column", "label_column", "file_format"):
             if getattr(files, option) not in (None, True):
                 raise UserError(f"--{option} does not apply to question files, which use SQuAD's layout\nleave it out")
         return Split(str(path), "context", "question", "answers" if labelled else None, format="json", stride=files.doc_stride or STRIDE)
     if files.doc_stride is not None:
-        raise UserError(f"--doc_stride applies only to question answering\nleave it out, or add --kind {_of_windows()}")
-    if get_kind(files.kind or DEFAULT.name).of_words:
+        raise UserError(f"--doc_stride applies only to question answering\nleave it out, or add --kind {_WINDOWS.name}")
+    if kind.of_words:
         return _tagged_split(path, files, labelled)
     form = files.file_format or format_of(path)
     quoting = files.quoting or ("csv" if form == "csv" else "none")
@@ -159,8 +158,7 @@ def custom_split(path: Path, files: CustomFiles, labelled: bool = True) -> Split
     label = column("label_column") if labelled else None
     if labelled and label is None:
         raise UserError(f"--label_column is missing: it gives the label column\n{_there(path, split, names)}")
-    many = label is not None and get_kind(files.kind or DEFAULT.name).many_labels
-    return replace(split, text_a=text_a, text_b=column("text_b_column"), label=label, many_labels=many)
+    return replace(split, text_a=text_a, text_b=column("text_b_column"), label=label, many_labels=label is not None and kind.many_labels)
 
 
 def _tagged_split(path: Path, files: CustomFiles, labelled: bool) -> Split:
@@ -231,7 +229,7 @@ def joined_labels(labels: tuple[str, ...]) -> str:
     return text.getvalue()
 
 
-def labels_of_file(split: Split, name: str, kind: Kind = DEFAULT, allow_suspicious: bool = False) -> tuple[str, ...]:
+def labels_of_file(split: Split, name: str, kind: Kind, allow_suspicious: bool) -> tuple[str, ...]:
     """The distinct labels of a file, sorted, numbers numerically.
 
     Raises:

@@ -58,17 +58,17 @@ def mirrored(url: str) -> str:
     return urlunsplit((base.scheme, base.netloc, base.path + parts.path, parts.query, ""))
 
 
-def fetch(url: str, path: str | Path, *, md5: str | None = None, sha256: str | None = None) -> Path:
+def fetch(url: str, path: str | Path, *, md5: str | None = None) -> Path:
     """Download a file atomically; an existing file is returned unchanged.
 
     Raises:
-        DownloadError: the host does not answer, the transfer is incomplete, or the content has another md5 or sha256.
+        DownloadError: the host does not answer, the transfer is incomplete, or the content has another md5.
     """
     path = Path(path)
     with _locked(path):
         if not path.exists():
             with storage.new_file(path, keep_existing=True) as out:
-                _stream(mirrored(url), out, {"md5": md5, "sha256": sha256})
+                _stream(mirrored(url), out, md5)
     return path
 
 
@@ -85,14 +85,13 @@ def _published_md5(answer: http.client.HTTPResponse) -> str | None:
     return digest.hex() if len(digest) == 16 else None
 
 
-def _stream(url: str, out: BinaryIO, expected: dict[str, str | None]) -> None:
+def _stream(url: str, out: BinaryIO, md5: str | None) -> None:
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "tinybert"})
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             size = int(answer.headers.get("Content-Length") or 0)
-            expected = {**expected, "md5": expected.get("md5") or _published_md5(answer)}
-            digests = {name: hashlib.new(name, usedforsecurity=False) for name, value in expected.items() if value}
-            done = _copy(answer, out, size, digests, PurePosixPath(urlsplit(url).path).name)
+            expected = md5 or _published_md5(answer)
+            done, found = _copy(answer, out, size, PurePosixPath(urlsplit(url).path).name)
     except urllib.error.HTTPError as error:
         raise DownloadError(f"{url}: the host answered {error.code} {error.reason}") from error
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
@@ -100,23 +99,21 @@ def _stream(url: str, out: BinaryIO, expected: dict[str, str | None]) -> None:
     # a broken connection ends the stream without an exception
     if size and done != size:
         raise DownloadError(f"{url}: the transfer stopped after {done} of {size} bytes. Try again.")
-    for name, digest in digests.items():
-        if digest.hexdigest() != expected[name]:
-            raise DownloadError(
-                f"{url}: {name} {digest.hexdigest()} found, {expected[name]} expected. "
-                "The file is not the published one or was corrupted in transfer."
-            )
+    if expected not in (None, found):
+        raise DownloadError(
+            f"{url}: md5 {found} found, {expected} expected. The file is not the published one or was corrupted in transfer."
+        )
 
 
-def _copy(answer: http.client.HTTPResponse, out: BinaryIO, size: int, digests: dict, name: str) -> int:
-    done, progress = 0, TextProgress(name, size, "bytes")
+def _copy(answer: http.client.HTTPResponse, out: BinaryIO, size: int, name: str) -> tuple[int, str]:
+    """Write what is answered; returns how many bytes there were and their md5."""
+    done, digest, progress = 0, hashlib.md5(usedforsecurity=False), TextProgress(name, size, "bytes")
     while block := answer.read(1 << 18):
         out.write(block)
         done += len(block)
-        for digest in digests.values():
-            digest.update(block)
+        digest.update(block)
         progress.show(done, done)
-    return done
+    return done, digest.hexdigest()
 
 
 def download_task(task: Task, folder: str | Path) -> list[Path]:

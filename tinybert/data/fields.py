@@ -144,22 +144,13 @@ class FieldReader:
         return [*texts, *self._named(record, number, label, index if index in record else None)]
 
     def _named(self, record: dict[str, object], number: int, *keys: Column | None) -> list[str | None]:
-        return [None if key is None else self._value(self._joined(record, key), str(key), number) for key in keys]
+        return [None if key is None else self._value(record, str(key), number) for key in keys]
 
     def _of_record(self, record: dict[str, object], number: int) -> list[str | None]:
         try:
             return list(RECORDS[self.split.record](record))
         except RecordError as error:
             raise self.source.error(number, error.found, error.expected, "Correct the row.") from None
-
-    def _joined(self, record: dict[str, object], key: Column) -> dict[str, object]:
-        """The record with a list of labels joined by bars."""
-        value = record.get(str(key))
-        if not (self.split.many_labels and key == self.split.label and isinstance(value, list)):
-            return record
-        if not all(isinstance(part, str) and "|" not in part for part in value):
-            return record  # reported as it is
-        return {**record, str(key): "|".join(value) if len(value) != 1 else f"{value[0]}|{value[0]}"}
 
     def _value(self, record: dict[str, object], key: str, number: int) -> str:
         if key not in record:
@@ -168,6 +159,9 @@ class FieldReader:
         value = record[key]
         if isinstance(value, bool):
             return "true" if value else "false"
+        many = self.split.many_labels and key == str(self.split.label) and isinstance(value, list)
+        if many and all(isinstance(part, str) and "|" not in part for part in value):
+            value = "|".join(value if len(value) != 1 else value * 2)  # with a bar, a comma inside a label separates nothing
         if not isinstance(value, str):
             found = {type(None): "null", list: "a list", float: f"{value}, which is not a number,"}.get(type(value), "an object")
             raise self.source.error(number, f"{found} under {key!r}", "a text, a number, true or false", "Correct the row.")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tinybert.data.content import foreign
 from tinybert.errors import UserError
 
 _LARGEST_TEXT = 64_000_000  # bytes; the largest vocabularies have five million
 _LFS = b"version https://git-lfs.github.com/spec/"
-_BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
 def check_not_placeholder(path: str | Path) -> None:
@@ -43,8 +43,8 @@ def read_text(path: str | Path) -> str:
     if size > _LARGEST_TEXT:
         raise UserError(f"{path} has {size} bytes; expected at most {_LARGEST_TEXT}. It is not the expected file.")
     content = Path(path).read_bytes()
-    if content[:2] in _BOMS:
-        raise UserError(f"{path} is {_BOMS[content[:2]]} text; expected UTF-8.\nSave it again as UTF-8.")
+    if (known := foreign(content[:64])) is not None:
+        raise UserError(f"{path} is {known[0]}; expected UTF-8 text.\n{known[1].replace('FILE', Path(path).name)}")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

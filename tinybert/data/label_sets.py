@@ -26,17 +26,12 @@ def of_label_sets(names: tuple[str, ...], predicted: np.ndarray, gold: np.ndarra
     (scikit-learn's `zero_division=0`), so that its absence lowers even a perfect score. accuracy: rows without any error.
     """
     predicted, gold = np.asarray(predicted, bool), np.asarray(gold)
-
-    def one(name: str) -> float:
-        if name == "micro_f1":
-            return f1_of_counts(predicted, gold)
-        if name == "macro_f1":
-            return float(np.mean([f1_of_counts(predicted[:, [i]], gold[:, [i]]) for i in range(gold.shape[1])]))
-        if name == "accuracy":
-            return float((predicted == (gold > 0)).all(1).mean())
-        raise ValueError(f"no metric {name!r} of sets of labels")
-
-    return {name: one(name) for name in names}
+    scores = {
+        "micro_f1": lambda: f1_of_counts(predicted, gold),
+        "macro_f1": lambda: float(np.mean([f1_of_counts(predicted[:, [i]], gold[:, [i]]) for i in range(gold.shape[1])])),
+        "accuracy": lambda: float((predicted == (gold > 0)).all(1).mean()),
+    }
+    return {name: scores[name]() for name in names}
 
 
 def best_threshold(shares: np.ndarray, gold: np.ndarray) -> float:

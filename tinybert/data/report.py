@@ -81,7 +81,7 @@ def report(stores: dict[str, TokenStore], labels: Sequence[str], unk_id: int | N
 def row_hashes(store: TokenStore) -> np.ndarray:
     """A 64-bit hash of each row's ids, uint64 `[N]`: equal for equal rows, and for different ones with probability 2^-64."""
     random = np.random.default_rng(0)
-    of_id = random.integers(0, 1 << 64, int(store.meta.get("vocab_size") or _largest(store) + 1), np.uint64)
+    of_id = random.integers(0, 1 << 64, int(store.meta.get("vocab_size") or store.ids.max(initial=0) + 1), np.uint64)
     at = random.integers(0, 1 << 63, int(store.lengths.max(initial=1)), np.uint64) * np.uint64(2) + np.uint64(1)
     hashes = np.empty(len(store), np.uint64)
     begin = 0
@@ -93,10 +93,6 @@ def row_hashes(store: TokenStore) -> np.ndarray:
         hashes[begin:end] = np.add.reduceat(of_id[store.ids[first:last]] * at[places], starts)
         begin = end
     return hashes
-
-
-def _largest(store: TokenStore) -> int:
-    return int(store.ids.max()) if len(store.ids) else 0
 
 
 # === Checks ===

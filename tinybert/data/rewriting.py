@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from json.decoder import scanstring
 
 from tinybert.data.formats import DELIMITERS, JSON, NAMED
@@ -59,10 +59,6 @@ class Rewriter:
         columns = (split.text_a, split.text_b) if split.format in JSON else (picked[0], picked[1])
         end = _LINE_END.search(first)
         return cls(split.format, split.quoted, tuple(c for c in columns if c is not None), end.group() if end else "\n", published)
-
-    def as_dict(self) -> dict:
-        """Plain values, for a plan saved to disk."""
-        return asdict(self)
 
     def frame(self, header: str, bom: bool) -> Frame:
         """The text around the rows, including the header and byte-order mark of the file."""

@@ -38,7 +38,7 @@ class Source:
         Raises:
             UserError: not UTF-8, a line longer than `LIMIT`, or a file that cannot be opened.
         """
-        with self._open() as file:
+        with self.open() as file:
             number = 0
             while raw := file.readline(LIMIT + 1):
                 number += 1
@@ -47,7 +47,11 @@ class Source:
                     raise self.error(number, f"more than {LIMIT >> 20} MiB without a line end", "shorter lines", "Is this a text file?")
                 if number == 1 and raw.startswith(_BOM):
                     self.bom, raw = True, raw.removeprefix(_BOM)
-                yield number, self._decoded(raw, number)
+                try:
+                    text = raw.decode("utf-8")
+                except UnicodeDecodeError as error:
+                    raise self._not_utf8(number, error) from None
+                yield number, text
 
     def blocks(self) -> Iterator[str]:
         """The text in blocks of bounded size, independent of line ends.
@@ -57,7 +61,7 @@ class Source:
         """
         decoder = codecs.getincrementaldecoder("utf-8-sig")()
         number = 1
-        with self._open() as file:
+        with self.open() as file:
             self.bom = file.read(len(_BOM)) == _BOM
             file.seek(0)
             while True:
@@ -81,16 +85,15 @@ class Source:
         except OSError as error:
             raise UserError(f"{self.path} cannot be read: {error.strerror or error}") from error
 
-    def _open(self) -> BinaryIO:
+    def open(self) -> BinaryIO:
+        """The file's text as bytes.
+
+        Raises:
+            UserError: it cannot be opened, or is no text.
+        """
         file = self._opened()
         check_is_text(self.path, file)
         return file
-
-    def _decoded(self, raw: bytes, number: int) -> str:
-        try:
-            return raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise self._not_utf8(number, error) from None
 
     def _not_utf8(self, number: int, error: UnicodeDecodeError) -> UserError:
         before = error.object[: error.start]

@@ -208,9 +208,10 @@ class TokenStore:
         description = _describe(task, split, source, tokenizer, max_seq_length)
 
         def build(new: Path) -> None:
-            meta = {**description, "task": task.name, "split": split, "source": str(source), "pad_id": tokenizer.pad_id}
             fill = _build_tagged if task.kind.of_words else _build_windows if task.kind.of_windows else _build
-            fill(new, task, folder, split, tokenizer, max_seq_length, meta)
+            found = fill(new, task, folder, split, tokenizer, max_seq_length)
+            meta = {**description, "task": task.name, "split": split, "source": str(source), "pad_id": tokenizer.pad_id, **found}
+            storage.write_json(new / "meta.json", meta)
             if (source.stat().st_size, source.stat().st_mtime_ns) != (before.st_size, before.st_mtime_ns):
                 raise UserError(f"{source} changed while it was read. Start again when it is complete.")
 
@@ -276,7 +277,7 @@ def _describe(task: Task, split: str, source: Path, tokenizer: WordPiece, max_se
     }
 
 
-def _build(new: Path, task: Task, folder: str | Path, split: str, tokenizer: WordPiece, max_seq_length: int, meta: dict) -> None:
+def _build(new: Path, task: Task, folder: str | Path, split: str, tokenizer: WordPiece, max_seq_length: int) -> dict:
     label_type = None if task.split(split).label is None else task.kind.label_type
     progress = TextProgress(f"Tokenising {task.name} {split}", split_path(task, folder, split).stat().st_size, "rows")
     truncated = 0
@@ -289,10 +290,10 @@ def _build(new: Path, task: Task, folder: str | Path, split: str, tokenizer: Wor
             truncated += cut
             progress.show(writer.rows, chunk.bytes_read)
     width = {} if task.kind.label_width(task.labels) == 1 else {"label_width": task.kind.label_width(task.labels)}
-    storage.write_json(new / "meta.json", {**meta, **writer.counts(), **width, "truncated": truncated})
+    return {**writer.counts(), **width, "truncated": truncated}
 
 
-def _build_tagged(new: Path, task: Task, folder: str | Path, split: str, tokenizer: WordPiece, max_seq_length: int, meta: dict) -> None:
+def _build_tagged(new: Path, task: Task, folder: str | Path, split: str, tokenizer: WordPiece, max_seq_length: int) -> dict:
     path, columns = split_path(task, folder, split), task.split(split)
     index_of = {label: i for i, label in enumerate(task.labels)}
     progress = TextProgress(f"Tokenising {task.name} {split}", path.stat().st_size, "rows")
@@ -314,10 +315,10 @@ def _build_tagged(new: Path, task: Task, folder: str | Path, split: str, tokeniz
             writer.append(rows, first, labels, word_counts=counts, tags=np.concatenate(tags), tag_counts=lengths)
             truncated, words, kept = truncated + cut, words + int(lengths.sum()), kept + int(counts.sum())
             progress.show(writer.rows, part.bytes_read)
-    storage.write_json(new / "meta.json", {**meta, **writer.counts(), "truncated": truncated, "words": words, "words_cut": words - kept})
+    return {**writer.counts(), "truncated": truncated, "words": words, "words_cut": words - kept}
 
 
-def _build_windows(new: Path, task: Task, folder: str | Path, split: str, tokenizer: WordPiece, max_seq_length: int, meta: dict) -> None:
+def _build_windows(new: Path, task: Task, folder: str | Path, split: str, tokenizer: WordPiece, max_seq_length: int) -> dict:
     columns = task.split(split)
     found = read_questions(split_path(task, folder, split))
     more = {"examples": np.int32, "begins": np.int32, "ends": np.int32}
@@ -329,5 +330,4 @@ def _build_windows(new: Path, task: Task, folder: str | Path, split: str, tokeni
                 some, tokenizer, max_seq_length, columns.stride or max_seq_length, trained
             )
             writer.append(rows, first, labels, examples=examples + begin, begins=begins, ends=ends)
-    counts = {"questions": len(found.items), "answers": found.answers, "answers_lost": found.lost, "truncated": 0}
-    storage.write_json(new / "meta.json", {**meta, **writer.counts(), **counts})
+    return {**writer.counts(), "questions": len(found.items), "answers": found.answers, "answers_lost": found.lost, "truncated": 0}

@@ -184,15 +184,22 @@ _GLUE = (
 _DEMO = Task("demo", "demo", _BINARY, _splits(Split("train.tsv", 0, label=1), None))
 
 
-def _clue_task(name: str, labels: tuple[str, ...], pair: bool, **more) -> Task:
+def _clue_task(
+    name: str,
+    labels: tuple[str, ...],
+    pair: bool,
+    train_file: str = "train.json",
+    skipped: tuple[str, ...] = (),
+    record: str | None = None,
+    predicted: str | None = None,
+    metrics: tuple[str, ...] = ("accuracy",),
+) -> Task:
     text = ("sentence1", "sentence2") if pair else ("sentence", None)
-    train = Split(more.get("train_file", "train.json"), *text, "label", format="jsonl", skipped_labels=more.get("skipped", ()))
-    train = replace(train, record=more.get("record"))
+    train = Split(train_file, *text, "label", format="jsonl", skipped_labels=skipped, record=record)
     test = replace(train, file="test.json", label=None, index="id", skipped_labels=())
     splits = _splits(train, test, {"dev": replace(train, file="dev.json")})
-    scored = {"metrics": more["metrics"]} if "metrics" in more else {}
-    file = f"{more.get('predicted', name.lower())}_predict.json"
-    return Task(name, name, labels, splits, home="Clue", also=(f"{name.lower()}_public",), predictions=file, **scored)
+    file = f"{predicted or name.lower()}_predict.json"
+    return Task(name, name, labels, splits, metrics, home="Clue", also=(f"{name.lower()}_public",), predictions=file)
 
 
 # File names, label order and the skipped rows labelled "-" are those of PaddleNLP's CLUE reader, names of prediction files those

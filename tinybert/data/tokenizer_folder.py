@@ -46,7 +46,6 @@ _OTHERS = {
     "CharacterBertTokenizer": "reads words as characters",
 }
 _ADVICE = "Only BERT's WordPiece tokenizers are supported: BERT, TinyBERT, ERNIE, MacBERT, Chinese RoBERTa-wwm. Choose such a model."
-_FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
 
 @dataclass(frozen=True)
@@ -123,20 +122,20 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
     """
     config = check_tokenizer(folder)
     source = folder / CONFIG
-    rust = _read_tokenizer_json(folder / JSON) if (folder / JSON).is_file() else None
-    vocabulary = read_vocabulary(folder / VOCABULARY) if rust is None or (folder / VOCABULARY).is_file() else rust.vocabulary
-    if rust is not None and vocabulary != rust.vocabulary and not _same_ids(vocabulary, rust):
-        raise UserError(
-            f"{folder}: {VOCABULARY} and {JSON} have different tokens ({len(vocabulary)} and {len(rust.vocabulary)}).\n"
-            "Only one of them belongs to the model: remove the other."
-        )
+    found, details = _read_tokenizer_json(folder / JSON) if (folder / JSON).is_file() else (TokenizerFiles([], {}), {})
+    if not found.vocabulary or (folder / VOCABULARY).is_file():
+        vocabulary = read_vocabulary(folder / VOCABULARY)
+        if found.vocabulary and vocabulary != found.vocabulary and not _same_ids(vocabulary, found.vocabulary, details):
+            raise UserError(
+                f"{folder}: {VOCABULARY} and {JSON} have different tokens ({len(vocabulary)} and {len(found.vocabulary)}).\n"
+                "Only one of them belongs to the model: remove the other."
+            )
+        found.vocabulary = vocabulary
     table = read_json_object(folder / "special_tokens_map.json") if (folder / "special_tokens_map.json").is_file() else {}
-    special = dict(_SPECIAL_OF.get(str(config.get("tokenizer_class")).removesuffix("Fast"), {}))
-    special |= dict(rust.special) if rust is not None else {}
+    special = found.special = _SPECIAL_OF.get(str(config.get("tokenizer_class")).removesuffix("Fast"), {}) | found.special
     for places, where in ((table, folder / "special_tokens_map.json"), (config, source)):
         special |= {role: _content(places[f"{role}_token"], where) for role in ROLES if places.get(f"{role}_token")}
-    found = TokenizerFiles(list(vocabulary), special)
-    _add_tokens(found, folder, config, table, {} if rust is None else rust.added)
+    _add_tokens(found, folder, config, table, details)
     try:
         "".join((*found.vocabulary, *special.values())).encode("utf-8")
     except UnicodeEncodeError as error:  # JSON can contain unpaired surrogates
@@ -144,8 +143,8 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
             f"{folder}: a token holds {error.object[error.start]!r}, which is not a character.\nDownload the folder again."
         ) from None
     for name in ("do_lower_case", "tokenize_chinese_chars", "strip_accents"):
-        stated = _flag(config, name, source)
-        setattr(found, name, getattr(rust, name) if stated is None and rust is not None else stated)
+        if (stated := _flag(config, name, source)) is not None:
+            setattr(found, name, stated)
     found.model_max_length = _length(config.get("model_max_length"), source)
     whole = {*found.added, *special.values()}
     if config.get("never_split") and not (isinstance(config["never_split"], list) and whole.issuperset(map(str, config["never_split"]))):
@@ -204,18 +203,8 @@ def read_vocabulary(path: Path) -> list[str]:
     return vocabulary
 
 
-@dataclass
-class _RustFile:
-    vocabulary: list[str]
-    special: dict[str, str]
-    added: dict[str, dict]
-    do_lower_case: bool | None
-    tokenize_chinese_chars: bool | None
-    strip_accents: bool | None
-
-
-def _read_tokenizer_json(path: Path) -> _RustFile:
-    """The vocabulary and settings in a tokenizer.json.
+def _read_tokenizer_json(path: Path) -> tuple[TokenizerFiles, dict[str, dict]]:
+    """The vocabulary and settings in a tokenizer.json, and the entries of its added tokens.
 
     Raises:
         UserError: the library cannot read it, or it does not use BERT's WordPiece.
@@ -243,21 +232,16 @@ def _read_tokenizer_json(path: Path) -> _RustFile:
     by_id = {**between, **by_id}
     if sorted(by_id) != list(range(len(by_id))):
         raise UserError(f"{path}: the ids of its {len(by_id)} tokens are not 0 to {len(by_id) - 1}.\nDownload it again.")
-    pieces = [by_id[number] for number in range(len(by_id))]
-    return _RustFile(
-        pieces,
-        {"unk": model["unk_token"]},
-        added,
-        normalizer.get("lowercase"),
-        normalizer.get("handle_chinese_chars"),
-        normalizer.get("strip_accents"),
-    )
+    found = TokenizerFiles([by_id[number] for number in range(len(by_id))], {"unk": model["unk_token"]})
+    found.do_lower_case, found.strip_accents = normalizer.get("lowercase"), normalizer.get("strip_accents")
+    found.tokenize_chinese_chars = normalizer.get("handle_chinese_chars")
+    return found, added
 
 
-def _same_ids(vocabulary: list[str], rust: _RustFile) -> bool:
+def _same_ids(vocabulary: list[str], other: list[str], added: dict[str, dict]) -> bool:
     """Whether both vocabularies assign the same ids: of duplicate lines the last one is used, and added tokens may be included."""
     index_of = {piece: number for number, piece in enumerate(vocabulary)}
-    theirs = {piece: number for number, piece in enumerate(rust.vocabulary)} | {piece: token["id"] for piece, token in rust.added.items()}
+    theirs = {piece: number for number, piece in enumerate(other)} | {piece: token["id"] for piece, token in added.items()}
     return all(theirs.get(piece) == number for piece, number in index_of.items()) and all(
         index_of.get(piece) == number for piece, number in theirs.items() if number < len(vocabulary)
     )
@@ -266,15 +250,16 @@ def _same_ids(vocabulary: list[str], rust: _RustFile) -> bool:
 # === Added tokens ===
 
 
-def _add_tokens(found: TokenizerFiles, folder: Path, config: dict, table: dict, rust: dict[str, dict]) -> None:
+def _add_tokens(found: TokenizerFiles, folder: Path, config: dict, table: dict, details: dict[str, dict]) -> None:
     """Extend the vocabulary by the added tokens, and collect the tokens that are matched as a whole in any text.
+
+    details: how tokenizer.json describes them.
 
     Raises:
         UserError: an added token has the id of another token, or ids have a gap.
     """
     path = folder / "added_tokens.json"
     ids = {str(token): number for token, number in (read_json_object(path) if path.is_file() else {}).items()}
-    details: dict[str, dict] = dict(rust)
     decoder = config.get("added_tokens_decoder")
     for number, token in decoder.items() if isinstance(decoder, dict) else ():
         details[_content(token, folder / CONFIG)] = {**(token if isinstance(token, dict) else {}), "id": number}
@@ -298,7 +283,7 @@ def _add_tokens(found: TokenizerFiles, folder: Path, config: dict, table: dict, 
             )
         if token in found.special.values() or (token.startswith("[") and token[1:-1].lower() in ROLES):
             continue
-        entry = {key: value for key, value in details.get(token, {}).items() if key in _FLAGS}
+        entry = details.get(token, {})
         special = bool(entry.get("special", token in more))
         normalized = bool(entry.get("normalized", not special))
         found.added[token] = AddedToken(number, normalized, bool(entry.get("single_word")), special)

@@ -35,7 +35,7 @@ class ScoredRows:
         Raises:
             UserError: the task has no labelled rows, or its labels differ from the model's.
         """
-        from tinybert.models.loading import output_order
+        from tinybert.models.heads import output_order
 
         labels, outputs = predictor.named, max(1, len(predictor.labels))
         if task.kind.of_windows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tinybert.data import metrics
@@ -24,18 +24,6 @@ class Classification(Kind):
     name = "classification"
     title = "classification"
     problem_type = "single_label_classification"
-
-    def outputs(self, labels: Labels) -> int:
-        """The number of classes."""
-        return len(labels)
-
-    def reader(self, labels: Labels) -> Callable[[str], int | None]:
-        """The index of a class by its name."""
-        return {label: i for i, label in enumerate(labels)}.get
-
-    def expected(self, labels: Labels) -> str:
-        """The names of the classes."""
-        return "one of " + ", ".join(labels[:30]) + (f", ... ({len(labels)} labels)" if len(labels) > 30 else "")
 
     def gold_loss(self) -> Loss:
         """Cross-entropy with the gold class."""
@@ -63,13 +51,6 @@ class Classification(Kind):
         """Scores of the class with the highest logit."""
         checked = metrics.checked(task.name, logits, labels, task.num_outputs)
         return metrics.of_classes(task.metrics, checked.argmax(axis=1), labels, task.num_outputs)
-
-    def guessing(self, task: Task, labels: np.ndarray) -> dict[str, float]:
-        """The most frequent class for every row."""
-        import numpy as np
-
-        most = np.bincount(labels, minlength=task.num_outputs).argmax()
-        return metrics.of_classes(task.metrics, np.full(len(labels), most), labels, task.num_outputs)
 
     def score_teacher(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> TeacherReport:
         """Score the teacher in the task's label order `[N, C]` and under every other order of its outputs.
@@ -112,10 +93,6 @@ class Classification(Kind):
     def chosen(self, probabilities: np.ndarray, decision: Mapping[str, float]) -> list[tuple[list[int], float]]:
         """The most probable class."""
         return [([int(at)], float(row[at])) for at, row in zip(probabilities.argmax(1), probabilities, strict=True)]
-
-    def answers(self, task: Task, logits: np.ndarray, decision: Mapping[str, float] | None = None) -> list[str]:
-        """The names of the classes."""
-        return [task.labels[i] for i in logits.argmax(1)]
 
     def keeps_variants(self, task: Task, outputs: np.ndarray, keep: float) -> np.ndarray:
         """Those that keep this share of the row's own probability for the row's class."""

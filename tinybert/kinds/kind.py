@@ -53,9 +53,9 @@ class Kind:
 
     name: in `--kind`, model folders and records. title: a readable name. problem_type: PaddleNLP's and Hugging Face's name
     in config.json. head: the input of the logits, `sequence` (one vector per row), `token` (every token) or `span` (start and end).
-    label_type: how labels are stored.
-    label_word: what a label is called in messages. names_labels: outputs have names, from `--labels` or the training file.
-    softens: whether a temperature applies. many_labels: a row can have any number of labels.
+    label_type: how labels are stored. label_word: what a label is called in messages.
+    names_labels: outputs have names, from `--labels` or the training file. metric_names: the metrics, if they are the same for all labels.
+    decisions: the names of what `decide` chooses. softens: whether a temperature applies. many_labels: a row can have any number of labels.
     of_words: a row is a sentence with one label per word. of_windows: rows are windows over the text of a question.
     """
 
@@ -65,6 +65,8 @@ class Kind:
     head: ClassVar[str] = "sequence"
     label_type: ClassVar[str] = "int64"
     label_word: ClassVar[str] = "label"
+    metric_names: ClassVar[tuple[str, ...]] = ()
+    decisions: ClassVar[tuple[str, ...]] = ()
     names_labels: ClassVar[bool] = True
     softens: ClassVar[bool] = True
     many_labels: ClassVar[bool] = False
@@ -78,7 +80,7 @@ class Kind:
 
     def outputs(self, labels: Labels) -> int:
         """The width of the logits."""
-        raise NotImplementedError
+        return len(labels)
 
     def label_width(self, labels: Labels) -> int:
         """How many numbers a stored label has; 1: labels are `[N]`."""
@@ -89,27 +91,27 @@ class Kind:
         return [text]
 
     def reader(self, labels: Labels) -> Callable[[str], object | None]:
-        """Converts the text of a label to its value; None if it is not a label."""
-        raise NotImplementedError
+        """Converts the text of a label to its value, its index; None if it is not a label."""
+        return {label: i for i, label in enumerate(labels)}.get
 
     def expected(self, labels: Labels) -> str:
         """A description of valid label texts."""
-        raise NotImplementedError
+        return f"one of {some_of(labels)}"
 
     def describe(self, labels: Labels) -> str:
         """A description of the output of a model for these labels."""
         return f"{self.outputs(labels)} labels ({', '.join(labels)})"
 
     def output_names(self, labels: Labels | None, outputs: int) -> Labels:
-        """The names of a model's outputs, LABEL_<i> if they have none."""
-        return labels or tuple(f"LABEL_{i}" for i in range(outputs))
+        """The names of a model's outputs, LABEL_<i> if they have none; empty for a kind without names."""
+        return (labels or tuple(f"LABEL_{i}" for i in range(outputs))) if self.names_labels else ()
 
     def head_config(self, labels: Labels) -> dict:
-        """The entries of config.json about the head."""
+        """The entries of config.json about the head; without a problem_type the class of the head states the kind."""
         return {
             "id2label": {str(i): name for i, name in enumerate(labels)},
             "label2id": {name: i for i, name in enumerate(labels)},
-            "problem_type": self.problem_type,
+            **({"problem_type": self.problem_type} if self.problem_type else {}),
         }
 
     # === Training ===
@@ -130,11 +132,11 @@ class Kind:
 
     def metrics(self, labels: Labels) -> tuple[str, ...]:
         """The valid values of `--metric`."""
-        raise NotImplementedError
+        return self.metric_names
 
     def own_metrics(self, labels: Labels) -> tuple[str, ...]:
         """The metrics for custom files; the first one selects the best model."""
-        raise NotImplementedError
+        return self.metrics(labels)
 
     def decide(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Decision parameters, such as thresholds, chosen on labelled rows and saved with the model."""
@@ -146,7 +148,7 @@ class Kind:
 
     def decision_of(self, config: dict) -> dict[str, float]:
         """The same from a model's configuration."""
-        found = {name: config.get(name) for name in self.default_decision()}
+        found = {name: config.get(name) for name in self.decisions}
         return self.default_decision() | {name: float(value) for name, value in found.items() if isinstance(value, (int, float))}
 
     def score(self, task: Task, logits: np.ndarray, labels: np.ndarray, decision: Mapping[str, float] | None = None) -> dict[str, float]:
@@ -155,10 +157,6 @@ class Kind:
         Raises:
             NumericalError: a logit is NaN or infinite.
         """
-        raise NotImplementedError
-
-    def guessing(self, task: Task, labels: np.ndarray) -> dict[str, float]:
-        """The metrics of a constant prediction, the baseline."""
         raise NotImplementedError
 
     def score_teacher(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> TeacherReport:
@@ -176,8 +174,8 @@ class Kind:
         raise NotImplementedError
 
     def answers(self, task: Task, logits: np.ndarray, decision: Mapping[str, float] | None = None) -> list[str]:
-        """The prediction of each row as written to a file of predictions."""
-        raise NotImplementedError
+        """The prediction of each row as written to a file of predictions: the label with the highest logit."""
+        return [task.labels[i] for i in logits.argmax(1)]
 
     def check_variants(self, task: Task) -> str | None:
         """Why a teacher cannot filter augmented rows of this task; None if it can."""
@@ -189,3 +187,8 @@ class Kind:
         outputs: its logits `[V, C]`, the row itself first. keep: the share of its confidence that must remain.
         """
         raise NotImplementedError
+
+
+def some_of(labels: Labels) -> str:
+    """The names of labels, the first 30 of many."""
+    return ", ".join(labels[:30]) + (f", ... ({len(labels)} labels)" if len(labels) > 30 else "")

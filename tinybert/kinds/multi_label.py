@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from tinybert.data import metrics
-from tinybert.kinds.kind import Kind, Labels, LogitOptions, TeacherReport
+from tinybert.kinds.kind import Kind, Labels, LogitOptions, TeacherReport, some_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from tinybert.objectives.objective import Loss
 
 SEPARATORS = "|,"
-METRICS = ("micro_f1", "macro_f1", "accuracy")
 
 
 class MultiLabel(Kind):
@@ -30,11 +29,9 @@ class MultiLabel(Kind):
     title = "multi-label classification"
     problem_type = "multi_label_classification"
     label_type = "uint8"
+    metric_names = ("micro_f1", "macro_f1", "accuracy")
+    decisions = ("threshold",)
     many_labels = True
-
-    def outputs(self, labels: Labels) -> int:
-        """The number of labels."""
-        return len(labels)
 
     def label_width(self, labels: Labels) -> int:
         """One number per label."""
@@ -62,8 +59,7 @@ class MultiLabel(Kind):
 
     def expected(self, labels: Labels) -> str:
         """The names, which can be combined."""
-        some = ", ".join(labels[:30]) + (f", ... ({len(labels)} labels)" if len(labels) > 30 else "")
-        return f"any of {some}, separated by bars or commas"
+        return f"any of {some_of(labels)}, separated by bars or commas"
 
     def inactive_options(self, values: Mapping[str, object]) -> dict[str, str]:
         """The loss is a mean over labels, as for gold labels."""
@@ -82,14 +78,6 @@ class MultiLabel(Kind):
         return BinarySoftLoss(options.temperature, options.scale)
 
     # === Scores ===
-
-    def metrics(self, labels: Labels) -> tuple[str, ...]:
-        """Micro-averaged F1, macro-averaged F1, and the share of rows without any error."""
-        return METRICS
-
-    def own_metrics(self, labels: Labels) -> tuple[str, ...]:
-        """Micro-averaged F1 first."""
-        return METRICS
 
     def decide(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """The threshold with the best micro-averaged F1 on these rows; of equal ones the closest to 0.5."""
@@ -111,12 +99,6 @@ class MultiLabel(Kind):
 
         checked = metrics.checked(task.name, logits, labels, task.num_outputs)
         return label_sets.of_label_sets(task.metrics, self._predicted(checked, decision), labels)
-
-    def guessing(self, task: Task, labels: np.ndarray) -> dict[str, float]:
-        """The same labels for every row: the most frequent ones, in the number that scores best."""
-        from tinybert.data import label_sets
-
-        return label_sets.of_label_sets(task.metrics, label_sets.best_constant(labels), labels)
 
     def score_teacher(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> TeacherReport:
         """Weak: micro-averaged F1 with its best threshold at or below that of constant labels plus two standard errors.

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from tinybert.data.tasks import Task
     from tinybert.objectives.objective import Loss
 
-METRICS = ("answer_f1", "exact_match", "average", "has_answer_f1", "no_answer_accuracy")
-
 
 class QuestionAnswering(Kind):
     """Labels int64 `[B, 2]`, the positions of the answer's first and last token, 0 if the window has none; logits `[B, T, 2]`.
@@ -31,6 +29,8 @@ class QuestionAnswering(Kind):
     label_word = "answer"
     names_labels = False
     of_windows = True
+    metric_names = ("answer_f1", "exact_match", "average", "has_answer_f1", "no_answer_accuracy")
+    decisions = ("null_threshold",)
 
     def outputs(self, labels: Labels) -> int:
         """Start and end."""
@@ -51,10 +51,6 @@ class QuestionAnswering(Kind):
     def describe(self, labels: Labels) -> str:
         """Two logits per token."""
         return "start and end of an answer"
-
-    def output_names(self, labels: Labels | None, outputs: int) -> Labels:
-        """The outputs have no names."""
-        return ()
 
     def head_config(self, labels: Labels) -> dict:
         """Determined by the class of the head."""
@@ -78,14 +74,6 @@ class QuestionAnswering(Kind):
 
     # === Scores ===
 
-    def metrics(self, labels: Labels) -> tuple[str, ...]:
-        """F1, exact match, their mean, and the scores of answerable and unanswerable questions."""
-        return METRICS
-
-    def own_metrics(self, labels: Labels) -> tuple[str, ...]:
-        """F1 first."""
-        return METRICS
-
     def decide(self, task: Task, logits: np.ndarray, labels: Windows) -> dict[str, float]:
         """The no-answer threshold with the best F1, if some questions have no answer."""
         from tinybert.data import answers, metrics
@@ -93,11 +81,6 @@ class QuestionAnswering(Kind):
         metrics.check_finite(task.name, logits)
         threshold = answers.best_threshold(answers.best_answers(logits, labels), labels.questions)
         return {} if math.isinf(threshold) else {"null_threshold": threshold}
-
-    def decision_of(self, config: dict) -> dict[str, float]:
-        """The value in the configuration, if it has one."""
-        found = config.get("null_threshold")
-        return {"null_threshold": float(found)} if isinstance(found, (int, float)) else {}
 
     def score(self, task: Task, logits: np.ndarray, labels: Windows, decision: Mapping[str, float] | None = None) -> dict[str, float]:
         """Scores of the best span over all windows of each question."""
@@ -111,18 +94,15 @@ class QuestionAnswering(Kind):
         """Weak: an F1 at or below that of never answering, or of guessing, plus two standard errors."""
         from tinybert.data import answers
 
-        scores = self.score(task, logits, labels, self.decide(task, logits, labels))
+        decision = self.decide(task, logits, labels)
         count = len(labels.questions)
         silent = sum(not question.answerable for question in labels.questions) / count
         margin = 2 * math.sqrt(max(silent * (1 - silent), 0.25 / count) / count)
-        reached = answers.of_answers(
-            ("answer_f1",),
-            answers.texts_of(answers.best_answers(logits, labels), self.decide(task, logits, labels).get("null_threshold")),
-            labels.questions,
-        )["answer_f1"]
-        return TeacherReport(
-            scores, f"never answering ({silent:.4f})", margin, weak=reached <= silent + margin, informative=silent + margin < 1
-        )
+        texts = answers.texts_of(answers.best_answers(logits, labels), decision.get("null_threshold"))
+        scores = answers.of_answers((*task.metrics, "answer_f1"), texts, labels.questions)
+        weak = scores["answer_f1"] <= silent + margin
+        shown = {name: scores[name] for name in task.metrics}
+        return TeacherReport(shown, f"never answering ({silent:.4f})", margin, weak=weak, informative=silent + margin < 1)
 
     # === Predictions ===
 

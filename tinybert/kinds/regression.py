@@ -28,6 +28,7 @@ class Regression(Kind):
     problem_type = "regression"
     label_type = "float32"
     label_word = "score"
+    metric_names = metrics.SCORES
     names_labels = False
     softens = False
 
@@ -46,10 +47,6 @@ class Regression(Kind):
     def describe(self, labels: Labels) -> str:
         """One output."""
         return "one score (regression)"
-
-    def output_names(self, labels: Labels | None, outputs: int) -> Labels:
-        """A score has no name."""
-        return ()
 
     def head_config(self, labels: Labels) -> dict:
         """One output, marked to distinguish it from a single class."""
@@ -85,26 +82,12 @@ class Regression(Kind):
 
     # === Scores ===
 
-    def metrics(self, labels: Labels) -> tuple[str, ...]:
-        """Correlations."""
-        return metrics.SCORES
-
-    def own_metrics(self, labels: Labels) -> tuple[str, ...]:
-        """The mean of both first."""
-        return metrics.SCORES
-
     def score(self, task: Task, logits: np.ndarray, labels: np.ndarray, decision: Mapping[str, float] | None = None) -> dict[str, float]:
         """Scores of logits `[N, 1]` or `[N]`."""
         import numpy as np
 
         checked = metrics.checked(task.name, logits, labels, task.num_outputs)
         return metrics.of_scores(task.metrics, checked.reshape(-1).astype(np.float64), labels)
-
-    def guessing(self, task: Task, labels: np.ndarray) -> dict[str, float]:
-        """The mean for every row."""
-        import numpy as np
-
-        return metrics.of_scores(task.metrics, np.full(len(labels), labels.mean()), labels)
 
     def score_teacher(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> TeacherReport:
         """Weak: a correlation at or below 2 / sqrt(N), which must be below 1: at least five rows, and two different scores."""

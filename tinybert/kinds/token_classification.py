@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tinybert.kinds.kind import Kind, Labels, LogitOptions, TeacherReport
+from tinybert.kinds.kind import Kind, LogitOptions, TeacherReport
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from tinybert.data.tagged import TaggedWords
     from tinybert.data.tasks import Task
     from tinybert.objectives.objective import Loss
-
-METRICS = ("entity_f1", "strict_f1", "precision", "recall", "accuracy")
 
 
 class TokenClassification(Kind):
@@ -30,22 +28,7 @@ class TokenClassification(Kind):
     label_type = "int16"
     label_word = "tag"
     of_words = True
-
-    def outputs(self, labels: Labels) -> int:
-        """The number of tags."""
-        return len(labels)
-
-    def reader(self, labels: Labels) -> Callable[[str], int | None]:
-        """The index of a tag by its name."""
-        return {label: i for i, label in enumerate(labels)}.get
-
-    def expected(self, labels: Labels) -> str:
-        """The names of the tags."""
-        return f"one of {', '.join(labels)}"
-
-    def head_config(self, labels: Labels) -> dict:
-        """Determined by the class of the head."""
-        return {name: value for name, value in super().head_config(labels).items() if name != "problem_type"}
+    metric_names = ("entity_f1", "strict_f1", "precision", "recall", "accuracy")
 
     def gold_loss(self) -> Loss:
         """Cross-entropy of every word with its tag."""
@@ -60,14 +43,6 @@ class TokenClassification(Kind):
         return WordSoftLoss(options.temperature, options.reduction, options.scale)
 
     # === Scores ===
-
-    def metrics(self, labels: Labels) -> tuple[str, ...]:
-        """Entity F1, lenient and strict, and word accuracy."""
-        return METRICS
-
-    def own_metrics(self, labels: Labels) -> tuple[str, ...]:
-        """Entity F1 as computed by conlleval first."""
-        return METRICS
 
     def score(self, task: Task, logits: np.ndarray, labels: TaggedWords, decision: Mapping[str, float] | None = None) -> dict[str, float]:
         """Scores of the tag with the highest logit for every word `[W, C]`."""
@@ -87,10 +62,6 @@ class TokenClassification(Kind):
         return TeacherReport(scores, "no entity at all", margin, weak=reached <= margin, informative=margin < 1)
 
     # === Predictions ===
-
-    def answers(self, task: Task, logits: np.ndarray, decision: Mapping[str, float] | None = None) -> list[str]:
-        """The tag of every word."""
-        return [task.labels[i] for i in logits.argmax(1)]
 
     def check_variants(self, task: Task) -> str | None:
         """A replaced word would need a new tag."""

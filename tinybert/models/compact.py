@@ -13,7 +13,7 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
-from tinybert.models.trace import base_of
+from tinybert.models.trace import base_of, look_up
 
 
 class CompactVocabulary:
@@ -51,10 +51,7 @@ class CompactVocabulary:
     def _cut(self, weight: Tensor) -> None:
         self.embedding.weight = weight
         self.embedding._padding_idx = None if self._padding is None else self.row_of(self._padding)
-        self._hook = self.embedding.register_forward_pre_hook(lambda layer, given: (self._looked_up(given[0]),))
-
-    def _looked_up(self, ids: Tensor) -> Tensor:
-        return paddle.gather(self._places, ids.reshape([-1])).reshape(ids.shape)
+        self._hook = self.embedding.register_forward_pre_hook(lambda _, given: (look_up(self._places, given[0]),))
 
     def restore(self, step: int) -> None:
         """Put the whole table into the model, as after `step` updates."""

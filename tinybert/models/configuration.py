@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tinybert.data.folder_files import read_json_object
 from tinybert.errors import UserError
-from tinybert.models import network_settings
+from tinybert.models.network_settings import check_network
 
 # Hugging Face and PaddleNLP since 2.5; Google's and Huawei's BERT; PaddleNLP before 2.5
 FILES = ("config.json", "bert_config.json", "model_config.json")
@@ -51,7 +51,7 @@ def architecture(config: dict, source: str) -> dict:
         UserError: a required value is missing, a value has another type or is out of range, the heads do not divide the width or
         exceed it, the embedding rank exceeds it, or a setting requires a network that is not implemented.
     """
-    network_settings.check_network(config, set(ARCHITECTURE_KEYS), source)
+    check_network(config, set(ARCHITECTURE_KEYS), source)
     config = _with_published_cut(config)
     known = {key: config[key] for key in ARCHITECTURE_KEYS if config.get(key) is not None}
     for key in _NEEDED:
@@ -92,11 +92,6 @@ def parameters_of(known: dict) -> int:
     width = known["hidden_size"]
     rows = known["vocab_size"] + known.get("max_position_embeddings", 512) + known.get("type_vocab_size", 2)
     return rows * width + known["num_hidden_layers"] * width * (4 * width + 2 * known.get("intermediate_size", 4 * width))
-
-
-def unknown_keys(config: dict) -> list[str]:
-    """The ignored keys of a configuration that are not known to be harmless, for the load report."""
-    return network_settings.unknown_keys(config, set(ARCHITECTURE_KEYS))
 
 
 def check_size(config: dict, numbers: int, source: str) -> None:

@@ -57,12 +57,7 @@ class Family:
         """PaddleNLP's encoder without a head."""
         return getattr(_module(self.base, "modeling"), f"{self.stem}Model")
 
-    @functools.cached_property
-    def classifier(self) -> type:
-        """PaddleNLP's encoder with a sequence-level head."""
-        return self.head_class("sequence")
-
-    def head_class(self, head: str) -> type:
+    def head_class(self, head: str = "sequence") -> type:
         """PaddleNLP's encoder with a head, one of `HEADS`."""
         return getattr(_module(self.base, "modeling"), f"{self.stem}{HEADS[head]}")
 

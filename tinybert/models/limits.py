@@ -1,4 +1,4 @@
-"""Limits of a model: maximum sequence length, attention heads."""
+"""Limits of a model: maximum sequence length. Does not import Paddle."""
 
 from __future__ import annotations
 
@@ -6,25 +6,19 @@ from typing import TYPE_CHECKING
 
 from tinybert.errors import UserError
 from tinybert.models.families import family_of_config
-from tinybert.models.model_info import ModelInfo
 
 if TYPE_CHECKING:
     from tinybert.models.loading import LoadedModel
+    from tinybert.models.model_info import ModelInfo
 
 
 def max_positions(loaded: LoadedModel | ModelInfo) -> int:
     """The maximum number of tokens for which a model has position embeddings."""
-    if isinstance(loaded, ModelInfo):
-        rows = loaded.config.max_position_embeddings
-    else:
-        from tinybert.models.trace import base_of  # imports Paddle, which pregeneration does not need
-
-        rows = base_of(loaded.model).embeddings.position_embeddings.weight.shape[0]
-    return loaded.family.max_positions(int(rows), loaded.config.pad_token_id)
+    return loaded.family.max_positions(int(loaded.config.max_position_embeddings), loaded.config.pad_token_id)
 
 
 def positions_in(config: dict) -> int | None:
-    """The same from a configuration, `read_config`; None if it does not say. Does not import Paddle."""
+    """The same from a configuration, `read_config`; None if it does not say."""
     positions = config.get("max_position_embeddings")
     if not isinstance(positions, int):
         return None
@@ -52,12 +46,3 @@ def check_length(option: str, length: int, positions: int, owner: str) -> None:
     """
     if length > positions:
         raise UserError(f"{option} {length} exceeds the {positions} positions of {owner}. Use at most that.")
-
-
-def heads_of(loaded: LoadedModel | ModelInfo) -> int:
-    """The attention heads of a model's first layer."""
-    if isinstance(loaded, ModelInfo):
-        return int(loaded.config.num_attention_heads)
-    from tinybert.models.trace import layers_of
-
-    return int(layers_of(loaded.model)[0].self_attn.num_heads)

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 from paddle import nn
 
-from tinybert import runtime
 from tinybert.data.tokenizer import WordPiece
 from tinybert.data.tokenizer_folder import check_tokenizer
 from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
 from tinybert.kinds.registry import kind_of_config, kind_of_labels, kind_of_outputs
-from tinybert.log import logger
 from tinybert.models.configuration import (
+    ARCHITECTURE_KEYS,
     TrainedOn,
     architecture,
     check_size,
@@ -23,12 +22,13 @@ from tinybert.models.configuration import (
     labels_of,
     read_config,
     trained_on,
-    unknown_keys,
 )
 from tinybert.models.families import BASES, Family, family_of_config, family_of_folder
+from tinybert.models.heads import align_labels, fit_head, head_weight
 from tinybert.models.hub import resolve
 from tinybert.models.manifest import check_manifest
 from tinybert.models.names import is_hugging_face, to_paddle, unwrapped
+from tinybert.models.network_settings import unknown_keys
 from tinybert.models.pruned_shapes import apply_pruned_shapes, strip_pruned_shapes
 from tinybert.models.relative import RelativeEncoder, from_paddle_names
 from tinybert.models.sources import compare_other_files
@@ -59,8 +59,8 @@ class LoadReport:
         return f"{self.source}: " + ", ".join(parts) + (f"; {self.chosen}" if self.chosen else "")
 
 
-def _some(names: list[str], limit: int = 4) -> str:
-    return ", ".join(names[:limit]) + (f", and {len(names) - limit} more" if len(names) > limit else "")
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f", and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 @dataclass
@@ -128,27 +128,11 @@ def load_classifier(
     """
     kind = kind or kind_of_labels(labels)
     found = read_folder(path, role).for_head(kind.head)
-    arrays, folder, outputs = found.arrays, found.folder, kind.outputs(labels)
-    stated = kind_of_config(found.config)
-    if stated is None and kind.head != "sequence":
-        if needs_head and _head_weight(arrays) is not None:
-            raise UserError(
-                f"the {role} {folder} has a head for whole rows (its config.json names no other), but the task is {kind.title}.\n"
-                "Give a model of this kind."
-            )
-        _drop_head(arrays)
-    elif stated is not None and stated is not kind:
-        if needs_head:
-            raise UserError(
-                f"the {role} {folder} was trained for {stated.title} (according to its config.json), but the task is "
-                f"{kind.title}.\nGive a model of this kind, or set --kind {stated.name} for your files."
-            )
-        _drop_head(arrays)
-    _check_head(arrays, kind, needs_head, labels, folder, role)
-    own = labels_of(found.config)
+    own, whose = labels_of(found.config), f"the {role} {found.folder}"
+    fit_head(found.arrays, kind_of_config(found.config), kind, labels, whose, needs_head)
     if needs_head:
-        _align_labels(arrays, own_labels or own, labels, folder, role, own_labels is not None)
-    loaded = found.filled(outputs, own, do_lower_case, role, kind.head)
+        align_labels(found.arrays, own_labels or own, labels, whose, role, own_labels is not None)
+    loaded = found.filled(kind.outputs(labels), own, do_lower_case, role, kind.head)
     loaded.kind, loaded.decision, loaded.trained_on = kind, kind.decision_of(found.config), trained_on(found.config)
     if needs_head:
         _refuse_half_a_head(loaded.report, role)
@@ -164,7 +148,7 @@ def load_pretrained(path: str, role: str = "model") -> tuple[LoadedModel, dict]:
         UserError: as `load_classifier`; or a part of the head is missing.
     """
     found = read_folder(path, role)
-    weight = _head_weight(found.arrays)
+    weight = head_weight(found.arrays)
     kind = kind_of_config(found.config)
     head = kind.head if kind else "sequence"
     loaded = found.filled(1 if weight is None else weight.shape[-1], labels_of(found.config), None, role, head)
@@ -191,7 +175,7 @@ class ModelFolder:
 
     folder: Path
     config: dict
-    kind: Family
+    family: Family
     reason: str
     arrays: dict[str, np.ndarray]
     projections: dict[str, np.ndarray]
@@ -201,24 +185,24 @@ class ModelFolder:
 
     def for_head(self, head: str) -> ModelFolder:
         """The same with the encoder's names in the family that has such a head."""
-        family, base = self.kind.for_head(head), f"{self.kind.base}."
-        if family is self.kind:
+        family, base = self.family.for_head(head), f"{self.family.base}."
+        if family is self.family:
             return self
         arrays = {
             f"{family.base}.{name.removeprefix(base)}" if name.startswith(base) else name: array for name, array in self.arrays.items()
         }
-        return replace(self, kind=family, arrays=arrays)
+        return replace(self, family=family, arrays=arrays)
 
     def filled(
         self, outputs: int | None, labels: tuple[str, ...] | None, do_lower_case: bool | None, role: str, head: str = "sequence"
     ) -> LoadedModel:
         """The model with these weights and a classifier with `outputs` outputs; None: only the encoder."""
-        model = build(self.kind, self.config, outputs, str(self.folder), head)
-        chosen = "; ".join([f"read as {self.kind.model_type}: {self.reason}", *self.notes])
+        model = build(self.family, self.config, outputs, str(self.folder), head)
+        chosen = "; ".join([f"read as {self.family.model_type}: {self.reason}", *self.notes])
         report = _fill(model, self.arrays, LoadReport(str(self.file), chosen=chosen), role)
         report.unused += self.left_over
         tokenizer = WordPiece.from_folder(self.folder, do_lower_case)
-        loaded = LoadedModel(model, self.kind, tokenizer, labels, self.projections, report)
+        loaded = LoadedModel(model, self.family, tokenizer, labels, self.projections, report)
         check_vocabulary(str(self.folder), loaded)
         return loaded
 
@@ -237,14 +221,14 @@ def read_folder(path: str, role: str) -> ModelFolder:
     check_manifest(folder)
     arrays, file = read_weights(folder)
     arrays = unwrapped(arrays, str(file))
-    kind, reason = family_of_folder(config, arrays, source)
-    arrays, left_over = _in_paddle_names(arrays, kind.base)
+    family, reason = family_of_folder(config, arrays, source)
+    arrays, left_over = _in_paddle_names(arrays, family.base)
     check_size(config, sum(array.size for array in arrays.values()), source)
-    notes = compare_other_files(file, arrays, lambda others: _in_paddle_names(others, kind.base)[0])
-    parts = tuple(f"{kind.base}.{name}" for name in ("fit_dense", "share_fit_dense"))
-    projections = {name.removeprefix(f"{kind.base}."): arrays.pop(name) for name in list(arrays) if name.startswith(parts)}
-    notes += unknown_keys(config)
-    return ModelFolder(folder, config, kind, reason, arrays, projections, left_over, file, notes)
+    notes = compare_other_files(file, arrays, lambda others: _in_paddle_names(others, family.base)[0])
+    parts = tuple(f"{family.base}.{name}" for name in ("fit_dense", "share_fit_dense"))
+    projections = {name.removeprefix(f"{family.base}."): arrays.pop(name) for name in list(arrays) if name.startswith(parts)}
+    notes += unknown_keys(config, set(ARCHITECTURE_KEYS))
+    return ModelFolder(folder, config, family, reason, arrays, projections, left_over, file, notes)
 
 
 def _refuse_half_a_head(report: LoadReport, role: str) -> None:
@@ -282,30 +266,30 @@ def check_vocabulary(source: str, loaded: LoadedModel) -> None:
 _SPARE_ROWS = 256  # unused rows that an embedding may have
 
 
-def build(kind: Family, config: dict, outputs: int | None, source: str, head: str = "sequence") -> nn.Layer:
+def build(family: Family, config: dict, outputs: int | None, source: str, head: str = "sequence") -> nn.Layer:
     """A classifier of this family with random weights, without PaddleNLP's projections inside TinyBERT.
 
     outputs: None removes the classifier, which leaves an encoder with the parameter names of a model with a head.
     """
     known = architecture(config, source)
-    known = {**kind.defaults, **known}
-    if kind.keeps_projections:
+    known = {**family.defaults, **known}
+    if family.keeps_projections:
         known["fit_size"] = 1  # these layers are deleted below: keep them small
     try:
-        model = kind.head_class(head)(kind.config(**strip_pruned_shapes(known), num_labels=outputs or 1))
+        model = family.head_class(head)(family.config(**strip_pruned_shapes(known), num_labels=outputs or 1))
     except (TypeError, ValueError, AttributeError, KeyError) as error:
-        raise UserError(f"{source}: config.json does not describe a {kind.model_type} encoder: {error}") from None
+        raise UserError(f"{source}: config.json does not describe a {family.model_type} encoder: {error}") from None
     if outputs is None:
         del model.classifier
     encoder = base_of(model)
-    if kind.relative:
+    if family.relative:
         if "attention_head_size" in known:
             raise UserError(
-                f"{source}: heads of {kind.stem} cannot be pruned: all layers share one bias per head.\nPrune neurons or layers."
+                f"{source}: heads of {family.stem} cannot be pruned: all layers share one bias per head.\nPrune neurons or layers."
             )
         encoder.encoder = RelativeEncoder(encoder.config)
     apply_pruned_shapes(encoder, known)
-    if kind.keeps_projections:
+    if family.keeps_projections:
         del encoder.fit_dense, encoder.fit_denses
     for layer in encoder.sublayers():
         if isinstance(layer, nn.LayerNorm):
@@ -324,83 +308,6 @@ def _in_paddle_names(arrays: dict[str, np.ndarray], base: str) -> tuple[dict[str
         inside = bare.startswith(("embeddings.", "encoder.", "pooler.", "fit_dense", "share_fit_dense"))
         renamed[f"{base}.{bare}" if inside else bare] = array
     return renamed, []
-
-
-def _head_weight(arrays: dict[str, np.ndarray]) -> np.ndarray | None:
-    return arrays.get("classifier.weight", arrays.get("classifier.out_proj.weight"))
-
-
-def _check_head(arrays: dict[str, np.ndarray], kind: Kind, needed: bool, labels: tuple[str, ...], folder: Path, role: str) -> None:
-    weight = _head_weight(arrays)
-    if weight is None:
-        if needed:
-            raise UserError(
-                f"the {role} {folder} has no trained classifier: it was pre-trained, not fine-tuned on this task.\n"
-                "Fine-tune it first (benchmark/glue/run_glue.py) and give its output folder."
-            )
-        return
-    if weight.shape[-1] != kind.outputs(labels):
-        if needed:
-            raise UserError(
-                f"the {role} {folder} has {weight.shape[-1]} outputs, but the task has {kind.describe(labels)}.\n"
-                "It was fine-tuned on another task: give a model of this task."
-            )
-        _drop_head(arrays)
-
-
-def _drop_head(arrays: dict[str, np.ndarray]) -> None:
-    for name in [name for name in arrays if name.startswith("classifier.")]:
-        del arrays[name]
-
-
-def output_order(own: tuple[str, ...], wanted: tuple[str, ...]) -> list[int] | None:
-    """The index of each task label among a model's own; None if the labels differ."""
-    same = str if set(own) == set(wanted) else str.lower  # labels that differ only in case are kept apart
-    known = {same(name): i for i, name in enumerate(own)}
-    if set(known) != {same(name) for name in wanted} or len(known) < len(own):
-        return None
-    return [known[same(name)] for name in wanted]
-
-
-def _align_labels(
-    arrays: dict[str, np.ndarray],
-    own: tuple[str, ...] | None,
-    wanted: tuple[str, ...],
-    folder: Path,
-    role: str,
-    told: bool,
-) -> None:
-    """Reorder the classifier's outputs to the task's label order, if the configuration names its labels.
-
-    A teacher with another label order would teach wrong labels. Numbers are compared like names; if only one side has numbers, or outputs
-    are numbered from 0, a comparison is impossible, and this is reported.
-    """
-    if own is None or not wanted:
-        return
-    order = output_order(own, wanted)
-    if order is None:
-        counted = list(own) == [str(i) for i in range(len(own))]
-        if not told and len(own) == len(wanted) and _numbers(wanted) and (counted or not _numbers(own)):
-            if runtime.rank() == 0:
-                logger.info(
-                    f"{role}: its labels are {', '.join(own)}, the task's are {', '.join(wanted)}; its outputs are used in this order"
-                )
-            return
-        raise UserError(
-            f"the {role} {folder} was trained with the labels {', '.join(own)}, but the task has {', '.join(wanted)}.\n"
-            "It belongs to another task, or its config.json (id2label) must use the task's label names."
-        )
-    if order == list(range(len(order))):
-        return
-    for name in ("classifier.weight", "classifier.bias", "classifier.out_proj.weight", "classifier.out_proj.bias"):
-        if name in arrays:
-            arrays[name] = arrays[name][..., order]
-    if runtime.rank() == 0:
-        logger.info(f"{role}: its labels are {', '.join(own)}; its outputs were reordered to the task's order {', '.join(wanted)}")
-
-
-def _numbers(labels: tuple[str, ...]) -> bool:
-    return all(name.lstrip("-").isdigit() for name in labels)
 
 
 # matrices without which a layer has no effect

@@ -15,7 +15,6 @@ from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
 from tinybert.models.limits import max_positions
 from tinybert.models.loading import LoadedModel, ModelFolder, read_folder
-from tinybert.models.saving import save_model
 from tinybert.models.trace import Inputs, Needs, base_of, trace
 
 _HEAD = "cls.predictions."
@@ -132,11 +131,6 @@ def load_masked_lm(path: str, do_lower_case: bool | None = None, fresh_head: boo
     report.fresh = loaded.report.fresh + names * (not arrays)
     report.unused = [name for name in loaded.report.unused if not name.startswith(_HEAD)]
     return MaskedLM(loaded, head, str(report))
-
-
-def save_masked_lm(folder: Path, loaded: LoadedModel, head: MaskedLMHead, record: tuple[str, dict] | None = None) -> None:
-    """Write encoder and head as PaddleNLP's masked LM of the family, for `load_masked_lm` and `load_encoder`; atomic."""
-    save_model(folder, loaded.model, loaded.family, loaded.tokenizer, None, record=record, head=head.arrays())
 
 
 def _head(arrays: dict[str, np.ndarray], found: ModelFolder, loaded: LoadedModel) -> MaskedLMHead:

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from tinybert.data.tokenizer import WordPiece
 from tinybert.data.tokenizer_folder import check_tokenizer
-from tinybert.errors import UserError
 from tinybert.models.configuration import architecture, config_file, labels_of, read_config
 from tinybert.models.families import Family, family_of_folder
 from tinybert.models.hub import resolve
 from tinybert.models.manifest import check_manifest
-from tinybert.models.weights import read_weights, weights_file
+from tinybert.models.weights import read_weights, weights_files
 from tinybert.safetensors_file import safetensors_names
 
 
@@ -40,16 +39,13 @@ def read_model_info(path: str, do_lower_case: bool | None, role: str) -> ModelIn
     source = str(config_file(folder))
     check_tokenizer(folder)
     check_manifest(folder)
-    kind, _ = family_of_folder(config, _names(folder), source)
-    known = kind.config(**architecture(config, source))
-    return ModelInfo(known, kind, WordPiece.from_folder(folder, do_lower_case), labels_of(config), _weights(folder))
+    family, _ = family_of_folder(config, _names(folder), source)
+    known = family.config(**architecture(config, source))
+    return ModelInfo(known, family, WordPiece.from_folder(folder, do_lower_case), labels_of(config), _weights(folder))
 
 
 def _weights(folder: Path) -> Path | None:
-    try:
-        return weights_file(folder)
-    except UserError:
-        return None
+    return next(iter(weights_files(folder)), None)
 
 
 def _names(folder: Path) -> Iterator[str]:
@@ -74,8 +70,8 @@ def _names(folder: Path) -> Iterator[str]:
 _TRAINED_ONLY = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "initializer_range", "fit_size")
 
 
-def function_words(path: str, kind: Family, role: str) -> str:
+def function_words(path: str, family: Family, role: str) -> str:
     """A description of what affects a model's output in eval mode besides the weights: architecture, and family (head activation)."""
     folder = resolve(path, role)
     known = architecture(read_config(folder), str(config_file(folder)))
-    return ", ".join([f"family {kind.model_type}", *(f"{name} {known[name]}" for name in sorted(known) if name not in _TRAINED_ONLY)])
+    return ", ".join([f"family {family.model_type}", *(f"{name} {known[name]}" for name in sorted(known) if name not in _TRAINED_ONLY)])

@@ -10,22 +10,19 @@ import paddle
 from paddle import Tensor, nn
 
 FARTHEST = 128  # positions; all larger distances share a bucket
-# PaddleNLP's names of MPNet's weights and ours
-_NAMES = (
-    (r"encoder\.layer\.(\d+)\.attention\.([qkv])\.", r"encoder.layers.\1.self_attn.\2_proj."),
-    (r"encoder\.layer\.(\d+)\.attention\.o\.", r"encoder.layers.\1.self_attn.out_proj."),
-    (r"encoder\.layer\.(\d+)\.attention\.layer_norm\.", r"encoder.layers.\1.norm1."),
-    (r"encoder\.layer\.(\d+)\.ffn\.", r"encoder.layers.\1.linear1."),
-    (r"encoder\.layer\.(\d+)\.ffn_output\.", r"encoder.layers.\1.linear2."),
-    (r"encoder\.layer\.(\d+)\.layer_norm\.", r"encoder.layers.\1.norm2."),
-)
-_BACK = (
-    (r"encoder\.layers\.(\d+)\.self_attn\.([qkv])_proj\.", r"encoder.layer.\1.attention.\2."),
-    (r"encoder\.layers\.(\d+)\.self_attn\.out_proj\.", r"encoder.layer.\1.attention.o."),
-    (r"encoder\.layers\.(\d+)\.norm1\.", r"encoder.layer.\1.attention.layer_norm."),
-    (r"encoder\.layers\.(\d+)\.linear1\.", r"encoder.layer.\1.ffn."),
-    (r"encoder\.layers\.(\d+)\.linear2\.", r"encoder.layer.\1.ffn_output."),
-    (r"encoder\.layers\.(\d+)\.norm2\.", r"encoder.layer.\1.layer_norm."),
+# PaddleNLP's names of MPNet's weights and ours; {i} is a number
+_NAMES = tuple(
+    (f"encoder.layer.{{i}}.{theirs}.", f"encoder.layers.{{i}}.{ours}.")
+    for theirs, ours in (
+        ("attention.q", "self_attn.q_proj"),
+        ("attention.k", "self_attn.k_proj"),
+        ("attention.v", "self_attn.v_proj"),
+        ("attention.o", "self_attn.out_proj"),
+        ("attention.layer_norm", "norm1"),
+        ("ffn", "linear1"),
+        ("ffn_output", "linear2"),
+        ("layer_norm", "norm2"),
+    )
 )
 
 
@@ -83,12 +80,14 @@ def from_paddle_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def to_paddle_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The inverse."""
-    return {_renamed(name, _BACK): array for name, array in arrays.items()}
+    back = tuple((ours, theirs) for theirs, ours in _NAMES)
+    return {_renamed(name, back): array for name, array in arrays.items()}
 
 
 def _renamed(name: str, pairs: tuple[tuple[str, str], ...]) -> str:
-    for pattern, target in pairs:
-        name, found = re.subn(pattern, target, name)
+    for source, target in pairs:
+        pattern = re.escape(source).replace(r"\{i\}", r"(\d+)")
+        name, found = re.subn(pattern, target.replace("{i}", r"\1"), name)
         if found:
             break
     return name

@@ -21,7 +21,7 @@ from tinybert.models.weights import write_pdparams
 def save_model(
     folder: str | Path,
     model: nn.Layer,
-    kind: Family,
+    family: Family,
     tokenizer: WordPiece,
     labels: tuple[str, ...] | None,
     projection: Projection | None = None,
@@ -40,37 +40,37 @@ def save_model(
     trained_on: the training data, for prediction.
     """
     arrays = {name: value.astype("float32").numpy() for name, value in model.state_dict().items()}
-    config = config_dict(model, kind, labels, head_config) | (trained_on.entry() if trained_on else {})
+    config = config_dict(model, family, labels, head_config) | (trained_on.entry() if trained_on else {})
     if head is not None:
         arrays |= head
-        config["architectures"] = [f"{kind.stem}ForMaskedLM"]
+        config["architectures"] = [f"{family.stem}ForMaskedLM"]
     if projection is not None and projection.mode != "none":
-        arrays |= {f"{kind.base}.{name}": array for name, array in projection.arrays().items()}
+        arrays |= {f"{family.base}.{name}": array for name, array in projection.arrays().items()}
         config["fit_size"] = projection.width[1]
-    if kind.relative:
+    if family.relative:
         arrays = to_paddle_names(arrays)
     with storage.new_folder(folder, replace=True, keep_others=True) as temporary:
         storage.write_json(temporary / "config.json", config)
         write_pdparams(temporary / "model_state.pdparams", arrays)
-        tokenizer.save(temporary, tokenizer_class=kind.tokenizer)
+        tokenizer.save(temporary, tokenizer_class=family.tokenizer)
         if record is not None:
             storage.write_json(temporary / record[0], record[1])
 
 
-def config_dict(model: nn.Layer, kind: Family, labels: tuple[str, ...] | None, head: dict | None = None) -> dict:
+def config_dict(model: nn.Layer, family: Family, labels: tuple[str, ...] | None, head: dict | None = None) -> dict:
     """The content of config.json for a model, including label names."""
     config = base_of(model).config
     values = {key: getattr(config, key) for key in ARCHITECTURE_KEYS if getattr(config, key, None) is not None}
     values.pop("fit_size", None)
-    if kind.keeps_projections:
+    if family.keeps_projections:
         values["fit_size"] = config.hidden_size
     if labels is None:
         head = {}
     elif head is None:
         head = kind_of_labels(labels).head_config(labels)
     return {
-        "architectures": [kind.encoder.__name__ if labels is None else type(model).__name__],
-        "model_type": kind.model_type,
+        "architectures": [family.encoder.__name__ if labels is None else type(model).__name__],
+        "model_type": family.model_type,
         **values,
         **head,
         "dtype": "float32",

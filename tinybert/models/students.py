@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import numpy as np
@@ -14,11 +15,11 @@ from tinybert.errors import UserError
 from tinybert.models.configuration import config_file, read_config
 from tinybert.models.families import STUDENT, family
 from tinybert.models.hub import resolve
-from tinybert.models.limits import check_positions, heads_of
+from tinybert.models.limits import check_positions
 from tinybert.models.loading import LoadedModel, LoadReport, build, check_vocabulary
 from tinybert.models.model_info import ModelInfo
 from tinybert.models.translation import table_of
-from tinybert.models.weights import has_weights
+from tinybert.models.weights import weights_files
 
 
 def parse_init(text: str, teacher_layers: int) -> tuple[int, ...]:
@@ -31,7 +32,7 @@ def parse_init(text: str, teacher_layers: int) -> tuple[int, ...]:
     if match is None:
         raise UserError(f"invalid --student_init '{text}'. Expected teacher:<layers>, such as teacher:1,3,5 (1-based).")
     layers = tuple(int(number) for number in match.group(1).split(","))
-    if min(layers) < 1 or max(layers) > teacher_layers or any(b <= a for a, b in zip(layers, layers[1:], strict=False)):
+    if min(layers) < 1 or max(layers) > teacher_layers or any(b <= a for a, b in itertools.pairwise(layers)):
         raise UserError(
             f"--student_init {text}: the teacher has layers 1 to {teacher_layers}; expected some of them, each once, in ascending order."
         )
@@ -102,11 +103,11 @@ def fresh_student(
         "pad_token_id": of_teacher.pad_token_id,
         "layer_norm_eps": 1e-12,
     }
-    kind = family(model_type).for_head(head)
+    student_family = family(model_type).for_head(head)
     paddle.seed(runtime.derive_seed(seed, "student"))
-    model = build(kind, config, outputs, "the student", head)
+    model = build(student_family, config, outputs, "the student", head)
     report = LoadReport("random weights", fresh=list(model.state_dict()))
-    return LoadedModel(model, kind, teacher.tokenizer, teacher.labels, {}, report)
+    return LoadedModel(model, student_family, teacher.tokenizer, teacher.labels, {}, report)
 
 
 def fresh_like(
@@ -118,13 +119,13 @@ def fresh_like(
         UserError: no such folder, or a configuration of something other than an encoder.
     """
     folder = resolve(path, "student")
-    kind = family(model_type)
+    student_family = family(model_type)
     paddle.seed(runtime.derive_seed(seed, "student"))
-    model = build(kind, read_config(folder), outputs, str(folder))
+    model = build(student_family, read_config(folder), outputs, str(folder))
     tokenizer = WordPiece.from_folder(folder, do_lower_case) if has_vocabulary(folder) else teacher.tokenizer
-    left = " (its weights are not loaded: use --continue_train to load them)" if has_weights(folder) else ""
+    left = " (its weights are not loaded: use --continue_train to load them)" if weights_files(folder) else ""
     report = LoadReport(f"random weights in the shape of {config_file(folder)}{left}", fresh=list(model.state_dict()))
-    student = LoadedModel(model, kind, tokenizer, teacher.labels, {}, report)
+    student = LoadedModel(model, student_family, tokenizer, teacher.labels, {}, report)
     check_vocabulary(str(folder), student)
     return student
 
@@ -151,7 +152,7 @@ def check_fit(teacher: LoadedModel | ModelInfo, student: LoadedModel, max_seq_le
         )
     for role, loaded in (("teacher", teacher), ("student", student)):
         check_positions(role, loaded, max_seq_length)
-    counts = [heads_of(loaded) for loaded in (teacher, student)]
+    counts = [int(loaded.config.num_attention_heads) for loaded in (teacher, student)]
     if compares_scores and counts[0] != counts[1] and heads == "match":
         raise UserError(
             f"the teacher has {counts[0]} attention heads and the student {counts[1]}: their scores cannot be compared head by head.\n"

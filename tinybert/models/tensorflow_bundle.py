@@ -7,6 +7,7 @@ Source: tensorflow/core/util/tensor_bundle and tensorflow/core/lib/io/table_form
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from pathlib import Path
@@ -133,11 +134,9 @@ def _tensor(index: Path, name: str, value: bytes) -> np.ndarray:
     shard, offset, size = (entry.get(field, [0])[0] for field in (3, 4, 5))
     kind = _TYPES[entry.get(1, [0])[0]]
     dtype = np.dtype("<u2" if kind == "bfloat16" else kind)
-    count = 1
-    for length in shape:
-        count *= length
-    if count * dtype.itemsize != size:
-        raise ValueError(f"'{name}' has {size} bytes, but its shape requires {count * dtype.itemsize}")
+    needed = math.prod(shape) * dtype.itemsize
+    if needed != size:
+        raise ValueError(f"'{name}' has {size} bytes, but its shape requires {needed}")
     shards = sorted(index.parent.glob(f"{index.name.removesuffix('.index')}.data-*"))
     part = next((path for path in shards if re.search(rf"\.data-0*{shard}-of-\d+$", path.name)), None)
     if part is None or part.stat().st_size < offset + size:

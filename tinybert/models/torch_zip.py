@@ -188,10 +188,6 @@ def _array(tensor: _Tensor, data: bytes, name: str) -> np.ndarray:
     return bfloat16_to_float32(array) if storage.kind == "BFloat16Storage" else array
 
 
-def _storages_of(content: object) -> dict[str, _Storage]:
-    return {tensor.storage.key: tensor.storage for tensor in _by_name(content).values()}
-
-
 # === Files ===
 
 
@@ -239,7 +235,7 @@ def _read_pickles(path: Path) -> tuple[object, dict[str, bytes]]:
         if not isinstance(system, dict) or system.get("little_endian") is not True:
             raise UnsafePickleError("its numbers are big-endian")
         content = _unpickler().load(stream)
-        known = _storages_of(content)
+        known = {tensor.storage.key: tensor.storage for tensor in _by_name(content).values()}
         storages = {}
         for key in _unpickler().load(stream):
             storage = known[key]

@@ -54,12 +54,6 @@ class Needs:
         # entry m needs layers 0..m-1 completely, and so do the scores of layer index m
         return max([*self.hidden, *self.scores, *self.qkv], default=0)
 
-    @classmethod
-    def everything(cls, layers: int, logits: bool = True) -> Needs:
-        """Everything that an encoder of this depth can return."""
-        each = frozenset(range(layers))
-        return cls(frozenset(range(layers + 1)), each, each, True, logits)
-
 
 @dataclass
 class Selected:
@@ -127,6 +121,11 @@ def base_of(model: nn.Layer) -> nn.Layer:
     return getattr(model, model.base_model_prefix, model)
 
 
+def look_up(table: Tensor, ids: Tensor) -> Tensor:
+    """The entries of a table `[V]` at ids of any shape."""
+    return paddle.gather(table, ids.reshape([-1])).reshape(ids.shape)
+
+
 def layers_of(model: nn.Layer) -> nn.LayerList:
     """The transformer layers of a PaddleNLP encoder, with or without a head."""
     return base_of(model).encoder.layers
@@ -147,8 +146,8 @@ def trace(model: nn.Layer, inputs: Inputs, needs: Needs, head: str | None = None
     embeddings = base.embeddings
     has_segments = getattr(embeddings, "token_type_embeddings", None) is not None
     segments = inputs.token_type_ids if has_segments and embeddings.token_type_embeddings.weight.shape[0] > 1 else None
-    translation = getattr(base, "translation", None)
-    ids = inputs.input_ids if translation is None else translation(inputs.input_ids)
+    own_ids = getattr(base, "own_ids", None)  # see `translation.read_ids_of`
+    ids = inputs.input_ids if own_ids is None else own_ids(inputs.input_ids)
     x = _embed(embeddings, input_ids=ids, **({"token_type_ids": segments} if has_segments else {}))
     if 0 in needs.hidden:
         result.hidden[0] = x

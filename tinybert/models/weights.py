@@ -146,11 +146,6 @@ _OTHERS = {
 }
 
 
-def has_weights(folder: Path) -> bool:
-    """Whether a model folder has a weight file."""
-    return bool(weights_files(folder))
-
-
 def weights_files(folder: Path) -> list[Path]:
     """The readable weight files of a model folder, the preferred one first."""
     known = [folder / name for name in READERS if (folder / name).is_file()]

@@ -26,7 +26,7 @@ from tinybert.data.progress import TextProgress
 from tinybert.data.readers import UsedRows
 from tinybert.data.rewriting import Rewriter
 from tinybert.data.tasks import augmented
-from tinybert.data.tokenizer_folder import read_vocabulary
+from tinybert.data.tokenizer_folder import read_tokenizer_files
 from tinybert.engine import run_lock
 from tinybert.engine.checkpoint import differences, raise_for_differences
 from tinybert.engine.processes import wait_for_all
@@ -55,7 +55,7 @@ def _augment(config: AugmentConfig, at_end: contextlib.ExitStack) -> Result:
     task = task_of(config)
     if task.kind.head != "sequence":
         raise UserError(task.kind.check_variants(task))
-    vocabulary = read_vocabulary(resolve(config.pretrained_bert_model, "masked-LM model") / "vocab.txt")
+    vocabulary = read_tokenizer_files(resolve(config.pretrained_bert_model, "masked-LM model")).vocabulary
     resolved = config.resolve(task.name, not task.is_pair, is_chinese(vocabulary))
     settings = resolved[STAGE]
     split = task.split("train")

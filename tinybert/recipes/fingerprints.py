@@ -5,7 +5,8 @@ from __future__ import annotations
 from tinybert.config.options import Config
 from tinybert.config.resolved import Settings
 from tinybert.data.tasks import Task
-from tinybert.models.loading import LoadedModel, output_order
+from tinybert.models.heads import output_order
+from tinybert.models.loading import LoadedModel
 from tinybert.recipes.run_log import weights_hash
 from tinybert.recipes.task_data import rows_hash, rows_identity
 from tinybert.recipes.teacher_source import LazyTeacher

@@ -23,7 +23,8 @@ from tinybert.data.store import Rows
 from tinybert.data.tokenizer import WordPiece
 from tinybert.log import logger
 from tinybert.models.limits import check_length, max_positions
-from tinybert.models.masked_lm import load_masked_lm, save_masked_lm
+from tinybert.models.masked_lm import load_masked_lm
+from tinybert.models.saving import save_model
 from tinybert.objectives.masked_lm import MaskedLMLoss
 from tinybert.objectives.objective import Objective, Part
 from tinybert.objectives.trained_layer import TrainedLayer
@@ -70,7 +71,7 @@ def pretrain(config: PretrainConfig) -> Result:
     layer = TrainedLayer(loaded.model, Objective([Part("mlm", MaskedLMLoss(model.head, layers))]))
 
     def save(folder: Path) -> Path:
-        save_masked_lm(folder, loaded, model.head)
+        save_model(folder, loaded.model, loaded.family, loaded.tokenizer, None, head=model.head.arrays())
         return folder
 
     return train_stage(

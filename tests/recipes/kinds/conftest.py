@@ -8,7 +8,7 @@ from pathlib import Path
 import paddle
 import pytest
 
-from tests.recipes.conftest import finetune
+from tests.recipes.conftest import distill, finetune, logged
 from tests.tiny import WORDS
 from tinybert.data.tokenizer import WordPiece
 from tinybert.models.families import family
@@ -50,3 +50,13 @@ def train_teacher(encoder: Path, own: tuple, files: dict[str, Path], steps: int,
     do = ("--do_train", "--do_eval", "--do_predict")
     finetune("--model_name_or_path", encoder, *own, *paths, *QUICK, *more, "--max_steps", steps, "--output_dir", out, *do)
     return out
+
+
+def assert_resumes_exactly(line: tuple, folder: Path) -> None:
+    """A run that is resumed from its first checkpoint ends with the loss of the whole run."""
+    for name in ("whole", "cut"):
+        distill(*line, "--max_steps", 20, "--output_dir", folder / name)
+    first = sorted((folder / "cut" / "checkpoints" / "prediction").iterdir())[0]
+    distill(*line, "--max_steps", 20, "--output_dir", folder / "cut", "--resume", first)
+    losses = [logged(folder / name, "prediction")[-1]["loss"] for name in ("whole", "cut")]
+    assert losses[0] == losses[1]

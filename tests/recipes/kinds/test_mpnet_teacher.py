@@ -11,7 +11,7 @@ import pytest
 
 from tests.recipes.conftest import distill, finetune, record
 from tests.recipes.kinds.conftest import QUICK, SHAPE
-from tests.tiny import WORDS, learnable_rows
+from tests.tiny import WORDS, all_needs, learnable_rows
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
 from tinybert.models.families import family
@@ -62,7 +62,7 @@ def test_trace_matches_the_forward_pass_of_paddlenlps_class(teacher):
     theirs.eval()
     ours.model.eval()
     inputs = batch(ours)
-    found = trace(ours.model, inputs, Needs.everything(2))
+    found = trace(ours.model, inputs, all_needs(2))
     mask = ((1.0 - inputs.attention_mask) * -1e4).unsqueeze([1, 2])
     states, scores = theirs.mpnet.encoder(theirs.mpnet.embeddings(inputs.input_ids), mask)
     logits = theirs(inputs.input_ids, attention_mask=inputs.attention_mask)

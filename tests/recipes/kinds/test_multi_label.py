@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.recipes.conftest import distill, logged, record
-from tests.recipes.kinds.conftest import QUICK, train_teacher, write_files
+from tests.recipes.conftest import distill, record
+from tests.recipes.kinds.conftest import QUICK, assert_resumes_exactly, train_teacher, write_files
 from tinybert.data.custom_files import CustomFiles, custom_task
 from tinybert.data.label_sets import of_label_sets
 from tinybert.data.readers import read_split
@@ -81,12 +81,7 @@ def test_every_method_distils_a_multi_label_teacher(method, stage, teacher, rows
 
 def test_stopped_run_resumes_exactly(teacher, rows, tmp_path):
     line = ("--teacher_path", teacher, "--student_init", "teacher:1", *rows, *QUICK, "--method", "logits", "--checkpoint_steps", 10)
-    distill(*line, "--max_steps", 20, "--output_dir", tmp_path / "whole")
-    distill(*line, "--max_steps", 20, "--output_dir", tmp_path / "cut")
-    last = sorted((tmp_path / "cut" / "checkpoints" / "prediction").iterdir())[0]
-    distill(*line, "--max_steps", 20, "--output_dir", tmp_path / "cut", "--resume", last)
-    losses = [[entry["loss"] for entry in logged(tmp_path / name, "prediction")][-1] for name in ("whole", "cut")]
-    assert losses[0] == losses[1]
+    assert_resumes_exactly(line, tmp_path)
 
 
 def test_teacher_of_another_kind_is_refused(teacher, words_encoder, rows, files, tmp_path):

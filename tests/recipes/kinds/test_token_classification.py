@@ -9,8 +9,8 @@ import numpy as np
 import paddle
 import pytest
 
-from tests.recipes.conftest import distill, logged, record
-from tests.recipes.kinds.conftest import QUICK, train_teacher, write_files
+from tests.recipes.conftest import distill, record
+from tests.recipes.kinds.conftest import QUICK, assert_resumes_exactly, train_teacher, write_files
 from tests.tiny import word_pieces
 from tinybert.data.custom_files import CustomFiles, custom_task
 from tinybert.data.entities import of_tags
@@ -83,12 +83,7 @@ def test_every_method_distils_a_token_classifier(method, stage, student, teacher
 
 def test_stopped_run_resumes_exactly(teacher, rows, tmp_path):
     line = ("--teacher_path", teacher, "--student_init", "teacher:1", *rows, *QUICK, "--method", "logits", "--checkpoint_steps", 10)
-    for name in ("whole", "cut"):
-        distill(*line, "--max_steps", 20, "--output_dir", tmp_path / name)
-    first = sorted((tmp_path / "cut" / "checkpoints" / "prediction").iterdir())[0]
-    distill(*line, "--max_steps", 20, "--output_dir", tmp_path / "cut", "--resume", first)
-    losses = [logged(tmp_path / name, "prediction")[-1]["loss"] for name in ("whole", "cut")]
-    assert losses[0] == losses[1]
+    assert_resumes_exactly(line, tmp_path)
 
 
 def test_unsupported_uses_of_a_tagger_are_refused(teacher, rows, words_encoder, tmp_path):

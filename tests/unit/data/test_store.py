@@ -30,7 +30,7 @@ def builds(monkeypatch):
 
     def counted(*arguments):
         done.append(arguments[0])
-        original(*arguments)
+        return original(*arguments)
 
     monkeypatch.setattr(store_module, "_build", counted)
     return done
@@ -131,8 +131,9 @@ def test_file_that_changes_while_it_is_read_is_refused(folder, word_pieces, monk
     original = store_module._build
 
     def meanwhile(*arguments):
-        original(*arguments)
+        found = original(*arguments)
         (folder / "train.tsv").write_text(ROWS + "film\t1\n")
+        return found
 
     monkeypatch.setattr(store_module, "_build", meanwhile)
     with pytest.raises(UserError, match="changed while it was read"):
@@ -163,7 +164,7 @@ def slow(*arguments):
     with open("log", "a") as log:
         log.write("built\\n")
     time.sleep(0.7)
-    original(*arguments)
+    return original(*arguments)
 store._build = slow
 Path(sys.argv[1]).touch()
 while not (Path("one").exists() and Path("two").exists()):

@@ -61,7 +61,7 @@ FETCH = """
 import sys
 from pathlib import Path
 from tinybert.data.download import fetch
-fetch("https://example.invalid/big.bin", Path("target") / "big.bin", sha256=sys.argv[1])
+fetch("https://example.invalid/big.bin", Path("target") / "big.bin", md5=sys.argv[1])
 """
 
 
@@ -89,7 +89,7 @@ def test_two_processes_download_a_file_once(tmp_path):
         "PYTHONPATH": str(ROOT),
     }
     try:
-        command = [sys.executable, "-c", FETCH, hashlib.sha256(content).hexdigest()]
+        command = [sys.executable, "-c", FETCH, hashlib.md5(content).hexdigest()]
         processes = [subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE) for _ in range(2)]
         for process in processes:
             _, err = process.communicate(timeout=60)

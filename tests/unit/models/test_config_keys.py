@@ -10,9 +10,10 @@ from tests.tiny import SHAPE, model_folder
 from tests.unit.models.hugging_face import hugging_face_arrays, write_folder
 from tinybert.cli.main import main
 from tinybert.errors import UserError
-from tinybert.models.configuration import architecture, read_config, unknown_keys
+from tinybert.models.configuration import ARCHITECTURE_KEYS, architecture, read_config
 from tinybert.models.loading import load_pretrained
 from tinybert.models.model_info import read_model_info
+from tinybert.models.network_settings import unknown_keys
 
 BERT = {"model_type": "bert", **SHAPE}
 
@@ -78,7 +79,7 @@ def test_configs_of_paddlenlps_own_classes_are_accepted():
 
 
 def test_unknown_harmless_key_is_named_in_the_report(tmp_path):
-    assert unknown_keys({**BERT, "my_note": 1, "use_cache": True}) == ["ignored in config.json: my_note"]
+    assert unknown_keys({**BERT, "my_note": 1, "use_cache": True}, set(ARCHITECTURE_KEYS)) == ["ignored in config.json: my_note"]
     model_folder(tmp_path)
     (tmp_path / "manifest.json").unlink()
     (tmp_path / "config.json").write_text(json.dumps({**read_config(tmp_path), "my_note": 1}))

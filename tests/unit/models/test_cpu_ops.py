@@ -8,7 +8,7 @@ import paddle.nn.functional as F
 import pytest
 from paddle import nn
 
-from tests.tiny import classifier
+from tests.tiny import all_needs, classifier
 from tinybert import runtime
 from tinybert.models import cpu_ops
 from tinybert.models.trace import Inputs, Needs, trace
@@ -155,7 +155,7 @@ def inputs() -> Inputs:
 def test_scores_do_not_depend_on_our_cpu_operations(inputs, monkeypatch):
     model = classifier()
     model.eval()
-    needs = Needs.everything(3)
+    needs = all_needs(3)
     ours = trace(model, inputs, needs)
     monkeypatch.setenv("TINYBERT_CPU_OPS", "0")
     theirs = trace(model, inputs, needs)
@@ -168,7 +168,7 @@ def test_full_rows_give_the_same_scores_with_and_without_a_mask(inputs):
     model = classifier()
     model.eval()
     inputs.attention_mask = paddle.ones_like(inputs.attention_mask)
-    needs = Needs.everything(3)
+    needs = all_needs(3)
     masked = trace(model, inputs, needs)
     inputs.padded = False
     plain = trace(model, inputs, needs)

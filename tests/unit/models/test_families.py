@@ -30,8 +30,8 @@ def test_only_the_table_of_families_tests_a_family_by_name():
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_each_family_names_existing_paddlenlp_classes(model_type):
     row = family(model_type)
-    assert row.classifier.base_model_prefix == row.encoder.base_model_prefix == row.base
-    assert issubclass(row.classifier.config_class, row.config)
+    assert row.head_class().base_model_prefix == row.encoder.base_model_prefix == row.base
+    assert issubclass(row.head_class().config_class, row.config)
     assert family_of_config({"architectures": [row.encoder.__name__]}, "here") is row
 
 

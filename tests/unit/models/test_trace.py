@@ -8,7 +8,7 @@ import paddle.nn.functional as F
 import pytest
 from paddle import nn
 
-from tests.tiny import batch, classifier
+from tests.tiny import all_needs, batch, classifier
 from tinybert.models.trace import Inputs, Needs, base_of, layers_of, trace
 
 TYPES = ("bert", "tinybert", "ernie", "roberta")
@@ -28,7 +28,7 @@ def own_logits(model, inputs: Inputs) -> np.ndarray:
 
 def full_trace(model, inputs: Inputs):
     with paddle.no_grad():
-        return trace(model, inputs, Needs.everything(LAYERS))
+        return trace(model, inputs, all_needs(LAYERS))
 
 
 @pytest.mark.parametrize("model_type", TYPES)
