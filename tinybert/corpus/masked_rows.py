@@ -11,22 +11,17 @@ from tinybert.data.store import Rows
 IGNORED = -100  # the label of tokens that are not predicted, as in other frameworks
 
 
-class MaskedRows:
+class MaskedRows(Rows):
     """Rows of a store for `Batches`, masked when they are read.
 
     Masks depend only on (seed, epoch, the rows that are read together), so a resumed run gets the same ones. vocab_size: ids from there
     on mark continuations of a word, see `WholeWords`.
     """
 
-    labels = None
-
     def __init__(self, store: Rows, rule: Masking, pieces: Pieces, vocab_size: int, seed: int, epoch: int) -> None:
         self.store, self.rule, self.pieces, self.vocab_size = store, rule, pieces, vocab_size
         self.seed, self.epoch = seed, epoch
         self.lengths, self.first, self.pad_id, self.meta = store.lengths, store.first, store.pad_id, store.meta
-
-    def __len__(self) -> int:
-        return len(self.lengths)
 
     def tokens(self, rows: np.ndarray) -> np.ndarray:
         """The concatenated masked ids of several rows `[B]`: `[tokens]`."""

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinybert.data.layout import positions
-from tinybert.data.store import Rows, TokenLabels
+from tinybert.data.store import Rows
 from tinybert.data.tagged import NO_WORD
 from tinybert.errors import UserError
 from tinybert.log import logger
@@ -39,8 +38,7 @@ class Batch:
 
 def _sums(store: Rows, rows: np.ndarray | slice) -> dict[str, int]:
     wide = store.lengths[rows].astype(np.int64)
-    words = getattr(store, "words", None)
-    more = {} if words is None else {"words": int(words.counts[rows].sum())}
+    more = {} if store.words is None else {"words": int(store.words.counts[rows].sum())}
     return {"rows": len(wide), "tokens": int(wide.sum()), "token_pairs": int((wide * wide).sum()), **more}
 
 
@@ -50,16 +48,11 @@ def assemble(store: Rows, rows: np.ndarray, width: int, share: dict[str, float])
     columns = np.arange(width)
     real = columns < lengths[:, None]
     input_ids = np.full((len(rows), width), store.pad_id, np.int64)
+    input_ids[real], of_tokens = store.tokens_and_labels(rows)
     labels = None if store.labels is None else _batch_labels(store.labels[rows])
-    words = getattr(store, "words", None)
-    if words is not None:
+    if of_tokens is not None:
         labels = np.full((len(rows), width), NO_WORD, np.int64)
-        labels[real] = words.labels[positions(store.offsets[rows], lengths)]
-    if isinstance(store, TokenLabels):
-        labels = np.full((len(rows), width), -1, np.int64)
-        input_ids[real], labels[real] = store.tokens_and_labels(rows)
-    else:
-        input_ids[real] = store.tokens(rows)
+        labels[real] = of_tokens
     second = real & (columns >= store.first[rows].astype(np.int64)[:, None])
     return Batch(
         rows=rows,

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinybert.data.store import TokenStore
+from tinybert.data.store import Rows, TokenStore
 
 
-class ConcatenatedStore:
+class ConcatenatedStore(Rows):
     """The concatenated rows of several stores, for `Batches`; no labels.
 
     Lengths and first segments (6 bytes per row) are in memory, ids stay on disk. `stores` must have the same `pad_id`.
     """
-
-    labels = None
 
     def __init__(self, stores: list[TokenStore], meta: dict) -> None:
         self.stores, self.meta = stores, meta
@@ -21,9 +19,6 @@ class ConcatenatedStore:
         self.begins = np.concatenate([[0], np.cumsum([len(store) for store in stores])])
         self.lengths = np.concatenate([store.lengths for store in stores])
         self.first = np.concatenate([store.first for store in stores])
-
-    def __len__(self) -> int:
-        return len(self.lengths)
 
     def _place(self, row: int) -> tuple[TokenStore, int]:
         at = int(np.searchsorted(self.begins, row, "right")) - 1

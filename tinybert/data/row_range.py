@@ -8,7 +8,7 @@ from tinybert.data.store import Rows
 from tinybert.errors import UserError
 
 
-class RowRange:
+class RowRange(Rows):
     """The rows `begin` to `end` of a store, for `Batches`; no data is copied except for `lengths` and `first`."""
 
     def __init__(self, store: Rows, begin: int, end: int) -> None:
@@ -16,9 +16,6 @@ class RowRange:
         self.pad_id, self.meta = store.pad_id, store.meta
         self.lengths, self.first = store.lengths[begin:end], store.first[begin:end]
         self.labels = None if store.labels is None else store.labels[begin:end]
-
-    def __len__(self) -> int:
-        return len(self.lengths)
 
     def tokens(self, rows: np.ndarray) -> np.ndarray:
         """The concatenated ids of several rows `[B]`: `[tokens]`."""

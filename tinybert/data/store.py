@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -34,30 +33,30 @@ CHUNK_ROWS = 16384  # rows in memory while a store is built
 CHUNK_IDS = 1 << 22  # ids in memory while they are counted
 
 
-class Rows(Protocol):
+class Rows:
     """The input of batches: a `TokenStore`, several concatenated ones, or a range of rows; arrays as in `TokenStore`."""
 
     lengths: np.ndarray
     first: np.ndarray
-    labels: np.ndarray | None
+    labels: np.ndarray | None = None
+    words: TaggedWords | None = None
+    windows: Windows | None = None
     pad_id: int
     meta: dict
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        return len(self.lengths)
 
     def tokens(self, rows: np.ndarray) -> np.ndarray:
         """The concatenated ids of several rows `[B]`: `[tokens]`."""
+        raise NotImplementedError
+
+    def tokens_and_labels(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """The same and, for rows with labels per token, these labels, both `[tokens]`."""
+        return self.tokens(rows), None
 
 
-@runtime_checkable
-class TokenLabels(Protocol):
-    """Rows with labels per token."""
-
-    def tokens_and_labels(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The concatenated ids and labels of several rows `[B]`, both `[tokens]`."""
-
-
-class TokenStore:
+class TokenStore(Rows):
     """Tokenised rows: `ids` `[tokens]`, `offsets` int64 `[N+1]`, `first` `[N]`, `lengths` int32 `[N]`, `labels` `[N]` or None.
 
     A row is [CLS] A [SEP] or [CLS] A [SEP] B [SEP]; `first` counts the tokens up to and including the first [SEP].
@@ -84,9 +83,6 @@ class TokenStore:
         """The gold labels, word tags, or answers for evaluation."""
         return next((found for found in (self.words, self.windows) if found is not None), self.labels)
 
-    def __len__(self) -> int:
-        return len(self.lengths)
-
     def row(self, index: int) -> np.ndarray:
         """The ids of one row, `[length]`."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
@@ -94,6 +90,11 @@ class TokenStore:
     def tokens(self, rows: np.ndarray) -> np.ndarray:
         """The concatenated ids of several rows `[B]`: `[tokens]`."""
         return self.ids[positions(self.offsets[rows], self.lengths[rows])]
+
+    def tokens_and_labels(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """The same and, for tagged words, the label of every token, both `[tokens]`."""
+        at = positions(self.offsets[rows], self.lengths[rows])
+        return self.ids[at], None if self.words is None else self.words.labels[at]
 
     def word_pieces(self) -> np.ndarray:
         """The distinct ids of all rows including padding, ascending, int64."""

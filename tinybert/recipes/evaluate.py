@@ -53,7 +53,7 @@ def predict(model: nn.Layer, store: Rows, batch_size: int, head: str | None = No
 
     Rows are distributed over processes. The model's mode is unchanged.
     """
-    words, windows = getattr(store, "words", None), getattr(store, "windows", None)
+    words, windows = store.words, store.windows
     places = words.places if words is not None else store.offsets if windows is not None else np.arange(len(store) + 1)
     logits = np.zeros((int(places[-1]), base_of(model).config.num_labels))
     with _evaluating(model), paddle.no_grad():
