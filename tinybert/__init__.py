@@ -39,7 +39,7 @@ def __getattr__(name: str) -> object:
     return value
 
 
-class _Face(types.ModuleType):
+class _PublicModule(types.ModuleType):
     """Public functions have the same names as the packages `prune` and `augment`: importing these does not replace the functions."""
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -47,7 +47,7 @@ class _Face(types.ModuleType):
             super().__setattr__(name, value)
 
 
-sys.modules[__name__].__class__ = _Face
+sys.modules[__name__].__class__ = _PublicModule
 
 
 def __dir__() -> list[str]:

@@ -49,7 +49,7 @@ def test_doctor_reports_pip_conflicts_except_the_expected_ones(monkeypatch):
 
 def test_doctor_names_the_build_for_an_unsupported_gpu(monkeypatch):
     answers(monkeypatch, {}, cards='[["H100", "no kernels\\nInstall another build"], ["T4", null]]')
-    found = doctor._cards()
+    found = doctor._gpus()
     assert [(one.level, one.text, one.cure) for one in found] == [
         ("bad", "gpu:0 H100: no kernels", "Install another build"),
         ("good", "gpu:1 T4: computes", ""),

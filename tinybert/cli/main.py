@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from tinybert import __version__, language
 from tinybert.cli.stopping import early
-from tinybert.cli.streams import lasting_streams
+from tinybert.cli.streams import resilient_streams
 from tinybert.commands.registry import Command, all_commands, find_command
 from tinybert.config.suggestions import did_you_mean
 from tinybert.errors import Interrupted, NumericalError, UserError
@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _guarded(work: Callable[[], None]) -> int:
-    with lasting_streams():
+    with resilient_streams():
         return _exit_code(work)
 
 

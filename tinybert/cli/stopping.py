@@ -43,7 +43,7 @@ class Early:
         raise Stopped(number)
 
 
-def hang_up(number: int, frame: object) -> None:
+def handle_sighup(number: int, frame: object) -> None:
     """The SIGHUP handler: report that the terminal is closed and continue."""
     signal.signal(number, signal.SIG_IGN)  # report only once
     with contextlib.suppress(OSError):
@@ -59,7 +59,7 @@ def early() -> Iterator[Early]:
         return
     before = {number: signal.signal(number, answer.receive) for number in (signal.SIGINT, signal.SIGTERM)}
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # already ignored, e.g. under nohup
-        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, handle_sighup)
     # Paddle 3.3 installs its own SIGTERM handler at import: a signal received meanwhile is delivered by `Early.reinstall`
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:

@@ -12,7 +12,7 @@ from typing import TextIO
 _GONE = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO, errno.ECONNRESET)
 
 
-class _Lasting:
+class _ResilientStream:
     """A stream that discards output after its reader is gone, with one notice on the other stream."""
 
     def __init__(self, stream: TextIO, other: TextIO, name: str) -> None:
@@ -49,7 +49,7 @@ class _Lasting:
 
 
 @contextlib.contextmanager
-def lasting_streams() -> Iterator[None]:
+def resilient_streams() -> Iterator[None]:
     """Let `sys.stdout` and `sys.stderr` survive a closed reader in this block; characters that the encoding lacks are escaped.
 
     A stream that was closed before the process started is replaced as well.
@@ -59,7 +59,7 @@ def lasting_streams() -> Iterator[None]:
     for stream in (out, err):
         with contextlib.suppress(AttributeError, OSError):  # streams replaced by the caller
             stream.reconfigure(errors="backslashreplace")
-    sys.stdout, sys.stderr = _Lasting(out, err, "standard output"), _Lasting(err, out, "standard error")
+    sys.stdout, sys.stderr = _ResilientStream(out, err, "standard output"), _ResilientStream(err, out, "standard error")
     try:
         yield
     finally:

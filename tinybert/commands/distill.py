@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinybert.commands.registry import command
 from tinybert.config import dialects
-from tinybert.config.distilling import ORDER, ModelOptions, TeacherOptions, in_conventions, in_models, unread_teacher
+from tinybert.config.distilling import ORDER, ModelOptions, TeacherOptions, in_conventions, in_models, teacher_unused
 from tinybert.config.groups import DataOptions, OptimisationOptions, RunOptions, actions, common_checks, in_run
 from tinybert.config.notices import Notice
 from tinybert.config.options import Option, option
@@ -96,7 +96,7 @@ class TaskDistillConfig(
         None,
         help="the teacher's head as trained, or with a ReLU before the classifier",
         choices=("trained", "relu"),
-        no_effect=unread_teacher,
+        no_effect=teacher_unused,
     )
     intermediate_epochs: float | None = _of_stage("intermediate", "num_train_epochs", above=0, at_most=1e6)
     prediction_epochs: float | None = _of_stage("prediction", "num_train_epochs", above=0, at_most=1e6)

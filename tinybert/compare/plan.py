@@ -25,7 +25,7 @@ def method_names() -> tuple[str, ...]:
     return (*methods_of("distill"), PRUNED)
 
 
-def trained_by(name: str) -> type[Method]:
+def method_of(name: str) -> type[Method]:
     """The method that trains a run; a pruned teacher is distilled with the default method."""
     return methods_of("distill")[vars(MethodOptions)["method"].default if name == PRUNED else name]
 
@@ -76,21 +76,21 @@ def _row(config: CompareConfig, student: str, method: str, seed: int, length: in
              "--keep_heads", str(max(1, heads // 2)), "--ffn_hidden_dim", str(max(1, neurons // 2)), "--overwrite_output_dir"]
         )  # fmt: skip
     words = [
-        "distill", *data, *device, "--method", trained_by(method).name, "--output_dir", str(folder), "--seed", str(seed),
+        "distill", *data, *device, "--method", method_of(method).name, "--output_dir", str(folder), "--seed", str(seed),
         "--max_seq_length", str(length), "--batch_size", str(config.batch_size), "--learning_rate", str(config.learning_rate),
         "--lr_schedule", "linear", "--save_steps", "1000000", "--logging_steps", str(max(1, updates // 20)),
         "--allow_weak_teacher", "--resume", "auto",
     ]  # fmt: skip
     words += student_options(str(cut) if method == PRUNED else student)
-    words += [] if not trained_by(method).reads_teacher and not student.startswith("teacher:") else ["--teacher_path", config.teacher_path]
+    words += [] if not method_of(method).reads_teacher and not student.startswith("teacher:") else ["--teacher_path", config.teacher_path]
     if method == PRUNED:
         words += ["--attention_heads", "average"]
-    if len(trained_by(method).stages) > 1:
+    if len(method_of(method).stages) > 1:
         second = max(1, updates // 3)
         words += ["--stage", "both", "--intermediate_max_steps", str(updates - second), "--prediction_max_steps", str(second)]
     else:
         words += ["--max_steps", str(updates)]
-    if trained_by(method).reads_teacher:
+    if method_of(method).reads_teacher:
         words += ["--teacher_traces", "store"]
     return Row(student, method, seed, folder, tuple(map(tuple, [*commands, words])))
 

@@ -31,7 +31,7 @@ in_models = partial(option, group="models")
 in_conventions = partial(option, group="published differences", unset=FROM_PRESET, setting=True)
 
 
-def unread_teacher(context: Context) -> str | None:
+def teacher_unused(context: Context) -> str | None:
     """Why a stage never runs the teacher."""
     if not context.method.reads_teacher:
         return f"--method {context.method.name} does not use a teacher"
@@ -79,6 +79,6 @@ class TeacherOptions(Config):
         None,
         help="run the teacher without dropout (eval) or with dropout, as published (train)",
         choices=("eval", "train"),
-        no_effect=unread_teacher,
+        no_effect=teacher_unused,
     )
     pad_embedding: str | None = in_conventions(None, help="whether to train the word embedding of [PAD]", choices=("free", "frozen"))

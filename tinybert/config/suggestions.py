@@ -16,7 +16,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     plain = {_plain(entry): entry for entry in known}
     if asked in plain:
         return plain[asked]
-    close = [(slips, entry) for entry in plain if (slips := _slips(asked, entry)) <= (2 if min(len(asked), len(entry)) >= _LONG else 1)]
+    close = [
+        (slips, entry) for entry in plain if (slips := _edit_distance(asked, entry)) <= (2 if min(len(asked), len(entry)) >= _LONG else 1)
+    ]
     if close:
         return plain[min(close)[1]]
     longer = [
@@ -35,7 +37,7 @@ def _plain(name: str) -> str:
     return name.lower().replace("-", "_")
 
 
-def _slips(first: str, second: str) -> int:
+def _edit_distance(first: str, second: str) -> int:
     """The optimal string alignment distance (deletions, insertions, substitutions, transpositions), up to 3."""
     if abs(len(first) - len(second)) > 2:
         return 3

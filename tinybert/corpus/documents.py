@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from tinybert import storage
 from tinybert.corpus.sentences import are_paragraphs, split_sentences
-from tinybert.data.content import foreign
+from tinybert.data.content import detect_format
 from tinybert.data.source import Source
 from tinybert.errors import UserError
 
@@ -190,7 +190,7 @@ def _check_text(file: Path) -> None:
             start = opened.read(1 << 16)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{file} cannot be read: {error}") from None
-    known = foreign(start)
+    known = detect_format(start)
     if known is not None:
         raise UserError(f"{file}: found {known[0]}, expected UTF-8 text. {known[1].replace('FILE', file.name)}")
     if b"\0" in start:

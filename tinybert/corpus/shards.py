@@ -90,9 +90,9 @@ def open_pregenerated(folder: str | Path, tokenizer: WordPiece | None = None) ->
             raise UserError(f"{folder} is not finished: {AGAIN}.")
         if record["settings"]["format"] == "shards":
             return _open_shards(folder, record)
-        lacking = [name for name in record["files"] if not (folder / name).is_file()]
-        if lacking:
-            raise UserError(f"{folder} lacks {', '.join(lacking)}: {AGAIN}.")
+        missing = [name for name in record["files"] if not (folder / name).is_file()]
+        if missing:
+            raise UserError(f"{folder} lacks {', '.join(missing)}: {AGAIN}.")
     files = epoch_files(folder) if folder.is_dir() else []
     if not files:
         found = "is not a folder" if not folder.is_dir() else "contains neither " + f"{RECORD} nor epoch_0.json"

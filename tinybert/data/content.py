@@ -28,7 +28,7 @@ _MARKS = ((b"\xff\xfe\x00\x00", "UTF-32"), (b"\x00\x00\xfe\xff", "UTF-32"), (b"\
 _ENOUGH = 64  # bytes needed for detection
 
 
-def foreign(begin: bytes) -> tuple[str, str] | None:
+def detect_format(begin: bytes) -> tuple[str, str] | None:
     """What a file with this beginning is, and what to do; None if it may be UTF-8 text."""
     for magic, what, cure in _MAGIC:
         if begin.startswith(magic):
@@ -49,7 +49,7 @@ def check_is_text(path: Path, file: BinaryIO) -> None:
     Raises:
         UserError: says what it is and how to convert it. The file is then closed.
     """
-    known = foreign(file.peek(_ENOUGH)[:_ENOUGH])
+    known = detect_format(file.peek(_ENOUGH)[:_ENOUGH])
     if known is not None:
         file.close()
         raise UserError(f"{path}, line 1: found {known[0]}, expected UTF-8 text. {known[1].replace('FILE', path.name)}")

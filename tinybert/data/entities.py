@@ -21,13 +21,13 @@ def of_tags(names: tuple[str, ...], predicted: np.ndarray, gold: TaggedWords, la
 
     names_of = np.array(labels, object)
     pairs = list(gold.sentences(predicted))
-    truth, told = ([names_of[each[side]].tolist() for each in pairs] for side in (0, 1))
-    found = any(tag != labels[0] for tags in (*truth, *told) for tag in tags)
+    truth, predicted_tags = ([names_of[each[side]].tolist() for each in pairs] for side in (0, 1))
+    found = any(tag != labels[0] for tags in (*truth, *predicted_tags) for tag in tags)
     scores = {
-        "entity_f1": lambda: f1_score(truth, told, zero_division=0),
-        "precision": lambda: precision_score(truth, told, zero_division=0),
-        "recall": lambda: recall_score(truth, told, zero_division=0),
-        "strict_f1": lambda: f1_score(truth, told, mode="strict", scheme=IOB2, zero_division=0),
+        "entity_f1": lambda: f1_score(truth, predicted_tags, zero_division=0),
+        "precision": lambda: precision_score(truth, predicted_tags, zero_division=0),
+        "recall": lambda: recall_score(truth, predicted_tags, zero_division=0),
+        "strict_f1": lambda: f1_score(truth, predicted_tags, mode="strict", scheme=IOB2, zero_division=0),
     }
     hits = sum(int((one == other).sum()) for one, other in pairs)
     accuracy = hits / max(1, sum(len(one) for one, _ in pairs))

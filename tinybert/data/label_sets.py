@@ -57,12 +57,12 @@ def best_order(shares: np.ndarray, gold: np.ndarray) -> tuple[list[int], float]:
     """
     from scipy.optimize import linear_sum_assignment
 
-    told = shares >= np.sort(shares, axis=None)[-max(1, int(gold.sum()))]
-    hits = told.T.astype(np.float64) @ gold.astype(np.float64)
-    alike = 2 * hits / np.maximum(told.sum(0)[:, None] + gold.sum(0, dtype=np.float64), 1)
-    outputs, means = linear_sum_assignment(-alike)
-    other = np.zeros_like(told)
-    other[:, means] = told[:, outputs]
+    predicted = shares >= np.sort(shares, axis=None)[-max(1, int(gold.sum()))]
+    hits = predicted.T.astype(np.float64) @ gold.astype(np.float64)
+    scores = 2 * hits / np.maximum(predicted.sum(0)[:, None] + gold.sum(0, dtype=np.float64), 1)
+    outputs, means = linear_sum_assignment(-scores)
+    other = np.zeros_like(predicted)
+    other[:, means] = predicted[:, outputs]
     return means.tolist(), f1_of_counts(other, gold)
 
 

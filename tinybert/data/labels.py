@@ -51,7 +51,7 @@ def plain_spelling(label: str) -> str:
     return repr(number + 0.0) if math.isfinite(number) else text  # + 0.0: minus zero becomes zero
 
 
-def alike(labels: Iterable[str]) -> list[list[str]]:
+def similar_labels(labels: Iterable[str]) -> list[list[str]]:
     """Groups of at least two labels with the same normalised spelling."""
     groups: dict[str, list[str]] = {}
     for label in labels:
@@ -65,7 +65,7 @@ def check_spelling(labels: Iterable[str], where: str) -> None:
     Raises:
         UserError: names both.
     """
-    groups = [", ".join(_shown(group)) for group in alike(labels)]
+    groups = [", ".join(_shown(group)) for group in similar_labels(labels)]
     if groups:
         raise UserError(
             f"{where}: found labels that differ only in spelling: {'; '.join(groups)}, expected one spelling per class.\n"
@@ -81,7 +81,7 @@ def check_labels(counts: dict[str, LabelCount], where: str) -> None:
     """
     findings = []
     known = set()
-    for group in alike(counts):
+    for group in similar_labels(counts):
         known.update(group)
         described = [f"{shown} ({_rows(counts[label])})" for label, shown in zip(group, _shown(group), strict=True)]
         findings.append(f"labels that differ only in spelling: {', '.join(described)}")

@@ -60,9 +60,9 @@ class TaggedWords:
         places = self.places
         for row, count in enumerate(self.counts):
             gold = self.tags[self.ends[row] : self.ends[row + 1]]
-            told = np.zeros(len(gold), np.int64)
-            told[:count] = predicted[places[row] : places[row + 1]]
-            yield gold, told
+            tags = np.zeros(len(gold), np.int64)
+            tags[:count] = predicted[places[row] : places[row + 1]]
+            yield gold, tags
 
 
 # === Reading ===

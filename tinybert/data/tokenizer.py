@@ -53,10 +53,10 @@ class WordPiece:
         self.model_max_length = model_max_length
         self.added = added or {}
         index_of = {token: i for i, token in enumerate(vocabulary)}  # of duplicates the last one is used, as in BERT
-        lacking = [token for role, token in self.special.items() if role != "mask" and token not in index_of]
-        if lacking:
+        missing = [token for role, token in self.special.items() if role != "mask" and token not in index_of]
+        if missing:
             raise UserError(
-                f"The vocabulary ({len(vocabulary)} lines) lacks {', '.join(lacking)}. Is it a BERT vocabulary? "
+                f"The vocabulary ({len(vocabulary)} lines) lacks {', '.join(missing)}. Is it a BERT vocabulary? "
                 "Other names can be given in tokenizer_config.json (unk_token, cls_token, sep_token, pad_token)."
             )
         self.vocab_size = len(vocabulary)

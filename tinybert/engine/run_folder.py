@@ -89,7 +89,7 @@ class RunFolder:
 
     def _hold(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
-        if run_lock.hold(self.path) and self._new and self.done_before():
+        if run_lock.acquire(self.path) and self._new and self.done_before():
             run_lock.release(self.path)
             raise UserError(
                 f"--output_dir {self.path} holds results of the {self.stage} stage: another run wrote them after this one started.\n"

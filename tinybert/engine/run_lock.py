@@ -32,7 +32,7 @@ def check_not_in_use(folder: Path) -> None:
         storage.drop_lock(lock)  # left behind by a process that has ended
 
 
-def hold(folder: Path) -> bool:
+def acquire(folder: Path) -> bool:
     """Lock an existing folder; False if this process already holds the lock.
 
     Raises:

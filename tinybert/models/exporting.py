@@ -29,7 +29,7 @@ _PADDLE_ONLY = ("fit_size", "pool_act", "task_id", "dtype")
 
 
 @dataclass(frozen=True)
-class Proof:
+class Verification:
     """The comparison of a model and its copy: the outputs of a fixed batch, and every weight."""
 
     output: str
@@ -42,7 +42,7 @@ def has_head(loaded: LoadedModel) -> bool:
     return not any(name.startswith("classifier.") for name in loaded.report.fresh)
 
 
-def write_as(folder: Path, loaded: LoadedModel, source_config: dict, layout: str) -> Proof:
+def write_as(folder: Path, loaded: LoadedModel, source_config: dict, layout: str) -> Verification:
     """Write a model folder in the format `huggingface` or `paddlenlp`, read it again and compare; atomic.
 
     Raises:
@@ -58,7 +58,7 @@ def write_as(folder: Path, loaded: LoadedModel, source_config: dict, layout: str
         else:
             write_pdparams(temporary / "model_state.pdparams", arrays)
             loaded.tokenizer.save(temporary, tokenizer_class=loaded.family.tokenizer)
-        return prove(loaded, load_pretrained(str(temporary))[0])
+        return verify_copy(loaded, load_pretrained(str(temporary))[0])
 
 
 def arrays_as(loaded: LoadedModel, layout: str) -> dict[str, np.ndarray]:
@@ -127,7 +127,7 @@ def compared_output(loaded: LoadedModel) -> str:
     return "logits" if has_head(loaded) else "pooled output" if not loaded.report.fresh_in("pooler") else "hidden states"
 
 
-def prove(source: LoadedModel, copy: LoadedModel) -> Proof:
+def verify_copy(source: LoadedModel, copy: LoadedModel) -> Verification:
     """Compare two models: class, tokenizer, labels, every weight, and the outputs of a fixed batch.
 
     Raises:
@@ -153,7 +153,7 @@ def prove(source: LoadedModel, copy: LoadedModel) -> Proof:
             f"the copy gives other {output} than its source: largest difference {difference:g}, expected at most {TOLERANCE:g}.\n"
             "Nothing was written; please report this."
         )
-    return Proof(output, difference, len(before))
+    return Verification(output, difference, len(before))
 
 
 def check_reading(loaded: LoadedModel, folder: Path, output: str) -> str:
@@ -175,7 +175,7 @@ def check_reading(loaded: LoadedModel, folder: Path, output: str) -> str:
             f"{folder}: {output} of the loaded model differ by {difference:g} from an independent forward pass over its files."
             "\nThe model was read incorrectly and nothing was written; please report this with its config.json."
         )
-    return f"proof: largest difference of {output} from an independent forward pass over the source files: {difference:.1e}"
+    return f"verified: largest difference of {output} from an independent forward pass over the source files: {difference:.1e}"
 
 
 def _weights(loaded: LoadedModel) -> dict[str, np.ndarray]:

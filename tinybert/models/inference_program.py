@@ -16,7 +16,7 @@ from paddle import nn
 
 from tinybert import storage
 from tinybert.errors import UserError
-from tinybert.models.exporting import Proof, fixed_batch, has_head
+from tinybert.models.exporting import Verification, fixed_batch, has_head
 from tinybert.models.loading import LoadedModel
 from tinybert.models.saving import config_dict
 from tinybert.models.trace import base_of
@@ -46,7 +46,7 @@ class _Served(nn.Layer):
         return self.model.classifier(pooled)
 
 
-def write_program(folder: Path, loaded: LoadedModel) -> Proof:
+def write_program(folder: Path, loaded: LoadedModel) -> Verification:
     """Write the program, run it and compare; atomic.
 
     Raises:
@@ -57,7 +57,7 @@ def write_program(folder: Path, loaded: LoadedModel) -> Proof:
         names = loaded.output_names
         storage.write_json(temporary / "config.json", config_dict(loaded.model, loaded.family, names, loaded.head_config(names)))
         loaded.tokenizer.save(temporary, tokenizer_class=loaded.family.tokenizer)
-        return _proof(temporary, loaded)
+        return _verify(temporary, loaded)
 
 
 def save_program(folder: Path, loaded: LoadedModel) -> None:
@@ -85,7 +85,7 @@ def program_file(folder: Path) -> Path | None:
     return next((path for path in (folder / f"{NAME}.json", folder / f"{NAME}.pdmodel") if path.exists()), None)
 
 
-def _proof(folder: Path, loaded: LoadedModel) -> Proof:
+def _verify(folder: Path, loaded: LoadedModel) -> Verification:
     """Compare the program with the model on a fixed batch, and on only its first row."""
     predictor = _predictor(folder)
     inputs = fixed_batch(loaded)
@@ -104,7 +104,7 @@ def _proof(folder: Path, loaded: LoadedModel) -> Proof:
             f"the program gives other logits than the model: largest difference {difference:g}, expected at most {TOLERANCE:g}.\n"
             "Nothing was written; please report this."
         )
-    return Proof("logits", difference, len(loaded.model.state_dict()))
+    return Verification("logits", difference, len(loaded.model.state_dict()))
 
 
 def _predictor(folder: Path):

@@ -92,7 +92,7 @@ def _augment(config: AugmentConfig, at_end: contextlib.ExitStack) -> Result:
         for line in used.left_out():
             logger.warning(line)
         output.mkdir(parents=True, exist_ok=True)
-        run_lock.hold(output)
+        run_lock.acquire(output)
         if not config.resume:
             storage.remove_own(output / PARTS)
         storage.recover(output / PARTS)

@@ -77,6 +77,6 @@ def _check_output(config: BenchConfig, output: Path) -> None:
         return
     if not config.overwrite_output_dir:
         raise UserError(f"--output_dir {output} is not empty. Choose another folder, or replace it with --overwrite_output_dir.")
-    strange = sorted(entry.name for entry in output.iterdir() if entry.name not in _FILES)
-    if strange:
-        raise UserError(f"--output_dir {output} contains more than a comparison ({', '.join(strange[:5])}) and is not replaced.")
+    unexpected = sorted(entry.name for entry in output.iterdir() if entry.name not in _FILES)
+    if unexpected:
+        raise UserError(f"--output_dir {output} contains more than a comparison ({', '.join(unexpected[:5])}) and is not replaced.")

@@ -17,7 +17,7 @@ from pathlib import Path
 from tinybert import runtime, storage
 from tinybert.commands.compare import CompareConfig
 from tinybert.compare.page import loss_curves, page
-from tinybert.compare.plan import PRUNED, Row, plan, trained_by
+from tinybert.compare.plan import PRUNED, Row, method_of, plan
 from tinybert.compare.runner import Commands, run_commands, run_local, run_ray
 from tinybert.compare.runner import child_environment as environment
 from tinybert.compare.summary import Line, advice, error_of, lines_of, table
@@ -112,7 +112,7 @@ _FREE = ("resume", "overwrite_output_dir", "parallel", "threads", "runner", "add
 
 def _fitting(config: CompareConfig, length: int, shape: tuple[int, int]) -> int:
     """The number of updates per run that fits the budget, according to the speed of a short run."""
-    heaviest = max(config.methods, key=lambda name: (trained_by(name).reads_teacher, len(trained_by(name).stages)))
+    heaviest = max(config.methods, key=lambda name: (method_of(name).reads_teacher, len(method_of(name).stages)))
     short = config.replace(methods=[heaviest], seeds=config.seeds[:1], students=config.students[:1], budget_minutes=None)
     (probe,) = plan(short, length, PROBE_UPDATES, *shape)
     folder = Path(config.output_dir) / "runs" / "probe"

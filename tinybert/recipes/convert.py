@@ -37,15 +37,15 @@ def convert(config: ConvertConfig) -> Result:
         logger.info(line)
     reading = check_reading(loaded, source, compared_output(loaded))
     if config.to == "inference":
-        proof = write_program(output, loaded)
+        verified = write_program(output, loaded)
         logger.info("inputs: input_ids, token_type_ids, int64 [B, T]; output: logits [B, C], in the order of config.json's id2label")
     else:
-        proof = write_as(output, loaded, model_config, config.to)
-        logger.info(f"proof: {proof.weights} weights are bit-identical")
+        verified = write_as(output, loaded, model_config, config.to)
+        logger.info(f"verified: {verified.weights} weights are bit-identical")
     logger.info(reading)
-    logger.info(f"proof: largest absolute difference of {proof.output} on a fixed batch: {proof.difference}")
+    logger.info(f"verified: largest absolute difference of {verified.output} on a fixed batch: {verified.difference}")
     logger.info(f"written: {output}")
-    return Result(output, record={"largest difference": proof.difference})
+    return Result(output, record={"largest difference": verified.difference})
 
 
 def check_output(config: ConvertConfig, source: Path, output: Path) -> None:
@@ -65,10 +65,10 @@ def check_output(config: ConvertConfig, source: Path, output: Path) -> None:
         raise UserError(f"--output_dir {output} is not empty. Choose another folder, or replace it with --overwrite_output_dir.")
     if config_file(output) is None:
         raise UserError(f"--output_dir {output} does not contain a model (no config.json) and is not replaced. Choose another folder.")
-    strange = sorted(entry.name for entry in output.iterdir() if entry.is_dir() or not _MODEL_FILE.fullmatch(entry.name))
-    if strange:
+    unexpected = sorted(entry.name for entry in output.iterdir() if entry.is_dir() or not _MODEL_FILE.fullmatch(entry.name))
+    if unexpected:
         raise UserError(
-            f"--output_dir {output} contains more than a model ({', '.join(strange[:5])}) and is not replaced. Choose another folder."
+            f"--output_dir {output} contains more than a model ({', '.join(unexpected[:5])}) and is not replaced. Choose another folder."
         )
 
 

@@ -49,9 +49,9 @@ def doctor(config: DoctorConfig) -> None:
     """Print every diagnosis; exit code 1 if any is bad."""
     diagnoses: list[Diagnosis] = []
     for title, look in (
-        ("Python and packages", lambda: [_python(), _lane(), *_pins(), *_breakers()]),
+        ("Python and packages", lambda: [_python(), _lane(), *_pins(), *_broken_versions()]),
         ("imports", _imports),
-        ("machine", lambda: [*_machine(), *_cards()]),
+        ("machine", lambda: [*_machine(), *_gpus()]),
         ("folders", _folders),
         ("data", lambda: _data(config.glue_dir)),
         ("models", _models),
@@ -116,7 +116,7 @@ def _major(package: str) -> tuple[int, ...] | None:
     return tuple(int(number) for number in re.findall(r"\d+", found)[:2]) if found else None
 
 
-def _breakers() -> list[Diagnosis]:
+def _broken_versions() -> list[Diagnosis]:
     """Package versions that are known to break an import."""
     diagnoses = []
     aistudio, numpy, arrow = _major("aistudio-sdk"), _major("numpy"), _major("pyarrow")
@@ -159,7 +159,7 @@ def _machine() -> list[Diagnosis]:
     return diagnoses
 
 
-_ASK_CARDS = """
+_LIST_GPUS = """
 import json, paddle
 from tinybert import runtime, storage
 cards = range(paddle.device.cuda.device_count()) if "gpu" in runtime.device_kinds() else ()
@@ -167,10 +167,10 @@ print(json.dumps([[paddle.device.cuda.get_device_name(card), runtime.gpu_problem
 """
 
 
-def _cards() -> list[Diagnosis]:
+def _gpus() -> list[Diagnosis]:
     """Every GPU that Paddle sees, and whether it works; checked in a separate process, which a broken driver may crash."""
     here = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")])}
-    done = subprocess.run([sys.executable, "-c", f"import zlib{_ASK_CARDS}"], capture_output=True, text=True, env=here)
+    done = subprocess.run([sys.executable, "-c", f"import zlib{_LIST_GPUS}"], capture_output=True, text=True, env=here)
     if done.returncode != 0:
         return [Diagnosis("note", f"GPUs: {(done.stderr.strip().splitlines() or ['no answer'])[-1][:200]}")]
     diagnoses = []

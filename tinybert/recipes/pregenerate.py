@@ -81,7 +81,7 @@ def pregenerate(config: PregenerateConfig) -> Result:
     processes = corpus.processes(config.num_workers or runtime.available_cores())
     begun = time.monotonic()
     output.mkdir(parents=True, exist_ok=True)
-    run_lock.hold(output)
+    run_lock.acquire(output)
     with graceful_shutdown() as stop, contextlib.ExitStack() as at_end:
         at_end.callback(run_lock.release, output)
         workers = at_end.enter_context(Workers((tokenise, maker), processes))
@@ -157,10 +157,10 @@ def _finished_before(output: Path, identity: dict, overwrite: bool) -> bool:
         record = read_record(output) if (output / RECORD).is_file() else None
     ours = _written_before(output, record) if output.is_dir() else []
     if output.is_dir():
-        strange = sorted(entry.name for entry in output.iterdir() if entry not in ours and (entry.name[0] != "." or entry.name == TOKENS))
-        if strange:
+        others = sorted(entry.name for entry in output.iterdir() if entry not in ours and (entry.name[0] != "." or entry.name == TOKENS))
+        if others:
             raise UserError(
-                f"--output_dir {output} contains files not written by this program: {', '.join(strange[:5])}.\n"
+                f"--output_dir {output} contains files not written by this program: {', '.join(others[:5])}.\n"
                 "They are kept: choose another folder."
             )
         for folder in (output, *(path for path in ours if path.is_dir())):

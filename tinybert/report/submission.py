@@ -48,8 +48,8 @@ def write_tags(folder: Path, task: Task, source: Path, split: str, logits: np.nd
     lines = []
     for part in iter_sentences(split_path(task, source, split), task.split(split)):
         for sentence in part.words:
-            _, told = next(found)
-            lines += [*(f"{word}\t{task.labels[tag]}" for word, tag in zip(sentence, told, strict=True)), ""]
+            _, predicted = next(found)
+            lines += [*(f"{word}\t{task.labels[tag]}" for word, tag in zip(sentence, predicted, strict=True)), ""]
     folder.mkdir(parents=True, exist_ok=True)
     path = submission_path(folder, task, split)
     storage.write_file(path, "\n".join(lines) + "\n")

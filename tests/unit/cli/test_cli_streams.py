@@ -18,8 +18,8 @@ from tinybert.errors import UserError
 ROOT = Path(__file__).parents[3]
 TALKING = """
 import sys, time
-from tinybert.cli.streams import lasting_streams
-with lasting_streams():
+from tinybert.cli.streams import resilient_streams
+with resilient_streams():
     for step in range(2000):
         print("step", step, "\\u5b57", file=getattr(sys, sys.argv[1]), flush=step % 2)
 open(sys.argv[2], "w").write("trained to the end")

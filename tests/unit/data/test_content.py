@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from tinybert.data.content import foreign
+from tinybert.data.content import detect_format
 from tinybert.data.custom_files import CustomFiles, custom_task
 from tinybert.data.places import locate
 from tinybert.data.readers import read_split
@@ -44,7 +44,7 @@ def test_files_that_are_not_text_are_identified(tmp_path, content, words):
 
 def test_plain_text_is_not_mistaken_for_another_format():
     for text in ("a\tb\n", "\ufeffa\tb\n", "", "a", "字符\t1\n", '{"a": 1}', "PK\tb\n", "id,text\n", "BZ\n"):
-        assert foreign(text.encode()) is None
+        assert detect_format(text.encode()) is None
 
 
 @pytest.mark.parametrize(

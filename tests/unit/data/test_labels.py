@@ -4,7 +4,7 @@ import pytest
 
 from tinybert.config.custom_files import check_custom_files
 from tinybert.data.custom_files import CustomFiles, custom_task
-from tinybert.data.labels import alike
+from tinybert.data.labels import similar_labels
 from tinybert.data.readers import read_split
 from tinybert.data.tasks import Split, Task
 from tinybert.errors import UserError
@@ -30,12 +30,12 @@ DIFFERENT = [
 
 @pytest.mark.parametrize(("one", "other"), TWICE)
 def test_two_spellings_of_a_label_are_alike(one, other):
-    assert alike([one, "between", other]) == [[one, other]]
+    assert similar_labels([one, "between", other]) == [[one, other]]
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
 def test_labels_with_different_meanings_are_not_alike(one, other):
-    assert not alike([one, other])
+    assert not similar_labels([one, other])
 
 
 def own(folder, rows, **more):

@@ -22,7 +22,7 @@ from tinybert.models.weights import read_pdparams
 
 FIXTURES = Path(__file__).parent / "fixtures"
 TYPES = ("bert", "tinybert", "ernie", "roberta")
-PROOF = "proof: largest absolute difference of {} on a fixed batch: 0.0\n"
+PROOF = "verified: largest absolute difference of {} on a fixed batch: 0.0\n"
 
 
 def convert(source: Path, output: Path, layout: str, *more: str) -> int:

@@ -34,7 +34,7 @@ def test_every_family_is_read_as_its_files_say(tmp_path, model_type, output):
     write_folder(tmp_path / "torch", hugging_face_arrays(arrays_of(model), "roberta" if model_type == "roberta" else "bert"), config, WORDS)
     for folder in ("paddle", "torch"):
         loaded, _ = load_pretrained(str(tmp_path / folder))
-        assert check_reading(loaded, tmp_path / folder, output).startswith("proof: largest difference")
+        assert check_reading(loaded, tmp_path / folder, output).startswith("verified: largest difference")
 
 
 def test_wrongly_read_model_is_detected(tmp_path):

@@ -45,7 +45,7 @@ def answer(folder: Path, inputs) -> np.ndarray:
 def test_program_matches_the_model_at_any_shape(tmp_path, capsys, model_type, shape, labels):
     model = model_folder(tmp_path / "model", model_type, labels, **shape)
     assert convert(tmp_path / "model", tmp_path / "served") == 0
-    assert "proof: largest absolute difference of logits on a fixed batch" in capsys.readouterr().out
+    assert "verified: largest absolute difference of logits on a fixed batch" in capsys.readouterr().out
     for inputs in (batch(), batch(rows=1, width=5, lengths=(5,)), batch(rows=4, width=7, lengths=(7, 1, 3, 7))):
         np.testing.assert_allclose(answer(tmp_path / "served", inputs), logits_of(model, inputs), atol=1e-5)
     config = json.loads((tmp_path / "served" / "config.json").read_text())

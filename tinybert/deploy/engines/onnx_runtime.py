@@ -37,9 +37,9 @@ class OnnxRuntime:
         self.name, self.precision = titled("onnxruntime"), record["precision"]
         self.batch_dependent = bool(record.get("batch_dependent"))
         self._names = [entry.name for entry in self._session.get_inputs()]
-        strange = [name for name in self._names if name not in INPUTS]
-        if strange:
-            raise UserError(f"{path} requires {', '.join(strange)}; expected {' and '.join(INPUTS)}.")
+        unexpected = [name for name in self._names if name not in INPUTS]
+        if unexpected:
+            raise UserError(f"{path} requires {', '.join(unexpected)}; expected {' and '.join(INPUTS)}.")
 
     def logits(self, input_ids: np.ndarray, token_type_ids: np.ndarray) -> np.ndarray:
         """See `Engine`."""

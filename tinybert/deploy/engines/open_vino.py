@@ -36,9 +36,9 @@ class OpenVino:
         self.name, self.precision = titled("openvino"), precision
         self._request = self._model.create_infer_request()
         self._names = [entry.get_any_name() for entry in self._model.inputs]
-        strange = [name for name in self._names if name not in INPUTS]
-        if strange:
-            raise UserError(f"{path} requires {', '.join(strange)}; expected {' and '.join(INPUTS)}.")
+        unexpected = [name for name in self._names if name not in INPUTS]
+        if unexpected:
+            raise UserError(f"{path} requires {', '.join(unexpected)}; expected {' and '.join(INPUTS)}.")
 
     def logits(self, input_ids: np.ndarray, token_type_ids: np.ndarray) -> np.ndarray:
         """See `Engine`."""

@@ -39,9 +39,9 @@ class PaddleInference:
         self.name, self.precision = titled("paddlepaddle") + " inference", precision
         self._predictor = create_predictor(config)
         names = self._predictor.get_input_names()
-        strange = [name for name in names if name not in INPUTS]
-        if strange:
-            raise UserError(f"{folder}: the program requires {', '.join(strange)}; expected {' and '.join(INPUTS)}.")
+        unexpected = [name for name in names if name not in INPUTS]
+        if unexpected:
+            raise UserError(f"{folder}: the program requires {', '.join(unexpected)}; expected {' and '.join(INPUTS)}.")
         self._inputs = {name: self._predictor.get_input_handle(name) for name in names}
         self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
 
