@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tinybert.data.content import foreign
+from tinybert.data.content import detect_format
 from tinybert.errors import UserError
 
 _LARGEST_TEXT = 64_000_000  # bytes; the largest vocabularies have five million
@@ -43,7 +43,7 @@ def read_text(path: str | Path) -> str:
     if size > _LARGEST_TEXT:
         raise UserError(f"{path} has {size} bytes; expected at most {_LARGEST_TEXT}. It is not the expected file.")
     content = Path(path).read_bytes()
-    if (known := foreign(content[:64])) is not None:
+    if (known := detect_format(content[:64])) is not None:
         raise UserError(f"{path} is {known[0]}; expected UTF-8 text.\n{known[1].replace('FILE', Path(path).name)}")
     try:
         return content.decode("utf-8-sig")
