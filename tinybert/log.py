@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,16 +36,24 @@ def set_verbosity(level: str) -> None:
 
 def progress_bar(total: int | None, title: str, unit: str, start: int = 0) -> Any | None:
     """A `tqdm.auto` bar on a terminal or in a notebook; None if output goes to a file or is silenced."""
-    if not logger.isEnabledFor(logging.INFO) or not (sys.stderr.isatty() or _in_notebook()):
+    if not logger.isEnabledFor(logging.INFO) or not (sys.stderr.isatty() or in_notebook()):
         return None
-    from tqdm.auto import tqdm
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # without ipywidgets tqdm draws a bar of text, and says how to install them
+        from tqdm.auto import tqdm
 
     return tqdm(total=total or None, initial=start, desc=title, unit=unit, unit_scale=unit != "step", dynamic_ncols=True)
 
 
-def _in_notebook() -> bool:
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
     shell = sys.modules.get("IPython")
     return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
+
+
+def detail(text: str) -> None:
+    """Information that a notebook shows only after `set_verbosity("debug")`: a page of it stays readable."""
+    logger.log(logging.DEBUG if in_notebook() else logging.INFO, text)
 
 
 @contextlib.contextmanager

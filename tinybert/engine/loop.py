@@ -90,7 +90,7 @@ class Loop:
                         self.save_checkpoint()
                     if stopping and not finished:
                         raise Interrupted(stopping, f"stopped after step {self.step}; continue with --resume auto")
-                self._end(stop)
+                self._end(stop, progress)
                 self._tell("on_end")
         finally:
             progress.close()
@@ -159,16 +159,16 @@ class Loop:
         if self.step % self.settings.logging_steps == 0 or finished:
             self._log(progress)
         if self._evaluation_due() or finished:
-            self._evaluate()
+            self._evaluate(progress)
         if self._asked_to_stop():
             if self.scored_at != self.step:
-                self._evaluate()
+                self._evaluate(progress)
             return True
         return finished
 
-    def _end(self, stop: StopRequest) -> None:
+    def _end(self, stop: StopRequest, progress: Progress) -> None:
         if self.state.kept.step is None:  # resumed after the last step was lowered, before any evaluation
-            self._evaluate()
+            self._evaluate(progress)
         # whatever fails while the last model is written, no step has to be repeated
         self.save_checkpoint()
         if stop.signal:
@@ -221,7 +221,7 @@ class Loop:
             return self.step % self.settings.evaluate_every == 0
         return self.batches.position(self.step)[1] == 0
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, progress: Progress) -> None:
         self.layer.eval()
         try:
             scores = self.callbacks.evaluate(self.step)
@@ -239,8 +239,7 @@ class Loop:
 
         improved = better_than(state.best.scores.get(name))
         self.run_folder.log({"event": "evaluation", "step": self.step, **scores, "best": improved, "time": now()})
-        shown = ", ".join(f"{key} {value:.4f}" for key, value in scores.items())
-        logger.info(f"  step {self.step}: {shown}{' (best so far)' if improved else ''}")
+        progress.evaluated(self.step, scores, improved)
         if better_than(state.kept.scores.get(name)):
             folder = self.callbacks.save_best(self.step) if self.run_folder.writes else None
             state.kept = Best(self.step, scores, folder and [folder.name, storage.sha256_of(folder / storage.MANIFEST)])

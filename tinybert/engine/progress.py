@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import time
 
-from tinybert.log import logger, progress_bar
+from tinybert.log import in_notebook, logger, progress_bar
 
 
 class Progress:
@@ -15,6 +15,7 @@ class Progress:
         self.title, self.total, self.shown = title, total, shown
         self.started, self.first = time.monotonic(), start
         self.bar = progress_bar(total, title, "step", start) if shown else None
+        self.parts, self.scores = "", ""
 
     def advance(self) -> None:
         """Count one step."""
@@ -28,9 +29,19 @@ class Progress:
         parts = " ".join(f"{name} {value:.4g}" for name, value in values.items())
         rates = f"{samples:.1f} samples/s, {tokens:,.0f} tokens/s"
         if self.bar is not None:
-            self.bar.set_postfix_str(f"{parts} {rates}")
+            self.parts = f"{parts} {rates}"
+            self.bar.set_postfix_str(f"{self.parts}{self.scores}")
         else:
             logger.info(f"{self.title} step {step}/{self.total} {parts} | {rates}, ETA {self.eta(step)}")
+
+    def evaluated(self, step: int, scores: dict[str, float], improved: bool) -> None:
+        """Show the scores after `step`: a line, or a part of a notebook's bar."""
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+        if self.bar is not None and in_notebook():
+            self.scores = f" | {shown}"
+            self.bar.set_postfix_str(f"{self.parts}{self.scores}")
+        elif self.shown:
+            logger.info(f"  step {step}: {shown}{' (best so far)' if improved else ''}")
 
     def eta(self, step: int) -> str:
         """Remaining time as h:mm:ss, from the mean speed since the start of this process."""

@@ -12,7 +12,7 @@ from tinybert.config.resolved import Resolved, Settings
 from tinybert.data.store import Rows
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.run_record import DataEntry, ModelEntry, Setting, now
-from tinybert.log import begin_run, logger
+from tinybert.log import begin_run, detail, in_notebook, logger
 from tinybert.models.loading import LoadedModel
 from tinybert.models.model_info import ModelInfo
 from tinybert.models.pruned_shapes import describe_architecture
@@ -22,7 +22,10 @@ def log_run_settings(headline: str, resolved: Resolved) -> None:
     """Print the headline, every resolved setting with its source, and warnings."""
     begin_run()
     logger.info(headline)
-    logger.info(resolved.as_text())
+    if in_notebook():
+        given = [f"{name} {value}" for name, value, source in resolved.as_table() if source.startswith("given")]
+        logger.info(f"settings: {', '.join(given)}; all of them with their sources: run.json")
+    detail(resolved.as_text())
     for warning in resolved.warnings:
         logger.warning(warning)
 

@@ -25,7 +25,7 @@ from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.run_record import ModelEntry
 from tinybert.errors import UserError
-from tinybert.log import logger
+from tinybert.log import detail, logger
 from tinybert.methods.stage_objective import stage_objective
 from tinybert.models.limits import check_positions
 from tinybert.models.loading import LoadedModel, load_classifier
@@ -245,7 +245,7 @@ class _Stage:
         entry = self.run_folder.record().get(self.run_folder.stage) if self.resume else None
         began = entry.get("teacher_traces", {}).get("mode", "live") if entry else None  # version 0.1 only had live teachers
         source = choose_source(wanted, [train, kept[self.task.eval_splits[0]]], passes, began)
-        logger.info(source.describe(self.config.teacher_traces_dtype))
+        detail(source.describe(self.config.teacher_traces_dtype))
         return TeacherTraces(source, wanted, len(train))
 
     def _check_teacher(self, traces: TeacherTraces, dev: TokenStore) -> dict[str, object]:

@@ -22,7 +22,7 @@ from tinybert.engine.precision import Precision
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.run_record import ModelEntry
 from tinybert.engine.schedules import schedule
-from tinybert.log import logger
+from tinybert.log import detail, logger
 from tinybert.methods.stage_objective import Learned, StageObjective
 from tinybert.models.loading import LoadedModel
 from tinybert.models.trace import EncoderTrace, Inputs
@@ -151,7 +151,7 @@ def train_stage(
     rows = " and ".join(f"{len(store):,}" for store in data.rows)
     logger.info(f"{run.stage}: {layer.objective.describe()}; {total} steps, {batches.steps_in(1)} per epoch, {rows} rows")
     if vocabulary_line:
-        logger.info(vocabulary_line)
+        detail(vocabulary_line)
     if origin.resume and found is None:
         run.clear_logs()
     callbacks = Callbacks(forward, evaluation.evaluate, evaluation.metric_for_best_model, evaluation.save_best)
@@ -188,7 +188,7 @@ def train_stage(
 def trained_layer(student: LoadedModel, chosen: StageObjective) -> TrainedLayer:
     """Student and objective as one layer; logs the method's choices."""
     for line in chosen.lines:
-        logger.info(line)
+        detail(line)
     return TrainedLayer(student.model, chosen.objective)
 
 

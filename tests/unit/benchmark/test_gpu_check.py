@@ -1,0 +1,52 @@
+"""`benchmark/gpu/check.py`: refused without a card, and all of its checks that a CPU can do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import paddle
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[3] / "benchmark" / "gpu" / "check.py"
+
+
+def check(folder: Path, *words: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(SCRIPT), "--output_dir", str(folder / "report"), *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder)
+
+
+def report_of(folder: Path, *words: str) -> dict:
+    done = check(folder, "--device", "cpu", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((folder / "report" / "report.json").read_text())
+    shown = (folder / "report" / "report.md").read_text()
+    assert all(f"| {name} " in shown for name in report["findings"]) and report["about"]["device"] == "cpu"
+    return report["findings"]
+
+
+@pytest.mark.skipif(paddle.is_compiled_with_cuda(), reason="this Paddle can have a card")
+def test_the_gpu_check_without_a_card_says_so_and_exits_with_2(tmp_path):
+    done = check(tmp_path)
+    assert done.returncode == 2 and "sees no GPU" in done.stderr and not (tmp_path / "report").exists()
+
+
+def test_the_gpu_check_refuses_checks_that_do_not_exist(tmp_path):
+    done = check(tmp_path, "--checks", "golden,silver")
+    assert done.returncode == 2 and "unknown checks: silver" in done.stderr
+
+
+def test_the_gpu_check_tries_itself_on_a_cpu(tmp_path):
+    findings = report_of(tmp_path, "--checks", "amp,resume,step_times")
+    assert {name: found["passed"] for name, found in findings.items()} == {"amp": None, "resume": True, "step_times": True}
+    assert findings["resume"]["figures"]["difference_of_the_resumed_run"] == 0
+    assert findings["step_times"]["figures"]["ratio"] > 0
+
+
+@pytest.mark.long
+def test_every_check_holds_on_a_cpu(tmp_path):
+    findings = report_of(tmp_path)
+    left_out = {name for name, found in findings.items() if found["passed"] is None}
+    assert left_out == {"against_cpu", "amp"} and findings["golden"]["figures"]["passed"] > 50
