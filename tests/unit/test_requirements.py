@@ -31,7 +31,7 @@ def test_every_dependency_is_pinned_and_lanes_agree_where_they_must():
     assert {name for name in default.keys() & second.keys() if default[name] != second[name]} <= OTHER_IN_THE_SECOND_LANE
     assert set(pins(groups[""])) - set(second) == set(), "the second lane lacks what the project needs"
     assert "paddlepaddle" not in pins(groups[""]) and set(pins(groups["cpu"])) == {"paddlepaddle"}
-    assert {"cpu", "export", "zh", "serve", "search", "cluster", "dev"} <= groups.keys()
+    assert {"cpu", "export", "zh", "serve", "search", "cluster", "docs", "dev"} <= groups.keys()
 
 
 def test_requirements_files_repeat_no_pin_of_pyproject():
