@@ -15,5 +15,5 @@ def environment(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))
         for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
-            patch.setenv(name, str(tmp_path_factory.getbasetemp() / "jupyter" / name.lower()))
+            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
         yield

@@ -35,6 +35,7 @@ class Answer:
     """What one cell has shown."""
 
     error: str | None = None
+    message: str | None = None
     out: str = ""
     err: str = ""
     data: list[dict] = field(default_factory=list)
@@ -63,7 +64,7 @@ class Kernel:
                 self.manager.interrupt_kernel()
 
         reply = self.client.execute_interactive(code, output_hook=collect, timeout=300)
-        answer.error = reply["content"].get("ename")
+        answer.error, answer.message = reply["content"].get("ename"), reply["content"].get("evalue")
         return answer
 
 
@@ -72,7 +73,7 @@ def kernel(tmp_path_factory) -> Iterator[Kernel]:
     folder = tmp_path_factory.mktemp("kernel")
     tiny.learnable_rows(folder / "SST-2", {"train": 48, "dev": 24}, seed=1)
     tiny.model_folder(folder / "teacher", labels=("0", "1"))
-    (folder / "text.txt").write_text("\n".join(f"word{i % 35} word{i % 7} word{i % 11}" for i in range(2000)))
+    (folder / "text.txt").write_text("\n".join(f"word{i % 35} word{i % 7} word{i % 11}" if i % 9 else "" for i in range(3000)))
     started = Kernel(folder)
     begun = started.run(BEGIN)
     assert begun.error is None, begun
@@ -129,6 +130,8 @@ distill('stopped', max_steps=100_000, logging_steps=1, save_steps=100_000, callb
 def test_a_worker_that_dies_ends_its_call_and_not_the_kernel(kernel):
     code = """
 import multiprocessing, signal, threading, time
+from tinybert.corpus.documents import TextCorpus
+TextCorpus.processes = lambda corpus, most: most  # a small text has one process
 def kill():
     while not (children := multiprocessing.active_children()):
         time.sleep(0.01)
@@ -136,6 +139,7 @@ def kill():
 threading.Thread(target=kill, daemon=True).start()
 tb.pregenerate('text.txt', teacher, output_dir='rows', max_seq_len=16, epochs_to_generate=30, num_workers=2)
 """
-    assert kernel.run(code).error == "UserError"
+    dead = kernel.run(code)
+    assert dead.error == "UserError" and "worker process was killed" in dead.message, dead
     assert kernel.run("1 + 1").data == [{"text/plain": "2"}]
-    assert kernel.run("tb.pregenerate('text.txt', teacher, output_dir='rows2', max_seq_len=16, epochs_to_generate=1)").error is None
+    assert kernel.run("tb.pregenerate('text.txt', teacher, output_dir='rows2', max_seq_len=16, epochs_to_generate=1)").message is None
