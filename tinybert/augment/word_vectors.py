@@ -6,8 +6,6 @@ the arrays of a `WordIndex`, `meta.json`.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import warnings
 from collections.abc import Iterable, Iterator
@@ -21,8 +19,8 @@ import numpy as np
 from tinybert import storage
 from tinybert.augment.word_index import WordIndex
 from tinybert.data.appending import AppendedArray
+from tinybert.data.cache import open_cached
 from tinybert.data.content import check_is_text
-from tinybert.data.places import cache_home
 from tinybert.errors import UserError
 from tinybert.log import logger
 
@@ -130,20 +128,7 @@ def open_word_vectors(path: str | Path, most: int = 0) -> WordVectors:
     if not path.is_file():
         raise UserError(f"--glove_embs {path} is not a file; expected word vectors in text format, such as glove.6B.300d.txt")
     described = {"format": FORMAT, "source_sha256": storage.sha256_of(path), "most": most}
-    key = hashlib.sha256(json.dumps(described).encode()).hexdigest()
-    target = cache_home() / "word_vectors" / key
-    try:
-        with storage.lock(target):
-            with contextlib.suppress(storage.DamagedError):
-                return _opened(target)
-            with storage.new_folder(target, replace=True) as new:
-                _parse(path, new, most, described)
-    except OSError as error:
-        raise UserError(
-            f"the cache of word vectors {target.parent} cannot be written: {error}. "
-            "Free disk space, or set the environment variable TINYBERT_CACHE to another folder."
-        ) from error
-    return _opened(target)
+    return open_cached("word_vectors", described, _opened, lambda new: _parse(path, new, most, described))
 
 
 def _opened(folder: Path) -> WordVectors:

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from tinybert import storage
+from tinybert.data.cache import open_cached
 from tinybert.data.layout import Flat
 from tinybert.data.row_writer import RowWriter
 from tinybert.data.source import Source
-from tinybert.data.store import TokenStore, cached_store
+from tinybert.data.store import TokenStore
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
 from tinybert.log import logger
@@ -89,7 +90,7 @@ def read_epoch(epoch: Path, tokenizer: WordPiece) -> TokenStore:
                 writer.append(rows, first)
         storage.write_json(new / "meta.json", {**description, "source": str(epoch), **writer.counts()})
 
-    store = cached_store(description, build)
+    store = open_cached("tokens", description, TokenStore.open, build)
     if len(store) != rows:
         raise UserError(
             f"{metrics_path(epoch)} says {rows} rows, {epoch.name} has {len(store)}.\n"

@@ -11,9 +11,10 @@ from tinybert.corpus.documents import TextCorpus
 from tinybert.corpus.sequences import SequenceOptions, rows_of, spans
 from tinybert.corpus.tokens import CorpusTokens, Tokenise, TokenisedChunk
 from tinybert.corpus.workers import Workers
+from tinybert.data.cache import open_cached
 from tinybert.data.progress import TextProgress
 from tinybert.data.row_writer import RowWriter
-from tinybert.data.store import TokenStore, cached_store
+from tinybert.data.store import TokenStore
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
 
@@ -60,7 +61,7 @@ def tokenised(
             raise UserError(f"{corpus.path} contains no word that is in the vocabulary.")
         storage.write_json(new / "meta.json", {**description, "source": corpus.path, **writer.counts()})
 
-    return cached_store(description, build)
+    return open_cached("tokens", description, TokenStore.open, build)
 
 
 def _as_tokens(piece: TokenisedChunk) -> CorpusTokens:

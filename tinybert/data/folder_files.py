@@ -12,6 +12,11 @@ _LARGEST_TEXT = 64_000_000  # bytes; the largest vocabularies have five million
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
+def names_in(folder: Path) -> str:
+    """The first names in a folder, for messages."""
+    return ", ".join(sorted(entry.name for entry in folder.iterdir())[:12]) or "nothing"
+
+
 def check_not_placeholder(path: str | Path) -> None:
     """Reject a file that is empty, a Git LFS pointer or a web page, whatever its name.
 

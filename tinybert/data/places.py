@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from tinybert.data.folder_files import names_in
 from tinybert.data.tasks import Task
 from tinybert.errors import UserError
 
@@ -112,8 +113,7 @@ def _explicit(task: Task, folder: Path, splits: Sequence[str]) -> Path:
         raise UserError(f"The data folder {folder} {found}. It should contain the files of {task.name}: {_files(task)}.")
     missing = _missing(task, folder, splits)
     if missing:
-        found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
-        raise UserError(f"{folder} lacks {', '.join(missing)} (found: {found}). Put the files of {task.name} there.")
+        raise UserError(f"{folder} lacks {', '.join(missing)} (found: {names_in(folder)}). Put the files of {task.name} there.")
     return folder
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinybert import storage
 from tinybert.data.fields import FieldReader, Fields
+from tinybert.data.folder_files import names_in
 from tinybert.data.tasks import Split, Task
 from tinybert.errors import UserError
 from tinybert.log import logger
@@ -51,10 +52,8 @@ def split_path(task: Task, folder: str | Path, split: str) -> Path:
     if not path.is_file():
         if path.is_dir():
             raise UserError(f"{path} is a folder, expected the file of the {split} rows of {task.name}.")
-        there = sorted(p.name for p in path.parent.iterdir())[:8] if path.parent.is_dir() else []
-        raise UserError(
-            f"{path} does not exist (in that folder: {', '.join(there) or 'nothing'}). It should contain the {split} rows of {task.name}."
-        )
+        there = names_in(path.parent) if path.parent.is_dir() else "nothing"
+        raise UserError(f"{path} does not exist (in that folder: {there}). It should contain the {split} rows of {task.name}.")
     return path
 
 

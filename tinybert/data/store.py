@@ -6,17 +6,15 @@ A store is a folder in `cache_home()/tokens/`, named by a hash of everything its
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
 
 import numpy as np
 
 from tinybert import storage
+from tinybert.data.cache import cache_folder, open_cached
 from tinybert.data.layout import Flat, bert_rows, positions
-from tinybert.data.places import cache_home
 from tinybert.data.progress import TextProgress
 from tinybert.data.questions import Windows, read_questions
 from tinybert.data.questions import encoded as windows_of
@@ -26,7 +24,6 @@ from tinybert.data.tagged import TaggedWords, encoded, iter_sentences
 from tinybert.data.tasks import Task
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
-from tinybert.log import logger
 
 FORMAT = 1
 CHUNK_ROWS = 16384  # rows in memory while a store is built
@@ -184,7 +181,7 @@ class TokenStore(Rows):
     def is_stored(task: Task, folder: str | Path, split: str, tokenizer: WordPiece, max_seq_length: int) -> bool:
         """Whether an earlier run has tokenised this split (fast check, see `storage.is_complete`)."""
         description = _describe(task, split, split_path(task, folder, split), tokenizer, max_seq_length)
-        return storage.is_complete(_folder_of(description))
+        return storage.is_complete(cache_folder("tokens", description))
 
     @classmethod
     def build_or_open(
@@ -216,53 +213,10 @@ class TokenStore(Rows):
             if (source.stat().st_size, source.stat().st_mtime_ns) != (before.st_size, before.st_mtime_ns):
                 raise UserError(f"{source} changed while it was read. Start again when it is complete.")
 
-        store = cached_store(description, build)
+        store = open_cached("tokens", description, cls.open, build)
         if store.windows is not None:
             store.windows.source = source  # the store may have been built from another file with the same content
         return store
-
-
-def cached_store(description: dict, build: Callable[[Path], None]) -> TokenStore:
-    """The stored tokens identified by `description`; `build` fills a new folder unless this was done by an earlier run or another
-    process.
-
-    Stored in `cache_home()`. If several processes ask at once, one builds it and the others wait.
-
-    Raises:
-        UserError: the cache is not writable, or `build` fails.
-    """
-    target = _folder_of(description)
-    opened = _open_whole(target)
-    if opened is not None:
-        return opened
-    try:
-        with storage.lock(target):
-            opened = _open_whole(target)
-            if opened is not None:
-                return opened
-            if target.exists():
-                logger.warning(f"The cached tokens {target} are damaged and are rebuilt.")
-            storage.recover(target.parent)
-            with storage.new_folder(target, replace=True) as new:
-                build(new)
-    except OSError as error:
-        raise UserError(
-            f"The token cache {target.parent} cannot be written: {error}. "
-            "Free disk space, or set the environment variable TINYBERT_CACHE to another folder."
-        ) from error
-    return TokenStore.open(target)
-
-
-def _open_whole(target: Path) -> TokenStore | None:
-    try:
-        return TokenStore.open(target)
-    except storage.DamagedError:
-        return None
-
-
-def _folder_of(description: dict) -> Path:
-    key = hashlib.sha256(json.dumps(description, sort_keys=True).encode("utf-8")).hexdigest()
-    return cache_home() / "tokens" / key
 
 
 def _describe(task: Task, split: str, source: Path, tokenizer: WordPiece, max_seq_length: int) -> dict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tinybert.data.folder_files import read_json_object
+from tinybert.data.folder_files import names_in, read_json_object
 from tinybert.errors import UserError
 from tinybert.models.network_settings import check_network
 
@@ -131,8 +131,7 @@ def read_config(folder: Path) -> dict:
     """
     path = config_file(folder)
     if path is None:
-        found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:12]) or "nothing"
-        raise UserError(f"{folder} is not a model folder: config.json is missing (found: {found}).")
+        raise UserError(f"{folder} is not a model folder: config.json is missing (found: {names_in(folder)}).")
     try:
         return _flat(read_json_object(path))
     except RecursionError:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from tinybert import runtime, storage
 from tinybert.data.download import DownloadError, check_writable, fetch
-from tinybert.data.folder_files import read_json_object
+from tinybert.data.folder_files import names_in, read_json_object
 from tinybert.data.places import model_home
 from tinybert.data.tokenizer_folder import has_vocabulary
 from tinybert.errors import UserError
@@ -66,10 +66,9 @@ def _in_folder(folder: Path, role: str, without: tuple[str, ...] = ()) -> Path:
     for name in _RUN_FOLDERS:
         if name not in without and config_file(folder / name):
             return folder / name
-    found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:12]) or "nothing"
     raise UserError(
         f"the {role} {folder} is not a model folder.\nExpected config.json, weights and vocab.txt, or the output folder of a run with "
-        f"best_model* inside; found {found}" + (f" ({' and '.join(without)} are this run's own)." if without else ".")
+        f"best_model* inside; found {names_in(folder)}" + (f" ({' and '.join(without)} are this run's own)." if without else ".")
     )
 
 

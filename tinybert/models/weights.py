@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinybert.data.folder_files import check_not_placeholder
+from tinybert.data.folder_files import check_not_placeholder, names_in
 from tinybert.errors import UserError
 from tinybert.models.array_pickle import read_arrays
 from tinybert.models.safe_pickle import UnsafePickleError
@@ -162,6 +162,5 @@ def weights_file(folder: str | Path) -> Path:
     if files := weights_files(folder):
         return files[0]
     expected = " or ".join(READERS)
-    found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:12]) or "nothing"
     known = [f"\n{path.name}: {what}." for pattern, what in _OTHERS.items() for path in sorted(folder.glob(pattern))[:1]]
-    raise UserError(f"{folder} contains no supported weights: expected {expected}, found {found}.{''.join(known)}")
+    raise UserError(f"{folder} contains no supported weights: expected {expected}, found {names_in(folder)}.{''.join(known)}")
