@@ -10,11 +10,12 @@ TASK ?= demo
 # compiled modules are kept, wherever the variable comes from: a hundred tests start a process of their own
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install demo test test-2.6 test-long fuzz lint format clean
+.PHONY: help install demo docs test test-2.6 test-long fuzz lint format clean
 
 help:
 	@echo "make install        .venv with this project, editable, and the pinned packages (EXTRAS=cpu,dev,export for more)"
 	@echo "make demo           the whole main job on embedded data (TASK=SST-2 for a GLUE task)"
+	@echo "make docs           the documentation site in site/"
 	@echo "make test           all tests, bounded"
 	@echo "make test-2.6       a bounded part of them with Paddle 2.6.2 and PaddleNLP 2.8.1, in .venv-2.6"
 	@echo "make test-long      the tests that take minutes"
@@ -32,6 +33,10 @@ $(STAMP): pyproject.toml requirements-demo.txt
 
 demo: install
 	$(BIN)/python -m tinybert demo --task_name $(TASK) --output_dir runs/$(TASK) --overwrite_output_dir
+
+docs:
+	$(MAKE) install EXTRAS=docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 test: install
 	$(BIN)/python -m pytest tests -m "not long" --numprocesses 2 --dist loadfile --max-worker-restart 0
@@ -64,4 +69,4 @@ format: install
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf runs .pytest_cache .ruff_cache
+	rm -rf runs site .pytest_cache .ruff_cache

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -20,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser import headless_browser
+from tests.browser import request_json as get
 from tests.unit.deploy.conftest import run, trained_folder
 from tinybert.deploy.batching import Batcher, ClosedError, QueueFullError
 from tinybert.deploy.predictor import Predictor
@@ -199,22 +199,6 @@ def served(folder: Path, *words: str):
         process.wait()
 
 
-def get(address: str, body: dict | None = None, wait: float = 60) -> dict:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(address, data, {"Content-Type": "application/json"})
-    until = time.monotonic() + wait
-    while True:
-        try:
-            with urllib.request.urlopen(request, timeout=wait) as response:
-                return json.loads(response.read())
-        except urllib.error.HTTPError:
-            raise
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.1)
-
-
 @needs_serve
 def test_sigterm_answers_accepted_requests_and_exits_with_0(tmp_path):
     trained_folder(tmp_path / "m")
@@ -264,46 +248,13 @@ def test_port_in_use_is_reported(single, capsys):
 
 @needs_serve
 def test_text_typed_into_the_page_is_answered(tmp_path):
-    driver = shutil.which("chromedriver")
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if driver is None or browser is None:
-        pytest.skip("chromium and chromedriver are not installed")
     model = tmp_path / "m"
     trained_folder(model)
     expected = Predictor.open(model, 1).predict(["word1 word2"])[0].label
-    with served(model) as (address, _):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        here = ""
-        process = subprocess.Popen([driver, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            web = f"http://127.0.0.1:{port}"
-            arguments = [
-                "--headless=new",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                f"--user-data-dir={tmp_path}/chromium",
-            ]
-            options = {"browserName": "chrome", "goog:chromeOptions": {"args": arguments, "binary": browser}}
-            session = get(f"{web}/session", {"capabilities": {"alwaysMatch": options}}, 120)["value"]["sessionId"]
-            here = f"{web}/session/{session}"
-
-            def element(selector: str) -> str:
-                found = get(f"{here}/element", {"using": "css selector", "value": selector})["value"]
-                return f"{here}/element/{next(iter(found.values()))}"
-
-            get(f"{here}/url", {"url": address})
-            get(f"{element('#text')}/value", {"text": "word1 word2"})
-            get(f"{element('button')}/click", {})
-            until, shown = time.monotonic() + 30, ""
-            while not shown and time.monotonic() < until:
-                shown = get(f"{element('#answer')}/text")["value"]
-            assert shown.startswith(f"{expected} (") and "%" in shown
-            assert get(f"{element('#error')}/text")["value"] == ""
-        finally:
-            if here:  # otherwise the browser outlives its driver
-                urllib.request.urlopen(urllib.request.Request(here, method="DELETE"), timeout=60).close()
-            process.kill()
-            process.wait()
+    with headless_browser(tmp_path) as browser, served(model) as (address, _):
+        browser.open(address)
+        browser.type("#text", "word1 word2")
+        browser.click("button")
+        shown = browser.text("#answer", 30)
+        assert shown.startswith(f"{expected} (") and "%" in shown
+        assert browser.text("#error") == ""
