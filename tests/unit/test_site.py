@@ -54,7 +54,7 @@ def test_search_index_has_pages_of_both_languages(site):
     assert {"Troubleshooting", "疑难解答"} <= titles
 
 
-def test_browser_shows_three_pages_and_finds_chinese_text(site, tmp_path):
+def test_browser_shows_three_pages_and_finds_words_of_both_languages(site, tmp_path):
     handler = functools.partial(type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None}), directory=site)
     with headless_browser(tmp_path) as browser, http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -62,7 +62,9 @@ def test_browser_shows_three_pages_and_finds_chinese_text(site, tmp_path):
         for page, title in {"index": "TinyBERT", "reference": "API reference", "data.zh": "数据"}.items():
             browser.open(f"{address}/{page}.html")
             assert browser.text("h1", 10).startswith(title)
-        browser.click("label[for=__search]")
-        browser.type(".md-search__input", "阅读理解")
-        assert "数据" in browser.text(".md-search-result__article h1", 30)
+        for words, title in {"distill": "General distillation", "阅读理解": "数据"}.items():
+            browser.open(f"{address}/index.html")
+            browser.click("label.md-header__button[for=__search]")
+            browser.type(".md-search__input", words)
+            assert title in browser.text(".md-search-result__link", 30)
         server.shutdown()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser import request_json
 from tests.pages import blocks, called, command_lines
 from tests.tiny import learnable_rows
 from tests.unit.deploy.conftest import run, trained_folder
@@ -117,6 +118,7 @@ def test_curl_lines_of_the_page_are_answered_by_the_server(folder):
         pytest.skip("curl is not installed")
     assert sum("tinybert serve" in line for line in LINES) == 2
     with served(folder / "served") as (address, _):
+        request_json(f"{address}/health")
         lines = [line for line in LINES if line.startswith("curl localhost:8000")]
         for line in lines:
             done = subprocess.run(["bash", "-c", line.replace("localhost:8000", address)], capture_output=True, text=True, check=True)

@@ -251,7 +251,8 @@ def test_text_typed_into_the_page_is_answered(tmp_path):
     model = tmp_path / "m"
     trained_folder(model)
     expected = Predictor.open(model, 1).predict(["word1 word2"])[0].label
-    with headless_browser(tmp_path) as browser, served(model) as (address, _):
+    with served(model) as (address, _), headless_browser(tmp_path) as browser:
+        get(f"{address}/health")
         browser.open(address)
         browser.type("#text", "word1 word2")
         browser.click("button")
