@@ -27,7 +27,7 @@ def site(tmp_path_factory) -> Path:
         pytest.skip("mkdocs is not installed (the extra `docs`)")
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run([mkdocs, "build", "--strict", "--site-dir", str(folder)], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr
+    assert done.returncode == 0, done.stderr  # --strict: a warning ends the build
     return folder
 
 
