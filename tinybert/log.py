@@ -39,7 +39,7 @@ def progress_bar(total: int | None, title: str, unit: str, start: int = 0) -> An
     if not logger.isEnabledFor(logging.INFO) or not (sys.stderr.isatty() or in_notebook()):
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # without ipywidgets tqdm draws a bar of text, and says how to install them
+        warnings.simplefilter("ignore")  # without ipywidgets, tqdm draws a text bar and recommends installing it
         from tqdm.auto import tqdm
 
     return tqdm(total=total or None, initial=start, desc=title, unit=unit, unit_scale=unit != "step", dynamic_ncols=True)
@@ -52,7 +52,7 @@ def in_notebook() -> bool:
 
 
 def detail(text: str) -> None:
-    """Information that a notebook shows only after `set_verbosity("debug")`: a page of it stays readable."""
+    """Information that a notebook only shows after `set_verbosity("debug")`, so that its output stays short."""
     logger.log(logging.DEBUG if in_notebook() else logging.INFO, text)
 
 
@@ -87,7 +87,7 @@ class _Console(logging.Handler):
 
 
 class _Once(logging.Filter):
-    """Shows each warning once per run, whatever the number of models and stages, and everything but errors on rank 0 only."""
+    """Shows each warning once per run, whatever the number of models and stages, and only errors on ranks other than 0."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class _Once(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno >= logging.ERROR:
             return True
-        if os.environ.get("PADDLE_TRAINER_ID", "0") != "0":  # the other ranks would repeat it
+        if os.environ.get("PADDLE_TRAINER_ID", "0") != "0":  # other ranks would repeat it
             return False
         if record.levelno != logging.WARNING:
             return True

@@ -362,7 +362,7 @@ def drop_lock(held: FileLock | None) -> None:
 
 
 def existing_parent(path: Path) -> Path:
-    """A path, or the first above it that exists."""
+    """A path, or its closest existing parent."""
     path = path.absolute()
     return next(place for place in (path, *path.parents) if place.exists())
 

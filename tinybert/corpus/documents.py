@@ -205,7 +205,7 @@ class _TextFile(Source):
         return self.path.stat().st_size if self._on_disk.closed else self._on_disk.tell()
 
     def open(self) -> BinaryIO:
-        """The unpacked text as bytes."""
+        """The decompressed text as bytes."""
         plain = self._opened()
         if plain.peek(2)[:2] != _GZIP:
             self._on_disk = plain

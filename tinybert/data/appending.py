@@ -19,7 +19,7 @@ class AppendedArray:
 
     def _write_header(self) -> None:
         header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.count,)}
-        np.lib.format.write_array_header_1_0(self._file, header)  # of the same size for any length, so that it can be filled in at the end
+        np.lib.format.write_array_header_1_0(self._file, header)  # the same size for any length, so that it can be overwritten at the end
 
     def append(self, values: np.ndarray) -> None:
         """Append values `[n]`."""

@@ -76,7 +76,7 @@ def custom_task(name: str, files: CustomFiles) -> Task:
 
 
 def _kind_of(files: CustomFiles) -> Kind:
-    """The kind that is named, else the one that the suffix or the beginning of a file tells."""
+    """The given kind, else the one detected from the suffix or the beginning of a file."""
     if files.kind is not None:
         return get_kind(files.kind)
     paths = [Path(path).expanduser() for path in (files.train_file, files.dev_file, files.test_file) if path is not None]

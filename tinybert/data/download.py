@@ -106,7 +106,7 @@ def _stream(url: str, out: BinaryIO, md5: str | None) -> None:
 
 
 def _copy(answer: http.client.HTTPResponse, out: BinaryIO, size: int, name: str) -> tuple[int, str]:
-    """Write what is answered; returns how many bytes there were and their md5."""
+    """Write the response; returns its size in bytes and its md5."""
     done, digest, progress = 0, hashlib.md5(usedforsecurity=False), TextProgress(name, size, "bytes")
     while block := answer.read(1 << 18):
         out.write(block)

@@ -161,7 +161,7 @@ class FieldReader:
             return "true" if value else "false"
         many = self.split.many_labels and key == str(self.split.label) and isinstance(value, list)
         if many and all(isinstance(part, str) and "|" not in part for part in value):
-            value = "|".join(value if len(value) != 1 else value * 2)  # with a bar, a comma inside a label separates nothing
+            value = "|".join(value if len(value) != 1 else value * 2)  # with a bar, a comma inside a label is not a separator
         if not isinstance(value, str):
             found = {type(None): "null", list: "a list", float: f"{value}, which is not a number,"}.get(type(value), "an object")
             raise self.source.error(number, f"{found} under {key!r}", "a text, a number, true or false", "Correct the row.")

@@ -89,7 +89,7 @@ class Source:
         """The file's text as bytes.
 
         Raises:
-            UserError: it cannot be opened, or is no text.
+            UserError: it cannot be opened, or is not text.
         """
         file = self._opened()
         check_is_text(self.path, file)

@@ -49,7 +49,7 @@ class Rows:
         raise NotImplementedError
 
     def tokens_and_labels(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """The same and, for rows with labels per token, these labels, both `[tokens]`."""
+        """The same and, for rows with token labels, the labels, both `[tokens]`."""
         return self.tokens(rows), None
 
 

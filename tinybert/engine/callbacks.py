@@ -1,4 +1,4 @@
-"""What a recipe gives the loop: its settings, and hooks called between steps."""
+"""The interface between recipes and the loop: settings, and hooks called between steps."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Callbacks:
     parallelism does not synchronise gradients. before_update: called when the gradients of a step are complete. after_step: called after
     the update. replace_optimizer: given the number of updates, returns a new optimizer if the layer's parameters have been replaced, else
     None. observe: arrays for the log, called for every log line. to_checkpoint, from_checkpoint: convert weights or optimizer states by
-    name, given the number of updates, to their form in checkpoints and back. stateful: what else is saved in checkpoints, by name.
+    name, given the number of updates, to their form in checkpoints and back. stateful: further state saved in checkpoints, by name.
     """
 
     forward: Callable[[Batch], dict[str, paddle.Tensor]]

@@ -60,7 +60,7 @@ class Loop:
 
     @property
     def step(self) -> int:
-        """Updates made so far."""
+        """The number of updates so far."""
         return self.state.step
 
     # === Running ===
@@ -101,7 +101,7 @@ class Loop:
         return kept
 
     def _begin(self, resume: Path | None, other_scores: bool) -> int | None:
-        """Take over a checkpoint; returns the byte of the log at which the run goes on."""
+        """Restore a checkpoint; returns the byte of the log at which the run continues."""
         position = self._restore(resume) if resume else None
         if other_scores:
             self.state.forget_scores()
@@ -150,7 +150,7 @@ class Loop:
         return (stop.signal or signal.SIGTERM) if stopping else 0
 
     def _after_step(self, progress: Progress) -> bool:
-        """Log and score as far as it is due; returns whether the stage is over."""
+        """Log and evaluate if due; returns whether the stage is finished."""
         if optimizer := self.callbacks.replace_optimizer(self.step):
             self.optimizer = optimizer
             self.state.forget_scores()  # a model with another shape is not comparable
@@ -318,7 +318,7 @@ class Loop:
 
 
 def _check_parameters(path: Path, parameters: dict[str, paddle.Tensor], saved: dict) -> None:
-    """Refuse a checkpoint whose parameters have other names or shapes.
+    """Reject a checkpoint whose parameters have other names or shapes.
 
     Raises:
         UserError: says which.

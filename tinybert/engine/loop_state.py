@@ -21,7 +21,7 @@ class Best:
 
 @dataclass
 class RunningMetrics:
-    """Sums over the steps since the last log line: loss terms by name, rows, real tokens, seconds."""
+    """Sums over the steps since the last log line: loss terms by name, rows, tokens without padding, seconds."""
 
     parts: dict[str, float] = field(default_factory=dict)
     steps: int = 0
@@ -30,29 +30,29 @@ class RunningMetrics:
     seconds: float = 0.0
 
     def add(self, parts: Mapping[str, float], rows: int, tokens: int, seconds: float) -> None:
-        """Count one more step."""
+        """Add one step."""
         for name, value in parts.items():
             self.parts[name] = self.parts.get(name, 0.0) + value
         self.steps, self.rows, self.tokens = self.steps + 1, self.rows + rows, self.tokens + tokens
         self.seconds += seconds
 
     def means(self) -> dict[str, float]:
-        """The mean of each part over the steps."""
+        """The mean of each term over the steps."""
         return {name: value / self.steps for name, value in self.parts.items()}
 
     def rates(self) -> tuple[float, float]:
-        """Rows and real tokens a second."""
+        """Rows and tokens (without padding) per second."""
         seconds = max(self.seconds, 1e-9)
         return self.rows / seconds, self.tokens / seconds
 
 
 @dataclass
 class LoopState:
-    """The loop after `step` updates.
+    """The state of the loop after `step` updates.
 
     best: the best evaluation. kept: the best one whose model is on disk; may differ after resuming. last_scores: of the last evaluation.
-    window: metrics since the last log line. first_loss: the mean of the first steps. seconds: training time, of which data_seconds were
-    spent on batches.
+    window: metrics since the last log line. first_loss: the mean of the first steps. seconds: training time, including data_seconds of
+    waiting for batches.
     """
 
     step: int = 0
@@ -88,7 +88,7 @@ class LoopState:
 
     @classmethod
     def of(cls, state: Mapping) -> LoopState:
-        """From a checkpoint's state; those of version 0.1 have neither `kept` nor `first_loss`."""
+        """Restore from a checkpoint's state; those of version 0.1 have neither `kept` nor `first_loss`."""
         plain = {name: state[name] for name in ("step", "last_scores", "running_loss", "seconds", "data_seconds")}
         return cls(
             **plain,

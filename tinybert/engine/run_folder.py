@@ -29,7 +29,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path, stage: str, writes: bool = True) -> None:
-        """`writes`: False: nothing is written; of several processes the first alone writes."""
+        """writes: whether this process writes; of several processes only the first does."""
         self.path = Path(path)
         self.stage = stage
         self.writes = writes and runtime.rank() == 0

@@ -91,7 +91,7 @@ class Kind:
         return [text]
 
     def reader(self, labels: Labels) -> Callable[[str], object | None]:
-        """Converts the text of a label to its value, its index; None if it is not a label."""
+        """Converts the text of a label to its value, by default its index; None if it is not a label."""
         return {label: i for i, label in enumerate(labels)}.get
 
     def expected(self, labels: Labels) -> str:
@@ -107,7 +107,7 @@ class Kind:
         return (labels or tuple(f"LABEL_{i}" for i in range(outputs))) if self.names_labels else ()
 
     def head_config(self, labels: Labels) -> dict:
-        """The entries of config.json about the head; without a problem_type the class of the head states the kind."""
+        """The entries of config.json about the head; without a problem_type the class of the head determines the kind."""
         return {
             "id2label": {str(i): name for i, name in enumerate(labels)},
             "label2id": {name: i for i, name in enumerate(labels)},
@@ -190,5 +190,5 @@ class Kind:
 
 
 def some_of(labels: Labels) -> str:
-    """The names of labels, the first 30 of many."""
+    """The label names, only the first 30 if there are many."""
     return ", ".join(labels[:30]) + (f", ... ({len(labels)} labels)" if len(labels) > 30 else "")

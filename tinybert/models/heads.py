@@ -18,10 +18,10 @@ def head_weight(arrays: dict[str, np.ndarray]) -> np.ndarray | None:
 
 
 def fit_head(arrays: dict[str, np.ndarray], stated: Kind | None, kind: Kind, labels: tuple[str, ...], whose: str, needed: bool) -> None:
-    """Remove a head for another task from `arrays`. stated: the kind in the model's configuration. whose: the model, in messages.
+    """Remove a head for another task from `arrays`. stated: the kind in the model's configuration. whose: the model's name in messages.
 
     Raises:
-        UserError: a head for this task is needed, and the model has another one or none.
+        UserError: a head for this task is required, but the model has another one or none.
     """
     weight = head_weight(arrays)
     if stated not in (None, kind):
@@ -64,7 +64,8 @@ def align_labels(
     """Reorder the classifier's outputs to the task's label order, if the configuration names its labels.
 
     A teacher with another label order would teach wrong labels. Numbers are compared like names; if only one side has numbers, or outputs
-    are numbered from 0, a comparison is impossible, and this is reported. told: the user named the labels. whose: the model, in messages.
+    are numbered from 0, a comparison is impossible, and this is reported. told: whether the user named the labels. whose: the model's name
+    in messages.
 
     Raises:
         UserError: the model has other labels.

@@ -122,7 +122,7 @@ def base_of(model: nn.Layer) -> nn.Layer:
 
 
 def look_up(table: Tensor, ids: Tensor) -> Tensor:
-    """The entries of a table `[V]` at ids of any shape."""
+    """The entries of a table `[V]` for ids of any shape."""
     return paddle.gather(table, ids.reshape([-1])).reshape(ids.shape)
 
 

@@ -33,6 +33,6 @@ def table_of(source: WordPiece, target: WordPiece) -> np.ndarray | None:
 
 
 def read_ids_of(model: nn.Layer, own: WordPiece, given: WordPiece) -> None:
-    """Make `trace` call the model with ids of the vocabulary `given`, which `check_fit` has accepted, from now on."""
+    """Make `trace` call the model with ids of the vocabulary `given` from now on; `check_fit` has accepted it."""
     same = own.fingerprint == given.fingerprint
     base_of(model).own_ids = None if same else functools.partial(look_up, paddle.to_tensor(table_of(given, own)))

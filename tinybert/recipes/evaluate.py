@@ -99,7 +99,7 @@ def held_out_loss(layer: TrainedLayer, teacher: Callable[[Inputs], EncoderTrace]
 
 
 def score_only(results: RunFolder, loaded: LoadedModel, data: TaskData, do: Actions, batch_size: int, form: str) -> Result:
-    """`--do_eval` and `--do_predict` without training: the model as it is.
+    """`--do_eval` and `--do_predict` without training: the unchanged model.
 
     Raises:
         UserError: an output is NaN or infinite.

@@ -22,7 +22,7 @@ def describe_student(student: LoadedModel) -> str:
 
 
 def task_identity(task: Task, rows: dict[str, str], student: LoadedModel, teacher: LazyTeacher | None) -> dict[str, str]:
-    """What must match when resuming task distillation: the training rows as `rows_identity` has them, student, teacher."""
+    """What must match when resuming task distillation: the training rows (`rows_identity`), student, teacher."""
     sha256 = weights_hash(student.report.source)
     origin = "" if sha256 else f", {student.report.source}"  # random weights, or layers of the teacher
     found = {**rows, "student": describe_student(student) + origin, "student_weights": str(sha256)}

@@ -127,7 +127,7 @@ def _accumulate(
     resume: Path | None,
     fingerprint: dict,
 ) -> tuple[GradientSums, float]:
-    """Sum the gradients of as many micro-batches as `fingerprint` says, with their mean loss; a signal saves the current state."""
+    """Sum the gradients of the number of micro-batches in `fingerprint`, and their mean loss; a signal saves the current state."""
     sums, total, step, losses = GradientSums(model), fingerprint["batches"], 0, 0.0
     if resume:
         saved = checkpoint.read(resume)

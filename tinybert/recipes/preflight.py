@@ -1,4 +1,4 @@
-"""What a training recipe checks and prepares before it reads a model."""
+"""Checks and preparations of a training recipe before it loads a model."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tinybert.recipes.input_protection import check_inputs_not_overwritten
 
 
 def open_run(config: Config, output: str | Path, stage: str, folders: tuple[str, ...]) -> RunFolder:
-    """The output folder of a stage, where it can be started or resumed; nothing is changed.
+    """The output folder of a stage, if it can be started or resumed; nothing is changed.
 
-    folders: of its best and last model, as patterns.
+    folders: of its best and final model, as patterns.
 
     Raises:
-        UserError: it holds other results, no whole checkpoint to resume from, or inputs that would be lost.
+        UserError: it contains other results, has no complete checkpoint to resume from, or inputs would be overwritten.
     """
     run = RunFolder(output, stage)
     run.check_existing_results(bool(config.resume), config.overwrite_output_dir, folders)
@@ -29,10 +29,10 @@ def open_run(config: Config, output: str | Path, stage: str, folders: tuple[str,
 
 
 def start_device(config: Config) -> None:
-    """Choose the device that is asked for, and connect the processes of the run.
+    """Set the requested device, and connect the processes of the run.
 
     Raises:
-        UserError: there is no such device, or none of this precision.
+        UserError: there is no such device, or it does not support this precision.
     """
     device = runtime.set_device(config.device)
     if config.amp:

@@ -207,7 +207,7 @@ class _Stage:
     # === Before training ===
 
     def _check_models(self, settings: Settings) -> dict[str, ModelEntry]:
-        """Refuse a student that does not fit its teacher or the texts; returns the entries of both for run.json."""
+        """Reject a student that is incompatible with its teacher or the texts; returns the entries of both for run.json."""
         models = {"student": describe_model("student", self.student)}
         if self.teacher is None:
             check_positions("student", self.student, settings.max_seq_length)
@@ -226,7 +226,7 @@ class _Stage:
         return models
 
     def _find_data(self, settings: Settings) -> tuple[TaskData, str]:
-        """The rows of the task and the name of those that are trained on; refused where the disk has no room for what is to come."""
+        """The rows of the task and the name of the training rows; rejected if the disk space is not sufficient for the run."""
         split = "train_aug" if settings.use_aug else "train"
         splits = splits_for(self.task, augmented=settings.use_aug, train=True)
         data = TaskData.find(self.task, self.config, splits, self.student.tokenizer, settings.max_seq_length)
@@ -249,7 +249,7 @@ class _Stage:
         return TeacherTraces(source, wanted, len(train))
 
     def _check_teacher(self, traces: TeacherTraces, dev: TokenStore) -> dict[str, object]:
-        """Refuse a teacher that does not know the task; returns its scores for run.json."""
+        """Reject a teacher that does not perform the task; returns its scores for run.json."""
         task = self.task
         logits = traces.logits(dev)
         check_outputs(logits, "the teacher", task.eval_splits[0])
@@ -262,7 +262,7 @@ class _Stage:
         return {"teacher_scores": report.scores}
 
     def _assumed(self, identity: dict[str, str]) -> dict[str, str]:
-        """What a checkpoint of an older version that lacks some of the identity is taken to have had."""
+        """Values for entries of the identity that a checkpoint of an older version lacks."""
         assumed = {"teacher_traces": "live"} | {name: identity[name] for name in ("student", "teacher") if name in identity}
         return assumed | (teacher_label_order(self.teacher.known.labels, self.task) if self.teacher else {})
 
@@ -287,7 +287,7 @@ class _Stage:
         return Evaluation(evaluate, better, lambda step: self._save(0, layer, data), lambda: self._save(1, layer, data), scored_rows(kept))
 
     def _save(self, which: int, layer: TrainedLayer, data: TaskData) -> Path:
-        """Write the best (0) or the last (1) model of the stage."""
+        """Save the best (0) or the final (1) model of the stage."""
         run, student, labels = self.run_folder, self.student, self.task.labels
         folder = run.path / FOLDERS[run.stage][which]
         projection = layer.objective.projection if run.stage == "intermediate" and student.family.keeps_projections else None

@@ -112,7 +112,7 @@ class LazyTeacher:
 
 @dataclass(frozen=True)
 class WantedTraces:
-    """What a stage asks of its teacher: the parts of a trace, of its hidden states those of `selection`, and so many outputs."""
+    """What a stage needs from its teacher: the parts of a trace, the `selection` of its hidden states, and the number of outputs."""
 
     config: TaskDistillConfig
     settings: Settings
@@ -122,7 +122,7 @@ class WantedTraces:
     outputs: int
 
     def parts(self, needs: Needs) -> RowParts:
-        """What is stored of a row for these needs; logits always are, to score the teacher by."""
+        """The stored parts of a row for these needs; always including logits, to evaluate the teacher."""
         dtype = self.config.teacher_traces_dtype
         return RowParts.of(needs | Needs(logits=True), self.teacher.known.config, self.outputs, dtype, self.selection)
 

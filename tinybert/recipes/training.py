@@ -57,7 +57,7 @@ class Evaluation:
 class Origin:
     """How a stage starts, for run.json and for resuming.
 
-    folders: of its best and last model, as patterns. models, stores: by their names in run.json. identity: hashes of data, tokenizer and
+    folders: of its best and final model, as patterns. models, stores: by their names in run.json. identity: hashes of data, tokenizer and
     models, which must match when resuming. resume: `auto`, the path of a checkpoint, or None for a new start. assumed: values for entries
     of the identity that a checkpoint of an older version lacks. facts: details of the method for run.json. begin: called after all checks,
     before anything is written.
@@ -75,7 +75,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class StageData:
-    """What a stage is trained on.
+    """The training data of a stage.
 
     rows: one store per epoch, or one for all. teacher: the source of teacher traces, None if the teacher is not used. texts: all rows that
     the student reads, to train only the embedding rows in use.
@@ -92,7 +92,7 @@ class StageData:
 
 @dataclass(frozen=True)
 class Extras:
-    """State and facts besides the weights.
+    """State and details besides the weights.
 
     learned: state that is updated every step, saved in checkpoints and logged. pruning: maps the number of updates to a pruning schedule.
     facts: details of the method for run.json that are known at the end of the stage.
@@ -113,7 +113,7 @@ def train_stage(
     origin: Origin,
     extras: Extras = Extras(),
 ) -> Result:
-    """Train `layer` according to the settings; write its models, scores, record and curves."""
+    """Train `layer` according to the settings; save its models, scores, record and curves."""
     batches = _batches(settings, data.rows)
     total = settings.max_steps if settings.max_steps > 0 else batches.steps_in(settings.num_train_epochs)
     loop_settings = _loop_settings(config, settings, total)

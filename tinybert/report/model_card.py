@@ -15,7 +15,7 @@ CARD = "README.md"
 
 
 def model_card(front: Mapping[str, str], title: str, introduction: str, sections: Mapping[str, str]) -> str:
-    """A model card as Markdown, with the front matter that model hubs read."""
+    """A model card as Markdown, with front matter for model hubs."""
     parts = ["---", *(f"{name}: {value}" for name, value in front.items()), "---", "", f"# {title}", "", introduction, ""]
     return "\n".join([*parts, *(line for name, text in sections.items() for line in (f"## {name}", "", text, ""))])
 
