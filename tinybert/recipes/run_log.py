@@ -24,7 +24,7 @@ def log_run_settings(headline: str, resolved: Resolved) -> None:
     logger.info(headline)
     if in_notebook():
         given = [f"{name} {value}" for name, value, source in resolved.as_table() if source.startswith("given")]
-        logger.info(f"settings: {', '.join(given)}; all of them with their sources: run.json")
+        logger.info(f"settings: {', '.join(given)}; run.json has all of them with their sources")
     detail(resolved.as_text())
     for warning in resolved.warnings:
         logger.warning(warning)
