@@ -127,7 +127,7 @@ distill('stopped', max_steps=100_000, logging_steps=1, save_steps=100_000, callb
     assert "reached 1\n" not in after.out.split("step_0000", 1)[1]
 
 
-def test_a_worker_that_dies_ends_its_call_and_not_the_kernel(kernel):
+def test_dead_worker_ends_its_call_but_not_the_kernel(kernel):
     code = """
 import multiprocessing, signal, threading, time
 from tinybert.corpus.documents import TextCorpus

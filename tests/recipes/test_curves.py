@@ -82,7 +82,7 @@ def test_losses_follow_the_stored_curve(inputs, name):
         assert {key: after[key] for key in before} == pytest.approx(before, rel=2e-5, abs=1e-9)
 
 
-def test_five_frames_lead_from_a_recipe_to_backward(inputs, monkeypatch):
+def test_backward_is_five_frames_below_a_recipe(inputs, monkeypatch):
     plain, stacks = paddle.Tensor.backward, []
 
     def backward(self, *arguments, **named):

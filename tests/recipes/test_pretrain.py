@@ -94,7 +94,7 @@ def test_resumed_run_ends_with_the_same_weights(world, tmp_path):
         assert all((x == y).all() for x, y in zip(arrays_of(one).values(), arrays_of(other).values(), strict=True))
 
 
-def test_finished_run_stays_as_it_is_on_resume(world, tmp_path, capsys):
+def test_finished_run_is_unchanged_by_resume(world, tmp_path, capsys):
     assert main(line(world, tmp_path / "a", "--max_steps", 2)) == 0
     before = (tmp_path / "a/final_masked_lm/model_state.pdparams").stat().st_mtime_ns
     assert main(line(world, tmp_path / "a", "--max_steps", 2, "--resume", "auto")) == 0

@@ -28,17 +28,17 @@ def report_of(folder: Path, *words: str) -> dict:
 
 
 @pytest.mark.skipif(paddle.is_compiled_with_cuda(), reason="this Paddle can have a card")
-def test_the_gpu_check_without_a_card_says_so_and_exits_with_2(tmp_path):
+def test_gpu_check_without_a_gpu_exits_with_2(tmp_path):
     done = check(tmp_path)
     assert done.returncode == 2 and "sees no GPU" in done.stderr and not (tmp_path / "report").exists()
 
 
-def test_the_gpu_check_refuses_checks_that_do_not_exist(tmp_path):
+def test_gpu_check_refuses_unknown_checks(tmp_path):
     done = check(tmp_path, "--checks", "golden,silver")
     assert done.returncode == 2 and "unknown checks: silver" in done.stderr
 
 
-def test_the_gpu_check_tries_itself_on_a_cpu(tmp_path):
+def test_gpu_check_runs_selected_checks_on_a_cpu(tmp_path):
     findings = report_of(tmp_path, "--checks", "amp,resume,step_times")
     assert {name: found["passed"] for name, found in findings.items()} == {"amp": None, "resume": True, "step_times": True}
     assert findings["resume"]["figures"]["difference_of_the_resumed_run"] == 0
@@ -46,7 +46,7 @@ def test_the_gpu_check_tries_itself_on_a_cpu(tmp_path):
 
 
 @pytest.mark.long
-def test_every_check_holds_on_a_cpu(tmp_path):
+def test_all_checks_pass_or_are_skipped_on_a_cpu(tmp_path):
     findings = report_of(tmp_path)
     left_out = {name for name, found in findings.items() if found["passed"] is None}
     assert left_out == {"against_cpu", "amp"} and findings["golden"]["figures"]["passed"] > 50
