@@ -88,4 +88,4 @@ def test_command_defined_in_one_class_is_listed_and_runs(monkeypatch, capsys):
     assert main(["count", "--to", "5"]) == 0 and "counted 5" in capsys.readouterr().out
     assert main(["count", "--to", "0"]) == 2 and "--to got 0" in capsys.readouterr().err
     assert main([]) == 0 and "count, for a test" in capsys.readouterr().out
-    assert "`python -m tinybert count`" in flags_page()
+    assert "`tinybert count`" in flags_page()

@@ -13,7 +13,7 @@ from tinybert.cli import main as cli
 from tinybert.cli.flags_page import flags_page, scripts
 from tinybert.cli.parser import spellings_of
 from tinybert.commands.distill import TaskDistillConfig
-from tinybert.commands.registry import Command
+from tinybert.commands.registry import Command, all_commands
 from tinybert.errors import Interrupted, NumericalError, UserError
 
 ROOT = Path(__file__).parents[3]
@@ -121,11 +121,11 @@ def test_module_entry_point_returns_the_exit_code():
     assert done.returncode == 2 and done.stderr.startswith("error: ") and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("script", scripts())
-def test_every_option_is_explained_and_on_the_page(script):
-    arguments_class = scripts()[script]
+@pytest.mark.parametrize("name", all_commands())
+def test_every_option_is_explained_and_on_the_page(name):
+    arguments_class = all_commands()[name].config
     page = (ROOT / "docs" / "flags.md").read_text(encoding="utf-8")
-    part = page.split(f"## `{script}`")[1].split("\n## ")[0]
+    part = page.split(f"## `tinybert {name}`")[1].split("\n## ")[0]
     shared = page.split("\n## Shared options\n")[1].split("\n## ")[0]
     for option in arguments_class.options().values():
         assert option.help and option.group, option.name
