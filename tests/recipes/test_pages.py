@@ -108,10 +108,11 @@ def run_line(line: str) -> None:
 
 def run_python(code: str, page: str, names: dict) -> None:
     """Run a block of Python with a few updates per stage."""
-    few = tb.Training(max_steps=2, batch_size=8, max_seq_length=16, device="cpu")
+    few = {"max_steps": 2, "batch_size": 8, "max_seq_length": 16, "device": "cpu"}
+    training = tb.Training
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tb, "finetune", functools.partial(tb.finetune, training=few))
-        patch.setattr(tb, "distill", functools.partial(tb.distill, training=few, allow_weak_teacher=True))
+        patch.setattr(tb, "Training", lambda **options: training(**options | few))
+        patch.setattr(tb, "distill", functools.partial(tb.distill, allow_weak_teacher=True))
         exec(compile(code, page, "exec"), names)
 
 
