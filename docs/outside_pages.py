@@ -1,4 +1,4 @@
-"""Hook of the site: files outside docs/ that pages link to are added below `project/`, and links and code blocks are adapted."""
+"""Site hook: adds linked files outside of docs/ below `project/`, and adapts links and code blocks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def site_path(path: str) -> str:
 
 
 def target(source: str, link: str) -> str | None:
-    """The file in the repository that a page of the site links to: a folder's is its README; None: there is no such file."""
+    """The file in the repository that a page of the site links to, for a folder its README; None if there is none."""
     path = posixpath.normpath(posixpath.join(posixpath.dirname(repository_path(source)), link))
     if (ROOT / path).is_dir():
         path = posixpath.join(path, "README.md")
@@ -31,7 +31,7 @@ def target(source: str, link: str) -> str | None:
 
 
 def on_files(files: Files, config: dict) -> Files:
-    """Add the files outside docs/ that a page links to, and those that they link to."""
+    """Add the files outside docs/ that a page links to, and the files linked from those."""
     waiting = [file.src_uri for file in files.documentation_pages()]
     while waiting:
         source = waiting.pop()
@@ -45,7 +45,7 @@ def on_files(files: Files, config: dict) -> Files:
 
 
 def on_page_markdown(markdown: str, page: object, **_: object) -> str:
-    """Point links at the places of their files on the site; of a link to a folder without README only the text stays."""
+    """Adapt links to the locations of their files on the site; a link to a folder without README is replaced by its text."""
     source = page.file.src_uri
 
     def rewritten(match: re.Match) -> str:

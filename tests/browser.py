@@ -1,4 +1,4 @@
-"""A headless Chromium, driven by the HTTP calls of WebDriver; tests skip where it is not installed."""
+"""A headless Chromium controlled through WebDriver's HTTP interface; tests are skipped if it is not installed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 
 def request_json(address: str, body: dict | None = None, wait: float = 60) -> dict:
-    """The JSON that an address answers, once something listens there."""
+    """The JSON response of a URL, once a server is listening there."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(address, data, {"Content-Type": "application/json"})
     until = time.monotonic() + wait
@@ -34,7 +34,7 @@ def request_json(address: str, body: dict | None = None, wait: float = 60) -> di
 
 
 class Browser:
-    """One window; elements are named by CSS selectors."""
+    """One browser window; elements are selected by CSS selectors."""
 
     def __init__(self, session: str) -> None:
         self.session = session
@@ -53,12 +53,12 @@ class Browser:
         request_json(f"{self._element(selector)}/click", {})
 
     def text(self, selector: str, wait: float = 0) -> str:
-        """The visible text of an element, as soon as it has some and at the latest after `wait` seconds."""
+        """The visible text of an element, waiting at most `wait` seconds for it."""
         until = time.monotonic() + wait
         while True:
             try:
                 shown = request_json(f"{self._element(selector)}/text")["value"]
-            except urllib.error.HTTPError:  # there is no such element yet
+            except urllib.error.HTTPError:  # the element does not exist yet
                 shown = ""
             if shown or time.monotonic() > until:
                 return shown
@@ -67,7 +67,7 @@ class Browser:
 
 @contextmanager
 def headless_browser(folder: Path) -> Iterator[Browser]:
-    """A browser that keeps its profile in `folder`."""
+    """A browser whose profile is in `folder`."""
     driver = shutil.which("chromedriver")
     binary = shutil.which("chromium") or shutil.which("google-chrome")
     if driver is None or binary is None:

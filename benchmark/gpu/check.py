@@ -1,14 +1,14 @@
-"""Everything that a card may do otherwise than a CPU, checked in one go, with a report to send back.
+"""Checks everything in which a GPU may differ from a CPU, and writes a report.
 
-    python benchmark/gpu/check.py                      # gpu:0, and gpu:1 where there are two; some minutes
-    python benchmark/gpu/check.py --device gpu:1 --checks golden,amp
-    python benchmark/gpu/check.py --device cpu         # tries the script itself: what needs a card is left out
+        python benchmark/gpu/check.py                      # gpu:0, and gpu:1 if there are two; takes some minutes
+        python benchmark/gpu/check.py --device gpu:1 --checks golden,amp
+        python benchmark/gpu/check.py --device cpu         # tests the script itself; checks that need a GPU are skipped
 
-Run it from a checkout, with the Python that has the GPU build of Paddle, `pip install .` and pytest. Every check is a process of its
-own, so that one that crashes ends nothing else. `report.md` and `report.json` lie in `--output_dir`. Exit code: 0 all is well, 1 a check
-failed, 2 there is no card, or the command line is wrong.
+Run it in a checkout, in an environment with the GPU build of Paddle, `pip install .` and pytest. Each check has its own process,
+so a crash does not affect the others. `report.md` and `report.json` are written to `--output_dir`. Exit code: 0 all checks passed, 1 a
+check failed, 2 there is no GPU, or invalid arguments.
 
-TF32 is switched off where numbers are compared (NVIDIA_TF32_OVERRIDE=0) and left as it is where steps are timed.
+TF32 is disabled where numbers are compared (NVIDIA_TF32_OVERRIDE=0) and keeps its default where steps are timed.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 STEPS = 20
-CLOSE = 1e-3  # of the loss: float32 on two devices, over STEPS updates
+CLOSE = 1e-3  # relative tolerance of the loss: float32 on two devices, after STEPS updates
 CLOSE_AMP = 0.05  # the same for half precision
-SECONDS = 1800  # of one check
+SECONDS = 1800  # per check
 
 
 @dataclass
 class Finding:
-    """What a check found. passed: None where it was left out."""
+    """The result of a check. passed: None if it was skipped."""
 
     passed: bool | None
     words: str
     figures: dict = field(default_factory=dict)
 
 
-# === The checks: each runs in a process of its own, Paddle prepared and the device chosen ===
+# === The checks: each runs in a separate process, with Paddle prepared and the device set ===
 
 
 def golden(device: str, folder: Path) -> Finding:
-    """All golden fixtures of tests/parity on the device: numbers that the published code gave on a CPU."""
+    """All golden fixtures of tests/parity on the device: the values were computed by the published code on a CPU."""
     import pytest
 
     results = folder / "golden.xml"
@@ -62,14 +62,14 @@ def golden(device: str, folder: Path) -> Finding:
 
 
 def against_cpu(device: str, folder: Path) -> Finding:
-    """A short run in both stages, without dropout: the losses of the device against those of the CPU."""
+    """A short run in both stages, without dropout: the losses on the device compared with those on the CPU."""
     if device == "cpu":
         return Finding(None, "this is the CPU")
     return _compared(_losses(_run(folder, device, "device")), _losses(_run(folder, "cpu", "cpu")), CLOSE)
 
 
 def amp(device: str, folder: Path) -> Finding:
-    """Mixed precision, O1 and O2 in float16 and bfloat16, against float32 on the same device."""
+    """Mixed precision, O1 and O2 in float16 and bfloat16, compared with float32 on the same device."""
     if device == "cpu":
         return Finding(None, "the CPU has no mixed precision")
     import tinybert as tb
@@ -90,7 +90,7 @@ def amp(device: str, folder: Path) -> Finding:
 
 
 def two_cards(device: str, folder: Path) -> Finding:
-    """Two processes, each with half of the rows of a step, against one; on the CPU two processes of it."""
+    """Two processes with half of the rows of each step, compared with one process; with device cpu, two CPU processes."""
     import paddle
 
     kind = device.partition(":")[0]
@@ -110,7 +110,7 @@ def two_cards(device: str, folder: Path) -> Finding:
 
 
 def resume(device: str, folder: Path) -> Finding:
-    """A run that is ended in its middle and resumed, against one that is not: the weights, to the bit where the device is deterministic."""
+    """An interrupted and resumed run compared with an uninterrupted one: bitwise identical weights on a deterministic device."""
     import numpy as np
 
     import tinybert as tb
@@ -136,8 +136,8 @@ def resume(device: str, folder: Path) -> Finding:
 
 
 def step_times(device: str, folder: Path) -> Finding:
-    """Milliseconds of a training step of stage one, and memory, against a plain loop over PaddleNLP's classes."""
-    small = device == "cpu"  # the script is tried, nothing is measured
+    """Milliseconds per training step of stage one, and memory, compared with a plain loop over PaddleNLP's classes."""
+    small = device == "cpu"  # only tests the script
     shape = {"layers": 2, "hidden": 64, "heads": 4} if small else {"layers": 12, "hidden": 768, "heads": 12}
     student = {"layers": 1, "hidden": 48, "heads": 4} if small else {"layers": 4, "hidden": 312, "heads": 12}
     rows, length, count = (4, 16, 2) if small else (32, 128, 30)
@@ -154,7 +154,7 @@ CHECKS = {check.__name__: check for check in (golden, against_cpu, amp, two_card
 
 
 def _world(folder: Path) -> None:
-    """Rows that can be learnt, and a teacher without dropout: its random numbers are others on every device."""
+    """Learnable rows, and a teacher without dropout, because random numbers differ between devices."""
     from tests import tiny
 
     if not (folder / "teacher").is_dir():
@@ -163,7 +163,7 @@ def _world(folder: Path) -> None:
 
 
 def _values(folder: Path, device: str, output: Path, **more: object) -> dict[str, object]:
-    """The options of a short run: eight rows a step, every loss logged."""
+    """The options of a short run: eight rows per step, every loss logged."""
     return {
         "task_name": "SST-2", "data_dir": folder / "SST-2", "teacher_path": str(folder / "teacher"), "student_init": "teacher:1,3",
         "output_dir": output, "stage": "both", "batch_size": 8, "max_seq_length": 16, "learning_rate": 1e-3, "max_steps": STEPS,
@@ -186,7 +186,7 @@ def _losses(run) -> list[float]:
 
 
 def _compared(found: list[float], expected: list[float], close: float) -> Finding:
-    """Losses of two runs, step by step."""
+    """The losses of two runs by step."""
     import numpy as np
 
     if len(found) != len(expected) or not np.isfinite(found).all():
@@ -299,7 +299,7 @@ def _environment() -> dict[str, str]:
 
 
 def part(name: str, device: str, folder: Path) -> None:
-    """One check in this process; its finding is the last line printed."""
+    """Run one check in this process; its result is the last line printed."""
     from tinybert import runtime
 
     runtime.prepare()
@@ -309,7 +309,7 @@ def part(name: str, device: str, folder: Path) -> None:
 
 
 def outcome(name: str, device: str) -> Finding:
-    """One check in a process of its own."""
+    """Run one check in a separate process."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {**_environment(), "TINYBERT_CACHE": str(Path(folder) / "cache")}
         if name != "step_times":
@@ -326,7 +326,7 @@ def outcome(name: str, device: str) -> Finding:
 
 
 def surroundings(device: str) -> dict:
-    """Versions, cards and driver."""
+    """Versions, GPUs and driver."""
     import paddle
 
     from tinybert import runtime
@@ -345,7 +345,7 @@ def surroundings(device: str) -> dict:
 
 
 def markdown(about: dict, findings: dict[str, Finding]) -> str:
-    """The report to read."""
+    """The report as Markdown."""
     from tinybert.report.table import markdown_table
 
     words = {True: "passed", False: "FAILED", None: "left out"}

@@ -1,4 +1,4 @@
-"""Kernels run in processes of their own, with this project's package and without the user's IPython profile."""
+"""Jupyter kernels in separate processes, with this project's package and without the user's IPython profile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(autouse=True, scope="session")
 def environment(tmp_path_factory):
-    """What every kernel of these tests inherits."""
+    """The environment of every kernel in these tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))
         for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):

@@ -1,4 +1,4 @@
-"""What a run does in a notebook's kernel: bars, lines, figures, the stop button, and worker processes that die."""
+"""Runs in a notebook kernel: progress bars, lines, figures, the stop button, and worker processes that die."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def distill(output, **more):
 
 @dataclass
 class Answer:
-    """What one cell has shown."""
+    """The outputs of one cell."""
 
     error: str | None = None
     message: str | None = None
@@ -48,7 +48,7 @@ class Kernel:
         self.manager, self.client = manager.start_new_kernel(cwd=str(folder))
 
     def run(self, code: str, stop_at: str | None = None) -> Answer:
-        """The answer of a cell; the stop button is pressed when it has printed `stop_at`."""
+        """Run a cell and return its outputs; the stop button is pressed when it has printed `stop_at`."""
         answer, pressed = Answer(), False
 
         def collect(message: dict) -> None:
@@ -83,7 +83,7 @@ def kernel(tmp_path_factory) -> Iterator[Kernel]:
 
 
 def lines(text: str) -> list[str]:
-    """The lines that stay when what a carriage return writes over is gone."""
+    """The visible lines after carriage returns have overwritten others."""
     return [line.rsplit("\r", 1)[-1].strip() for line in text.split("\n") if line.rsplit("\r", 1)[-1].strip()]
 
 

@@ -1,4 +1,4 @@
-"""The notebooks of both languages: stored clean, equal code, and executed from top to bottom with their outputs checked."""
+"""The notebooks in both languages: stored without outputs, with identical code, and executed completely with checked outputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytest.importorskip("ipykernel")
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NAMES = sorted(path.stem for path in (FOLDER / "en").glob("*.ipynb"))
-QUICK = {  # put behind the cell tagged `parameters`
+QUICK = {  # inserted after the cell tagged `parameters`
     "1_csv_to_served_student": "steps = 1",
     "2_compare_methods": "steps, updates, methods = 1, 3, ['none']",
     "3_chinese_reviews": "steps = 1",
@@ -32,7 +32,7 @@ def code_of(notebook) -> list[str]:
 
 
 def execute(language: str, name: str, where: Path, quick: bool):
-    """The notebook with its outputs, run in an empty folder."""
+    """The notebook with its outputs, executed in an empty folder."""
     notebook = read(language, name)
     if quick:
         at = next(i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
@@ -42,7 +42,7 @@ def execute(language: str, name: str, where: Path, quick: bool):
 
 
 def shown(notebook, kind: str) -> list[str]:
-    """All outputs of this MIME type, in their order."""
+    """All outputs with this MIME type, in order."""
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     return [output.data[kind] for output in outputs if kind in output.get("data", {})]
 
@@ -55,7 +55,7 @@ def table_rows(notebook, which: int = -1) -> dict[str, list[str]]:
 
 
 def check(name: str, notebook, where: Path) -> None:
-    """What the text of the notebook says stands in its outputs."""
+    """Check that the outputs of a notebook agree with its text."""
     pictures = [base64.b64decode(picture) for picture in shown(notebook, "image/png")]
     assert len(pictures) == 1 and pictures[0].startswith(b"\x89PNG")
     said = "\n".join(output.text for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs if "text" in output)
@@ -77,7 +77,7 @@ def check(name: str, notebook, where: Path) -> None:
 
 
 def found_layers(notebook) -> dict[str, str]:
-    """The last column of the table of teacher and student."""
+    """The last column of the table with teacher and student."""
     return {name: cells[-1] for name, cells in table_rows(notebook, -2).items() if name in ("teacher", "student")}
 
 

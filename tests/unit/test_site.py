@@ -1,4 +1,4 @@
-"""The documentation site of `make docs`: it builds without warnings, its pages and both languages are found in a browser."""
+"""The documentation site of `make docs`: it builds without warnings, and its pages are found in a browser in both languages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def site(tmp_path_factory) -> Path:
         pytest.skip("mkdocs is not installed (the extra `docs`)")
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run([mkdocs, "build", "--strict", "--site-dir", str(folder)], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr  # --strict: a warning ends the build
+    assert done.returncode == 0, done.stderr  # --strict: a warning fails the build
     return folder
 
 

@@ -23,7 +23,7 @@ def cache_folder(kind: str, description: dict) -> Path:
 
 
 def open_cached(kind: str, description: dict, read: Callable[[Path], T], build: Callable[[Path], None]) -> T:
-    """What `read` returns for the folder of `description`; `build` fills a new folder unless this was done by an earlier run or another
+    """The result of `read` for the folder of `description`; `build` fills a new folder unless this was done by an earlier run or another
     process.
 
     If several processes ask at once, one builds it and the others wait. `read` raises DamagedError for a folder that is not complete.

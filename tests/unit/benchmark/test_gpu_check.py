@@ -1,4 +1,4 @@
-"""`benchmark/gpu/check.py`: refused without a card, and all of its checks that a CPU can do."""
+"""`benchmark/gpu/check.py`: rejected without a GPU; its checks that also run on a CPU pass."""
 
 from __future__ import annotations
 

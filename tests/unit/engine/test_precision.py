@@ -1,4 +1,4 @@
-"""Mixed precision: counted overflows, and devices that have none."""
+"""Mixed precision: overflows are counted, and unsupported devices are rejected."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinybert.errors import UserError
 
 
 class _Scaler:
-    """Stands for Paddle's scaler, which needs a GPU: it halves its scale when a step overflows."""
+    """Replaces Paddle's scaler, which needs a GPU: its scale is halved when a step overflows."""
 
     def __init__(self, overflows: list[bool]) -> None:
         self.overflows, self.scale_now = iter(overflows), 8.0
