@@ -19,6 +19,7 @@ from tinybert.data.tokenizer_folder import has_vocabulary
 from tinybert.errors import UserError
 from tinybert.log import logger
 from tinybert.models.configuration import config_file
+from tinybert.models.families import MODEL_TYPES, family
 
 _RUN_FOLDERS = (
     "final", "best_inter_model", "final_inter_model", "best_general_model", "final_general_model", "best_masked_lm", "final_masked_lm",
@@ -150,8 +151,6 @@ def paddlenlp_models() -> dict[str, dict]:
 
     Names that another class defines with a SentencePiece file (ernie-tiny) are excluded, though the family's class lists them too.
     """
-    from tinybert.models.families import MODEL_TYPES, family
-
     models: dict[str, dict] = {}
     for model_type in MODEL_TYPES:
         kind = family(model_type)

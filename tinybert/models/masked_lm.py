@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import paddle
@@ -18,7 +17,6 @@ from tinybert.models.loading import LoadedModel, ModelFolder, read_folder
 from tinybert.models.trace import Inputs, Needs, base_of, trace
 
 _HEAD = "cls.predictions."
-_PARTS = ("transform.weight", "transform.bias", "layer_norm.weight", "layer_norm.bias")
 _POSITIONS = 256  # scored against the whole vocabulary at a time: 30 MB for 30,000 tokens
 _DECODER, _BIAS = ("decoder.weight", "decoder_weight"), ("decoder_bias", "decoder.bias")  # PaddleNLP 3 and 2
 
@@ -26,11 +24,11 @@ _DECODER, _BIAS = ("decoder.weight", "decoder_weight"), ("decoder_bias", "decode
 class MaskedLMHead(nn.Layer):
     """Predicts the token at a position: `transform`, `layer_norm`, and the decoder with its bias.
 
-    embedding: the word embedding `[V, D]`, also used as the decoder, as in BERT; decoder: a separate parameter of the head to use
+    embedding: the word embedding `[V, D]`, also used as the decoder, as in BERT; own_decoder: a separate parameter of the head is used
     instead.
     """
 
-    def __init__(self, config, embedding: paddle.Tensor, decoder: paddle.Tensor | None = None) -> None:
+    def __init__(self, config, embedding: paddle.Tensor, own_decoder: bool = False) -> None:
         super().__init__()
         width, self._activation = embedding.shape[1], config.hidden_act
         self.transform = nn.Linear(width, width)
@@ -38,9 +36,8 @@ class MaskedLMHead(nn.Layer):
         self.layer_norm = nn.LayerNorm(width, epsilon=float(config.layer_norm_eps))
         self.decoder_bias = self.create_parameter([embedding.shape[0]], is_bias=True)
         self._tied = (embedding,)  # in a tuple: a parameter of the encoder, not of the head
-        if decoder is not None:
-            self.decoder = self.create_parameter(decoder.shape)
-            self.decoder.set_value(decoder)
+        if own_decoder:
+            self.decoder = self.create_parameter(embedding.shape)
 
     def forward(self, hidden: paddle.Tensor) -> paddle.Tensor:
         """Map outputs of the encoder's last layer to logits, `[P, D] -> [P, V]`."""
@@ -135,24 +132,20 @@ def load_masked_lm(path: str, do_lower_case: bool | None = None, fresh_head: boo
 
 def _head(arrays: dict[str, np.ndarray], found: ModelFolder, loaded: LoadedModel) -> MaskedLMHead:
     embedding = base_of(loaded.model).embeddings.word_embeddings.weight
-    rows, width = embedding.shape
     decoder = next((arrays[name] for name in _DECODER if name in arrays), None)
-    if decoder is not None and list(decoder.shape) == [width, rows]:
+    if decoder is not None and list(decoder.shape) == embedding.shape[::-1]:
         decoder = decoder.T
-    parts = {name: arrays.get(name) for name in _PARTS}
-    parts["decoder_bias"] = next((arrays[name] for name in _BIAS if name in arrays), None)
-    shapes = {name: [width, width] if name == "transform.weight" else [width] for name in _PARTS} | {"decoder_bias": [rows]}
-    if decoder is not None:
-        parts["decoder"], shapes["decoder"] = decoder, [rows, width]
-    for name, array in parts.items():
-        if array is None or list(array.shape) != shapes[name]:
+    bias = next((arrays[name] for name in _BIAS if name in arrays), None)
+    parts = arrays | {"decoder": decoder, "decoder_bias": bias}
+    own = decoder is not None and not np.array_equal(decoder, embedding.numpy())
+    head = MaskedLMHead(loaded.config, embedding, own)
+    for name, parameter in head.named_parameters():
+        array = parts.get(name)
+        if array is None or list(array.shape) != parameter.shape:
             has = "is missing" if array is None else f"has shape {list(array.shape)}"
             raise UserError(
-                f"{Path(found.file)}: '{_HEAD}{name}' {has}, expected shape {shapes[name]}.\n"
+                f"{found.file}: '{_HEAD}{name}' {has}, expected shape {parameter.shape}.\n"
                 "The masked-LM head is incomplete or of another model: give a complete checkpoint."
             )
-    own = decoder is not None and not np.array_equal(decoder, embedding.numpy())
-    head = MaskedLMHead(loaded.config, embedding, paddle.to_tensor(np.ascontiguousarray(decoder)) if own else None)
-    for name, parameter in head.named_parameters():
-        parameter.set_value(np.ascontiguousarray(parts[name]))
+        parameter.set_value(np.ascontiguousarray(array))
     return head
