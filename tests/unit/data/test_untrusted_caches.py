@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.mirror import serving
 from tinybert import storage
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import get_task
@@ -69,34 +67,13 @@ def test_two_processes_download_a_file_once(tmp_path):
     content = os.urandom(1 << 20)
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "big.bin").write_bytes(content)
-    asked = []
-
-    class Counting(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments):
-            pass
-
-        def do_GET(self):
-            asked.append(self.path)
-            threading.Event().wait(0.5)  # long enough for the other process to arrive
-            super().do_GET()
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Counting, directory=tmp_path / "site"))
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    environment = {
-        **os.environ,
-        "TINYBERT_MIRROR": f"http://127.0.0.1:{server.server_port}",
-        "no_proxy": "127.0.0.1",
-        "PYTHONPATH": str(ROOT),
-    }
-    try:
+    with serving(tmp_path / "site", delay=0.5) as (address, asked):  # long enough for the other process to arrive
+        environment = {**os.environ, "TINYBERT_MIRROR": address, "no_proxy": "127.0.0.1", "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-c", FETCH, hashlib.md5(content).hexdigest()]
         processes = [subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE) for _ in range(2)]
         for process in processes:
             _, err = process.communicate(timeout=60)
             assert process.returncode == 0, err
-    finally:
-        server.shutdown()
-        server.server_close()
     assert asked == ["/big.bin"]
     assert (tmp_path / "target" / "big.bin").read_bytes() == content
 

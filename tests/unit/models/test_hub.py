@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import json
 import shutil
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.mirror import serving
 from tests.tiny import SHAPE, WORDS, arrays_of, classifier
 from tinybert import storage
 from tinybert.errors import UserError
@@ -99,7 +97,7 @@ NAME = "tinybert-4l-312d-v2"
 @pytest.fixture
 def mirror(tmp_path, monkeypatch):
     """A server with small versions of a published model's files; returns the list of requested paths."""
-    site, asked = tmp_path / "site", []
+    site = tmp_path / "site"
     kind = family("tinybert")
     published = site / "paddlenlp/models/transformers/tinybert"
     published.mkdir(parents=True)
@@ -112,25 +110,11 @@ def mirror(tmp_path, monkeypatch):
     encoder = {name: array for name, array in arrays_of(classifier("tinybert")).items() if name.startswith("tinybert.")}
     write_pdparams(published / f"{NAME}.pdparams", {**encoder, **projections})
     (published / f"{NAME}-vocab.txt").write_text("\n".join(WORDS))
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def do_GET(self):  # noqa: N802  the base class's name
-            asked.append(self.path)
-            super().do_GET()
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(site)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    monkeypatch.setenv("TINYBERT_MIRROR", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("MODEL_HOME", str(tmp_path / "home"))
     monkeypatch.setitem(kind.encoder.pretrained_init_configuration, NAME, dict(SHAPE))
-    yield asked
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(site) as (address, asked):
+        monkeypatch.setenv("TINYBERT_MIRROR", address)
+        yield asked
 
 
 def test_named_model_is_downloaded_exactly_once(mirror, tmp_path):
