@@ -135,12 +135,12 @@ class WordPiece:
         lower = found.do_lower_case if do_lower_case is None else do_lower_case
         return cls(
             found.vocabulary,
-            do_lower_case=True if lower is None else lower,
-            tokenize_chinese_chars=True if found.tokenize_chinese_chars is None else found.tokenize_chinese_chars,
-            strip_accents=found.strip_accents,
-            special=found.special,
-            model_max_length=found.model_max_length or 512,
-            added=found.added,
+            True if lower is None else lower,
+            found.tokenize_chinese_chars,
+            found.strip_accents,
+            found.special,
+            found.model_max_length,
+            found.added,
         )
 
     def save(self, folder: str | Path, tokenizer_class: str = "BertTokenizer") -> None:

@@ -60,15 +60,15 @@ class AddedToken:
 
 @dataclass
 class TokenizerFiles:
-    """A vocabulary with its settings; None if no file defines them."""
+    """A vocabulary with its settings; do_lower_case and strip_accents are None if no file defines them."""
 
     vocabulary: list[str]
     special: dict[str, str]
     added: dict[str, AddedToken] = field(default_factory=dict)
     do_lower_case: bool | None = None
-    tokenize_chinese_chars: bool | None = None
+    tokenize_chinese_chars: bool = True
     strip_accents: bool | None = None
-    model_max_length: int | None = None
+    model_max_length: int = 512
 
 
 def has_vocabulary(folder: Path) -> bool:
@@ -145,7 +145,7 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
     for name in ("do_lower_case", "tokenize_chinese_chars", "strip_accents"):
         if (stated := _flag(config, name, source)) is not None:
             setattr(found, name, stated)
-    found.model_max_length = _length(config.get("model_max_length"), source)
+    found.model_max_length = _length(config.get("model_max_length"), source) or found.model_max_length
     whole = {*found.added, *special.values()}
     if config.get("never_split") and not (isinstance(config["never_split"], list) and whole.issuperset(map(str, config["never_split"]))):
         raise UserError(f"{source}: 'never_split' keeps words whole, which is not implemented.\nAdd them as tokens instead.")
@@ -234,7 +234,7 @@ def _read_tokenizer_json(path: Path) -> tuple[TokenizerFiles, dict[str, dict]]:
         raise UserError(f"{path}: the ids of its {len(by_id)} tokens are not 0 to {len(by_id) - 1}.\nDownload it again.")
     found = TokenizerFiles([by_id[number] for number in range(len(by_id))], {"unk": model["unk_token"]})
     found.do_lower_case, found.strip_accents = normalizer.get("lowercase"), normalizer.get("strip_accents")
-    found.tokenize_chinese_chars = normalizer.get("handle_chinese_chars")
+    found.tokenize_chinese_chars = normalizer.get("handle_chinese_chars", True)
     return found, added
 
 
