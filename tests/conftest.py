@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tinybert import log, runtime  # noqa: E402
+from tinybert import log, runtime  # noqa: E402  the project must be on the path first
 
 os.environ["LC_ALL"] = "C.UTF-8"  # messages are compared in English
 runtime.prepare_environment()  # before any test imports Paddle; tests that need none never do

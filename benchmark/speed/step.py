@@ -58,7 +58,7 @@ def measure(options) -> dict:
     teacher, student, objective, projection = encoders.first_stage(shape, encoders.TEACHER, outputs)
     weights, solving = None, []
     if options.mode == EMD:
-        layer_weights.check_solver()  # its import is not part of a step
+        layer_weights.solver()  # its import is not part of a step
         layer_weights.transport_flow = clocked(layer_weights.transport_flow, solving)
         depths = shape["num_hidden_layers"], encoders.TEACHER["num_hidden_layers"]
         weights = LayerWeights(*depths)

@@ -14,7 +14,7 @@ DICTS = [{"text": text, "label": label} for text, label in ROWS]
 
 
 def test_lists_dicts_columns_pandas_and_files_give_the_same_rows(tmp_path):
-    pandas = pytest.importorskip("pandas")
+    pandas = pytest.importorskip("pandas", reason="the package works without it")
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"t": text, "l": label}) + "\n" for text, label in ROWS))
     columns = {"text": [text for text, _ in ROWS], "label": [label for _, label in ROWS]}
     frame = pandas.DataFrame({"t": columns["text"], "l": columns["label"], "other": range(4)})

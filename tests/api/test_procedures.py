@@ -76,8 +76,8 @@ def test_saved_and_converted_models_predict_the_same(folder, tmp_path):
 
 
 def test_exported_model_predicts_the_same(folder, data, tmp_path):
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("paddle2onnx")
+    pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
+    pytest.importorskip("paddle2onnx", reason="the extra `export` is not installed")
     model, texts = tb.load(folder / "teacher"), ["word1 word2", "word20"]
     served = model.export(tmp_path / "served", format="onnx", data=data, max_seq_length=16)
     assert [found.probabilities for found in served.predict(texts)] == [

@@ -58,6 +58,7 @@ def test_comparison_runs_every_row_and_continues_after_a_failure(teacher, tmp_pa
         (("--budget_minutes", "3"), "--updates and --budget_minutes"),
         (("--resume", "--overwrite_output_dir"), "contradict"),
         (("--address", "auto"), "add --runner ray"),
+        (("--kind", "regression"), "describes files of your own"),
     ],
 )
 def test_malformed_comparison_is_refused(tmp_path, more, message):
@@ -66,13 +67,15 @@ def test_malformed_comparison_is_refused(tmp_path, more, message):
 
 
 def test_every_method_gets_the_same_number_of_updates(tmp_path):
-    options = config("T", tmp_path, "--methods", "none", "logits", "tinybert", "mud", "emd", "pruned", "--seeds", "1", "2")
+    options = config(
+        "T", tmp_path, "--methods", "none", "logits", "tinybert", "mud", "emd", "pruned", "--seeds", "1", "2", "--pad_to_max_length", "True"
+    )
     rows = plan(options, 16, 30, 12, 1536)
     assert len(rows) == 12 and [row.seed for row in rows] == [1] * 6 + [2] * 6
     for row in rows:
         words = row.commands[-1]
         steps = [int(words[i + 1]) for i, word in enumerate(words) if word.endswith("max_steps")]
-        assert sum(steps) == 30, row.name
+        assert sum(steps) == 30 and words[words.index("--pad_to_max_length") + 1] == "True", row.name
     assert [command[0] for command in rows[5].commands] == ["finetune", "prune", "distill"]
 
 
@@ -99,3 +102,5 @@ def test_table_shows_retention_and_failures():
     shown = table([done, Line("4x312", "emd", error="error: nothing to learn")], teacher, "accuracy")
     assert "95.0%" in shown and "5.0" in shown and "nothing to learn" in shown
     assert any("--seeds" in note for note in advice([done], teacher))
+    cut = Line("pruned", "pruned", (78.0,), 1.0, 14_400_000, None, student)
+    assert any("pruned, pruned" in note for note in advice([done, cut], teacher))

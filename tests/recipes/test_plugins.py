@@ -14,11 +14,11 @@ from tinybert.commands.distill import TaskDistillConfig
 from tinybert.config.options import Config, option
 from tinybert.errors import UserError
 from tinybert.methods import registry as methods
-from tinybert.methods.method import Method
+from tinybert.methods.method import DistillationMethod
 from tinybert.recipes.task_distill import task_distill
 
 
-class Pooled(Method):
+class Pooled(DistillationMethod):
     """The student's score of class 1 is trained towards the teacher's."""
 
     name = "toy"
@@ -43,6 +43,7 @@ class Pooled(Method):
 
 @pytest.fixture
 def toy_method(monkeypatch):
+    methods.methods_of("distill")  # registers the package's own methods, which must outlast the patched registry
     monkeypatch.setattr(methods, "_METHODS", dict(methods._METHODS))
     return methods.register(Pooled)
 
@@ -53,7 +54,7 @@ def test_method_defined_in_one_class_trains(toy_method, tmp_path):
     common = {"task_name": "sst-2", "data_dir": tmp_path / "rows", "teacher_path": tmp_path / "teacher", "student_layers": 1}
     common |= {"student_hidden": 8, "student_heads": 2, "max_steps": 3, "logging_steps": 1, "batch_size": 8, "max_seq_length": 16}
     common |= {"allow_weak_teacher": True, "device": "cpu", "learning_rate": 1e-2}
-    result = task_distill(TaskDistillConfig(method=Pooled(toy_weight=2.0), output_dir=tmp_path / "run", **common))
+    result = task_distill(TaskDistillConfig(method="toy", toy_weight=2.0, output_dir=tmp_path / "run", **common))
     assert result.final.is_dir() and result.record["prediction"]["settings"]["toy_weight"] == {"value": 2.0, "source": "given"}
     assert [line["loss"] for line in logged(tmp_path / "run", "prediction")] == [
         pytest.approx(2 * line["toy"], rel=1e-5) for line in logged(tmp_path / "run", "prediction")

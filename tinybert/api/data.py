@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tinybert import storage
 from tinybert.api.process import ready
-from tinybert.config.groups import DataOptions
+from tinybert.config.rows import DataOptions
 from tinybert.data.places import cache_home, locate
 from tinybert.data.readers import UsedRows
 from tinybert.errors import UserError

@@ -6,8 +6,7 @@ import contextlib
 import gc
 import importlib
 import os
-import signal
-import threading
+import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,9 +35,8 @@ def ready(threads: int | None = None) -> None:
 
 @contextlib.contextmanager
 def _kept() -> Iterator[None]:
-    """Restore what preparing Paddle changes: OMP_NUM_THREADS and the SIGTERM handler."""
+    """Restore OMP_NUM_THREADS, which preparing Paddle changes."""
     before = os.environ.get("OMP_NUM_THREADS")
-    handler = signal.getsignal(signal.SIGTERM) if threading.current_thread() is threading.main_thread() else None
     try:
         yield
     finally:
@@ -46,8 +44,6 @@ def _kept() -> Iterator[None]:
             os.environ.pop("OMP_NUM_THREADS", None)
         else:
             os.environ["OMP_NUM_THREADS"] = before
-        if handler is not None:
-            signal.signal(signal.SIGTERM, handler)
 
 
 @contextlib.contextmanager
@@ -82,8 +78,7 @@ def run_command(name: str, values: dict[str, object], objects: UserObjects | Non
         logger.warning(notice)
     output = getattr(config, "output_dir", None)
     with in_process(getattr(config, "threads", None), objects, output):
-        module, _, function = command.recipe.partition(":")
-        return getattr(importlib.import_module(module), function)(config)
+        return pkgutil.resolve_name(command.recipe)(config)
 
 
 def __getattr__(name: str) -> object:

@@ -9,7 +9,6 @@ from pathlib import Path
 from tinybert.cli.main import OLD_SCRIPTS
 from tinybert.commands.registry import all_commands
 from tinybert.config.dialects import TRAINER_NAMES
-from tinybert.config.groups import PRESET
 from tinybert.config.options import Config, Option
 from tinybert.config.preset import preset_names, read_preset
 from tinybert.language import translate
@@ -95,7 +94,7 @@ def _option_tables(entries: Iterable[tuple[str, tuple[str, ...]]]) -> list[str]:
 def _row(option: Option) -> tuple[str, ...]:
     """Names, values, default and help, not translated yet."""
     names = "<br>".join(f"`--{name}`" for name in (option.name, *(alias.name for alias in option.aliases)))
-    if option.unset == PRESET:
+    if option.default is None and option.setting and not option.unset:
         default = "preset"
     elif isinstance(option.default, list):
         default = ", ".join(map(str, option.default))

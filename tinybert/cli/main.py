@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import importlib
+import pkgutil
 import sys
 from collections.abc import Callable, Sequence
 
@@ -44,100 +44,91 @@ def run_script(command: str | Command, argv: Sequence[str] | None = None, prog: 
     The recipe is imported only after the number of threads is set, because Paddle reads it at import. Exit codes: 0 success, 2 invalid
     arguments or input, 3 numerical failure, 128 + signal when interrupted; other exceptions propagate.
     """
-
-    def work() -> None:
-        language.choose(sys.argv[1:] if argv is None else argv)
-        with early() as signals:
-            from tinybert.cli.parser import parse
-
-            known = find_command(command) if isinstance(command, str) else command
-            config = parse(known.config, argv, prog)
-            from tinybert.runtime import prepare
-
-            if config.NEEDS_PADDLE:
-                prepare(threads=getattr(config, "threads", None))
-            signals.reinstall()
-            module, _, function = known.recipe.partition(":")
-            recipe = getattr(importlib.import_module(module), function)
-            signals.importing = False
-            recipe(config)
-
-    return _guarded(work)
+    return _guarded(lambda: _run(command, sys.argv[1:] if argv is None else argv, prog))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `python -m tinybert <command> ...` and return the exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if code := _guarded(lambda: language.choose(words)):
-        return code
+    return _guarded(lambda: _command(list(sys.argv[1:] if argv is None else argv)))
+
+
+def _run(command: str | Command, argv: Sequence[str], prog: str | None) -> None:
+    language.choose(argv)
+    with early() as signals:
+        from tinybert.cli.parser import parse
+
+        known = find_command(command) if isinstance(command, str) else command
+        config = parse(known.config, argv, prog)
+        from tinybert.runtime import prepare
+
+        if config.NEEDS_PADDLE:
+            prepare(threads=getattr(config, "threads", None))
+        recipe = pkgutil.resolve_name(known.recipe)
+        signals.importing = False
+        recipe(config)
+
+
+def _command(words: list[str]) -> int | None:
+    language.choose(words)
     if words[:1] == ["--lang"]:  # before the command; after it, the command's own parser reads it
         words = words[2:] + words[:2] if words[2:] else []
     name, rest = (words[0], words[1:]) if words else ("--help", [])
     if name in ("-h", "--help", "help"):
         print(_overview())
-        return 0
-    if name == "--version":
+    elif name == "--version":
         print(f"tinybert {__version__}")
-        return 0
-    if name == "launch":
-        return _launched(rest)
-    if name == "flags":
-        return _guarded(lambda: _print_flags(rest))
-    if find_command(name) is None:
-        old = name.rsplit("/", 1)[-1].removesuffix(".py")
-        if old in OLD_SCRIPTS:
-            return _guarded(lambda: _refuse(f"{name} is a script of a published system\ntoday's command: tinybert {OLD_SCRIPTS[old]} ..."))
-        if old.startswith("convert") and ("tf" in old or "tensorflow" in old):
-            text = (
-                "a TensorFlow checkpoint of BERT is read directly if bert_config.json and vocab.txt are in the same folder:\n"
-                "tinybert convert --model_path FOLDER --to paddlenlp --output_dir NEW"
-            )
-            return _guarded(lambda: _refuse(f"{name} is a script of a published system\n{text}"))
-        names = [*all_commands(), "launch", "flags"]
-        return _guarded(lambda: _refuse(f"unknown command {name!r}{did_you_mean(name, names)}\nexpected one of {', '.join(names)}"))
-    return run_script(name, rest, prog=f"python -m tinybert {name}")
+    elif name == "flags":
+        _print_flags(rest)
+    elif name == "launch":
+        from tinybert.cli.launching import launch
+
+        return launch(rest)
+    elif find_command(name) is None:
+        raise UserError(_unknown(name))
+    else:
+        _run(name, rest, f"python -m tinybert {name}")
+    return None
 
 
-def _guarded(work: Callable[[], None]) -> int:
+def _unknown(name: str) -> str:
+    """The error message for an unknown command."""
+    old = name.rsplit("/", 1)[-1].removesuffix(".py")
+    if old in OLD_SCRIPTS:
+        return f"{name} is a script of a published system\ntoday's command: tinybert {OLD_SCRIPTS[old]} ..."
+    if old.startswith("convert") and ("tf" in old or "tensorflow" in old):
+        return (
+            f"{name} is a script of a published system\n"
+            "a TensorFlow checkpoint of BERT is read directly if bert_config.json and vocab.txt are in the same folder:\n"
+            "tinybert convert --model_path FOLDER --to paddlenlp --output_dir NEW"
+        )
+    names = [*all_commands(), "launch", "flags"]
+    return f"unknown command {name!r}{did_you_mean(name, names)}\nexpected one of {', '.join(names)}"
+
+
+def _guarded(work: Callable[[], int | None]) -> int:
     with resilient_streams():
-        return _exit_code(work)
-
-
-def _exit_code(work: Callable[[], None]) -> int:
-    try:
-        work()
-    except (UserError, NumericalError) as problem:
-        _say("error: ", problem)
-        return problem.exit_code
-    except Interrupted as problem:
-        _say("interrupted: ", problem)
-        return problem.exit_code
-    except OSError as problem:
-        if problem.errno not in _OF_THE_SYSTEM:
-            raise
-        _say("error: ", f"{problem}\nfree disk space, or choose a folder that can be read and written")
-        return 2
-    except KeyboardInterrupt as problem:
-        print(f"interrupted{f': {problem}' if str(problem) else ''}", file=sys.stderr)
-        return getattr(problem, "exit_code", 130)
-    except SystemExit as done:  # raised by argparse after --help and --version
-        return done.code if isinstance(done.code, int) else 0 if done.code is None else 1
-    return 0
+        try:
+            return work() or 0
+        except (UserError, NumericalError) as problem:
+            _say("error: ", problem)
+            return problem.exit_code
+        except Interrupted as problem:
+            _say("interrupted: ", problem)
+            return problem.exit_code
+        except OSError as problem:
+            if problem.errno not in _OF_THE_SYSTEM:
+                raise
+            _say("error: ", f"{problem}\nfree disk space, or choose a folder that can be read and written")
+            return 2
+        except KeyboardInterrupt as problem:
+            print(f"interrupted{f': {problem}' if str(problem) else ''}", file=sys.stderr)
+            return getattr(problem, "exit_code", 130)
+        except SystemExit as done:  # raised by argparse after --help and --version
+            return done.code if isinstance(done.code, int) else 0 if done.code is None else 1
 
 
 def _say(before: str, problem: object) -> None:
     print(f"{translate(before)}{translate(str(problem))}", file=sys.stderr)
-
-
-def _refuse(message: str) -> None:
-    raise UserError(message)
-
-
-def _launched(words: Sequence[str]) -> int:
-    from tinybert.cli.launching import launch
-
-    codes: list[int] = []
-    return _guarded(lambda: codes.append(launch(words))) or codes[0]
 
 
 def _print_flags(rest: Sequence[str]) -> None:
@@ -150,13 +141,6 @@ def _print_flags(rest: Sequence[str]) -> None:
 
 def _overview() -> str:
     summaries = {**{name: entry.summary for name, entry in all_commands().items()}, "launch": _LAUNCH, "flags": _FLAGS}
-    lines = [f"  {name:<13}{translate(what)}" for name, what in summaries.items()]
-    return "\n".join(
-        [
-            translate("usage: python -m tinybert COMMAND --name value ..."),
-            "",
-            *lines,
-            "",
-            translate("Options of a command: python -m tinybert COMMAND --help"),
-        ]
-    )
+    lines = "".join(f"  {name:<13}{translate(what)}\n" for name, what in summaries.items())
+    usage = translate("usage: python -m tinybert COMMAND --name value ...")
+    return f"{usage}\n\n{lines}\n{translate('Options of a command: python -m tinybert COMMAND --help')}"

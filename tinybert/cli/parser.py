@@ -27,11 +27,7 @@ class _Collect(argparse.Action):
     """Collects every occurrence with its spelling; argparse alone keeps only the last."""
 
     def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: object,
-        option_string: str | None = None,
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option_string: str | None = None
     ) -> None:
         namespace.found.append(((option_string or "").lstrip("-"), values))
 

@@ -25,12 +25,6 @@ class Early:
     def __init__(self) -> None:
         self.importing = True
 
-    def reinstall(self) -> None:
-        """Reinstall the SIGTERM handler that Paddle replaces when it is imported."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self.receive)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-
     def end_at_once(self, number: int) -> None:
         """The handler for a second signal in training: exit without cleanup."""
         os._exit(128 + number)
@@ -60,11 +54,8 @@ def early() -> Iterator[Early]:
     before = {number: signal.signal(number, answer.receive) for number in (signal.SIGINT, signal.SIGTERM)}
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # already ignored, e.g. under nohup
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, handle_sighup)
-    # Paddle 3.3 installs its own SIGTERM handler at import: a signal received meanwhile is delivered by `Early.reinstall`
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         yield answer
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from tinybert.commands.registry import command
 from tinybert.config.custom_files import check_custom_files
-from tinybert.config.groups import PRESET as FROM_PRESET
-from tinybert.config.groups import Actions, DeviceOptions, RowOptions, in_data, in_run, threads_option
+from tinybert.config.groups import in_conventions, in_data, in_models, in_run, preset_option, threads_option
 from tinybert.config.notices import Notice
 from tinybert.config.options import Derived, option
-from tinybert.config.preset import preset_names
 from tinybert.config.resolve import Context, resolve_stages
 from tinybert.config.resolved import Resolved
+from tinybert.config.rows import RowOptions
+from tinybert.config.runs import Actions, DeviceOptions
 from tinybert.errors import UserError
 
 
@@ -24,20 +24,8 @@ def _by_vocabulary(context: Context) -> Derived | None:
     return Derived("none" if chinese else "each", f"{'Chinese' if chinese else 'English'} vocabulary")
 
 
-def _one_thread(context: Context) -> Derived | None:
-    return None if context.threads else Derived(THREADS, "default")
-
-
-def _no_vectors(context: Context) -> str | None:
-    return "there are no word vectors" if context.glove_embs is None else None
-
-
 def _no_filter(context: Context) -> str | None:
     return "--filter none uses no teacher" if context.filter == "none" else None
-
-
-def _one_text(context: Context) -> str | None:
-    return "the rows have a single text" if context.facts["single_sentence"] else None
 
 
 def _not_english(context: Context) -> str | None:
@@ -45,11 +33,8 @@ def _not_english(context: Context) -> str | None:
     return text if context.facts["chinese"] else None
 
 
-in_models = partial(option, group="models")
 in_variants = partial(option, group="variants", setting=True)
 in_filter = partial(option, group="filter", setting=True)
-# behaviour of the published scripts that is not the recommended choice
-in_conventions = partial(option, group="published differences", unset=FROM_PRESET, setting=True)
 STAGE = "augmentation"
 THREADS = 1  # per process; float32 sums depend on the number of threads, so it is fixed
 MOST_WORKERS = 4  # each process holds a model: more are started only on request
@@ -73,9 +58,9 @@ class AugmentConfig(DeviceOptions, RowOptions):
     output_file: Path | None = in_data(
         None, help="output file for the augmented rows", unset="next to the training file, e.g. train_aug.tsv for train.tsv"
     )
-    N: int | None = in_variants(None, help="number of draws per text, and so the maximum number of variants", unset=FROM_PRESET, at_least=1)
-    M: int | None = in_variants(None, help="candidates per word", unset=FROM_PRESET, at_least=1, at_most=1000)
-    p: float | None = in_variants(None, help="probability of replacing a word", unset=FROM_PRESET, at_least=0, at_most=1)
+    N: int | None = in_variants(None, help="number of draws per text, and so the maximum number of variants", at_least=1)
+    M: int | None = in_variants(None, help="candidates per word", at_least=1, at_most=1000)
+    p: float | None = in_variants(None, help="probability of replacing a word", at_least=0, at_most=1)
     masking: str | None = in_variants(
         None,
         help="each: mask one word at a time and predict it next to the whole text (one forward pass per word, as published); "
@@ -87,9 +72,8 @@ class AugmentConfig(DeviceOptions, RowOptions):
     glove_words: int | None = in_variants(
         None,
         help="number of word vectors to use, from the start of the file; 0: all",
-        unset=FROM_PRESET,
         at_least=0,
-        no_effect=_no_vectors,
+        no_effect=lambda context: "there are no word vectors" if context.glove_embs is None else None,
     )
     long_texts: str = in_variants(
         "cut",
@@ -115,7 +99,7 @@ class AugmentConfig(DeviceOptions, RowOptions):
         None,
         help="original: pair a variant of one text with the original other text; published: with the last variant of the first text",
         choices=("original", "published"),
-        no_effect=_one_text,
+        no_effect=lambda context: "the rows have a single text" if context.facts["single_sentence"] else None,
     )
     candidates: str | None = in_conventions(
         None,
@@ -135,15 +119,16 @@ class AugmentConfig(DeviceOptions, RowOptions):
         "(plain TSV only)",
         choices=("kept", "published"),
     )
-    preset: str = in_run(
-        "sound",
-        help="preset with the values of options that are not given",
-        choices=preset_names("augment"),
-    )
+    preset: str = preset_option("augment")
     output_dir: Path | None = in_run(None, help="output folder for the run's record, summary and state", unset="runs/augmentation/<TASK>")
     overwrite_output_dir: bool = in_run(False, help="start over: replace the output file and the state of an earlier run")
     resume: bool = in_run(False, help="resume a stopped run")
-    threads: int | None = threads_option(f"{THREADS}; affects the candidates", "each process", setting=True, derived=_one_thread)
+    threads: int | None = threads_option(
+        f"{THREADS}; affects the candidates",
+        "each process",
+        setting=True,
+        derived=lambda context: None if context.threads else Derived(THREADS, "default"),
+    )
     num_workers: int | None = in_run(
         None,
         help="number of worker processes; does not affect the result",
@@ -154,8 +139,7 @@ class AugmentConfig(DeviceOptions, RowOptions):
     def check(self) -> list[Notice]:
         """Reject contradictory options, and a filter without a teacher."""
         notes = [*super().check(), *check_custom_files(self, Actions(train=False, evaluate=False, predict=False))]
-        if self.resume and self.overwrite_output_dir:
-            raise UserError("--resume and --overwrite_output_dir contradict each other\ngive only one of them")
+        self.refuse_both("resume", "overwrite_output_dir")
         if self.filter == "teacher" and self.teacher_path is None:
             raise UserError("--teacher_path is missing: --filter teacher needs it\ngive a fine-tuned teacher")
         return notes
@@ -167,10 +151,6 @@ class AugmentConfig(DeviceOptions, RowOptions):
             UserError: English data without word vectors.
         """
         return resolve_stages(self, (STAGE,), task_name, single_sentence=single_sentence, chinese=chinese)
-
-    def about(self, context: Context) -> dict[str, object]:
-        """Stage, preset and task."""
-        return {**super().about(context), "task_name": context.task_name}
 
     def check_stage(self, context: Context) -> None:
         """Reject English data without word vectors."""

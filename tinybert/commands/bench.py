@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 from tinybert.commands.registry import command
-from tinybert.config.distilling import in_models
-from tinybert.config.groups import in_run, threads_option
+from tinybert.config.groups import in_models, in_run, threads_option
 from tinybert.config.scoring import ScoringOptions
 
 
@@ -15,7 +13,7 @@ from tinybert.config.scoring import ScoringOptions
 class BenchConfig(ScoringOptions):
     """Compare teachers, students and exports on the dev set of a task: score, latency with tokenisation, size."""
 
-    GROUPS: ClassVar[tuple[str, ...]] = ("models", "data", "run")
+    GROUPS = ("models", "data", "run")
 
     models: list[str] = in_models(help="folders of models and exports, separated by commas; the first one is the reference")
     output_dir: Path = in_run(help="output folder for bench.json, bench.md, pareto.png and pareto.svg")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
 from tinybert.commands.registry import command
-from tinybert.config.distilling import in_models
-from tinybert.config.groups import DataOptions, DeviceOptions, in_run
+from tinybert.config.custom_files import check_custom_files
+from tinybert.config.groups import in_models, in_run
 from tinybert.config.notices import Notice
 from tinybert.config.options import option
+from tinybert.config.rows import DataOptions
+from tinybert.config.runs import Actions, DeviceOptions
 from tinybert.errors import UserError
 
 in_plan = partial(option, group="comparison")
@@ -23,7 +24,7 @@ in_plan = partial(option, group="comparison")
 class CompareConfig(DataOptions, DeviceOptions):
     """Train all combinations of students, methods and seeds with equal numbers of updates; compare score, retention, size and latency."""
 
-    GROUPS: ClassVar[tuple[str, ...]] = ("models", "comparison", "data", "run")
+    GROUPS = ("models", "comparison", "data", "run")
 
     teacher_path: str = in_models(help="folder of the fine-tuned teacher")
     students: list[str] = in_models(
@@ -70,10 +71,8 @@ class CompareConfig(DataOptions, DeviceOptions):
         if len(set(joined)) < len(joined) or len(set(self.seeds)) < len(self.seeds):
             raise UserError("--students and --seeds contain a duplicate\ngive each only once")
         vars(self)["students"] = joined
-        if self.resume and self.overwrite_output_dir:
-            raise UserError("--resume and --overwrite_output_dir contradict each other\ngive only one of them")
-        if self.updates is not None and self.budget_minutes is not None:
-            raise UserError("--updates and --budget_minutes contradict each other\ngive only one of them")
+        self.refuse_both("resume", "overwrite_output_dir")
+        self.refuse_both("updates", "budget_minutes")
         if self.address is not None and self.runner != "ray":
             raise UserError("--address needs a Ray cluster\nadd --runner ray, or leave it out")
-        return super().check()
+        return [*super().check(), *check_custom_files(self, Actions(train=True, evaluate=True, predict=False))]

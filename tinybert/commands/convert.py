@@ -5,12 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tinybert.commands.registry import command
-from tinybert.config.distilling import (
-    in_models,
-)
-from tinybert.config.groups import (
-    in_run,
-)
+from tinybert.config.groups import in_models, in_run
 from tinybert.config.options import Config
 
 

@@ -5,14 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tinybert.commands.registry import command
-from tinybert.config.distilling import (
-    in_models,
-)
-from tinybert.config.groups import (
-    DeviceOptions,
-    in_data,
-    in_run,
-)
+from tinybert.config.groups import in_data, in_models, in_run
+from tinybert.config.runs import DeviceOptions
 
 
 @command("demo", summary="fine-tune and distil small models on the bundled data", recipe="demo:demo")

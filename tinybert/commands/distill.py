@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tinybert.commands.registry import command
 from tinybert.config import dialects
-from tinybert.config.distilling import ORDER, ModelOptions, TeacherOptions, in_conventions, in_models, teacher_unused
-from tinybert.config.groups import DataOptions, OptimisationOptions, RunOptions, actions, common_checks, in_run
+from tinybert.config.distilling import ORDER, ModelOptions, TeacherOptions, teacher_unused
+from tinybert.config.groups import in_conventions, in_models, in_run, in_stage
 from tinybert.config.notices import Notice
+from tinybert.config.optimisation import OptimisationOptions
 from tinybert.config.options import Option, option
-from tinybert.config.prune import SCHEDULE_OPTIONS, PruneScheduleOptions, check_schedule, schedule_off
-from tinybert.config.resolve import resolve_stages
+from tinybert.config.prune import SCHEDULE_OPTIONS, PruneScheduleOptions, schedule_off
+from tinybert.config.resolve import Context, resolve_stages
 from tinybert.config.resolved import Resolved, Settings
+from tinybert.config.rows import DataOptions
+from tinybert.config.runs import RunOptions, actions
 from tinybert.config.stages import ABLATIONS, infer_stage
-from tinybert.config.stored import StoredOptions, check_stored
-from tinybert.config.student_choice import check_student
+from tinybert.config.stored import StoredOptions
 from tinybert.errors import UserError
+from tinybert.kinds.kind import Kind
 from tinybert.methods.command import MethodOptions
 from tinybert.methods.registry import methods_of
-
-if TYPE_CHECKING:
-    from tinybert.config.resolve import Context
-    from tinybert.kinds.kind import Kind
-
-in_stage = partial(option, group="stage and method")
 
 
 def _outputs_unused(context: Context) -> str | None:
     """Why the teacher's outputs are not needed: no term learns from them."""
     if not context.method.reads_teacher:
         return f"--method {context.method.name} does not use a teacher"
-    unread = context.stage == "prediction" and (context.joint or "layers" not in context.learns) and not context.effective("alpha")
+    unread = context.stage == "prediction" and (context.joint or "layers" not in context.learns) and not context.get("alpha")
     return "the stage does not use the teacher" if unread else None
 
 
@@ -48,14 +44,7 @@ def _of_stage(stage: str, name: str, group: str = "optimisation", **bounds: floa
     "distill", summary="distil a teacher into a student (task_distill.py)", recipe="task_distill:task_distill", script="task_distill.py"
 )
 class TaskDistillConfig(
-    MethodOptions,
-    RunOptions,
-    OptimisationOptions,
-    DataOptions,
-    PruneScheduleOptions,
-    StoredOptions,
-    TeacherOptions,
-    ModelOptions,
+    MethodOptions, RunOptions, OptimisationOptions, DataOptions, PruneScheduleOptions, StoredOptions, TeacherOptions, ModelOptions
 ):
     """Distil a fine-tuned teacher into a small student, on a known task or your own files, in one or two stages."""
 
@@ -109,10 +98,7 @@ class TaskDistillConfig(
 
     def check(self) -> list[Notice]:
         """Reject a missing teacher or student, two student sources, and contradictory stages."""
-        notes = [*super().check(), *common_checks(self)]
-        check_student(self)
-        check_schedule(self)
-        check_stored(self)
+        notes = super().check()
         if not actions(self).train:
             return notes
         if self.preset not in (None, self.method_object.preset):
@@ -149,9 +135,8 @@ class TaskDistillConfig(
         return super().option_off(context, declared)
 
     def about(self, context: Context) -> dict[str, object]:
-        """Stage, preset, task and method."""
-        about = {"stage": context.stage, "preset": self.preset, "task_name": context.task_name, "method": self.method}
-        return about | {"joint": context.joint or None}
+        """Stage, preset, task, method, and whether both stages are trained jointly."""
+        return {**super().about(context), "joint": context.joint or None}
 
     def stage_notices(self, settings: Mapping[str, Settings]) -> list[Notice]:
         """Warn about a loss that is always 0."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tinybert.commands.registry import command
-from tinybert.config.groups import (
-    in_data,
-)
+from tinybert.config.groups import in_data
 from tinybert.config.options import Config
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
 from tinybert.commands.registry import command
-from tinybert.config.distilling import in_models
-from tinybert.config.groups import in_run, threads_option
+from tinybert.config.deployed import DeployedModel
+from tinybert.config.groups import in_models, in_run
 from tinybert.config.options import option
 from tinybert.config.scoring import ScoringOptions
 
@@ -18,15 +17,12 @@ PRECISIONS = ("float32", "bfloat16", "int8")
 
 
 @command("export", summary="export a model to Paddle Inference, ONNX or OpenVINO, with its score and latency", recipe="export:export")
-class ExportConfig(ScoringOptions):
+class ExportConfig(ScoringOptions, DeployedModel):
     """Export a trained model to Paddle Inference, ONNX or OpenVINO; the exported file is evaluated and timed together with the model."""
 
-    GROUPS: ClassVar[tuple[str, ...]] = ("models", "export", "data", "run")
+    GROUPS = ("models", "export", "data", "run")
 
     model_path: str = in_models(help="folder of the model; for the output folder of a run, its best model is used")
-    max_seq_length: int | None = in_models(
-        None, help="maximum tokens per row, including [CLS] and [SEP]; longer rows are truncated", unset="as in training", at_least=4
-    )
     format: list[str] = in_export(["onnx"], help="target engines; all: every engine", choices=FORMATS)
     precision: list[str] = in_export(
         ["float32"],
@@ -39,4 +35,3 @@ class ExportConfig(ScoringOptions):
     prune_vocabulary: bool = in_export(False, help="remove tokens that occur in no training row; words that need them become [UNK]")
     output_dir: Path = in_run(help="output folder; several exports get one subfolder each")
     overwrite_output_dir: bool = in_run(False, help="replace an earlier export in output_dir")
-    threads: int | None = threads_option()

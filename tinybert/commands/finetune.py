@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from tinybert.commands.registry import command
 from tinybert.config import dialects
 from tinybert.config.dialects import HF
-from tinybert.config.distilling import (
-    ORDER,
-    in_conventions,
-    in_models,
-)
-from tinybert.config.groups import (
-    DataOptions,
-    OptimisationOptions,
-    RunOptions,
-    common_checks,
-    in_run,
-)
-from tinybert.config.notices import Notice
-from tinybert.config.options import Alias, Option, option
-from tinybert.config.preset import preset_names
+from tinybert.config.distilling import ORDER
+from tinybert.config.groups import in_conventions, in_models, in_run, in_stage, preset_option
+from tinybert.config.optimisation import OptimisationOptions
+from tinybert.config.options import Alias, Option
 from tinybert.config.resolve import Context, resolve_stages
 from tinybert.config.resolved import Resolved
-
-in_stage = partial(option, group="stage and method")
+from tinybert.config.rows import DataOptions
+from tinybert.config.runs import RunOptions
 
 
 @command(
-    "finetune",
-    summary="fine-tune a teacher or a baseline (run_glue.py)",
-    recipe="finetune:finetune",
-    script="benchmark/glue/run_glue.py",
+    "finetune", summary="fine-tune a teacher or a baseline (run_glue.py)", recipe="finetune:finetune", script="benchmark/glue/run_glue.py"
 )
 class FinetuneConfig(RunOptions, OptimisationOptions, DataOptions):
     """Fine-tune a BERT-like encoder on a known task or your own files, as a teacher or as a baseline for students."""
@@ -50,11 +35,7 @@ class FinetuneConfig(RunOptions, OptimisationOptions, DataOptions):
     output_dir: Path | None = in_run(
         None, help="output folder", unset="pretrained_models/<TASK>; with compute_taylor, the folder of the model"
     )
-    preset: str = in_run(
-        "sound",
-        help="preset with the values of options that are not given",
-        choices=preset_names("finetune"),
-    )
+    preset: str = preset_option("finetune")
     compute_taylor: bool = in_stage(
         False, help="do not train; compute first-order importance scores of a fine-tuned model's weights, for pruning"
     )
@@ -68,17 +49,9 @@ class FinetuneConfig(RunOptions, OptimisationOptions, DataOptions):
         False, help="evaluate every logging_steps instead of every save_steps, like the Hugging Face scripts", does="scores"
     )
 
-    def check(self) -> list[Notice]:
-        """Reject contradictory shared options."""
-        return [*super().check(), *common_checks(self)]
-
     def resolve(self, task_name: str) -> Resolved:
         """The settings for one task, as `resolved["finetune"]`."""
         return resolve_stages(self, ("finetune",), task_name)
-
-    def about(self, context: Context) -> dict[str, object]:
-        """Stage, preset and task."""
-        return {**super().about(context), "task_name": context.task_name}
 
     def option_off(self, context: Context, declared: Option) -> str | None:
         """Computing importance scores neither updates nor evaluates the model."""

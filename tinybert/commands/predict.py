@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 from tinybert.commands.registry import command
-from tinybert.config.distilling import in_models
-from tinybert.config.groups import in_data, in_run, threads_option
-from tinybert.config.options import Config
+from tinybert.config.deployed import DeployedModel
+from tinybert.config.groups import in_data, in_run
 
 
 @command("predict", summary="predict rows with a trained or an exported model", recipe="predict:predict")
-class PredictConfig(Config):
+class PredictConfig(DeployedModel):
     """Predict the rows of a file of any size, or of standard input, with a trained or exported model."""
 
-    NEEDS_PADDLE: ClassVar[bool] = False  # exported models for other engines do not need it
-    GROUPS: ClassVar[tuple[str, ...]] = ("models", "data", "run")
+    NEEDS_PADDLE = False  # exported models for other engines do not need it
+    GROUPS = ("models", "data", "run")
 
-    model_path: str = in_models(help="folder of a model or an export; for the output folder of a run, its best model is used")
-    max_seq_length: int | None = in_models(
-        None, help="maximum tokens per row, including [CLS] and [SEP]; longer rows are truncated", unset="as in training", at_least=4
-    )
     input: Path = in_data(
         help="input rows: TSV, CSV, JSON lines, a JSON array, or - for stdin with one text per line (pairs separated by a tab)"
     )
@@ -57,4 +51,3 @@ class PredictConfig(Config):
     batch_size: int | None = in_run(
         None, help="batch size", unset="64; 1 for an export whose outputs depend on the batch", at_least=1, at_most=65536
     )
-    threads: int | None = threads_option()

@@ -7,11 +7,9 @@ from pathlib import Path
 
 from tinybert.commands.registry import command
 from tinybert.config import dialects
-from tinybert.config.groups import PRESET as FROM_PRESET
-from tinybert.config.groups import in_data, in_run
+from tinybert.config.groups import in_data, in_run, preset_option
 from tinybert.config.notices import Notice
 from tinybert.config.options import Alias, Config, Derived, option
-from tinybert.config.preset import preset_names
 from tinybert.config.resolve import Context, resolve_stages
 from tinybert.config.resolved import Resolved
 from tinybert.errors import UserError
@@ -94,7 +92,7 @@ class PregenerateConfig(Config):
     max_predictions_per_seq: int = in_masks(20, help="maximum number of masked tokens per sequence", at_least=0, no_effect=_no_masks)
     do_whole_word_mask: bool = in_masks(False, help="mask all tokens of a word or none", no_effect=_no_masks)
     mask_one_at_least: bool | None = in_masks(
-        None, help="mask one token of every sequence even if masked_lm_prob is 0, like the published script", unset=FROM_PRESET
+        None, help="mask one token of every sequence even if masked_lm_prob is 0, like the published script"
     )
 
     output_dir: Path = in_run(help="output folder; an interrupted run with the same options resumes in it")
@@ -107,7 +105,7 @@ class PregenerateConfig(Config):
     )
     num_workers: int | None = in_run(None, help="number of processes; does not affect the result", unset="all available cores", at_least=1)
     seed: int = in_run(42, help="random seed for splits, second segments and masks", at_least=0, setting=True)
-    preset: str = in_run("sound", help="preset with the values of options that are not given", choices=preset_names("pregenerate"))
+    preset: str = preset_option("pregenerate")
 
     def check(self) -> list[Notice]:
         """Reject a masking rate that masks nothing."""

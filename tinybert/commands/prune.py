@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from tinybert.commands.registry import command
 from tinybert.config.dialects import MUD
-from tinybert.config.groups import in_run, threads_option
+from tinybert.config.groups import in_models, in_run, threads_option
 from tinybert.config.notices import Notice
-from tinybert.config.options import Alias, option
+from tinybert.config.options import Alias
+from tinybert.config.prune import KeptOptions, in_pruning
 from tinybert.errors import UserError
 
-if TYPE_CHECKING:
-    pass
-from tinybert.commands.registry import command
-from tinybert.config.prune import KeptOptions, in_pruning
-
-ROSITA = "ROSITA"
-BOTH = f"{MUD}, {ROSITA}"
 LAYER_RULES = ("bottom", "top", "uniform")
-in_models = partial(option, group="models")
 # what the published scripts keep by default
 _PUBLISHED = {"keep_heads": 2, "num_layers": 6, "ffn_hidden_dim": 768, "emb_hidden_dim": 128}
 
@@ -38,7 +30,7 @@ class PruneConfig(KeptOptions):
     task_name: str | None = in_models(
         None,
         help="the model's task; importance scores of another task are refused",
-        alias=(Alias("task", BOTH),),
+        alias=(Alias("task", f"{MUD}, ROSITA"),),
         unset="the task of the importance scores",
     )
     importance: Path | None = in_models(

@@ -54,7 +54,7 @@ def all_commands() -> dict[str, Command]:
     """Every command by name."""
     for name in _files():
         importlib.import_module(f"tinybert.commands.{name}")
-    return dict(sorted(_COMMANDS.items(), key=lambda entry: _ORDER.index(entry[0]) if entry[0] in _ORDER else len(_ORDER)))
+    return {name: _COMMANDS[name] for name in sorted(_COMMANDS, key=lambda name: (*_ORDER, name).index(name))}
 
 
 def _files() -> list[str]:
@@ -62,20 +62,6 @@ def _files() -> list[str]:
 
 
 _ORDER = (
-    "distill",
-    "finetune",
-    "general",
-    "pregenerate",
-    "pretrain",
-    "augment",
-    "demo",
-    "prune",
-    "convert",
-    "export",
-    "predict",
-    "bench",
-    "compare",
-    "doctor",
-    "download",
-    "clean",
-)  # others follow
+    "distill", "finetune", "general", "pregenerate", "pretrain", "augment", "demo", "prune", "convert", "export", "predict", "bench",
+    "compare", "doctor", "download", "clean",
+)  # others follow  # fmt: skip

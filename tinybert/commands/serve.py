@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import ClassVar
 
 from tinybert.commands.registry import command
-from tinybert.config.distilling import in_models
-from tinybert.config.groups import threads_option
-from tinybert.config.options import Config, option
+from tinybert.config.deployed import DeployedModel
+from tinybert.config.options import option
 
 in_service = partial(option, group="service")
 
 
 @command("serve", summary="serve a model over HTTP, with dynamic batching", recipe="serve:serve")
-class ServeConfig(Config):
+class ServeConfig(DeployedModel):
     """Serve a trained or exported model over HTTP: /predict, /health, /metrics, and a page to try it."""
 
-    NEEDS_PADDLE: ClassVar[bool] = False  # exported models for other engines do not need it
-    GROUPS: ClassVar[tuple[str, ...]] = ("models", "service", "run")
+    NEEDS_PADDLE = False  # exported models for other engines do not need it
+    GROUPS = ("models", "service", "run")
 
-    model_path: str = in_models(help="folder of a model or an export; for the output folder of a run, its best model is used")
-    max_seq_length: int | None = in_models(
-        None, help="maximum tokens per row, including [CLS] and [SEP]; longer rows are truncated", unset="as in training", at_least=4
-    )
     host: str = in_service("127.0.0.1", help="address to listen on; 0.0.0.0: all addresses of this machine")
     port: int = in_service(8000, help="port; 0: any free port, which is printed", at_least=0, at_most=65535)
     workers: int = in_service(
@@ -38,4 +32,3 @@ class ServeConfig(Config):
     max_queue: int = in_service(1024, help="maximum number of waiting rows; further requests get status 429", at_least=1)
     max_rows: int = in_service(256, help="maximum number of rows per request; larger requests get status 422", at_least=1)
     max_characters: int = in_service(20_000, help="maximum number of characters per text; longer texts get status 422", at_least=1)
-    threads: int | None = threads_option()

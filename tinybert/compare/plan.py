@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinybert.commands.compare import CompareConfig
+from tinybert.config.rows import DataOptions
 from tinybert.methods.command import MethodOptions
-from tinybert.methods.method import Method
+from tinybert.methods.method import DistillationMethod
 from tinybert.methods.registry import methods_of
 
 PRUNED = "pruned"
 _FRESH = re.compile(r"(\d+)x(\d+)")
-_DATA = (
-    "task_name", "data_dir", "glue_dir", "train_file", "dev_file", "file_format", "text_a_column", "text_b_column", "label_column",
-    "header", "quoting", "labels", "kind", "metric", "allow_suspicious_labels", "do_lower_case", "use_aug", "aug_file",
-)  # fmt: skip
 
 
 def method_names() -> tuple[str, ...]:
@@ -25,7 +21,7 @@ def method_names() -> tuple[str, ...]:
     return (*methods_of("distill"), PRUNED)
 
 
-def method_of(name: str) -> type[Method]:
+def method_of(name: str) -> DistillationMethod:
     """The method that trains a run; a pruned teacher is distilled with the default method."""
     return methods_of("distill")[vars(MethodOptions)["method"].default if name == PRUNED else name]
 
@@ -107,10 +103,7 @@ def student_options(student: str) -> list[str]:
     return ["--student_layers", layers, "--student_hidden", hidden, "--student_ffn", ffn]
 
 
-def data_words(config: CompareConfig, names: Sequence[str] = _DATA) -> list[str]:
-    """The data options that were set, as command-line arguments."""
-    words = []
-    for name in names:
-        if name in config.given:
-            words += [f"--{name}", str(getattr(config, name))]
-    return words
+def data_words(config: CompareConfig) -> list[str]:
+    """The data options that were set, as command-line arguments; the plan decides the length of rows."""
+    given = [name for name in DataOptions.options() if name in config.given and name != "max_seq_length"]
+    return [word for name in given for word in (f"--{name}", str(getattr(config, name)))]

@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinybert.compare.plan import Row
+from tinybert.compare.plan import Row, method_of
 from tinybert.compare.runner import LOG
 from tinybert.deploy.bench import Measured
-from tinybert.methods.registry import get_method
 from tinybert.report.table import markdown_table
 
 
@@ -105,8 +104,8 @@ def advice(lines: Sequence[Line], teacher: Measured) -> list[str]:
         return ["No run succeeded: fix the errors above and run the same command with --resume."]
     best = max(done, key=lambda line: line.mean)
     found = [f"Best score: {best.student}, {best.method} ({best.mean:.2f}). Export it: tinybert export --model_path {best.folder}"]
-    plain = max((line.mean for line in done if not _taught(line.method) and line.student == best.student), default=None)
-    if plain is not None and _taught(best.method):
+    plain = max((line.mean for line in done if not method_of(line.method).reads_teacher and line.student == best.student), default=None)
+    if plain is not None and method_of(best.method).reads_teacher:
         found.append(f"The difference to the same student without a teacher is {best.mean - plain:+.2f} points.")
     if best.mean < 0.97 * teacher.score:
         kept = 100 * best.mean / teacher.score
@@ -114,8 +113,3 @@ def advice(lines: Sequence[Line], teacher: Measured) -> list[str]:
     if all(line.deviation is None for line in done):
         found.append("Single seed: differences of one or two points may be noise; use --seeds 1 2 3 to check.")
     return found
-
-
-def _taught(method: str) -> bool:
-    """Whether a method learns from a teacher."""
-    return get_method(method, "distill").reads_teacher

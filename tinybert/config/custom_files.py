@@ -13,10 +13,11 @@ from tinybert.kinds.registry import DEFAULT, KINDS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tinybert.config.groups import Actions, RowOptions
+    from tinybert.config.rows import RowOptions
+    from tinybert.config.runs import Actions
 
 FILES = ("train_file", "dev_file", "test_file")
-# options that describe such files; None or False: not given
+# what describes such files
 _ABOUT = (
     "file_format", "text_a_column", "text_b_column", "label_column", "header", "quoting", "labels", "kind", "doc_stride",
     "allow_suspicious_labels",
@@ -42,8 +43,7 @@ def check_custom_files(config: RowOptions, do: Actions) -> list[Notice]:
         UserError: says what was found and what to do.
     """
     if all(_path(config, name) is None for name in FILES):
-        about = [name for name in _ABOUT if getattr(config, name) is not None and getattr(config, name) is not False]
-        about += ["header"] if config.header is False else []
+        about = [name for name in _ABOUT if name in config.given and (getattr(config, name) is not False or name == "header")]
         if about:
             raise UserError(f"--{about[0]} applies only to your own files\ngive files with --train_file, --dev_file or --test_file")
         return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 HUAWEI, EMD, MUD, HF, PADDLENLP = "Huawei", "BERT-EMD", "MUD", "Hugging Face", "PaddleNLP"
+THREE = f"{HUAWEI}, {EMD}, {MUD}"
 
 
 @dataclass(frozen=True)
@@ -28,20 +29,10 @@ class UnsupportedOption:
 
 IGNORED = (
     IgnoredOption("reduce_memory", False, "rows are always read from memory-mapped files", HUAWEI),
-    IgnoredOption(
-        "cache_dir",
-        True,
-        "models are read from the given folder or from MODEL_HOME",
-        f"{HUAWEI}, {EMD}, {MUD}, {HF}",
-    ),
+    IgnoredOption("cache_dir", True, "models are read from the given folder or from MODEL_HOME", f"{HUAWEI}, {EMD}, {MUD}, {HF}"),
     IgnoredOption("data_url", True, "data is read from the given folders", f"{HUAWEI}, {EMD}, {MUD}"),
     IgnoredOption("local_rank", True, "start several processes with python -m paddle.distributed.launch", f"{HUAWEI}, {HF}"),
-    IgnoredOption(
-        "overwrite_cache",
-        False,
-        "cached token ids depend on the file content, the tokenizer and the length",
-        HF,
-    ),
+    IgnoredOption("overwrite_cache", False, "cached token ids depend on the file content, the tokenizer and the length", HF),
     IgnoredOption("multi_gpu", False, "start several processes with python -m paddle.distributed.launch", MUD),
     IgnoredOption("fp16", False, "mixed precision is --amp O1 here, on a GPU", f"{HUAWEI}, {HF}"),
     IgnoredOption("fp16_opt_level", True, "mixed precision is --amp O1 or O2 here, on a GPU", HF),

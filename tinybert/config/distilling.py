@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING
+import re
 
-from tinybert.config.dialects import EMD, HUAWEI, MUD
-from tinybert.config.groups import PRESET as FROM_PRESET
-from tinybert.config.options import Alias, Config, option
+from tinybert.config.dialects import THREE
+from tinybert.config.groups import in_conventions, in_models
+from tinybert.config.notices import Notice
+from tinybert.config.options import Alias, Config
+from tinybert.config.resolve import Context
+from tinybert.errors import UserError
 
-THREE = f"{HUAWEI}, {EMD}, {MUD}"
 ORDER = (
     "models",
     "stage and method",
@@ -23,12 +24,6 @@ ORDER = (
     "optimisation",
     "run",
 )
-if TYPE_CHECKING:
-    from tinybert.config.resolve import Context
-
-in_models = partial(option, group="models")
-# conventions that differ between the published systems
-in_conventions = partial(option, group="published differences", unset=FROM_PRESET, setting=True)
 
 
 def teacher_unused(context: Context) -> str | None:
@@ -70,6 +65,43 @@ class ModelOptions(Config):
     student_hidden: int | None = in_models(None, help="hidden size of a new student", unset="the teacher's", at_least=1)
     student_heads: int | None = in_models(None, help="number of attention heads of a new student", unset="the teacher's", at_least=1)
     student_ffn: int | None = in_models(None, help="feed-forward size of a new student", unset="4 x its hidden size", at_least=1)
+
+    def check(self) -> list[Notice]:
+        """Reject a command line that describes no student, two different students, or an impossible shape."""
+        notes = super().check()
+        shape = [name for name in ("student_layers", "student_hidden", "student_heads", "student_ffn") if getattr(self, name) is not None]
+        if self.student_model_name_or_path is not None:
+            other = [*(["student_init"] if self.student_init else []), *shape]
+            if other:
+                raise UserError(
+                    f"--{other[0]} describes a new student, but --student_model_name_or_path gives an existing one\n"
+                    "give the student's folder, student_init or a shape"
+                )
+        elif self.student_init is not None:
+            if not re.fullmatch(r"teacher:[1-9]\d*(,[1-9]\d*)*", self.student_init):
+                raise UserError(
+                    f"--student_init got {self.student_init!r}\nexpected teacher: and layers counted from 1, such as teacher:1,3,5"
+                )
+            if shape:
+                raise UserError(f"--student_init copies layers of the teacher, but --{shape[0]} changes their shape\ngive only one of them")
+            layers = [int(layer) for layer in self.student_init.removeprefix("teacher:").split(",")]
+            if sorted(set(layers)) != layers:
+                raise UserError(f"--student_init got {self.student_init!r}\nexpected different layers in ascending order")
+        elif self.student_layers is None:
+            raise UserError(
+                "--student_model_name_or_path (or --student_model) is missing\n"
+                "give the student's folder, or --student_init teacher:1,3,5, or --student_layers N for a new one"
+            )
+        elif self.teacher_path is None and not (self.student_hidden and self.student_heads):
+            raise UserError(
+                "--student_hidden and --student_heads are missing\n"
+                "without a teacher, a new student needs both in addition to --student_layers"
+            )
+        elif self.student_hidden and self.student_heads and self.student_hidden % self.student_heads:
+            raise UserError(
+                f"--student_hidden {self.student_hidden} is not a multiple of --student_heads {self.student_heads}\nchange one of them"
+            )
+        return notes
 
 
 class TeacherOptions(Config):

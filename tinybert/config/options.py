@@ -57,7 +57,8 @@ class Derived(typing.NamedTuple):
 class Option:
     """An option, declared as an attribute of an `Options` class, which gives it its name and type.
 
-    `unset` describes the meaning of None, `listed` allows a list in a file for a comma-separated text; the four bounds apply to numbers.
+    `unset` describes the meaning of None, which for a setting is the preset's value otherwise; `listed` allows a list in a file for a
+    comma-separated text; the four bounds apply to numbers.
 
     Resolution (`tinybert.config.resolve`): `setting`: the value is a setting of a stage, which presets can set and the record lists.
     `no_effect`: maps the context to the reason why the option has no effect there, None if it has one. `learnt`: it concerns
@@ -108,12 +109,7 @@ class Option:
         words = WORDS[self.kind]
         bounds = [
             f"{sign} {bound:g}"
-            for sign, bound in (
-                ("at least", self.at_least),
-                ("above", self.above),
-                ("at most", self.at_most),
-                ("below", self.below),
-            )
+            for sign, bound in (("at least", self.at_least), ("above", self.above), ("at most", self.at_most), ("below", self.below))
             if bound is not None
         ]
         words += "; in a file also a list" if self.listed else ""
@@ -125,7 +121,7 @@ class Option:
         if self.required:
             return "required"
         if self.default is None:
-            return self.unset or "not set"
+            return self.unset or ("from the preset" if self.setting else "not set")
         return str(self.default)
 
     def read(self, raw: object, spelling: str) -> object:
@@ -191,7 +187,7 @@ def _converted(kind: type, raw: object) -> object:
         return raw if isinstance(raw, bool) else read_bool(str(raw)) if isinstance(raw, (str, int)) else None
     if isinstance(raw, os.PathLike):
         raw = os.fspath(raw)
-    elif not isinstance(raw, (str, int, float)) and isinstance(raw, numbers.Real):  # NumPy numbers
+    elif not isinstance(raw, (str, int, float)) and isinstance(raw, numbers.Real):  # NumPy scalars
         raw = int(raw) if isinstance(raw, numbers.Integral) else float(raw)
     if isinstance(raw, bool) or not isinstance(raw, (str, int, float)):
         return None
@@ -283,7 +279,7 @@ class Config(Options):
         from tinybert.config.reading import read_entries  # imports this module
 
         values, spelled, notices = read_entries(type(self), parts)
-        self.given, self.spelled = frozenset(values), types.MappingProxyType(spelled)
+        self.given, self.spelled = frozenset(values), spelled
         for name, declared in self.options().items():
             value = values.get(name, declared.default)
             vars(self)[name] = list(value) if isinstance(value, list) else value
@@ -308,11 +304,13 @@ class Config(Options):
 
     __hash__ = None  # type: ignore[assignment]  its values may be lists
 
-    def __reduce__(self) -> tuple:
-        return _unpickled, (type(self), {name: value for name, value in vars(self).items() if name != "spelled"}, dict(self.spelled))
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.options() if name in self.given)})"
+
+    def refuse_both(self, first: str, second: str) -> None:
+        """Reject two options that exclude each other."""
+        if getattr(self, first) and getattr(self, second):
+            raise UserError(f"--{first} and --{second} contradict each other\ngive only one of them")
 
     def _refuse_two_words(self) -> None:
         """Reject an option that sets others (`sets`) together with a different value for one of them."""
@@ -350,14 +348,11 @@ class Config(Options):
 
     def about(self, context: Any) -> dict[str, object]:
         """Descriptions of a stage besides its settings."""
-        return {"stage": context.stage, "preset": self.preset}
+        about = {"stage": context.stage, "preset": self.preset}
+        if context.task_name:
+            about["task_name"] = context.task_name
+        return about if context.method is None else {**about, "method": context.method.name}
 
     def stage_notices(self, settings: Mapping[str, Any]) -> list[Notice]:
         """Notices about the settings of the stages."""
         return []
-
-
-def _unpickled(kind: type[Config], values: dict[str, object], spelled: dict[str, str]) -> Config:
-    config = kind.__new__(kind)
-    vars(config).update(values, spelled=types.MappingProxyType(spelled))
-    return config

@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import MappingProxyType
+from typing import Any
 
 _FOLDER = Path(__file__).with_name("presets")
 _ORDER = ("sound", "paper", "huawei", "paddlenlp", "emd", "mud", "rosita")  # display order; others follow
-NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -25,10 +24,10 @@ class Preset:
 
     name: str
     summary: str
-    sections: Mapping[str, Mapping[str, object]]
+    sections: Mapping[str, Mapping[str, Any]]
 
-    def _items(self, *sections: str) -> list[tuple[str, object]]:
-        return [item for section in dict.fromkeys(sections) for item in self.sections.get(section, NOTHING).items()]
+    def _items(self, *sections: str) -> list[tuple[str, Any]]:
+        return [item for section in dict.fromkeys(sections) for item in self.sections.get(section, {}).items()]
 
     def values(self, section: str, stage: str, task_name: str, depth: int | None = None) -> dict[str, object]:
         """The values of a stage for the command that reads `section`, for a task and a student of `depth` layers."""
@@ -36,7 +35,7 @@ class Preset:
         found: dict[str, object] = {}
         for name, value in self._items(section, stage):
             if _by_depth(value):
-                value = value[_nearest(value, depth)]  # type: ignore[index]
+                value = value[_nearest(value, depth)]
             found[name] = value.get(task, value["default"]) if isinstance(value, dict) else value
         return found
 
@@ -49,9 +48,9 @@ def _by_depth(value: object) -> bool:
     return isinstance(value, dict) and "default" not in value
 
 
-def _nearest(tables: object, depth: int | None) -> int:
+def _nearest(tables: Mapping[int, object], depth: int | None) -> int:
     """The nearest depth with a table, the larger of two at equal distance."""
-    return min(tables, key=lambda known: (abs(known - (depth or 0)), -known))  # type: ignore[call-overload]
+    return min(tables, key=lambda known: (abs(known - (depth or 0)), -known))
 
 
 @lru_cache
@@ -67,4 +66,4 @@ def read_preset(name: str) -> Preset:
 def preset_names(section: str) -> tuple[str, ...]:
     """The presets that have a section; files are searched as text, not parsed, so that --help is fast."""
     found = [path.stem for path in _FOLDER.glob("*.yaml") if re.search(rf"^{section}:", path.read_text(encoding="utf-8"), re.MULTILINE)]
-    return tuple(sorted(found, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)))
+    return tuple(sorted(sorted(found), key=lambda name: (*_ORDER, name).index(name)))

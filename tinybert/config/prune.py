@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
-from tinybert.config.dialects import MUD
 from tinybert.config.notices import Notice
 from tinybert.config.options import Config, option
+from tinybert.config.resolve import Context
 from tinybert.errors import UserError
 
-if TYPE_CHECKING:
-    from tinybert.commands.distill import TaskDistillConfig
-    from tinybert.config.resolve import Context
-
-ROSITA = "ROSITA"
-BOTH = f"{MUD}, {ROSITA}"
-LAYER_RULES = ("bottom", "top", "uniform")
-in_models = partial(option, group="models")
 in_pruning = partial(option, group="pruning", setting=True)
 
 
@@ -55,6 +46,35 @@ class PruneScheduleOptions(KeptOptions):
         0.1, help="share of the updates during which prune_schedule prunes; the rest train the final shape", above=0, at_most=1
     )
 
+    def check(self) -> list[Notice]:
+        """Reject pruning targets without a schedule, a schedule without targets, and methods that cannot be pruned."""
+        notes = super().check()
+        kind = self.prune_schedule
+        if kind is None:
+            alone = [name for name in SCHEDULE_OPTIONS if name in self.given]
+            if alone:
+                raise UserError(
+                    f"--{alone[0]} needs --prune_schedule\n"
+                    "add --prune_schedule width, depth or both; to prune in one step before distillation, use python -m tinybert prune"
+                )
+            return notes
+        if not self.method_object.prunes:
+            raise UserError(
+                f"--prune_schedule and --method {self.method} cannot be combined: its layer weights depend on the student's shape\n"
+                "prune with another method, or prune first (python -m tinybert prune) and then use it"
+            )
+        wide, deep = [name for name in _WIDTH if name in self.given], "num_layers" in self.given
+        if kind != "depth" and not wide:
+            raise UserError(f"--prune_schedule {kind} needs --keep_heads, --ffn_hidden_dim or --emb_hidden_dim: the target size")
+        if kind != "width" and not deep:
+            raise UserError(f"--prune_schedule {kind} needs --num_layers: the number of layers to keep")
+        left_over = [*(wide if kind == "depth" else []), *(["num_layers"] if deep and kind == "width" else [])]
+        if left_over:
+            raise UserError(f"--prune_schedule {kind} does not use --{left_over[0]}\nuse --prune_schedule both, or leave it out")
+        if self.amp:
+            raise UserError("--prune_schedule and --amp cannot be combined: gradients would have different scales\nleave out one of them")
+        return notes
+
 
 SCHEDULE_OPTIONS = tuple(PruneScheduleOptions.options())
 _WIDTH = ("keep_heads", "ffn_hidden_dim", "emb_hidden_dim")
@@ -67,35 +87,3 @@ def schedule_off(context: Context, name: str) -> str | None:
     if context.stage != context.stages[0]:
         return f"pruning happens in the {context.stages[0]} stage"
     return "it is not asked for" if context.values[name] is None else None
-
-
-def check_schedule(config: TaskDistillConfig) -> None:
-    """Reject sizes without a schedule, a schedule without sizes, and students whose shape cannot change.
-
-    Raises:
-        UserError: says which options contradict each other.
-    """
-    kind = config.prune_schedule
-    if kind is None:
-        alone = [name for name in SCHEDULE_OPTIONS if name in config.given]
-        if alone:
-            raise UserError(
-                f"--{alone[0]} needs --prune_schedule\n"
-                "add --prune_schedule width, depth or both; to prune in one step before distillation, use python -m tinybert prune"
-            )
-        return
-    if not config.method_object.prunes:
-        raise UserError(
-            f"--prune_schedule and --method {config.method} cannot be combined: its layer weights depend on the student's shape\n"
-            "prune with another method, or prune first (python -m tinybert prune) and then use it"
-        )
-    wide, deep = [name for name in _WIDTH if name in config.given], "num_layers" in config.given
-    if kind != "depth" and not wide:
-        raise UserError(f"--prune_schedule {kind} needs --keep_heads, --ffn_hidden_dim or --emb_hidden_dim: the target size")
-    if kind != "width" and not deep:
-        raise UserError(f"--prune_schedule {kind} needs --num_layers: the number of layers to keep")
-    left_over = [*(wide if kind == "depth" else []), *(["num_layers"] if deep and kind == "width" else [])]
-    if left_over:
-        raise UserError(f"--prune_schedule {kind} does not use --{left_over[0]}\nuse --prune_schedule both, or leave it out")
-    if config.amp:
-        raise UserError("--prune_schedule and --amp cannot be combined: gradients would have different scales\nleave out one of them")

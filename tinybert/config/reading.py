@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
@@ -11,15 +10,6 @@ from tinybert.config.notices import Notice
 from tinybert.config.options import Config, Entry, Option, read_bool
 from tinybert.config.suggestions import did_you_mean
 from tinybert.errors import UserError
-
-
-class _Found(typing.NamedTuple):
-    """One occurrence of an option: canonical name, spelling, raw value, and how the user wrote it."""
-
-    name: str
-    spelling: str
-    raw: object
-    shown: str
 
 
 def read_entries(kind: type[Config], parts: Iterable[list[Entry]]) -> tuple[dict[str, object], dict[str, str], list[Notice]]:
@@ -34,9 +24,8 @@ def read_entries(kind: type[Config], parts: Iterable[list[Entry]]) -> tuple[dict
     for part in parts:
         for entry in part:
             _refuse_unknown(kind, entry)
-        chosen = _read([found for entry in part if (found := _known(entry, options, spellings))], options)
-        values.update({name: value for name, (value, _) in chosen.items()})
-        spelled.update({name: spelling for name, (_, spelling) in chosen.items()})
+        for name, (value, entry) in _read(part, options, spellings).items():
+            values[name], spelled[name] = value, entry.spelling
     for option in options.values():
         if option.required and option.name not in values:
             others = "".join(f" (or --{alias.name})" for alias in option.aliases)
@@ -97,33 +86,25 @@ def _asks_for_nothing(value: object) -> bool:
     return len(words) == 1 and (words[0] is False or (isinstance(words[0], str) and (not words[0] or read_bool(words[0]) is False)))
 
 
-def _known(entry: Entry, options: Mapping[str, Option], spellings: dict[str, str]) -> _Found | None:
-    """The occurrence by its canonical name, with the value that a switch stands for; None if there is no such option."""
-    spelling, raw, shown = entry
-    if spelling not in spellings:
-        return None
-    option = options[spellings[spelling]]
-    means = next((alias.means for alias in option.aliases if alias.name == spelling), None)
-    if means is not None:
-        switched = raw if isinstance(raw, bool) else read_bool(str(raw))
-        if switched is None:
-            raise UserError(f"{shown} got {raw!r}\nexpected True or False")
-        return _Found(option.name, spelling, means, shown) if switched else None
-    return _Found(option.name, spelling, raw, shown)
-
-
-def _read(part: list[_Found], options: Mapping[str, Option]) -> dict[str, tuple[object, str]]:
-    """Value and spelling by canonical name; the last of equal spellings wins, different spellings must agree."""
-    chosen: dict[str, tuple[object, str]] = {}
-    shown: dict[str, str] = {}
-    for found in part:
-        value = options[found.name].read(found.raw, found.shown)
-        before = chosen.get(found.name)
-        if before and before[1] != found.spelling and before[0] != value:
+def _read(part: list[Entry], options: Mapping[str, Option], spellings: dict[str, str]) -> dict[str, tuple[object, Entry]]:
+    """Value and entry by canonical name; the last of equal spellings counts, two spellings must agree."""
+    chosen: dict[str, tuple[object, Entry]] = {}
+    for entry in part:
+        if entry.spelling not in spellings:
+            continue
+        option = options[spellings[entry.spelling]]
+        means = next((alias.means for alias in option.aliases if alias.name == entry.spelling), None)
+        if means is not None:
+            switched = read_bool(str(entry.raw))
+            if switched is None:
+                raise UserError(f"{entry.shown} got {entry.raw!r}\nexpected True or False")
+            if not switched:
+                continue
+        value = option.read(entry.raw if means is None else means, entry.shown)
+        before, other = chosen.get(option.name, (value, entry))
+        if other.spelling != entry.spelling and before != value:
             raise UserError(
-                f"{shown[found.name]} says {before[0]}, {found.shown} says {value}\n"
-                f"both are spellings of --{found.name}: give only one of them"
+                f"{other.shown} says {before}, {entry.shown} says {value}\nboth are spellings of --{option.name}: give only one of them"
             )
-        chosen[found.name] = (value, found.spelling)
-        shown[found.name] = found.shown
+        chosen[option.name] = value, entry
     return chosen

@@ -6,15 +6,13 @@ How options affect each other is declared with them; this module only evaluates 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tinybert.config.notices import Notice
 from tinybert.config.options import KEEP, Config, Derived, Option
 from tinybert.config.preset import read_preset
 from tinybert.config.resolved import Resolved, Settings, Unused
-
-if TYPE_CHECKING:
-    from tinybert.kinds.kind import Kind
+from tinybert.kinds.kind import Kind
 
 
 class Context:
@@ -28,7 +26,7 @@ class Context:
     ) -> None:
         self.config, self.stage, self.stages, self.task_name, self.facts = config, stage, tuple(stages), task_name, facts
         self.joint = bool(facts.get("joint"))
-        self.kind: Kind | None = facts.get("kind")  # type: ignore[assignment]
+        self.kind: Kind | None = facts.get("kind")  # type: ignore[assignment]  facts are of any type
         self.method: Any = getattr(config, "method_object", None)
         self.learns = self.method.learns(stage, self.joint) if self.method else frozenset()
         self._options = config.options()
@@ -80,10 +78,6 @@ class Context:
         if found.notice:
             self.notices.append(found.notice)
 
-    def get(self, name: str) -> Any:
-        """The value of an option that has an effect, else its substitute."""
-        return self.effective(name)
-
     # === Called by options ===
 
     def __getattr__(self, name: str) -> Any:
@@ -121,7 +115,7 @@ class Context:
         value = getattr(self.config, option.name)
         return option.sets is not None and value is not None and (value is not False or option.default is None)
 
-    def effective(self, name: str) -> Any:
+    def get(self, name: str) -> Any:
         """The value of an option that has an effect, else its substitute."""
         option = self._options.get(name)
         if option is None or self.off(name) is None or option.otherwise is KEEP:
@@ -134,7 +128,7 @@ class Context:
         """The settings of this stage."""
         listed = [name for name, option in self._options.items() if option.setting]
         sources = {name: self.sources[name] for name in listed if self.off(name) is None and not self._is_unsaid(name)}
-        return Settings(about, {name: self.effective(name) for name in listed}, sources, self.method)
+        return Settings(about, {name: self.get(name) for name in listed}, sources, self.method)
 
     def _is_unsaid(self, name: str) -> bool:
         return name == "metric" and self.values[name] is None  # the task defines its own

@@ -32,9 +32,14 @@ class Settings:
         return self.about.get(name, self.values.get(name))
 
     @property
+    def learns(self) -> frozenset[str]:
+        """What the stage learns from the teacher: `layers`, `logits`, both or neither."""
+        return self.method_object.learns(self.stage, bool(self.get("joint")))
+
+    @property
     def learns_layers(self) -> bool:
-        """Whether student layers learn from teacher layers assigned by a layer map."""
-        return self.stage == "intermediate" or bool(self.about.get("joint"))
+        """Whether student layers learn from teacher layers."""
+        return "layers" in self.learns
 
     def as_dict(self) -> dict[str, object]:
         """Names and values of all applicable settings, for run.json."""

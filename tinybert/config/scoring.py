@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tinybert.config.dialects import HF
-from tinybert.config.groups import RowOptions, in_data
+from tinybert.config.groups import in_data
 from tinybert.config.options import Alias
+from tinybert.config.rows import RowOptions
 
 
 class ScoringOptions(RowOptions):

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
+from tinybert.config.notices import Notice
 from tinybert.config.options import Alias, Config, option
+from tinybert.config.resolve import Context
 from tinybert.errors import UserError
-
-if TYPE_CHECKING:
-    from tinybert.commands.distill import TaskDistillConfig
-    from tinybert.config.resolve import Context
 
 
 def _unread(context: Context) -> str | None:
-    unread = context.stage == "prediction" and "layers" not in context.learns and not context.effective("alpha")
+    unread = context.stage == "prediction" and "layers" not in context.learns and not context.get("alpha")
     return "the stage does not use the teacher" if unread else None
 
 
@@ -50,13 +47,9 @@ class StoredOptions(Config):
         None, help="maximum size in GB of a store that auto creates", unset="half of the free disk space", above=0, no_effect=_whatever_size
     )
 
-
-def check_stored(config: TaskDistillConfig) -> None:
-    """Reject a store path that is a misspelled keyword.
-
-    Raises:
-        UserError: names the option and the value.
-    """
-    asked = config.teacher_traces
-    if asked is not None and asked.lower() in ("auto", "live", "store") and asked not in ("auto", "live", "store"):
-        raise UserError(f"--teacher_traces got {asked!r}\nexpected auto, live, store or a folder; did you mean {asked.lower()}?")
+    def check(self) -> list[Notice]:
+        """Reject a store path that is a misspelled keyword."""
+        asked, words = self.teacher_traces, ("auto", "live", "store")
+        if asked is not None and asked.lower() in words and asked not in words:
+            raise UserError(f"--teacher_traces got {asked!r}\nexpected auto, live, store or a folder; did you mean {asked.lower()}?")
+        return super().check()

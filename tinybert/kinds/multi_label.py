@@ -75,7 +75,7 @@ class MultiLabel(Kind):
         """Binary cross-entropy with the teacher's probabilities."""
         from tinybert.objectives.binary import BinarySoftLoss
 
-        return BinarySoftLoss(options.temperature, options.scale)
+        return BinarySoftLoss(options.temperature, scale=options.scale)
 
     # === Scores ===
 

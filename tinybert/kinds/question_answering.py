@@ -66,7 +66,7 @@ class QuestionAnswering(Kind):
         """Cross-entropy with the teacher's distributions over positions."""
         from tinybert.objectives.spans import SpanSoftLoss
 
-        return SpanSoftLoss(options.temperature, options.scale)
+        return SpanSoftLoss(options.temperature, scale=options.scale)
 
     def inactive_options(self, values: Mapping[str, object]) -> dict[str, str]:
         """The distribution is over positions, whose number differs between rows."""

@@ -7,12 +7,9 @@ the same order or by number (`{1}`). Messages therefore appear only in English i
 from __future__ import annotations
 
 import ast
-import gettext
-import io
 import os
 import re
-import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -57,59 +54,27 @@ def translate(text: str) -> str:
 
 def entries(language: str) -> dict[str, str]:
     """Text and translation for a whole catalogue."""
-    return dict(_read(Path(__file__).with_name(_FILES[language])))
+    text = Path(__file__).with_name(_FILES[language]).read_text(encoding="utf-8")
+    pairs = re.findall(r'^msgid((?: ".*"\n|".*"\n)+)msgstr((?: ".*"\n|".*"\n)+)', text, re.MULTILINE)
+    read = [tuple("".join(map(ast.literal_eval, side.split("\n")[:-1])) for side in pair) for pair in pairs]
+    return {message: translation for message, translation in read if message}
 
 
 def _entry(text: str) -> str | None:
-    catalogue, patterns = _catalogue(_chosen)
-    found = catalogue.gettext(text)
-    if found != text:
-        return found
+    known, patterns = _catalogue(_chosen)
+    if text in known:
+        return known[text]
     for pattern, message in patterns:
         if match := pattern.fullmatch(text):
-            gaps = (translate(text) if "\n" in text else text for text in match.groups())  # advice in further lines
-            return catalogue.gettext(message).format(*gaps)
+            gaps = (translate(gap) if "\n" in gap else gap for gap in match.groups())  # advice in further lines
+            return known[message].format(*gaps)
     parts = text.split("; ")  # a list whose parts come from several places, such as the descriptions of the methods
-    found = [catalogue.gettext(part) for part in parts]
-    return "；".join(found) if len(parts) > 1 and all(map(str.__ne__, parts, found)) else None
+    return "；".join(known[part] for part in parts) if all(part in known for part in parts) else None
 
 
 @lru_cache
-def _catalogue(language: str) -> tuple[gettext.GNUTranslations, list[tuple[re.Pattern[str], str]]]:
+def _catalogue(language: str) -> tuple[dict[str, str], list[tuple[re.Pattern[str], str]]]:
     known = entries(language)
     gaps = [message for message in known if "{}" in message]
     gaps.sort(key=lambda message: -len(message))  # more specific texts first
-    patterns = [(re.compile("(.*?)".join(map(re.escape, message.split("{}"))), re.DOTALL), message) for message in gaps]
-    return gettext.GNUTranslations(io.BytesIO(_compiled(known))), patterns
-
-
-def _read(path: Path) -> Iterator[tuple[str, str]]:
-    """Pairs of msgid and msgstr of a .po file."""
-    message: list[str] = []
-    parts = message
-    translation: list[str] = []
-    for line in [*path.read_text(encoding="utf-8").splitlines(), 'msgid ""']:
-        keyword, _, quoted = line.partition(" ")
-        if keyword == "msgid":
-            if message and "".join(message):
-                yield "".join(message), "".join(translation)
-            message, translation = [ast.literal_eval(quoted)], []
-            parts = message
-        elif keyword == "msgstr":
-            parts = translation
-            parts.append(ast.literal_eval(quoted))
-        elif line.startswith('"'):
-            parts.append(ast.literal_eval(line))
-
-
-def _compiled(known: dict[str, str]) -> bytes:
-    """The catalogue in gettext's binary format (.mo)."""
-    pairs = sorted({"": "Content-Type: text/plain; charset=UTF-8\n", **known}.items())
-    keys, values = ([pair[i].encode() for pair in pairs] for i in (0, 1))
-    begin = 28 + 16 * len(pairs)
-    tables, text = [], b""
-    for group in (keys, values):
-        for item in group:
-            tables.append(struct.pack("<2I", len(item), begin + len(text)))
-            text += item + b"\0"
-    return struct.pack("<7I", 0x950412DE, 0, len(pairs), 28, 28 + 8 * len(pairs), 0, 0) + b"".join(tables) + text
+    return known, [(re.compile("(.*?)".join(map(re.escape, message.split("{}"))), re.DOTALL), message) for message in gaps]

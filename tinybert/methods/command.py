@@ -6,63 +6,47 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from tinybert.config.notices import Notice
-from tinybert.config.options import Config, Entry, Option, option
-from tinybert.methods.method import Method, check_other_methods
-from tinybert.methods.registry import get_method, methods_of, options_of_methods, register
-
-if TYPE_CHECKING:
-    from tinybert.config.resolve import Context
-
-
-def described_methods(command: str) -> str:
-    """The methods of a command for a help text."""
-    return "; ".join(f"{name}: {method.help}" for name, method in methods_of(command).items())
+from tinybert.config.options import Config, Option, option
+from tinybert.config.resolve import Context
+from tinybert.errors import UserError
+from tinybert.methods.method import DistillationMethod
+from tinybert.methods.registry import methods_of, options_of_methods
 
 
 @lru_cache
 def _all_options(config: type[MethodOptions], names: tuple[str, ...]) -> Mapping[str, Option]:
     own = dict(super(MethodOptions, config).options())
-    own["method"] = replace(own["method"], choices=names, help=described_methods(config.COMMAND))
+    methods = methods_of(config.COMMAND)
+    own["method"] = replace(own["method"], choices=names, help="; ".join(f"{name}: {method.help}" for name, method in methods.items()))
     more = {name: option for name, option in options_of_methods(config.COMMAND).items() if name not in own}
     return MappingProxyType({**own, **more})
 
 
 class MethodOptions(Config):
-    """The options of all methods of a command; `method` may be an instance, whose class need not be registered."""
+    """The options of all methods of a command."""
 
     COMMAND: ClassVar[str]
 
     method: str = option("tinybert", group="stage and method", help="the method")
 
-    method_object: Method
-
-    def __init__(self, **values: object) -> None:
-        method = values.get("method")
-        if isinstance(method, type) and issubclass(method, Method):
-            method = method()
-        if isinstance(method, Method):
-            register(type(method))
-            self.method_object = method
-            values = {**{entry.spelling: entry.raw for entry in method.given}, **values, "method": method.name}
-        super().__init__(**values)
+    method_object: DistillationMethod
 
     @classmethod
     def options(cls) -> Mapping[str, Option]:
         """The options of the command, then those of its methods."""
         return _all_options(cls, tuple(methods_of(cls.COMMAND)))
 
-    def _set(self, *parts: list[Entry]) -> None:
-        self.__dict__.setdefault("method_object", None)
-        super()._set(*parts)
-
     def check(self) -> list[Notice]:
         """Reject options of other methods, and invalid combinations with the selected one."""
-        if self.method_object is None or self.method_object.name != self.method:
-            self.method_object = get_method(self.method, self.COMMAND)()
-        check_other_methods(methods_of(self.COMMAND), self.method_object, self)
+        methods = methods_of(self.COMMAND)
+        self.method_object = methods[self.method]
+        for name, method in methods.items():
+            for foreign in self.given.intersection(method.own_options()).difference(self.method_object.options()):
+                shown = self.spelled[foreign]
+                raise UserError(f"--{shown} belongs to --method {name}\nadd --method {name}, or leave out --{shown}")
         self._refuse_two_words()
         self.method_object.check(self)
         return super().check()

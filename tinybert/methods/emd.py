@@ -5,19 +5,18 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tinybert.config.groups import PRESET as FROM_PRESET
 from tinybert.config.options import Alias, option
+from tinybert.config.resolve import Context
+from tinybert.config.resolved import Settings
 from tinybert.errors import UserError
+from tinybert.kinds.kind import Kind
 from tinybert.methods.layer_losses import LayerLosses, all_off, depths, make_projection, part_off, part_weights
 from tinybert.methods.logit_losses import LogitLosses, logit_options, teacher_share
-from tinybert.methods.method import Method
+from tinybert.methods.method import DistillationMethod
 from tinybert.methods.registry import register
+from tinybert.methods.stage_objective import StageObjective
 
 if TYPE_CHECKING:
-    from tinybert.config.resolve import Context
-    from tinybert.config.resolved import Settings
-    from tinybert.kinds.kind import Kind
-    from tinybert.methods.stage_objective import StageObjective
     from tinybert.models.loading import LoadedModel
 
 in_emd = partial(option, group="method emd", setting=True)
@@ -48,46 +47,33 @@ def _unreduced(context: Context) -> str | None:
 
 
 @register
-class Emd(Method, LayerLosses, LogitLosses):
+class Emd(DistillationMethod, LayerLosses, LogitLosses):
     """beta * (theta * (attention + hidden states) + embedding) + prediction (Li et al. 2020)."""
 
     name = "emd"
     help = "one stage: all layers matched by optimal transport"
     stages = ("prediction",)
+    at_once = True
     preset = "emd"
     weighs_gold_labels = True
 
-    beta: float | None = in_emd(
-        None, help="weight of all losses except the prediction loss", unset=FROM_PRESET, at_least=0, learnt="layers"
-    )
+    beta: float | None = in_emd(None, help="weight of all losses except the prediction loss", at_least=0, learnt="layers")
     theta: float | None = in_emd(
-        None,
-        help="weight of the two transport losses relative to the embedding loss",
-        unset=FROM_PRESET,
-        at_least=0,
-        learnt="layers",
-        part="embedding",
+        None, help="weight of the two transport losses relative to the embedding loss", at_least=0, learnt="layers", part="embedding"
     )
     reduce_T: float | None = in_emd(  # noqa: N815  the published name
-        None, help="divisor of the soft cross-entropy", unset=FROM_PRESET, above=0, learnt="logits", no_effect=_unreduced
+        None, help="divisor of the soft cross-entropy", above=0, learnt="logits", no_effect=_unreduced
     )
     emd_rule: str | None = in_emd(
         None,
         help="how costs become layer weights: their inverse (division), or a softmax of the inverse (the script until August 2021)",
         choices=("division", "softmax"),
-        unset=FROM_PRESET,
         learnt="layers",
         part="transport",
         no_effect=_uniform,
     )
     T_emd: float | None = in_emd(
-        None,
-        help="temperature of emd_rule softmax",
-        unset=FROM_PRESET,
-        at_least=0.001,
-        learnt="layers",
-        part="transport",
-        no_effect=_not_softmax,
+        None, help="temperature of emd_rule softmax", at_least=0.001, learnt="layers", part="transport", no_effect=_not_softmax
     )
     add_softmax: bool = in_emd(
         True,
@@ -128,10 +114,6 @@ class Emd(Method, LayerLosses, LogitLosses):
         no_effect=_unlearnt,
     )
 
-    def learns(self, stage: str, joint: bool) -> frozenset[str]:
-        """Layers and logits."""
-        return frozenset({"layers", "logits"})
-
     def check_stage(self, context: Context) -> None:
         """Reject transport without any term."""
         if all_off(context, "attention", "hidden"):
@@ -153,9 +135,9 @@ class Emd(Method, LayerLosses, LogitLosses):
 
     def check_installation(self) -> None:
         """Check for the optimal transport solver."""
-        from tinybert.objectives.layer_weights import check_solver
+        from tinybert.objectives.layer_weights import solver
 
-        check_solver()
+        solver()
 
     def compares_scores(self, settings: Settings) -> bool:
         """Whether attention is transported."""
@@ -164,20 +146,15 @@ class Emd(Method, LayerLosses, LogitLosses):
     def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
         """Transport terms, embedding, and logits."""
         from tinybert.engine.processes import sum_over_ranks
-        from tinybert.methods.stage_objective import StageObjective
         from tinybert.objectives.emd import Comparison, Shares, emd_objective
         from tinybert.objectives.layer_weights import LayerWeights
 
         layers = depths(student, teacher)
         theta, parts = settings.theta or 0.0, part_weights(settings)  # options without effect in combination are None
-        attention, hidden, embedding = (
-            parts["attention"] if theta else 0.0,
-            parts["hidden"] if theta else 0.0,
-            parts["embedding"],
-        )
+        kinds = tuple(kind for kind, part in (("attn", "attention"), ("hidn", "hidden")) if theta and parts[part])
         weights = LayerWeights(
             *layers,
-            kinds=tuple(part for part, used in (("attn", attention), ("hidn", hidden)) if used),
+            kinds=kinds,
             rule=settings.emd_rule or "division",
             temperature=settings.T_emd or 1.0,
             merge=not settings.seperate,
@@ -187,19 +164,17 @@ class Emd(Method, LayerLosses, LogitLosses):
             over_ranks=sum_over_ranks,
         )
         projection, facts, lines = None, {}, []
-        if attention or hidden:
+        if kinds:
             lines.append(f"transport: {layers[0]} student layers onto {layers[1]} teacher layers")
-        if settings.beta and (hidden or embedding):
+        if settings.beta and ("hidn" in kinds or parts["embedding"]):
             projection, fact, line = make_projection(settings, student, teacher)
             facts["projection"] = fact
             lines.append(line)
         shares = Shares(
             settings.beta,
             theta,
-            attention,
-            hidden,
-            embedding,
-            settings.prediction_weight,
+            **parts,
+            prediction=settings.prediction_weight,
             alpha=teacher_share(settings),
             reduce_temperature=settings.reduce_T or 1.0,
             new_prediction_loss=not settings.use_pred or bool(settings.new_pred_loss),

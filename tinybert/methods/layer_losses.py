@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tinybert.config.groups import PRESET as FROM_PRESET
+from tinybert.config.groups import in_conventions
 from tinybert.config.options import Options, option
+from tinybert.config.resolve import Context
+from tinybert.config.resolved import Settings
 from tinybert.errors import UserError
 from tinybert.mapping import NAMES as LAYER_MAPS
 
 if TYPE_CHECKING:
-    from tinybert.config.resolve import Context
-    from tinybert.config.resolved import Settings
     from tinybert.models.loading import LoadedModel
     from tinybert.models.projections import Projection
 
 in_losses = partial(option, group="losses", setting=True, learnt="layers")
-# conventions that differ between the published systems
-in_conventions = partial(option, group="published differences", unset=FROM_PRESET, setting=True, learnt="layers")
+in_layer_conventions = partial(in_conventions, learnt="layers")
 _SWITCHES = {
     "embedding": ("use_embedding", "embedding_weight"),
     "hidden": ("use_rep", "hidden_weight"),
@@ -48,8 +49,16 @@ def all_off(context: Context, *parts: str) -> str | None:
     return " and ".join(map(str, reasons)) if all(reasons) else None
 
 
-def _switched(switch: str):  # noqa: ANN202
+def _switched(switch: str) -> Callable[[Context], str | None]:
     return lambda context: None if context.values[switch] else f"{switch} is off"
+
+
+def _no_states(context: Context) -> str | None:
+    return all_off(context, "embedding", "hidden")
+
+
+def _no_attention(context: Context) -> str | None:
+    return part_off(context, "attention")
 
 
 class Projected(Options):
@@ -57,32 +66,24 @@ class Projected(Options):
 
     projection: str | None = in_losses(
         None,
-        help="projection of student hidden states to the teacher's hidden size",
+        help="projection of student hidden states to the teacher's hidden size: shared, per_layer, none, or auto (as stored in the student "
+        "checkpoint)",
         choices=("auto", "shared", "per_layer", "none"),
-        unset=FROM_PRESET,
     )
 
 
 class HiddenLosses(Options):
     """The loss of hidden states, and its projection."""
 
-    projection: str | None = in_losses(
-        None,
-        help="projection of student hidden states to the teacher's hidden size: shared, per_layer, none, or auto (as stored in the student "
-        "checkpoint)",
-        choices=("auto", "shared", "per_layer", "none"),
-        unset=FROM_PRESET,
-        part="states",
-        no_effect=lambda context: all_off(context, "embedding", "hidden"),
-    )
+    projection: str | None = replace(Projected.projection, part="states", no_effect=_no_states)
     hidden_weight: float = in_losses(1.0, help="weight of the hidden-state loss", at_least=0, part="hidden", no_effect=_switched("use_rep"))
     use_rep: bool = in_losses(True, help="whether to learn the hidden states")
-    hidden_reduction: str | None = in_conventions(
+    hidden_reduction: str | None = in_layer_conventions(
         None,
         help="hidden states of padding: excluded (masked), or included in the mean (mean)",
         choices=("masked", "mean"),
         part="states",
-        no_effect=lambda context: all_off(context, "embedding", "hidden"),
+        no_effect=_no_states,
     )
 
 
@@ -97,19 +98,19 @@ class LayerLosses(HiddenLosses):
     )
     use_embedding: bool = in_losses(True, help="whether to learn the embedding output")
     use_att: bool = in_losses(True, help="whether to learn the attention scores")
-    attention_reduction: str | None = in_conventions(
+    attention_reduction: str | None = in_layer_conventions(
         None,
         help="attention scores of padding: excluded (masked), counted as 0 (zeroed), or compared unchanged (raw)",
         choices=("masked", "zeroed", "raw"),
         part="attention",
-        no_effect=lambda context: all_off(context, "attention"),
+        no_effect=_no_attention,
     )
-    attention_heads: str | None = in_conventions(
+    attention_heads: str | None = in_layer_conventions(
         None,
         help="if the numbers of heads differ: raise an error (match), or compare averages over heads (average)",
         choices=("match", "average"),
         part="attention",
-        no_effect=lambda context: all_off(context, "attention"),
+        no_effect=_no_attention,
     )
 
 
@@ -120,7 +121,6 @@ class MappedLayers(Options):
         None,
         help="teacher layer for each student entry: " + ", ".join(LAYER_MAPS) + ", or pairs student:teacher",
         metavar="NAME|0:0,1:3,2:6",
-        unset=FROM_PRESET,
     )
 
 

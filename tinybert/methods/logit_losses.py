@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from tinybert.config.dialects import HUAWEI, MUD
-from tinybert.config.groups import PRESET as FROM_PRESET
+from tinybert.config.groups import in_conventions
 from tinybert.config.options import Alias, Options, option
-from tinybert.errors import UserError
-
-if TYPE_CHECKING:
-    from tinybert.config.resolve import Context
-    from tinybert.config.resolved import Settings
-    from tinybert.kinds.kind import Kind, LogitOptions
-    from tinybert.objectives.objective import Objective
+from tinybert.config.resolve import Context
+from tinybert.config.resolved import Settings
+from tinybert.kinds.kind import LogitOptions
 
 
 def _unlearnt(context: Context) -> str | None:
@@ -32,12 +28,12 @@ def _unweighed(context: Context) -> str | None:
     return None if context.use_pred or context.method.weighs_gold_labels else "without use_pred the stage learns gold labels"
 
 
-def _in_prediction(value: float):  # noqa: ANN202
+def _in_prediction(value: float) -> Callable[[Context], float | None]:
     return lambda context: value if context.stage == "prediction" else None
 
 
 in_losses = partial(option, group="losses", setting=True, learnt="logits", commands=("distill",))
-in_conventions = partial(option, group="published differences", unset=FROM_PRESET, setting=True, learnt="logits", commands=("distill",))
+in_logit_conventions = partial(in_conventions, learnt="logits", commands=("distill",))
 
 
 class LogitLosses(Options):
@@ -47,7 +43,6 @@ class LogitLosses(Options):
         None,
         help="temperature of the logits",
         alias=(Alias("temperature", f"{HUAWEI}, {MUD}"),),
-        unset=FROM_PRESET,
         at_least=0.001,
         at_most=1e6,
         no_effect=_softened,
@@ -55,7 +50,6 @@ class LogitLosses(Options):
     alpha: float | None = in_losses(
         None,
         help="weight of the teacher relative to the gold labels in the prediction stage; 1: teacher only",
-        unset=FROM_PRESET,
         at_least=0,
         at_most=1,
         part="target",
@@ -66,11 +60,11 @@ class LogitLosses(Options):
         1.0, help="weight of the prediction loss", at_least=0, no_effect=_unweighed, otherwise=_in_prediction(1.0)
     )
     use_pred: bool = in_losses(True, help="whether to learn the logits; otherwise the prediction stage learns gold labels")
-    soft_ce_reduction: str | None = in_conventions(
+    soft_ce_reduction: str | None = in_logit_conventions(
         None, help="reduction of the soft cross-entropy over the classes", choices=("sum", "mean"), no_effect=_softened
     )
-    temperature_square: bool | None = in_conventions(None, help="multiply the soft cross-entropy by T^2", no_effect=_softened)
-    regression_target: str | None = in_conventions(
+    temperature_square: bool | None = in_logit_conventions(None, help="multiply the soft cross-entropy by T^2", no_effect=_softened)
+    regression_target: str | None = in_logit_conventions(
         None,
         help="target of a regression: the teacher's score, the gold score, or the softmax of one class (loss 0)",
         choices=("teacher", "gold", "softmax"),
@@ -79,22 +73,8 @@ class LogitLosses(Options):
     )
 
 
-def check_prediction_weight(context: Context) -> None:
-    """Reject a weight of 0 in a stage that learns logits or gold labels.
-
-    Raises:
-        UserError: says which option to change.
-    """
-    if "logits" in context.learns and context.use_pred and context.prediction_weight == 0 and not context.method.weighs_gold_labels:
-        raise UserError(
-            "the prediction stage has nothing to learn: --prediction_weight is 0.\nGive another weight, or leave out the option."
-        )
-
-
 def logit_options(settings: Settings) -> LogitOptions:
     """The logit options; those without effect are None."""
-    from tinybert.kinds.kind import LogitOptions
-
     return LogitOptions(
         settings.T or 1.0, settings.soft_ce_reduction or "sum", bool(settings.temperature_square), settings.regression_target or "teacher"
     )
@@ -103,10 +83,3 @@ def logit_options(settings: Settings) -> LogitOptions:
 def teacher_share(settings: Settings) -> float:
     """The weight of the teacher against the gold labels, 0 if its logits are not learned."""
     return (settings.alpha or 0.0) if settings.use_pred else 0.0
-
-
-def prediction_of(settings: Settings, kind: Kind) -> Objective:
-    """The objective of TinyBERT's second stage, which does not depend on the models."""
-    from tinybert.objectives.tinybert import prediction_objective
-
-    return prediction_objective(kind, logit_options(settings), alpha=teacher_share(settings), weight=settings.prediction_weight)

@@ -6,23 +6,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tinybert.config.options import option
-from tinybert.methods.logit_losses import LogitLosses, check_prediction_weight, prediction_of
-from tinybert.methods.method import Method
+from tinybert.config.resolved import Settings
+from tinybert.methods.logit_losses import LogitLosses
+from tinybert.methods.method import DistillationMethod
 from tinybert.methods.registry import register
 from tinybert.methods.relation import check_relation_layers, relation_part
+from tinybert.methods.stage_objective import StageObjective
 
 if TYPE_CHECKING:
-    from tinybert.config.resolve import Context
-    from tinybert.config.resolved import Settings
-    from tinybert.kinds.kind import Kind
-    from tinybert.methods.stage_objective import StageObjective
     from tinybert.models.loading import LoadedModel
 
 in_minilmv2 = partial(option, group="method minilmv2", setting=True, learnt="layers")
 
 
 @register
-class MiniLmV2(Method, LogitLosses):
+class MiniLmV2(DistillationMethod, LogitLosses):
     """Relations of one layer of each encoder (Wang et al. 2021), then TinyBERT's second stage."""
 
     name = "minilmv2"
@@ -39,17 +37,9 @@ class MiniLmV2(Method, LogitLosses):
         """Reject a malformed pair of layers."""
         check_relation_layers(config, "minilmv2_layers")
 
-    def check_stage(self, context: Context) -> None:
-        """Reject a weight of 0."""
-        check_prediction_weight(context)
-
-    def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
-        """Relations, logits, or both."""
-        from tinybert.methods.stage_objective import StageObjective
+    def layers(self, settings: Settings, student: LoadedModel, teacher: LoadedModel) -> StageObjective:
+        """Relations of one layer."""
         from tinybert.objectives.objective import Objective
 
-        if not settings.learns_layers:
-            return StageObjective(prediction_of(settings, kind))
         part, facts, line = relation_part(student, teacher, settings.minilmv2_layers, settings.minilmv2_heads)
-        more = prediction_of(settings, kind).parts if settings.get("joint") else []
-        return StageObjective(Objective([part, *more]), None, facts, [line])
+        return StageObjective(Objective([part]), None, facts, [line])

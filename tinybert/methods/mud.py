@@ -6,19 +6,18 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tinybert.config.groups import PRESET as FROM_PRESET
 from tinybert.config.options import option
+from tinybert.config.resolve import Context
+from tinybert.config.resolved import Settings
 from tinybert.errors import UserError
+from tinybert.mapping import LayerMap
 from tinybert.methods.layer_losses import HiddenLosses, depths, make_projection, part_weights
-from tinybert.methods.logit_losses import LogitLosses, check_prediction_weight, prediction_of
-from tinybert.methods.method import Method
+from tinybert.methods.logit_losses import LogitLosses
+from tinybert.methods.method import DistillationMethod
 from tinybert.methods.registry import register
+from tinybert.methods.stage_objective import StageObjective
 
 if TYPE_CHECKING:
-    from tinybert.config.resolve import Context
-    from tinybert.config.resolved import Settings
-    from tinybert.kinds.kind import Kind
-    from tinybert.methods.stage_objective import StageObjective
     from tinybert.models.loading import LoadedModel
     from tinybert.traces.selection import DimensionSelection
 
@@ -75,7 +74,7 @@ def read_config_3d(text: str) -> tuple[int, int, float]:
 
 
 @register
-class Mud(Method, HiddenLosses, LogitLosses):
+class Mud(DistillationMethod, HiddenLosses, LogitLosses):
     """Selected hidden states, then logits (Liu et al. 2021)."""
 
     name = "mud"
@@ -112,7 +111,6 @@ class Mud(Method, HiddenLosses, LogitLosses):
     att_ttop12: bool | None = in_mud(
         None,
         help="choose positions by the last teacher layers of S equal blocks instead of by the learned layer",
-        unset=FROM_PRESET,
         no_effect=_attention_unread,
     )
     hidden_scheme: str | None = in_mud(
@@ -138,21 +136,16 @@ class Mud(Method, HiddenLosses, LogitLosses):
         None,
         help="hidden entries that are not selected: not compared (both), or the student's trained towards 0 (teacher, published)",
         choices=("both", "teacher"),
-        unset=FROM_PRESET,
         no_effect=_all_entries,
     )
     mask_threshold: str | None = in_mud(
         None,
         help="importance_mask_dynamic: rank entries within each example, or over the whole batch (published)",
         choices=("example", "batch"),
-        unset=FROM_PRESET,
         no_effect=_no_threshold,
     )
     mask_first_step: bool | None = in_mud(
-        None,
-        help="also apply rand_mask and uniform_mask in the first update; the published script does not",
-        unset=FROM_PRESET,
-        no_effect=_no_fixed_mask,
+        None, help="also apply rand_mask and uniform_mask in the first update; the published script does not", no_effect=_no_fixed_mask
     )
 
     def check(self, config: Any) -> None:
@@ -169,7 +162,7 @@ class Mud(Method, HiddenLosses, LogitLosses):
 
     def check_stage(self, context: Context) -> None:
         """Reject a stage with nothing to learn, selections larger than the models, and sizes without a scheme that selects."""
-        check_prediction_weight(context)
+        super().check_stage(context)
         if "layers" not in context.learns:
             return
         if not part_weights(context)["hidden"]:
@@ -191,51 +184,38 @@ class Mud(Method, HiddenLosses, LogitLosses):
                 "add --hidden_scheme importance_mask_dynamic, uniform_mask or rand_mask"
             )
 
-    def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
-        """Selected hidden states, logits, or both."""
-        from tinybert.methods.stage_objective import StageObjective
-        from tinybert.objectives.objective import Objective
+    def layers(self, settings: Settings, student: LoadedModel, teacher: LoadedModel) -> StageObjective:
+        """Chosen hidden states."""
+        from tinybert.objectives.mud import MaskStart, SelectedHiddenLoss
+        from tinybert.objectives.objective import Objective, Part
+        from tinybert.traces.selection import Selection, TokenSelection, deciding_layers
 
-        if not settings.learns_layers:
-            return StageObjective(prediction_of(settings, kind))
-        chosen = _selected(settings, student, teacher)
-        if settings.joint:
-            parts = [*chosen.objective.parts, *prediction_of(settings, kind).parts]
-            chosen.objective = Objective(parts, chosen.objective.projection)
-        return chosen
-
-
-def _selected(settings: Settings, student: LoadedModel, teacher: LoadedModel) -> StageObjective:
-    from tinybert.mapping import LayerMap
-    from tinybert.methods.stage_objective import StageObjective
-    from tinybert.objectives.mud import MaskStart, SelectedHiddenLoss, selected_objective
-    from tinybert.traces.selection import Selection, TokenSelection, deciding_layers
-
-    layers, width = depths(student, teacher), teacher.config.hidden_size
-    if settings.s_layer_indices:
-        named = zip(settings.s_layer_indices, settings.t_layer_indices, strict=True)
-        layer_map = LayerMap.create(",".join(f"{s}:{t}" for s, t in named), *layers)
-    else:
-        top = (settings.layer_scheme or "none").removeprefix("t_top")
-        layer_map = LayerMap.grid(*layers, None if top == "none" else int(top), settings.keep_layers)
-    tokens = TokenSelection(settings.token_scheme or "none", settings.keep_tokens or settings.max_seq_length, student.tokenizer.sep_id)
-    deciding = deciding_layers(layer_map.hidden, *layers, published=bool(settings.att_ttop12))
-    selection = Selection(layer_map.hidden, deciding, tokens, _width(settings, width))
-    projection, fact, line = make_projection(settings, student, teacher)
-    fixed = bool(selection.width.dims)
-    start = MaskStart() if fixed and not settings.mask_first_step else None
-    loss = SelectedHiddenLoss(selection, projection, settings.mud_mask or "both", settings.hidden_reduction, start)
-    facts = {
-        "projection": fact,
-        "layer_map": layer_map.hidden,
-        "token_layers": list(deciding) if tokens.reads_scores else None,
-        "kept_dimensions": list(selection.width.dims) if fixed else None,
-    }
-    positions = "all positions" if tokens.scheme == "none" else f"{tokens.keep} positions ({tokens.scheme})"
-    chosen = selection.width
-    entries = "all hidden entries" if chosen.scheme == "none" else f"{chosen.keep:.3g} of the hidden entries ({chosen.scheme})"
-    lines = [layer_map.table("hidden states"), f"selection: {len(layer_map.hidden)} entries, {positions}, {entries}", line]
-    return StageObjective(selected_objective(loss, part_weights(settings)["hidden"]), start, facts, lines, selection)
+        layers, width = depths(student, teacher), teacher.config.hidden_size
+        if settings.s_layer_indices:
+            named = zip(settings.s_layer_indices, settings.t_layer_indices, strict=True)
+            layer_map = LayerMap.create(",".join(f"{s}:{t}" for s, t in named), *layers)
+        else:
+            top = (settings.layer_scheme or "none").removeprefix("t_top")
+            layer_map = LayerMap.grid(*layers, None if top == "none" else int(top), settings.keep_layers)
+        tokens = TokenSelection(settings.token_scheme or "none", settings.keep_tokens or settings.max_seq_length, student.tokenizer.sep_id)
+        deciding = deciding_layers(layer_map.hidden, *layers, published=bool(settings.att_ttop12))
+        selection = Selection(layer_map.hidden, deciding, tokens, _width(settings, width))
+        projection, fact, line = make_projection(settings, student, teacher)
+        fixed = bool(selection.width.dims)
+        start = MaskStart() if fixed and not settings.mask_first_step else None
+        loss = SelectedHiddenLoss(selection, projection, settings.mud_mask or "both", settings.hidden_reduction, start)
+        facts = {
+            "projection": fact,
+            "layer_map": layer_map.hidden,
+            "token_layers": list(deciding) if tokens.reads_scores else None,
+            "kept_dimensions": list(selection.width.dims) if fixed else None,
+        }
+        positions = "all positions" if tokens.scheme == "none" else f"{tokens.keep} positions ({tokens.scheme})"
+        chosen = selection.width
+        entries = "all hidden entries" if chosen.scheme == "none" else f"{chosen.keep:.3g} of the hidden entries ({chosen.scheme})"
+        lines = [layer_map.table("hidden states"), f"selection: {len(layer_map.hidden)} entries, {positions}, {entries}", line]
+        objective = Objective([Part("hidn", loss, part_weights(settings)["hidden"])], projection)
+        return StageObjective(objective, start, facts, lines, selection)
 
 
 def _width(settings: Settings, width: int) -> DimensionSelection:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tinybert.methods.method import Method
+from tinybert.config.resolved import Settings
+from tinybert.kinds.kind import Kind
+from tinybert.methods.method import DistillationMethod
 from tinybert.methods.registry import register
+from tinybert.methods.stage_objective import StageObjective
 
 if TYPE_CHECKING:
-    from tinybert.config.resolved import Settings
-    from tinybert.kinds.kind import Kind
-    from tinybert.methods.stage_objective import StageObjective
     from tinybert.models.loading import LoadedModel
 
 
 @register
-class NoTeacher(Method):
+class NoTeacher(DistillationMethod):
     """The student is fine-tuned on gold labels."""
 
     name = "none"
@@ -30,7 +30,6 @@ class NoTeacher(Method):
 
     def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
         """Gold labels."""
-        from tinybert.methods.stage_objective import StageObjective
         from tinybert.objectives.tinybert import gold_objective
 
         return StageObjective(gold_objective(kind))

@@ -6,58 +6,46 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tinybert.config.options import option
+from tinybert.config.resolved import Settings
 from tinybert.methods.layer_losses import Projected, depths, make_projection
-from tinybert.methods.logit_losses import LogitLosses, check_prediction_weight, prediction_of
-from tinybert.methods.method import Method
+from tinybert.methods.logit_losses import LogitLosses
+from tinybert.methods.method import DistillationMethod
 from tinybert.methods.registry import register
+from tinybert.methods.stage_objective import StageObjective
 
 if TYPE_CHECKING:
-    from tinybert.config.resolve import Context
-    from tinybert.config.resolved import Settings
-    from tinybert.kinds.kind import Kind
-    from tinybert.methods.stage_objective import StageObjective
     from tinybert.models.loading import LoadedModel
 
 in_pkd = partial(option, group="method pkd", setting=True, learnt="layers")
 
 
 @register
-class Pkd(Method, Projected, LogitLosses):
+class Pkd(DistillationMethod, Projected, LogitLosses):
     """(1 - alpha) gold labels + alpha logits + pkd_weight [CLS] states (Sun et al. 2019)."""
 
     name = "pkd"
     help = "one stage: [CLS] states of all layers except the last, and logits"
     stages = ("prediction",)
+    at_once = True
 
     pkd_weight: float = in_pkd(100.0, help="weight of the [CLS] states (the paper's beta)", at_least=0)
     pkd_layers: str = in_pkd(
         "skip", help="teacher layers to learn from: evenly spaced (skip), or the last ones (last)", choices=("skip", "last")
     )
 
-    def learns(self, stage: str, joint: bool) -> frozenset[str]:
-        """Layers and logits."""
-        return frozenset({"layers", "logits"})
-
-    def check_stage(self, context: Context) -> None:
-        """Reject a weight of 0."""
-        check_prediction_weight(context)
-
-    def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
-        """The patient loss and the prediction loss; a student with one layer has no intermediate layer."""
-        from tinybert.methods.stage_objective import StageObjective
+    def layers(self, settings: Settings, student: LoadedModel, teacher: LoadedModel) -> StageObjective | None:
+        """The patient loss; None for a student of one layer, which has no layer below its last."""
         from tinybert.objectives.objective import Objective, Part
         from tinybert.objectives.patient import PatientLoss
 
-        prediction = prediction_of(settings, kind)
         pairs = layer_pairs(*depths(student, teacher), settings.pkd_layers)
         if not settings.pkd_weight or not pairs:
-            return StageObjective(prediction)
+            return None
         projection, fact, line = make_projection(settings, student, teacher)
-        parts = [Part("pkd", PatientLoss(pairs, projection), settings.pkd_weight), *prediction.parts]
+        part = Part("pkd", PatientLoss(pairs, projection), settings.pkd_weight)
         shown = ", ".join(f"{s} <- {t}" for s, t in pairs)
-        return StageObjective(
-            Objective(parts, projection), None, {"projection": fact, "pkd_layers": pairs}, [f"[CLS] states: {shown}", line]
-        )
+        facts = {"projection": fact, "pkd_layers": pairs}
+        return StageObjective(Objective([part], projection), None, facts, [f"[CLS] states: {shown}", line])
 
 
 def layer_pairs(student: int, teacher: int, rule: str) -> tuple[tuple[int, int], ...]:

@@ -9,23 +9,11 @@ from typing import TypeVar
 
 from tinybert import methods
 from tinybert.config.options import Option
-from tinybert.errors import UserError
-from tinybert.methods.method import Method
+from tinybert.methods.method import DistillationMethod
 
-M = TypeVar("M", bound=type[Method])
-_METHODS: dict[str, type[Method]] = {}
-_ORDER = (
-    "tinybert",
-    "mud",
-    "emd",
-    "minilm",
-    "minilmv2",
-    "pkd",
-    "distilbert",
-    "logits",
-    "none",
-    "relation",
-)  # display order; others follow
+M = TypeVar("M", bound=type[DistillationMethod])
+_METHODS: dict[str, DistillationMethod] = {}
+_ORDER = ("tinybert", "mud", "emd", "minilm", "minilmv2", "pkd", "distilbert", "logits", "none", "relation")  # others follow
 
 
 def register(method: M) -> M:
@@ -34,17 +22,17 @@ def register(method: M) -> M:
     Raises:
         TypeError: another class has this name.
     """
-    known = _METHODS.setdefault(method.name, method)
+    known = type(_METHODS.setdefault(method.name, method()))
     if known is not method:
         raise TypeError(f"two methods are named {method.name}: {known.__module__} and {method.__module__}")
     return method
 
 
-def methods_of(command: str) -> Mapping[str, type[Method]]:
+def methods_of(command: str) -> Mapping[str, DistillationMethod]:
     """The methods that a command offers, by name."""
     for entry in pkgutil.iter_modules(methods.__path__):
         importlib.import_module(f"tinybert.methods.{entry.name}")
-    listed = sorted(_METHODS, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+    listed = sorted(_METHODS, key=lambda name: (*_ORDER, name).index(name))
     return {name: _METHODS[name] for name in listed if command in _METHODS[name].commands}
 
 
@@ -56,15 +44,3 @@ def options_of_methods(command: str) -> dict[str, Option]:
             if option.commands is None or command in option.commands:
                 found.setdefault(name, option)
     return found
-
-
-def get_method(name: str, command: str) -> type[Method]:
-    """The method with this name.
-
-    Raises:
-        UserError: the command has no such method.
-    """
-    known = methods_of(command)
-    if name not in known:
-        raise UserError(f"--method got {name!r}\nexpected one of {', '.join(known)}")
-    return known[name]

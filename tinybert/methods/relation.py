@@ -7,15 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tinybert.config.options import Derived, Options, option
+from tinybert.config.resolve import Context
+from tinybert.config.resolved import Settings
 from tinybert.errors import UserError
-from tinybert.methods.method import Method
+from tinybert.methods.method import DistillationMethod
 from tinybert.methods.registry import register
+from tinybert.methods.stage_objective import StageObjective
 
 if TYPE_CHECKING:
-    from tinybert.config.resolve import Context
-    from tinybert.config.resolved import Settings
-    from tinybert.kinds.kind import Kind
-    from tinybert.methods.stage_objective import StageObjective
     from tinybert.models.loading import LoadedModel
     from tinybert.objectives.objective import Part
 
@@ -70,16 +69,12 @@ def check_relation_layers(config: Any, name: str = "relation_layers") -> None:
 
 
 @register
-class Relation(Method, RelationLosses):
+class Relation(DistillationMethod, RelationLosses):
     """Only relations (Wang et al. 2020, MiniLMv2)."""
 
     name = "relation"
     help = "MiniLMv2's relations of one layer"
     commands = ("general",)
-
-    def learns(self, stage: str, joint: bool) -> frozenset[str]:
-        """Layers."""
-        return frozenset({"layers"})
 
     def check(self, config: Any) -> None:
         """Reject a malformed pair of layers."""
@@ -90,9 +85,8 @@ class Relation(Method, RelationLosses):
         if not context.relation_weight:
             raise UserError("with --relation_weight 0, --method relation has nothing to learn\ngive another weight, or --method tinybert")
 
-    def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
+    def layers(self, settings: Settings, student: LoadedModel, teacher: LoadedModel) -> StageObjective:
         """The relation loss."""
-        from tinybert.methods.stage_objective import StageObjective
         from tinybert.objectives.objective import Objective
 
         parts, facts, lines = relation_parts(settings, student, teacher)

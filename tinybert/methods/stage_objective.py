@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from tinybert.config.resolved import Settings
+from tinybert.kinds.kind import Kind
+
 if TYPE_CHECKING:
     import numpy as np
 
-    from tinybert.config.resolved import Settings
-    from tinybert.kinds.kind import Kind
     from tinybert.models.loading import LoadedModel
     from tinybert.objectives.objective import Objective
     from tinybert.traces.selection import Selection

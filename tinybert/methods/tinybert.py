@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tinybert.config.resolve import Context
+from tinybert.config.resolved import Settings
 from tinybert.errors import UserError
+from tinybert.mapping import LayerMap
 from tinybert.methods.layer_losses import (
     LayerLosses,
     MappedLayers,
@@ -15,31 +18,24 @@ from tinybert.methods.layer_losses import (
     part_off,
     part_weights,
 )
-from tinybert.methods.logit_losses import LogitLosses, check_prediction_weight, prediction_of
-from tinybert.methods.method import Method
+from tinybert.methods.logit_losses import LogitLosses
+from tinybert.methods.method import DistillationMethod
 from tinybert.methods.registry import register
 from tinybert.methods.relation import RelationLosses, check_relation_layers, relation_parts
+from tinybert.methods.stage_objective import StageObjective
 
 if TYPE_CHECKING:
-    from tinybert.config.resolve import Context
-    from tinybert.config.resolved import Settings
-    from tinybert.kinds.kind import Kind
-    from tinybert.methods.stage_objective import StageObjective
     from tinybert.models.loading import LoadedModel
 
 
 @register
-class TinyBERT(Method, MappedLayers, LayerLosses, LogitLosses, RelationLosses):
+class TinyBERT(DistillationMethod, MappedLayers, LayerLosses, LogitLosses, RelationLosses):
     """TinyBERT (Jiao et al. 2020), in one stage or two."""
 
     name = "tinybert"
     help = "both stages: hidden states and attention, then logits"
     commands = ("distill", "general")
     prunes = True
-
-    def learns(self, stage: str, joint: bool) -> frozenset[str]:
-        """Layers, then logits."""
-        return frozenset({"layers"}) if stage == "general" else super().learns(stage, joint)
 
     def check(self, config: Any) -> None:
         """Reject malformed layers."""
@@ -54,46 +50,31 @@ class TinyBERT(Method, MappedLayers, LayerLosses, LogitLosses, RelationLosses):
             where = {"general": "", "intermediate": " in the intermediate stage"}.get(context.stage, " of the layers")
             instead = "" if context.stage == "general" else ", or choose --stage prediction"
             raise UserError(f"nothing is left to learn{where}: {reasons}\nkeep one of the three on{instead}")
-        check_prediction_weight(context)
+        super().check_stage(context)
 
     def compares_scores(self, settings: Settings) -> bool:
         """Whether layers are learned including attention."""
-        return (settings.stage == "general" or settings.learns_layers) and bool(part_weights(settings)["attention"])
+        return settings.learns_layers and bool(part_weights(settings)["attention"])
 
-    def objective(self, settings: Settings, kind: Kind | None, student: LoadedModel, teacher: LoadedModel | None) -> StageObjective:
-        """Layers, logits, or both; in general distillation layers and relations."""
-        from tinybert.methods.stage_objective import StageObjective
-        from tinybert.objectives.objective import Objective
+    def layers(self, settings: Settings, student: LoadedModel, teacher: LoadedModel) -> StageObjective:
+        """Hidden states and attention; in general distillation also relations."""
+        from tinybert.objectives.tinybert import intermediate_objective
+        from tinybert.traces.selection import Selection, deciding_layers
 
-        if settings.stage != "general" and not settings.learns_layers:
-            return StageObjective(prediction_of(settings, kind))
-        chosen = _layers(settings, student, teacher)
-        if settings.get("joint"):
-            parts = [*chosen.objective.parts, *prediction_of(settings, kind).parts]
-            chosen.objective = Objective(parts, chosen.objective.projection)
-        return chosen
-
-
-def _layers(settings: Settings, student: LoadedModel, teacher: LoadedModel) -> StageObjective:
-    from tinybert.mapping import LayerMap
-    from tinybert.methods.stage_objective import StageObjective
-    from tinybert.objectives.tinybert import intermediate_objective
-    from tinybert.traces.selection import Selection, deciding_layers
-
-    relations, facts, lines = relation_parts(settings, student, teacher)
-    layer_map = LayerMap.create(settings.layer_map, *depths(student, teacher))
-    projection, fact, line = make_projection(settings, student, teacher)
-    objective = intermediate_objective(
-        layer_map,
-        projection,
-        **{f"{part}_weight": weight for part, weight in part_weights(settings).items()},
-        hidden_reduction=settings.hidden_reduction,
-        attention_reduction=settings.attention_reduction,
-        attention_heads=settings.attention_heads or "match",
-        more=relations,
-    )
-    needs = objective.needs_teacher.hidden
-    pairs = tuple(pair for pair in layer_map.hidden if pair[1] in needs)
-    selection = Selection(pairs, deciding_layers(pairs, *depths(student, teacher), published=False))
-    facts = {"projection": fact, "layer_map": layer_map.hidden, **facts}
-    return StageObjective(objective, None, facts, [layer_map.table(), line, *lines], selection)
+        relations, facts, lines = relation_parts(settings, student, teacher)
+        layer_map = LayerMap.create(settings.layer_map, *depths(student, teacher))
+        projection, fact, line = make_projection(settings, student, teacher)
+        objective = intermediate_objective(
+            layer_map,
+            projection,
+            **{f"{part}_weight": weight for part, weight in part_weights(settings).items()},
+            hidden_reduction=settings.hidden_reduction,
+            attention_reduction=settings.attention_reduction,
+            attention_heads=settings.attention_heads or "match",
+            more=relations,
+        )
+        needs = objective.needs_teacher.hidden
+        pairs = tuple(pair for pair in layer_map.hidden if pair[1] in needs)
+        selection = Selection(pairs, deciding_layers(pairs, *depths(student, teacher), published=False))
+        facts = {"projection": fact, "layer_map": layer_map.hidden, **facts}
+        return StageObjective(objective, None, facts, [layer_map.table(), line, *lines], selection)

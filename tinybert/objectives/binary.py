@@ -7,6 +7,7 @@ from paddle import Tensor
 
 from tinybert.models.trace import EncoderTrace, Inputs, Needs
 from tinybert.objectives.objective import Loss
+from tinybert.objectives.prediction import SoftTargetLoss
 
 
 class BinaryGoldLoss(Loss):
@@ -28,12 +29,8 @@ class BinaryGoldLoss(Loss):
         return F.binary_cross_entropy_with_logits(student.logits.astype("float32"), inputs.labels.astype("float32"))
 
 
-class BinarySoftLoss(Loss):
-    """Binary cross-entropy of sigmoid(z_S / T) with the teacher's sigmoid(z_T / T).
-
-    Args:
-        temperature: values above 1 move all probabilities towards 0.5.
-        scale: multiply by T^2, so that the size of gradients does not depend on T (Hinton et al. 2015).
+class BinarySoftLoss(SoftTargetLoss):
+    """Binary cross-entropy of sigmoid(z_S / T) with the teacher's sigmoid(z_T / T), averaged over rows and labels.
 
     | inputs | labels |
     |---|---|
@@ -42,15 +39,6 @@ class BinarySoftLoss(Loss):
     Relations: `SoftCrossEntropyLoss` for mutually exclusive labels.
     """
 
-    needs_student = Needs(logits=True)
-    needs_teacher = Needs(logits=True)
-
-    def __init__(self, temperature: float = 1.0, scale: bool = True) -> None:
-        super().__init__()
-        self.temperature, self.scale = temperature, scale
-
-    def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
+    def softened(self, student: Tensor, teacher: Tensor, inputs: Inputs) -> Tensor:
         """Mean over rows and labels, a scalar."""
-        target = F.sigmoid(teacher.logits.astype("float32") / self.temperature)
-        loss = F.binary_cross_entropy_with_logits(student.logits.astype("float32") / self.temperature, target)
-        return loss * self.temperature**2 if self.scale else loss
+        return F.binary_cross_entropy_with_logits(student, F.sigmoid(teacher))

@@ -9,6 +9,7 @@ from paddle import Tensor
 from tinybert.errors import UserError
 from tinybert.models.trace import MASK_VALUE, EncoderTrace, Inputs, Needs
 from tinybert.objectives.objective import Loss
+from tinybert.objectives.relation import divergence
 
 
 class LastAttentionLoss(Loss):
@@ -54,7 +55,7 @@ class LastAttentionLoss(Loss):
             (student.scores[s].astype("float32") + keys, teacher.scores[t].astype("float32") + keys),
             (_relation(student.value[s]) + keys, _relation(teacher.value[t]) + keys),
         ]
-        return [_divergence(ours, theirs, inputs.attention_mask) for ours, theirs in logits]
+        return [divergence(F.log_softmax(ours), F.log_softmax(theirs), inputs.attention_mask) for ours, theirs in logits]
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
         """The sum of both, a scalar."""
@@ -65,9 +66,3 @@ def _relation(value: Tensor) -> Tensor:
     """`[B, h, T, head size] -> [B, h, T, T]`, before softmax."""
     value = value.astype("float32")
     return paddle.matmul(value * value.shape[-1] ** -0.5, value, transpose_y=True)
-
-
-def _divergence(ours: Tensor, theirs: Tensor, mask: Tensor) -> Tensor:
-    ours, theirs = F.log_softmax(ours), F.log_softmax(theirs)
-    divergence = (paddle.exp(theirs) * (theirs - ours)).sum(-1)  # [B, h, T]
-    return (divergence * mask.unsqueeze(1)).sum() / (mask.sum() * ours.shape[1])

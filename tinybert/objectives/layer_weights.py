@@ -23,19 +23,15 @@ def transport_flow(cost: np.ndarray, student: np.ndarray, teacher: np.ndarray) -
     if not np.isfinite(cost).all():
         return np.outer(student, teacher)
     largest = cost.max()
-    return _solver()(student, teacher, np.ascontiguousarray(cost / largest if largest > 0 else cost, np.float64))
+    return solver()(student, teacher, np.ascontiguousarray(cost / largest if largest > 0 else cost, np.float64))
 
 
-def check_solver() -> None:
-    """Reject a run that needs transport if POT is not installed.
+def solver() -> Callable:
+    """POT's solver of transport problems.
 
     Raises:
-        UserError: says how to install it.
+        UserError: POT is not installed.
     """
-    _solver()
-
-
-def _solver() -> Callable:
     try:
         import ot  # takes half a second, so only imported if needed
     except ImportError:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from paddle import Tensor
 
-from tinybert.errors import UserError
 from tinybert.models.projections import Projection
 from tinybert.models.trace import EncoderTrace, Inputs, Needs, Selected
-from tinybert.objectives.objective import Loss, Objective, Part
+from tinybert.objectives.objective import Loss
 from tinybert.traces.selection import Selection, at_positions
 
 
@@ -101,16 +100,3 @@ class SelectedHiddenLoss(Loss):
     def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
         """The sum over the selected layers, a scalar."""
         return sum(self.per_pair(student, teacher, inputs))
-
-
-def selected_objective(loss: SelectedHiddenLoss, weight: float = 1.0) -> Objective:
-    """Stage one of `--method mud`: only the selected hidden states.
-
-    Raises:
-        UserError: the weight is 0.
-    """
-    if not weight:
-        raise UserError(
-            "the intermediate stage has nothing to learn: hidden states have weight 0.\nGive another weight, or leave out the option."
-        )
-    return Objective([Part("hidn", loss, weight)], loss.projection)

@@ -9,13 +9,34 @@ from tinybert.models.trace import EncoderTrace, Inputs, Needs
 from tinybert.objectives.objective import Loss
 
 
-class SoftCrossEntropyLoss(Loss):
-    """Cross-entropy of the student's softened distribution under the teacher's: - softmax(z_T / T) . log softmax(z_S / T).
+class SoftTargetLoss(Loss):
+    """Base class of losses that compare softened logits.
 
     Args:
         temperature: values above 1 flatten both distributions; below about 0.1 the softmax saturates and gradients vanish.
-        reduction: over the classes, `sum` (per-example cross-entropy) or `mean` (Huawei: 1 / C of it); always averaged over rows.
+        reduction: over the classes, `sum` (per-example cross-entropy) or `mean` (Huawei: 1 / C of it), for losses that have both.
         scale: multiply by T^2, so that the size of gradients does not depend on T (Hinton et al. 2015).
+    """
+
+    needs_student = needs_teacher = Needs(logits=True)
+
+    def __init__(self, temperature: float = 1.0, reduction: str = "sum", scale: bool = True) -> None:
+        super().__init__()
+        self.temperature, self.reduction, self.scale = temperature, reduction, scale
+
+    def softened(self, student: Tensor, teacher: Tensor, inputs: Inputs) -> Tensor:
+        """The loss of logits that are already divided by the temperature, a scalar."""
+        raise NotImplementedError
+
+    def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
+        """The mean over rows, or over the unit of the loss, a scalar."""
+        ours, theirs = (each.logits.astype("float32") / self.temperature for each in (student, teacher))
+        loss = self.softened(ours, theirs, inputs)
+        return loss * self.temperature**2 if self.scale else loss
+
+
+class SoftCrossEntropyLoss(SoftTargetLoss):
+    """Cross-entropy of the student's softened distribution under the teacher's: - softmax(z_T / T) . log softmax(z_S / T).
 
     | inputs | labels |
     |---|---|
@@ -26,22 +47,10 @@ class SoftCrossEntropyLoss(Loss):
     Source: TinyBERT (Jiao et al. 2020), equation 10.
     """
 
-    needs_student = Needs(logits=True)
-    needs_teacher = Needs(logits=True)
-
-    def __init__(self, temperature: float = 1.0, reduction: str = "sum", scale: bool = True) -> None:
-        super().__init__()
-        self.temperature = temperature
-        self.reduction = reduction
-        self.scale = scale
-
-    def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
+    def softened(self, student: Tensor, teacher: Tensor, inputs: Inputs) -> Tensor:
         """Mean over rows (and over classes for `mean`), a scalar."""
-        target = F.softmax(teacher.logits.astype("float32") / self.temperature, axis=-1)
-        log_prediction = F.log_softmax(student.logits.astype("float32") / self.temperature, axis=-1)
-        products = -(target * log_prediction)
-        loss = products.mean() if self.reduction == "mean" else products.sum(-1).mean()
-        return loss * self.temperature**2 if self.scale else loss
+        products = -(F.softmax(teacher, axis=-1) * F.log_softmax(student, axis=-1))
+        return products.mean() if self.reduction == "mean" else products.sum(-1).mean()
 
 
 class RegressionLoss(Loss):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor
@@ -43,9 +45,11 @@ class RelationLoss(Loss):
         super().__init__()
         for role, width in zip(("student", "teacher"), widths, strict=True):
             if width % heads:
+                common = math.gcd(*widths)
+                divisors = ", ".join(str(number) for number in range(1, common + 1) if not common % number)
                 raise UserError(
                     f"--relation_heads {heads} does not divide the {width} dimensions of the {role}.\n"
-                    f"Choose a divisor of {widths[0]} and {widths[1]}: {', '.join(map(str, common_divisors(*widths)))}."
+                    f"Choose a divisor of {widths[0]} and {widths[1]}: {divisors}."
                 )
         self.pair = pair
         self.heads = heads
@@ -60,8 +64,7 @@ class RelationLoss(Loss):
         for kind in KINDS:
             ours = self._log_relation(getattr(student, kind)[self.pair[0]], keys)
             theirs = self._log_relation(getattr(teacher, kind)[self.pair[1]], keys)
-            divergence = (paddle.exp(theirs) * (theirs - ours)).sum(-1)  # [B, heads, T]
-            losses.append((divergence * mask.unsqueeze(1)).sum() / (mask.sum() * self.heads))
+            losses.append(divergence(ours, theirs, mask))
         return losses
 
     def _log_relation(self, heads: Tensor, keys: Tensor) -> Tensor:
@@ -76,6 +79,7 @@ class RelationLoss(Loss):
         return sum(self.per_kind(student, teacher, inputs))
 
 
-def common_divisors(first: int, second: int) -> list[int]:
-    """The numbers of relation heads that divide both widths."""
-    return [number for number in range(1, min(first, second) + 1) if not first % number and not second % number]
+def divergence(ours: Tensor, theirs: Tensor, mask: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of distributions over keys, `[B, h, T, T]` logarithms, the mean over heads and real queries, a scalar."""
+    each = (paddle.exp(theirs) * (theirs - ours)).sum(-1)  # [B, h, T]
+    return (each * mask.unsqueeze(1)).sum() / (mask.sum() * ours.shape[1])

@@ -7,6 +7,7 @@ from paddle import Tensor
 
 from tinybert.models.trace import MASK_VALUE, EncoderTrace, Inputs, Needs
 from tinybert.objectives.objective import Loss
+from tinybert.objectives.prediction import SoftTargetLoss
 
 
 def _over_places(logits: Tensor, inputs: Inputs) -> Tensor:
@@ -33,26 +34,15 @@ class SpanGoldLoss(Loss):
         return F.cross_entropy(logits.reshape([-1, logits.shape[-1]]), inputs.labels.astype("int64").reshape([-1, 1]))
 
 
-class SpanSoftLoss(Loss):
+class SpanSoftLoss(SoftTargetLoss):
     """Cross-entropy of the student's softened start and end distributions over positions under the teacher's, averaged over both.
-
-    Args:
-        temperature, scale: as in `SoftCrossEntropyLoss`.
 
     | inputs | labels |
     |---|---|
     | logits `[B, T, 2]` of both traces | none |
     """
 
-    needs_student = Needs(logits=True)
-    needs_teacher = Needs(logits=True)
-
-    def __init__(self, temperature: float = 1.0, scale: bool = True) -> None:
-        super().__init__()
-        self.temperature, self.scale = temperature, scale
-
-    def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
+    def softened(self, student: Tensor, teacher: Tensor, inputs: Inputs) -> Tensor:
         """Mean over rows, a scalar."""
-        ours, theirs = (_over_places(each.logits / self.temperature, inputs) for each in (student, teacher))
-        loss = -(F.softmax(theirs) * F.log_softmax(ours)).sum(-1).mean()
-        return loss * self.temperature**2 if self.scale else loss
+        ours, theirs = (_over_places(each, inputs) for each in (student, teacher))
+        return -(F.softmax(theirs) * F.log_softmax(ours)).sum(-1).mean()

@@ -52,15 +52,8 @@ def intermediate_objective(
 def prediction_objective(kind: Kind, options: LogitOptions = PLAIN, *, alpha: float = 1.0, weight: float = 1.0) -> Objective:
     """Stage two: alpha times the teacher's logits plus (1 - alpha) times the gold labels, with the losses of the kind.
 
-    Raises:
-        UserError: the weight is 0, so nothing would be learned.
-
     Source: TinyBERT (Jiao et al. 2020), equation 10, alpha 1; mixing with gold labels as in Hinton et al. 2015, section 2.
     """
-    if weight == 0:
-        raise UserError(
-            "the prediction stage has nothing to learn: --prediction_weight is 0.\nGive another weight, or leave out the option."
-        )
     teacher_loss = kind.teacher_loss(options)
     if teacher_loss is None:
         return Objective([Part("gold", kind.gold_loss(), weight)])

@@ -31,20 +31,16 @@ class TransportLoss(Loss):
         self.layers = layers
         self.weights = weights
 
-    def _distances(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> LayerDistances:
+    def distances(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> LayerDistances:
         """Distances between the layers of both traces, without excluded tokens."""
         raise NotImplementedError
 
-    def costs(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> np.ndarray:
-        """D, float64 `[S, N]`, averaged over this micro-batch."""
-        return self._distances(student, teacher, inputs).means()
-
     def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
         """The mean over this micro-batch, a scalar."""
-        distances = self._distances(student, teacher, inputs)
-        cost = distances.means()
+        found = self.distances(student, teacher, inputs)
+        cost = found.means()
         flow = self.weights.flow(self.kind, cost, float(inputs.share[self.unit]), keep=self.training)
-        return distances.transported(flow, float((flow * cost).sum()))
+        return found.transported(flow, float((flow * cost).sum()))
 
 
 def _real(inputs: Inputs, reduction: str) -> np.ndarray | None:
@@ -74,7 +70,7 @@ class HiddenTransportLoss(TransportLoss):
         self.needs_student = Needs(hidden=frozenset(range(1, layers[0] + 1)))
         self.needs_teacher = Needs(hidden=frozenset(range(1, layers[1] + 1)))
 
-    def _distances(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> LayerDistances:
+    def distances(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> LayerDistances:
         student_layers, teacher_layers = self.layers
         ours = [self.projection(i, student.hidden[i]) for i in range(1, student_layers + 1)]
         return LayerDistances(ours, [teacher.hidden[j] for j in range(1, teacher_layers + 1)], _real(inputs, self.reduction))
@@ -104,7 +100,7 @@ class AttentionTransportLoss(TransportLoss):
         self.needs_student = Needs(scores=frozenset(range(layers[0])))
         self.needs_teacher = Needs(scores=frozenset(range(layers[1])))
 
-    def _distances(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> LayerDistances:
+    def distances(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> LayerDistances:
         def prepared(scores: Tensor) -> Tensor:
             if self.reduction == "zeroed":
                 scores = zero_masked(scores)

@@ -7,6 +7,7 @@ from paddle import Tensor
 
 from tinybert.models.trace import EncoderTrace, Inputs, Needs
 from tinybert.objectives.objective import Loss
+from tinybert.objectives.prediction import SoftTargetLoss
 
 
 def _mean_over_words(values: Tensor, labels: Tensor) -> Tensor:
@@ -37,12 +38,8 @@ class WordGoldLoss(Loss):
         return _mean_over_words(values, labels)
 
 
-class WordSoftLoss(Loss):
+class WordSoftLoss(SoftTargetLoss):
     """Cross-entropy of each word's softened distribution under the teacher's: - softmax(z_T / T) . log softmax(z_S / T).
-
-    Args:
-        temperature, scale: as in `SoftCrossEntropyLoss`.
-        reduction: over the tags, `sum` or `mean`; always averaged over words.
 
     | inputs | labels |
     |---|---|
@@ -52,17 +49,8 @@ class WordSoftLoss(Loss):
     """
 
     unit = "words"
-    needs_student = Needs(logits=True)
-    needs_teacher = Needs(logits=True)
 
-    def __init__(self, temperature: float = 1.0, reduction: str = "sum", scale: bool = True) -> None:
-        super().__init__()
-        self.temperature, self.reduction, self.scale = temperature, reduction, scale
-
-    def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
-        """Mean over words, a scalar."""
-        target = F.softmax(teacher.logits.astype("float32") / self.temperature, axis=-1)
-        products = -(target * F.log_softmax(student.logits.astype("float32") / self.temperature, axis=-1))
-        values = products.mean(-1) if self.reduction == "mean" else products.sum(-1)
-        loss = _mean_over_words(values, inputs.labels)
-        return loss * self.temperature**2 if self.scale else loss
+    def softened(self, student: Tensor, teacher: Tensor, inputs: Inputs) -> Tensor:
+        """Mean over words (and tags, where so reduced), a scalar."""
+        products = -(F.softmax(teacher, axis=-1) * F.log_softmax(student, axis=-1))
+        return _mean_over_words(products.mean(-1) if self.reduction == "mean" else products.sum(-1), inputs.labels)

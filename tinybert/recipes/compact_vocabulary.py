@@ -8,9 +8,9 @@ from functools import reduce
 import numpy as np
 import paddle
 
-from tinybert.config.groups import vocabulary_reason
 from tinybert.config.options import Config
 from tinybert.config.resolved import Settings
+from tinybert.config.runs import vocabulary_reason
 from tinybert.data.store import TokenStore
 from tinybert.engine.optimizers import without_gradient
 from tinybert.models.compact import CompactVocabulary

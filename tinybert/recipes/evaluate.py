@@ -12,7 +12,7 @@ import paddle
 from paddle import nn
 
 from tinybert import runtime, storage
-from tinybert.config.groups import Actions
+from tinybert.config.runs import Actions
 from tinybert.data.batches import sequential
 from tinybert.data.layout import positions
 from tinybert.data.metrics import check_outputs

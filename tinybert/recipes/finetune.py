@@ -13,8 +13,8 @@ import paddle
 
 from tinybert import runtime, storage
 from tinybert.commands.finetune import FinetuneConfig
-from tinybert.config.groups import actions
 from tinybert.config.resolved import Resolved, Settings
+from tinybert.config.runs import actions
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import Task
 from tinybert.data.tokenizer import WordPiece

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from tinybert import runtime
 from tinybert.commands.distill import TaskDistillConfig
-from tinybert.config.groups import Actions, actions
 from tinybert.config.resolved import Resolved, Settings
+from tinybert.config.runs import Actions, actions
 from tinybert.config.stages import infer_stage
 from tinybert.data.metrics import check_outputs
 from tinybert.data.report import DataReport

@@ -14,8 +14,8 @@ from tinybert.commands.general import GeneralDistillConfig
 from tinybert.commands.pregenerate import PregenerateConfig
 from tinybert.commands.pretrain import PretrainConfig
 from tinybert.commands.prune import PruneConfig, resolve_prune
-from tinybert.config.groups import actions
 from tinybert.config.options import Config
+from tinybert.config.runs import actions
 from tinybert.config.stages import infer_stage
 from tinybert.kinds.registry import DEFAULT, KINDS
 

@@ -12,7 +12,7 @@ from tinybert.cli.parser import parse
 from tinybert.commands.augment import AugmentConfig
 from tinybert.commands.distill import TaskDistillConfig
 from tinybert.commands.finetune import FinetuneConfig
-from tinybert.config.groups import Actions, actions
+from tinybert.config.runs import Actions, actions
 from tinybert.config.stages import infer_stage
 from tinybert.errors import UserError
 

@@ -28,7 +28,6 @@ WAITING = """
 import sys, time
 from tinybert.cli.stopping import early
 with early() as signals:
-    signals.reinstall()
     signals.importing = False
     print("ready", flush=True)
     sys.stdin.readline()

@@ -94,7 +94,7 @@ def _step(shares: list[slice], ranks: int = 1, **options) -> tuple[dict, list[fl
                 if p.name in ("attn", "hidn"):
                     for rows in (rows for rows in group if rows != mine):
                         batch = inputs_of(rows)
-                        cost = p.loss.costs(student.trace(rows), teacher.trace(rows), batch)
+                        cost = p.loss.distances(student.trace(rows), teacher.trace(rows), batch).means()
                         others.append(np.append(cost * batch.share[p.loss.unit], batch.share[p.loss.unit]))
                 p.loss.training = mine == group[0]  # every rank has its own loss, one of them updates the weights
                 batch = inputs_of(mine)

@@ -12,7 +12,8 @@ from tinybert.data.store import TokenStore
 from tinybert.errors import UserError
 from tinybert.models.projections import Projection
 from tinybert.models.trace import Inputs, Needs
-from tinybert.objectives.mud import SelectedHiddenLoss, selected_objective
+from tinybert.objectives.mud import SelectedHiddenLoss
+from tinybert.objectives.objective import Objective, Part
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
 from tinybert.traces.parts import RowParts
 from tinybert.traces.selection import DimensionSelection, Selection, TokenSelection
@@ -196,7 +197,8 @@ def test_float16_overflow_raises_an_error_naming_the_option(rows, tmp_path):
 def test_stored_selection_gives_the_same_loss_as_the_live_teacher(rows, model, tmp_path, name, mask):
     selection = Selection(PAIRS, LAYERS, *SELECTIONS[name])
     paddle.seed(1)
-    objective = selected_objective(SelectedHiddenLoss(selection, Projection("none", 2, 16, 16), mask))
+    loss = SelectedHiddenLoss(selection, Projection("none", 2, 16, 16), mask)
+    objective = Objective([Part("hidn", loss)], loss.projection)
     layer = TrainedLayer(tiny.classifier("tinybert", seed=5, num_hidden_layers=2, hidden_size=16), objective)
     needs = objective.needs_teacher | Needs(logits=True)
     teacher = stored(tmp_path, model, Counting(model), needs, "float32", selection)
