@@ -37,10 +37,8 @@ def tokenised(
     Stored in `cache_home()`. If several processes ask at once, one builds the store and the others wait.
 
     Raises:
-        UserError: a length without room for text, no text, a damaged file, or a cache that is not writable.
+        UserError: no text, a damaged file, or a cache that is not writable.
     """
-    if max_seq_len < 4:
-        raise UserError(f"max_seq_length is {max_seq_len}; a row of text needs at least 4 tokens")
     options = SequenceOptions(sequences, max_seq_len)
     description = {
         "raw_text": FORMAT, "source_sha256": corpus.sha256, "tokenizer": tokenizer.fingerprint, "max_seq_len": max_seq_len,

@@ -80,7 +80,7 @@ class Batches:
     has no other step.
 
     Raises:
-        UserError: an empty store, a size below 1, an invalid rank, or a `pad_to` below the longest row.
+        UserError: an empty store, or a `pad_to` below the longest row.
     """
 
     def __init__(
@@ -97,9 +97,10 @@ class Batches:
         bucket: bool = True,
         drop_last: bool = False,
     ) -> None:
-        _check(store, batch_size, rank, world, pad_to)
-        if accumulation < 1 or seed < 0:
-            raise UserError(f"accumulation ({accumulation}) must be at least 1, seed ({seed}) at least 0")
+        _check(store, batch_size)
+        longest = int(store.lengths.max())
+        if pad_to is not None and pad_to < longest:
+            raise UserError(f"rows cannot be padded to {pad_to} tokens: the longest row has {longest}")
         self.store, self.batch_size, self.seed, self.shuffle = store, batch_size, seed, shuffle
         self.accumulation, self.rank, self.world, self.pad_to = accumulation, rank, world, pad_to
         self.bucket = bucket and shuffle and pad_to is None
@@ -112,8 +113,6 @@ class Batches:
 
     def step(self, epoch: int, index: int) -> list[Batch]:
         """This rank's micro-batches of one step: `accumulation`, or fewer if the step does not have enough rows."""
-        if not 0 <= index < self.steps_per_epoch:
-            raise IndexError(f"step {index} of {self.steps_per_epoch}")
         order, steps = self._planned(epoch)
         begin = int(steps[index]) * self.step_rows
         rows = order[begin : begin + self.step_rows]
@@ -167,7 +166,7 @@ def sequential(store: Rows, batch_size: int, rank: int = 0, world: int = 1) -> I
     Each batch is padded to its own longest row; `rows` are the positions of the results; shares refer to the
     whole store. The number of batches may differ by one between ranks.
     """
-    _check(store, batch_size, rank, world)
+    _check(store, batch_size)
     total = _sums(store, slice(None))
     order = np.argsort(-store.lengths, kind="stable")
     for begin in range(rank * batch_size, len(order), batch_size * world):
@@ -177,13 +176,8 @@ def sequential(store: Rows, batch_size: int, rank: int = 0, world: int = 1) -> I
         yield assemble(store, rows, int(store.lengths[rows[0]]), share)
 
 
-def _check(store: Rows, batch_size: int, rank: int, world: int, pad_to: int | None = None) -> None:
+def _check(store: Rows, batch_size: int) -> None:
     if not len(store):
         raise UserError("there are no rows to batch")
     if batch_size < 1:
         raise UserError(f"the batch size is {batch_size}; it must be at least 1")
-    if not 0 <= rank < world:
-        raise UserError(f"rank {rank} does not exist in a world of {world}")
-    longest = int(store.lengths.max())
-    if pad_to is not None and pad_to < longest:
-        raise UserError(f"rows cannot be padded to {pad_to} tokens: the longest row has {longest}")

@@ -199,8 +199,6 @@ class TokenStore(Rows):
         Raises:
             UserError: the file does not match the task (see `readers.iter_rows`), or the cache is not writable.
         """
-        if max_seq_length < 3:
-            raise UserError(f"max_seq_length is {max_seq_length}; a row needs at least 3 tokens ([CLS], [SEP], [SEP])")
         source = split_path(task, folder, split)
         before = source.stat()
         description = _describe(task, split, source, tokenizer, max_seq_length)

@@ -159,14 +159,6 @@ def test_evaluation_starts_with_the_longest_rows():
     assert widths == sorted(widths, reverse=True) and widths[0] > widths[-1]
 
 
-def test_step_outside_the_epoch_raises():
-    batches = Batches(made(10), 4, seed=0)
-    for index in (-1, 3):
-        with pytest.raises(IndexError):
-            batches.step(0, index)
-
-
-@pytest.mark.parametrize("settings", [{"batch_size": 0}, {"rank": 2, "world": 2}, {"rank": -1}, {"accumulation": 0}, {"seed": -1}])
-def test_impossible_sizes_are_refused(settings):
-    with pytest.raises(UserError):
-        Batches(made(10), **{"batch_size": 4, "seed": 0, **settings})
+def test_batch_size_zero_is_refused():
+    with pytest.raises(UserError, match="batch size is 0"):
+        next(sequential(made(10), 0))

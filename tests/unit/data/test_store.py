@@ -147,12 +147,6 @@ def test_unwritable_cache_is_reported(folder, word_pieces):
         build(folder, word_pieces)
 
 
-def test_max_seq_length_without_room_for_text_is_refused(folder, word_pieces):
-    (folder / "train.tsv").write_text(ROWS)
-    with pytest.raises(UserError, match="max_seq_length"):
-        build(folder, word_pieces, length=2)
-
-
 RACE = """
 import sys, time
 from pathlib import Path
