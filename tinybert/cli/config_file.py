@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tinybert.errors import UserError
 
-MOST_BYTES = 64 * 1024  # a hundred times more than all options need; the YAML parser takes a minute for a megabyte
-MOST_LEVELS = 5
+MAX_BYTES = 64 * 1024  # a hundred times more than all options need; the YAML parser takes a minute for a megabyte
+MAX_LEVELS = 5
 
 
 def read_config(path: Path) -> dict[str, object]:
@@ -19,13 +19,13 @@ def read_config(path: Path) -> dict[str, object]:
     """
     try:
         with open(path, "rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            content = file.read(MAX_BYTES + 1)
         text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
         reason = getattr(problem, "strerror", None) or "not UTF-8 text"
         raise UserError(f"--config {path} cannot be read: {reason}\nexpected a YAML or JSON file with `name: value` lines") from None
-    if len(content) > MOST_BYTES:
-        raise UserError(f"--config {path} is larger than {MOST_BYTES // 1024} KB\nexpected `name: value` lines, one per option")
+    if len(content) > MAX_BYTES:
+        raise UserError(f"--config {path} is larger than {MAX_BYTES // 1024} KB\nexpected `name: value` lines, one per option")
     values = _read_json(path, text) if path.suffix.lower() == ".json" else _read_yaml(path, text)
     if values is None:
         return {}
@@ -59,7 +59,7 @@ def _read_yaml(path: Path, text: str) -> object:
             if isinstance(event, yaml.AliasEvent):
                 raise UserError(f"--config {path} has an alias (*{event.anchor})\nexpected `name: value` lines without aliases")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > MOST_LEVELS:
+            if depth > MAX_LEVELS:
                 raise _too_deep(path)
         # the loader silently keeps the last of two equal keys, so duplicates are found before it builds the mapping
         tree = yaml.compose(text, Loader=yaml.SafeLoader)

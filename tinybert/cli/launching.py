@@ -1,7 +1,7 @@
 """`python -m tinybert launch`: start several processes of one command on this machine and stop them together.
 
 Paddle's own launcher returns exit code 1 for any failure, including invalid input. This one returns the exit code of the first process
-that failed, forwards signals, and stops the others within `PATIENCE` seconds. It sets the same variables as
+that failed, forwards signals, and stops the others within `STOP_TIMEOUT` seconds. It sets the same variables as
 `paddle.distributed.launch`, which is still needed for several machines.
 """
 
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from tinybert.errors import UserError
 from tinybert.log import logger
 
-PATIENCE = 20.0  # seconds for the others to save a checkpoint after a process has failed or a signal was received
+STOP_TIMEOUT = 20.0  # seconds for the others to save a checkpoint after a process has failed or a signal was received
 MOST = 64
 USAGE = "usage: python -m tinybert launch --processes N COMMAND --name value ..."
 _PR_SET_PDEATHSIG = 1
@@ -98,7 +98,7 @@ def _wait(processes: list[subprocess.Popen], received: list[int]) -> int:
             received.append(signal.SIGTERM)
         if len(received) > asked:
             asked = len(received)
-            given_up = min(given_up, time.monotonic() + PATIENCE)
+            given_up = min(given_up, time.monotonic() + STOP_TIMEOUT)
             for process in processes:
                 if process.poll() is None:
                     process.send_signal(received[-1])

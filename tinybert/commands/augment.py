@@ -37,7 +37,7 @@ in_variants = partial(option, group="variants", setting=True)
 in_filter = partial(option, group="filter", setting=True)
 STAGE = "augmentation"
 THREADS = 1  # per process; float32 sums depend on the number of threads, so it is fixed
-MOST_WORKERS = 4  # each process holds a model: more are started only on request
+MAX_WORKERS = 4  # each process holds a model: more are started only on request
 
 
 @command(
@@ -132,7 +132,7 @@ class AugmentConfig(DeviceOptions, RowOptions):
     num_workers: int | None = in_run(
         None,
         help="number of worker processes; does not affect the result",
-        unset=f"one per core, at most {MOST_WORKERS}; 1 on a GPU and under paddle.distributed.launch",
+        unset=f"one per core, at most {MAX_WORKERS}; 1 on a GPU and under paddle.distributed.launch",
         at_least=1,
     )
 
@@ -165,4 +165,4 @@ def workers(config: AugmentConfig, cores: int, on_cpu: bool, processes: int) -> 
     """How many worker processes this process starts; `processes`: the number started by the launcher."""
     if config.num_workers is not None:
         return config.num_workers
-    return max(1, min(MOST_WORKERS, cores // (config.threads or THREADS))) if on_cpu and processes == 1 else 1
+    return max(1, min(MAX_WORKERS, cores // (config.threads or THREADS))) if on_cpu and processes == 1 else 1

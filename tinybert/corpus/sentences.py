@@ -17,7 +17,7 @@ _SHORT = frozenset({
     "no", "nos", "vol", "fig", "figs", "ed", "eds", "cf", "vs", "approx", "ca", "al", "etc", "inc", "ltd", "co", "corp", "jan", "feb",
     "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", "e.g", "i.e", "u.s", "u.k"
 })  # fmt: skip
-MANY = 1.5  # sentences per line above which lines are considered paragraphs
+PARAGRAPH_SENTENCES = 1.5  # sentences per line above which lines are considered paragraphs
 
 
 def split_sentences(text: str) -> list[str]:
@@ -39,4 +39,4 @@ def _is_short(before: str) -> bool:
 
 def are_paragraphs(lines: list[str]) -> bool:
     """Whether lines contain several sentences each, on average."""
-    return sum(len(split_sentences(line)) for line in lines) >= MANY * max(1, len(lines))
+    return sum(len(split_sentences(line)) for line in lines) >= PARAGRAPH_SENTENCES * max(1, len(lines))

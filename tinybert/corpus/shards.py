@@ -20,7 +20,7 @@ from tinybert.errors import UserError
 
 RECORD = "pregenerated.json"
 FORMAT = 1
-AGAIN = "run pregenerate again with the same options: it keeps complete parts and adds the rest"
+RERUN_ADVICE = "run pregenerate again with the same options: it keeps complete parts and adds the rest"
 
 
 @dataclass
@@ -87,12 +87,12 @@ def open_pregenerated(folder: str | Path, tokenizer: WordPiece | None = None) ->
     if (folder / RECORD).is_file():
         record = read_record(folder)
         if not record["finished"]:
-            raise UserError(f"{folder} is not finished: {AGAIN}.")
+            raise UserError(f"{folder} is not finished: {RERUN_ADVICE}.")
         if record["settings"]["format"] == "shards":
             return _open_shards(folder, record)
         missing = [name for name in record["files"] if not (folder / name).is_file()]
         if missing:
-            raise UserError(f"{folder} lacks {', '.join(missing)}: {AGAIN}.")
+            raise UserError(f"{folder} lacks {', '.join(missing)}: {RERUN_ADVICE}.")
     files = epoch_files(folder) if folder.is_dir() else []
     if not files:
         found = "is not a folder" if not folder.is_dir() else "contains neither " + f"{RECORD} nor epoch_0.json"
@@ -123,7 +123,7 @@ def read_record(folder: Path) -> dict:
             )
         _check_record(record)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / RECORD} is damaged ({error}): {AGAIN}, with --overwrite_output_dir.") from error
+        raise UserError(f"{folder / RECORD} is damaged ({error}): {RERUN_ADVICE}, with --overwrite_output_dir.") from error
     return record
 
 
@@ -166,7 +166,7 @@ def _open_shards(folder: Path, record: dict) -> Pregenerated:
             for name, sha256 in epoch.items():
                 open_shard(folder / name, record["max_seq_len"], sha256)
     except storage.DamagedError as error:
-        raise UserError(f"{error}\nDelete that folder, then {AGAIN}.") from error
+        raise UserError(f"{error}\nDelete that folder, then {RERUN_ADVICE}.") from error
 
     def read(number: int) -> ConcatenatedStore:
         opened = [TokenStore.map(path) for path in stores[number]]

@@ -23,7 +23,7 @@ from tinybert.kinds.registry import DEFAULT, KINDS, get_kind
 STRIDE = 128  # tokens between the starts of two windows, as in BERT's script
 TAGGED_SUFFIXES = (".conll", ".bio", ".iob", ".iob2", ".bioes", ".bmes")
 _WINDOWS = next(kind for kind in KINDS.values() if kind.of_windows)
-MOST_LABELS = 10_000  # more labels in a training file indicate the wrong column
+MAX_LABELS = 10_000  # more labels in a training file indicate the wrong column
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ def labels_of_file(split: Split, name: str, kind: Kind, allow_suspicious: bool) 
     """The distinct labels of a file, sorted, numbers numerically.
 
     Raises:
-        UserError: a row without a label, fewer than two labels, more than `MOST_LABELS`, or, unless allowed, labels that look like
+        UserError: a row without a label, fewer than two labels, more than `MAX_LABELS`, or, unless allowed, labels that look like
         misspellings of others (`check_labels`).
     """
     path = Path(split.file)
@@ -251,9 +251,9 @@ def _present(path: Path, split: Split, name: str, kind: Kind) -> Iterator[tuple[
         if not all(names):
             raise UserError(f"{path}, line {line}: found an empty label, expected a text. Label or remove the row.")
         found.update(names)
-        if len(found) > MOST_LABELS:
+        if len(found) > MAX_LABELS:
             raise UserError(
-                f"{path} has more than {MOST_LABELS} different labels in {split.label!r}.\n"
+                f"{path} has more than {MAX_LABELS} different labels in {split.label!r}.\n"
                 "Is that the label column? For scores give --kind regression; if the labels are correct, list them with --labels."
             )
         yield from ((line, label) for label in names)

@@ -31,7 +31,7 @@ from tinybert.errors import UserError
 from tinybert.log import logger
 
 TIMEOUT = 30  # seconds without data
-MOST_UNPACKED = 1 << 30  # bytes of one unpacked file; the largest published one has 120 MB
+MAX_UNPACKED = 1 << 30  # bytes of one unpacked file; the largest published one has 120 MB
 # exceptions of zipfile besides its own: encrypted members, unknown compressions, broken streams, headers of other programs
 _UNREADABLE = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, struct.error, ValueError,
@@ -178,7 +178,7 @@ def _write_from_zip(entry: dict, folder: Path, missing: list[str]) -> None:
                 name = _in_archive(member, content.namelist())
                 if member.name in missing and name is not None:
                     size = content.getinfo(name).file_size
-                    if size > MOST_UNPACKED:
+                    if size > MAX_UNPACKED:
                         raise DownloadError(
                             f"{archive}: {name} unpacks to {size / 1e9:.1f} GB, more than any task. Download the archive again."
                         )

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from tinybert.errors import UserError
 
 OPTION = "--allow_suspicious_labels"
-MOST_SHOWN = 10  # findings in one error message
-FEW = 20  # rows: in such a small file it is normal that half of the labels have one row
+MAX_SHOWN = 10  # findings in one error message
+SMALL_FILE = 20  # rows: in such a small file it is normal that half of the labels have one row
 _JOINED = re.compile(r"(?<=\w)[\s_-]+(?=\w)")
 
 
@@ -86,13 +86,13 @@ def check_labels(counts: dict[str, LabelCount], where: str) -> None:
         described = [f"{shown} ({_rows(counts[label])})" for label, shown in zip(group, _shown(group), strict=True)]
         findings.append(f"labels that differ only in spelling: {', '.join(described)}")
     single = [label for label, count in counts.items() if count.rows == 1]
-    if 2 * len(single) < len(counts) or sum(count.rows for count in counts.values()) >= FEW:
+    if 2 * len(single) < len(counts) or sum(count.rows for count in counts.values()) >= SMALL_FILE:
         findings += [
             f"a label that occurs in a single row: {label!r} (line {counts[label].line})" for label in single if label not in known
         ]
     if findings:
-        more = [f"... and {len(findings) - MOST_SHOWN} more"] if len(findings) > MOST_SHOWN else []
-        lines = "\n  ".join([f"{where}: found", *findings[:MOST_SHOWN], *more])
+        more = [f"... and {len(findings) - MAX_SHOWN} more"] if len(findings) > MAX_SHOWN else []
+        lines = "\n  ".join([f"{where}: found", *findings[:MAX_SHOWN], *more])
         raise UserError(
             f"{lines}\nexpected one spelling per class, and at least two rows of each.\n"
             f"Correct the rows, or use {OPTION} to train each as a separate class."

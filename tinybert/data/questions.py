@@ -13,8 +13,8 @@ from tinybert.data.layout import Flat
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
 
-MOST_QUESTION = 64  # tokens of a question, as in BERT's script
-NOWHERE = -1  # the position of a token that is not part of the text
+MAX_QUESTION = 64  # tokens of a question, as in BERT's script
+NO_POSITION = -1  # the position of a token that is not part of the text
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Questions:
 class Windows:
     """What a token store of questions contains besides the ids.
 
-    examples: `[N]`, the question of each window. begins, ends: `[tokens]`, the character range in the context of each token, `NOWHERE`
+    examples: `[N]`, the question of each window. begins, ends: `[tokens]`, the character range in the context of each token, `NO_POSITION`
     for other tokens. source: the file of the questions.
     """
 
@@ -140,7 +140,7 @@ def encoded(
     for number, question in enumerate(questions):
         if labelled and question.answerable and question.place is None:
             continue
-        own = asked[number][: min(MOST_QUESTION, max_length // 2)]
+        own = asked[number][: min(MAX_QUESTION, max_length // 2)]
         ids, begins, ends = tokenizer.with_places(question.context)
         room = max_length - len(own) - 3
         start = 0
@@ -148,7 +148,7 @@ def encoded(
             stop = min(start + room, len(ids))
             row = [tokenizer.cls_id, *own, tokenizer.sep_id, *ids[start:stop], tokenizer.sep_id]
             before = len(own) + 2
-            places = [np.full(len(row), NOWHERE, np.int32) for _ in range(2)]
+            places = [np.full(len(row), NO_POSITION, np.int32) for _ in range(2)]
             for place, characters in zip(places, (begins, ends), strict=True):
                 place[before : before + stop - start] = characters[start:stop]
             found.append((row, before, _answer(question.place, *places), number, *places))

@@ -14,12 +14,12 @@ from tinybert.data.store import CHUNK_IDS, TokenStore
 
 # shares of rows above which a count becomes a warning; GLUE's files are below (CoLA: 1.5 % of dev rows are in train), TNEWS (11 %)
 # and ChnSentiCorp (28 %) are not
-MOST_REPEATED = 0.05
-MOST_CONTRADICTING = 0.01
-MOST_LEAKED = 0.02
-MOST_EMPTY = 0.01
-MOST_UNKNOWN = 0.05  # of the tokens
-MOST_CLASSES = 10  # classes that are listed; if there are more, the largest and the smallest
+MAX_REPEATED = 0.05
+MAX_CONTRADICTING = 0.01
+MAX_LEAKED = 0.02
+MAX_EMPTY = 0.01
+MAX_UNKNOWN = 0.05  # of the tokens
+MAX_CLASSES = 10  # classes that are listed; if there are more, the largest and the smallest
 EXAMPLES = 3
 
 
@@ -64,12 +64,12 @@ def report(stores: dict[str, TokenStore], labels: Sequence[str], unk_id: int | N
             parts, warnings = parts + found[0], warnings + found[1]
         empty = _empty(store)
         parts.append(f"{len(empty):,} empty")
-        if len(empty) > MOST_EMPTY * len(store):
+        if len(empty) > MAX_EMPTY * len(store):
             warnings.append(f"{_share(len(empty), len(store))} of {split} have an empty text ({_examples(empty)})")
         if unk_id is not None:
             unknown = store.unknown_share(unk_id)
             parts.append(f"{100 * unknown:.2f}% of the tokens unknown")
-            if unknown > MOST_UNKNOWN:
+            if unknown > MAX_UNKNOWN:
                 warnings.append(
                     f"{100 * unknown:.1f}% of the tokens of {split} are unknown ([UNK]): the vocabulary is for another language "
                     "or script, or --do_lower_case does not match the model"
@@ -102,7 +102,7 @@ def _labels(split: str, store: TokenStore, labels: Sequence[str]) -> tuple[list[
     values = store.labels
     if values is not None and values.ndim == 2 and len(labels) == values.shape[1] and len(values):
         counts = np.asarray(values, np.int64).sum(0)
-        order = np.argsort(-counts, kind="stable")[:MOST_CLASSES]
+        order = np.argsort(-counts, kind="stable")[:MAX_CLASSES]
         shown = [f"{labels[i]} {counts[i]:,} ({100 * counts[i] / len(values):.1f}%)" for i in order]
         return [f"{counts.sum() / len(values):.2f} labels per row", *shown], []
     if values is None or values.ndim != 1 or not len(values):
@@ -110,14 +110,14 @@ def _labels(split: str, store: TokenStore, labels: Sequence[str]) -> tuple[list[
     if values.dtype.kind == "f":
         return [f"scores {values.min():g} to {values.max():g}, mean {values.mean():.3g}"], []
     counts = np.bincount(values, minlength=len(labels))
-    order = np.argsort(-counts, kind="stable") if len(counts) > MOST_CLASSES else np.arange(len(counts))
-    shown = [f"{labels[i]} {counts[i]:,} ({100 * counts[i] / len(values):.1f}%)" for i in order[:MOST_CLASSES]]
-    if len(counts) > MOST_CLASSES:
-        shown.append(f"... {len(counts) - MOST_CLASSES} more classes, the smallest {labels[order[-1]]} with {counts[order[-1]]:,}")
+    order = np.argsort(-counts, kind="stable") if len(counts) > MAX_CLASSES else np.arange(len(counts))
+    shown = [f"{labels[i]} {counts[i]:,} ({100 * counts[i] / len(values):.1f}%)" for i in order[:MAX_CLASSES]]
+    if len(counts) > MAX_CLASSES:
+        shown.append(f"... {len(counts) - MAX_CLASSES} more classes, the smallest {labels[order[-1]]} with {counts[order[-1]]:,}")
     absent = [labels[i] for i in np.flatnonzero(counts == 0)]
     warnings = []
     if absent and split.startswith("train"):
-        some = ", ".join(map(repr, absent[:MOST_CLASSES])) + (", ..." if len(absent) > MOST_CLASSES else "")
+        some = ", ".join(map(repr, absent[:MAX_CLASSES])) + (", ..." if len(absent) > MAX_CLASSES else "")
         warnings.append(f"no row of {split} has the label {some}: a model cannot learn it")
     return shown, warnings
 
@@ -127,7 +127,7 @@ def _repeated(split: str, hashes: np.ndarray, labels: np.ndarray | None) -> tupl
     new = np.concatenate([[True], hashes[order][1:] != hashes[order][:-1]]) if len(order) else np.zeros(0, bool)
     repeated = order[~new]
     parts, warnings = [f"{len(repeated):,} repeated"], []
-    if len(repeated) > MOST_REPEATED * len(hashes):
+    if len(repeated) > MAX_REPEATED * len(hashes):
         warnings.append(f"{_share(len(repeated), len(hashes))} of {split} repeat an earlier row ({_examples(np.sort(repeated))})")
     if labels is not None and labels.ndim == 1 and len(repeated):
         starts = np.flatnonzero(new)
@@ -135,7 +135,7 @@ def _repeated(split: str, hashes: np.ndarray, labels: np.ndarray | None) -> tupl
         sizes = np.diff(np.append(starts, len(order)))
         other = np.sort(order[np.repeat(lowest != highest, sizes)])
         parts.append(f"{len(other):,} identical to a row with another label")
-        if len(other) > MOST_CONTRADICTING * len(hashes):
+        if len(other) > MAX_CONTRADICTING * len(hashes):
             warnings.append(f"{_share(len(other), len(hashes))} of {split} are identical to a row with another label ({_examples(other)})")
     return parts, warnings
 
@@ -144,7 +144,7 @@ def _leaked(split: str, hashes: np.ndarray, trained: np.ndarray) -> tuple[list[s
     at = np.minimum(np.searchsorted(trained, hashes), len(trained) - 1)
     leaked = np.flatnonzero(trained[at] == hashes)
     warnings = []
-    if len(leaked) > MOST_LEAKED * len(hashes):
+    if len(leaked) > MAX_LEAKED * len(hashes):
         warnings.append(
             f"{_share(len(leaked), len(hashes))} of {split} are also in the training file ({_examples(leaked)}): scores on them "
             "show memorisation"

@@ -10,9 +10,9 @@ import numpy as np
 from tinybert.data.layout import Flat, positions
 from tinybert.data.tokenizer import WordPiece
 
-MOST_WORDS = 1 << 17  # cached words, about 30 MB; the cache is cleared beyond
-MOST_CHARACTERS = MOST_WORDS * 12  # the same for text without spaces, where a sentence is one word
-TOGETHER = 128  # words passed to the tokenizer as one text
+MAX_WORDS = 1 << 17  # cached words, about 30 MB; the cache is cleared beyond
+MAX_CHARACTERS = MAX_WORDS * 12  # the same for text without spaces, where a sentence is one word
+WORDS_PER_CALL = 128  # words passed to the tokenizer as one text
 _PLAIN = re.compile(r"[!-~]+")
 _RUNS = re.compile(r"[0-9A-Za-z]+|[!-~]")
 
@@ -34,7 +34,7 @@ class WordTable:
 
     def ids(self, texts: list[str]) -> Flat:
         """Token ids of each text, without special tokens and not truncated."""
-        if len(self._words) > MOST_WORDS or self._words.characters > MOST_CHARACTERS:
+        if len(self._words) > MAX_WORDS or self._words.characters > MAX_CHARACTERS:
             self.__init__(self.tokenizer)
         cut = [text.split(" ") for text in texts]
         numbers = np.fromiter(map(self._words.__getitem__, itertools.chain.from_iterable(cut)), np.int64)
@@ -62,7 +62,7 @@ class WordTable:
         """
         plain = [_PLAIN.fullmatch(word) is not None and word not in self._special for word in words]
         easy = list(itertools.compress(words, plain))
-        lines = [" ".join(easy[begin : begin + TOGETHER]) for begin in range(0, len(easy), TOGETHER)]
+        lines = [" ".join(easy[begin : begin + WORDS_PER_CALL]) for begin in range(0, len(easy), WORDS_PER_CALL)]
         ids = np.array([i for line in self.tokenizer.ids(lines) for i in line], np.int64)
         runs = np.cumsum([len(_RUNS.findall(word)) for word in easy], dtype=np.int64)
         first = np.append(np.flatnonzero(~self._continuing[ids]), len(ids))

@@ -24,7 +24,7 @@ from tinybert.models.trace import base_of
 BASELINE = "model float32"
 # maximum difference of logits from those in another environment, relative to the largest logit (at least 1)
 _TOLERANCES = {"float32": 1e-3, "bfloat16": 0.05, "int8": 0.25}
-_ALIKE = 0.02  # larger relative differences between a single row and a batch mean that answers depend on the batch
+_BATCH_TOLERANCE = 0.02  # larger relative differences between a single row and a batch mean that answers depend on the batch
 
 
 @dataclass
@@ -124,7 +124,7 @@ class ExportSession:
         return {
             "check": {**check, "tolerance": _TOLERANCES[precision] * scale},
             "batch_difference": apart,
-            "batch_dependent": apart > _ALIKE * scale,
+            "batch_dependent": apart > _BATCH_TOLERANCE * scale,
         }
 
     def _segments(self) -> int:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SETTINGS = "TINYBERT_SERVE"  # the environment variable with the settings of worker processes
 _WHY = "tinybert serve"
-_ALIKE = 8  # rows of a batch that run in one call, sorted by length: padding short texts to the longest of 32 costs more than extra calls
+_ROWS_PER_CALL = 8  # sorted by length: padding short texts to the longest of 32 costs more than extra calls
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> "FastAPI":
 
     pair = predictor.rows.pair
     max_batch = settings.max_batch or (1 if predictor.engine.batch_dependent else 32)
-    together = min(max_batch, _ALIKE)
+    together = min(max_batch, _ROWS_PER_CALL)
     metrics = Metrics()
     batcher: Batcher[tuple[str, str | None], Prediction] = Batcher(
         lambda rows: _answer(predictor, rows, together), max_batch, settings.max_wait_ms / 1000, settings.max_queue, metrics.batch

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-SPIKE = 10.0  # warn about a loss this many times its running mean and twice the initial loss; a single hard row stays below
-BEGINNING = 20  # steps
+JUMP_FACTOR = 10.0  # warn about a loss this many times its running mean and twice the initial loss; a single hard row stays below
+INITIAL_STEPS = 20  # steps
 _SUMS = ("steps", "rows", "tokens", "seconds")
 
 
@@ -71,10 +71,10 @@ class LoopState:
         self.window.add(parts, rows, tokens, seconds)
         loss, before = parts["loss"], self.running_loss
         self.running_loss = loss if before is None else 0.98 * before + 0.02 * loss
-        if self.step <= BEGINNING:
-            self.first_loss += loss / BEGINNING
+        if self.step <= INITIAL_STEPS:
+            self.first_loss += loss / INITIAL_STEPS
             return None
-        return before if before is not None and loss > max(SPIKE * before, 2 * self.first_loss) else None
+        return before if before is not None and loss > max(JUMP_FACTOR * before, 2 * self.first_loss) else None
 
     def forget_scores(self) -> None:
         """Discard the best scores."""

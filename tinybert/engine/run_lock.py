@@ -16,7 +16,7 @@ from tinybert.errors import UserError
 
 NAME = ".lock"
 HOLDER = ".lock.json"  # who holds the lock, for the message
-PATIENCE = 0.5  # seconds: another process may briefly hold it to check it
+TIMEOUT = 0.5  # seconds: another process may briefly hold it to check it
 
 _held: dict[Path, tuple[FileLock, os.stat_result]] = {}  # the folders locked by this process, with their locks and these files
 
@@ -40,7 +40,7 @@ def acquire(folder: Path) -> bool:
     """
     if _holds(folder):
         return False
-    lock = _take(folder, PATIENCE)
+    lock = _take(folder, TIMEOUT)
     if lock is None:
         return True
     who = {

@@ -39,7 +39,7 @@ _RULES: dict[str, tuple[tuple[type, ...], float, float]] = {
 }
 _WORDS = {"hidden_act": ("gelu", "relu", "tanh"), "pool_act": ("tanh", "linear")}
 ARCHITECTURE_KEYS = (*_RULES, *_WORDS, "use_task_id")
-_MOST_PARAMETERS = 4_000_000_000  # 16 GB; BERT-large has 335 million
+_MAX_PARAMETERS = 4_000_000_000  # 16 GB; BERT-large has 335 million
 _ROOM = 1_000_000
 _NEEDED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
 
@@ -79,9 +79,9 @@ def architecture(config: dict, source: str) -> dict:
         raise UserError(f"{source}: 'embedding_rank' in config.json is {known['embedding_rank']}; expected at most hidden_size, {width}.")
     if known.get("pad_token_id", 0) >= known["vocab_size"]:
         raise UserError(f"{source}: 'pad_token_id' {known['pad_token_id']} is outside the vocabulary of {known['vocab_size']}.")
-    if (numbers := parameters_of(known)) > _MOST_PARAMETERS:
+    if (numbers := parameters_of(known)) > _MAX_PARAMETERS:
         raise UserError(
-            f"{source}: config.json describes an encoder of {numbers:,} parameters; expected at most {_MOST_PARAMETERS:,}.\n"
+            f"{source}: config.json describes an encoder of {numbers:,} parameters; expected at most {_MAX_PARAMETERS:,}.\n"
             "One of vocab_size, hidden_size, num_hidden_layers, intermediate_size or max_position_embeddings is wrong."
         )
     return known

@@ -17,7 +17,7 @@ from tinybert.models.compact import CompactVocabulary
 from tinybert.models.trace import base_of
 from tinybert.objectives.trained_layer import TrainedLayer
 
-PAYS = 0.7  # with a larger share of the rows, the mapping costs more than it saves
+MAX_USED_SHARE = 0.7  # with a larger share of the rows, the mapping costs more than it saves
 
 
 def compact_vocabulary(
@@ -42,7 +42,7 @@ def compact_vocabulary(
         return None, f"word embedding: updating all {rows:,} rows: {reason}"
     padding = {embedding._padding_idx, student.config.pad_token_id} - {None}
     used = reduce(np.union1d, (text.word_pieces() for text in texts), np.array(sorted(padding), np.int64))
-    if len(used) == rows or (asked == "auto" and len(used) > PAYS * rows):
+    if len(used) == rows or (asked == "auto" and len(used) > MAX_USED_SHARE * rows):
         return None, f"word embedding: updating all {rows:,} rows, {len(used):,} of which occur in this stage's data"
 
     products = [1.0]

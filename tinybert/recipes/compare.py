@@ -85,7 +85,7 @@ def _claim(config: CompareConfig, output: Path) -> None:
     Raises:
         UserError: it contains another comparison, or other files.
     """
-    wanted = json.loads(json.dumps({name: getattr(config, name) for name in config.given if name not in _FREE}, default=str))
+    wanted = json.loads(json.dumps({name: getattr(config, name) for name in config.given if name not in _RESUME_IGNORED}, default=str))
     if output.is_file():
         raise UserError(f"--output_dir {output} is a file\nchoose a folder")
     if output.is_dir() and any(output.iterdir()):
@@ -107,7 +107,7 @@ def _claim(config: CompareConfig, output: Path) -> None:
     storage.write_json(output / PLAN, wanted)
 
 
-_FREE = ("resume", "overwrite_output_dir", "parallel", "threads", "runner", "address")  # options that may change when resuming
+_RESUME_IGNORED = ("resume", "overwrite_output_dir", "parallel", "threads", "runner", "address")  # options that may change when resuming
 
 
 def _fitting(config: CompareConfig, length: int, shape: tuple[int, int]) -> int:

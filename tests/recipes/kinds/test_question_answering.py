@@ -14,7 +14,7 @@ from tests.recipes.kinds.conftest import QUICK, assert_resumes_exactly, train_te
 from tests.tiny import word_pieces
 from tinybert.data import answers
 from tinybert.data.custom_files import CustomFiles, custom_task
-from tinybert.data.questions import NOWHERE, Question, Windows, encoded, read_questions
+from tinybert.data.questions import NO_POSITION, Question, Windows, encoded, read_questions
 from tinybert.deploy.predictor import Predictor
 from tinybert.errors import UserError
 from tinybert.kinds.registry import KINDS
@@ -165,7 +165,7 @@ def test_windows_cover_the_text_and_locate_the_answer():
     seen = set()
     for row, (at, to) in enumerate(labels):
         own = slice(starts[row], starts[row + 1])
-        seen |= {(int(b), int(e)) for b, e in zip(begins[own], ends[own], strict=True) if b != NOWHERE}
+        seen |= {(int(b), int(e)) for b, e in zip(begins[own], ends[own], strict=True) if b != NO_POSITION}
         if at:
             assert context[begins[own][at] : ends[own][to]] == "Café"
     assert labels[0].tolist() == [4, 5] and labels[-1].tolist() == [0, 0]
@@ -217,7 +217,7 @@ def test_questions_with_and_without_answers_are_scored_separately():
 
 def windows_of(logits: list[list[float]], items: list[Question], examples: list[int], lengths: list[int]) -> tuple[np.ndarray, Windows]:
     """Windows in which each token after the first is one character."""
-    begins = np.concatenate([[NOWHERE, *range(length - 1)] for length in lengths])
+    begins = np.concatenate([[NO_POSITION, *range(length - 1)] for length in lengths])
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     windows = Windows(np.array(examples), begins, np.where(begins < 0, begins, begins + 1), offsets, Path())
     windows.__dict__["questions"] = items

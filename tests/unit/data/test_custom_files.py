@@ -70,7 +70,7 @@ def test_single_label_is_refused_with_a_hint_at_regression(folder):
 
 
 def test_column_of_texts_is_not_accepted_as_labels(folder, monkeypatch):
-    monkeypatch.setattr("tinybert.data.custom_files.MOST_LABELS", 3)
+    monkeypatch.setattr("tinybert.data.custom_files.MAX_LABELS", 3)
     with pytest.raises(UserError, match="more than 3 different labels in 'label'"):
         labels_from(folder, "abcd")
 

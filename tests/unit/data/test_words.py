@@ -37,7 +37,7 @@ def test_word_table_gives_the_tokenizers_ids_for_any_text():
 
 
 def test_full_word_table_restarts_with_the_same_ids(monkeypatch):
-    monkeypatch.setattr(module, "MOST_WORDS", 50)
+    monkeypatch.setattr(module, "MAX_WORDS", 50)
     tokenizer, draw = WordPiece(PIECES), random.Random(6)
     table = WordTable(tokenizer)
     for _ in range(20):

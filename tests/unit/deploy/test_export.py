@@ -152,7 +152,7 @@ def test_export_with_a_lower_score_needs_allow_drop(tmp_path, same_process, monk
         "logits",
         lambda self, ids, types: quantised(self, ids, types) * (-1 if self.precision == "int8" and len(ids) != 4 else 1),
     )
-    monkeypatch.setattr(export_session, "_ALIKE", 1e9)
+    monkeypatch.setattr(export_session, "_BATCH_TOLERANCE", 1e9)
     learnable_rows(tmp_path / "data", {"train": 40, "dev": 31}, seed=3)
     options = {"train_file": tmp_path / "data/train.tsv", "dev_file": tmp_path / "data/dev.tsv", "text_a_column": "sentence"}
     options |= {"label_column": "label", "labels": "0,1", "model_path": tmp_path / "m", "output_dir": tmp_path / "x", "precision": "int8"}
