@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 help:
 	@echo "make install        .venv with this project, editable, and the pinned packages (EXTRAS=cpu,dev,export for more)"
-	@echo "make demo           the whole main job on embedded data (TASK=SST-2 for a GLUE task)"
+	@echo "make demo           teacher, student with and without it, an export, on embedded data (TASK=SST-2 for a GLUE task)"
 	@echo "make docs           the documentation site in site/"
 	@echo "make test           all tests, bounded"
 	@echo "make test-2.6       a bounded part of them with Paddle 2.6.2 and PaddleNLP 2.8.1, in .venv-2.6"

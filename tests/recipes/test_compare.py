@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 
 from tinybert.cli.parser import parse
 from tinybert.commands.compare import CompareConfig
+from tinybert.commands.distill import TaskDistillConfig
+from tinybert.compare.difference import standard_error
 from tinybert.compare.plan import plan, student_options
 from tinybert.compare.summary import Line, advice, lines_of, table
 from tinybert.deploy.bench import Measured
@@ -44,6 +47,7 @@ def test_comparison_runs_every_row_and_continues_after_a_failure(teacher, tmp_pa
         compare(teacher, out, *more)
     with pytest.raises(UserError, match=r"--resume: .*updates: was 3, is 4"):
         compare(teacher, out, *more, "--updates", "4", "--resume")
+    assert [path.parent.name for path in (out / "runs" / "teacher_2_4-logits-42").rglob("model_state.pdparams")] == ["final"]
     before = (out / "runs" / "teacher_2_4-none-42" / "run.json").stat().st_mtime_ns
     compare(teacher, out, *more, "--resume")  # repeats only the failed runs
     assert (out / "runs" / "teacher_2_4-none-42" / "run.json").stat().st_mtime_ns == before
@@ -54,11 +58,14 @@ def test_comparison_runs_every_row_and_continues_after_a_failure(teacher, tmp_pa
     [
         (("--methods", "magic"), "--methods got 'magic'"),
         (("--students", "teacher:x"), "--students got"),
-        (("--students", "4x312", "4x312"), "contain a duplicate"),
+        (("--students", "4x312", "4x312"), "--students contains a duplicate"),
+        (("--seeds", "1", "1"), "--seeds contains a duplicate"),
         (("--budget_minutes", "3"), "--updates and --budget_minutes"),
         (("--resume", "--overwrite_output_dir"), "contradict"),
         (("--address", "auto"), "add --runner ray"),
         (("--kind", "regression"), "describes files of your own"),
+        (("--aug_file", "rows.tsv"), "--aug_file is read with --use_aug only"),
+        (("--label_column", "2"), "--label_column describes files of your own"),
     ],
 )
 def test_malformed_comparison_is_refused(tmp_path, more, message):
@@ -74,6 +81,7 @@ def test_every_method_gets_the_same_number_of_updates(tmp_path):
     assert len(rows) == 12 and [row.seed for row in rows] == [1] * 6 + [2] * 6
     for row in rows:
         words = row.commands[-1]
+        parse(TaskDistillConfig, words[1:])
         steps = [int(words[i + 1]) for i, word in enumerate(words) if word.endswith("max_steps")]
         assert sum(steps) == 30 and words[words.index("--pad_to_max_length") + 1] == "True", row.name
     assert [command[0] for command in rows[5].commands] == ["finetune", "prune", "distill"]
@@ -89,18 +97,53 @@ def test_scores_of_seeds_become_mean_and_deviation(tmp_path):
     for row, score in zip(rows, (0.5, 0.6, 0.7), strict=True):
         row.folder.mkdir(parents=True)
         (row.folder / "eval_results.json").write_text(json.dumps({"prediction": {"final": {"accuracy": score}}}))
-        entry = {"seconds": 60, "models": {"student": {"parameters": 10}}}
+        entry = {"seconds": 60, "models": {"student": {"parameters": 10}}, "data": {"train": {"rows": 7}, "dev": {"rows": 9}}}
         (row.folder / "run.json").write_text(json.dumps({"prediction": entry}))
     (line,) = lines_of(rows, {row.name: 0 for row in rows}, "accuracy")
-    assert (round(line.mean, 6), round(line.deviation, 6), line.minutes) == (60.0, 10.0, 1.0)
+    assert (round(line.mean, 6), round(line.deviation, 6), line.minutes, line.rows) == (60.0, 10.0, 1.0, 7)
 
 
 def test_table_shows_retention_and_failures():
     teacher = Measured("teacher", "paddle", "float32", 80.0, 10.0, 1.0, 9.0, 100.0, 90.0)
     student = Measured("s", "paddle", "float32", 76.0, 2.0, 1.0, 1.0, 500.0, 20.0)
-    done = Line("4x312", "tinybert", (76.0,), 1.0, 14_400_000, None, student)
+    done = Line("4x312", "tinybert", (76.0,), 1.0, 14_400_000, 100, None, student)
     shown = table([done, Line("4x312", "emd", error="error: nothing to learn")], teacher, "accuracy")
     assert "95.0%" in shown and "5.0" in shown and "nothing to learn" in shown
     assert any("--seeds" in note for note in advice([done], teacher))
-    cut = Line("pruned", "pruned", (78.0,), 1.0, 14_400_000, None, student)
+    cut = Line("pruned", "pruned", (78.0,), 1.0, 14_400_000, 100, None, student)
     assert any("pruned, pruned" in note for note in advice([done, cut], teacher))
+    plain = Line("4x312", "none", (70.0,), 1.0, 14_400_000, 100, None, student)
+    assert "The difference to the same student without a teacher is +6.00 points (standard error 1.50, over dev rows)." in advice(
+        [plain, done], teacher, 1.5
+    )
+
+
+def test_augmented_rows_go_to_methods_that_read_the_teacher(tmp_path):
+    options = config("T", tmp_path, "--methods", "none", "logits", "--use_aug", "--aug_file", "rows.tsv")
+    plain, taught = plan(options, 16, 30, 12, 1536)
+    assert "--use_aug" not in plain.commands[0] and "--aug_file" not in plain.commands[0]
+    assert taught.commands[0][taught.commands[0].index("--aug_file") + 1] == "rows.tsv"
+
+
+def test_pruned_teachers_of_two_seeds_share_no_folder(tmp_path):
+    one, other = plan(config("T", tmp_path, "--methods", "pruned", "--seeds", "1", "2"), 16, 30, 12, 1536)
+    folders = [{command[command.index("--output_dir") + 1] for command in row.commands} for row in (one, other)]
+    assert not folders[0] & folders[1]
+
+
+def test_a_resumed_comparison_keeps_its_number_of_updates(tmp_path):
+    from tinybert.recipes import compare as recipe
+
+    options = config("T", tmp_path)
+    recipe._write_plan(options, tmp_path, 17)
+    assert recipe._claim(config("T", tmp_path, "--resume"), tmp_path) == 17
+    assert recipe._claim(config("T", tmp_path, "--overwrite_output_dir"), tmp_path) is None
+
+
+def test_the_standard_error_is_that_of_paired_rows():
+    random = np.random.default_rng(1)
+    first, second = random.random(2000) < 0.8, random.random(2000) < 0.7
+    found = standard_error([lambda rows: first[rows].mean()], [lambda rows: second[rows].mean()], 2000)
+    paired = np.std(first.astype(float) - second, ddof=1) / 2000**0.5
+    assert found == pytest.approx(paired, rel=0.1)
+    assert standard_error([lambda rows: first[rows].mean()], [lambda rows: first[rows].mean() - 0.1], 2000) < 1e-9

@@ -9,7 +9,7 @@ from tinybert.data.store import TokenStore
 from tinybert.data.tasks import get_task
 from tinybert.engine.run_folder import RunFolder
 from tinybert.report.latency import sampled
-from tinybert.report.plots import plot_run
+from tinybert.report.plots import curves_of, plot_run
 from tinybert.report.submission import write_submission
 
 
@@ -42,6 +42,23 @@ def test_stage_without_evaluation_is_plotted(tmp_path):
     (path,) = plot_run(tmp_path)
     assert path == tmp_path / "plots/prediction.png" and path.read_bytes().startswith(b"\x89PNG")
     assert plot_run(tmp_path / "empty") == []
+
+
+def test_curves_show_the_teacher_the_best_step_and_single_points(tmp_path):
+    run = RunFolder(tmp_path, "prediction")
+    run.open_logs()
+    run.log({"step": 9, "loss": 0.5, "logits": 0.5, "lr": 1e-3})
+    for step, accuracy, best in ((3, 0.6, True), (6, 0.7, True), (9, 0.65, False)):
+        run.log({"event": "evaluation", "step": step, "accuracy": accuracy, "best": best})
+    run.close_logs()
+    (tmp_path / "run.json").write_text('{"prediction": {"teacher_scores": {"accuracy": 0.9}}}')
+    losses, scores, rate = curves_of(tmp_path, ("prediction",)).axes
+    assert [line.get_label() for line in losses.lines] == ["logits"]
+    assert {line.get_label(): list(line.get_ydata()) for line in scores.lines} == {
+        "accuracy": [0.6, 0.7, 0.65], "teacher: accuracy": [0.9, 0.9], "best": [0, 1],
+    }  # fmt: skip
+    assert list(scores.lines[-1].get_xdata()) == [6, 6]
+    assert [(*line.get_xdata(), *line.get_ydata(), line.get_marker()) for line in rate.lines] == [(9, 1e-3, "o")]
 
 
 @pytest.mark.parametrize(("rows", "expected"), [(1, 1), (7, 7), (100, 100), (101, 100), (277, 100)])

@@ -146,6 +146,6 @@ def _refuse_extras(extras: list[str], known: Iterable[str]) -> None:
 
 
 def _from_file(path: Path) -> list[Entry]:
-    from tinybert.cli.config_file import read_config
+    from tinybert.config.options_file import read_options
 
-    return [Entry(key, value, f"--config {path}: {key}") for key, value in read_config(path).items() if value is not None]
+    return [Entry(key, value, f"--config {path}: {key}") for key, value in read_options(path).items() if value is not None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -59,20 +60,33 @@ class CompareConfig(DataOptions, DeviceOptions):
         for method in self.methods:
             if method not in method_names():
                 raise UserError(f"--methods got {method!r}\nexpected one or more of {', '.join(method_names())}")
-        joined: list[str] = []
-        for word in self.students:  # commas separate students, and the layers of one student
-            if joined and re.fullmatch(r"\d+", word) and re.fullmatch(r"teacher:\d+(,\d+)*", joined[-1]):
-                joined[-1] += f",{word}"
-            else:
-                joined.append(word)
-        for student in joined:
-            if student.startswith("teacher:") and not re.fullmatch(r"teacher:\d+(,\d+)*", student):
-                raise UserError(f"--students got {student!r}\nexpected layers of the teacher such as teacher:2,4,6")
-        if len(set(joined)) < len(joined) or len(set(self.seeds)) < len(self.seeds):
-            raise UserError("--students and --seeds contain a duplicate\ngive each only once")
-        vars(self)["students"] = joined
+        vars(self)["students"] = read_students(self.students)
+        if len(set(self.seeds)) < len(self.seeds):
+            raise UserError("--seeds contains a duplicate\ngive each only once")
+        if self.aug_file is not None and not self.use_aug:
+            raise UserError("--aug_file is read with --use_aug only\nadd --use_aug, or leave the file out")
         self.refuse_both("resume", "overwrite_output_dir")
         self.refuse_both("updates", "budget_minutes")
         if self.address is not None and self.runner != "ray":
             raise UserError("--address needs a Ray cluster\nadd --runner ray, or leave it out")
         return [*super().check(), *check_custom_files(self, Actions(train=True, evaluate=True, predict=False))]
+
+
+def read_students(pieces: Sequence[str]) -> list[str]:
+    """The students of `--students`, whose pieces between commas may be layers of one student.
+
+    Raises:
+        UserError: malformed layers, or a student that is given twice.
+    """
+    joined: list[str] = []
+    for piece in pieces:
+        if joined and re.fullmatch(r"\d+", piece) and re.fullmatch(r"teacher:\d+(,\d+)*", joined[-1]):
+            joined[-1] += f",{piece}"
+        else:
+            joined.append(piece)
+    for student in joined:
+        if student.startswith("teacher:") and not re.fullmatch(r"teacher:\d+(,\d+)*", student):
+            raise UserError(f"--students got {student!r}\nexpected layers of the teacher such as teacher:2,4,6")
+    if len(set(joined)) < len(joined):
+        raise UserError("--students contains a duplicate\ngive each only once")
+    return joined

@@ -63,5 +63,5 @@ def _files() -> list[str]:
 
 _ORDER = (
     "distill", "finetune", "general", "pregenerate", "pretrain", "augment", "demo", "prune", "convert", "export", "predict", "bench",
-    "compare", "doctor", "download", "clean",
+    "compare", "search", "auto", "doctor", "download", "clean",
 )  # others follow  # fmt: skip

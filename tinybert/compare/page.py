@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import html
-import io
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tinybert.compare.plan import Row
 from tinybert.engine.run_folder import RunFolder
-from tinybert.report.figure import new_figure
+from tinybert.report.figure import as_svg, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,12 +23,13 @@ svg { max-width: 100%; height: auto } code { background: #f2f2f2; padding: .1rem
 """
 
 
-def page(title: str, table: str, notes: Sequence[str], figures: Sequence[Figure]) -> str:
-    """The whole page. table: Markdown."""
-    pictures = "\n".join(f"<figure>{_svg(figure)}</figure>" for figure in figures)
+def page(title: str, table: str, about: str, notes: Sequence[str], figures: Sequence[Figure]) -> str:
+    """The whole page. table: Markdown. about: a paragraph below it."""
+    pictures = "\n".join(f"<figure>{as_svg(figure)}</figure>" for figure in figures)
     items = "\n".join(f"<li>{html.escape(note)}</li>" for note in notes)
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
-    body = f"<h1>{html.escape(title)}</h1>\n{_html_table(table)}\n<h2>What to do next</h2>\n<ul>\n{items}\n</ul>\n{pictures}"
+    above = f'<h1>{html.escape(title)}</h1>\n{_html_table(table)}\n<p class="note">{html.escape(about)}</p>'
+    body = f"{above}\n<h2>What to do next</h2>\n<ul>\n{items}\n</ul>\n{pictures}"
     return f'<!doctype html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
 
 
@@ -39,29 +40,36 @@ def _html_table(markdown: str) -> str:
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
 
 
-def _svg(figure: Figure) -> str:
-    text = io.StringIO()
-    figure.savefig(text, format="svg")
-    return re.sub(r"^.*?(?=<svg)", "", text.getvalue(), flags=re.S)
-
-
 def loss_curves(rows: Sequence[Row]) -> Figure:
-    """The training loss of every run over its updates, one panel per method, because losses of different methods are not comparable."""
+    """The training loss over updates, a panel per method, since losses of two methods have no common scale.
+
+    Several seeds of a student are shown as their mean and a band from the lowest to the highest.
+    """
     methods = list(dict.fromkeys(row.method for row in rows))
-    figure = new_figure(5 * min(3, len(methods)), 3.2 * -(-len(methods) // 3))
-    panels = figure.subplots(-(-len(methods) // 3), min(3, len(methods)), squeeze=False).ravel()
+    columns, lines = min(3, len(methods)), -(-len(methods) // 3)
+    figure = new_figure(5 * columns, 3.6 * lines)
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
     for axis, method in zip(panels, methods, strict=False):
-        for row in (row for row in rows if row.method == method):
-            lines = [line for line in RunFolder(row.folder, "").log_lines() if "event" not in line and "loss" in line]
-            begin = max((line["step"] for line in lines if line["stage"] == "intermediate"), default=0)
-            steps = [line["step"] + (begin if line["stage"] == "prediction" else 0) for line in lines]
-            values = [line["loss"] for line in lines]
-            axis.plot(steps, values, label=f"{row.student}, {row.seed}", marker="o" if len(steps) < 12 else None, markersize=3)
-        if any(line.get_ydata().min() > 0 for line in axis.lines if len(line.get_ydata())):
+        of_method = [row for row in rows if row.method == method]
+        for student in dict.fromkeys(row.student for row in of_method):
+            curves = [_losses(row) for row in of_method if row.student == student]
+            length = min(len(losses) for _, losses in curves)
+            steps, losses = curves[0][0][:length], np.array([losses[:length] for _, losses in curves])
+            axis.plot(steps, losses.mean(0), label=student, marker="o" if length < 12 else None, markersize=3)
+            if len(curves) > 1:
+                axis.fill_between(steps, losses.min(0), losses.max(0), alpha=0.2)
+        if all((line.get_ydata() > 0).all() for line in axis.lines):
             axis.set_yscale("log")
         axis.set_title(f"{method}: training loss")
         axis.set_xlabel("update")
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
     for axis in panels[len(methods) :]:
         axis.remove()
     return figure
+
+
+def _losses(row: Row) -> tuple[list[int], list[float]]:
+    """The updates and losses in the log of a run, its second stage behind its first."""
+    lines = [line for line in RunFolder(row.folder, "").log_lines() if "event" not in line and "loss" in line]
+    begin = max((line["step"] for line in lines if line["stage"] == "intermediate"), default=0)
+    return [line["step"] + (begin if line["stage"] == "prediction" else 0) for line in lines], [line["loss"] for line in lines]

@@ -37,9 +37,14 @@ class Row:
     commands: tuple[tuple[str, ...], ...]
 
     @property
+    def line(self) -> str:
+        """The name without the seed."""
+        return f"{self.student}, {self.method}"
+
+    @property
     def name(self) -> str:
         """A readable name of the run."""
-        return f"{self.student}, {self.method}, seed {self.seed}"
+        return f"{self.line}, seed {self.seed}"
 
 
 def plan(config: CompareConfig, length: int, updates: int, heads: int, neurons: int) -> list[Row]:
@@ -56,39 +61,41 @@ def plan(config: CompareConfig, length: int, updates: int, heads: int, neurons: 
 
 
 def _row(config: CompareConfig, student: str, method: str, seed: int, length: int, updates: int, heads: int, neurons: int) -> Row:
-    output = Path(config.output_dir)
-    folder = output / "runs" / re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{student}-{method}-{seed}")
-    device = ["--device", config.device] + (["--threads", str(config.threads)] if config.threads else [])
-    data, commands = data_words(config), []
-    cut = output / "runs" / "pruned-teacher"
-    if method == PRUNED:
-        importance = output / "runs" / "importance"
-        commands.append(
-            ["finetune", *data, *device, "--model_name_or_path", config.teacher_path, "--compute_taylor", "--output_dir", str(importance),
-             "--max_seq_length", str(length), "--overwrite_output_dir"]
-        )  # fmt: skip
-        commands.append(
-            ["prune", "--model_path", config.teacher_path, "--importance", str(importance / "importance_score"), "--output_dir", str(cut),
-             "--keep_heads", str(max(1, heads // 2)), "--ffn_hidden_dim", str(max(1, neurons // 2)), "--overwrite_output_dir"]
-        )  # fmt: skip
+    trained = method_of(method)
+    folder = Path(config.output_dir) / "runs" / re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{student}-{method}-{seed}")
+    cut = folder.with_name(f"pruned-teacher-{seed}")
+    common = ["--max_seq_length", str(length), "--device", config.device]
+    common += ["--threads", str(config.threads)] if config.threads else []
     words = [
-        "distill", *data, *device, "--method", method_of(method).name, "--output_dir", str(folder), "--seed", str(seed),
-        "--max_seq_length", str(length), "--batch_size", str(config.batch_size), "--learning_rate", str(config.learning_rate),
+        "distill", *data_words(config, augmented=trained.reads_teacher), *common, "--method", trained.name, "--output_dir", str(folder),
+        "--seed", str(seed), "--batch_size", str(config.batch_size), "--learning_rate", str(config.learning_rate),
         "--lr_schedule", "linear", "--save_steps", "1000000", "--logging_steps", str(max(1, updates // 20)),
-        "--allow_weak_teacher", "--resume", "auto",
+        "--allow_weak_teacher", "--resume", "auto", *student_options(str(cut) if method == PRUNED else student),
     ]  # fmt: skip
-    words += student_options(str(cut) if method == PRUNED else student)
-    words += [] if not method_of(method).reads_teacher and not student.startswith("teacher:") else ["--teacher_path", config.teacher_path]
+    if trained.reads_teacher or "--student_model_name_or_path" not in words:  # the teacher gives layers, heads and vocabulary
+        words += ["--teacher_path", config.teacher_path]
+    if trained.reads_teacher:
+        words += ["--teacher_traces", "store"]
     if method == PRUNED:
         words += ["--attention_heads", "average"]
-    if len(method_of(method).stages) > 1:
+    if len(trained.stages) > 1:
         second = max(1, updates // 3)
         words += ["--stage", "both", "--intermediate_max_steps", str(updates - second), "--prediction_max_steps", str(second)]
     else:
         words += ["--max_steps", str(updates)]
-    if method_of(method).reads_teacher:
-        words += ["--teacher_traces", "store"]
-    return Row(student, method, seed, folder, tuple(map(tuple, [*commands, words])))
+    before = _cut_words(config, cut, common, heads, neurons) if method == PRUNED else []
+    return Row(student, method, seed, folder, tuple(map(tuple, [*before, words])))
+
+
+def _cut_words(config: CompareConfig, cut: Path, common: list[str], heads: int, neurons: int) -> list[list[str]]:
+    """The commands that cut the teacher to half of its heads and neurons."""
+    importance = cut.with_name(f"{cut.name}-importance")
+    return [
+        ["finetune", *data_words(config, augmented=False), *common, "--model_name_or_path", config.teacher_path, "--compute_taylor",
+         "--output_dir", str(importance), "--overwrite_output_dir"],
+        ["prune", "--model_path", config.teacher_path, "--importance", str(importance / "importance_score"), "--output_dir", str(cut),
+         "--keep_heads", str(max(1, heads // 2)), "--ffn_hidden_dim", str(max(1, neurons // 2)), "--overwrite_output_dir"],
+    ]  # fmt: skip
 
 
 def student_options(student: str) -> list[str]:
@@ -103,7 +110,8 @@ def student_options(student: str) -> list[str]:
     return ["--student_layers", layers, "--student_hidden", hidden, "--student_ffn", ffn]
 
 
-def data_words(config: CompareConfig) -> list[str]:
-    """The data options that were set, as command-line arguments; the plan decides the length of rows."""
-    given = [name for name in DataOptions.options() if name in config.given and name != "max_seq_length"]
-    return [word for name in given for word in (f"--{name}", str(getattr(config, name)))]
+def data_words(config: CompareConfig, augmented: bool) -> list[str]:
+    """The data options that were set, as command-line arguments; augmented: those of augmented rows too."""
+    left_out = {"max_seq_length"} if augmented else {"max_seq_length", "use_aug", "aug_file"}
+    names = [name for name in DataOptions.options() if name in config.given and name not in left_out]
+    return [word for name in names for word in (f"--{name}", str(getattr(config, name)))]

@@ -44,6 +44,19 @@ def run_commands(commands: Commands, folder: Path, environment: dict[str, str], 
     return 0
 
 
+def run_alone(commands: Commands, folder: Path, interrupted: str) -> int:
+    """The same as one job that signals are passed on to. interrupted: what is said then.
+
+    Raises:
+        Interrupted: a signal came, and the process has ended.
+    """
+    with graceful_shutdown() as stop:
+        code = run_commands(commands, folder, child_environment(), lambda: stop.signal)
+    if stop.signal is not None:
+        raise Interrupted(stop.signal, interrupted)
+    return code
+
+
 def child_environment(threads: int | None = None) -> dict[str, str]:
     """The environment of a run: the current one, with this package on the path."""
     package = str(Path(__file__).resolve().parents[2])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tinybert.compare.plan import Row, method_of
@@ -16,16 +16,25 @@ from tinybert.report.table import markdown_table
 
 @dataclass(frozen=True)
 class Line:
-    """One student trained with one method. scores: by seed, in percent. minutes: mean training time. error: why every run failed."""
+    """One student trained with one method.
+
+    scores: by seed, in percent. minutes: mean training time. rows: number of training rows. error: why every run failed.
+    """
 
     student: str
     method: str
     scores: tuple[float, ...] = ()
     minutes: float | None = None
     parameters: int | None = None
+    rows: int | None = None
     folder: Path | None = None
     measured: Measured | None = None
     error: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Student and method."""
+        return f"{self.student}, {self.method}"
 
     @property
     def mean(self) -> float:
@@ -37,6 +46,11 @@ class Line:
         """The standard deviation over seeds; None for a single seed."""
         return statistics.stdev(self.scores) if len(self.scores) > 1 else None
 
+    def as_json(self) -> dict[str, object]:
+        """Its values, for a file."""
+        values = asdict(self) | {"folder": str(self.folder) if self.folder else None}
+        return values | ({"mean": self.mean, "deviation": self.deviation} if self.scores else {})
+
 
 def score_of(row: Row, metric: str) -> float:
     """The score of a finished run's final model, in percent."""
@@ -45,21 +59,24 @@ def score_of(row: Row, metric: str) -> float:
 
 
 def lines_of(rows: Sequence[Row], codes: Mapping[str, int], metric: str) -> list[Line]:
-    """One line per student and method, in the order of the plan. codes: exit codes by run name."""
-    groups: dict[tuple[str, str], list[Row]] = {}
+    """A line for each student and method, in the order of the plan. codes: the exit code of each run by its name."""
+    groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault((row.student, row.method), []).append(row)
+        groups.setdefault(row.line, []).append(row)
     found = []
-    for (student, method), group in groups.items():
+    for group in groups.values():
+        student, method = group[0].student, group[0].method
         done = [row for row in group if codes.get(row.name) == 0]
         if not done:
             found.append(Line(student, method, error=error_of(group[0]) if group[0].name in codes else "not run"))
             continue
         records = [json.loads((row.folder / "run.json").read_text(encoding="utf-8")) for row in done]
         seconds = [sum(entry.get("seconds") or 0 for entry in record.values()) for record in records]
-        parameters = records[0]["prediction"]["models"]["student"].get("parameters")
+        entry = records[0]["prediction"]
+        parameters = entry["models"]["student"].get("parameters")
+        trained = max(part["rows"] for split, part in entry["data"].items() if split.startswith("train"))
         scores = tuple(score_of(row, metric) for row in done)
-        found.append(Line(student, method, scores, statistics.fmean(seconds) / 60, parameters, done[0].folder / "final"))
+        found.append(Line(student, method, scores, statistics.fmean(seconds) / 60, parameters, trained, done[0].folder / "final"))
     return found
 
 
@@ -74,42 +91,58 @@ def error_of(row: Row) -> str:
 def table(lines: Sequence[Line], teacher: Measured, metric: str) -> str:
     """The comparison as a Markdown table; the teacher comes first."""
     header = [
-        "student", "method", f"{metric}, %", "of the teacher", "parameters", "MB", "ms a row", "times as fast", "rows/s", "training, min",
+        "student", "method", "training rows", f"{metric}, %", "of the teacher", "parameters", "MB", "ms a row", "times as fast", "rows/s",
+        "training, min",
     ]  # fmt: skip
-    own = [
-        f"{teacher.megabytes:.1f}", f"{teacher.milliseconds:.2f}", "1.0", f"{teacher.rows_per_second:.0f}", ""
-    ]  # fmt: skip
-    rows = [["teacher", "", f"{teacher.score:.2f}", "100%", "", *own]]
+    rows = [["teacher", "", "", f"{teacher.score:.2f}", "100%", "", *_costs(teacher, teacher), ""]]
     for line in lines:
         if line.measured is None:
-            rows.append([line.student, line.method, "failed", line.error or "", *[""] * 6])
+            rows.append([line.student, line.method, "", "failed", line.error or "", *[""] * 6])
             continue
         score = f"{line.mean:.2f}" + (f" ± {line.deviation:.2f}" if line.deviation is not None else "")
         kept = f"{100 * line.mean / teacher.score:.1f}%" if teacher.score > 0 else ""
-        one = line.measured
-        rows.append(
-            [
-                line.student, line.method, score, kept, f"{line.parameters / 1e6:.1f} M" if line.parameters else "", f"{one.megabytes:.1f}",
-                f"{one.milliseconds:.2f}", f"{teacher.milliseconds / one.milliseconds:.1f}", f"{one.rows_per_second:.0f}",
-                f"{line.minutes:.1f}",
-            ]
-        )  # fmt: skip
+        parameters = f"{line.parameters / 1e6:.1f} M" if line.parameters else ""
+        costs = _costs(line.measured, teacher)
+        rows.append([line.student, line.method, f"{line.rows:,}", score, kept, parameters, *costs, f"{line.minutes:.1f}"])
     return markdown_table(header, rows)
 
 
-def advice(lines: Sequence[Line], teacher: Measured) -> list[str]:
-    """Suggested next steps based on the results."""
-    done = [line for line in lines if line.scores]
-    if not done:
+def _costs(one: Measured, teacher: Measured) -> list[str]:
+    """Size, time of a row, times as fast as the teacher, rows per second."""
+    faster = teacher.milliseconds / one.milliseconds
+    return [f"{one.megabytes:.1f}", f"{one.milliseconds:.2f}", f"{faster:.1f}", f"{one.rows_per_second:.0f}"]
+
+
+def conditions(updates: int, batch_size: int, seeds: Sequence[int], threads: int) -> str:
+    """How the numbers of the table were measured."""
+    spread = f"mean ± standard deviation of seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    return (
+        f"Each student: {updates:,} updates of {batch_size} rows. Score: on dev, last model, {spread}. Time: median of single rows, "
+        f"tokenisation included, {threads} threads."
+    )
+
+
+def best_and_plain(lines: Sequence[Line]) -> tuple[Line | None, Line | None]:
+    """The line of the best mean score and, where a teacher taught it, that of the same student without one."""
+    best = max((line for line in lines if line.scores), key=lambda line: line.mean, default=None)
+    if best is None or not method_of(best.method).reads_teacher:
+        return best, None
+    same = (line for line in lines if line.scores and line.student == best.student and not method_of(line.method).reads_teacher)
+    return best, next(same, None)
+
+
+def advice(lines: Sequence[Line], teacher: Measured, error: float | None = None) -> list[str]:
+    """Suggested next steps based on the results. error: of the gain over the same student without a teacher, in points."""
+    best, plain = best_and_plain(lines)
+    if best is None:
         return ["No run succeeded: fix the errors above and run the same command with --resume."]
-    best = max(done, key=lambda line: line.mean)
-    found = [f"Best score: {best.student}, {best.method} ({best.mean:.2f}). Export it: tinybert export --model_path {best.folder}"]
-    plain = max((line.mean for line in done if not method_of(line.method).reads_teacher and line.student == best.student), default=None)
-    if plain is not None and method_of(best.method).reads_teacher:
-        found.append(f"The difference to the same student without a teacher is {best.mean - plain:+.2f} points.")
+    found = [f"Best score: {best.name} ({best.mean:.2f}). Export it: tinybert export --model_path {best.folder}"]
+    if plain is not None:
+        sure = "" if error is None else f" (standard error {error:.2f}, over dev rows{' and seeds' if len(best.scores) > 1 else ''})"
+        found.append(f"The difference to the same student without a teacher is {best.mean - plain.mean:+.2f} points{sure}.")
     if best.mean < 0.97 * teacher.score:
         kept = 100 * best.mean / teacher.score
         found.append(f"It retains {kept:.1f}% of the teacher's score. More updates, augmented rows or a general student may help.")
-    if all(line.deviation is None for line in done):
+    if best.deviation is None:
         found.append("Single seed: differences of one or two points may be noise; use --seeds 1 2 3 to check.")
     return found

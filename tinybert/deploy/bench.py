@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from tinybert.deploy.predictor import Predictor
 from tinybert.deploy.scoring import ScoredRows
 from tinybert.log import logger
 from tinybert.report.table import markdown_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _ROUNDS = 3
 
@@ -136,9 +140,9 @@ def efficient(found: Sequence[Measured]) -> list[Measured]:
     return kept
 
 
-def picture(found: Sequence[Measured], metric: str, task: str, folder: Path) -> list[Path]:
-    """Plot score over latency, with area by size, and the Pareto front; PNG and SVG."""
-    from tinybert.report.figure import new_figure, saved
+def pareto_figure(found: Sequence[Measured], metric: str, task: str, chosen: str | None = None) -> Figure:
+    """Score over latency, with area by size, and the Pareto front. chosen: the name of a model to mark."""
+    from tinybert.report.figure import new_figure
 
     figure = new_figure(8, 5)
     axis = figure.subplots()
@@ -157,6 +161,8 @@ def picture(found: Sequence[Measured], metric: str, task: str, folder: Path) -> 
     for one, (x, y) in zip(found, _label_places(found), strict=True):
         beside = math.sqrt(max(12.0, 900 * one.megabytes / largest) / math.pi)  # the radius of its circle
         axis.annotate(one.name, (one.milliseconds, one.score), xytext=(x + beside, y), textcoords="offset points", fontsize=8, zorder=3)
+    for one in (one for one in found if one.name == chosen):
+        axis.plot(one.milliseconds, one.score, marker="*", markersize=16, color="tab:red", linestyle="", label="chosen", zorder=4)
     axis.set_xscale("log")
     for ticks in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
         ticks(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "125" else "")
@@ -166,7 +172,15 @@ def picture(found: Sequence[Measured], metric: str, task: str, folder: Path) -> 
     axis.grid(alpha=0.25)
     axis.margins(0.15)
     figure.legend(fontsize=8, loc="outside lower center", ncols=3)
-    return [saved(figure, folder / f"pareto.{form}") for form in ("png", "svg")]
+    return figure
+
+
+def write_pareto(figure: Figure, folder: Path) -> None:
+    """Write the figure as `pareto.png` and `pareto.svg`."""
+    from tinybert.report.figure import saved
+
+    for form in ("png", "svg"):
+        saved(figure, folder / f"pareto.{form}")
 
 
 def _label_places(found: Sequence[Measured]) -> list[tuple[int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -23,8 +23,9 @@ from tinybert.deploy.vocabulary import with_vocabulary
 from tinybert.engine.run_record import RunRecord, now, write_record
 from tinybert.errors import UserError
 from tinybert.log import logger
+from tinybert.models.configuration import TrainedOn
 from tinybert.models.hub import resolve
-from tinybert.models.loading import LoadedModel, load_pretrained
+from tinybert.models.loading import LoadedModel, LoadReport, load_pretrained
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class ExportOptions:
 class _Source:
     """The inputs of the engines' exports."""
 
-    def __init__(self, loaded: LoadedModel, rows: ScoredRows, folder: Path, count: int) -> None:
+    def __init__(self, loaded: LoadedModel, rows: ScoredRows | None, folder: Path, count: int) -> None:
         self.loaded, self._rows, self._folder, self._count = loaded, rows, folder, count
 
     @cached_property
@@ -134,6 +135,19 @@ def export_model(
         if len(wanted) > 1:
             storage.write_json(folder / RECORD, {"exports": [_line(export) for export in everything]})
     return everything
+
+
+def untrained(folder: Path, form: str, precision: str, loaded: LoadedModel, rows: TrainedOn, threads: int) -> Predictor:
+    """A student before its training, written for an engine and opened with it: as fast and as large as after.
+
+    rows: what it will be trained on. Not for int8 of OpenVINO, which is calibrated on a trained model.
+    """
+    folder.mkdir(parents=True)
+    module = engine_module(form)
+    loaded = replace(loaded, report=LoadReport("random weights"))  # a fresh head is refused otherwise
+    quantised = module.export(folder, precision, _Source(loaded, None, folder, 0))
+    engine = module.open_engine(folder, {"format": form, "precision": precision, "quantised": quantised}, threads)
+    return Predictor(folder, engine, loaded.tokenizer, loaded.output_names, rows, rows.max_seq_length, kind=loaded.kind)
 
 
 def _refuse(exports: Sequence[Export], options: ExportOptions) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tinybert import runtime, storage
 from tinybert.commands.bench import BenchConfig
 from tinybert.data.places import locate
-from tinybert.deploy.bench import Measured, compare, picture, table
+from tinybert.deploy.bench import Measured, compare, pareto_figure, table, write_pareto
 from tinybert.deploy.predictor import Predictor
 from tinybert.errors import UserError
 from tinybert.log import logger
@@ -47,7 +47,7 @@ def bench(config: BenchConfig) -> Result:
     with storage.new_folder(output, replace=True) as temporary:
         storage.write_json(temporary / "bench.json", record)
         storage.write_file(temporary / "bench.md", f"# {task.name}, {threads} threads\n\n{shown}\n\n{closing}\n")
-        picture(found, task.metric, task.name, temporary)
+        write_pareto(pareto_figure(found, task.metric, task.name), temporary)
     logger.info(f"{shown}\n{closing}\nwritten: {output}")
     return Result(output, record=record)
 

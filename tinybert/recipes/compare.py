@@ -2,7 +2,7 @@
 
 Supports new students, layers of the teacher, checkpoints and pruned teachers; all methods; seeds; a budget in minutes; parallel runs, on
 this machine or a Ray cluster; resuming. Token ids and teacher traces are shared by all runs.
-Limits: equal numbers of updates, no hyperparameter search.
+Limits: equal numbers of updates, no hyperparameter search; only the final model of each run is kept.
 """
 
 from __future__ import annotations
@@ -10,21 +10,26 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
+
 from tinybert import runtime, storage
 from tinybert.commands.compare import CompareConfig
+from tinybert.compare.difference import standard_error
 from tinybert.compare.page import loss_curves, page
 from tinybert.compare.plan import PRUNED, Row, method_of, plan
-from tinybert.compare.runner import Commands, run_commands, run_local, run_ray
-from tinybert.compare.runner import child_environment as environment
-from tinybert.compare.summary import Line, advice, error_of, lines_of, table
+from tinybert.compare.runner import Commands, child_environment, run_commands, run_local, run_ray
+from tinybert.compare.summary import Line, advice, best_and_plain, conditions, error_of, lines_of, table
+from tinybert.data.store import TokenStore
 from tinybert.data.tasks import Task
-from tinybert.deploy.bench import Measured, picture
+from tinybert.deploy.bench import Measured, pareto_figure, write_pareto
 from tinybert.deploy.bench import compare as measure
 from tinybert.deploy.predictor import Predictor
+from tinybert.deploy.scoring import ScoredRows
+from tinybert.engine import run_lock
 from tinybert.engine.run_record import DataEntry, RunRecord, now, write_record
 from tinybert.errors import UserError
 from tinybert.log import logger
@@ -33,8 +38,17 @@ from tinybert.recipes.input_protection import check_inputs_not_overwritten
 from tinybert.recipes.result import Result
 from tinybert.recipes.task_data import TaskData, task_of
 
-PLAN, DONE = "plan.json", "done.json"
-PROBE_UPDATES, OVERHEAD = 12, 20.0  # updates of the run that measures the speed; seconds of a run besides its updates
+PLAN, DONE, RUNS = "plan.json", "done.json", "runs"
+_WRITTEN = (DONE, "compare.json", "report.html", "report.md", "pareto.png", "pareto.svg", "run.json")
+_RESUME_IGNORED = (
+    "resume",
+    "overwrite_output_dir",
+    "parallel",
+    "threads",
+    "runner",
+    "address",
+)  # what a comparison that goes on may change
+PROBE_UPDATES, OVERHEAD = 12, 20.0  # updates of the run that measures the rate; seconds of a run beside its updates
 EPOCHS = 3
 
 
@@ -43,35 +57,38 @@ def compare(config: CompareConfig) -> Result:
     started = time.monotonic()
     task, output = task_of(config), Path(config.output_dir)
     check_inputs_not_overwritten(config, [output])
-    teacher = read_model_info(config.teacher_path, config.do_lower_case, "teacher")
+    model = read_model_info(config.teacher_path, config.do_lower_case, "teacher")
     length = config.max_seq_length or (128 if task.is_pair else 64)
-    data = TaskData.find(task, config, ["train", task.eval_splits[0]], teacher.tokenizer, length)
-    shape = teacher.config.num_attention_heads, teacher.config.intermediate_size
-    _claim(config, output)
-    rows_in_train = len(data.store("train"))
-    updates = config.updates or (
-        _fitting(config, length, shape) if config.budget_minutes else -(-EPOCHS * rows_in_train // config.batch_size)
-    )
-    rows = plan(config, length, max(3, updates), *shape)
+    data = TaskData.find(task, config, ["train", task.eval_splits[0]], model.tokenizer, length)
+    stores = {split: data.store(split) for split in ("train", task.eval_splits[0])}
+    shape = model.config.num_attention_heads, model.config.intermediate_size
+    updates = _claim(config, output)
+    if updates is None:
+        _write_plan(config, output, None)  # the folder is this comparison's from here on
+        updates = config.updates or max(3, _affordable(config, length, shape, len(stores["train"])))
+        _write_plan(config, output, updates)
+    rows = plan(config, length, updates, *shape)
     logger.info(f"comparing {len(rows)} runs of {updates} updates on {task.name}: {output}")
     codes = _run(config, output, rows)
-    lines = lines_of(rows, codes, task.metric)
-    measured, lines = _measured(config, task, data, lines)
-    shown, notes = table(lines, measured, task.metric), advice(lines, measured)
-    _write(output, task, lines, measured, shown, notes, rows, codes)
+    teacher, lines = _measured(config, task, data, lines_of(rows, codes, task.metric))
+    threads = config.threads or runtime.available_cores()
+    shown, about = table(lines, teacher, task.metric), conditions(updates, config.batch_size, config.seeds, threads)
+    notes = advice(lines, teacher, _error_of_gain(task, data, rows, lines))
+    title = f"{task.name}: students and methods at equal updates"
+    pareto = pareto_figure([teacher, *(replace(line.measured, score=line.mean) for line in lines if line.measured)], task.metric, task.name)
+    write_pareto(pareto, output)
+    finished = [row for row in rows if codes.get(row.name) == 0]
+    figures = [pareto, loss_curves(finished)] if finished else [pareto]
+    storage.write_file(output / "report.html", page(title, shown, about, notes, figures))
+    storage.write_file(output / "report.md", "\n\n".join([f"# {title}", shown, about, *(f"* {note}" for note in notes)]) + "\n")
+    record = {"task": task.name, "metric": task.metric, "updates": updates, "seeds": config.seeds, "teacher": asdict(teacher)}
+    record["lines"] = [line.as_json() for line in lines]
+    _record(output, record, stores, time.monotonic() - started)
     minutes = (time.monotonic() - started) / 60
-    record = {
-        "task": task.name,
-        "metric": task.metric,
-        "updates": updates,
-        "seeds": config.seeds,
-        "lines": [_plain(line) for line in lines],
-    }
-    _record(output, record | {"teacher": asdict(measured)}, data, minutes)
-    logger.info("\n".join([shown, "", *notes, f"took {minutes:.1f} minutes; page: {output / 'report.html'}"]))
+    logger.info("\n".join([shown, "", about, "", *notes, f"took {minutes:.1f} minutes; page: {output / 'report.html'}"]))
     done = [line for line in lines if line.scores]
     if not done:
-        raise UserError(f"no run of the comparison succeeded: {lines[0].error}\nread {output}/runs/*/log.txt")
+        raise UserError(f"no run of the comparison succeeded: {lines[0].error}\nread {output}/{RUNS}/*/log.txt")
     best = max(done, key=lambda line: line.mean)
     return Result(output, {task.metric: best.mean / 100}, best=best.folder, record=record)
 
@@ -79,54 +96,70 @@ def compare(config: CompareConfig) -> Result:
 # === Before the first run ===
 
 
-def _claim(config: CompareConfig, output: Path) -> None:
-    """Use the output folder for this plan, or resume it.
+def _claim(config: CompareConfig, output: Path) -> int | None:
+    """The updates per run of the comparison that is resumed; None for a new one, for which the folder is emptied.
 
     Raises:
-        UserError: it contains another comparison, or other files.
+        UserError: the folder contains another comparison, or something else.
     """
-    wanted = json.loads(json.dumps({name: getattr(config, name) for name in config.given if name not in _RESUME_IGNORED}, default=str))
     if output.is_file():
         raise UserError(f"--output_dir {output} is a file\nchoose a folder")
-    if output.is_dir() and any(output.iterdir()):
-        known = output / PLAN
-        if not known.is_file():
-            raise UserError(f"--output_dir {output} is not empty and contains no comparison\nchoose another folder")
-        before = json.loads(known.read_text(encoding="utf-8"))
-        different = sorted(name for name in {*before, *wanted} if before.get(name) != wanted.get(name))
-        if not config.resume and not config.overwrite_output_dir:
-            raise UserError(f"{output} already contains a comparison\nresume it with --resume, or replace it with --overwrite_output_dir")
-        if config.resume and different:
-            shown = "; ".join(f"{name}: was {before.get(name)}, is {wanted.get(name)}" for name in different)
-            raise UserError(f"--resume: the comparison in {output} has other options ({shown})\ngive the same options or another folder")
-        if config.overwrite_output_dir:
-            shutil.rmtree(output / "runs", ignore_errors=True)
-            for name in (DONE, "compare.json", "report.html", "report.md", "pareto.png", "pareto.svg", "run.json"):
-                (output / name).unlink(missing_ok=True)
     output.mkdir(parents=True, exist_ok=True)
-    storage.write_json(output / PLAN, wanted)
+    run_lock.acquire(output)
+    if all(entry.name.startswith(run_lock.NAME) for entry in output.iterdir()):
+        return None
+    if not (output / PLAN).is_file():
+        raise UserError(f"--output_dir {output} is not empty and contains no comparison\nchoose another folder")
+    if config.overwrite_output_dir:
+        shutil.rmtree(output / RUNS, ignore_errors=True)
+        for name in _WRITTEN:
+            (output / name).unlink(missing_ok=True)
+        return None
+    if not config.resume:
+        raise UserError(f"{output} already contains a comparison\nresume it with --resume, or replace it with --overwrite_output_dir")
+    known = json.loads((output / PLAN).read_text(encoding="utf-8"))
+    before, wanted = known["options"], _given(config)
+    different = [
+        f"{name}: was {before.get(name)}, is {wanted.get(name)}"
+        for name in sorted({*before, *wanted})
+        if before.get(name) != wanted.get(name)
+    ]
+    if different:
+        raise UserError(
+            f"--resume: the comparison in {output} has other options ({'; '.join(different)})\ngive the same options or another folder"
+        )
+    return known["updates"]
 
 
-_RESUME_IGNORED = ("resume", "overwrite_output_dir", "parallel", "threads", "runner", "address")  # options that may change when resuming
+def _write_plan(config: CompareConfig, output: Path, updates: int | None) -> None:
+    storage.write_json(output / PLAN, {"options": _given(config), "updates": updates})
 
 
-def _fitting(config: CompareConfig, length: int, shape: tuple[int, int]) -> int:
-    """The number of updates per run that fits the budget, according to the speed of a short run."""
+def _given(config: CompareConfig) -> dict[str, object]:
+    """The given options that affect the results, as JSON values."""
+    return json.loads(
+        json.dumps({name: getattr(config, name) for name in sorted(config.given) if name not in _RESUME_IGNORED}, default=str)
+    )
+
+
+def _affordable(config: CompareConfig, length: int, shape: tuple[int, int], rows: int) -> int:
+    """The updates per run: `EPOCHS` epochs, or what fits into `--budget_minutes` at the speed of a short run."""
+    if config.budget_minutes is None:
+        return -(-EPOCHS * rows // config.batch_size)
     heaviest = max(config.methods, key=lambda name: (method_of(name).reads_teacher, len(method_of(name).stages)))
-    short = config.replace(methods=[heaviest], seeds=config.seeds[:1], students=config.students[:1], budget_minutes=None)
+    folder = Path(config.output_dir) / "probe"
+    short = config.replace(methods=[heaviest], seeds=config.seeds[:1], students=config.students[:1], output_dir=folder)
     (probe,) = plan(short, length, PROBE_UPDATES, *shape)
-    folder = Path(config.output_dir) / "runs" / "probe"
     shutil.rmtree(folder, ignore_errors=True)
-    words = [[str(folder) if word == str(probe.folder) else word for word in command] for command in probe.commands]
     logger.info(f"measuring the speed of {probe.name}")
-    code = run_commands(words, folder, environment(config.threads))
-    if code:
-        raise UserError(f"the run that measures the speed failed: {error_of(replace(probe, folder=folder))}\nread {folder}/log.txt")
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    if run_commands(probe.commands, probe.folder, child_environment(config.threads)):
+        raise UserError(f"the run that measures the speed failed: {error_of(probe)}\nread {probe.folder}/log.txt")
+    record = json.loads((probe.folder / "run.json").read_text(encoding="utf-8"))
     seconds = sum(entry.get("seconds") or 0 for entry in record.values()) / PROBE_UPDATES
+    shutil.rmtree(folder)
     count = len(config.seeds) * sum(1 if method == PRUNED else len(config.students) for method in config.methods)
     available = 0.9 * 60 * config.budget_minutes * config.parallel / count - OVERHEAD
-    return max(3, int(available / seconds))
+    return int(available / seconds)
 
 
 # === The runs ===
@@ -141,6 +174,8 @@ def _run(config: CompareConfig, output: Path, rows: Sequence[Row]) -> dict[str, 
 
     def done(number: int, code: int, seconds: float) -> None:
         codes[left[number].name] = code
+        if code == 0:
+            keep_last_model(left[number].folder)
         storage.write_json(path, codes)
         finished = sum(row.name in codes for row in left)
         remaining = (len(left) - finished) * (time.monotonic() - started) / max(1, finished)
@@ -156,41 +191,46 @@ def _run(config: CompareConfig, output: Path, rows: Sequence[Row]) -> dict[str, 
     return codes
 
 
-# === Results ===
+def keep_last_model(folder: Path) -> None:
+    """Delete the other models and the checkpoints of a finished run, which would fill the disk."""
+    for other in folder.iterdir():
+        if other.name != "final":
+            storage.remove_own(other)
+
+
+# === What came out ===
 
 
 def _measured(config: CompareConfig, task: Task, data: TaskData, lines: list[Line]) -> tuple[Measured, list[Line]]:
     """Evaluate and time the teacher and one model of each line together in this process."""
     threads = config.threads or runtime.available_cores()
-    shapes = {f"{line.student}, {line.method}": line for line in lines if line.scores}
     models = {"teacher": Predictor.open(config.teacher_path, threads)}
-    models |= {name: Predictor.open(line.folder, threads) for name, line in shapes.items()}
+    models |= {line.name: Predictor.open(line.folder, threads) for line in lines if line.scores}
     found = {one.name: one for one in measure(models, task, data.folder, rows=50, batch_size=32)}
-    return found["teacher"], [replace(line, measured=found.get(f"{line.student}, {line.method}")) for line in lines]
+    return found["teacher"], [replace(line, measured=found.get(line.name)) for line in lines]
 
 
-def _write(
-    output: Path, task: Task, lines: list[Line], teacher: Measured, shown: str, notes: list[str], rows: Sequence[Row], codes: dict[str, int]
-) -> None:
-    drawn = [teacher, *(replace(line.measured, score=line.mean) for line in lines if line.measured)]
-    picture(drawn, task.metric, task.name, output)
-    title = f"{task.name}: students and methods at equal updates"
-    ended = [row for row in rows if codes.get(row.name) == 0]
-    text = page(title, shown, notes, [loss_curves(ended)] if ended else [])
-    drawing = (output / "pareto.svg").read_text(encoding="utf-8")
-    storage.write_file(output / "report.html", text.replace("<h2>", f"<figure>{drawing[drawing.index('<svg') :]}</figure>\n<h2>", 1))
-    storage.write_file(output / "report.md", f"# {title}\n\n{shown}\n\n" + "\n".join(f"* {note}" for note in notes) + "\n")
+def _error_of_gain(task: Task, data: TaskData, rows: Sequence[Row], lines: Sequence[Line]) -> float | None:
+    """The standard error, in points, of the best line's gain over the same student without a teacher; None where there is none."""
+    best, plain = best_and_plain(lines)
+    count = len(data.store(task.eval_splits[0]))
+    if best is None or plain is None or len(best.scores) != len(plain.scores) or task.kind.of_words or task.kind.of_windows:
+        return None
+    models = [[_scorer(task, data, row.folder / "final") for row in rows if row.line == line.name] for line in (best, plain)]
+    return 100 * standard_error(*models, count)
 
 
-def _record(output: Path, record: dict, data: TaskData, minutes: float) -> None:
-    storage.write_json(output / "compare.json", record | {"versions": runtime.versions(), "minutes": round(minutes, 2)})
-    stores = {split: data.store(split) for split in ("train", data.task.eval_splits[0])}
+def _scorer(task: Task, data: TaskData, folder: Path) -> Callable[[np.ndarray], float]:
+    """The score of a model on some of the dev rows."""
+    predictor = Predictor.open(folder)
+    scored = ScoredRows.of(task, data.folder, predictor)
+    store = scored.store(predictor.tokenizer)
+    logits = predictor.logits(store, predictor.batch_size())
+    return lambda rows: scored.score(logits[rows], store.labels[rows])[task.metric]
+
+
+def _record(output: Path, record: dict, stores: dict[str, TokenStore], seconds: float) -> None:
+    storage.write_json(output / "compare.json", record | {"versions": runtime.versions(), "minutes": round(seconds / 60, 2)})
     entries = {split: DataEntry(len(store), store.meta["source_sha256"]) for split, store in stores.items()}
-    job = RunRecord("comparison", finished=now(), seconds=60 * minutes, versions=runtime.versions(), data=entries, details=record)
+    job = RunRecord("comparison", finished=now(), seconds=seconds, versions=runtime.versions(), data=entries, details=record)
     write_record(output, "comparison", job)
-
-
-def _plain(line: Line) -> dict[str, object]:
-    """A line as a JSON object."""
-    values = asdict(line) | {"folder": str(line.folder) if line.folder else None}
-    return values | ({"mean": line.mean, "deviation": line.deviation} if line.scores else {})

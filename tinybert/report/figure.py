@@ -48,6 +48,14 @@ def saved(figure: Figure, path: Path) -> Path:
     return path
 
 
+def as_svg(figure: Figure) -> str:
+    """The figure as the SVG element of a page."""
+    _set_fonts(figure)
+    text = io.StringIO()
+    figure.savefig(text, format="svg")
+    return re.sub(r"^.*?(?=<svg)", "", text.getvalue(), flags=re.S)
+
+
 def caption(text: str) -> str:
     """A figure text in the selected language, if a font supports it."""
     translated = translate(text)

@@ -1,0 +1,204 @@
+"""The best student within limits: candidates are measured as exported files, trained by successive halving, and the best is exported.
+
+Supports layers of the teacher and new shapes; limits of latency and size as measured on this machine; a budget in minutes.
+Limits: TinyBERT's two stages and one learning rate for all; each round trains the remaining students anew, with more updates.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from tinybert import runtime, storage
+from tinybert.commands.auto import AutoConfig
+from tinybert.commands.compare import CompareConfig
+from tinybert.commands.distill import TaskDistillConfig
+from tinybert.commands.export import ExportConfig
+from tinybert.compare.plan import student_options
+from tinybert.config.options import Config
+from tinybert.config.rows import DataOptions
+from tinybert.data.tasks import Task
+from tinybert.deploy.bench import Measured, pareto_figure, table, write_pareto
+from tinybert.deploy.bench import compare as measure
+from tinybert.deploy.export import untrained
+from tinybert.deploy.predictor import Predictor
+from tinybert.errors import UserError
+from tinybert.log import logger
+from tinybert.models.configuration import TrainedOn
+from tinybert.models.model_info import ModelInfo, read_model_info
+from tinybert.recipes.compare import compare
+from tinybert.recipes.export import export
+from tinybert.recipes.input_protection import check_inputs_not_overwritten
+from tinybert.recipes.result import Result
+from tinybert.recipes.run_student import make_student
+from tinybert.recipes.task_data import TaskData, task_of
+from tinybert.recipes.teacher_source import LazyTeacher
+from tinybert.report.table import markdown_table
+
+METHOD = "tinybert"
+MAX_CANDIDATES = 4  # candidates of the first round
+
+
+def auto(config: AutoConfig) -> Result:
+    """Write the best student within the limits to `--output_dir`/export, and what was tried beside it."""
+    started = time.monotonic()
+    task, output = task_of(config), Path(config.output_dir)
+    check_inputs_not_overwritten(config, [output])
+    _claim(config, output)
+    runtime.set_device(config.device)
+    teacher = read_model_info(config.teacher_path, config.do_lower_case, "teacher")
+    length = config.max_seq_length or (128 if task.is_pair else 64)
+    data = TaskData.find(task, config, ["train", task.eval_splits[0]], teacher.tokenizer, length)
+    candidates = config.students or default_candidates(teacher)
+    found = _measured(config, task, data, candidates)
+    logger.info(table(found, task.metric, 32))
+    students = within(config, found)
+    rounds, minutes = [], config.budget_minutes / (int(math.log2(len(students))) + 1)
+    while True:
+        result = compare(_round(config, students, minutes, length, output / f"round-{len(rounds) + 1}"))
+        rounds.append(result.record)
+        if len(students) == 1:
+            break
+        students = best_half(rounds[-1]["lines"])
+    (winner,) = students
+    exported = export(
+        ExportConfig(
+            **_data_of(config, ExportConfig), model_path=str(result.best), format=[config.format], precision=[config.precision],
+            output_dir=output / "export", threads=config.threads, overwrite_output_dir=True, max_seq_length=length,
+        )
+    )  # fmt: skip
+    score = exported.record["exports"][-1]["measures"]["score"]
+    scores = {line["student"]: line["mean"] for record in rounds for line in record["lines"] if line["scores"]} | {winner: score}
+    drawn = [Measured(**rounds[-1]["teacher"]), *(replace(one, score=scores[one.name]) for one in found if one.name in scores)]
+    write_pareto(pareto_figure(drawn, task.metric, task.name, chosen=winner), output)
+    record = {
+        "task": task.name, "metric": task.metric, "winner": winner, "score": score, "measured": [asdict(one) for one in found],
+        "rounds": [{name: part[name] for name in ("updates", "lines")} for part in rounds], "versions": runtime.versions(),
+        "minutes": round((time.monotonic() - started) / 60, 2),
+    }  # fmt: skip
+    storage.write_json(output / "auto.json", record)
+    logger.info("\n".join([_rounds_table(rounds, task.metric), "", *_closing(rounds, winner, score, task.metric), f"written: {output}"]))
+    return Result(output, {task.metric: score / 100}, best=output / "export", record=record)
+
+
+def _claim(config: AutoConfig, output: Path) -> None:
+    """Take the output folder.
+
+    Raises:
+        UserError: it is not empty, or contains something else.
+    """
+    if not output.exists():
+        return
+    if not output.is_dir() or (any(output.iterdir()) and not (output / "auto.json").is_file() and not (output / "round-1").is_dir()):
+        raise UserError(f"--output_dir {output} is not an empty folder and contains no results of auto\nchoose another folder")
+    if any(output.iterdir()) and not config.overwrite_output_dir:
+        raise UserError(f"{output} already contains results of auto\nreplace them with --overwrite_output_dir")
+    for folder in (*output.glob("round-*"), output / "export"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# === Candidates ===
+
+
+def default_candidates(teacher: ModelInfo) -> list[str]:
+    """Evenly spaced layers of the teacher, and new shapes from large to small whose width its heads divide."""
+    layers, heads = teacher.config.num_hidden_layers, teacher.config.num_attention_heads
+    counts = dict.fromkeys(count for count in (layers // 2, layers // 3) if count)
+    found = [f"teacher:{','.join(str(layers * (i + 1) // count) for i in range(count))}" for count in counts]
+    shapes = [(4, 312), (4, 192), (2, 312), (2, 192), (2, 96)]
+    return found + [f"{depth}x{width}" for depth, width in shapes if width % heads == 0 and width < teacher.config.hidden_size]
+
+
+def _measured(config: AutoConfig, task: Task, data: TaskData, candidates: list[str]) -> list[Measured]:
+    """Time and size of each candidate as an exported file, before training."""
+    threads = config.threads or runtime.available_cores()
+    teacher = LazyTeacher(_student_config(config, candidates[0]), task.labels, task.kind)
+    with tempfile.TemporaryDirectory() as name:
+        models: dict[str, Predictor] = {}
+        for number, student in enumerate(candidates):
+            loaded = make_student(_student_config(config, student), teacher, task.labels, task.kind)
+            rows = TrainedOn(task.name, task.is_pair, data.max_seq_length)
+            models[student] = untrained(Path(name) / str(number), config.format, config.precision, loaded, rows, threads)
+        return measure(models, task, data.folder, rows=50, batch_size=32)
+
+
+def _student_config(config: AutoConfig, student: str) -> TaskDistillConfig:
+    words = student_options(student)
+    named = dict(zip((word.removeprefix("--") for word in words[::2]), words[1::2], strict=True))
+    return TaskDistillConfig(
+        **_data_of(config, TaskDistillConfig), **named, teacher_path=config.teacher_path, output_dir=config.output_dir, seed=config.seed
+    )
+
+
+def _data_of(config: AutoConfig, command: type[Config]) -> dict[str, object]:
+    """The given data options that a command has."""
+    names = [name for name in DataOptions.options() if name in config.given and name in command.options() and name != "max_seq_length"]
+    return {name: getattr(config, name) for name in names}
+
+
+def within(config: AutoConfig, found: list[Measured]) -> list[str]:
+    """The candidates within the limits, the slowest `MAX_CANDIDATES` of them, which can learn most.
+
+    Raises:
+        UserError: none is.
+    """
+    limits = [f"{name} {value:g}" for name, value in (("--max_ms", config.max_ms), ("--max_mb", config.max_mb)) if value is not None]
+    kept = [
+        one for one in found
+        if (config.max_ms is None or one.milliseconds <= config.max_ms) and (config.max_mb is None or one.megabytes <= config.max_mb)
+    ]  # fmt: skip
+    if not kept:
+        nearest = "; ".join(f"{one.name}: {one.milliseconds:.2f} ms, {one.megabytes:.1f} MB" for one in found)
+        raise UserError(f"{' and '.join(limits)}: no candidate is within the limits ({nearest})\nraise them, or give smaller --students")
+    return [one.name for one in sorted(kept, key=lambda one: -one.milliseconds)[:MAX_CANDIDATES]]
+
+
+# === Rounds ===
+
+
+def _round(config: AutoConfig, students: list[str], minutes: float, length: int, folder: Path) -> CompareConfig:
+    return CompareConfig(
+        **_data_of(config, CompareConfig), teacher_path=config.teacher_path, students=students, methods=[METHOD], seeds=[config.seed],
+        budget_minutes=minutes, learning_rate=config.learning_rate, max_seq_length=length, device=config.device, threads=config.threads,
+        output_dir=folder,
+    )  # fmt: skip
+
+
+def best_half(lines: list[dict]) -> list[str]:
+    """The students of the better half of the lines, rounded down, at least one.
+
+    Raises:
+        UserError: no line has a score.
+    """
+    done = sorted((line for line in lines if line["scores"]), key=lambda line: -line["mean"])
+    if not done:
+        raise UserError(f"every run failed: {lines[0]['error']}")
+    return [line["student"] for line in done[: max(1, len(lines) // 2)]]
+
+
+def _rounds_table(rounds: list[dict], metric: str) -> str:
+    """What was tried: a line for each student, a column for each round."""
+    names = [line["student"] for line in rounds[0]["lines"]]
+    scores = [{line["student"]: line for line in part["lines"]} for part in rounds]
+
+    def cell(line: dict | None) -> str:
+        return "" if line is None else f"{line['mean']:.2f}" if line["scores"] else "failed"
+
+    rows = [[name, *(cell(part.get(name)) for part in scores)] for name in names]
+    return markdown_table(["student", *(f"{metric}, {part['updates']:,} updates" for part in rounds)], rows)
+
+
+def _closing(rounds: list[dict], winner: str, score: float, metric: str) -> list[str]:
+    """The winner, and what more budget would buy."""
+    said = [f"best student within the limits: {winner}, {metric} {score:.2f} as exported; teacher: {rounds[-1]['teacher']['score']:.2f}"]
+    history = [(part["updates"], line["mean"]) for part in rounds for line in part["lines"] if line["student"] == winner and line["scores"]]
+    if len(history) > 1:
+        (updates, before), (more, after) = history[-2:]
+        said.append(
+            f"from {updates:,} to {more:,} updates it gained {after - before:+.2f} points: about what twice the budget may bring at most"
+        )
+    return said

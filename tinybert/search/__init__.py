@@ -1,0 +1,1 @@
+"""Searches for options: what is tried, and the study that chooses."""
