@@ -6,6 +6,7 @@ import re
 import string
 from collections import Counter
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 
 import numpy as np
 
@@ -93,7 +94,7 @@ def _cmrc(gold: str, text: str) -> tuple[float, float]:
     """Cui et al. 2019: exact match without punctuation; F1 over the longest common run of ideographs and words."""
     exact = float(_without_marks(gold) == _without_marks(text))
     one, other = _segments(gold), _segments(text)
-    run = _longest_run(one, other)
+    run = SequenceMatcher(None, one, other, autojunk=False).find_longest_match().size
     return exact, 2 * run / (len(one) + len(other)) if run else 0.0
 
 
@@ -105,16 +106,6 @@ def _segments(text: str) -> list[str]:
     """Single ideographs, and words in between. Punctuation is removed first, which joins its neighbours."""
     parts = re.split("([\u4e00-\u9fa5])", _without_marks(text))
     return [word for part in parts for word in (part.split() if not _HAN.match(part) else [part])]
-
-
-def _longest_run(one: list[str], other: list[str]) -> int:
-    lengths, best = [0] * (len(other) + 1), 0
-    for item in one:
-        previous = 0
-        for at, same in enumerate(other, 1):
-            previous, lengths[at] = lengths[at], previous + 1 if item == same else 0
-            best = max(best, lengths[at])
-    return best
 
 
 def of_answers(names: tuple[str, ...], texts: list[str], questions: list[Question]) -> dict[str, float]:

@@ -72,56 +72,43 @@ def of_classes(names: tuple[str, ...], predictions: np.ndarray, labels: np.ndarr
     """
     import numpy as np
 
-    return _all(names, lambda name: _of_classes(name, predictions, np.asarray(labels), outputs))
+    # imported here: it takes half a second, which runs without evaluation should not pay
+    from sklearn import metrics
+
+    labels = np.asarray(labels)
+
+    def macro_f1() -> float:
+        return metrics.f1_score(labels, predictions, labels=np.arange(outputs), average="macro", zero_division=0)
+
+    scores = {
+        "accuracy": lambda: (predictions == labels).mean(),
+        "f1": macro_f1 if outputs > 2 else lambda: metrics.f1_score(labels, predictions, pos_label=1, zero_division=0),
+        "macro_f1": macro_f1,
+        "mcc": lambda: metrics.matthews_corrcoef(labels, predictions) if np.ptp(predictions) and np.ptp(labels) else 0.0,
+    }
+    return _of(names, scores)
 
 
 def of_scores(names: tuple[str, ...], predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """The same for predicted scores `[N]`: pearson, spearman and pearson_and_spearman."""
     import numpy as np
+    from scipy import stats
 
-    return _all(names, lambda name: _of_scores(name, predictions, np.asarray(labels)))
+    def correlation(measure: Callable) -> float:
+        value = measure(predictions, labels)[0] if np.ptp(predictions) and np.ptp(labels) else 0.0
+        return value if np.isfinite(value) else 0.0
+
+    return _of(names, {"pearson": lambda: correlation(stats.pearsonr), "spearman": lambda: correlation(stats.spearmanr)})
+
+
+def _of(names: tuple[str, ...], scores: dict[str, Callable[[], float]]) -> dict[str, float]:
+    parts = {name: [float(scores[part]()) for part in _MEANS.get(name, (name,))] for name in names}
+    return {name: sum(values) / len(values) for name, values in parts.items()}
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Softmax probabilities of logits `[..., C]`."""
+    """Softmax probabilities of logits `[..., C]`, float64."""
     import numpy as np
+    from scipy import special
 
-    shifted = np.exp(np.asarray(logits, np.float64) - np.max(logits, axis=-1, keepdims=True))
-    return shifted / shifted.sum(-1, keepdims=True)
-
-
-def _all(names: tuple[str, ...], one: Callable[[str], float]) -> dict[str, float]:
-    import numpy as np
-
-    return {name: float(np.mean([one(part) for part in _MEANS[name]])) if name in _MEANS else one(name) for name in names}
-
-
-def _of_classes(name: str, predictions: np.ndarray, labels: np.ndarray, outputs: int) -> float:
-    import numpy as np
-
-    # imported here: it takes half a second, which runs without evaluation should not pay
-    from sklearn import metrics
-
-    if name == "accuracy":
-        return float((predictions == labels).mean())
-    if name == "f1" and outputs == 2:
-        return float(metrics.f1_score(labels, predictions, pos_label=1, average="binary", zero_division=0))
-    if name in ("f1", "macro_f1"):
-        return float(metrics.f1_score(labels, predictions, labels=np.arange(outputs), average="macro", zero_division=0))
-    if name == "mcc":
-        if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
-            return 0.0
-        return float(metrics.matthews_corrcoef(labels, predictions))
-    raise ValueError(f"no metric {name!r} of classes")
-
-
-def _of_scores(name: str, predictions: np.ndarray, labels: np.ndarray) -> float:
-    import numpy as np
-    from scipy import stats
-
-    if name not in ("pearson", "spearman"):
-        raise ValueError(f"no metric {name!r} of scores")
-    if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
-        return 0.0
-    value = float((stats.pearsonr if name == "pearson" else stats.spearmanr)(predictions, labels)[0])
-    return value if np.isfinite(value) else 0.0
+    return special.softmax(np.asarray(logits, np.float64), axis=-1)
