@@ -319,3 +319,12 @@ def random_bits(words: int):
 def derive_seed(*parts: object) -> int:
     """A 31-bit seed that depends on every part and is the same in all processes and Python versions."""
     return zlib.crc32("/".join(map(str, parts)).encode()) & 0x7FFFFFFF
+
+
+def random_stream(*key: int):
+    """A `RandomState` for a key of whole numbers. Its streams never change, unlike those of NumPy's `Generator`, so a resumed run repeats
+    them.
+    """
+    import numpy as np
+
+    return np.random.RandomState(np.random.MT19937(np.random.SeedSequence(key)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinybert import runtime
 from tinybert.corpus.masking import Masking, Pieces, mask
 from tinybert.data.layout import Flat
 from tinybert.data.store import Rows
@@ -31,7 +32,7 @@ class MaskedRows(Rows):
         """The same, and the original ids at masked positions, `IGNORED` elsewhere, both `[tokens]`."""
         stored = self.store.tokens(rows).astype(np.int64)
         flat = Flat(stored % self.vocab_size, self.lengths[rows].astype(np.int64))
-        vector = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([self.seed, self.epoch, *map(int, rows)])))
+        vector = runtime.random_stream(self.seed, self.epoch, *map(int, rows))
         goes_on = stored >= self.vocab_size
         masked = mask(flat, self.rule, self.pieces, vector, goes_on if goes_on.any() else None)
         labels = np.full(len(stored), IGNORED, np.int64)

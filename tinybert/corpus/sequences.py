@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinybert import runtime
 from tinybert.corpus.tokens import CorpusTokens
 from tinybert.data.layout import Flat, bert_rows, kept_lengths, positions
 from tinybert.data.tokenizer import WordPiece
@@ -51,9 +52,7 @@ def spans(corpus: CorpusTokens, begin: int, end: int, options: SequenceOptions, 
     draw = random.Random(f"{seed} {epoch} {begin}")
     if options.sequences == "packed":
         return _packed(corpus, begin, end, options, draw)
-    return _pairs(
-        corpus, begin, end, options, draw, np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, epoch, begin, 0])))
-    )
+    return _pairs(corpus, begin, end, options, draw, runtime.random_stream(seed, epoch, begin, 0))
 
 
 def rows_of(corpus: CorpusTokens, picked: Spans, tokenizer: WordPiece, max_seq_len: int) -> tuple[Flat, np.ndarray]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinybert import storage
+from tinybert import runtime, storage
 from tinybert.corpus.masking import Masked, Masking, Pieces, by_row, mask
 from tinybert.corpus.sequences import SequenceOptions, Spans, rows_of, spans
 from tinybert.corpus.shards import open_shard
@@ -99,7 +99,7 @@ class ShardMaker:
             rows, first = rows_of(corpus, picked, self.tokenizer, self.options.max_seq_len)
             masked = None
             if pieces is not None:
-                vector = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([self.seed, shard.epoch, begin, 1])))
+                vector = runtime.random_stream(self.seed, shard.epoch, begin, 1)
                 masked = mask(rows, self.masking, pieces, vector)
             yield Block(rows, first, picked, masked)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinybert import runtime
 from tinybert.data.store import Rows
 from tinybert.data.tagged import NO_WORD
 from tinybert.errors import UserError
@@ -140,8 +141,7 @@ class Batches:
         steps = np.arange(self.steps_per_epoch)
         if not self.shuffle:
             return np.arange(len(self.store)), steps
-        # RandomState's streams are stable; those of Generator may change with the NumPy version, and a resumed run needs the same order
-        random = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([self.seed, epoch])))
+        random = runtime.random_stream(self.seed, epoch)
         order = random.permutation(len(self.store))[: self.steps_per_epoch * self.step_rows]
         if self.bucket:
             order = _sorted_in_chunks(order, self.store.lengths, CHUNK_STEPS * self.step_rows)
