@@ -98,7 +98,8 @@ def two_cards(device: str, folder: Path) -> Finding:
         return Finding(None, "there is one card")
     whole = _losses(_run(folder, device, "one"))
     words = [f"--{name}={value}" for name, value in _values(folder, kind, folder / "two", batch_size=4).items()]
-    launcher = [sys.executable, "-m", "paddle.distributed.launch", "--devices", "0,1", "task_distill.py"]
+    logs = str(folder / "logs")
+    launcher = [sys.executable, "-m", "paddle.distributed.launch", "--devices", "0,1", "--log_dir", logs, "task_distill.py"]
     if kind == "cpu":
         launcher = [sys.executable, "-m", "tinybert", "launch", "--processes", "2", "distill"]
     done = subprocess.run([*launcher, *words], cwd=ROOT, env=_environment(), capture_output=True, text=True)
@@ -167,7 +168,8 @@ def _values(folder: Path, device: str, output: Path, **more: object) -> dict[str
     return {
         "task_name": "SST-2", "data_dir": folder / "SST-2", "teacher_path": str(folder / "teacher"), "student_init": "teacher:1,3",
         "output_dir": output, "stage": "both", "batch_size": 8, "max_seq_length": 16, "learning_rate": 1e-3, "max_steps": STEPS,
-        "logging_steps": 1, "save_steps": STEPS, "device": device, "allow_weak_teacher": True, **more,
+        "logging_steps": 1, "save_steps": STEPS, "device": device, "allow_weak_teacher": True,
+        "teacher_traces": "live", **more,
     }  # fmt: skip
 
 
