@@ -47,19 +47,19 @@ class Windows:
     """What a token store of questions contains besides the ids.
 
     examples: `[N]`, the question of each window. begins, ends: `[tokens]`, the character range in the context of each token, `NO_POSITION`
-    for other tokens. source: the file of the questions.
+    for other tokens. source: the questions, or their file.
     """
 
     examples: np.ndarray
     begins: np.ndarray
     ends: np.ndarray
     offsets: np.ndarray
-    source: Path
+    source: Path | list[Question]
 
     @functools.cached_property
     def questions(self) -> list[Question]:
         """The questions in the order of `examples`."""
-        return read_questions(self.source).items
+        return read_questions(self.source).items if isinstance(self.source, Path) else self.source
 
     def __len__(self) -> int:
         return len(self.examples)

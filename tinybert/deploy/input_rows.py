@@ -13,7 +13,14 @@ from tinybert.data.tasks import Column, Split
 from tinybert.errors import UserError
 
 # default column names: the first one found is used
-_PAIRS = (("text_a", "text_b"), ("sentence1", "sentence2"), ("question1", "question2"), ("question", "sentence"), ("premise", "hypothesis"))
+_PAIRS = (
+    ("text_a", "text_b"),
+    ("sentence1", "sentence2"),
+    ("question1", "question2"),
+    ("question", "context"),
+    ("question", "sentence"),
+    ("premise", "hypothesis"),
+)
 _SINGLE = ("text", "sentence", "text_a", "sentence1", "content", "review", "query", "title")
 _IDS = ("id", "index", "idx", "guid", "qid")
 

@@ -71,8 +71,10 @@ def reload(folder: Path, store: TokenStore, threads: int) -> Reloaded:
     """
     with tempfile.TemporaryDirectory() as name:
         rows, answers = Path(name) / "rows.npz", Path(name) / "answers.npz"
-        words = {} if store.words is None else {"labels": store.words.labels, "counts": store.words.counts}
-        np.savez(rows, ids=store.ids, offsets=store.offsets, first=store.first, pad_id=store.pad_id, **words)
+        layout = {"of_windows": store.windows is not None}
+        if store.words is not None:
+            layout |= {"labels": store.words.labels, "counts": store.words.counts}
+        np.savez(rows, ids=store.ids, offsets=store.offsets, first=store.first, pad_id=store.pad_id, **layout)
         package = str(Path(__file__).resolve().parents[2])
         paths = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
         command = [sys.executable, "-m", "tinybert.deploy.reload", str(folder.resolve()), str(rows), str(answers), str(threads)]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tinybert import storage
 from tinybert.deploy.predictor import Prediction
+from tinybert.deploy.spans import Span
 from tinybert.errors import UserError
 
 FORMATS = ("csv", "tsv", "jsonl")
@@ -44,6 +45,8 @@ class RowFormat:
         return "".join(self._row(name, found) for name, found in zip(ids, predictions, strict=True))
 
     def _row(self, name: str, found: Prediction) -> str:
+        if found.spans is not None:
+            return json.dumps({"id": name, "spans": [_span(span) for span in found.spans]}, ensure_ascii=False) + "\n"
         top = found.top(self.top_k) if self.top_k > 1 or found.label is None else [(found.label, found.probability)]
         if self.form != "jsonl":
             if found.label is None:
@@ -63,6 +66,11 @@ class RowFormat:
         text = io.StringIO()
         csv.writer(text, delimiter="," if self.form == "csv" else "\t", lineterminator="\n").writerow(fields)
         return text.getvalue()
+
+
+def _span(span: Span) -> dict[str, object]:
+    label = {} if span.label is None else {"label": span.label}
+    return {"text": span.text, "begin": span.begin, "end": span.end, **label, "score": _rounded(span.score)}
 
 
 def _rounded(value: float | None) -> float | None:

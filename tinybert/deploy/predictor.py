@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from tinybert.data.batches import sequential
-from tinybert.data.layout import Flat, bert_rows, positions
-from tinybert.data.metrics import check_outputs
+from tinybert.data.layout import Flat, bert_rows
+from tinybert.data.metrics import check_outputs, softmax
+from tinybert.data.outputs import OutputPlaces
 from tinybert.data.store import TokenStore
 from tinybert.data.tokenizer import WordPiece
 from tinybert.deploy.engine import Engine, open_engine, read_record
+from tinybert.deploy.spans import Span, answers, encode_questions, encode_words, entities
 from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
 from tinybert.kinds.registry import DEFAULT, kind_of_config, kind_of_outputs
@@ -31,14 +33,15 @@ class Prediction:
     """The prediction for one row.
 
     label, probability: the most probable label; for multi-label tasks, labels joined by bars and the smallest of their probabilities; None
-    for a score. probabilities: by label, in the model's order.
-    score: the number predicted by a regression.
+    for a score or spans. probabilities: by label, in the model's order. score: the number predicted by a regression.
+    spans: the entities of a text in order, or the answer to a question, if any; None for models of whole texts.
     """
 
     label: str | None
     probability: float | None
     probabilities: dict[str, float]
     score: float | None = None
+    spans: tuple[Span, ...] | None = None
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """The most probable labels with their probabilities, best first."""
@@ -105,13 +108,13 @@ class Predictor:
         return None if all(label.startswith("LABEL_") for label in self.labels) else self.labels
 
     def check(self, pair: bool) -> None:
-        """Reject pairs for a single-text model, single texts for a pair model, and texts for a word-level model.
+        """Reject pairs for a single-text model, and single texts for a pair model.
 
         Raises:
             UserError: it was trained on the other kind.
         """
-        check_texts(self.folder, self.kind)
-        if self.rows.pair is None or self.rows.pair == pair:
+        expected = True if self.kind.of_windows else self.rows.pair
+        if expected is None or expected == pair:
             return
         found, trained = ("pairs of texts", "single texts") if pair else ("single texts", "pairs of texts")
         task = f" ({self.rows.task})" if self.rows.task else ""
@@ -129,22 +132,44 @@ class Predictor:
 
         each: called with the number of rows of each batch.
         """
-        words = store.words
-        places = np.arange(len(store) + 1) if words is None else words.places
-        found = np.zeros((int(places[-1]), max(1, len(self.labels))), np.float32)
+        places, found = OutputPlaces(store), None
         for batch in sequential(store, batch_size):
-            answers = self.engine.logits(batch.input_ids, batch.token_type_ids)
-            if words is None:
-                found[batch.rows] = answers
-            else:
-                found[positions(places[batch.rows], words.counts[batch.rows])] = answers[batch.labels >= 0]
+            logits = self.engine.logits(batch.input_ids, batch.token_type_ids)
+            if found is None:
+                found = np.zeros((places.count, logits.shape[-1]), np.float32)
+            found[places.of(batch)] = places.select(batch, logits)
             if each is not None:
                 each(len(batch.rows))
         return found
 
+    def run(
+        self, text_a: list[str], text_b: list[str] | None, batch_size: int, each: Callable[[int], None] | None = None
+    ) -> tuple[list[Prediction], int]:
+        """Predictions for rows that passed `check`, and the number of truncated rows.
+
+        text_a, text_b: for question answering, the questions and their contexts.
+        """
+        if self.kind.of_words:
+            store, cut = encode_words(text_a, self.tokenizer, self.length)
+            shares = softmax(self._checked(self.logits(store, batch_size, each)))
+            return [Prediction(None, None, {}, spans=found) for found in entities(text_a, store, shares, self.labels)], cut
+        if self.kind.of_windows:
+            store = encode_questions(text_a, text_b or [], self.tokenizer, self.length)
+            logits = self._checked(self.logits(store, batch_size, None))
+            if each is not None:
+                each(len(text_a))
+            threshold = (self.decision or {}).get("null_threshold")
+            return [Prediction(None, None, {}, spans=found) for found in answers(store, logits, threshold)], 0
+        store, cut = self.encode(text_a, text_b)
+        return self.predictions(self.logits(store, batch_size, each)), cut
+
+    def _checked(self, logits: np.ndarray) -> np.ndarray:
+        check_outputs(logits, str(self.folder), "the input")
+        return logits
+
     def predictions(self, logits: np.ndarray) -> list[Prediction]:
         """The predictions for logits `[N, C]`."""
-        check_outputs(logits, str(self.folder), "the input")
+        self._checked(logits)
         if not self.labels:
             return [Prediction(None, None, {}, float(score)) for score in logits[:, 0]]
         shares = self.kind.probabilities(logits)
@@ -159,7 +184,7 @@ class Predictor:
         return wanted or (1 if self.engine.batch_dependent else 64)
 
     def predict(self, rows: Sequence[Row], batch_size: int | None = None) -> list[Prediction]:
-        """Predictions for texts, or for pairs `(text, text)`, in input order.
+        """Predictions for texts, or for pairs `(text, text)` such as `(question, context)`, in input order.
 
         Raises:
             UserError: texts and pairs are mixed, or the input does not match what the model was trained on.
@@ -171,14 +196,13 @@ class Predictor:
         if any(pairs) != all(pairs):
             raise UserError("got single texts and pairs together; expected only one of the two.")
         self.check(pairs[0])
-        if not pairs[0]:
-            store, _ = self.encode(rows)
-        else:
+        second = None
+        if pairs[0]:
             wrong = next((row for row in rows if len(row) != 2 or not all(isinstance(text, str) for text in row)), None)
             if wrong is not None:
                 raise UserError(f"got {wrong!r}; expected a text, or a pair of texts.")
-            store, _ = self.encode([row[0] for row in rows], [row[1] for row in rows])
-        return self.predictions(self.logits(store, self.batch_size(batch_size)))
+            rows, second = [row[0] for row in rows], [row[1] for row in rows]
+        return self.run(rows, second, self.batch_size(batch_size))[0]
 
 
 def check_texts(folder: Path, kind: Kind) -> None:
@@ -189,8 +213,8 @@ def check_texts(folder: Path, kind: Kind) -> None:
     """
     if kind.head != "sequence":
         raise UserError(
-            f"{folder} is a model for {kind.title}, which predicts {kind.label_word}s within a text.\n"
-            f"Use task_distill.py --do_predict --test_file FILE --kind {kind.name}"
+            f"{folder} is a model for {kind.title}, which predicts {kind.label_word}s within a text; expected one for whole texts.\n"
+            "Use tinybert predict."
         )
 
 

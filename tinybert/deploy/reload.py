@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tinybert.data.questions import Windows
 from tinybert.data.store import TokenStore
 from tinybert.data.tagged import TaggedWords
 from tinybert.errors import UserError
@@ -28,7 +29,8 @@ def main(words: list[str]) -> int:
         loaded = time.perf_counter() - started
         with np.load(rows) as found:
             words = TaggedWords(found["labels"], found["counts"], _NONE, _NONE) if "counts" in found else None
-            store = TokenStore(found["ids"], found["offsets"], found["first"], None, {"pad_id": int(found["pad_id"])}, words)
+            windows = Windows(*[_NONE] * 4, []) if found["of_windows"] else None
+            store = TokenStore(found["ids"], found["offsets"], found["first"], None, {"pad_id": int(found["pad_id"])}, words, windows)
         logits = predictor.logits(store, predictor.batch_size())
     except UserError as problem:
         sys.stderr.write(f"error: {' '.join(str(problem).split())}\n")

@@ -37,9 +37,7 @@ class ScoredRows:
         """
         from tinybert.models.heads import output_order
 
-        labels, outputs = predictor.named, max(1, len(predictor.labels))
-        if task.kind.of_windows:
-            raise UserError(f"{predictor.folder} is a model for {task.kind.title}, which cannot be exported.")
+        labels, outputs = predictor.named, predictor.kind.outputs(predictor.labels)
         if not task.eval_splits:
             raise UserError(f"{task.name} has no dev rows; an export is evaluated before it is written.\nGive them with --dev_file.")
         if task.num_outputs != outputs:

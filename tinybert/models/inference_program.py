@@ -2,7 +2,7 @@
 
 The output folder contains `inference.json` (`inference.pdmodel` for Paddle 2.6) and `inference.pdiparams`, `config.json` with the
 output names, and the tokenizer's files. The inputs are `input_ids` and `token_type_ids`, int64 `[B, T]`, padded with the tokenizer's
-padding id; the output is logits `[B, C]`.
+padding id; the output is logits `[B, C]`, for tagged words `[B, T, C]`, for questions `[B, T, 2]`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from paddle import nn
 from tinybert import storage
 from tinybert.errors import UserError
 from tinybert.models.exporting import Verification, fixed_batch, has_head
+from tinybert.models.families import head_of_model
 from tinybert.models.loading import LoadedModel
 from tinybert.models.saving import config_dict
 from tinybert.models.trace import base_of
@@ -35,15 +36,21 @@ class _Served(nn.Layer):
     def __init__(self, model: nn.Layer, relu_head: bool) -> None:
         super().__init__()
         self.model = model
+        relu_head = relu_head and head_of_model(model) == "sequence"
         self.turned = relu_head and getattr(base_of(model).config, "pool_act", "tanh") == "tanh"
 
     def forward(self, input_ids: paddle.Tensor, token_type_ids: paddle.Tensor) -> paddle.Tensor:
         if not self.turned:
-            return self.model(input_ids, token_type_ids)
+            return _logits(self.model(input_ids, token_type_ids))
         encoder = base_of(self.model)
         hidden = encoder(input_ids, token_type_ids)[0]
         pooled = paddle.tanh(nn.functional.relu(encoder.pooler.dense(hidden[:, 0])))
         return self.model.classifier(pooled)
+
+
+def _logits(outputs: paddle.Tensor | tuple[paddle.Tensor, ...]) -> paddle.Tensor:
+    """`[B, C]`, `[B, T, C]`, or start and end of an answer `[B, T, 2]`."""
+    return paddle.stack(outputs, axis=-1) if isinstance(outputs, tuple) else outputs
 
 
 def write_program(folder: Path, loaded: LoadedModel) -> Verification:
@@ -97,7 +104,7 @@ def _verify(folder: Path, loaded: LoadedModel) -> Verification:
         predictor.run()
         found = predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
         with paddle.no_grad():
-            expected = loaded.model(paddle.to_tensor(ids[rows]), paddle.to_tensor(segments[rows])).numpy()
+            expected = _logits(loaded.model(paddle.to_tensor(ids[rows]), paddle.to_tensor(segments[rows]))).numpy()
         difference = max(difference, float(np.abs(found - expected).max()))
     if not difference <= TOLERANCE:
         raise UserError(

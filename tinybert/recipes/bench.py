@@ -9,7 +9,7 @@ from tinybert import runtime, storage
 from tinybert.commands.bench import BenchConfig
 from tinybert.data.places import locate
 from tinybert.deploy.bench import Measured, compare, pareto_figure, table, write_pareto
-from tinybert.deploy.predictor import Predictor
+from tinybert.deploy.predictor import Predictor, check_texts
 from tinybert.errors import UserError
 from tinybert.log import logger
 from tinybert.recipes.result import Result
@@ -30,6 +30,7 @@ def bench(config: BenchConfig) -> Result:
     threads = config.threads or runtime.available_cores()
     models = {name: Predictor.open(path, threads) for name, path in zip(names, config.models, strict=True)}
     for predictor in models.values():
+        check_texts(predictor.folder, predictor.kind)
         predictor.check(task.is_pair)
     logger.info(f"comparing {len(models)} models on {task.name}, {threads} threads each")
     found = compare(models, task, folder, config.rows, config.batch_size)

@@ -14,8 +14,8 @@ from paddle import nn
 from tinybert import runtime, storage
 from tinybert.config.runs import Actions
 from tinybert.data.batches import sequential
-from tinybert.data.layout import positions
 from tinybert.data.metrics import check_outputs
+from tinybert.data.outputs import OutputPlaces
 from tinybert.data.readers import read_split
 from tinybert.data.store import Rows
 from tinybert.data.tasks import Task
@@ -53,18 +53,13 @@ def predict(model: nn.Layer, store: Rows, batch_size: int, head: str | None = No
 
     Rows are distributed over processes. The model's mode is unchanged.
     """
-    words, windows = store.words, store.windows
-    places = words.places if words is not None else store.offsets if windows is not None else np.arange(len(store) + 1)
-    logits = np.zeros((int(places[-1]), base_of(model).config.num_labels))
+    places = OutputPlaces(store)
+    logits = np.zeros((places.count, base_of(model).config.num_labels))
     with _evaluating(model), paddle.no_grad():
         for batch in sequential(store, batch_size, runtime.rank(), runtime.world_size()):
             found = trace(model, Inputs.of(batch), Needs(logits=True), head).logits.astype("float32").numpy()
-            if words is not None:
-                found = found[batch.labels >= 0]
-            elif windows is not None:
-                found = found[batch.attention_mask > 0]
-            logits[positions(places[batch.rows], places[batch.rows + 1] - places[batch.rows])] = found
-    return sum_over_ranks(logits)  # each row was computed by one rank and is 0 on the others
+            logits[places.of(batch)] = places.select(batch, found)
+    return sum_over_ranks(logits)  # each row was filled by one rank, the others hold 0 there
 
 
 def score(loaded: LoadedModel, data: TaskData, stores: dict[str, Rows], batch_size: int, decide: bool = False) -> dict[str, float]:

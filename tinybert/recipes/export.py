@@ -10,10 +10,7 @@ from tinybert.deploy.engine import FORMATS, RECORD
 from tinybert.deploy.export import ExportOptions, export_model
 from tinybert.deploy.model_card import table
 from tinybert.errors import UserError
-from tinybert.kinds.registry import kind_of_config
 from tinybert.log import logger
-from tinybert.models.configuration import read_config
-from tinybert.models.hub import resolve
 from tinybert.recipes.result import Result
 from tinybert.recipes.scored_task import scored_task
 
@@ -22,9 +19,6 @@ def export(config: ExportConfig) -> Result:
     """Export `--model_path` to `--output_dir`, and print scores and costs of every file."""
     output = Path(config.output_dir).expanduser()
     _check_output(config, output)
-    kind = kind_of_config(read_config(resolve(str(config.model_path), "model")))
-    if kind is not None and kind.of_windows:
-        raise UserError(f"{config.model_path} is a model for {kind.title}, which cannot be exported. Use task_distill.py --do_predict.")
     task = scored_task(config, config.model_path)
     options = ExportOptions(
         formats=FORMATS if "all" in config.format else tuple(dict.fromkeys(config.format)),

@@ -25,7 +25,6 @@ def predict(config: PredictConfig) -> None:
 
 
 def _predict(config: PredictConfig) -> None:
-    form = format_for(config.output, config.output_format)
     file = InputFile(
         config.input,
         config.file_format,
@@ -38,6 +37,7 @@ def _predict(config: PredictConfig) -> None:
     if not file.is_stdin and config.input.expanduser().absolute() == config.output.expanduser().absolute():
         raise UserError(f"--output {config.output} is the input. Choose another file.")
     predictor = Predictor.open(config.model_path, config.threads, config.max_seq_length)
+    form = _format(config, predictor)
     rows = InputRows(file, predictor.rows.pair)
     total = None if file.is_stdin else rows.count(predictor.check)  # before anything is written
     batch = predictor.batch_size(config.batch_size)
@@ -58,10 +58,9 @@ def _predict(config: PredictConfig) -> None:
     try:
         for chunk in rows.chunks(_CHUNK * batch, out.done):
             predictor.check(chunk.text_b is not None)
-            store, shortened = predictor.encode(chunk.text_a, chunk.text_b)
+            predictions, shortened = predictor.run(chunk.text_a, chunk.text_b, batch, advance)
             cut += shortened
-            logits = predictor.logits(store, batch, advance)
-            out.write(chunk.ids, predictor.predictions(logits))
+            out.write(chunk.ids, predictions)
         out.finish()
     except KeyboardInterrupt:
         if str(config.output) != STDOUT:
@@ -74,8 +73,29 @@ def _predict(config: PredictConfig) -> None:
     logger.info(f"predictions: {config.output}, {done:,} rows, {rate:,.0f} rows/s{cut_rows}")
 
 
+def _format(config: PredictConfig, predictor: Predictor) -> str:
+    """The format of the output: JSON lines for spans, of which a row may have any number.
+
+    Raises:
+        UserError: an unknown suffix, or an option that spans do not have.
+    """
+    if predictor.kind.head == "sequence":
+        return format_for(config.output, config.output_format)
+    form = "jsonl" if str(config.output) == STDOUT and config.output_format is None else format_for(config.output, config.output_format)
+    what = f"{predictor.folder} predicts {predictor.kind.label_word}s within a text"
+    if form != "jsonl":
+        raise UserError(f"{what}, and {form} has one prediction per row; expected JSON lines.\nUse --output_format jsonl.")
+    for option, given in (("--proba", config.proba), ("--top_k", config.top_k > 1)):
+        if given:
+            raise UserError(f"{what}; {option} applies only to labels of whole texts.\nLeave it out.")
+    return form
+
+
 def _title(predictor: Predictor, batch: int) -> str:
-    what = f"labels {', '.join(predictor.labels[:20])}" if predictor.labels else "a score"
+    if predictor.kind.of_windows:
+        what = "answers"
+    else:
+        what = f"{predictor.kind.label_word}s {', '.join(predictor.labels[:20])}" if predictor.labels else "a score"
     task = f" of {predictor.rows.task}" if predictor.rows.task else ""
     line = f"predicting {what}{task}, {predictor.engine.name} {predictor.engine.precision}, {predictor.length} tokens per row"
     if predictor.engine.batch_dependent:

@@ -15,6 +15,7 @@ from tests.tiny import word_pieces
 from tinybert.data import answers
 from tinybert.data.custom_files import CustomFiles, custom_task
 from tinybert.data.questions import NO_POSITION, Question, Windows, encoded, read_questions
+from tinybert.deploy import spans
 from tinybert.deploy.predictor import Predictor
 from tinybert.errors import UserError
 from tinybert.kinds.registry import KINDS
@@ -68,6 +69,16 @@ def test_teacher_predicts_answer_spans_and_is_scored(teacher, files):
         assert texts[span["id"]] == span["text"] == contexts[span["id"]][span.get("begin", 0) : span.get("end", 0)]
 
 
+def test_predictions_for_pairs_are_the_answers_of_the_test_file(teacher, files, monkeypatch):
+    monkeypatch.setattr(spans, "STRIDE", 8)
+    asked = read_questions(files["test"]).items
+    written = json.loads((teacher / "asked.json").read_text())
+    found = Predictor.open(next(teacher.glob("best_model_*"))).predict([(question.text, question.context) for question in asked])
+    assert [row.spans[0].text if row.spans else "" for row in found] == list(written.values())
+    for question, row in zip(asked, found, strict=True):
+        assert all(span.text == question.context[span.begin : span.end] for span in row.spans)
+
+
 @pytest.mark.parametrize(
     ("method", "stage", "student"),
     [
@@ -100,7 +111,7 @@ def test_unsupported_uses_of_a_reader_are_refused(teacher, rows, tmp_path):
     own = ("--task_name", "x", "--text_a_column", "text", "--label_column", "label", "--train_file", single, "--dev_file", single)
     with pytest.raises(UserError, match="trained for question answering"):
         distill("--teacher_path", teacher, "--student_init", "teacher:1", *own, *QUICK, "--max_steps", 2, "--output_dir", tmp_path / "o")
-    with pytest.raises(UserError, match="predicts answers within a text"):
+    with pytest.raises(UserError, match="Give the second text of each row"):
         Predictor.open(next(teacher.glob("best_model_*"))).predict(["word0"])
 
 
@@ -219,8 +230,7 @@ def windows_of(logits: list[list[float]], items: list[Question], examples: list[
     """Windows in which each token after the first is one character."""
     begins = np.concatenate([[NO_POSITION, *range(length - 1)] for length in lengths])
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    windows = Windows(np.array(examples), begins, np.where(begins < 0, begins, begins + 1), offsets, Path())
-    windows.__dict__["questions"] = items
+    windows = Windows(np.array(examples), begins, np.where(begins < 0, begins, begins + 1), offsets, items)
     return np.array(logits, float), windows
 
 

@@ -12,6 +12,7 @@ import pytest
 from tests.recipes.conftest import distill, record
 from tests.recipes.kinds.conftest import QUICK, assert_resumes_exactly, train_teacher, write_files
 from tests.tiny import word_pieces
+from tinybert.cli.main import main
 from tinybert.data.custom_files import CustomFiles, custom_task
 from tinybert.data.entities import of_tags
 from tinybert.data.store import TokenStore
@@ -61,6 +62,23 @@ def test_teacher_tags_every_word_of_the_test_file(teacher, files):
     assert all(tag == "B-LOC" for word, tag in (line for line in written if line[0]) if word == "word2")
 
 
+def test_teacher_finds_entities_with_their_characters_in_plain_text(teacher, tmp_path, capsys):
+    text = "Word0  word1 word5 word2"
+    model = next(teacher.glob("best_model_*"))
+    found = Predictor.open(model).predict([text, "word7", ""])
+    assert [(span.label, span.text, span.begin) for span in found[0].spans] == [("PER", "Word0  word1", 0), ("LOC", "word2", 19)]
+    assert all(0.5 < span.score <= 1 for span in found[0].spans) and found[1].spans == found[2].spans == ()
+    (tmp_path / "new.csv").write_text(f'id,text\na,"{text}"\nb,word7\n')
+    line = ("predict", "--model_path", str(model), "--input", str(tmp_path / "new.csv"), "--output")
+    assert main([*line, str(tmp_path / "out.csv")]) == 2
+    assert "one prediction per row; expected JSON lines" in capsys.readouterr().err
+    assert main([*line, str(tmp_path / "out.jsonl"), "--proba"]) == 2
+    assert "--proba applies only to labels of whole texts" in capsys.readouterr().err
+    assert main([*line, str(tmp_path / "out.jsonl")]) == 0
+    first, second = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    assert [span["text"] for span in first["spans"]] == ["Word0  word1", "word2"] and second == {"id": "b", "spans": []}
+
+
 @pytest.mark.parametrize(
     ("method", "stage", "student"),
     [
@@ -92,8 +110,6 @@ def test_unsupported_uses_of_a_tagger_are_refused(teacher, rows, words_encoder, 
             "--teacher_path", teacher, "--student_init", "teacher:1", *rows, *QUICK, "--teacher_traces", "store", "--max_steps", 2,
             "--output_dir", tmp_path / "o",
         )  # fmt: skip
-    with pytest.raises(UserError, match="predicts tags within a text"):
-        Predictor.open(next(teacher.glob("best_model_*"))).predict(["word0"])
     single = tmp_path / "single.tsv"
     single.write_text("text\tlabel\n" + "".join(f"word{i % 5} word9\t{LABELS[i % 5]}\n" for i in range(10)))
     own = ("--task_name", "x", "--text_a_column", "text", "--label_column", "label", "--labels", ",".join(LABELS))

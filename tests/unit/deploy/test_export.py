@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -258,5 +259,29 @@ def test_token_classification_is_exported_and_scored(tmp_path, monkeypatch, caps
     np.testing.assert_allclose(answer(tmp_path / "x", inputs), logits_of(model, inputs), atol=1e-5)
     config = json.loads((tmp_path / "x" / "config.json").read_text())
     assert config["architectures"] == ["BertForTokenClassification"] and config["id2label"]["1"] == "B-LOC"
-    with pytest.raises(UserError, match="predicts tags within a text"):
-        Predictor.open(tmp_path / "x").predict(["word1"])
+    text = "word1 word2, word3"
+    exported, plain = (Predictor.open(tmp_path / name).predict([text])[0].spans for name in ("x", "m"))
+    assert [replace(span, score=0) for span in exported] == [replace(span, score=0) for span in plain]
+    assert all(span.text == text[span.begin : span.end] and span.label == "LOC" for span in exported)
+
+
+@pytest.mark.parametrize("form", ["onnx", "paddle", "openvino"])
+def test_question_answering_is_exported_and_scored(form, tmp_path):
+    from tests.recipes.kinds.test_question_answering import write_questions
+    from tests.tiny import SHAPE, word_pieces
+    from tinybert.models.configuration import TrainedOn
+    from tinybert.models.families import family
+    from tinybert.models.loading import build
+    from tinybert.models.saving import save_model
+
+    model = build(family("tinybert"), dict(SHAPE), 2, "tiny", "span")
+    save_model(tmp_path / "m", model, family("tinybert"), word_pieces(), (), trained_on=TrainedOn("asked", True, 20))
+    dev = write_questions(tmp_path / "dev.json", 12, 0)
+    assert (
+        run("export", model_path=tmp_path / "m", format=form, precision="float32", dev_file=dev, output_dir=tmp_path / "x", threads=1) == 0
+    )
+    measures = record(tmp_path / "x")["measures"]
+    assert measures["score_change"] == 0 and measures["logit_difference"] < 1e-4
+    row = ("word2 word3", " ".join(f"word{i}" for i in range(4, 29)))
+    exported, plain = (Predictor.open(tmp_path / name).predict([row])[0].spans for name in ("x", "m"))
+    assert [(span.begin, span.end) for span in exported] == [(span.begin, span.end) for span in plain]
