@@ -63,9 +63,9 @@ def test_comparison_runs_every_row_and_continues_after_a_failure(teacher, tmp_pa
         (("--budget_minutes", "3"), "--updates and --budget_minutes"),
         (("--resume", "--overwrite_output_dir"), "contradict"),
         (("--address", "auto"), "add --runner ray"),
-        (("--kind", "regression"), "describes files of your own"),
-        (("--aug_file", "rows.tsv"), "--aug_file is read with --use_aug only"),
-        (("--label_column", "2"), "--label_column describes files of your own"),
+        (("--kind", "regression"), "applies only to your own files"),
+        (("--aug_file", "rows.tsv"), "--aug_file is only used with --use_aug"),
+        (("--label_column", "2"), "--label_column applies only to your own files"),
     ],
 )
 def test_malformed_comparison_is_refused(tmp_path, more, message):

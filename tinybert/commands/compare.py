@@ -64,7 +64,7 @@ class CompareConfig(DataOptions, DeviceOptions):
         if len(set(self.seeds)) < len(self.seeds):
             raise UserError("--seeds contains a duplicate\ngive each only once")
         if self.aug_file is not None and not self.use_aug:
-            raise UserError("--aug_file is read with --use_aug only\nadd --use_aug, or leave the file out")
+            raise UserError("--aug_file is only used with --use_aug\nadd --use_aug, or leave out the file")
         self.refuse_both("resume", "overwrite_output_dir")
         self.refuse_both("updates", "budget_minutes")
         if self.address is not None and self.runner != "ray":
