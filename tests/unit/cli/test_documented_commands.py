@@ -45,7 +45,8 @@ def test_options_on_the_page_exist(page):
 
 # === Links ===
 
-LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "benchmark" / "speed" / "README.md", ROOT / "tests" / "README.md"]
+OTHERS = ("CONTRIBUTING.md", "CHANGELOG.md", "benchmark/*/README.md", "findings/README.md", "notebooks/*.md", "tests/README.md")
+LINKED = sorted({*PAGES, *(path for pattern in OTHERS for path in ROOT.glob(pattern))})
 
 
 def anchors(page: Path) -> set[str]:
