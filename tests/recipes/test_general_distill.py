@@ -308,7 +308,7 @@ def test_layers_of_the_teacher_can_be_the_student(world, tmp_path):
         ({"student_model": "x"}, "describes a new student"),
         ({"use_att": False, "use_rep": False, "use_embedding": False}, "nothing is left to learn"),
         ({"method": "relation", "relation_weight": 0}, "nothing to learn"),
-        ({"method": "relation", "relation_heads": 5}, "does not divide"),
+        ({"method": "relation", "relation_heads": 5}, "do not divide"),
         ({"method": "relation", "relation_layers": "5:6"}, "the student has 4 layers and the teacher 6"),
         ({"student_heads": 3}, "2 attention heads and the student 3"),
         ({"layer_map": "0:0,5:6"}, "is out of range"),

@@ -10,7 +10,7 @@ from tinybert.config.resolved import Settings
 from tinybert.methods.logit_losses import LogitLosses
 from tinybert.methods.method import DistillationMethod
 from tinybert.methods.registry import register
-from tinybert.methods.relation import check_relation_layers, relation_part
+from tinybert.methods.relation import check_relation_layers, relation_stage
 from tinybert.methods.stage_objective import StageObjective
 
 if TYPE_CHECKING:
@@ -39,7 +39,4 @@ class MiniLmV2(DistillationMethod, LogitLosses):
 
     def layers(self, settings: Settings, student: LoadedModel, teacher: LoadedModel) -> StageObjective:
         """Relations of one layer."""
-        from tinybert.objectives.objective import Objective
-
-        part, facts, line = relation_part(student, teacher, settings.minilmv2_layers, settings.minilmv2_heads)
-        return StageObjective(Objective([part]), None, facts, [line])
+        return relation_stage(student, teacher, settings.minilmv2_layers, settings.minilmv2_heads)

@@ -10,13 +10,13 @@ from tinybert.config.options import Derived, Options, option
 from tinybert.config.resolve import Context
 from tinybert.config.resolved import Settings
 from tinybert.errors import UserError
+from tinybert.methods.layer_losses import depths
 from tinybert.methods.method import DistillationMethod
 from tinybert.methods.registry import register
 from tinybert.methods.stage_objective import StageObjective
 
 if TYPE_CHECKING:
     from tinybert.models.loading import LoadedModel
-    from tinybert.objectives.objective import Part
 
 in_losses = partial(option, group="losses", setting=True, commands=("general",))
 
@@ -87,41 +87,28 @@ class Relation(DistillationMethod, RelationLosses):
 
     def layers(self, settings: Settings, student: LoadedModel, teacher: LoadedModel) -> StageObjective:
         """The relation loss."""
-        from tinybert.objectives.objective import Objective
-
-        parts, facts, lines = relation_parts(settings, student, teacher)
-        return StageObjective(Objective(list(parts)), None, facts, lines)
+        return relation_stage(student, teacher, settings.relation_layers, settings.relation_heads, settings.relation_weight)
 
 
-def relation_parts(settings: Settings, student: LoadedModel, teacher: LoadedModel) -> tuple[tuple[Part, ...], dict, list[str]]:
-    """The relation loss as terms of an objective, its entries for run.json and its log line; empty if its weight is 0."""
-    if not settings.get("relation_weight"):
-        return (), {}, []
-    part, facts, line = relation_part(student, teacher, settings.relation_layers, settings.relation_heads, settings.relation_weight)
-    return (part,), facts, [line]
-
-
-def relation_part(
+def relation_stage(
     student: LoadedModel, teacher: LoadedModel, layers: str | None, heads: int | None, weight: float = 1.0
-) -> tuple[Part, dict, str]:
-    """The relation loss of one layer of each model, its entries for run.json and its log line. layers: `STUDENT:TEACHER`; None: the last
-    layers.
+) -> StageObjective:
+    """The relation loss of one layer of each model. layers: `STUDENT:TEACHER`; None: the last layers.
 
     Raises:
-        UserError: a layer does not exist.
+        UserError: a layer does not exist, or the heads do not divide the widths.
     """
-    from tinybert.objectives.objective import Part
+    from tinybert.objectives.objective import Objective, Part
     from tinybert.objectives.relation import RelationLoss
 
-    depths = [loaded.config.num_hidden_layers for loaded in (student, teacher)]
-    widths = student.config.hidden_size, teacher.config.hidden_size
-    pair = [int(number) for number in layers.split(":")] if layers else depths
-    if pair[0] > depths[0] or pair[1] > depths[1]:
+    last = depths(student, teacher)
+    pair = tuple(int(number) for number in layers.split(":")) if layers else last
+    if pair[0] > last[0] or pair[1] > last[1]:
         raise UserError(
-            f"--relation_layers {layers}: the student has {depths[0]} layers and the teacher {depths[1]}.\n"
+            f"relations of the layers {layers}: the student has {last[0]} layers and the teacher {last[1]}.\n"
             "Choose existing layers, or leave out the option for the last layers of both."
         )
     heads = heads or teacher.config.num_attention_heads
-    part = Part("rela", RelationLoss((pair[0] - 1, pair[1] - 1), heads, widths), weight)
+    loss = RelationLoss((pair[0] - 1, pair[1] - 1), heads, (student.config.hidden_size, teacher.config.hidden_size))
     line = f"relations: student layer {pair[0]} <- teacher layer {pair[1]}, {heads} relation heads"
-    return part, {"relation": {"layers": pair, "heads": heads}}, line
+    return StageObjective(Objective([Part("rela", loss, weight)]), None, {"relation": {"layers": list(pair), "heads": heads}}, [line])

@@ -21,7 +21,7 @@ from tinybert.methods.layer_losses import (
 from tinybert.methods.logit_losses import LogitLosses
 from tinybert.methods.method import DistillationMethod
 from tinybert.methods.registry import register
-from tinybert.methods.relation import RelationLosses, check_relation_layers, relation_parts
+from tinybert.methods.relation import RelationLosses, check_relation_layers, relation_stage
 from tinybert.methods.stage_objective import StageObjective
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ class TinyBERT(DistillationMethod, MappedLayers, LayerLosses, LogitLosses, Relat
         from tinybert.objectives.tinybert import intermediate_objective
         from tinybert.traces.selection import Selection, deciding_layers
 
-        relations, facts, lines = relation_parts(settings, student, teacher)
+        relations = None
+        if settings.get("relation_weight"):
+            relations = relation_stage(student, teacher, settings.relation_layers, settings.relation_heads, settings.relation_weight)
         layer_map = LayerMap.create(settings.layer_map, *depths(student, teacher))
         projection, fact, line = make_projection(settings, student, teacher)
         objective = intermediate_objective(
@@ -71,10 +73,13 @@ class TinyBERT(DistillationMethod, MappedLayers, LayerLosses, LogitLosses, Relat
             hidden_reduction=settings.hidden_reduction,
             attention_reduction=settings.attention_reduction,
             attention_heads=settings.attention_heads or "match",
-            more=relations,
+            more=tuple(relations.objective.parts) if relations else (),
         )
         needs = objective.needs_teacher.hidden
         pairs = tuple(pair for pair in layer_map.hidden if pair[1] in needs)
         selection = Selection(pairs, deciding_layers(pairs, *depths(student, teacher), published=False))
-        facts = {"projection": fact, "layer_map": layer_map.hidden, **facts}
-        return StageObjective(objective, None, facts, [layer_map.table(), line, *lines], selection)
+        chosen = StageObjective(objective, None, {"projection": fact, "layer_map": layer_map.hidden}, [layer_map.table(), line], selection)
+        if relations:
+            chosen.facts |= relations.facts
+            chosen.lines += relations.lines
+        return chosen

@@ -48,7 +48,7 @@ class RelationLoss(Loss):
                 common = math.gcd(*widths)
                 divisors = ", ".join(str(number) for number in range(1, common + 1) if not common % number)
                 raise UserError(
-                    f"--relation_heads {heads} does not divide the {width} dimensions of the {role}.\n"
+                    f"{heads} relation heads do not divide the {width} dimensions of the {role}.\n"
                     f"Choose a divisor of {widths[0]} and {widths[1]}: {divisors}."
                 )
         self.pair = pair

@@ -74,5 +74,5 @@ def test_student_equal_to_its_teacher_has_zero_loss():
 
 
 def test_relation_heads_that_do_not_divide_the_width_are_refused():
-    with pytest.raises(UserError, match=r"--relation_heads 5 does not divide the 12 .*\n.*: 1, 2, 3, 4, 6, 12\."):
+    with pytest.raises(UserError, match=r"5 relation heads do not divide the 12 .*\n.*: 1, 2, 3, 4, 6, 12\."):
         RelationLoss((0, 0), 5, (12, 24))
