@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tinybert.data.tokenizer import WordPiece
 from tinybert.data.tokenizer_folder import check_tokenizer
-from tinybert.models.configuration import architecture, config_file, labels_of, read_config
+from tinybert.models.configuration import TrainedOn, architecture, config_file, labels_of, read_config, trained_on
 from tinybert.models.families import Family, family_of_folder
 from tinybert.models.hub import resolve
 from tinybert.models.manifest import check_manifest
@@ -19,13 +19,14 @@ from tinybert.safetensors_file import safetensors_names
 
 @dataclass
 class ModelInfo:
-    """A model folder's content without the weights: configuration, tokenizer, labels, the weight file if there is one."""
+    """A model folder's content without the weights: configuration, tokenizer, labels, the weight file if there is one, training data."""
 
     config: object
     family: Family
     tokenizer: WordPiece
     labels: tuple[str, ...] | None
     weights: Path | None
+    trained_on: TrainedOn
 
 
 def read_model_info(path: str, do_lower_case: bool | None, role: str) -> ModelInfo:
@@ -41,7 +42,8 @@ def read_model_info(path: str, do_lower_case: bool | None, role: str) -> ModelIn
     check_manifest(folder)
     family, _ = family_of_folder(config, _names(folder), source)
     known = family.config(**architecture(config, source))
-    return ModelInfo(known, family, WordPiece.from_folder(folder, do_lower_case), labels_of(config), _weights(folder))
+    tokenizer = WordPiece.from_folder(folder, do_lower_case)
+    return ModelInfo(known, family, tokenizer, labels_of(config), _weights(folder), trained_on(config))
 
 
 def _weights(folder: Path) -> Path | None:

@@ -171,7 +171,7 @@ class _Stage:
         train = data.store(split)
         kept = {name: data.store(name) for name in task.eval_splits}
         data.report({split: train, **kept})
-        if self.teacher is not None and isinstance(self.teacher.known, LoadedModel):
+        if self.teacher is not None:
             data.warn_if_used_differently("teacher", self.teacher.known.trained_on)
         traces = self._teacher_traces(layer.objective.needs_teacher, chosen.selection or Selection(), train, kept)
         facts = chosen.facts
