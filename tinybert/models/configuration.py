@@ -54,6 +54,14 @@ def architecture(config: dict, source: str) -> dict:
     check_network(config, set(ARCHITECTURE_KEYS), source)
     config = _with_published_cut(config)
     known = {key: config[key] for key in ARCHITECTURE_KEYS if config.get(key) is not None}
+    _check_values(known, source)
+    _check_sizes(known, source)
+    if known.get("attention_head_size", 0) * known["num_attention_heads"] == known["hidden_size"]:
+        del known["attention_head_size"]  # redundant
+    return known
+
+
+def _check_values(known: dict, source: str) -> None:
     for key in _NEEDED:
         if key not in known:
             raise UserError(f"{source}: '{key}' is missing in config.json; expected a positive whole number.")
@@ -67,14 +75,15 @@ def architecture(config: dict, source: str) -> dict:
             raise UserError(f"{source}: '{key}' in config.json is {known[key]!r}; expected one of {', '.join(words)}.")
     if not isinstance(known.get("use_task_id", False), bool):
         raise UserError(f"{source}: 'use_task_id' in config.json is {known['use_task_id']!r}; expected true or false.")
-    width, heads = known["hidden_size"], known["num_attention_heads"]
-    if known.get("attention_head_size") is None and width % heads:
+
+
+def _check_sizes(known: dict, source: str) -> None:
+    """Whether the values fit together."""
+    width, heads, size = known["hidden_size"], known["num_attention_heads"], known.get("attention_head_size")
+    if size is None and width % heads:
         raise UserError(f"{source}: hidden_size {width} is not a multiple of num_attention_heads {heads}.")
-    if known.get("attention_head_size", 0) * heads > width:
-        size = known["attention_head_size"]
+    if size is not None and size * heads > width:
         raise UserError(f"{source}: {heads} heads of {size} ('attention_head_size') are wider than hidden_size {width}.")
-    if known.get("attention_head_size", 0) * heads == width:
-        del known["attention_head_size"]  # redundant
     if known.get("embedding_rank", 1) > width:
         raise UserError(f"{source}: 'embedding_rank' in config.json is {known['embedding_rank']}; expected at most hidden_size, {width}.")
     if known.get("pad_token_id", 0) >= known["vocab_size"]:
@@ -84,7 +93,6 @@ def architecture(config: dict, source: str) -> dict:
             f"{source}: config.json describes an encoder of {numbers:,} parameters; expected at most {_MAX_PARAMETERS:,}.\n"
             "One of vocab_size, hidden_size, num_hidden_layers, intermediate_size or max_position_embeddings is wrong."
         )
-    return known
 
 
 def parameters_of(known: dict) -> int:
