@@ -19,7 +19,7 @@ from tests.pages import ROOT, blocks, called, command_lines
 from tinybert.cli.main import run_script
 from tinybert.cli.parser import spellings_of
 
-PAGES = ["README.md", *(f"docs/{name}.md" for name in ("augmentation", "general", "guide", "methods", "models", "pretrain"))]
+PAGES = ["README.md", *(f"docs/{name}.md" for name in ("augmentation", "compare", "general", "guide", "methods", "models", "pretrain"))]
 LETTERS = ["".join(letters) for letters in product("bcdfgklmn", "aeiou", "rstvz")][:180]
 SHAPE = {"num_hidden_layers": 12, "hidden_size": 24, "num_attention_heads": 12, "intermediate_size": 48, "max_position_embeddings": 130}
 
@@ -32,7 +32,11 @@ SMALL = {  # options of each command in the test
     "pregenerate": {"max_seq_len": "16", "epochs_to_generate": "1", "num_workers": "1"},
     "augment": {"N": "1", "num_workers": "1"},
     "compare": {"max_seq_length": "16", "methods": "none", "students": "teacher:2,4", "seeds": "1", "updates": "3", "budget_minutes": ""},
+    "auto": {"max_seq_length": "16", "students": "teacher:2,4", "budget_minutes": "0.05", "max_ms": "1000", "max_mb": ""},
+    "search": {"trials": "1", "budget_minutes": ""},
 }
+BASE = ["task_name: MRPC", "teacher_path: pretrained_models/MRPC", "student_init: 'teacher:2,4'", "stage: both", "device: cpu"]
+BASE += ["batch_size: 8", "max_seq_length: 16", "allow_weak_teacher: true"]
 BESIDE = {  # additional options for lines with the option on the left
     "emb_hidden_dim": {"ffn_hidden_dim": "16", "emb_hidden_dim": "8"},
     "prune_schedule": {"max_steps": "14", "prune_period_proportion": "1"},
@@ -68,6 +72,7 @@ def world(tmp_path, monkeypatch) -> Path:
     write(tmp_path / "new.csv", ["text", *(sentence(numbers) for _ in range(3))])
     for name in ("wiki.txt", "enwiki.txt", "text/one.txt"):
         write(tmp_path / name, [line for _ in range(12) for line in (*(sentence(numbers) for _ in range(4)), "")])
+    write(tmp_path / "options.yaml", BASE)
     write(tmp_path / "glove.6B.300d.txt", [f"{word} {numbers.random():.4f} {numbers.random():.4f}" for word in LETTERS])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATA_HOME", str(tmp_path / "home"))
