@@ -322,7 +322,7 @@ def derive_seed(*parts: object) -> int:
 
 
 def random_stream(*key: int):
-    """A `RandomState` for a key of whole numbers. Its streams never change, unlike those of NumPy's `Generator`, so a resumed run repeats
+    """A `RandomState` for a key of integers. Its streams are stable, unlike those of NumPy's `Generator`, so a resumed run repeats
     them.
     """
     import numpy as np

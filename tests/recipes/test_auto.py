@@ -51,7 +51,7 @@ def test_last_doubling_of_the_winner_tells_what_more_budget_may_bring():
         {"updates": updates, "teacher": {"score": 90.0}, "lines": [{"student": "a", "scores": [mean], "mean": mean}]}
         for updates, mean in ((100, 70.0), (200, 74.0))
     ]
-    assert "from 100 to 200 updates it gained +4.00 points" in recipe._closing(rounds, "a", 74.0, "accuracy")[1]
+    assert "from 100 to 200 updates the score rose by +4.00 points" in recipe._closing(rounds, "a", 74.0, "accuracy")[1]
 
 
 def test_folders_of_others_and_calibrated_int8_are_refused(tmp_path):

@@ -71,7 +71,7 @@ def test_what_the_command_refuses_is_refused_before_the_first_run(base, runs, tm
     with pytest.raises(UserError, match="seed got -1"):
         search(base, tmp_path / "out")
     base.write_text("task_name: demo\nT: 1\n")
-    with pytest.raises(UserError, match="has T, which the search decides"):
+    with pytest.raises(UserError, match="contains T, which the search sets"):
         search(base, tmp_path / "out")
     assert not runs and not (tmp_path / "out").exists()
 

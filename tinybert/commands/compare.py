@@ -73,10 +73,10 @@ class CompareConfig(DataOptions, DeviceOptions):
 
 
 def read_students(pieces: Sequence[str]) -> list[str]:
-    """The students of `--students`, whose pieces between commas may be layers of one student.
+    """The students in `--students`, where commas may also separate the layers of one student.
 
     Raises:
-        UserError: malformed layers, or a student that is given twice.
+        UserError: malformed layers, or a duplicate.
     """
     joined: list[str] = []
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""How sure the difference between two models, or two groups of seeds, is."""
+"""The uncertainty of the difference between two models, or two groups of seeds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Scorer = Callable[[np.ndarray], float]
 def standard_error(first: Sequence[Scorer], second: Sequence[Scorer], count: int) -> float:
     """The standard error of the mean score of `first` minus that of `second`, by a paired bootstrap over `count` dev rows and the seeds.
 
-    first, second: for each seed, the same ones in both, the score of a model on rows that are given by their numbers. Source: Efron and
+    first, second: for each seed (the same in both), the score of a model on rows given by their numbers. Source: Efron and
     Tibshirani 1993, chapter 6.
     """
     draw = np.random.default_rng(0)

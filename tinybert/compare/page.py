@@ -29,7 +29,7 @@ def page(title: str, table: str, about: str, notes: Sequence[str], figures: Sequ
     items = "\n".join(f"<li>{html.escape(note)}</li>" for note in notes)
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
     above = f'<h1>{html.escape(title)}</h1>\n{_html_table(table)}\n<p class="note">{html.escape(about)}</p>'
-    body = f"{above}\n<h2>What to do next</h2>\n<ul>\n{items}\n</ul>\n{pictures}"
+    body = f"{above}\n<h2>Next steps</h2>\n<ul>\n{items}\n</ul>\n{pictures}"
     return f'<!doctype html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
 
 
@@ -41,7 +41,7 @@ def _html_table(markdown: str) -> str:
 
 
 def loss_curves(rows: Sequence[Row]) -> Figure:
-    """The training loss over updates, a panel per method, since losses of two methods have no common scale.
+    """The training loss over updates, one panel per method, because losses of different methods are not comparable.
 
     Several seeds of a student are shown as their mean and a band from the lowest to the highest.
     """
@@ -69,7 +69,7 @@ def loss_curves(rows: Sequence[Row]) -> Figure:
 
 
 def _losses(row: Row) -> tuple[list[int], list[float]]:
-    """The updates and losses in the log of a run, its second stage behind its first."""
+    """The updates and losses in the log of a run, its second stage after its first."""
     lines = [line for line in RunFolder(row.folder, "").log_lines() if "event" not in line and "loss" in line]
     begin = max((line["step"] for line in lines if line["stage"] == "intermediate"), default=0)
     return [line["step"] + (begin if line["stage"] == "prediction" else 0) for line in lines], [line["loss"] for line in lines]

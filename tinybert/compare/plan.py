@@ -88,7 +88,7 @@ def _row(config: CompareConfig, student: str, method: str, seed: int, length: in
 
 
 def _cut_words(config: CompareConfig, cut: Path, common: list[str], heads: int, neurons: int) -> list[list[str]]:
-    """The commands that cut the teacher to half of its heads and neurons."""
+    """The commands that prune the teacher to half of its heads and neurons."""
     importance = cut.with_name(f"{cut.name}-importance")
     return [
         ["finetune", *data_words(config, augmented=False), *common, "--model_name_or_path", config.teacher_path, "--compute_taylor",
@@ -111,7 +111,7 @@ def student_options(student: str) -> list[str]:
 
 
 def data_words(config: CompareConfig, augmented: bool) -> list[str]:
-    """The data options that were set, as command-line arguments; augmented: those of augmented rows too."""
+    """The data options that were set, as command-line arguments; augmented: include those of augmented rows."""
     left_out = {"max_seq_length"} if augmented else {"max_seq_length", "use_aug", "aug_file"}
     names = [name for name in DataOptions.options() if name in config.given and name not in left_out]
     return [word for name in names for word in (f"--{name}", str(getattr(config, name)))]

@@ -45,10 +45,10 @@ def run_commands(commands: Commands, folder: Path, environment: dict[str, str], 
 
 
 def run_alone(commands: Commands, folder: Path, interrupted: str) -> int:
-    """The same as one job that signals are passed on to. interrupted: what is said then.
+    """The same as one job, to which signals are forwarded. interrupted: the message after a signal.
 
     Raises:
-        Interrupted: a signal came, and the process has ended.
+        Interrupted: a signal was received, and the process has ended.
     """
     with graceful_shutdown() as stop:
         code = run_commands(commands, folder, child_environment(), lambda: stop.signal)

@@ -47,7 +47,7 @@ class Line:
         return statistics.stdev(self.scores) if len(self.scores) > 1 else None
 
     def as_json(self) -> dict[str, object]:
-        """Its values, for a file."""
+        """Its values as a JSON object."""
         values = asdict(self) | {"folder": str(self.folder) if self.folder else None}
         return values | ({"mean": self.mean, "deviation": self.deviation} if self.scores else {})
 
@@ -59,7 +59,7 @@ def score_of(row: Row, metric: str) -> float:
 
 
 def lines_of(rows: Sequence[Row], codes: Mapping[str, int], metric: str) -> list[Line]:
-    """A line for each student and method, in the order of the plan. codes: the exit code of each run by its name."""
+    """One line per student and method, in the order of the plan. codes: exit codes by run name."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row.line, []).append(row)
@@ -108,13 +108,13 @@ def table(lines: Sequence[Line], teacher: Measured, metric: str) -> str:
 
 
 def _costs(one: Measured, teacher: Measured) -> list[str]:
-    """Size, time of a row, times as fast as the teacher, rows per second."""
+    """Size, time per row, speed-up over the teacher, rows per second."""
     faster = teacher.milliseconds / one.milliseconds
     return [f"{one.megabytes:.1f}", f"{one.milliseconds:.2f}", f"{faster:.1f}", f"{one.rows_per_second:.0f}"]
 
 
 def conditions(updates: int, batch_size: int, seeds: Sequence[int], threads: int) -> str:
-    """How the numbers of the table were measured."""
+    """How the values in the table were measured."""
     spread = f"mean ± standard deviation of seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}"
     return (
         f"Each student: {updates:,} updates of {batch_size} rows. Score: on dev, last model, {spread}. Time: median of single rows, "
@@ -123,7 +123,7 @@ def conditions(updates: int, batch_size: int, seeds: Sequence[int], threads: int
 
 
 def best_and_plain(lines: Sequence[Line]) -> tuple[Line | None, Line | None]:
-    """The line of the best mean score and, where a teacher taught it, that of the same student without one."""
+    """The line with the best mean score and, if it used a teacher, that of the same student without one."""
     best = max((line for line in lines if line.scores), key=lambda line: line.mean, default=None)
     if best is None or not method_of(best.method).reads_teacher:
         return best, None

@@ -87,7 +87,7 @@ def _asks_for_nothing(value: object) -> bool:
 
 
 def _read(part: list[Entry], options: Mapping[str, Option], spellings: dict[str, str]) -> dict[str, tuple[object, Entry]]:
-    """Value and entry by canonical name; the last of equal spellings counts, two spellings must agree."""
+    """Value and entry by canonical name; the last of equal spellings wins, different spellings must agree."""
     chosen: dict[str, tuple[object, Entry]] = {}
     for entry in part:
         if entry.spelling not in spellings:

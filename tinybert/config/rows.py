@@ -32,7 +32,7 @@ def _original_rows(context: Context) -> Derived | None:
 
 
 class RowOptions(Config):
-    """Which training rows are read, and how."""
+    """The training rows and how they are read."""
 
     task_name: str = in_data(
         help="task name in any case: SST-2, sst-2, STS-b, MNLI, TNEWS, ChnSentiCorp, ... or demo; any name for your own files"
@@ -100,7 +100,7 @@ class RowOptions(Config):
 
 
 class DataOptions(RowOptions):
-    """Which other rows are read, and how all become token ids."""
+    """The other rows, and tokenization."""
 
     dev_file: Path | None = in_data(
         None, help="your own rows for evaluation; they select the best model", alias=(Alias("validation_file", HF),)

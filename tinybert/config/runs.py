@@ -56,7 +56,7 @@ class DeviceOptions(Config):
 
 
 class TrainingRunOptions(DeviceOptions):
-    """Where results go, and how often they are saved."""
+    """Output folder and checkpoints."""
 
     output_dir: Path | None = in_run(None, help="output folder")
     overwrite_output_dir: bool = in_run(False, help="replace results of the same stage in output_dir")
@@ -144,7 +144,7 @@ class RunOptions(TrainingRunOptions):
 
 @dataclass(frozen=True)
 class Actions:
-    """What a run does."""
+    """The actions of a run."""
 
     train: bool
     evaluate: bool

@@ -1,4 +1,4 @@
-"""The rows of the demo: few with a label, many without."""
+"""The rows of the demo: few labelled ones, many without labels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OPENINGS = (
 
 
 def unlabelled_sentences(count: int, seed: int) -> list[str]:
-    """`count` different sentences, put together from `phrases.yaml`."""
+    """`count` different sentences, assembled from `phrases.yaml`."""
     domains = list(yaml.safe_load((demo_folder() / "phrases.yaml").read_text(encoding="utf-8")).values())
     random_ = random.Random(seed)
     found: dict[str, None] = {}

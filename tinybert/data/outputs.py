@@ -1,4 +1,4 @@
-"""Where a model's outputs for a batch belong among those of all rows: one per row, per word, or per token."""
+"""The positions of a batch's outputs among those of all rows: one per row, per word, or per token."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class OutputPlaces:
         self.count = int(self._starts[-1])
 
     def of(self, batch: Batch) -> np.ndarray:
-        """The places of a batch's outputs, int64 `[n]`."""
+        """The positions of a batch's outputs, int64 `[n]`."""
         return positions(self._starts[batch.rows], self._starts[batch.rows + 1] - self._starts[batch.rows])
 
     def select(self, batch: Batch, logits: np.ndarray) -> np.ndarray:

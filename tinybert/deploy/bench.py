@@ -141,7 +141,7 @@ def efficient(found: Sequence[Measured]) -> list[Measured]:
 
 
 def pareto_figure(found: Sequence[Measured], metric: str, task: str, chosen: str | None = None) -> Figure:
-    """Score over latency, with area by size, and the Pareto front. chosen: the name of a model to mark."""
+    """Plot score over latency, with area by size, and the Pareto front. chosen: the name of a model to mark."""
     from tinybert.report.figure import new_figure
 
     figure = new_figure(8, 5)

@@ -138,13 +138,13 @@ def export_model(
 
 
 def untrained(folder: Path, form: str, precision: str, loaded: LoadedModel, rows: TrainedOn, threads: int) -> Predictor:
-    """A student before its training, written for an engine and opened with it: as fast and as large as after.
+    """Export an untrained student and open it with its engine: speed and size are the same as after training.
 
-    rows: what it will be trained on. Not for int8 of OpenVINO, which is calibrated on a trained model.
+    rows: its future training rows. Not supported for int8 of OpenVINO, which is calibrated on a trained model.
     """
     folder.mkdir(parents=True)
     module = engine_module(form)
-    loaded = replace(loaded, report=LoadReport("random weights"))  # a fresh head is refused otherwise
+    loaded = replace(loaded, report=LoadReport("random weights"))  # a new head would be rejected
     quantised = module.export(folder, precision, _Source(loaded, None, folder, 0))
     engine = module.open_engine(folder, {"format": form, "precision": precision, "quantised": quantised}, threads)
     return Predictor(folder, engine, loaded.tokenizer, loaded.output_names, rows, rows.max_seq_length, kind=loaded.kind)

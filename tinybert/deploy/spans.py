@@ -1,4 +1,4 @@
-"""Predictions inside a text: named entities and answers, with their characters."""
+"""Predictions inside a text: named entities and answers, with their character ranges."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WORD = re.compile(rf"[{_IDEOGRAPH}]|[^\W{_IDEOGRAPH}]+(?:[^\w\s]+[^\W{_IDEOGRAP
 class Span:
     """A part of a text: `text[begin:end]`.
 
-    label: the type of an entity, None for an answer. score: of an entity the smallest probability among its words, of an answer the sum of
+    label: the type of an entity, None for an answer. score: for an entity the smallest probability of its words, for an answer the sum of
     its start and end logits.
     """
 
@@ -40,12 +40,12 @@ class Span:
 
 
 def words_of(text: str) -> list[tuple[int, int]]:
-    """The characters of each word: split at white space, before and after ideographs, and at punctuation around a word."""
+    """The character range of each word: split at white space, before and after ideographs, and at punctuation around a word."""
     return [match.span() for match in _WORD.finditer(text)]
 
 
 def encode_words(texts: list[str], tokenizer: WordPiece, length: int) -> tuple[TokenStore, int]:
-    """Texts as tagged words without tags, and how many were truncated."""
+    """Texts as tagged words without tags, and the number of truncated texts."""
     sentences = [[text[begin:end] for begin, end in words_of(text)] for text in texts]
     blank = [np.zeros(len(words), np.int64) for words in sentences]
     flat, first, labels, counts, cut = tagged_rows(sentences, blank, tokenizer, length)
@@ -87,7 +87,7 @@ def encode_questions(questions: list[str], contexts: list[str], tokenizer: WordP
 
 
 def answers(store: TokenStore, logits: np.ndarray, threshold: float | None) -> list[tuple[Span, ...]]:
-    """The best answer to each question from the logits `[tokens, 2]`; empty where "no answer" is better by more than the threshold."""
+    """The best answer to each question from the logits `[tokens, 2]`; empty if "no answer" is better by more than the threshold."""
     best = best_answers(logits, store.windows)
     return [
         () if one is None or not text else (Span(one.text, one.begin, one.end, None, one.score),)

@@ -185,7 +185,7 @@ class Mud(DistillationMethod, HiddenLosses, LogitLosses):
             )
 
     def layers(self, settings: Settings, student: LoadedModel, teacher: LoadedModel) -> StageObjective:
-        """Chosen hidden states."""
+        """Selected hidden states."""
         from tinybert.objectives.mud import MaskStart, SelectedHiddenLoss
         from tinybert.objectives.objective import Objective, Part
         from tinybert.traces.selection import Selection, TokenSelection, deciding_layers

@@ -34,7 +34,7 @@ class Pkd(DistillationMethod, Projected, LogitLosses):
     )
 
     def layers(self, settings: Settings, student: LoadedModel, teacher: LoadedModel) -> StageObjective | None:
-        """The patient loss; None for a student of one layer, which has no layer below its last."""
+        """The patient loss; None for a student with one layer, which has no intermediate layer."""
         from tinybert.objectives.objective import Objective, Part
         from tinybert.objectives.patient import PatientLoss
 

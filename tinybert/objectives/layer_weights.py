@@ -27,7 +27,7 @@ def transport_flow(cost: np.ndarray, student: np.ndarray, teacher: np.ndarray) -
 
 
 def solver() -> Callable:
-    """POT's solver of transport problems.
+    """POT's solver of optimal transport problems.
 
     Raises:
         UserError: POT is not installed.

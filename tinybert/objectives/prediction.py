@@ -25,7 +25,7 @@ class SoftTargetLoss(Loss):
         self.temperature, self.reduction, self.scale = temperature, reduction, scale
 
     def softened(self, student: Tensor, teacher: Tensor, inputs: Inputs) -> Tensor:
-        """The loss of logits that are already divided by the temperature, a scalar."""
+        """The loss of logits already divided by the temperature, a scalar."""
         raise NotImplementedError
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:

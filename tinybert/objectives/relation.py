@@ -80,6 +80,6 @@ class RelationLoss(Loss):
 
 
 def divergence(ours: Tensor, theirs: Tensor, mask: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of distributions over keys, `[B, h, T, T]` logarithms, the mean over heads and real queries, a scalar."""
+    """Kullback-Leibler divergence of log distributions over keys `[B, h, T, T]`, the mean over heads and tokens without padding."""
     each = (paddle.exp(theirs) * (theirs - ours)).sum(-1)  # [B, h, T]
     return (each * mask.unsqueeze(1)).sum() / (mask.sum() * ours.shape[1])

@@ -51,6 +51,6 @@ class WordSoftLoss(SoftTargetLoss):
     unit = "words"
 
     def softened(self, student: Tensor, teacher: Tensor, inputs: Inputs) -> Tensor:
-        """Mean over words (and tags, where so reduced), a scalar."""
+        """Mean over words (and over tags for `mean`), a scalar."""
         products = -(F.softmax(teacher, axis=-1) * F.log_softmax(student, axis=-1))
         return _mean_over_words(products.mean(-1) if self.reduction == "mean" else products.sum(-1), inputs.labels)

@@ -1,7 +1,7 @@
-"""The best student within limits: candidates are measured as exported files, trained by successive halving, and the best is exported.
+"""Finds the best student within limits: candidates are measured as exported files and trained by successive halving; the best is exported.
 
 Supports layers of the teacher and new shapes; limits of latency and size as measured on this machine; a budget in minutes.
-Limits: TinyBERT's two stages and one learning rate for all; each round trains the remaining students anew, with more updates.
+Limits: TinyBERT's two stages with one learning rate; each round trains the remaining students again, with more updates.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from tinybert.recipes.teacher_source import LazyTeacher
 from tinybert.report.table import markdown_table
 
 METHOD = "tinybert"
-MAX_CANDIDATES = 4  # candidates of the first round
+MAX_CANDIDATES = 4  # in the first round
 
 
 def auto(config: AutoConfig) -> Result:
-    """Write the best student within the limits to `--output_dir`/export, and what was tried beside it."""
+    """Write the best student within the limits to `--output_dir`/export, with a report of all candidates."""
     started = time.monotonic()
     task, output = task_of(config), Path(config.output_dir)
     check_inputs_not_overwritten(config, [output])
@@ -86,10 +86,10 @@ def auto(config: AutoConfig) -> Result:
 
 
 def _claim(config: AutoConfig, output: Path) -> None:
-    """Take the output folder.
+    """Use the output folder for this search.
 
     Raises:
-        UserError: it is not empty, or contains something else.
+        UserError: it is not empty, or contains other files.
     """
     if not output.exists():
         return
@@ -141,10 +141,10 @@ def _data_of(config: AutoConfig, command: type[Config]) -> dict[str, object]:
 
 
 def within(config: AutoConfig, found: list[Measured]) -> list[str]:
-    """The candidates within the limits, the slowest `MAX_CANDIDATES` of them, which can learn most.
+    """The candidates within the limits; of these the `MAX_CANDIDATES` slowest, which have the largest capacity.
 
     Raises:
-        UserError: none is.
+        UserError: there is none.
     """
     limits = [f"{name} {value:g}" for name, value in (("--max_ms", config.max_ms), ("--max_mb", config.max_mb)) if value is not None]
     kept = [
@@ -169,7 +169,7 @@ def _round(config: AutoConfig, students: list[str], minutes: float, length: int,
 
 
 def best_half(lines: list[dict]) -> list[str]:
-    """The students of the better half of the lines, rounded down, at least one.
+    """The students in the better half of the lines, rounded down, at least one.
 
     Raises:
         UserError: no line has a score.
@@ -181,7 +181,7 @@ def best_half(lines: list[dict]) -> list[str]:
 
 
 def _rounds_table(rounds: list[dict], metric: str) -> str:
-    """What was tried: a line for each student, a column for each round."""
+    """All candidates: one line per student, one column per round."""
     names = [line["student"] for line in rounds[0]["lines"]]
     scores = [{line["student"]: line for line in part["lines"]} for part in rounds]
 
@@ -193,12 +193,13 @@ def _rounds_table(rounds: list[dict], metric: str) -> str:
 
 
 def _closing(rounds: list[dict], winner: str, score: float, metric: str) -> list[str]:
-    """The winner, and what more budget would buy."""
+    """The best student, and the expected gain from a larger budget."""
     said = [f"best student within the limits: {winner}, {metric} {score:.2f} as exported; teacher: {rounds[-1]['teacher']['score']:.2f}"]
     history = [(part["updates"], line["mean"]) for part in rounds for line in part["lines"] if line["student"] == winner and line["scores"]]
     if len(history) > 1:
         (updates, before), (more, after) = history[-2:]
         said.append(
-            f"from {updates:,} to {more:,} updates it gained {after - before:+.2f} points: about what twice the budget may bring at most"
+            f"from {updates:,} to {more:,} updates the score rose by {after - before:+.2f} points: "
+            "twice the budget may bring at most about as much"
         )
     return said

@@ -47,8 +47,8 @@ _RESUME_IGNORED = (
     "threads",
     "runner",
     "address",
-)  # what a comparison that goes on may change
-PROBE_UPDATES, OVERHEAD = 12, 20.0  # updates of the run that measures the rate; seconds of a run beside its updates
+)  # options that may change when resuming
+PROBE_UPDATES, OVERHEAD = 12, 20.0  # updates of the run that measures the speed; seconds of a run besides its updates
 EPOCHS = 3
 
 
@@ -64,7 +64,7 @@ def compare(config: CompareConfig) -> Result:
     shape = model.config.num_attention_heads, model.config.intermediate_size
     updates = _claim(config, output)
     if updates is None:
-        _write_plan(config, output, None)  # the folder is this comparison's from here on
+        _write_plan(config, output, None)  # the folder belongs to this comparison from here on
         updates = config.updates or max(3, _affordable(config, length, shape, len(stores["train"])))
         _write_plan(config, output, updates)
     rows = plan(config, length, updates, *shape)
@@ -100,7 +100,7 @@ def _claim(config: CompareConfig, output: Path) -> int | None:
     """The updates per run of the comparison that is resumed; None for a new one, for which the folder is emptied.
 
     Raises:
-        UserError: the folder contains another comparison, or something else.
+        UserError: the folder contains another comparison, or other files.
     """
     if output.is_file():
         raise UserError(f"--output_dir {output} is a file\nchoose a folder")
@@ -192,13 +192,13 @@ def _run(config: CompareConfig, output: Path, rows: Sequence[Row]) -> dict[str, 
 
 
 def keep_last_model(folder: Path) -> None:
-    """Delete the other models and the checkpoints of a finished run, which would fill the disk."""
+    """Delete the other models and the checkpoints of a finished run to save disk space."""
     for other in folder.iterdir():
         if other.name != "final":
             storage.remove_own(other)
 
 
-# === What came out ===
+# === Results ===
 
 
 def _measured(config: CompareConfig, task: Task, data: TaskData, lines: list[Line]) -> tuple[Measured, list[Line]]:
@@ -211,7 +211,7 @@ def _measured(config: CompareConfig, task: Task, data: TaskData, lines: list[Lin
 
 
 def _error_of_gain(task: Task, data: TaskData, rows: Sequence[Row], lines: Sequence[Line]) -> float | None:
-    """The standard error, in points, of the best line's gain over the same student without a teacher; None where there is none."""
+    """The standard error, in points, of the best line's gain over the same student without a teacher; None if there is none."""
     best, plain = best_and_plain(lines)
     count = len(data.store(task.eval_splits[0]))
     if best is None or plain is None or len(best.scores) != len(plain.scores) or task.kind.of_words or task.kind.of_windows:

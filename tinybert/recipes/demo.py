@@ -1,7 +1,7 @@
 """The whole workflow on a small scale: fine-tune a teacher, distil a student on labelled and unlabelled text, compare, export.
 
 Runs in minutes on two cores with the bundled data and teacher, or on a GLUE task.
-Limits: few updates; it shows what distillation is for, while `benchmark/glue` measures how well.
+Limits: few updates; it shows what distillation is good for, while `benchmark/glue` measures how well it works.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ STUDENT = "2x192"
 
 @dataclass(frozen=True)
 class Budget:
-    """Updates of the teacher and of each student, sentences without labels, and how many seeds each student is trained with."""
+    """Updates of the teacher and of each student, the number of unlabelled sentences, and of seeds per student."""
 
     teacher: int
     student: int
@@ -69,7 +69,7 @@ def demo(config: DemoConfig) -> Result:
     minutes = (time.monotonic() - started) / 60
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file()) / 1e6
     if budget.unlabelled:
-        logger.info(f"\nnone: labelled rows alone; tinybert: these and {budget.unlabelled:,} sentences that only the teacher has labelled")
+        logger.info(f"\nnone: only labelled rows; tinybert: plus {budget.unlabelled:,} sentences labelled only by the teacher")
     logger.info(f"report: {output / 'compare' / 'report.html'}\ntook {minutes:.1f} minutes; {output} takes {size:.0f} MB")
     return Result(output, compared.scores, best=compared.best, record=compared.record)
 
@@ -84,10 +84,10 @@ def _train(config: DemoConfig, task: Task, budget: Budget, output: Path) -> Resu
         seed=config.seed, logging_steps=max(1, budget.teacher // 10), save_steps=max(1, budget.teacher // 5), output_dir=output / "teacher",
     )  # fmt: skip
     teacher = output / "teacher" / "final"
-    _title(f"2/4 let the teacher label {budget.unlabelled:,} sentences")
+    _title(f"2/4 label {budget.unlabelled:,} sentences with the teacher")
     if budget.unlabelled:
         common |= {"use_aug": True, "aug_file": _labelled_by(teacher, task, budget.unlabelled, config.seed, output)}
-    _title("3/4 train the student on the labels alone, and under the teacher")
+    _title("3/4 train the student on labels only, and with the teacher")
     compared = _run(
         compare, CompareConfig, **common, teacher_path=teacher, students=[STUDENT], methods=["none", "tinybert"], updates=budget.student,
         seeds=list(range(config.seed, config.seed + budget.seeds)), learning_rate=1e-3, output_dir=output / "compare",
@@ -101,7 +101,7 @@ def _train(config: DemoConfig, task: Task, budget: Budget, output: Path) -> Resu
 
 @contextlib.contextmanager
 def _own_cache(output: Path) -> Iterator[None]:
-    """Tokens and teacher traces are stored inside the output folder, and deleted afterwards."""
+    """Store tokens and teacher traces inside the output folder, and delete them afterwards."""
     folder, before = (output / "cache").absolute(), os.environ.get("TINYBERT_CACHE")
     os.environ["TINYBERT_CACHE"] = str(folder)
     try:
@@ -123,7 +123,7 @@ def _run(recipe: Callable[[C], Result], kind: type[C], **values: object) -> Resu
 
 
 def _labelled_by(teacher: Path, task: Task, count: int, seed: int, output: Path) -> Path:
-    """The training rows, and behind them sentences with the label that the teacher gives them."""
+    """The training rows, followed by sentences labelled by the teacher."""
     texts = unlabelled_sentences(count, seed)
     answers = Predictor.open(teacher).predict(texts)
     rows = [f"{text}\t{answer.label}\n" for text, answer in zip(texts, answers, strict=True)]
@@ -134,7 +134,7 @@ def _labelled_by(teacher: Path, task: Task, count: int, seed: int, output: Path)
 
 
 def _keep_first_seeds(comparison: Path) -> None:
-    """Delete the models of all seeds but the first."""
+    """Delete the models of all seeds except the first."""
     kept: set[str] = set()
     for final in sorted((comparison / "runs").glob("*/final")):
         name = final.parent.name.rpartition("-")[0]

@@ -59,7 +59,7 @@ def predict(model: nn.Layer, store: Rows, batch_size: int, head: str | None = No
         for batch in sequential(store, batch_size, runtime.rank(), runtime.world_size()):
             found = trace(model, Inputs.of(batch), Needs(logits=True), head).logits.astype("float32").numpy()
             logits[places.of(batch)] = places.select(batch, found)
-    return sum_over_ranks(logits)  # each row was filled by one rank, the others hold 0 there
+    return sum_over_ranks(logits)  # each row was computed by one rank and is 0 on the others
 
 
 def score(loaded: LoadedModel, data: TaskData, stores: dict[str, Rows], batch_size: int, decide: bool = False) -> dict[str, float]:

@@ -74,10 +74,10 @@ def _predict(config: PredictConfig) -> None:
 
 
 def _format(config: PredictConfig, predictor: Predictor) -> str:
-    """The format of the output: JSON lines for spans, of which a row may have any number.
+    """The output format: JSON lines for spans, because a row can have any number of them.
 
     Raises:
-        UserError: an unknown suffix, or an option that spans do not have.
+        UserError: an unknown suffix, or an option that does not apply to spans.
     """
     if predictor.kind.head == "sequence":
         return format_for(config.output, config.output_format)

@@ -1,8 +1,8 @@
-"""A search for the options of a run: an Optuna study whose trials are ordinary runs, one after another.
+"""Searches for the options of a run: an Optuna study whose trials are ordinary runs, one after another.
 
-Supports ranges, also logarithmic, and choices for any option of a training command; a budget in minutes; resuming, the interrupted run
-included.
-Limits: one run at a time; the best score is optimistic, since dev rows select it.
+Supports ranges, also logarithmic, and choices for any option of a training command; a budget in minutes; resuming, including the
+interrupted run.
+Limits: one run at a time; the best score is optimistic, because it is selected on the dev set.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 PLAN, JOURNAL, RUNS = "plan.json", "journal.log", "runs"
-_EXIT_CODE = "exit_code"  # the attribute of a trial whose run has ended by itself
+_EXIT_CODE = "exit_code"  # the attribute of a trial whose run has ended without an interruption
 
 
 def search(config: SearchConfig) -> Result:
-    """Run `--command` with the options of `--base` and what the study tries, and write the best options to `--output_dir`."""
+    """Run `--command` with the options in `--base` and those of each trial, and write the best options to `--output_dir`."""
     output = Path(config.output_dir).expanduser()
     command = find_command(config.command).config
     space, base = read_space(config.space, command), read_options(config.base, "--base")
@@ -54,30 +54,30 @@ def search(config: SearchConfig) -> Result:
 
 
 def _direction(command: str, base: dict[str, object]) -> str:
-    """Scores of a task are to be high, losses on held-out rows low."""
+    """Task scores are maximised, losses on held-out rows minimised."""
     losses = command in ("general", "pretrain") or base.get("stage") == "intermediate" or bool(base.get("intermediate_distill"))
     return "minimize" if losses else "maximize"
 
 
 def _check(config: SearchConfig, command: type[Config], base: dict[str, object], space: list[Parameter]) -> None:
-    """Refuse options that the command would refuse, before the first run.
+    """Reject options that the command would reject, before the first run.
 
     Raises:
-        UserError: an option is both in --base and in --space, or the command's own words.
+        UserError: an option is both in --base and in --space, or an error of the command.
     """
     twice = sorted({parameter.name for parameter in space} & set(base) | ({"output_dir"} & set(base)))
     if twice:
-        raise UserError(f"--base {config.base} has {twice[0]}, which the search decides\nleave it out there")
+        raise UserError(f"--base {config.base} contains {twice[0]}, which the search sets\nleave it out there")
     for place in range(max(len(parameter.ends) for parameter in space)):
         tried = {parameter.name: parameter.ends[min(place, len(parameter.ends) - 1)] for parameter in space}
         command(**base, **tried, output_dir=config.output_dir)
 
 
 def _claim(config: SearchConfig, output: Path, base: dict[str, object]) -> None:
-    """Claim the output folder for this search, or resume the one in it.
+    """Use the output folder for this search, or resume the one in it.
 
     Raises:
-        UserError: it contains another search, or something else.
+        UserError: it contains another search, or other files.
     """
     wanted = {"command": config.command, "base": base, "space": config.space, "seed": config.seed}
     known = output / PLAN
@@ -102,10 +102,10 @@ def _claim(config: SearchConfig, output: Path, base: dict[str, object]) -> None:
 
 
 def _try(config: SearchConfig, study: Study, space: list[Parameter], base: dict[str, object], output: Path) -> None:
-    """One run, told to the study.
+    """Execute one run and report its result to the study.
 
     Raises:
-        Interrupted: a signal came; the run has saved its state, and the trial stays as it is until the search goes on.
+        Interrupted: a signal was received; the run has saved its state, and the trial is continued when the search is resumed.
     """
     trial, values = next_trial(study, space, config.seed)
     name = run_of(trial)
@@ -129,21 +129,21 @@ def _failed() -> object:
 
 
 def _score(folder: Path) -> tuple[str, float]:
-    """The metric by which the last stage of a run has chosen its best model, and the best value."""
+    """The metric that selected the best model in the last stage of a run, and the best value."""
     *_, last = json.loads((folder / "run.json").read_text(encoding="utf-8")).values()
     return next((name, value) for name, value in last["best"].items() if name != "step")
 
 
 def ended(study: Study) -> list[FrozenTrial]:
-    """The trials whose runs have ended by themselves, well or not."""
+    """The trials whose runs have finished, successfully or not."""
     return [trial for trial in study.get_trials(deepcopy=False) if _EXIT_CODE in trial.user_attrs]
 
 
 def _report(config: SearchConfig, study: Study, base: dict[str, object], output: Path) -> Result:
-    """Write and print what was tried, the best first.
+    """Write and print all trials, best first.
 
     Raises:
-        UserError: no run ended well.
+        UserError: no run was successful.
     """
     done = [trial for trial in ended(study) if trial.value is not None]
     if not done:

@@ -49,7 +49,7 @@ def saved(figure: Figure, path: Path) -> Path:
 
 
 def as_svg(figure: Figure) -> str:
-    """The figure as the SVG element of a page."""
+    """The figure as an SVG element."""
     _set_fonts(figure)
     text = io.StringIO()
     figure.savefig(text, format="svg")

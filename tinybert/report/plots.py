@@ -40,16 +40,16 @@ def curves_of(folder: Path, stages: tuple[str, ...]) -> Figure:
         for axis in axes:
             axis.set_xlabel(caption("step"))
             axis.set_xlim(0, 1.03 * max((line["step"] for line in own), default=1))
-            if axis.lines and axis is not axes[2]:  # below the panel, where it hides nothing
+            if axis.lines and axis is not axes[2]:  # below the panel, where it covers nothing
                 axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=4)
     figure.suptitle(f"{folder.name}: {', '.join(stages)}")
     return figure
 
 
 def _curves(axes: Axes, lines: list[dict], title: str, levels: Mapping[str, float] | None = None) -> None:
-    """The numbers of some lines of the log; levels: the teacher's, by name."""
+    """The values in some lines of the log; levels: the teacher's, by name."""
     names = dict.fromkeys(name for line in lines for name, value in line.items() if name not in _NOT_CURVES and isinstance(value, float))
-    if len(names) == 2 and "loss" in names:  # the loss is its only term
+    if len(names) == 2 and "loss" in names:  # the loss has a single term
         names.pop("loss")
     values = [line[name] for line in lines for name in names if name in line]
     for name in names:

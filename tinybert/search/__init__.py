@@ -1,1 +1,1 @@
-"""Searches for options: what is tried, and the study that chooses."""
+"""Option search: the search space, and the study that selects trials."""

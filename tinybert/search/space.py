@@ -1,4 +1,4 @@
-"""What a search tries: for each option a range or some values."""
+"""The search space: a range or a list of values for each option."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Parameter:
 
     @property
     def ends(self) -> tuple[Value, ...]:
-        """The values that are furthest apart."""
+        """The choices, or the bounds of the range."""
         return self.choices or (self.low, self.high)
 
     def suggest(self, trial: Trial) -> Value:
-        """The value that a trial is to try."""
+        """The value for a trial."""
         if self.choices:
             return trial.suggest_categorical(self.name, self.choices)
         suggest = trial.suggest_int if isinstance(self.low, int) else trial.suggest_float
@@ -41,10 +41,10 @@ class Parameter:
 
 
 def read_space(pieces: Sequence[str], command: type[Config]) -> list[Parameter]:
-    """The parameters of `--space`. pieces: what stood between commas and blanks, so that choices come one by one.
+    """The parameters in `--space`. pieces: the arguments split at commas and spaces, so that choices are separate items.
 
     Raises:
-        UserError: malformed, an option that the command does not have, a value that it does not take, or one that is named twice.
+        UserError: malformed, an option that the command does not have, an invalid value, or a duplicate.
     """
     words: list[str] = []
     for piece in pieces:
@@ -55,7 +55,7 @@ def read_space(pieces: Sequence[str], command: type[Config]) -> list[Parameter]:
     found = [_read(word, command) for word in words]
     names = [parameter.name for parameter in found]
     if len(set(names)) < len(names):
-        raise UserError(f"--space names {next(name for name in names if names.count(name) > 1)} twice\nname each option once")
+        raise UserError(f"--space names {next(name for name in names if names.count(name) > 1)} twice\ngive each option once")
     return found
 
 
@@ -63,7 +63,7 @@ def _read(word: str, command: type[Config]) -> Parameter:
     name, _, text = word.partition("=")
     known = command.options().get(name)
     if known is None or name == "output_dir":
-        raise UserError(f"--space got {word!r}\n{_FORM}; {name!r} is no option that can be searched")
+        raise UserError(f"--space got {word!r}\n{_FORM}; {name!r} cannot be searched")
     ends = re.fullmatch(r"([^.,]\S*?)\.\.([^:,]+)(:log)?", text)
     if ends is None:
         values = tuple(_value(known, piece, word) for piece in text.split(","))
@@ -71,7 +71,7 @@ def _read(word: str, command: type[Config]) -> Parameter:
             raise UserError(f"--space got {word!r}\nexpected different values")
         return Parameter(name, choices=values)
     if known.kind not in (int, float):
-        raise UserError(f"--space got {word!r}\n--{name} is no number: name its values, with commas between")
+        raise UserError(f"--space got {word!r}\n--{name} is not a number: give its values separated by commas")
     low, high = (_value(known, end, word) for end in ends.groups()[:2])
     if not low < high or (ends[3] and low <= 0):
         raise UserError(f"--space got {word!r}\nexpected a lower and a higher number{', both above 0' if ends[3] else ''}")

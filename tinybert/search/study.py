@@ -1,4 +1,4 @@
-"""An Optuna study in a journal file, which later calls resume."""
+"""An Optuna study in a journal file, which later calls continue."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
 
 _NAME = "search"
-_RUN = "run"  # the attribute of a trial that names its run
+_RUN = "run"  # the attribute with the name of a trial's run
 
 
 def open_study(journal: Path, direction: str) -> Study:
-    """The study of a journal file, made unless it is there. direction: minimize or maximize.
+    """The study in a journal file, created if missing. direction: minimize or maximize.
 
     Raises:
-        UserError: Optuna is not installed, or the study is there with the other direction, which Optuna would keep silently.
+        UserError: Optuna is not installed, or the existing study has the other direction, which Optuna would silently keep.
     """
     try:
         import optuna
@@ -38,7 +38,7 @@ def open_study(journal: Path, direction: str) -> Study:
 
 
 def recover(study: Study) -> None:
-    """Queue killed trials again, which Optuna leaves in the state RUNNING forever. Their runs are resumed."""
+    """Queue killed trials again, which Optuna leaves in the state RUNNING; their runs are resumed."""
     from optuna.trial import TrialState
 
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -47,9 +47,9 @@ def recover(study: Study) -> None:
 
 
 def next_trial(study: Study, space: Sequence[Parameter], seed: int) -> tuple[Trial, dict[str, Value]]:
-    """A trial and the values that it is to try.
+    """A trial and its values.
 
-    A sampler with a fixed seed would try the same points again in every call, so its seed depends on the number of trials.
+    A sampler with a fixed seed would repeat the same points in every call, so its seed depends on the number of trials.
     """
     import optuna
 
@@ -59,5 +59,5 @@ def next_trial(study: Study, space: Sequence[Parameter], seed: int) -> tuple[Tri
 
 
 def run_of(trial: Trial) -> str:
-    """The name of a trial's run: its number, or that of the interrupted trial that it resumes."""
+    """The name of a trial's run: its number, or that of the interrupted trial that it continues."""
     return trial.user_attrs.get(_RUN, f"{trial.number:04d}")

@@ -23,8 +23,8 @@ def test_ranges_and_choices_have_the_types_of_their_options():
 @pytest.mark.parametrize(
     ("pieces", "message"),
     [
-        (["nothing=1"], "'nothing' is no option that can be searched"),
-        (["output_dir=a"], "'output_dir' is no option that can be searched"),
+        (["nothing=1"], "'nothing' cannot be searched"),
+        (["output_dir=a"], "'output_dir' cannot be searched"),
         (["learning_rate"], "expected NAME=LOW..HIGH"),
         (["learning_rate=1e-3..1e-5"], "a lower and a higher number"),
         (["weight_decay=0..1:log"], "both above 0"),
