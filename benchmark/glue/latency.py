@@ -1,7 +1,7 @@
 """Measure size and latency of trained models together in one process, and append them to `results.jsonl`.
 
-Protocol: 100 rows of the task's dev set, evenly spaced from the longest to the shortest, one at a time at its own length; the models
-alternate on every row; three rounds after a warm-up round; medians.
+Protocol: 100 rows of the dev set, evenly from the shortest to the longest, one at a time at its own length, tokenisation not counted;
+the models take turns on every row; the median of three rounds.
 
     RUNS=runs/glue/CoLA
     python benchmark/glue/latency.py --task CoLA --data ~/data teacher=$RUNS/teacher/42/final student=$RUNS/two_stages/42/final
@@ -10,7 +10,6 @@ alternate on every row; three rounds after a warm-up round; medians.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import sys
 from pathlib import Path
@@ -18,6 +17,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmark.glue.results import RESULTS  # noqa: E402
+from tinybert.engine.run_record import now  # noqa: E402
+
+ROWS = 100
 
 
 def main() -> None:
@@ -32,38 +34,33 @@ def main() -> None:
     from tinybert import runtime
 
     runtime.prepare(threads=options.threads)
-    from tinybert.data.store import TokenStore
+    from tinybert import storage
+    from tinybert.data.readers import split_path
     from tinybert.data.tasks import get_task
-    from tinybert.models.loading import load_pretrained
-    from tinybert.models.trace import Inputs
-    from tinybert.report.latency import sampled, side_by_side
+    from tinybert.deploy.bench import compare
+    from tinybert.deploy.predictor import Predictor
 
     task = get_task(options.task)
-    loaded = {name: load_pretrained(folder, name)[0] for name, folder in (pair.split("=", 1) for pair in options.models)}
-    tokenizer = next(iter(loaded.values())).tokenizer
-    dev = TokenStore.build_or_open(
-        task, Path(options.data) / "Glue" / task.name, task.eval_splits[0], tokenizer, 128 if task.is_pair else 64
-    )
-    rows = [Inputs.of(batch) for batch in sampled(dev)]
-    milliseconds = side_by_side({name: each.model for name, each in loaded.items()}, rows)
+    folder, split = Path(options.data) / "Glue" / task.name, task.eval_splits[0]
+    models = {name: Predictor.open(path, options.threads) for name, path in (pair.split("=", 1) for pair in options.models)}
     with open(options.results, "a", encoding="utf-8") as file:
-        for name, each in loaded.items():
+        for one in compare(models, task, folder, rows=ROWS, batch_size=32):
             line = {
                 "plan": "latency",
-                "row": name,
+                "row": one.name,
                 "task": task.name,
                 "seed": 0,
-                "milliseconds": round(milliseconds[name], 3),
-                "parameters": each.parameters(),
-                "megabytes": round(Path(each.report.source).stat().st_size / 1e6, 2),
-                "rows": len(rows),
+                "milliseconds": round(one.run_milliseconds, 3),
+                "parameters": sum(int(parameter.size) for parameter in models[one.name].engine.model.parameters()),
+                "megabytes": round(one.megabytes, 2),
+                "rows": ROWS,
                 "threads": options.threads,
-                "data_sha256": {task.eval_splits[0]: dev.meta["source_sha256"]},
+                "data_sha256": {split: storage.sha256_of(split_path(task, folder, split))},
                 "versions": runtime.versions(),
-                "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+                "finished": now(),
             }
             file.write(json.dumps(line) + "\n")
-            print(f"{name}: {line['milliseconds']} ms, {line['parameters']:,} parameters, {line['megabytes']} MB", flush=True)
+            print(f"{one.name}: {line['milliseconds']} ms, {line['parameters']:,} parameters, {line['megabytes']} MB", flush=True)
 
 
 if __name__ == "__main__":

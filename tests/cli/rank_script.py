@@ -1,13 +1,15 @@
-"""One rank of a distributed run under test: the real script, plus a record of what this rank saw.
+"""One rank of a distributed run under test: real commands, one after the other, plus a record of what this rank saw.
 
-Called by `paddle.distributed.launch` as: rank_script.py <record folder> <die at step or -1> <task_distill or general_distill>
-<arguments of that script>.
+Called by `paddle.distributed.launch` as: rank_script.py <jobs> <die at step or -1>; jobs: a JSON file of [record, command, arguments].
 """
 
+import contextlib
+import functools
 import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -16,21 +18,19 @@ from tinybert.cli.main import run_script  # noqa: E402
 from tinybert.cli.process_exit import exit_process  # noqa: E402
 
 
-def main() -> int:
-    """Run the script with a loop that records rows and weights, and dies where it was told to."""
-    folder, die_at, script, argv = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:]
-    rank = os.environ.get("PADDLE_TRAINER_ID", "0")
+@contextlib.contextmanager
+def recorded(folder: Path, die_at: int = -1) -> Iterator[None]:
+    """Loops inside write the rows of every step and the weights at their end into `folder`; rank 1 dies where it is told to."""
     import numpy as np
 
     from tinybert import runtime
-
-    runtime.prepare()
     from tinybert.engine.loop import Loop
 
-    one_step, run, rows = Loop._one_step, Loop.run, []
+    rank, one_step, run, rows = runtime.rank(), Loop._one_step, Loop.run, []
+    folder.mkdir(parents=True, exist_ok=True)
 
     def recorded_step(self, stop):
-        if self.step == die_at and rank == "1":
+        if self.step == die_at and rank == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         epoch, index = self.batches.position(self.step)
         rows.append([batch.rows.tolist() for batch in self.batches.step(epoch, index) if batch.share["rows"]])
@@ -46,7 +46,24 @@ def main() -> int:
         return best
 
     Loop._one_step, Loop.run = recorded_step, recorded_run
-    return run_script({"task_distill": "distill", "general_distill": "general"}[script], argv)
+    try:
+        yield
+    finally:
+        Loop._one_step, Loop.run = one_step, run
+
+
+def main() -> int:
+    """Run every job; the first exit code that is not 0 ends it."""
+    jobs, die_at = json.loads(Path(sys.argv[1]).read_text()), int(sys.argv[2])
+    from tinybert import runtime
+
+    runtime.prepare()
+    runtime.start_processes = functools.cache(runtime.start_processes)  # each command joins the other ranks, which is possible once
+    for record, command, argv in jobs:
+        with recorded(Path(record), die_at):
+            if code := run_script(command, argv):
+                return code
+    return 0
 
 
 if __name__ == "__main__":

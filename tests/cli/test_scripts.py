@@ -38,72 +38,6 @@ def check_stage(folder: Path, stage: str, model: str) -> dict:
     return entry
 
 
-def test_paddlenlp_command_lines_run(world):
-    out = succeed(
-        world,
-        "-u benchmark/glue/run_glue.py --model_type bert --model_name_or_path {world}/bert --task_name SST-2 --max_seq_length 64 "
-        "--batch_size 32 --learning_rate 2e-5 --num_train_epochs 3 --logging_steps 10 --save_steps 10 --output_dir {world}/SST-2 "
-        "--device gpu --glue_dir {world}/glue --max_steps 2",
-    )
-    assert out.splitlines()[0].startswith("fine-tuning ") and "on SST-2" in out.splitlines()[0]
-    check_stage(world / "SST-2", "finetune", "best_model_2")
-    common = (
-        "task_distill.py --model_type tinybert --max_seq_length 64 --batch_size 32 --T 1 --teacher_model_type bert "
-        "--teacher_path {world}/SST-2/best_model_2 --task_name SST-2 --logging_steps 10 --save_steps 10 --device gpu "
-        "--glue_dir {world}/glue --max_steps 2 --allow_weak_teacher "
-    )
-    done = run(
-        world,
-        common + "--student_model_name_or_path {world}/tinybert --intermediate_distill --learning_rate 5e-5 --num_train_epochs 20 "
-        "--output_dir {world}/paddlenlp",
-    )
-    assert done.returncode == 0, done.stderr
-    assert "stage intermediate (--intermediate_distill)" in done.stdout.splitlines()[0]
-    assert "DEVICE: gpu was requested" in done.stderr and "running on the CPU" in done.stderr
-    check_stage(world / "paddlenlp", "intermediate", "best_inter_model")
-    out = succeed(
-        world,
-        common + "--student_model_name_or_path {world}/paddlenlp/best_inter_model --learning_rate 3e-5 --num_train_epochs 3 "
-        "--output_dir {world}/paddlenlp",
-    )
-    assert "stage prediction (spelled --teacher_path)" in out.splitlines()[0]
-    entry = check_stage(world / "paddlenlp", "prediction", "best_model")
-    assert entry["settings"]["learning_rate"] == {"value": 3e-5, "source": "given"}
-
-
-def test_huawei_command_lines_run(world):
-    common = (
-        "task_distill.py --teacher_model {world}/bert --data_dir {world}/glue/SST-2 --task_name SST-2 --max_seq_length 128 "
-        "--train_batch_size 32 --aug_train --do_lower_case --max_steps 2 --preset huawei --allow_weak_teacher "
-    )
-    out = succeed(world, common + "--student_model {world}/tinybert --output_dir {world}/tmp --num_train_epochs 10")
-    assert "stage intermediate (spelled --teacher_model)" in out.splitlines()[0]
-    entry = check_stage(world / "tmp", "intermediate", "best_inter_model")
-    assert entry["data"]["train_aug"]["rows"] == 48
-    out = succeed(
-        world,
-        common + "--pred_distill --student_model {world}/tmp --output_dir {world}/huawei --learning_rate 3e-5 --num_train_epochs 3 "
-        "--eval_step 100",
-    )
-    assert "stage prediction (--pred_distill)" in out.splitlines()[0]
-    entry = check_stage(world / "huawei", "prediction", "best_model")
-    assert entry["models"]["student"]["source"] == str(world / "tmp/best_inter_model/model_state.pdparams")
-    assert entry["settings"]["save_steps"] == {"value": 100, "source": "given"}
-
-
-def test_missing_teacher_is_refused_with_exit_code_2(world):
-    done = run(
-        world,
-        "task_distill.py --teacher_path {world}/none --student_model_name_or_path {world}/tinybert --task_name SST-2 "
-        "--glue_dir {world}/glue --output_dir {world}/out0",
-    )
-    assert done.returncode == 2
-    assert f"error: the teacher {world}/none does not exist" in done.stderr and "Traceback" not in done.stderr
-    assert not (world / "out0").exists()
-
-
-# === In this process: what the scripts call ===
-
 DISTILL, FINETUNE = "distill", "finetune"
 
 
@@ -119,6 +53,68 @@ def here(world, monkeypatch, capsys):
         return shown.out, shown.err
 
     return go
+
+
+def test_paddlenlp_command_lines_run(world, here):
+    out = succeed(
+        world,
+        "-u benchmark/glue/run_glue.py --model_type bert --model_name_or_path {world}/bert --task_name SST-2 --max_seq_length 64 "
+        "--batch_size 32 --learning_rate 2e-5 --num_train_epochs 3 --logging_steps 10 --save_steps 10 --output_dir {world}/SST-2 "
+        "--device gpu --glue_dir {world}/glue --max_steps 2",
+    )
+    assert out.splitlines()[0].startswith("fine-tuning ") and "on SST-2" in out.splitlines()[0]
+    check_stage(world / "SST-2", "finetune", "best_model_2")
+    common = (
+        "--model_type tinybert --max_seq_length 64 --batch_size 32 --T 1 --teacher_model_type bert "
+        "--teacher_path {world}/SST-2/best_model_2 --task_name SST-2 --logging_steps 10 --save_steps 10 --device gpu "
+        "--glue_dir {world}/glue --max_steps 2 --allow_weak_teacher "
+    )
+    done = run(
+        world,
+        "task_distill.py "
+        + common
+        + "--student_model_name_or_path {world}/tinybert --intermediate_distill --learning_rate 5e-5 --num_train_epochs 20 "
+        "--output_dir {world}/paddlenlp",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "stage intermediate (--intermediate_distill)" in done.stdout.splitlines()[0]
+    assert "DEVICE: gpu was requested" in done.stderr and "running on the CPU" in done.stderr
+    check_stage(world / "paddlenlp", "intermediate", "best_inter_model")
+    out, _ = here(
+        DISTILL,
+        common + "--student_model_name_or_path {world}/paddlenlp/best_inter_model --learning_rate 3e-5 --num_train_epochs 3 "
+        "--output_dir {world}/paddlenlp",
+    )
+    assert "stage prediction (spelled --teacher_path)" in out.splitlines()[0]
+    entry = check_stage(world / "paddlenlp", "prediction", "best_model")
+    assert entry["settings"]["learning_rate"] == {"value": 3e-5, "source": "given"}
+
+
+def test_huawei_command_lines_run(world, here):
+    common = (
+        "--teacher_model {world}/bert --data_dir {world}/glue/SST-2 --task_name SST-2 --max_seq_length 128 "
+        "--train_batch_size 32 --aug_train --do_lower_case --max_steps 2 --preset huawei --allow_weak_teacher "
+    )
+    out, _ = here(DISTILL, common + "--student_model {world}/tinybert --output_dir {world}/tmp --num_train_epochs 10")
+    assert "stage intermediate (spelled --teacher_model)" in out.splitlines()[0]
+    entry = check_stage(world / "tmp", "intermediate", "best_inter_model")
+    assert entry["data"]["train_aug"]["rows"] == 48
+    out, _ = here(
+        DISTILL,
+        common + "--pred_distill --student_model {world}/tmp --output_dir {world}/huawei --learning_rate 3e-5 --num_train_epochs 3 "
+        "--eval_step 100",
+    )
+    assert "stage prediction (--pred_distill)" in out.splitlines()[0]
+    entry = check_stage(world / "huawei", "prediction", "best_model")
+    assert entry["models"]["student"]["source"] == str(world / "tmp/best_inter_model/model_state.pdparams")
+    assert entry["settings"]["save_steps"] == {"value": 100, "source": "given"}
+
+
+def test_missing_teacher_is_refused_with_exit_code_2(world, capsys):
+    line = "--teacher_path {world}/none --student_model_name_or_path {world}/tinybert --task_name SST-2 --output_dir {world}/out0"
+    assert run_script(DISTILL, [*line.format(world=world).split(), "--glue_dir", str(world / "glue")]) == 2
+    assert f"error: the teacher {world}/none does not exist" in capsys.readouterr().err
+    assert not (world / "out0").exists()
 
 
 def test_bert_emd_command_lines_run(world, here):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
+from tinybert.cli.main import run_script
 from tinybert.engine import checkpoint
 from tinybert.models.weights import read_pdparams
 
@@ -38,13 +38,20 @@ def world(tmp_path_factory) -> Path:
     return root
 
 
-def _start(world: Path, output: Path, *more: str, model: str = "model", before=None) -> subprocess.Popen:
+@pytest.fixture(autouse=True)
+def cache(world, monkeypatch) -> None:
+    monkeypatch.setenv("TINYBERT_CACHE", str(world / "cache"))
+
+
+def _options(world: Path, output: Path, model: str = "model") -> list[str]:
     values = {"task_name": "SST-2", "data_dir": world / "SST-2", "model_name_or_path": world / model, "output_dir": output}
-    options = [f"--{name}={value}" for name, value in values.items()]
     fixed = ["--max_seq_length=16", "--batch_size=4", "--logging_steps=1", "--device=cpu", "--threads=1"]
+    return [*(f"--{name}={value}" for name, value in values.items()), *fixed]
+
+
+def _start(world: Path, output: Path, *more: str, before=None) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "benchmark" / "glue" / "run_glue.py"), *options, *fixed, *more],
-        env={**os.environ, "TINYBERT_CACHE": str(world / "cache")},
+        [sys.executable, str(ROOT / "benchmark" / "glue" / "run_glue.py"), *_options(world, output), *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -140,34 +147,27 @@ def test_full_disk_ends_with_a_message_and_the_run_can_be_resumed(world, tmp_pat
     assert "Traceback" not in err and "free disk space, or choose a folder" in err
     assert not list((tmp_path / "run").rglob(".*.tmp-*"))  # no incomplete files are left
     assert [folder.name for folder in (tmp_path / "run").glob("best_model_*")]
-    process = _start(world, tmp_path / "run", "--max_steps=4", "--checkpoint_steps=2", "--save_steps=1", "--resume=auto")
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
+    more = ("--max_steps=4", "--checkpoint_steps=2", "--save_steps=1", "--resume=auto")
+    assert run_script("finetune", [*_options(world, tmp_path / "run"), *more]) == 0
     assert json.loads((tmp_path / "run" / "run.json").read_text())["finetune"]["finished"]
 
 
-def test_non_finite_loss_ends_with_exit_code_3_and_a_reproducer(world, tmp_path):
-    process = _start(world, tmp_path / "run", "--max_steps=5", model="broken")
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 3, err
-    assert "not finite at step 0" in err and "Traceback" not in err
-    assert "the learning rate is not the cause" in err  # no update has been made
+def test_non_finite_loss_ends_with_exit_code_3_and_a_reproducer(world, tmp_path, capsys):
+    assert run_script("finetune", [*_options(world, tmp_path / "run", "broken"), "--max_steps=5"]) == 3
+    err = capsys.readouterr().err
+    assert "not finite at step 0" in err and "the learning rate is not the cause" in err  # no update has been made
     report = json.loads((tmp_path / "run" / "nonfinite_finetune_step_0.json").read_text())
     assert report["rows"] and report["seed"] == 42 and report["last_good_checkpoint"] is None
 
 
-def test_non_finite_weights_end_with_exit_code_3_and_a_reproducer(world, tmp_path):
+def test_non_finite_weights_end_with_exit_code_3_and_a_reproducer(world, tmp_path, capsys):
     nonsense = ("--learning_rate=10", "--weight_decay=1e38", "--warmup_proportion=0", "--save_steps=1", "--max_steps=4")
-    process = _start(world, tmp_path / "run", *nonsense)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 3, err
-    assert "evaluation after step 1 produced non-finite values" in err and "Traceback" not in err
+    assert run_script("finetune", [*_options(world, tmp_path / "run"), *nonsense]) == 3
+    assert "evaluation after step 1 produced non-finite values" in capsys.readouterr().err
     report = json.loads((tmp_path / "run" / "nonfinite_finetune_step_1.json").read_text())
     assert len(report["rows"][0]) == 4 and report["seed"] == 42
 
 
-def test_mixed_precision_on_the_cpu_is_refused(world, tmp_path):
-    process = _start(world, tmp_path / "run", "--max_steps=5", "--amp=O1", "--amp_dtype=bfloat16")
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 2 and "on the CPU" in err
-    assert not (tmp_path / "run").exists()
+def test_mixed_precision_on_the_cpu_is_refused(world, tmp_path, capsys):
+    assert run_script("finetune", [*_options(world, tmp_path / "run"), "--max_steps=5", "--amp=O1", "--amp_dtype=bfloat16"]) == 2
+    assert "on the CPU" in capsys.readouterr().err and not (tmp_path / "run").exists()

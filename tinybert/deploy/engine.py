@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 import numpy as np
@@ -34,6 +36,25 @@ class Engine(Protocol):
         """The logits `[B, C]` float32 of rows `[B, T]` int64, padded with the tokenizer's padding id."""
 
 
+class NamedInputs:
+    """The inputs of a file, passed by name, without those that it does not have.
+
+    Raises:
+        UserError: it asks for others.
+    """
+
+    def __init__(self, source: Path, names: Sequence[str]) -> None:
+        unexpected = [name for name in names if name not in INPUTS]
+        if unexpected:
+            raise UserError(f"{source} requires {', '.join(unexpected)}; expected {' and '.join(INPUTS)}.")
+        self.names = names
+
+    def of(self, *arrays: np.ndarray) -> dict[str, np.ndarray]:
+        """The arrays of `INPUTS`, by name."""
+        by_name = dict(zip(INPUTS, arrays, strict=True))
+        return {name: by_name[name] for name in self.names}
+
+
 class ExportSource(Protocol):
     """The inputs of an engine's export: the loaded model, the same as a float32 ONNX file, and calibration rows."""
 
@@ -60,7 +81,7 @@ def check_quantised(counts: dict[str, int]) -> None:
         )
 
 
-def engine_module(form: str):
+def engine_module(form: str) -> ModuleType:
     """The module of a format's engine.
 
     Raises:

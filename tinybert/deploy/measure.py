@@ -29,9 +29,7 @@ def rows_of_shape(shape: tuple[int, int], vocab_size: int, special: int) -> tupl
     return ids.astype(np.int64), np.zeros(shape, np.int64)
 
 
-def side_by_side(
-    engines: dict[str, Engine], inputs: dict[str, tuple[np.ndarray, np.ndarray]], rounds: int = _ROUNDS, seconds: float = _SECONDS
-) -> dict[str, dict[str, float]]:
+def side_by_side(engines: dict[str, Engine], inputs: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, dict[str, float]]:
     """Median milliseconds per call, by engine and shape.
 
     inputs: by name; for an engine with its own vocabulary under `<shape>/<engine>`. The engines alternate, so that changes in the
@@ -41,13 +39,13 @@ def side_by_side(
     for shape in dict.fromkeys(name.split("/")[0] for name in inputs):
         spent: dict[str, list[float]] = {name: [] for name in engines}
         begun = time.perf_counter()
-        for round_ in range(rounds + _WARM):
+        for round_ in range(_ROUNDS + _WARM):
             for name, engine in engines.items():
                 arrays = inputs.get(f"{shape}/{name}") or inputs[shape]
                 started = time.perf_counter()
                 engine.logits(*arrays)
                 spent[name].append(time.perf_counter() - started)
-            if round_ >= _WARM + 2 and time.perf_counter() - begun > seconds * len(engines):
+            if round_ >= _WARM + 2 and time.perf_counter() - begun > _SECONDS * len(engines):
                 break
         for name, values in spent.items():
             found[name][shape] = 1000 * statistics.median(values[_WARM:])
@@ -87,8 +85,8 @@ def reload(folder: Path, store: TokenStore, threads: int) -> Reloaded:
             return Reloaded(found["logits"], facts["load_seconds"], facts["peak_megabytes"])
 
 
-def megabytes(folder: Path, names: tuple[str, ...] = ()) -> float:
-    """The size of the files in a folder that are needed to run the model: weights, graph and vocabulary."""
+def megabytes(folder: Path) -> float:
+    """The size of the files in a folder that are needed to run the model: weights and graph."""
     kept = (".onnx", ".xml", ".bin", ".pdparams", ".pdiparams", ".pdmodel", ".safetensors")
-    files = [path for path in folder.iterdir() if path.is_file() and (path.suffix in kept or path.name in ("inference.json", *names))]
+    files = [path for path in folder.iterdir() if path.is_file() and (path.suffix in kept or path.name == "inference.json")]
     return sum(path.stat().st_size for path in files) / 1e6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tinybert.report.model_card import model_card
 from tinybert.report.table import markdown_table
 
 _COLUMNS = {
@@ -52,38 +53,22 @@ def card(record: dict) -> str:
         notes.append(f"{quantised['products']} matrix products and all embedding tables are in int8.")
     if "calibration_rows" in quantised:
         notes.append(f"Calibrated on {quantised['calibration_rows']} training rows.")
-    return "\n".join(
-        [
-            "---",
-            "library_name: tinybert-paddle",
-            "pipeline_tag: text-classification",
-            "---",
-            "",
-            f"# {rows['task']}, {record['engine']}, {record['precision']}",
-            "",
-            f"{rows['metric']} {measures['score']:.2f} on {rows['split']}, computed with this file; the float32 model reaches "
-            f"{measures['score'] - measures['score_change']:.2f}.",
-            "",
-            *notes,
-            "",
-            "## Measured in one run",
-            "",
-            f"{measures['threads']} threads each; the first line is the original model. Times are medians without tokenisation; "
-            "`load s` and `peak MB` are measured in a separate process.",
-            "",
-            table(record["run"]),
-            "",
-            "## Usage",
-            "",
-            "```bash",
-            "python -m tinybert predict --model_path . --input new.csv --output predictions.csv",
-            "python -m tinybert serve --model_path .",
-            "```",
-            "",
-            f"Without this project {_RUN[record['format']]}.",
-            "Inputs, by name: int64 `input_ids` and `token_type_ids`, `[batch, length]`, both dynamic, padded with the tokenizer's [PAD].",
-            "Output: float32 `logits`, `[batch, labels]`.",
-            "`config.json` names the outputs (`id2label`), `vocab.txt` and `tokenizer_config.json` belong to the tokenizer.",
-            "",
-        ]
+    return model_card(
+        {"library_name": "tinybert-paddle", "pipeline_tag": "text-classification"},
+        f"{rows['task']}, {record['engine']}, {record['precision']}",
+        f"{rows['metric']} {measures['score']:.2f} on {rows['split']}, computed with this file; the float32 model reaches "
+        f"{measures['score'] - measures['score_change']:.2f}.\n\n" + "\n".join(notes),
+        {
+            "Measured in one run": f"{measures['threads']} threads each; the first line is the original model. Times are medians without "
+            f"tokenisation; `load s` and `peak MB` are measured in a separate process.\n\n{table(record['run'])}",
+            "Usage": f"""```bash
+python -m tinybert predict --model_path . --input new.csv --output predictions.csv
+python -m tinybert serve --model_path .
+```
+
+Without this project {_RUN[record["format"]]}.
+Inputs, by name: int64 `input_ids` and `token_type_ids`, `[batch, length]`, both dynamic, padded with the tokenizer's [PAD].
+Output: float32 `logits`, `[batch, labels]`.
+`config.json` names the outputs (`id2label`), `vocab.txt` and `tokenizer_config.json` belong to the tokenizer.""",
+        },
     )

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from tinybert.deploy.libraries import needed, quiet_stdout
 from tinybert.errors import UserError
+
+if TYPE_CHECKING:
+    from onnx import GraphProto
+
+    from tinybert.models.loading import LoadedModel
 
 OPSET = 17  # the first with LayerNormalization as one operation
 _WHY = "export to ONNX"
 
 
-def write_onnx(path: Path, loaded) -> None:
+def write_onnx(path: Path, loaded: LoadedModel) -> None:
     """Write a model as ONNX: int64 `input_ids` and `token_type_ids` `[batch, length]`, float32 `logits`.
 
     Raises:
@@ -44,7 +51,7 @@ def write_onnx(path: Path, loaded) -> None:
     onnx.save(model, str(path))
 
 
-def _tidy(onnx, graph) -> None:
+def _tidy(onnx: ModuleType, graph: GraphProto) -> None:
     """Convert weights to a form that quantisation recognises, and give inputs and outputs standard names.
 
     paddle2onnx 2.1.0 passes every weight through an Identity, which hides it from onnxruntime's quantisation, so that everything silently

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 from tinybert import storage
 from tinybert.deploy.predictor import Prediction
@@ -137,7 +138,7 @@ class PredictionsFile:
                 f"{self.partial} is the partial output of another run (differs in: {unlike}).\n"
                 "Finish that run, or start over with --overwrite_output."
             )
-        self.file = open(self.partial, "r+b")  # noqa: SIM115
+        self.file = open(self.partial, "r+b")  # noqa: SIM115  closed by close or finish
         end = _whole_lines(self.file, self.format.form)
         self.done = max(0, end[0] - bool(self.format.header()))
         self.file.truncate(end[1])
@@ -167,7 +168,7 @@ class PredictionsFile:
             self.state.unlink(missing_ok=True)
 
 
-def _whole_lines(file, form: str) -> tuple[int, int]:
+def _whole_lines(file: BinaryIO, form: str) -> tuple[int, int]:
     """The number of complete rows in a file, and the end of the last one; a line break inside quotes does not end a row."""
     rows = end = position = 0
     quotes = 0

@@ -12,6 +12,7 @@ from tinybert.deploy.bench import Measured, compare, pareto_figure, table, write
 from tinybert.deploy.predictor import Predictor, check_texts
 from tinybert.errors import UserError
 from tinybert.log import logger
+from tinybert.recipes.output_folder import check_replaceable, files_beside
 from tinybert.recipes.result import Result
 from tinybert.recipes.scored_task import scored_task
 
@@ -21,7 +22,7 @@ _FILES = {"bench.json", "bench.md", "pareto.png", "pareto.svg", storage.MANIFEST
 def bench(config: BenchConfig) -> Result:
     """Measure `--models` on the dev set of a task and write the comparison to `--output_dir`."""
     output = Path(config.output_dir).expanduser()
-    _check_output(config, output)
+    check_replaceable(output, config.overwrite_output_dir, lambda: _unexpected(output))
     names = _names(config.models)
     task = scored_task(config, config.models[0])
     if not task.eval_splits:
@@ -71,13 +72,6 @@ def _names(paths: list[str]) -> list[str]:
     return [name if last.count(name) == 1 else "/".join(Path(path).parts[-2:]) for name, path in zip(last, whole, strict=True)]
 
 
-def _check_output(config: BenchConfig, output: Path) -> None:
-    if output.is_file():
-        raise UserError(f"--output_dir {output} is a file. Choose a folder.")
-    if not output.is_dir() or not any(output.iterdir()):
-        return
-    if not config.overwrite_output_dir:
-        raise UserError(f"--output_dir {output} is not empty. Choose another folder, or replace it with --overwrite_output_dir.")
-    unexpected = sorted(entry.name for entry in output.iterdir() if entry.name not in _FILES)
-    if unexpected:
-        raise UserError(f"--output_dir {output} contains more than a comparison ({', '.join(unexpected[:5])}) and is not replaced.")
+def _unexpected(output: Path) -> str | None:
+    names = files_beside(output, lambda entry: entry.name in _FILES)
+    return f"contains more than a comparison ({names})" if names else None

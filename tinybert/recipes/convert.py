@@ -10,7 +10,6 @@ import re
 from pathlib import Path
 
 from tinybert.commands.convert import ConvertConfig
-from tinybert.errors import UserError
 from tinybert.log import logger
 from tinybert.models.configuration import config_file
 from tinybert.models.exporting import check_reading, compared_output, has_head, write_as
@@ -20,6 +19,7 @@ from tinybert.models.loading import LoadedModel, load_pretrained
 from tinybert.models.projections import layouts_of
 from tinybert.models.pruned_shapes import describe_architecture
 from tinybert.recipes.input_protection import check_inputs_not_overwritten
+from tinybert.recipes.output_folder import check_replaceable, files_beside
 from tinybert.recipes.result import Result
 
 # the files of a model folder in either format; other files are not ours
@@ -54,22 +54,16 @@ def check_output(config: ConvertConfig, source: Path, output: Path) -> None:
     Raises:
         UserError: the output exists and may not be replaced.
     """
-    if not output.exists():
-        return
-    if not output.is_dir():
-        raise UserError(f"--output_dir {output} is a file. Choose a folder.")
-    check_inputs_not_overwritten(config.replace(model_path=str(source)), [output])
-    if not any(output.iterdir()):
-        return
-    if not config.overwrite_output_dir:
-        raise UserError(f"--output_dir {output} is not empty. Choose another folder, or replace it with --overwrite_output_dir.")
+    if output.is_dir():
+        check_inputs_not_overwritten(config.replace(model_path=str(source)), [output])
+    check_replaceable(output, config.overwrite_output_dir, lambda: _unexpected(output))
+
+
+def _unexpected(output: Path) -> str | None:
     if config_file(output) is None:
-        raise UserError(f"--output_dir {output} does not contain a model (no config.json) and is not replaced. Choose another folder.")
-    unexpected = sorted(entry.name for entry in output.iterdir() if entry.is_dir() or not _MODEL_FILE.fullmatch(entry.name))
-    if unexpected:
-        raise UserError(
-            f"--output_dir {output} contains more than a model ({', '.join(unexpected[:5])}) and is not replaced. Choose another folder."
-        )
+        return "does not contain a model (no config.json)"
+    names = files_beside(output, lambda entry: entry.is_file() and _MODEL_FILE.fullmatch(entry.name) is not None)
+    return f"contains more than a model ({names})" if names else None
 
 
 def notes(loaded: LoadedModel, layout: str) -> list[str]:

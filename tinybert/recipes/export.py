@@ -9,8 +9,8 @@ from tinybert.data.places import locate
 from tinybert.deploy.engine import FORMATS, RECORD
 from tinybert.deploy.export import ExportOptions, export_model
 from tinybert.deploy.model_card import table
-from tinybert.errors import UserError
 from tinybert.log import logger
+from tinybert.recipes.output_folder import check_replaceable
 from tinybert.recipes.result import Result
 from tinybert.recipes.scored_task import scored_task
 
@@ -18,7 +18,8 @@ from tinybert.recipes.scored_task import scored_task
 def export(config: ExportConfig) -> Result:
     """Export `--model_path` to `--output_dir`, and print scores and costs of every file."""
     output = Path(config.output_dir).expanduser()
-    _check_output(config, output)
+    other = f"does not contain an export (no {RECORD})"
+    check_replaceable(output, config.overwrite_output_dir, lambda: None if (output / RECORD).is_file() else other)
     task = scored_task(config, config.model_path)
     options = ExportOptions(
         formats=FORMATS if "all" in config.format else tuple(dict.fromkeys(config.format)),
@@ -43,15 +44,3 @@ def export(config: ExportConfig) -> Result:
     logger.info(table(lines))
     logger.info(f"written: {output}")
     return Result(output, record={"exports": lines})
-
-
-def _check_output(config: ExportConfig, output: Path) -> None:
-    """Only allow replacing an earlier export, and only if requested."""
-    if output.is_file():
-        raise UserError(f"--output_dir {output} is a file. Choose a folder.")
-    if not output.is_dir() or not any(output.iterdir()):
-        return
-    if not config.overwrite_output_dir:
-        raise UserError(f"--output_dir {output} is not empty. Choose another folder, or replace it with --overwrite_output_dir.")
-    if not (output / RECORD).is_file():
-        raise UserError(f"--output_dir {output} does not contain an export (no {RECORD}) and is not replaced. Choose another folder.")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinybert.deploy.engine import INPUTS, ExportSource, check_quantised
+from tinybert.deploy.engine import ExportSource, NamedInputs, check_quantised
 from tinybert.deploy.libraries import needed, titled
 from tinybert.errors import UserError
 
@@ -21,7 +21,7 @@ _WHY = "an ONNX file"
 
 
 class OnnxRuntime:
-    """A session; inputs are passed by name, without those that the file does not have."""
+    """A session."""
 
     def __init__(self, path: Path, record: dict, threads: int) -> None:
         library = needed("onnxruntime", "export", _WHY)
@@ -36,15 +36,11 @@ class OnnxRuntime:
             raise UserError(f"{path} cannot be loaded: {str(error).splitlines()[0]}\nExport the model again.") from None
         self.name, self.precision = titled("onnxruntime"), record["precision"]
         self.batch_dependent = bool(record.get("batch_dependent"))
-        self._names = [entry.name for entry in self._session.get_inputs()]
-        unexpected = [name for name in self._names if name not in INPUTS]
-        if unexpected:
-            raise UserError(f"{path} requires {', '.join(unexpected)}; expected {' and '.join(INPUTS)}.")
+        self._inputs = NamedInputs(path, [entry.name for entry in self._session.get_inputs()])
 
     def logits(self, input_ids: np.ndarray, token_type_ids: np.ndarray) -> np.ndarray:
         """See `Engine`."""
-        arrays = dict(zip(INPUTS, (input_ids, token_type_ids), strict=True))
-        return self._session.run(["logits"], {name: arrays[name] for name in self._names})[0]
+        return self._session.run(["logits"], self._inputs.of(input_ids, token_type_ids))[0]
 
 
 def open_engine(folder: Path, record: dict, threads: int) -> OnnxRuntime:

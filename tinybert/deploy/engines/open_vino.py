@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinybert.deploy.engine import INPUTS, ExportSource, check_quantised
+from tinybert.deploy.engine import ExportSource, NamedInputs, check_quantised
 from tinybert.deploy.libraries import needed, quiet_stdout, titled
 from tinybert.errors import UserError
+
+if TYPE_CHECKING:
+    from openvino import Model, Node, Output
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 FILE = "model.xml"
@@ -19,7 +23,7 @@ _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
 
 class OpenVino:
-    """A compiled model; inputs are passed by name, without those that the file does not have."""
+    """A compiled model."""
 
     batch_dependent = False
 
@@ -35,15 +39,11 @@ class OpenVino:
             raise UserError(f"{path} cannot be loaded: {str(error).strip().splitlines()[-1]}\nExport the model again.") from None
         self.name, self.precision = titled("openvino"), precision
         self._request = self._model.create_infer_request()
-        self._names = [entry.get_any_name() for entry in self._model.inputs]
-        unexpected = [name for name in self._names if name not in INPUTS]
-        if unexpected:
-            raise UserError(f"{path} requires {', '.join(unexpected)}; expected {' and '.join(INPUTS)}.")
+        self._inputs = NamedInputs(path, [entry.get_any_name() for entry in self._model.inputs])
 
     def logits(self, input_ids: np.ndarray, token_type_ids: np.ndarray) -> np.ndarray:
         """See `Engine`."""
-        arrays = dict(zip(INPUTS, (input_ids, token_type_ids), strict=True))
-        self._request.infer({name: arrays[name] for name in self._names})
+        self._request.infer(self._inputs.of(input_ids, token_type_ids))
         return self._request.get_output_tensor(0).data.copy()
 
 
@@ -80,7 +80,7 @@ def export(folder: Path, precision: str, source: ExportSource) -> dict:
     return counts
 
 
-def _count(model) -> dict[str, int]:
+def _count(model: Model) -> dict[str, int]:
     """The number of matrix products with weights, of those with 8-bit weights, and of float32 tables."""
     products = quantised = tables = 0
     for node in model.get_ops():
@@ -98,7 +98,7 @@ def _count(model) -> dict[str, int]:
     return {"products": quantised, "products_before": products, "tables_in_float": tables}
 
 
-def _constant(value):
+def _constant(value: Output) -> Node | None:
     """The constant behind an input's scaling operations; None if it is computed."""
     node = value.get_node()
     while node.get_type_name() in ("Convert", "Multiply", "Subtract", "Reshape", "Transpose", "FakeQuantize", "FakeConvert"):

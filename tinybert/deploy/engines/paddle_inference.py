@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tinybert import runtime
-from tinybert.deploy.engine import INPUTS, ExportSource, differs
+from tinybert.deploy.engine import ExportSource, NamedInputs, differs
 from tinybert.deploy.libraries import titled
 from tinybert.errors import UserError
 from tinybert.log import logger
@@ -38,18 +38,13 @@ class PaddleInference:
             config.enable_mkldnn_bfloat16()
         self.name, self.precision = titled("paddlepaddle") + " inference", precision
         self._predictor = create_predictor(config)
-        names = self._predictor.get_input_names()
-        unexpected = [name for name in names if name not in INPUTS]
-        if unexpected:
-            raise UserError(f"{folder}: the program requires {', '.join(unexpected)}; expected {' and '.join(INPUTS)}.")
-        self._inputs = {name: self._predictor.get_input_handle(name) for name in names}
+        self._inputs = NamedInputs(program, self._predictor.get_input_names())
         self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
 
     def logits(self, input_ids: np.ndarray, token_type_ids: np.ndarray) -> np.ndarray:
         """See `Engine`."""
-        arrays = dict(zip(INPUTS, (input_ids, token_type_ids), strict=True))
-        for name, handle in self._inputs.items():
-            handle.copy_from_cpu(np.ascontiguousarray(arrays[name]))
+        for name, array in self._inputs.of(input_ids, token_type_ids).items():
+            self._predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(array))
         self._predictor.run()
         return self._output.copy_to_cpu()
 
