@@ -132,9 +132,13 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> "FastAPI":
 
 
 def _answer(predictor: Predictor, rows: list[tuple[str, str | None]], batch_size: int) -> list[Prediction]:
-    second = None if rows[0][1] is None else [b or "" for _, b in rows]
-    store, _ = predictor.encode([a for a, _ in rows], second)
-    return predictor.predictions(predictor.logits(store, batch_size))
+    """Predictions in the order of the rows; single texts and pairs of several callers may be mixed."""
+    found: dict[int, Prediction] = {}
+    for pair in {second is not None for _, second in rows}:
+        at = [i for i, (_, second) in enumerate(rows) if (second is not None) == pair]
+        predictions, _ = predictor.run([rows[i][0] for i in at], [rows[i][1] for i in at] if pair else None, batch_size)
+        found |= zip(at, predictions, strict=True)
+    return [found[i] for i in range(len(rows))]
 
 
 def as_json(found: Prediction, top_k: int = 1, probabilities: bool = False) -> dict:

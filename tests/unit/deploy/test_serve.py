@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.request
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -102,6 +103,18 @@ def test_stopping_answers_all_accepted_rows():
 
 
 # === The application ===
+
+
+@needs_serve
+def test_texts_and_pairs_of_one_batch_are_answered_in_order(single):
+    from tinybert.deploy.service import _answer
+
+    known = Predictor.open(single, 1)
+    predictor = replace(known, rows=replace(known.rows, pair=None))  # its folder does not say which of them it was trained on
+    rows = [("word1 word2", None), ("word3", "word4"), ("word5", None)]
+    expected = [predictor.predict([first if second is None else (first, second)])[0].probabilities for first, second in rows]
+    for found, own in zip(_answer(predictor, rows, 8), expected, strict=True):
+        assert found.probabilities == pytest.approx(own, abs=1e-6)
 
 
 @contextmanager
