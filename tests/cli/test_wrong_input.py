@@ -65,7 +65,7 @@ def _contents(folder: Path) -> dict[Path, bytes]:
         ("--do_train --do_predict --stage intermediate", "--do_predict needs a classifier"),
         ("--stage intermediate --use_att False --use_rep False --use_embedding False", "nothing is left to learn"),
         ("--labels 1,0", "--labels applies only to your own files"),
-        ("--metric pearson", "expected one of accuracy"),
+        ("--metric pearson", "one of accuracy, macro_f1"),
         ("--metric mc", "did you mean mcc?"),
         ("--T 1e200", "--T got 1e200\nexpected a number at least 0.001 and at most 1e+06"),
         ("--num_train_epochs 1e300", "expected a number above 0 and at most 1e+06"),

@@ -133,7 +133,7 @@ def test_manifest_listing_files_outside_the_folder_is_damaged(tmp_path, name):
     with storage.new_folder(tmp_path / "state") as new:
         (new / "a").write_text("1")
     (tmp_path / "state/manifest.json").write_text(f'{{"files": {{"{name}": {{"bytes": 1, "sha256": ""}}}}}}')
-    with pytest.raises(storage.DamagedError, match="lies elsewhere"):
+    with pytest.raises(storage.DamagedError, match="is outside the folder"):
         storage.verify(tmp_path / "state")
 
 
