@@ -77,7 +77,7 @@ def demo(config: DemoConfig) -> Result:
 def _train(config: DemoConfig, task: Task, budget: Budget, output: Path) -> Result:
     """Teacher, comparison of students, export."""
     runtime.set_device(config.device)
-    common = {"task_name": task.name, "device": config.device, "overwrite_output_dir": True}
+    common = {"task_name": task.name, "device": config.device, "threads": config.threads, "overwrite_output_dir": True}
     _title("1/4 fine-tune the teacher on the labelled rows")
     _run(
         finetune, FinetuneConfig, **common, model_name_or_path=config.model, max_steps=budget.teacher, learning_rate=1e-4,
@@ -91,7 +91,7 @@ def _train(config: DemoConfig, task: Task, budget: Budget, output: Path) -> Resu
     compared = _run(
         compare, CompareConfig, **common, teacher_path=teacher, students=[STUDENT], methods=["none", "tinybert"], updates=budget.student,
         seeds=list(range(config.seed, config.seed + budget.seeds)), learning_rate=1e-3, output_dir=output / "compare",
-        parallel=min(2, runtime.available_cores()),
+        parallel=min(2, config.threads or runtime.available_cores()),
     )  # fmt: skip
     _title("4/4 export the best student")
     exported = {name: value for name, value in common.items() if name not in ("device", "use_aug", "aug_file")}
