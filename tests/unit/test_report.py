@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tinybert.data.store import TokenStore
 from tinybert.data.tasks import get_task
 from tinybert.engine.run_folder import RunFolder
-from tinybert.report.latency import sampled
 from tinybert.report.plots import curves_of, plot_run
 from tinybert.report.submission import write_submission
 
@@ -59,14 +57,6 @@ def test_curves_show_the_teacher_the_best_step_and_single_points(tmp_path):
     }  # fmt: skip
     assert list(scores.lines[-1].get_xdata()) == [6, 6]
     assert [(*line.get_xdata(), *line.get_ydata(), line.get_marker()) for line in rate.lines] == [(9, 1e-3, "o")]
-
-
-@pytest.mark.parametrize(("rows", "expected"), [(1, 1), (7, 7), (100, 100), (101, 100), (277, 100)])
-def test_latency_is_measured_on_at_most_100_rows_of_all_lengths(rows, expected):
-    found = sampled(TokenStore.from_arrays([[1] * (1 + row) for row in range(rows)]))
-    lengths = [batch.input_ids.shape[1] for batch in found]
-    assert len({int(batch.rows[0]) for batch in found}) == len(found) == expected
-    assert lengths == sorted(lengths, reverse=True) and (lengths[0], lengths[-1]) == (rows, 1 if rows > 1 else rows)
 
 
 def test_figure_displays_in_a_notebook_without_pyplot():

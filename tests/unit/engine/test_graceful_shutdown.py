@@ -1,37 +1,48 @@
-"""A run inside another program handles signals while it trains and restores the handlers afterwards."""
+"""A run inside another process handles signals while it trains, and gives the handlers back; each test is a process of its own."""
 
 from __future__ import annotations
 
-import os
-import signal
+import subprocess
+import sys
 import threading
-
-import pytest
+from pathlib import Path
 
 from tinybert.engine.signals import graceful_shutdown
 
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def run(code: str) -> list[str]:
+    """The lines that a program prints: a signal that nothing handles would end this process and all its tests."""
+    before = "import os, signal\nfrom tinybert.engine.signals import graceful_shutdown\n"
+    done = subprocess.run([sys.executable, "-c", before + code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
 
 def test_signal_handlers_are_restored_after_a_run():
-    heard = []
-    before = signal.signal(signal.SIGTERM, lambda *call: heard.append(call[0]))
-    try:
-        with graceful_shutdown() as stop:
-            os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.signal == signal.SIGTERM and heard == []
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert heard == [signal.SIGTERM]
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    code = """
+signal.signal(signal.SIGTERM, lambda number, frame: print("own", number))
+with graceful_shutdown() as stop:
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("stop", stop.signal)
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    assert run(code) == ["stop 15", "own 15"]
 
 
 def test_second_interrupt_raises_keyboard_interrupt():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt), graceful_shutdown():
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    code = """
+try:
+    with graceful_shutdown():
+        os.kill(os.getpid(), signal.SIGINT)
+        print("first")
+        os.kill(os.getpid(), signal.SIGINT)
+        print("second")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    assert run(code) == ["first", "interrupted"]
 
 
 def test_run_outside_the_main_thread_installs_no_handlers():
