@@ -41,3 +41,11 @@ def test_every_test_and_file_on_the_findings_page_exists():
     for path in re.findall(r"`(tinybert/[\w/]+(?:\.py|/))`", page):
         assert (ROOT.parent / path).exists(), path
     assert set(re.findall(r"`(\w+\.sh)` \|", page)) == {path.name for path in (ROOT.parent / "findings").glob("*.sh")}
+
+
+def test_index_and_navigation_of_the_site_name_every_page():
+    folder = ROOT.parent / "docs"
+    index, navigation = (folder / "index.md").read_text(encoding="utf-8"), (ROOT.parent / "mkdocs.yml").read_text(encoding="utf-8")
+    for page in folder.glob("*.md"):
+        assert page.name == "index.md" or f"]({page.name})" in index, page.name
+        assert re.search(rf"(?:: |- ){re.escape(page.name)}$", navigation, re.MULTILINE), page.name
