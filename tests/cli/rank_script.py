@@ -1,4 +1,4 @@
-"""One rank of a distributed run under test: real commands, one after the other, plus a record of what this rank saw.
+"""One rank of a distributed run under test: executes real commands in order, and records what this rank saw.
 
 Called by `paddle.distributed.launch` as: rank_script.py <jobs> <die at step or -1>; jobs: a JSON file of [record, command, arguments].
 """
@@ -20,7 +20,7 @@ from tinybert.cli.process_exit import exit_process  # noqa: E402
 
 @contextlib.contextmanager
 def recorded(folder: Path, die_at: int = -1) -> Iterator[None]:
-    """Loops inside write the rows of every step and the weights at their end into `folder`; rank 1 dies where it is told to."""
+    """Make loops in this block write the rows of every step and the final weights to `folder`; rank 1 dies where it was told to."""
     import numpy as np
 
     from tinybert import runtime
@@ -53,12 +53,12 @@ def recorded(folder: Path, die_at: int = -1) -> Iterator[None]:
 
 
 def main() -> int:
-    """Run every job; the first exit code that is not 0 ends it."""
+    """Run all jobs; stops at the first exit code that is not 0."""
     jobs, die_at = json.loads(Path(sys.argv[1]).read_text()), int(sys.argv[2])
     from tinybert import runtime
 
     runtime.prepare()
-    runtime.start_processes = functools.cache(runtime.start_processes)  # each command joins the other ranks, which is possible once
+    runtime.start_processes = functools.cache(runtime.start_processes)  # each command joins the other ranks, which is only possible once
     for record, command, argv in jobs:
         with recorded(Path(record), die_at):
             if code := run_script(command, argv):

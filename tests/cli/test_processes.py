@@ -57,11 +57,11 @@ def _arguments(world: Path, output: Path, batch: int, **more) -> list[str]:
     return [f"--{name}={value}" for name, value in values.items()]
 
 
-Jobs = dict[str, tuple[str, list[str]]]  # a command and its arguments, by the name of the folder for what its ranks have seen
+Jobs = dict[str, tuple[str, list[str]]]  # a command and its arguments, by the name of the folder for the records of its ranks
 
 
 def _launch(world: Path, jobs: Jobs, die_at: int = -1, options: tuple[str, ...] = TWO) -> subprocess.Popen:
-    """Start processes that run all these jobs, one after the other."""
+    """Start processes that run all these jobs in order."""
     logs = world / "logs" / str(len(list(world.glob("logs/*"))))
     logs.mkdir(parents=True)
     (logs / "jobs.json").write_text(json.dumps([[str(world / name), command, words] for name, (command, words) in jobs.items()]))
@@ -87,7 +87,7 @@ def _weights(path: Path) -> dict[str, np.ndarray]:
 
 
 def _compared(world: Path, job: str, stage: str, weights: float = 2e-5, learned: float = 1e-4) -> dict[str, np.ndarray]:
-    """What two ranks have learnt, which is equal to the bit; weights and other learnt state are near those of one process."""
+    """What two ranks have learned: bitwise equal on both; weights and other learned state are close to those of one process."""
     first, second = (_weights(world / f"{job}_two" / f"{stage}_{rank}.npz") for rank in (0, 1))
     alone = _weights(world / f"{job}_one" / f"{stage}_0.npz")
     assert first.keys() == second.keys() == alone.keys()
@@ -98,7 +98,7 @@ def _compared(world: Path, job: str, stage: str, weights: float = 2e-5, learned:
 
 
 def _jobs(world: Path, name: str) -> Jobs:
-    """Every command under test, with half of the rows a step for each of two ranks."""
+    """Every command under test, with half of the rows per step for each of two ranks."""
     batch = {"one": 8, "two": 4}[name]
 
     def arguments(job: str, **more) -> list[str]:
@@ -130,7 +130,7 @@ def _jobs(world: Path, name: str) -> Jobs:
 
 @pytest.fixture(scope="module")
 def runs(world) -> Path:
-    """Every job in two processes, and meanwhile in this one with the same rows a step; the folder of both."""
+    """Every job in two processes, and also in this one with the same rows per step; the folders of both."""
     shape = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "hidden_size": 12}
     tiny.model_folder(world / "shape", "tinybert", labels=(), num_hidden_layers=2, **shape)
     (world / "text").mkdir()
@@ -163,7 +163,7 @@ def test_ranks_stay_equal_to_each_other_and_to_one_process(runs, stage):
 
 def test_emd_layer_weights_of_two_processes_equal_those_of_one(runs):
     found = _compared(runs, "emd", "prediction")
-    assert sum("|" in name for name in found) == 6  # two kinds of two sides, the steps, and how many of them are in no line of the log yet
+    assert sum("|" in name for name in found) == 6  # two kinds of two sides, the steps, and how many of them are not in the log yet
     assert float(np.ptp(found["layer_weights|attn_student"])) > 0.01
 
 

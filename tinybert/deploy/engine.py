@@ -40,7 +40,7 @@ class NamedInputs:
     """The inputs of a file, passed by name, without those that it does not have.
 
     Raises:
-        UserError: it asks for others.
+        UserError: it requires others.
     """
 
     def __init__(self, source: Path, names: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Whether a command may write a whole new folder in place of what is there."""
+"""Checks whether a command may replace an existing output folder."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from tinybert.errors import UserError
 
 
 def check_replaceable(output: Path, overwrite: bool, unexpected: Callable[[], str | None]) -> None:
-    """Refuse to replace a folder unless it is asked for, and then only one of the command's own.
+    """Reject replacing a folder unless it is requested and the folder is one of the command's own.
 
-    unexpected: what speaks against it, `contains ...` or `does not contain ...`; None if nothing does.
+    unexpected: the reason against it, `contains ...` or `does not contain ...`; None if there is none.
 
     Raises:
         UserError: the folder may not be replaced.
@@ -27,5 +27,5 @@ def check_replaceable(output: Path, overwrite: bool, unexpected: Callable[[], st
 
 
 def files_beside(output: Path, own: Callable[[Path], bool]) -> str:
-    """The names in a folder that are none of `own`, the first of them; empty where there are none."""
+    """The first names in a folder that are not in `own`; empty if there are none."""
     return ", ".join(sorted(entry.name for entry in output.iterdir() if not own(entry))[:5])

@@ -110,7 +110,7 @@ def test_texts_and_pairs_of_one_batch_are_answered_in_order(single):
     from tinybert.deploy.service import _answer
 
     known = Predictor.open(single, 1)
-    predictor = replace(known, rows=replace(known.rows, pair=None))  # its folder does not say which of them it was trained on
+    predictor = replace(known, rows=replace(known.rows, pair=None))  # its folder does not record the kind of its training rows
     rows = [("word1 word2", None), ("word3", "word4"), ("word5", None)]
     expected = [predictor.predict([first if second is None else (first, second)])[0].probabilities for first, second in rows]
     for found, own in zip(_answer(predictor, rows, 8), expected, strict=True):
