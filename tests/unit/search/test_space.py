@@ -29,7 +29,7 @@ def test_ranges_and_choices_have_the_types_of_their_options():
         (["learning_rate=1e-3..1e-5"], "a lower and a higher number"),
         (["weight_decay=0..1:log"], "both above 0"),
         (["learning_rate=0..1"], "--space learning_rate got 0\nexpected a number above 0"),
-        (["layer_map=a..b"], "--layer_map is no number"),
+        (["layer_map=a..b"], "--layer_map is not a number"),
         (["T=1", "1.0"], "expected different values"),
         (["T=1", "T=2"], "names T twice"),
     ],
