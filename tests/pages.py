@@ -16,7 +16,7 @@ PAGES = [
 
 
 def blocks(page: Path, *languages: str) -> list[tuple[str, bool, str]]:
-    """(language, whether a test runs it, code) of each block in these languages; `no-run` marks what needs a network or a GPU."""
+    """(language, whether a test runs it, code) of each block in these languages; `no-run`: needs a network, a GPU or an hour."""
     found = re.findall(r"^```(\w+)( no-run)?\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
     return [(language, not mark, code) for language, mark, code in found if language in languages]
 

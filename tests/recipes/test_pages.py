@@ -32,7 +32,6 @@ SMALL = {  # options of each command in the test
     "pregenerate": {"max_seq_len": "16", "epochs_to_generate": "1", "num_workers": "1"},
     "augment": {"N": "1", "num_workers": "1"},
     "compare": {"max_seq_length": "16", "methods": "none", "students": "teacher:2,4", "seeds": "1", "updates": "3", "budget_minutes": ""},
-    "auto": {"max_seq_length": "16", "students": "teacher:2,4", "budget_minutes": "0.05", "max_ms": "1000", "max_mb": ""},
     "search": {"trials": "1", "budget_minutes": ""},
 }
 BASE = ["task_name: MRPC", "teacher_path: pretrained_models/MRPC", "student_init: 'teacher:2,4'", "stage: both", "device: cpu"]
