@@ -87,6 +87,7 @@ def test_allow_suspicious_labels_needs_own_files():
     class Arguments:
         train_file = dev_file = test_file = file_format = text_a_column = text_b_column = label_column = header = quoting = labels = None
         kind, doc_stride, allow_suspicious_labels = None, None, True
+        given = frozenset({"allow_suspicious_labels"})
 
     with pytest.raises(UserError, match="--allow_suspicious_labels applies only to your own files"):
         check_custom_files(Arguments(), None)
