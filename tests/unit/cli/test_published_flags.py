@@ -37,7 +37,7 @@ TOGETHER = {
 }
 # files that read options by name
 READERS = ("recipes/*.py", "augment/*.py", "corpus/*.py", "cli/main.py", "commands/*.py", "methods/*.py")
-READERS += tuple(f"config/{name}.py" for name in ("groups", "runs", "stages", "custom_files", "student_choice", "stored", "distilling"))
+READERS += tuple(f"config/{name}.py" for name in ("runs", "rows", "stages", "custom_files", "stored", "distilling"))
 # switches of BERT-EMD's script to other procedures: rejected, with the equivalent command line here
 PROCEDURES = {"tinybert", "pkd", "tb_onestep", "no_pretrain"}
 
