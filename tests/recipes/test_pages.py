@@ -19,7 +19,7 @@ from tests.pages import ROOT, blocks, called, command_lines
 from tinybert.cli.main import run_script
 from tinybert.cli.parser import spellings_of
 
-PAGES = ["README.md", *(f"docs/{name}.md" for name in ("augmentation", "general", "guide", "methods", "models", "pretrain"))]
+PAGES = ["README.md", *(f"docs/{name}.md" for name in ("augmentation", "compare", "general", "guide", "methods", "models", "pretrain"))]
 LETTERS = ["".join(letters) for letters in product("bcdfgklmn", "aeiou", "rstvz")][:180]
 SHAPE = {"num_hidden_layers": 12, "hidden_size": 24, "num_attention_heads": 12, "intermediate_size": 48, "max_position_embeddings": 130}
 
