@@ -263,7 +263,8 @@ class _Stage:
 
     def _assumed(self, identity: dict[str, str]) -> dict[str, str]:
         """Values for entries of the identity that a checkpoint of an older version lacks."""
-        assumed = {"teacher_traces": "live"} | {name: identity[name] for name in ("student", "teacher") if name in identity}
+        assumed = {name: identity[name] for name in ("student", "teacher") if name in identity}
+        assumed |= {"teacher_traces": "live"} if "teacher_traces" in identity else {}  # a run without a teacher has none
         return assumed | (teacher_label_order(self.teacher.known.labels, self.task) if self.teacher else {})
 
     def _clear_later_stages(self) -> None:

@@ -17,6 +17,7 @@ CASES = {
     "prediction stage": ("prediction", "prediction", 3, {"max_steps": 12, "alpha": 0.5, "T": 2.0}),
     "both stages, killed in the second": ("both", "prediction", 5, {"max_steps": 8}),
     "both stages, killed in the first": ("both", "intermediate", 3, {"max_steps": 6}),
+    "labels alone": ("prediction", "prediction", 5, {"max_steps": 9, "method": "none"}),
     "BERT-EMD": ("prediction", "prediction", 5, {"max_steps": 9, "method": "emd", "beta": 1.0, "gradient_accumulation_steps": 2}),
     "BERT-EMD, softmax rule": (
         "prediction",
