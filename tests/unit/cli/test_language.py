@@ -56,6 +56,8 @@ def test_message_with_values_is_translated(chinese, capsys):
     assert language.translate("step 3: loss 0.5") == "step 3: loss 0.5"
     assert language.translate("resuming the general stage from a/b at step 7") == "从 a/b 恢复 general 阶段，第 7 步"
     assert language.translate("--x is missing\nsome advice that nobody translated") == "缺少 --x\nsome advice that nobody translated"
+    missing = "--text_a_column is missing: it gives the text column\na.tsv has the columns label, text"
+    assert language.translate(missing) == "缺少 --text_a_column：用它指定文本所在的列\na.tsv 中的列：label, text"
     assert language.translate("unknown option --lr\nuse --learning_rate") == "未知选项 --lr\n请用 --learning_rate"
     assert language.translate("none: gold labels only; logits: logits only") == "none：只学真实标签；logits：只学 logits"
     logger.warning("already finished: out")
