@@ -156,7 +156,7 @@ def test_run_leaves_seed_signals_and_environment_unchanged(folder, data, tmp_pat
 def test_interrupt_saves_a_checkpoint_and_raises(folder, data, tmp_path):
     class Interrupt(tb.Callback):
         def on_log(self, state):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(tb.Interrupted, match="stopped after step"):
         tb.finetune(folder / "teacher", data, training=TRAINING, output_dir=tmp_path, callbacks=[Interrupt()])

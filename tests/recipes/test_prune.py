@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 
@@ -135,7 +134,7 @@ def test_interrupted_importance_pass_resumes(scored, tmp_path, monkeypatch):
     line = ("--model_name_or_path", scored, *PASS, "--max_steps", "4", "--output_dir", tmp_path)
     real = importance.task_loss_gradients
     with monkeypatch.context() as patch:
-        patch.setattr(importance, "task_loss_gradients", lambda *words: (os.kill(os.getpid(), signal.SIGINT), real(*words))[1])
+        patch.setattr(importance, "task_loss_gradients", lambda *words: (signal.raise_signal(signal.SIGINT), real(*words))[1])
         with pytest.raises(Interrupted, match="stopped after batch 1; continue with --resume auto"):
             finetune(*line)
     finetune(*line, "--resume", "auto")

@@ -12,6 +12,8 @@ from types import ModuleType
 
 from tinybert.errors import UserError
 
+_TELEMETRY = "openvino_telemetry"  # openvino and nncf report imports and calls with it, from a fork of this process
+
 
 def needed(module: str, extra: str, why: str) -> ModuleType:
     """The module of an optional library.
@@ -19,6 +21,7 @@ def needed(module: str, extra: str, why: str) -> ModuleType:
     Raises:
         UserError: it is not installed; names the extra that installs it.
     """
+    sys.modules.setdefault(_TELEMETRY, None)  # an import of it fails, and openvino and nncf work without it
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
