@@ -1,4 +1,4 @@
-"""`search`: its trials are ordinary runs, and an interrupted search goes on."""
+"""`tinybert search`: its trials are ordinary runs, and an interrupted search is resumed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tinybert.cli.parser import parse
 from tinybert.commands.search import SearchConfig
 from tinybert.errors import Interrupted, UserError
 
-pytest.importorskip("optuna")
+pytest.importorskip("optuna", reason="the extra `search` is not installed")
 from tinybert.recipes import search as recipe  # noqa: E402
 
 SPACE = ("--space", "learning_rate=1e-5..1e-3:log", "T=1,2")
@@ -27,7 +27,7 @@ def base(tmp_path) -> Path:
 
 @pytest.fixture
 def runs(monkeypatch) -> list[tuple[str, dict]]:
-    """What the runs were given, which the fixture answers in their place: the score is T, exit code 3 above a learning rate of 5e-4."""
+    """The options of each run. No run starts: its score is T, and its exit code 3 for a learning rate above 5e-4."""
     seen: list[tuple[str, dict]] = []
 
     def run(commands, folder, interrupted):
@@ -50,7 +50,7 @@ def search(base: Path, output: Path, *more: str):
     return recipe.search(parse(SearchConfig, [*map(str, ("--base", base, "--output_dir", output, *SPACE, *more))]))
 
 
-def test_an_interrupted_search_goes_on_with_its_run(base, runs, tmp_path):
+def test_interrupted_search_continues_its_run(base, runs, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(Interrupted, match="and --resume"):
         search(base, out, "--trials", "6")
@@ -66,7 +66,7 @@ def test_an_interrupted_search_goes_on_with_its_run(base, runs, tmp_path):
         search(base, out, "--trials", "6", "--resume", "--seed", "1")
 
 
-def test_what_the_command_refuses_is_refused_before_the_first_run(base, runs, tmp_path):
+def test_options_that_the_command_rejects_are_rejected_before_any_run(base, runs, tmp_path):
     base.write_text(base.read_text() + "seed: -1\n")
     with pytest.raises(UserError, match="seed got -1"):
         search(base, tmp_path / "out")
@@ -76,12 +76,21 @@ def test_what_the_command_refuses_is_refused_before_the_first_run(base, runs, tm
     assert not runs and not (tmp_path / "out").exists()
 
 
-def test_losses_are_to_be_low_and_scores_high():
+def test_options_file_among_the_runs_is_not_overwritten(base, runs, tmp_path):
+    out = tmp_path / "out"
+    search(base, out, "--trials", "1")
+    inside = base.rename(out / "runs" / "base.yaml")
+    with pytest.raises(UserError, match="which this run would overwrite"):
+        search(inside, out, "--trials", "1", "--overwrite_output_dir")
+    assert inside.is_file()
+
+
+def test_losses_are_minimised_and_scores_maximised():
     assert recipe._direction("general", {}) == recipe._direction("distill", {"stage": "intermediate"}) == "minimize"
     assert recipe._direction("finetune", {}) == recipe._direction("distill", {"stage": "both"}) == "maximize"
 
 
-def test_a_run_of_a_search_is_an_ordinary_one(teacher, tmp_path):
+def test_trial_is_an_ordinary_run(teacher, tmp_path):
     base = tmp_path / "base.yaml"
     lines = {"task_name": "demo", "teacher_path": teacher, "student_init": "teacher:2,4", "max_seq_length": 16, "threads": 1}
     lines |= {"max_steps": 2, "method": "logits", "device": "cpu", "allow_weak_teacher": True}

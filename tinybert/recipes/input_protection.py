@@ -17,7 +17,7 @@ MODELS = (
 )  # fmt: skip
 OTHERS = (
     "data_dir", "glue_dir", "train_file", "dev_file", "test_file", "aug_file", "input_dir", "pregenerated_data", "train_corpus",
-    "glove_embs", "importance", "teacher_traces", "input",
+    "glove_embs", "importance", "teacher_traces", "input", "base",
 )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from tinybert.config.options_file import read_options
 from tinybert.engine import run_lock
 from tinybert.errors import UserError
 from tinybert.log import logger
+from tinybert.recipes.input_protection import check_inputs_not_overwritten
 from tinybert.recipes.result import Result
 from tinybert.report.table import markdown_table
 from tinybert.search.space import Parameter, Value, read_space
@@ -87,9 +88,11 @@ def _claim(config: SearchConfig, output: Path, base: dict[str, object]) -> None:
         if any(not entry.name.startswith(run_lock.NAME) for entry in output.iterdir()):
             raise UserError(f"--output_dir {output} is not empty and contains no search\nchoose another folder")
     elif config.overwrite_output_dir:
+        files = [output / name for name in (JOURNAL, "search.json", "best.json")]
+        check_inputs_not_overwritten(config, [output / RUNS, *files])
         shutil.rmtree(output / RUNS, ignore_errors=True)
-        for name in (JOURNAL, "search.json", "best.json"):
-            (output / name).unlink(missing_ok=True)
+        for path in files:
+            path.unlink(missing_ok=True)
     elif not config.resume:
         raise UserError(f"{output} already contains a search\nresume it with --resume, or replace it with --overwrite_output_dir")
     else:
