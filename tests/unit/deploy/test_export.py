@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -116,6 +117,11 @@ def test_every_engine_exports_scores_and_measures(tmp_path, same_process, capsys
         Predictor.open(tmp_path / "x")
     data = tmp_path / "data" / "dev.tsv"
     assert run("predict", model_path=tmp_path / "x" / "openvino-int8", input=data, output=tmp_path / "p.csv") == 0
+    received = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
+    signal.raise_signal(signal.SIGINT)  # engines that were opened and closed leave signals as they were
+    signal.signal(signal.SIGINT, before)
+    assert received == [signal.SIGINT]
 
 
 def test_exported_file_loads_and_scores_without_paddle(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from tinybert.deploy.libraries import needed, quiet_stdout, titled
 from tinybert.errors import UserError
 
 if TYPE_CHECKING:
-    from openvino import Model, Node, Output
+    from openvino import Core, Model, Node, Output
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 FILE = "model.xml"
@@ -22,14 +23,19 @@ _WHY = "an OpenVINO file"
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
 
+@functools.cache
+def _core() -> Core:
+    """OpenVINO's core, one per process: with several of them, a later signal could end the process (OpenVINO 2026.4.1)."""
+    return needed("openvino", "export", _WHY).Core()
+
+
 class OpenVino:
     """A compiled model."""
 
     batch_dependent = False
 
     def __init__(self, path: Path, precision: str, threads: int) -> None:
-        library = needed("openvino", "export", _WHY)
-        core = library.Core()
+        core = _core()
         if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise UserError(f"{path}: this processor does not support bfloat16. Export the model with --precision float32 or int8.")
         settings = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
@@ -66,7 +72,7 @@ def export(folder: Path, precision: str, source: ExportSource) -> dict:
     """
     library = needed("openvino", "export", _WHY)
     nncf = needed("nncf", "export", "int8 for OpenVINO") if precision == "int8" else None
-    model = library.Core().read_model(str(source.onnx))
+    model = _core().read_model(str(source.onnx))
     counts = {}
     if nncf is not None:
         nncf.set_log_level(logging.ERROR)
