@@ -38,7 +38,8 @@ from tinybert.log import logger
 from tinybert.models.hub import resolve
 from tinybert.recipes.input_protection import check_inputs_not_overwritten
 from tinybert.recipes.result import Result
-from tinybert.recipes.run_log import log_run_settings, weights_hash
+from tinybert.recipes.run_log import weights_hash
+from tinybert.recipes.settings_log import log_run_settings
 from tinybert.recipes.task_data import task_of
 from tinybert.report.table import markdown_table
 

@@ -35,7 +35,8 @@ from tinybert.recipes.input_protection import OTHERS, check_inputs_not_overwritt
 from tinybert.recipes.preflight import open_run, start_device
 from tinybert.recipes.result import Result, result_of
 from tinybert.recipes.resume import finished_before
-from tinybert.recipes.run_log import check_type, describe_model, log_run_settings
+from tinybert.recipes.run_log import check_type, describe_model
+from tinybert.recipes.settings_log import log_run_settings
 from tinybert.recipes.task_data import (
     TaskData,
     check_predictable,

@@ -26,8 +26,9 @@ from tinybert.recipes.input_protection import check_inputs_not_overwritten
 from tinybert.recipes.preflight import open_run, start_device
 from tinybert.recipes.result import Result, result_of
 from tinybert.recipes.resume import finished_before
-from tinybert.recipes.run_log import check_type, describe_model, log_run_settings
+from tinybert.recipes.run_log import check_type, describe_model
 from tinybert.recipes.run_student import make_general_student
+from tinybert.recipes.settings_log import log_run_settings
 from tinybert.recipes.training import Evaluation, Origin, StageData, train_stage, trained_layer
 
 STAGE = "general"

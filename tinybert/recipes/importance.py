@@ -30,7 +30,8 @@ from tinybert.prune.importance import FACTS, FOLDER, GradientSums, read_importan
 from tinybert.recipes.preflight import open_run
 from tinybert.recipes.result import Result
 from tinybert.recipes.resume import RESUME_IGNORED
-from tinybert.recipes.run_log import check_type, describe_model, log_run_settings, record_end, record_start
+from tinybert.recipes.run_log import check_type, describe_model, record_end, record_start
+from tinybert.recipes.settings_log import log_run_settings
 from tinybert.recipes.task_data import TaskData, log_outputs, task_of
 
 STAGE = "importance"

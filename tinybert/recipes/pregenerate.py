@@ -42,7 +42,7 @@ from tinybert.models.hub import resolve
 from tinybert.models.limits import check_length, positions_in
 from tinybert.recipes.input_protection import check_inputs_not_overwritten
 from tinybert.recipes.result import Result
-from tinybert.recipes.run_log import log_run_settings
+from tinybert.recipes.settings_log import log_run_settings
 from tinybert.report.table import markdown_table
 from tinybert.temporaries import is_temporary
 

@@ -34,7 +34,8 @@ from tinybert.recipes.fingerprints import describe_student
 from tinybert.recipes.preflight import open_run, start_device
 from tinybert.recipes.result import Result, result_of
 from tinybert.recipes.resume import finished_before
-from tinybert.recipes.run_log import describe_model, log_run_settings
+from tinybert.recipes.run_log import describe_model
+from tinybert.recipes.settings_log import log_run_settings
 from tinybert.recipes.training import Evaluation, Origin, StageData, train_stage
 
 STAGE = "pretrain"

@@ -1,4 +1,4 @@
-"""What a run prints and records before it starts: choices, settings, models, data, versions."""
+"""What a run prints about its models, and what it records before it starts: settings, models, data, versions."""
 
 from __future__ import annotations
 
@@ -8,26 +8,14 @@ import paddle
 
 from tinybert import runtime, storage
 from tinybert.config.options import Config
-from tinybert.config.resolved import Resolved, Settings
+from tinybert.config.resolved import Settings
 from tinybert.data.store import Rows
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.run_record import DataEntry, ModelEntry, Setting, now
-from tinybert.log import begin_run, detail, in_notebook, logger
+from tinybert.log import logger
 from tinybert.models.loading import LoadedModel
 from tinybert.models.model_info import ModelInfo
 from tinybert.models.pruned_shapes import describe_architecture
-
-
-def log_run_settings(headline: str, resolved: Resolved) -> None:
-    """Print the headline, every resolved setting with its source, and warnings."""
-    begin_run()
-    logger.info(headline)
-    if in_notebook():
-        given = [f"{name} {value}" for name, value, source in resolved.as_table() if source.startswith("given")]
-        logger.info(f"settings: {', '.join(given)}; run.json has all of them with their sources")
-    detail(resolved.as_text())
-    for warning in resolved.warnings:
-        logger.warning(warning)
 
 
 def describe_model(role: str, model: LoadedModel | ModelInfo) -> ModelEntry:

@@ -42,8 +42,9 @@ from tinybert.recipes.input_protection import OTHERS, check_inputs_not_overwritt
 from tinybert.recipes.preflight import start_device
 from tinybert.recipes.result import Result, result_of
 from tinybert.recipes.resume import finished_before, resumed_stage
-from tinybert.recipes.run_log import check_type, describe_model, log_run_settings
+from tinybert.recipes.run_log import check_type, describe_model
 from tinybert.recipes.run_student import make_student, named_student, student_depth
+from tinybert.recipes.settings_log import log_run_settings
 from tinybert.recipes.task_data import (
     TaskData,
     check_predictable,
