@@ -235,7 +235,7 @@ def test_mutated_run_record_is_read_or_refused_with_a_message(edits, name):
         def read() -> None:
             run.log_lines()
             run.check_existing_results(resume=True, overwrite=False)
-            finished_before(run, {"finetune": _Settings()}, allow_changes=False, models=("best_model_*", "final"))
+            finished_before(run, {"finetune": _Settings()}, allow_changes=False, models=("best_model_*", "final"), identity={})
 
         count("records of runs", read)
 
