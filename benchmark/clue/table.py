@@ -16,9 +16,9 @@ import yaml
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from benchmark.glue.results import cell, headline, read  # noqa: E402
-from tinybert import storage  # noqa: E402
-from tinybert.report.table import markdown_table  # noqa: E402
+from benchmark.glue.results import cell, headline, read
+from tinybert import storage
+from tinybert.report.table import markdown_table
 
 PLANS = ("teachers", "table", "pruned")
 TASKS = ("ChnSentiCorp", "TNEWS", "AFQMC")

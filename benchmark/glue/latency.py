@@ -16,8 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmark.glue.results import RESULTS  # noqa: E402
-from tinybert.engine.run_record import now  # noqa: E402
+from benchmark.glue.results import RESULTS
+from tinybert.engine.run_record import now
 
 ROWS = 100
 

@@ -34,7 +34,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmark.glue.results import RESULTS, read  # noqa: E402
+from benchmark.glue.results import RESULTS, read
 
 STAGES = ("finetune", "intermediate", "prediction")
 

@@ -18,11 +18,11 @@ HERE = Path(__file__).resolve().parent
 DOCS = HERE.parents[1] / "docs"
 sys.path.insert(0, str(HERE.parents[1]))
 
-from benchmark.glue import maps, utility  # noqa: E402
-from benchmark.glue.results import RESULTS, cell, headline, read  # noqa: E402
-from tinybert import storage  # noqa: E402
-from tinybert.data.tasks import get_task  # noqa: E402
-from tinybert.report.table import markdown_table  # noqa: E402
+from benchmark.glue import maps, utility
+from benchmark.glue.results import RESULTS, cell, headline, read
+from tinybert import storage
+from tinybert.data.tasks import get_task
+from tinybert.report.table import markdown_table
 
 # for each table: the plans whose rows it shows, in this order
 TABLES = {

@@ -17,11 +17,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from benchmark.speed.clock import in_turn  # noqa: E402  the project's root must be on the path first
-from benchmark.speed.encoders import peak_mb  # noqa: E402
-from tinybert.prune.factorise import truncated  # noqa: E402
+from benchmark.speed.clock import in_turn
+from benchmark.speed.encoders import peak_mb
+from tinybert.prune.factorise import truncated
 
 WAYS = ("gram", "thin")
 

@@ -24,9 +24,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmark.speed.clock import chosen_steps, in_turn, table, train  # noqa: E402
-from benchmark.speed.encoders import SMALL_TEACHER, STUDENTS, first_stage  # noqa: E402
-from benchmark.speed.ladder import BEST, LADDER, prepare  # noqa: E402
+from benchmark.speed.clock import chosen_steps, in_turn, table, train
+from benchmark.speed.encoders import SMALL_TEACHER, STUDENTS, first_stage
+from benchmark.speed.ladder import BEST, LADDER, prepare
 
 
 def measure(options) -> dict:

@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmark.speed.encoders import peak_mb  # noqa: E402  the project's root must be on the path first
+from benchmark.speed.encoders import peak_mb
 
 
 def _status(field: str) -> float:

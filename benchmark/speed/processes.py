@@ -23,10 +23,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmark.speed import encoders  # noqa: E402
-from benchmark.speed.clock import chosen_steps, ratio  # noqa: E402
-from benchmark.speed.ladder import environment  # noqa: E402
-from tinybert.cli.process_exit import exit_process  # noqa: E402
+from benchmark.speed import encoders
+from benchmark.speed.clock import chosen_steps, ratio
+from benchmark.speed.ladder import environment
+from tinybert.cli.process_exit import exit_process
 
 UNCOUNTED = 2
 

@@ -25,9 +25,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmark.speed import encoders  # noqa: E402
-from benchmark.speed.clock import chosen_steps, in_turn  # noqa: E402
-from benchmark.speed.ladder import BEST, prepare  # noqa: E402
+from benchmark.speed import encoders
+from benchmark.speed.clock import chosen_steps, in_turn
+from benchmark.speed.ladder import BEST, prepare
 
 KINDS = {
     "matrix products": ("matmul", "addmm", "bmm", "linear"),

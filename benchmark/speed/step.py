@@ -25,9 +25,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmark.speed import encoders  # noqa: E402
-from benchmark.speed.clock import chosen_steps, in_turn, table, train  # noqa: E402
-from benchmark.speed.ladder import BEST, LADDER, WITHOUT, prepare  # noqa: E402
+from benchmark.speed import encoders
+from benchmark.speed.clock import chosen_steps, in_turn, table, train
+from benchmark.speed.ladder import BEST, LADDER, WITHOUT, prepare
 
 EMD = "EMD"
 MODES = {"ladder": LADDER, "without": (BEST, *WITHOUT)}  # shorthands for several

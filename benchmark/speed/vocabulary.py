@@ -17,8 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmark.speed import encoders  # noqa: E402
-from benchmark.speed.clock import chosen_steps  # noqa: E402
+from benchmark.speed import encoders
+from benchmark.speed.clock import chosen_steps
 
 
 def main() -> None:

@@ -29,8 +29,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmark.speed.encoders import STUDENTS, TEACHER, encoder  # noqa: E402
-from benchmark.speed.ladder import environment  # noqa: E402
+from benchmark.speed.encoders import STUDENTS, TEACHER, encoder
+from benchmark.speed.ladder import environment
 
 LENGTHS = {"SST-2": 64, "MRPC": 128}
 ROWS = {"train.tsv": 1000, "dev.tsv": 200}

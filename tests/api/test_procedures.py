@@ -40,7 +40,7 @@ def test_augmented_rows_are_trained_on(folder, tmp_path):
     more = tb.augment(data, tmp_path / "mlm", word_vectors=vectors, output_dir=tmp_path / "augmented", N=2, device="cpu")
     tiny.model_folder(tmp_path / "model", labels=("no", "yes"))
     run = tb.finetune(tmp_path / "model", more, training=tb.Training(**SMALL), output_dir=tmp_path / "run")
-    assert run.record["finetune"]["data"]["train"]["rows"] > 12
+    assert run.record["finetune"]["data"]["train_aug"]["rows"] > 12
 
 
 def test_raw_text_makes_a_general_student(folder, tmp_path):

@@ -14,8 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tinybert.cli.main import run_script  # noqa: E402
-from tinybert.cli.process_exit import exit_process  # noqa: E402
+from tinybert.cli.main import run_script  # noqa: E402  the project must be on the path first
+from tinybert.cli.process_exit import exit_process  # noqa: E402  the project must be on the path first
 
 
 @contextlib.contextmanager

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 nbformat = pytest.importorskip("nbformat", reason="the extra dev has nbformat, nbclient and ipykernel")
-nbclient = pytest.importorskip("nbclient")
-pytest.importorskip("ipykernel")
+nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
+pytest.importorskip("ipykernel", reason="ipykernel is not installed")
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NAMES = sorted(path.stem for path in (FOLDER / "en").glob("*.ipynb"))

@@ -13,7 +13,7 @@ from tinybert.commands.search import SearchConfig
 from tinybert.errors import Interrupted, UserError
 
 pytest.importorskip("optuna", reason="the extra `search` is not installed")
-from tinybert.recipes import search as recipe  # noqa: E402
+from tinybert.recipes import search as recipe  # noqa: E402  optuna is optional
 
 SPACE = ("--space", "learning_rate=1e-5..1e-3:log", "T=1,2")
 

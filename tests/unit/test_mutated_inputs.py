@@ -67,7 +67,7 @@ def count(kind: str, work) -> None:
     except UserError:
         counts[f"{kind}, refused"] += 1  # noqa: F821  set by `figures`
     else:
-        counts[f"{kind}, taken"] += 1  # noqa: F821
+        counts[f"{kind}, taken"] += 1  # noqa: F821  set by `figures`
 
 
 SIGNS = [b"\t", b"\n", b"\r\n", b'"', b",", b"{", b"}", b"[", b"]", b":", b"\\", b"\x00", b"\xff", b"\xc3", b"\xef\xbb\xbf", b"--", b"- "]

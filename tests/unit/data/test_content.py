@@ -89,7 +89,7 @@ def test_folder_in_place_of_a_file_and_the_reverse_are_reported(tmp_path):
 
 
 def test_parquet_rows_are_read_like_text_rows(tmp_path):
-    table, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table, parquet = (pytest.importorskip(name, reason="pyarrow is not installed") for name in ("pyarrow", "pyarrow.parquet"))
     columns = {"text": ["good", "", "字符"], "label": [1, 0, 1], "score": [0.5, 1.0, 2.0], "flag": [True, False, True]}
     parquet.write_table(table.table(columns), tmp_path / "rows.parquet")
     found = read(tmp_path / "rows.parquet")
@@ -102,7 +102,7 @@ def test_parquet_rows_are_read_like_text_rows(tmp_path):
 
 
 def test_missing_parquet_value_is_reported_with_its_row(tmp_path):
-    table, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table, parquet = (pytest.importorskip(name, reason="pyarrow is not installed") for name in ("pyarrow", "pyarrow.parquet"))
     parquet.write_table(table.table({"text": ["a", None], "label": [1, 0]}), tmp_path / "rows.parquet")
     with pytest.raises(UserError, match="line 2: found null under 'text'"):
         read(tmp_path / "rows.parquet")

@@ -230,7 +230,7 @@ def test_unwritable_data_home_is_reported(tmp_path, monkeypatch):
 
 
 def test_every_task_has_a_published_address():
-    pytest.importorskip("paddlenlp")
+    pytest.importorskip("paddlenlp", reason="PaddleNLP is not installed")
     table = download._published_table()
     assert {name.lower() for name in (*GLUE_TASKS, *CLUE_TASKS, "ChnSentiCorp")} <= set(table)
     assert set(table["mrpc"]["url"]) == set(table["mrpc"]["md5"]) == {"train_data", "dev_id", "test_data"}

@@ -36,7 +36,7 @@ TRICKY = [
 
 def reference(vocab, **settings):
     """PaddleNLP's tokenizer in Python."""
-    tokenizer = pytest.importorskip("paddlenlp.transformers").BertTokenizer(str(vocab), **settings)
+    tokenizer = pytest.importorskip("paddlenlp.transformers", reason="PaddleNLP is not installed").BertTokenizer(str(vocab), **settings)
     return lambda text: tokenizer(text, add_special_tokens=False, return_token_type_ids=False)["input_ids"]
 
 
@@ -104,7 +104,7 @@ def test_tokenize_chinese_chars_setting_is_followed(tmp_path):
 
 @pytest.mark.parametrize("tokenizer_class", ["BertTokenizer", "TinyBertTokenizer"])
 def test_paddlenlp_reads_the_saved_tokenizer(tmp_path, word_pieces, tokenizer_class):
-    transformers = pytest.importorskip("paddlenlp.transformers")
+    transformers = pytest.importorskip("paddlenlp.transformers", reason="PaddleNLP is not installed")
     cased = WordPiece([*WORDS, "Good"], do_lower_case=False)
     cased.save(tmp_path, tokenizer_class)
     loaded = transformers.AutoTokenizer.from_pretrained(str(tmp_path))

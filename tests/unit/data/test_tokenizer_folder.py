@@ -159,7 +159,7 @@ def test_added_tokens_survive_saving(tmp_path):
 
 
 def test_paddlenlp_reads_saved_added_tokens(tmp_path):
-    transformers = pytest.importorskip("paddlenlp.transformers")
+    transformers = pytest.importorskip("paddlenlp.transformers", reason="PaddleNLP is not installed")
     _, folder, *_ = library(tmp_path)
     read = WordPiece.from_folder(folder)
     read.save(tmp_path / "again")

@@ -10,8 +10,8 @@ from tests.unit.models.test_exporting import convert
 from tinybert.models.loading import load_pretrained
 from tinybert.models.torch_zip import read_torch
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
+torch = pytest.importorskip("torch", reason="PyTorch, no dependency, is not installed")
+transformers = pytest.importorskip("transformers", reason="transformers, no dependency, is not installed")
 TYPES = ("bert", "tinybert", "ernie", "roberta")
 
 

@@ -7,8 +7,8 @@ import pytest
 from tinybert.errors import UserError
 from tinybert.search.space import Parameter
 
-pytest.importorskip("optuna")
-from tinybert.search.study import next_trial, open_study, recover, run_of  # noqa: E402
+pytest.importorskip("optuna", reason="the extra `search` is not installed")
+from tinybert.search.study import next_trial, open_study, recover, run_of  # noqa: E402  optuna is optional
 
 SPACE = [Parameter("learning_rate", 1e-5, 1e-3, log=True), Parameter("T", choices=(1.0, 2.0))]
 
