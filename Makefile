@@ -10,13 +10,14 @@ TASK ?= demo
 # compiled modules are kept, wherever the variable comes from: a hundred tests start a process of their own
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install demo docs test test-2.6 test-long fuzz lint format clean
+.PHONY: help install demo docs test test-notebooks test-2.6 test-long fuzz lint format clean
 
 help:
 	@echo "make install        .venv with this project, editable, and the pinned packages (EXTRAS=cpu,dev,export for more)"
 	@echo "make demo           teacher, student with and without it, an export, on embedded data (TASK=SST-2 for a GLUE task)"
 	@echo "make docs           the documentation site in site/"
-	@echo "make test           all tests, bounded"
+	@echo "make test           all tests, bounded, except those of the notebooks"
+	@echo "make test-notebooks the notebooks with a small budget"
 	@echo "make test-2.6       a bounded part of them with Paddle 2.6.2 and PaddleNLP 2.8.1, in .venv-2.6"
 	@echo "make test-long      the tests that take minutes"
 	@echo "make fuzz           ten thousand mutated inputs"
@@ -38,8 +39,14 @@ docs:
 	$(MAKE) install EXTRAS=docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+# Files in the order of the folders: xdist's own order, by the number of tests, leaves those with few slow tests to one worker at the end.
+PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+
 test: install
-	$(BIN)/python -m pytest tests -m "not long" --numprocesses 2 --dist loadfile --max-worker-restart 0
+	$(BIN)/python -m pytest tests --ignore tests/notebooks -m "not long" $(PARALLEL)
+
+test-notebooks: install
+	$(BIN)/python -m pytest tests/notebooks -m "not long" $(PARALLEL)
 
 # The second lane: what the GPU package of the ordinary index is made for, here with the CPU build of the same version.
 VENV_26 := .venv-2.6
@@ -52,7 +59,7 @@ $(STAMP_26): requirements-2.6.txt requirements-demo.txt
 	touch $(STAMP_26)
 
 test-2.6: install $(STAMP_26)
-	OTHER_LANE=$(abspath $(BIN)/python) $(VENV_26)/bin/python -m pytest tests -m "both_lanes and not long" --numprocesses 2 --dist loadfile --max-worker-restart 0
+	OTHER_LANE=$(abspath $(BIN)/python) $(VENV_26)/bin/python -m pytest tests -m "both_lanes and not long" $(PARALLEL)
 
 test-long: install
 	$(BIN)/python -m pytest tests -m long
