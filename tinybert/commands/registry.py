@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 from tinybert import commands
@@ -57,6 +58,7 @@ def all_commands() -> dict[str, Command]:
     return {name: _COMMANDS[name] for name in sorted(_COMMANDS, key=lambda name: (*_ORDER, name).index(name))}
 
 
+@cache
 def _files() -> list[str]:
     return [entry.name for entry in pkgutil.iter_modules(commands.__path__) if entry.name != "registry"]
 
