@@ -78,7 +78,7 @@ def test_selection_and_loss_match_the_published_code(world, path, number):
     layers, width = models["student"]["layers"], models["fit_size"]
     loss = SelectedHiddenLoss(selection, Projection("none", layers, width, width), "teacher", "mean", start)
     for step in (0, 1):
-        parts = np.array([float(value) for value in loss.per_pair(student, teacher, batch)])
+        parts = np.array([float(value) for value in loss.terms(student, teacher, batch)])
         np.testing.assert_allclose(parts, expected[f"loss_per_layer_step{step}"], rtol=1e-6)
         np.testing.assert_allclose(parts.sum(), expected[f"loss_rep_step{step}"], rtol=1e-6)
         start.end_step()

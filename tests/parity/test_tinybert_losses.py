@@ -46,8 +46,8 @@ def test_intermediate_losses_and_gradients_match_the_published_code(path):
         teacher_trace = trace(teacher, inputs, objective.needs_teacher)
         student_trace = trace(student, inputs, objective.needs_student)
     losses = {p.name: p.loss for p in objective.parts}
-    attention = [float(x) for x in losses["attn"].per_pair(student_trace, teacher_trace, inputs)]
-    hidden = [float(x) for name in ("embd", "hidn") for x in losses[name].per_pair(student_trace, teacher_trace, inputs)]
+    attention = [float(x) for x in losses["attn"].terms(student_trace, teacher_trace, inputs)]
+    hidden = [float(x) for name in ("embd", "hidn") for x in losses[name].terms(student_trace, teacher_trace, inputs)]
     np.testing.assert_allclose(attention, arrays["loss_att_per_layer"], rtol=1e-5)
     np.testing.assert_allclose(hidden, arrays["loss_rep_per_entry"], rtol=1e-5)
 

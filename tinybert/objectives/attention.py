@@ -5,15 +5,14 @@ from __future__ import annotations
 import paddle
 from paddle import Tensor
 
-from tinybert.models import cpu_ops
 from tinybert.models.trace import EncoderTrace, Inputs, Needs
-from tinybert.objectives.objective import Loss
-from tinybert.objectives.squared_error import sum_of_squares
+from tinybert.objectives.objective import SummedLoss
+from tinybert.objectives.squared_error import mean_square
 
 _PADDED = -100.0  # published rule: a score at or below this counts as masked
 
 
-class AttentionScoreLoss(Loss):
+class AttentionScoreLoss(SummedLoss):
     """Mean squared error between scores before softmax, summed over the mapped layers.
 
     Args:
@@ -42,7 +41,7 @@ class AttentionScoreLoss(Loss):
         self.needs_student = Needs(scores=frozenset(s for s, _ in pairs))
         self.needs_teacher = Needs(scores=frozenset(t for _, t in pairs))
 
-    def per_pair(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> list[Tensor]:
+    def terms(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> list[Tensor]:
         """The loss of each pair of layers, scalars in the order of `pairs`."""
         real = None
         if self.reduction == "masked" and inputs.padded:
@@ -54,13 +53,7 @@ class AttentionScoreLoss(Loss):
             student, teacher = zero_masked(student), zero_masked(teacher)
         if self.heads == "average":
             student, teacher = student.mean(1, keepdim=True), teacher.mean(1, keepdim=True)
-        if real is None:
-            return sum_of_squares(student, teacher) / student.size
-        return sum_of_squares(student, teacher, cpu_ops.expand_contiguous(real, student.shape)) / (real.sum() * student.shape[1])
-
-    def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
-        """The sum over the pairs, a scalar."""
-        return sum(self.per_pair(student, teacher, inputs))
+        return mean_square(student, teacher, real)
 
 
 def zero_masked(scores: Tensor) -> Tensor:

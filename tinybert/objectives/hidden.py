@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from paddle import Tensor
 
-from tinybert.models import cpu_ops
 from tinybert.models.projections import Projection
 from tinybert.models.trace import EncoderTrace, Inputs, Needs
-from tinybert.objectives.objective import Loss
-from tinybert.objectives.squared_error import sum_of_squares
+from tinybert.objectives.objective import SummedLoss
+from tinybert.objectives.squared_error import mean_square
 
 
-class HiddenStateLoss(Loss):
+class HiddenStateLoss(SummedLoss):
     """Mean squared error between projected student states and teacher states, summed over the mapped entries.
 
     Args:
@@ -39,16 +38,7 @@ class HiddenStateLoss(Loss):
         self.needs_student = Needs(hidden=frozenset(s for s, _ in pairs))
         self.needs_teacher = Needs(hidden=frozenset(t for _, t in pairs))
 
-    def per_pair(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> list[Tensor]:
+    def terms(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> list[Tensor]:
         """The loss of each pair, scalars in the order of `pairs`."""
         real = inputs.attention_mask.unsqueeze(-1) if self.reduction == "masked" and inputs.padded else None
-        return [self._compare(self.projection(s, student.hidden[s]), teacher.hidden[t], real) for s, t in self.pairs]
-
-    def _compare(self, student: Tensor, teacher: Tensor, real: Tensor | None) -> Tensor:
-        if real is None:
-            return sum_of_squares(student, teacher) / student.size
-        return sum_of_squares(student, teacher, cpu_ops.expand_contiguous(real, student.shape)) / (real.sum() * student.shape[-1])
-
-    def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
-        """The sum over the pairs, a scalar."""
-        return sum(self.per_pair(student, teacher, inputs))
+        return [mean_square(self.projection(s, student.hidden[s]), teacher.hidden[t], real) for s, t in self.pairs]

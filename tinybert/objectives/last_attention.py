@@ -8,11 +8,11 @@ from paddle import Tensor
 
 from tinybert.errors import UserError
 from tinybert.models.trace import MASK_VALUE, EncoderTrace, Inputs, Needs
-from tinybert.objectives.objective import Loss
+from tinybert.objectives.objective import SummedLoss
 from tinybert.objectives.relation import divergence
 
 
-class LastAttentionLoss(Loss):
+class LastAttentionLoss(SummedLoss):
     """Kullback-Leibler divergence of the student's last attention distributions from the teacher's, and of their value relations.
 
     A value relation is softmax(V V^T / sqrt(head size)) per head: widths may differ, numbers of heads may not. Both divergences are
@@ -47,7 +47,7 @@ class LastAttentionLoss(Loss):
         self.needs_student = Needs(scores=frozenset({pair[0]}), qkv=frozenset({pair[0]}))
         self.needs_teacher = Needs(scores=frozenset({pair[1]}), qkv=frozenset({pair[1]}))
 
-    def per_kind(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> list[Tensor]:
+    def terms(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> list[Tensor]:
         """The divergence of attention and of value relations, scalars."""
         s, t = self.pair
         keys = ((1.0 - inputs.attention_mask) * MASK_VALUE).unsqueeze([1, 2])  # [B, 1, 1, T]
@@ -56,10 +56,6 @@ class LastAttentionLoss(Loss):
             (_relation(student.value[s]) + keys, _relation(teacher.value[t]) + keys),
         ]
         return [divergence(F.log_softmax(ours), F.log_softmax(theirs), inputs.attention_mask) for ours, theirs in logits]
-
-    def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
-        """The sum of both, a scalar."""
-        return sum(self.per_kind(student, teacher, inputs))
 
 
 def _relation(value: Tensor) -> Tensor:

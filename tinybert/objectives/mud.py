@@ -7,7 +7,7 @@ from paddle import Tensor
 
 from tinybert.models.projections import Projection
 from tinybert.models.trace import EncoderTrace, Inputs, Needs, Selected
-from tinybert.objectives.objective import Loss
+from tinybert.objectives.objective import SummedLoss
 from tinybert.traces.selection import Selection, at_positions
 
 
@@ -36,7 +36,7 @@ class MaskStart:
         self.steps = int(arrays["steps"][0])
 
 
-class SelectedHiddenLoss(Loss):
+class SelectedHiddenLoss(SummedLoss):
     """Mean squared error between projected student states and the selected part of the teacher's, summed over the selected layers.
 
     Args:
@@ -67,7 +67,7 @@ class SelectedHiddenLoss(Loss):
         self.needs_student = Needs(hidden=frozenset(s for s, _ in selection.pairs))
         self.needs_teacher = selection.needs
 
-    def per_pair(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> list[Tensor]:
+    def terms(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> list[Tensor]:
         """The loss of each selected layer, scalars in the order of the selection's pairs."""
         chosen = teacher.selected or self.selection.of(teacher, inputs)
         losses = []
@@ -96,7 +96,3 @@ class SelectedHiddenLoss(Loss):
         else:
             counted = (kept.sum(-1) * real).sum(1)
         return ((squared.sum(-1) * real).sum(1) / counted.clip(min=1.0)).mean()
-
-    def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
-        """The sum over the selected layers, a scalar."""
-        return sum(self.per_pair(student, teacher, inputs))

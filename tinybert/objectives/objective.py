@@ -26,6 +26,18 @@ class Loss(nn.Layer):
         raise NotImplementedError
 
 
+class SummedLoss(Loss):
+    """The sum of several terms, such as one for each pair of layers."""
+
+    def terms(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> list[Tensor]:
+        """The terms, scalars."""
+        raise NotImplementedError
+
+    def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
+        """The sum of the terms, a scalar."""
+        return sum(self.terms(student, teacher, inputs))
+
+
 @dataclass(frozen=True)
 class Part:
     """A loss with its name in logs and its weight in the sum."""

@@ -10,12 +10,12 @@ from paddle import Tensor
 
 from tinybert.errors import UserError
 from tinybert.models.trace import MASK_VALUE, EncoderTrace, Inputs, Needs
-from tinybert.objectives.objective import Loss
+from tinybert.objectives.objective import SummedLoss
 
 KINDS = ("query", "key", "value")
 
 
-class RelationLoss(Loss):
+class RelationLoss(SummedLoss):
     """Kullback-Leibler divergence between query-query, key-key and value-value relations of one layer of each encoder.
 
     The heads of a layer are concatenated, `[B, T, D]`, and split into `heads` relation heads, so widths and numbers of heads of the two
@@ -56,7 +56,7 @@ class RelationLoss(Loss):
         self.needs_student = Needs(qkv=frozenset({pair[0]}))
         self.needs_teacher = Needs(qkv=frozenset({pair[1]}))
 
-    def per_kind(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> list[Tensor]:
+    def terms(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> list[Tensor]:
         """The divergence of each kind of relation, scalars in the order of `KINDS`."""
         mask = inputs.attention_mask
         keys = ((1.0 - mask) * MASK_VALUE).unsqueeze([1, 2])  # [B, 1, 1, T]
@@ -73,10 +73,6 @@ class RelationLoss(Loss):
         size = whole.shape[-1] // self.heads
         cut = whole.reshape([0, 0, self.heads, size]).transpose([0, 2, 1, 3])
         return F.log_softmax(paddle.matmul(cut * size**-0.5, cut, transpose_y=True) + keys)
-
-    def forward(self, student: EncoderTrace, teacher: EncoderTrace, inputs: Inputs) -> Tensor:
-        """The sum over the three kinds, a scalar."""
-        return sum(self.per_kind(student, teacher, inputs))
 
 
 def divergence(ours: Tensor, theirs: Tensor, mask: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ import paddle
 from paddle import Tensor
 from paddle.autograd import PyLayer
 
+from tinybert.models import cpu_ops
+
 
 class _SumOfSquares(PyLayer):
     """Only keeps the difference, from which the gradient is computed."""
@@ -23,6 +25,14 @@ class _SumOfSquares(PyLayer):
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (difference,) = ctx.saved_tensor()
         return paddle.scale(difference, scale=2 * gradient), *(None for _ in range(ctx.constants))
+
+
+def mean_square(student: Tensor, teacher: Tensor, real: Tensor | None = None) -> Tensor:
+    """The mean of (student - teacher)², a scalar; real: 1 for the values to average and 0 elsewhere, of a shape that broadcasts."""
+    if real is None:
+        return sum_of_squares(student, teacher) / student.size
+    whole = cpu_ops.expand_contiguous(real, student.shape)
+    return sum_of_squares(student, teacher, whole) / (real.sum() * (student.size // real.size))
 
 
 def sum_of_squares(student: Tensor, teacher: Tensor, real: Tensor | None = None) -> Tensor:

@@ -110,7 +110,7 @@ def test_loss_is_the_sum_over_all_layer_pairs():
     hidden = HiddenStateLoss(((1, 2), (2, 4)), projection(), "mean")
     arguments = student().trace(), teacher().trace(), inputs()
     for loss, expected in ((attention, 2), (hidden, 2)):
-        parts = [float(value) for value in loss.per_pair(*arguments)]
+        parts = [float(value) for value in loss.terms(*arguments)]
         assert len(parts) == expected
         assert float(loss(*arguments)) == pytest.approx(sum(parts), rel=1e-6)
     ours, theirs = student(), teacher()

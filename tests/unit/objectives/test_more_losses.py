@@ -82,7 +82,7 @@ def test_minilm_loss_matches_the_formula():
                 p, q = softmax(teacher), softmax(student)
                 divergences[name] += list((p * np.log(p / q)).sum(-1))
     loss = LastAttentionLoss((0, 0), (HEADS, HEADS))
-    found = [float(value) for value in loss.per_kind(attended(ours), attended(theirs), inputs(LENGTHS, T))]
+    found = [float(value) for value in loss.terms(attended(ours), attended(theirs), inputs(LENGTHS, T))]
     assert found == pytest.approx([np.mean(divergences["attention"]), np.mean(divergences["value"])], rel=1e-4)
     with pytest.raises(UserError, match="choose a student with the same number of heads"):
         LastAttentionLoss((0, 0), (2, 4))
