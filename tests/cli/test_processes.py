@@ -60,9 +60,9 @@ def _arguments(world: Path, output: Path, batch: int, **more) -> list[str]:
 Jobs = dict[str, tuple[str, list[str]]]  # a command and its arguments, by the name of the folder for the records of its ranks
 
 
-def _launch(world: Path, jobs: Jobs, die_at: int = -1, options: tuple[str, ...] = TWO) -> subprocess.Popen:
-    """Start processes that run all these jobs in order."""
-    logs = world / "logs" / str(len(list(world.glob("logs/*"))))
+def _launch(world: Path, name: str, jobs: Jobs, die_at: int = -1, options: tuple[str, ...] = TWO) -> subprocess.Popen:
+    """Start processes that run all these jobs in order; their logs have this name."""
+    logs = world / "logs" / name
     logs.mkdir(parents=True)
     (logs / "jobs.json").write_text(json.dumps([[str(world / name), command, words] for name, (command, words) in jobs.items()]))
     names = {name: value for name, value in os.environ.items() if not name.startswith(("PADDLE_", "FLAGS_"))}
@@ -130,7 +130,7 @@ def _jobs(world: Path, name: str) -> Jobs:
 
 @pytest.fixture(scope="module")
 def runs(world) -> Path:
-    """Every job in two processes, and also in this one with the same rows per step; the folders of both."""
+    """Every job in two processes, and also in this one with the same rows per step; a run of which one rank dies, resumed by two."""
     shape = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "hidden_size": 12}
     tiny.model_folder(world / "shape", "tinybert", labels=(), num_hidden_layers=2, **shape)
     (world / "text").mkdir()
@@ -146,13 +146,15 @@ def runs(world) -> Path:
     text = (world / "many/SST-2/train.tsv").read_text()
     (world / "many/SST-2/train.tsv").write_text(re.sub(r"word(\d+)", lambda found: chr(ord("a") + int(found[1]) % 26), text))
     (world / "glove.txt").write_text("kale 1 2\nrice 2 1\n")
-    process = _launch(world, _jobs(world, "two"))
+    words = _arguments(world, world / "out_died", 4)
+    dying = _launch(world, "died", {"died": ("distill", words)}, die_at=5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINYBERT_CACHE", str(world / "cache"))
-        for record, (command, words) in _jobs(world, "one").items():
+        for record, (command, given) in _jobs(world, "one").items():
             with recorded(world / record):
-                assert run_script(command, words) == 0
-    _finish(process)
+                assert run_script(command, given) == 0
+    (world / "died.txt").write_text(dying.communicate(timeout=240)[0] + f"\ncode {dying.returncode}")
+    _finish(_launch(world, "two", {**_jobs(world, "two"), "died": ("distill", [*words, "--resume=auto"])}))
     return world
 
 
@@ -207,7 +209,7 @@ def test_two_processes_evaluate_a_student_and_one_writes_the_scores(runs):
     alone, together = (json.loads((path / "eval_results.json").read_text())["evaluation"] for path in (one, two))
     assert together["scores"] == alone["scores"]
     assert (two / "SST-2.tsv").read_text() == (one / "SST-2.tsv").read_text()
-    said = [(runs / "logs" / "0" / f"workerlog.{rank}").read_text() for rank in (0, 1)]
+    said = [(runs / "logs" / "two" / f"workerlog.{rank}").read_text() for rank in (0, 1)]
     assert [text.count("SST-2: accuracy") + text.count("predictions for") for text in said] == [2, 0]
 
 
@@ -219,18 +221,15 @@ def test_two_processes_share_the_cores(runs):
 
 
 def test_dead_rank_ends_the_run_and_it_can_be_resumed(runs):
-    words = _arguments(runs, runs / "out_died", 4)
-    process = _launch(runs, {"died": ("distill", words)}, die_at=5)
-    text = process.communicate(timeout=240)[0]
-    assert process.returncode != 0
-    logs = max((runs / "logs").iterdir(), key=lambda folder: int(folder.name))
-    assert "exit" in text.lower() and "rank" in (text + "".join(p.read_text(errors="replace") for p in logs.glob("workerlog*"))).lower()
-    _finish(_launch(runs, {"died": ("distill", [*words, "--resume=auto"])}))
+    text = (runs / "died.txt").read_text()
+    assert not text.endswith("code 0") and "exit" in text.lower()
+    assert "rank" in "".join([text, *(path.read_text(errors="replace") for path in (runs / "logs/died").glob("workerlog*"))]).lower()
     for stage in ("intermediate", "prediction"):
         resumed, whole = (_weights(runs / name / f"{stage}_0.npz") for name in ("died", "plain_two"))
         assert all(resumed[name].tobytes() == array.tobytes() for name, array in whole.items())
 
 
+@pytest.mark.long
 def test_two_machines_equal_one(runs):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -238,7 +237,7 @@ def test_two_machines_equal_one(runs):
     nodes = []
     for rank in ("0", "1"):
         options = ("--master", f"127.0.0.1:{port}", "--nnodes", "2", "--rank", rank, "--nproc_per_node", "1")
-        nodes.append(_launch(runs, {"nodes": ("distill", _arguments(runs, runs / "out_nodes", 4))}, options=options))
+        nodes.append(_launch(runs, f"node {rank}", {"nodes": ("distill", _arguments(runs, runs / "out_nodes", 4))}, options=options))
     for node in nodes:
         _finish(node)
     nodes_weights, two = (_weights(runs / name / "prediction_0.npz") for name in ("nodes", "plain_two"))

@@ -6,17 +6,20 @@ import csv
 import json
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import paddle
 import pytest
 
 from tests.tiny import SPECIAL, replace_weights
+from tinybert.cli.main import main
 from tinybert.cli.parser import parse
 from tinybert.commands.distill import TaskDistillConfig
 from tinybert.commands.finetune import FinetuneConfig
 from tinybert.commands.general import GeneralDistillConfig
+from tinybert.compare.runner import LOG, Commands, Done
 from tinybert.data.places import demo_folder
 from tinybert.data.tokenizer import WordPiece
 from tinybert.models.families import family
@@ -91,6 +94,23 @@ def logged(folder: Path, stage: str, event: str | None = None) -> list[dict]:
     """The lines of a stage in log.jsonl: training steps, or an event."""
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     return [line for line in lines if line["stage"] == stage and line.get("event") == event]
+
+
+@pytest.fixture
+def runs_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs of a comparison in this process; `test_demo` starts real ones."""
+
+    def run(commands: Commands, folder: Path, *_: object) -> int:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / LOG, "a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
+            return next((code for words in commands if (code := main(words))), 0)
+
+    def run_all(jobs: Sequence[tuple[Commands, Path]], parallel: int, threads: int | None, done: Done) -> None:
+        for number, job in enumerate(jobs):
+            done(number, run(*job), 0.0)
+
+    monkeypatch.setattr("tinybert.recipes.compare.run_commands", run)
+    monkeypatch.setattr("tinybert.recipes.compare.run_local", run_all)
 
 
 @pytest.fixture(scope="session")

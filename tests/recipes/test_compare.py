@@ -30,7 +30,7 @@ def compare(teacher, output, *more: str):
     return recipe(config(teacher, output, *more))
 
 
-def test_comparison_runs_every_row_and_continues_after_a_failure(teacher, tmp_path):
+def test_comparison_runs_every_row_and_continues_after_a_failure(teacher, runs_in_this_process, tmp_path):
     out = tmp_path / "out"
     more = ("--students", "teacher:2,4", "missing", "--methods", "none", "logits")
     result = compare(teacher, out, *more)
