@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 CLIENTS = (1, 8, 64)
-SERVICES = {"dynamic batching": (), "one at a time": ("--max_batch", "1", "--max_wait_ms", "0")}
+SERVICES = {"dynamic batching": (), "one at a time": ("--max_batch", "1")}
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ class ServeConfig(DeployedModel):
         None, help="batch size", unset="32; 1 for an export whose outputs depend on the batch", at_least=1, at_most=4096
     )
     max_wait_ms: float = in_service(
-        2.0, help="milliseconds that a row waits for others to form a batch; 0: none", at_least=0, at_most=10_000
+        0.0, help="milliseconds that a row waits for others on an idle server; 0: it starts at once", at_least=0, at_most=10_000
     )
     max_queue: int = in_service(1024, help="maximum number of waiting rows; further requests get status 429", at_least=1)
     max_rows: int = in_service(256, help="maximum number of rows per request; larger requests get status 422", at_least=1)

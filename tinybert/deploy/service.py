@@ -37,7 +37,7 @@ class ServiceSettings:
     threads: int | None = None
     max_seq_length: int | None = None
     max_batch: int | None = None
-    max_wait_ms: float = 2.0
+    max_wait_ms: float = 0.0
     max_queue: int = 1024
     max_rows: int = 256
     max_characters: int = 20_000
