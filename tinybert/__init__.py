@@ -23,6 +23,7 @@ _PUBLIC = {
     "distill": "api.procedures", "finetune": "api.procedures", "general_distill": "api.procedures", "evaluate": "api.procedures",
     "predict": "api.procedures", "prune": "api.procedures", "pregenerate": "api.procedures", "augment": "api.procedures",
     "compare": "api.comparison", "Comparison": "api.comparison",
+    "auto": "api.searching", "search": "api.searching", "Found": "api.searching",
     "Run": "api.run", "open_run": "api.run",
     "Callback": "user_objects", "TrainingState": "user_objects", "CustomLoss": "user_objects", "Needs": "api.process",
     "set_verbosity": "log",
@@ -40,7 +41,7 @@ def __getattr__(name: str) -> object:
 
 
 class _PublicModule(types.ModuleType):
-    """Public functions have the same names as the packages `prune` and `augment`: importing these does not replace the functions."""
+    """Some public functions have the names of packages, such as `prune`: importing these packages does not replace the functions."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if not (name in _PUBLIC and isinstance(value, types.ModuleType)):

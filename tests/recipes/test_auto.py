@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
 
+from tinybert import storage
 from tinybert.commands.auto import AutoConfig
 from tinybert.commands.compare import CompareConfig
+from tinybert.compare.budget import BudgetError
 from tinybert.deploy.bench import Measured
-from tinybert.errors import UserError
+from tinybert.errors import Interrupted, UserError
 from tinybert.recipes import auto as recipe
+from tinybert.recipes import output_folder
 from tinybert.recipes.result import Result
 
 
@@ -52,49 +56,114 @@ def test_last_doubling_of_the_winner_tells_what_more_budget_may_bring():
         for updates, mean in ((100, 70.0), (200, 74.0))
     ]
     assert "from 100 to 200 updates the score rose by +4.00 points" in recipe._closing(rounds, "a", 74.0, "accuracy")[1]
+    rounds[1]["lines"][0]["mean"] = 70.0
+    assert "from 100 to 200 updates the score did not rise" in recipe._closing(rounds, "a", 70.0, "accuracy")[1]
 
 
-def test_folders_of_others_and_calibrated_int8_are_refused(tmp_path):
+def test_calibrated_int8_is_refused_before_training(tmp_path):
     with pytest.raises(UserError, match="calibrated on a trained model"):
         config(tmp_path, format="openvino", precision="int8")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "letter.txt").write_text("mine")
-    with pytest.raises(UserError, match="contains no results of auto"):
-        recipe._claim(config(tmp_path), tmp_path / "out")
+
+
+def test_winner_is_the_best_of_all_rounds_and_of_equals_the_latest():
+    def part(updates, **means):
+        return {"lines": [{"student": name, "scores": [mean], "mean": mean, "folder": f"{updates}"} for name, mean in means.items()]}
+
+    assert recipe.best_line([part(1, a=70, b=75), part(2, a=80), part(3, a=78)])["folder"] == "2"
+    assert recipe.best_line([part(1, a=70, b=80), part(2, a=80)])["folder"] == "2"
+
+
+MINUTES = 1.5  # of each comparison
 
 
 @pytest.fixture
 def comparisons(teacher, monkeypatch) -> list[CompareConfig]:
-    """What the rounds were asked for; the later a student is named, the better it is, and its model is the teacher."""
-    seen: list[CompareConfig] = []
+    """What the rounds were asked for, on a clock of its own; the later a student is named, the better it is, and its model is the teacher.
+
+    Appending an exception to `comparisons.raises` lets the next comparison raise it at its end.
+    """
+
+    class Seen(list):
+        measured = 0
+        now = 0.0
+
+    seen = Seen()
+    seen.raises = []
+    monkeypatch.setattr(output_folder, "time", SimpleNamespace(monotonic=lambda: seen.now))
 
     def compare(options: CompareConfig) -> Result:
         seen.append(options)
-        lines = [{"student": name, "scores": [70.0 + i], "mean": 70.0 + i} for i, name in enumerate(options.students)]
+        seen.now += 60 * MINUTES
+        if seen.raises:
+            raise seen.raises.pop()
+        lines = [
+            {"student": name, "scores": [70.0 + i], "mean": 70.0 + i, "folder": str(teacher / "final")}
+            for i, name in enumerate(options.students)
+        ]
         record = {"updates": 100 * len(seen), "teacher": asdict(measured("teacher", 5, 50)), "lines": lines}
-        return Result(options.output_dir, best=teacher / "final", record=record)
+        storage.write_json(options.output_dir / "compare.json", record)
+        return Result(options.output_dir, record=record)
+
+    def count(*arguments, real=recipe._measured):
+        seen.measured += 1
+        return real(*arguments)
 
     monkeypatch.setattr(recipe, "compare", compare)
+    monkeypatch.setattr(recipe, "_measured", count)
     return seen
 
 
-def test_half_of_the_students_goes_on_and_the_winner_is_exported(teacher, comparisons, tmp_path):
+@pytest.fixture
+def call(teacher, tmp_path):
+    """`auto` with three students and 4 minutes."""
     options = {"task_name": "demo", "teacher_path": str(teacher), "students": ["teacher:2,4", "1x16", "2x16"], "budget_minutes": 4}
-    result = recipe.auto(AutoConfig(**options, device="cpu", threads=1, max_seq_length=16, max_ms=1e4, output_dir=tmp_path / "out"))
+    options |= {"device": "cpu", "threads": 1, "max_seq_length": 16, "max_ms": 1e4, "output_dir": tmp_path / "out"}
+    return lambda **more: recipe.auto(AutoConfig(**{**options, **more}))
+
+
+def test_half_of_the_students_goes_on_and_the_winner_is_exported(call, comparisons, tmp_path):
+    result = call()
     first, last = comparisons
-    assert sorted(first.students) == sorted(options["students"]) and last.students == first.students[-1:]
-    assert first.budget_minutes == last.budget_minutes == 2
+    assert sorted(first.students) == ["1x16", "2x16", "teacher:2,4"] and last.students == first.students[-1:]
+    assert (first.budget_minutes, last.budget_minutes) == (2, 4 - MINUTES)
     record = json.loads((tmp_path / "out" / "auto.json").read_text())
     assert record["winner"] == last.students[0] and record["score"] == pytest.approx(100 * result.scores["accuracy"])
-    assert {one["name"]: one["megabytes"] > 0 for one in record["measured"]} == dict.fromkeys(options["students"], True)
+    assert {one["name"]: one["megabytes"] > 0 for one in record["measured"]} == dict.fromkeys(first.students, True)
     assert (tmp_path / "out" / "export" / "inference.pdiparams").is_file() and (tmp_path / "out" / "pareto.png").is_file()
     with pytest.raises(UserError, match="already contains results of auto"):
-        recipe.auto(AutoConfig(**options, output_dir=tmp_path / "out"))
+        call()
+
+
+def test_resumed_call_finds_the_winner_of_an_uninterrupted_one(call, comparisons, tmp_path):
+    whole = call(output_dir=tmp_path / "whole").record
+    del comparisons[:]
+    comparisons.raises.append(Interrupted(signal.SIGTERM, "in the first round"))
+    for message in ("in the first round", "in the last round"):
+        with pytest.raises(Interrupted, match=message):
+            call(resume=True)
+        comparisons.raises.append(Interrupted(signal.SIGTERM, "in the last round"))
+    comparisons.raises.clear()
+    resumed = call(resume=True).record
+    assert resumed["winner"] == whole["winner"] and comparisons.measured == 2
+    assert [len(options.students) for options in comparisons] == [3, 3, 1, 1]  # the finished round is not trained again
+    assert comparisons[1].budget_minutes == 2 and comparisons[2].budget_minutes == comparisons[3].budget_minutes == 4 - 2 * MINUTES
+    assert resumed["minutes"] == 4 * MINUTES
+
+
+def test_a_budget_that_ends_early_leaves_out_rounds(call, comparisons, tmp_path):
+    result = call(budget_minutes=MINUTES)
+    assert len(comparisons) == 1 and len(result.record["rounds"]) == 1 and result.record["winner"] == comparisons[0].students[-1]
+
+
+def test_a_budget_too_small_for_the_first_round_is_refused(call, comparisons, tmp_path):
+    comparisons.raises.append(BudgetError("of a round", minutes=3))
+    with pytest.raises(UserError, match=r"--budget_minutes 4 is too small for 3 students in 2 rounds\nexpected at least 8: give more"):
+        call()
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.long
-def test_rounds_are_comparisons_of_real_runs(teacher, tmp_path):
-    options = {"task_name": "demo", "teacher_path": str(teacher), "students": ["teacher:2,4", "1x16"], "budget_minutes": 0.2}
-    recipe.auto(AutoConfig(**options, device="cpu", threads=1, max_seq_length=16, output_dir=tmp_path / "out"))
-    first, last = json.loads((tmp_path / "out" / "auto.json").read_text())["rounds"]
-    assert len(first["lines"]) == 2 and len(last["lines"]) == 1 and all(line["scores"] for line in first["lines"])
+def test_rounds_are_comparisons_of_real_runs(call, monkeypatch):
+    monkeypatch.setattr("tinybert.recipes.compare.affordable", lambda *_: 3)  # updates, whatever the speed
+    first, last = call().record["rounds"]
+    assert len(first["lines"]) == 3 and len(last["lines"]) == 1 and all(line["scores"] for line in first["lines"])

@@ -131,15 +131,6 @@ def test_pruned_teachers_of_two_seeds_share_no_folder(tmp_path):
     assert not folders[0] & folders[1]
 
 
-def test_a_resumed_comparison_keeps_its_number_of_updates(tmp_path):
-    from tinybert.recipes import compare as recipe
-
-    options = config("T", tmp_path)
-    recipe._write_plan(options, tmp_path, 17)
-    assert recipe._claim(config("T", tmp_path, "--resume"), tmp_path) == 17
-    assert recipe._claim(config("T", tmp_path, "--overwrite_output_dir"), tmp_path) is None
-
-
 def test_the_standard_error_is_that_of_paired_rows():
     random = np.random.default_rng(1)
     first, second = random.random(2000) < 0.8, random.random(2000) < 0.7

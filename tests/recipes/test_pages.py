@@ -32,6 +32,7 @@ SMALL = {  # options of each command in the test
     "pregenerate": {"max_seq_len": "16", "epochs_to_generate": "1", "num_workers": "1"},
     "augment": {"N": "1", "num_workers": "1"},
     "compare": {"max_seq_length": "16", "methods": "none", "students": "teacher:2,4", "seeds": "1", "updates": "3", "budget_minutes": ""},
+    "auto": {"max_seq_length": "16", "students": "teacher:2,4", "max_ms": "", "max_mb": ""},
     "search": {"trials": "1", "budget_minutes": ""},
 }
 BASE = ["task_name: MRPC", "teacher_path: pretrained_models/MRPC", "student_init: 'teacher:2,4'", "stage: both", "device: cpu"]
@@ -76,6 +77,7 @@ def world(tmp_path, monkeypatch, runs_in_this_process) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATA_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("tinybert.recipes.compare._affordable", lambda *_: 3)  # updates, whatever the budget
     return tmp_path
 
 

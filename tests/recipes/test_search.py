@@ -62,7 +62,7 @@ def test_interrupted_search_continues_its_run(base, runs, tmp_path):
     assert len(record["runs"]) + len(record["failed"]) == 6 and record["metric"] == "accuracy" and record["direction"] == "maximize"
     assert result.scores == {"accuracy": 2.0} and json.loads((out / "best.json").read_text())["T"] == 2.0
     assert json.loads((out / "best.json").read_text())["task_name"] == "demo"
-    with pytest.raises(UserError, match="has another seed"):
+    with pytest.raises(UserError, match="seed: was 42, is 1"):
         search(base, out, "--trials", "6", "--resume", "--seed", "1")
 
 
@@ -96,4 +96,4 @@ def test_trial_is_an_ordinary_run(teacher, tmp_path):
     lines |= {"max_steps": 2, "method": "logits", "device": "cpu", "allow_weak_teacher": True}
     base.write_text("".join(f"{name}: {value}\n" for name, value in lines.items()))
     result = search(base, tmp_path / "out", "--trials", "1")
-    assert (result.output / "best_model" / "config.json").is_file() and 0 <= result.scores["accuracy"] <= 1
+    assert (result.best / "best_model" / "config.json").is_file() and 0 <= result.scores["accuracy"] <= 1

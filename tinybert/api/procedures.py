@@ -48,21 +48,27 @@ def distill(
         Interrupted: SIGINT or SIGTERM; a checkpoint has been saved, continue with `resume=True`.
     """
     known = None if teacher is None else load(teacher)
-    method = method or TinyBERT()
     objects = _objects(callbacks, losses)
-    stage = {} if method.stage is None else {"stage": method.stage}
     values = {
-        **data.options,
-        **({} if known is None else {"teacher_path": str(known.path)}),
-        **student_options(student, known),
-        "method": method.name,
-        **stage,
-        **method.options,
+        **distill_options(known, student, data, method),
         **_run_options(training, output_dir, resume, overwrite),
         **options,
     }
     result = run_command("distill", values, objects)
     return Run(result.output, known, result.best, data)
+
+
+def distill_options(teacher: Model | None, student: object, data: Data, method: Method | None) -> dict[str, object]:
+    """The options of a distillation that its objects stand for."""
+    method = method or TinyBERT()
+    return {
+        **data.options,
+        **({} if teacher is None else {"teacher_path": str(teacher.path)}),
+        **student_options(student, teacher),
+        "method": method.name,
+        **({} if method.stage is None else {"stage": method.stage}),
+        **method.options,
+    }
 
 
 def finetune(

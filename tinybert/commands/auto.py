@@ -36,17 +36,19 @@ class AutoConfig(DataOptions, DeviceOptions):
     precision: str = in_limits("float32", help="numeric precision of the exported student", choices=PRECISIONS)
     max_ms: float | None = in_limits(None, help="maximum milliseconds for a single row, tokenization included", unset="no limit", above=0)
     max_mb: float | None = in_limits(None, help="maximum size in MB", unset="no limit", above=0)
-    budget_minutes: float = in_limits(60.0, help="time limit for all training runs in minutes", above=0)
+    budget_minutes: float = in_limits(60.0, help="time limit in minutes for measuring and training, earlier calls included", above=0)
     learning_rate: float = in_limits(3e-4, help="peak learning rate of every run", above=0)
     seed: int = in_run(42, help="random seed", at_least=0)
     output_dir: Path = in_run(help="output folder for auto.json, the export, pareto.png and the comparisons")
     overwrite_output_dir: bool = in_run(False, help="replace earlier results in output_dir")
+    resume: bool = in_run(False, help="resume an interrupted call; finished measurements and runs are kept")
     max_seq_length: int | None = option(None, group="data", help="maximum tokens per example", unset="64, pairs 128", at_least=4)
 
     def check(self) -> list[Notice]:
         """Reject malformed candidates and contradictory data options."""
         if (self.format, self.precision) == ("openvino", "int8"):
             raise UserError("--precision int8 for OpenVINO is calibrated on a trained model\ngive --format onnx, or --precision bfloat16")
+        self.refuse_both("resume", "overwrite_output_dir")
         if self.students:
             vars(self)["students"] = read_students(self.students)
         return [*super().check(), *check_custom_files(self, Actions(train=True, evaluate=True, predict=False))]

@@ -6,10 +6,9 @@ Limits: TinyBERT's two stages with one learning rate; each round trains the rema
 
 from __future__ import annotations
 
+import json
 import math
-import shutil
 import tempfile
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from tinybert.commands.auto import AutoConfig
 from tinybert.commands.compare import CompareConfig
 from tinybert.commands.distill import TaskDistillConfig
 from tinybert.commands.export import ExportConfig
+from tinybert.compare.budget import BudgetError
 from tinybert.compare.plan import student_options
 from tinybert.config.options import Config
 from tinybert.config.rows import DataOptions
@@ -32,7 +32,7 @@ from tinybert.models.configuration import TrainedOn
 from tinybert.models.model_info import ModelInfo, read_model_info
 from tinybert.recipes.compare import compare
 from tinybert.recipes.export import export
-from tinybert.recipes.input_protection import check_inputs_not_overwritten
+from tinybert.recipes.output_folder import Claim, claimed, given_options
 from tinybert.recipes.result import Result
 from tinybert.recipes.run_student import make_student
 from tinybert.recipes.task_data import TaskData, task_of
@@ -41,33 +41,34 @@ from tinybert.report.table import markdown_table
 
 METHOD = "tinybert"
 MAX_CANDIDATES = 4  # in the first round
+_WRITTEN = ("round-*", "export", "auto.json", "pareto.png", "pareto.svg")
 
 
 def auto(config: AutoConfig) -> Result:
     """Write the best student within the limits to `--output_dir`/export, with a report of all candidates."""
-    started = time.monotonic()
-    task, output = task_of(config), Path(config.output_dir)
-    check_inputs_not_overwritten(config, [output])
-    _claim(config, output)
+    config = config.replace(output_dir=Path(config.output_dir).expanduser())
+    task = task_of(config)
     runtime.set_device(config.device)
     teacher = read_model_info(config.teacher_path, config.do_lower_case, "teacher")
     length = config.max_seq_length or (128 if task.is_pair else 64)
     data = TaskData.find(task, config, ["train", task.eval_splits[0]], teacher.tokenizer, length)
     candidates = config.students or default_candidates(teacher)
-    found = _measured(config, task, data, candidates)
-    logger.info(table(found, task.metric, 32))
-    students = within(config, found)
-    rounds, minutes = [], config.budget_minutes / (int(math.log2(len(students))) + 1)
-    while True:
-        result = compare(_round(config, students, minutes, length, output / f"round-{len(rounds) + 1}"))
-        rounds.append(result.record)
-        if len(students) == 1:
-            break
-        students = best_half(rounds[-1]["lines"])
-    (winner,) = students
+    with claimed(config, "results of auto", given_options(config, ()), _WRITTEN) as claim:
+        if claim.get("measured") is None:
+            claim.record(measured=[asdict(one) for one in _measured(config, task, data, candidates)])
+        found = [Measured(**one) for one in claim.get("measured")]
+        logger.info(table(found, task.metric, 32))
+        rounds = _train(config, claim, within(config, found), length)
+        return _report(config, task, found, rounds, length, claim)
+
+
+def _report(config: AutoConfig, task: Task, found: list[Measured], rounds: list[dict], length: int, claim: Claim) -> Result:
+    """Export the winner, and write and print what was tried."""
+    output, best = claim.folder, best_line(rounds)
+    winner = best["student"]
     exported = export(
         ExportConfig(
-            **_data_of(config, ExportConfig), model_path=str(result.best), format=[config.format], precision=[config.precision],
+            **_data_of(config, ExportConfig), model_path=best["folder"], format=[config.format], precision=[config.precision],
             output_dir=output / "export", threads=config.threads, overwrite_output_dir=True, max_seq_length=length,
         )
     )  # fmt: skip
@@ -78,27 +79,11 @@ def auto(config: AutoConfig) -> Result:
     record = {
         "task": task.name, "metric": task.metric, "winner": winner, "score": score, "measured": [asdict(one) for one in found],
         "rounds": [{name: part[name] for name in ("updates", "lines")} for part in rounds], "versions": runtime.versions(),
-        "minutes": round((time.monotonic() - started) / 60, 2),
+        "minutes": round(claim.seconds / 60, 2),
     }  # fmt: skip
     storage.write_json(output / "auto.json", record)
     logger.info("\n".join([_rounds_table(rounds, task.metric), "", *_closing(rounds, winner, score, task.metric), f"written: {output}"]))
     return Result(output, {task.metric: score / 100}, best=output / "export", record=record)
-
-
-def _claim(config: AutoConfig, output: Path) -> None:
-    """Use the output folder for this search.
-
-    Raises:
-        UserError: it is not empty, or contains other files.
-    """
-    if not output.exists():
-        return
-    if not output.is_dir() or (any(output.iterdir()) and not (output / "auto.json").is_file() and not (output / "round-1").is_dir()):
-        raise UserError(f"--output_dir {output} is not an empty folder and contains no results of auto\nchoose another folder")
-    if any(output.iterdir()) and not config.overwrite_output_dir:
-        raise UserError(f"{output} already contains results of auto\nreplace them with --overwrite_output_dir")
-    for folder in (*output.glob("round-*"), output / "export"):
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 # === Candidates ===
@@ -160,12 +145,55 @@ def within(config: AutoConfig, found: list[Measured]) -> list[str]:
 # === Rounds ===
 
 
-def _round(config: AutoConfig, students: list[str], minutes: float, length: int, folder: Path) -> CompareConfig:
-    return CompareConfig(
+def _train(config: AutoConfig, claim: Claim, students: list[str], length: int) -> list[dict]:
+    """The records of the rounds; the students and minutes of a round are recorded before it starts, so that it can be resumed.
+
+    Raises:
+        UserError: the budget is too small for the first round, or every run of a round failed.
+    """
+    count = int(math.log2(len(students))) + 1
+    planned, rounds = claim.get("rounds") or [], []
+    while len(rounds) < count:
+        left = count - len(rounds)
+        if len(planned) == len(rounds):
+            planned.append({"students": students, "minutes": config.budget_minutes / left - claim.seconds / 60 / left})
+            claim.record(rounds=planned)
+        part = planned[len(rounds)]
+        if rounds and part["minutes"] <= 0:
+            break
+        try:
+            rounds.append(_round(config, part["students"], part["minutes"], length, claim.folder / f"round-{len(rounds) + 1}"))
+        except BudgetError as error:
+            if rounds:
+                break
+            enough = math.ceil(claim.seconds / 60 + count * error.minutes)
+            raise UserError(
+                f"--budget_minutes {config.budget_minutes:g} is too small for {len(students)} students in {count} rounds\n"
+                f"expected at least {enough}: give more, or fewer --students"
+            ) from None
+        students = best_half(rounds[-1]["lines"])
+    if len(rounds) < count:
+        logger.warning(f"the budget is used up after {len(rounds)} of {count} rounds")
+    return rounds
+
+
+def _round(config: AutoConfig, students: list[str], minutes: float, length: int, folder: Path) -> dict:
+    """The record of a comparison, which is trained unless it is finished."""
+    path = folder / "compare.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"lines": []}
+    if known["lines"] and all(line["scores"] for line in known["lines"]):
+        return known
+    options = CompareConfig(
         **_data_of(config, CompareConfig), teacher_path=config.teacher_path, students=students, methods=[METHOD], seeds=[config.seed],
-        budget_minutes=minutes, learning_rate=config.learning_rate, max_seq_length=length, device=config.device, threads=config.threads,
-        output_dir=folder,
+        budget_minutes=max(0.01, minutes), learning_rate=config.learning_rate, max_seq_length=length, device=config.device,
+        threads=config.threads, output_dir=folder, resume=True,
     )  # fmt: skip
+    return compare(options).record
+
+
+def best_line(rounds: list[dict]) -> dict:
+    """The line with the best score, from the latest round that has it."""
+    return max((line for part in reversed(rounds) for line in part["lines"] if line["scores"]), key=lambda line: line["mean"])
 
 
 def best_half(lines: list[dict]) -> list[str]:
@@ -198,8 +226,7 @@ def _closing(rounds: list[dict], winner: str, score: float, metric: str) -> list
     history = [(part["updates"], line["mean"]) for part in rounds for line in part["lines"] if line["student"] == winner and line["scores"]]
     if len(history) > 1:
         (updates, before), (more, after) = history[-2:]
-        said.append(
-            f"from {updates:,} to {more:,} updates the score rose by {after - before:+.2f} points: "
-            "twice the budget may bring at most about as much"
-        )
+        rose = f"the score rose by {after - before:+.2f} points: twice the budget may bring at most about as much"
+        fell = "the score did not rise: more text or another start of the student may bring more than time"
+        said.append(f"from {updates:,} to {more:,} updates {rose if after > before else fell}")
     return said

@@ -18,10 +18,11 @@ import numpy as np
 
 from tinybert import runtime, storage
 from tinybert.commands.compare import CompareConfig
+from tinybert.compare.budget import EPOCHS, affordable
 from tinybert.compare.difference import standard_error
 from tinybert.compare.page import loss_curves, page
 from tinybert.compare.plan import PRUNED, Row, method_of, plan
-from tinybert.compare.runner import Commands, child_environment, run_commands, run_local, run_ray
+from tinybert.compare.runner import LOG, Commands, child_environment, run_commands, run_local, run_ray
 from tinybert.compare.summary import Line, advice, best_and_plain, conditions, error_of, lines_of, table
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import Task
@@ -29,145 +30,73 @@ from tinybert.deploy.bench import Measured, pareto_figure, write_pareto
 from tinybert.deploy.bench import compare as measure
 from tinybert.deploy.predictor import Predictor
 from tinybert.deploy.scoring import ScoredRows
-from tinybert.engine import run_lock
 from tinybert.engine.run_record import DataEntry, RunRecord, now, write_record
 from tinybert.errors import UserError
 from tinybert.log import logger
 from tinybert.models.model_info import read_model_info
-from tinybert.recipes.input_protection import check_inputs_not_overwritten
+from tinybert.recipes.output_folder import Claim, claimed, given_options
 from tinybert.recipes.result import Result
 from tinybert.recipes.task_data import TaskData, task_of
 
-PLAN, DONE, RUNS = "plan.json", "done.json", "runs"
-_WRITTEN = (DONE, "compare.json", "report.html", "report.md", "pareto.png", "pareto.svg", "run.json")
-_RESUME_IGNORED = (
-    "resume",
-    "overwrite_output_dir",
-    "parallel",
-    "threads",
-    "runner",
-    "address",
-)  # options that may change when resuming
-PROBE_UPDATES, OVERHEAD = 12, 20.0  # updates of the run that measures the speed; seconds of a run besides its updates
-EPOCHS = 3
+DONE, RUNS, PROBE = "done.json", "runs", "probe"
+_WRITTEN = (RUNS, PROBE, DONE, "compare.json", "report.html", "report.md", "pareto.png", "pareto.svg", "run.json")
+_CHANGEABLE = ("parallel", "threads", "runner", "address")  # when resuming
+PROBE_UPDATES = 12  # of the run that measures the speed
 
 
 def compare(config: CompareConfig) -> Result:
     """Train all combinations of `--students` and `--methods`, and write the comparison to `--output_dir`."""
-    started = time.monotonic()
-    task, output = task_of(config), Path(config.output_dir)
-    check_inputs_not_overwritten(config, [output])
+    config = config.replace(output_dir=Path(config.output_dir).expanduser())
+    task = task_of(config)
     model = read_model_info(config.teacher_path, config.do_lower_case, "teacher")
     length = config.max_seq_length or (128 if task.is_pair else 64)
     data = TaskData.find(task, config, ["train", task.eval_splits[0]], model.tokenizer, length)
     stores = {split: data.store(split) for split in ("train", task.eval_splits[0])}
     shape = model.config.num_attention_heads, model.config.intermediate_size
-    updates = _claim(config, output)
-    if updates is None:
-        _write_plan(config, output, None)  # the folder belongs to this comparison from here on
-        updates = config.updates or max(3, _affordable(config, length, shape, len(stores["train"])))
-        _write_plan(config, output, updates)
-    rows = plan(config, length, updates, *shape)
-    logger.info(f"comparing {len(rows)} runs of {updates} updates on {task.name}: {output}")
-    codes = _run(config, output, rows)
-    teacher, lines = _measured(config, task, data, lines_of(rows, codes, task.metric))
-    threads = config.threads or runtime.available_cores()
-    shown, about = table(lines, teacher, task.metric), conditions(updates, config.batch_size, config.seeds, threads)
-    notes = advice(lines, teacher, _error_of_gain(task, data, rows, lines))
-    title = f"{task.name}: students and methods at equal updates"
-    pareto = pareto_figure([teacher, *(replace(line.measured, score=line.mean) for line in lines if line.measured)], task.metric, task.name)
-    write_pareto(pareto, output)
-    finished = [row for row in rows if codes.get(row.name) == 0]
-    figures = [pareto, loss_curves(finished)] if finished else [pareto]
-    storage.write_file(output / "report.html", page(title, shown, about, notes, figures))
-    storage.write_file(output / "report.md", "\n\n".join([f"# {title}", shown, about, *(f"* {note}" for note in notes)]) + "\n")
-    record = {"task": task.name, "metric": task.metric, "updates": updates, "seeds": config.seeds, "teacher": asdict(teacher)}
-    record["lines"] = [line.as_json() for line in lines]
-    _record(output, record, stores, time.monotonic() - started)
-    minutes = (time.monotonic() - started) / 60
-    logger.info("\n".join([shown, "", about, "", *notes, f"took {minutes:.1f} minutes; page: {output / 'report.html'}"]))
-    done = [line for line in lines if line.scores]
-    if not done:
-        raise UserError(f"no run of the comparison succeeded: {lines[0].error}\nread {output}/{RUNS}/*/log.txt")
-    best = max(done, key=lambda line: line.mean)
-    return Result(output, {task.metric: best.mean / 100}, best=best.folder, record=record)
+    with claimed(config, "a comparison", given_options(config, _CHANGEABLE), _WRITTEN) as claim:
+        if claim.get("updates") is None:
+            claim.record(updates=config.updates or _affordable(config, length, shape, len(stores["train"])))
+        updates = claim.get("updates")
+        rows = plan(config, length, updates, *shape)
+        logger.info(f"comparing {len(rows)} runs of {updates} updates on {task.name}: {claim.folder}")
+        codes = _run(config, claim, rows)
+        return _report(config, task, data, stores, rows, codes, claim)
 
 
 # === Before the first run ===
 
 
-def _claim(config: CompareConfig, output: Path) -> int | None:
-    """The updates per run of the comparison that is resumed; None for a new one, for which the folder is emptied.
-
-    Raises:
-        UserError: the folder contains another comparison, or other files.
-    """
-    if output.is_file():
-        raise UserError(f"--output_dir {output} is a file\nchoose a folder")
-    output.mkdir(parents=True, exist_ok=True)
-    run_lock.acquire(output)
-    if all(entry.name.startswith(run_lock.NAME) for entry in output.iterdir()):
-        return None
-    if not (output / PLAN).is_file():
-        raise UserError(f"--output_dir {output} is not empty and contains no comparison\nchoose another folder")
-    if config.overwrite_output_dir:
-        shutil.rmtree(output / RUNS, ignore_errors=True)
-        for name in _WRITTEN:
-            (output / name).unlink(missing_ok=True)
-        return None
-    if not config.resume:
-        raise UserError(f"{output} already contains a comparison\nresume it with --resume, or replace it with --overwrite_output_dir")
-    known = json.loads((output / PLAN).read_text(encoding="utf-8"))
-    before, wanted = known["options"], _given(config)
-    different = [
-        f"{name}: was {before.get(name)}, is {wanted.get(name)}"
-        for name in sorted({*before, *wanted})
-        if before.get(name) != wanted.get(name)
-    ]
-    if different:
-        raise UserError(
-            f"--resume: the comparison in {output} has other options ({'; '.join(different)})\ngive the same options or another folder"
-        )
-    return known["updates"]
-
-
-def _write_plan(config: CompareConfig, output: Path, updates: int | None) -> None:
-    storage.write_json(output / PLAN, {"options": _given(config), "updates": updates})
-
-
-def _given(config: CompareConfig) -> dict[str, object]:
-    """The given options that affect the results, as JSON values."""
-    return json.loads(
-        json.dumps({name: getattr(config, name) for name in sorted(config.given) if name not in _RESUME_IGNORED}, default=str)
-    )
-
-
 def _affordable(config: CompareConfig, length: int, shape: tuple[int, int], rows: int) -> int:
     """The updates per run: `EPOCHS` epochs, or what fits into `--budget_minutes` at the speed of a short run."""
+    epoch = -(-rows // config.batch_size)
     if config.budget_minutes is None:
-        return -(-EPOCHS * rows // config.batch_size)
+        return EPOCHS * epoch
     heaviest = max(config.methods, key=lambda name: (method_of(name).reads_teacher, len(method_of(name).stages)))
-    folder = Path(config.output_dir) / "probe"
+    folder = Path(config.output_dir) / PROBE
     short = config.replace(methods=[heaviest], seeds=config.seeds[:1], students=config.students[:1], output_dir=folder)
     (probe,) = plan(short, length, PROBE_UPDATES, *shape)
     shutil.rmtree(folder, ignore_errors=True)
     logger.info(f"measuring the speed of {probe.name}")
+    started = time.monotonic()
     if run_commands(probe.commands, probe.folder, child_environment(config.threads)):
-        raise UserError(f"the run that measures the speed failed: {error_of(probe)}\nread {probe.folder}/log.txt")
+        raise UserError(f"the run that measures the speed failed: {error_of(probe)}\nread {probe.folder}/{LOG}")
+    whole = time.monotonic() - started
     record = json.loads((probe.folder / "run.json").read_text(encoding="utf-8"))
-    seconds = sum(entry.get("seconds") or 0 for entry in record.values()) / PROBE_UPDATES
+    training = sum(entry.get("seconds") or 0 for entry in record.values())
     shutil.rmtree(folder)
     count = len(config.seeds) * sum(1 if method == PRUNED else len(config.students) for method in config.methods)
-    available = 0.9 * 60 * config.budget_minutes * config.parallel / count - OVERHEAD
-    return int(available / seconds)
+    found = affordable(config.budget_minutes, count, config.parallel, training / PROBE_UPDATES, whole - training, epoch)
+    if found < epoch:
+        logger.warning(f"the budget is enough for {found} updates per run, {found / epoch:.2f} epochs: scores will be far from their best")
+    return found
 
 
 # === The runs ===
 
 
-def _run(config: CompareConfig, output: Path, rows: Sequence[Row]) -> dict[str, int]:
+def _run(config: CompareConfig, claim: Claim, rows: Sequence[Row]) -> dict[str, int]:
     """Execute runs that have not finished successfully before; returns exit codes by run name."""
-    path = output / DONE
+    path = claim.folder / DONE
     codes: dict[str, int] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     left = [row for row in rows if codes.get(row.name) != 0]
     started = time.monotonic()
@@ -177,6 +106,7 @@ def _run(config: CompareConfig, output: Path, rows: Sequence[Row]) -> dict[str, 
         if code == 0:
             keep_last_model(left[number].folder)
         storage.write_json(path, codes)
+        claim.record()  # the time
         finished = sum(row.name in codes for row in left)
         remaining = (len(left) - finished) * (time.monotonic() - started) / max(1, finished)
         said = "" if code == 0 else f" failed with {code}: {error_of(left[number])}"
@@ -199,6 +129,37 @@ def keep_last_model(folder: Path) -> None:
 
 
 # === Results ===
+
+
+def _report(
+    config: CompareConfig, task: Task, data: TaskData, stores: dict[str, TokenStore], rows: list[Row], codes: dict[str, int], claim: Claim
+) -> Result:
+    """Evaluate the models, and write the table, the figures, the page and the records.
+
+    Raises:
+        UserError: no run was successful.
+    """
+    output, updates = claim.folder, claim.get("updates")
+    teacher, lines = _measured(config, task, data, lines_of(rows, codes, task.metric))
+    threads = config.threads or runtime.available_cores()
+    shown, about = table(lines, teacher, task.metric), conditions(updates, config.batch_size, config.seeds, threads)
+    notes = advice(lines, teacher, _error_of_gain(task, data, rows, lines))
+    title = f"{task.name}: students and methods at equal updates"
+    pareto = pareto_figure([teacher, *(replace(line.measured, score=line.mean) for line in lines if line.measured)], task.metric, task.name)
+    write_pareto(pareto, output)
+    finished = [row for row in rows if codes.get(row.name) == 0]
+    figures = [pareto, loss_curves(finished)] if finished else [pareto]
+    storage.write_file(output / "report.html", page(title, shown, about, notes, figures))
+    storage.write_file(output / "report.md", "\n\n".join([f"# {title}", shown, about, *(f"* {note}" for note in notes)]) + "\n")
+    record = {"task": task.name, "metric": task.metric, "updates": updates, "seeds": config.seeds, "teacher": asdict(teacher)}
+    record["lines"] = [line.as_json() for line in lines]
+    _record(output, record, stores, claim.seconds)
+    logger.info("\n".join([shown, "", about, "", *notes, f"took {claim.seconds / 60:.1f} minutes; page: {output / 'report.html'}"]))
+    done = [line for line in lines if line.scores]
+    if not done:
+        raise UserError(f"no run of the comparison succeeded: {lines[0].error}\nread {output}/{RUNS}/*/{LOG}")
+    best = max(done, key=lambda line: line.mean)
+    return Result(output, {task.metric: best.mean / 100}, best=best.folder, record=record)
 
 
 def _measured(config: CompareConfig, task: Task, data: TaskData, lines: list[Line]) -> tuple[Measured, list[Line]]:

@@ -8,7 +8,6 @@ Limits: one run at a time; the best score is optimistic, because it is selected 
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,10 +18,9 @@ from tinybert.commands.search import SearchConfig
 from tinybert.compare.runner import LOG, run_alone
 from tinybert.config.options import Config
 from tinybert.config.options_file import read_options
-from tinybert.engine import run_lock
 from tinybert.errors import UserError
 from tinybert.log import logger
-from tinybert.recipes.input_protection import check_inputs_not_overwritten
+from tinybert.recipes.output_folder import claimed
 from tinybert.recipes.result import Result
 from tinybert.report.table import markdown_table
 from tinybert.search.space import Parameter, Value, read_space
@@ -32,7 +30,8 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
-PLAN, JOURNAL, RUNS = "plan.json", "journal.log", "runs"
+JOURNAL, RUNS = "journal.log", "runs"
+_WRITTEN = (RUNS, JOURNAL, "search.json", "best.json")
 _EXIT_CODE = "exit_code"  # the attribute of a trial whose run has ended without an interruption
 
 
@@ -42,16 +41,17 @@ def search(config: SearchConfig) -> Result:
     command = find_command(config.command).config
     space, base = read_space(config.space, command), read_options(config.base, "--base")
     _check(config, command, base, space)
-    _claim(config, output, base)
-    study = open_study(output / JOURNAL, _direction(config.command, base))
-    recover(study)
-    started = time.monotonic()
-    while len(ended(study)) < config.trials:
-        if config.budget_minutes is not None and time.monotonic() - started > 60 * config.budget_minutes:
-            logger.info(f"the budget of {config.budget_minutes:g} minutes is used up after {len(ended(study))} runs")
-            break
-        _try(config, study, space, base, output)
-    return _report(config, study, base, output)
+    wanted = {"command": config.command, "base": base, "space": config.space, "seed": config.seed}
+    with claimed(config, "a search", wanted, _WRITTEN):
+        study = open_study(output / JOURNAL, _direction(config.command, base))
+        recover(study)
+        started = time.monotonic()
+        while len(ended(study)) < config.trials:
+            if config.budget_minutes is not None and time.monotonic() - started > 60 * config.budget_minutes:
+                logger.info(f"the budget of {config.budget_minutes:g} minutes is used up after {len(ended(study))} runs")
+                break
+            _try(config, study, space, base, output)
+        return _report(config, study, base, output)
 
 
 def _direction(command: str, base: dict[str, object]) -> str:
@@ -72,36 +72,6 @@ def _check(config: SearchConfig, command: type[Config], base: dict[str, object],
     for place in range(max(len(parameter.ends) for parameter in space)):
         tried = {parameter.name: parameter.ends[min(place, len(parameter.ends) - 1)] for parameter in space}
         command(**base, **tried, output_dir=config.output_dir)
-
-
-def _claim(config: SearchConfig, output: Path, base: dict[str, object]) -> None:
-    """Use the output folder for this search, or resume the one in it.
-
-    Raises:
-        UserError: it contains another search, or other files.
-    """
-    wanted = {"command": config.command, "base": base, "space": config.space, "seed": config.seed}
-    known = output / PLAN
-    output.mkdir(parents=True, exist_ok=True)
-    run_lock.acquire(output)
-    if not known.is_file():
-        if any(not entry.name.startswith(run_lock.NAME) for entry in output.iterdir()):
-            raise UserError(f"--output_dir {output} is not empty and contains no search\nchoose another folder")
-    elif config.overwrite_output_dir:
-        files = [output / name for name in (JOURNAL, "search.json", "best.json")]
-        check_inputs_not_overwritten(config, [output / RUNS, *files])
-        shutil.rmtree(output / RUNS, ignore_errors=True)
-        for path in files:
-            path.unlink(missing_ok=True)
-    elif not config.resume:
-        raise UserError(f"{output} already contains a search\nresume it with --resume, or replace it with --overwrite_output_dir")
-    else:
-        before = json.loads(known.read_text(encoding="utf-8"))
-        if different := [name for name in wanted if before.get(name) != wanted[name]]:
-            raise UserError(
-                f"--resume: the search in {output} has another {' and '.join(different)}\ngive the same options or another folder"
-            )
-    storage.write_json(known, wanted)
 
 
 def _try(config: SearchConfig, study: Study, space: list[Parameter], base: dict[str, object], output: Path) -> None:
@@ -164,8 +134,7 @@ def _report(config: SearchConfig, study: Study, base: dict[str, object], output:
     storage.write_json(output / "search.json", record)
     storage.write_json(output / "best.json", {**base, **done[0].params})
     logger.info(f"{shown}\n{len(done)} runs; the options of the best one: {config.command} --config {output / 'best.json'}")
-    best = output / RUNS / run_of(done[0])
-    return Result(best, {metric: done[0].value}, record=record)
+    return Result(output, {metric: done[0].value}, best=output / RUNS / run_of(done[0]), record=record)
 
 
 def _short(value: Value) -> str:
