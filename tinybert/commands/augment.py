@@ -13,7 +13,7 @@ from tinybert.config.options import Derived, option
 from tinybert.config.resolve import Context, resolve_stages
 from tinybert.config.resolved import Resolved
 from tinybert.config.rows import RowOptions
-from tinybert.config.runs import Actions, DeviceOptions
+from tinybert.config.runs import Actions, ClusterOptions, DeviceOptions
 from tinybert.errors import UserError
 
 
@@ -43,7 +43,7 @@ MAX_WORKERS = 4  # each process holds a model: more are started only on request
 @command(
     "augment", summary="write variants of training rows (data_augmentation.py)", recipe="augment:augment", script="data_augmentation.py"
 )
-class AugmentConfig(DeviceOptions, RowOptions):
+class AugmentConfig(DeviceOptions, RowOptions, ClusterOptions):
     """Write augmented training rows, with words replaced by candidates from a masked LM or word vectors. One thread per process."""
 
     PRESET_SECTION = "augment"

@@ -13,7 +13,7 @@ from tinybert.config.groups import in_models, in_run
 from tinybert.config.notices import Notice
 from tinybert.config.options import option
 from tinybert.config.rows import DataOptions
-from tinybert.config.runs import Actions, DeviceOptions
+from tinybert.config.runs import Actions, ClusterOptions, DeviceOptions
 from tinybert.errors import UserError
 
 in_plan = partial(option, group="comparison")
@@ -22,7 +22,7 @@ in_plan = partial(option, group="comparison")
 @command(
     "compare", summary="train students with several methods and equal updates; writes a table, plots and a page", recipe="compare:compare"
 )
-class CompareConfig(DataOptions, DeviceOptions):
+class CompareConfig(DataOptions, DeviceOptions, ClusterOptions):
     """Train all combinations of students, methods and seeds with equal numbers of updates; compare score, retention, size and latency."""
 
     GROUPS = ("models", "comparison", "data", "run")
@@ -46,8 +46,6 @@ class CompareConfig(DataOptions, DeviceOptions):
     learning_rate: float = in_plan(1e-4, help="peak learning rate of every run", above=0)
     batch_size: int = in_plan(32, help="rows per update", at_least=1)
     parallel: int = in_run(1, help="number of parallel runs, which share the threads", at_least=1, at_most=64)
-    runner: str = in_run("local", help="local: processes on this machine; ray: tasks on a Ray cluster", choices=("local", "ray"))
-    address: str | None = in_run(None, help="address of the Ray cluster", unset="a cluster on this machine")
     output_dir: Path = in_run(help="output folder for compare.json, report.html, pareto.png and the runs")
     overwrite_output_dir: bool = in_run(False, help="replace an earlier comparison in output_dir")
     resume: bool = in_run(False, help="resume an interrupted comparison and retry failed runs")
@@ -67,8 +65,6 @@ class CompareConfig(DataOptions, DeviceOptions):
             raise UserError("--aug_file is only used with --use_aug\nadd --use_aug, or leave out the file")
         self.refuse_both("resume", "overwrite_output_dir")
         self.refuse_both("updates", "budget_minutes")
-        if self.address is not None and self.runner != "ray":
-            raise UserError("--address needs a Ray cluster\nadd --runner ray, or leave it out")
         return [*super().check(), *check_custom_files(self, Actions(train=True, evaluate=True, predict=False))]
 
 

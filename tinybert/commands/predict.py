@@ -7,10 +7,11 @@ from pathlib import Path
 from tinybert.commands.registry import command
 from tinybert.config.deployed import DeployedModel
 from tinybert.config.groups import in_data, in_run
+from tinybert.config.runs import ClusterOptions
 
 
 @command("predict", summary="predict rows with a trained or an exported model", recipe="predict:predict")
-class PredictConfig(DeployedModel):
+class PredictConfig(DeployedModel, ClusterOptions):
     """Predict the rows of a file of any size, or of standard input, with a trained or exported model."""
 
     NEEDS_PADDLE = False  # exported models for other engines do not need it

@@ -9,9 +9,10 @@ from tinybert.commands.registry import command
 from tinybert.config import dialects
 from tinybert.config.groups import in_data, in_run, preset_option
 from tinybert.config.notices import Notice
-from tinybert.config.options import Alias, Config, Derived, option
+from tinybert.config.options import Alias, Derived, option
 from tinybert.config.resolve import Context, resolve_stages
 from tinybert.config.resolved import Resolved
+from tinybert.config.runs import ClusterOptions
 from tinybert.errors import UserError
 
 
@@ -40,7 +41,7 @@ in_masks = partial(option, group="masks", setting=True)
 
 
 @command("pregenerate", summary="turn raw text into sequences for general distillation", recipe="pregenerate:pregenerate")
-class PregenerateConfig(Config):
+class PregenerateConfig(ClusterOptions):
     """Convert raw text to the training sequences of general distillation."""
 
     IGNORED = dialects.IGNORED_PREGENERATE

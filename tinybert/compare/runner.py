@@ -8,14 +8,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 
+from tinybert.engine.cluster import ClusterWorkers
 from tinybert.engine.signals import graceful_shutdown
-from tinybert.errors import Interrupted, UserError
+from tinybert.errors import Interrupted
 
 LOG = "log.txt"
 Commands = Sequence[Sequence[str]]
@@ -101,34 +102,24 @@ def _next(waiting: Iterable[Future[int]]) -> set[Future[int]]:
 
 
 def run_ray(jobs: Sequence[tuple[Commands, Path]], address: str | None, threads: int, done: Done) -> None:
-    """Run jobs as tasks of a Ray cluster whose machines share the output folder; the task of a lost worker is retried.
+    """Run jobs on a Ray cluster whose machines share the output folder.
 
     Raises:
-        UserError: Ray is not installed, or there is no cluster at the address.
+        UserError: Ray is not installed, there is no cluster at the address, or it lost a job several times.
     """
-    try:
-        import ray
-    except ImportError:
-        raise UserError("--runner ray needs Ray\npip install 'tinybert-paddle[cluster]'") from None
-    import signal
-
-    before = signal.getsignal(signal.SIGTERM) if threading.current_thread() is threading.main_thread() else None
-    try:
-        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError) as error:
-        raise UserError(f"--address {address}: there is no Ray cluster ({error})\nstart one with: ray start --head") from None
-    try:
-        task = ray.remote(num_cpus=threads, max_retries=3)(_ray_job)
+    run = RayJob(threads)
+    with ClusterWorkers((run,), address, threads) as workers:
         started = time.monotonic()
-        waiting = {task.remote(list(map(list, commands)), str(folder), threads): n for n, (commands, folder) in enumerate(jobs)}
-        while waiting:
-            (finished,), _ = ray.wait(list(waiting), num_returns=1)
-            done(waiting.pop(finished), ray.get(finished), time.monotonic() - started)
-    finally:
-        ray.shutdown()
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)  # Ray would otherwise leave its own handler installed
+        for number, code in workers.completed(run, jobs):
+            done(number, code, time.monotonic() - started)
 
 
-def _ray_job(commands: list[list[str]], folder: str, threads: int) -> int:
-    return run_commands(commands, Path(folder), child_environment(threads))
+@dataclass(frozen=True)
+class RayJob:
+    """Runs the commands of a job; returns the exit code."""
+
+    threads: int
+
+    def __call__(self, job: tuple[Commands, Path]) -> int:
+        commands, folder = job
+        return run_commands(commands, folder, child_environment(self.threads))

@@ -55,6 +55,24 @@ class DeviceOptions(Config):
         return super().check()
 
 
+class ClusterOptions(Config):
+    """Where the work is done."""
+
+    runner: str = in_run("local", help="local: processes on this machine; ray: tasks on a Ray cluster", choices=("local", "ray"))
+    address: str | None = in_run(None, help="address of the Ray cluster", unset="a cluster on this machine")
+
+    def check(self) -> list[Notice]:
+        """Reject a cluster's address without the cluster, and a number of local processes with it."""
+        if self.address is not None and self.runner != "ray":
+            raise UserError("--address needs a Ray cluster\nadd --runner ray, or leave it out")
+        for name in ("num_workers", "parallel"):
+            if self.runner == "ray" and name in self.given:
+                raise UserError(
+                    f"--{name} is for processes on this machine, --runner ray uses all CPUs of the cluster\ngive only one of them"
+                )
+        return super().check()
+
+
 class TrainingRunOptions(DeviceOptions):
     """Output folder and checkpoints."""
 

@@ -29,6 +29,7 @@ from tinybert.data.tasks import augmented
 from tinybert.data.tokenizer_folder import read_tokenizer_files
 from tinybert.engine import run_lock
 from tinybert.engine.checkpoint import differences, raise_for_differences
+from tinybert.engine.cluster import ClusterWorkers
 from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.run_record import now
@@ -101,7 +102,7 @@ def _augment(config: AugmentConfig, at_end: contextlib.ExitStack) -> Result:
     wait_for_all()
     begun = time.monotonic()
     try:
-        made = _make(maker, UsedRows(task, folder, "train"), count, _processes(config, count))
+        made = _make(maker, UsedRows(task, folder, "train"), count, config)
         wait_for_all()
         if writes:
             _finish(maker, output, target, {**identity, "resolved": resolved.as_dict()}, count, made, time.monotonic() - begun)
@@ -195,10 +196,11 @@ def _processes(config: AugmentConfig, rows: int) -> int:
 # === The work ===
 
 
-def _make(maker: PartMaker, used: UsedRows, count: int, processes: int) -> int:
+def _make(maker: PartMaker, used: UsedRows, count: int, config: AugmentConfig) -> int:
     """Write the missing parts of this rank; returns the number of rows read for them."""
     rank, ranks = runtime.rank(), runtime.world_size()
-    if processes > 1:
+    processes = _processes(config, count)
+    if processes > 1 or config.runner == "ray":
         maker.release()
     numbers = range(rank, -(-count // ROWS), ranks)
     there = {number for number in numbers if maker.finished(number) is not None}
@@ -207,7 +209,9 @@ def _make(maker: PartMaker, used: UsedRows, count: int, processes: int) -> int:
     size = sum(min(ROWS, count - ROWS * number) for number in numbers if number not in there)
     missing = (part for part in parts_of(used) if part.number % ranks == rank and part.number not in there)
     progress, done = TextProgress("Augmenting", size, "rows"), 0
-    with graceful_shutdown() as stop, Workers((maker,), processes) as pool:
+    cluster = config.runner == "ray"
+    workers = ClusterWorkers((maker,), config.address, maker.settings.threads) if cluster else Workers((maker,), processes)
+    with graceful_shutdown() as stop, workers as pool:
         for meta in pool.ordered(maker, missing):
             done += meta["rows"]
             progress.show(done, done)

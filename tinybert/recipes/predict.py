@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from tinybert import storage
+from tinybert import runtime, storage
 from tinybert.commands.predict import PredictConfig
 from tinybert.data.progress import TextProgress
-from tinybert.deploy.input_rows import InputFile, InputRows
+from tinybert.deploy.input_rows import Chunk, InputFile, InputRows
 from tinybert.deploy.predictions_file import STDOUT, PredictionsFile, RowFormat, StandardOutput, format_for
-from tinybert.deploy.predictor import Predictor
+from tinybert.deploy.predictor import Prediction, Predictor
+from tinybert.engine.cluster import ClusterWorkers
 from tinybert.errors import UserError
 from tinybert.log import keep_stdout_free, logger
 
@@ -56,11 +59,9 @@ def _predict(config: PredictConfig) -> None:
         progress.show(done, done)
 
     try:
-        for chunk in rows.chunks(_CHUNK * batch, out.done):
-            predictor.check(chunk.text_b is not None)
-            predictions, shortened = predictor.run(chunk.text_a, chunk.text_b, batch, advance)
+        for ids, predictions, shortened in _predictions(config, predictor, rows.chunks(_CHUNK * batch, out.done), batch, advance):
             cut += shortened
-            out.write(chunk.ids, predictions)
+            out.write(ids, predictions)
         out.finish()
     except KeyboardInterrupt:
         if str(config.output) != STDOUT:
@@ -71,6 +72,47 @@ def _predict(config: PredictConfig) -> None:
     rate = (done - out.done) / max(time.monotonic() - begun, 1e-9)
     cut_rows = f"; {cut:,} were truncated to {predictor.length} tokens (--max_seq_length)" if cut else ""
     logger.info(f"predictions: {config.output}, {done:,} rows, {rate:,.0f} rows/s{cut_rows}")
+
+
+Predicted = tuple[list[str], list[Prediction], int]  # ids, predictions, number of truncated rows
+
+
+@dataclass
+class ChunkPredictor:
+    """Predicts chunks of rows in any process, which loads its own model."""
+
+    model: str
+    threads: int
+    max_seq_length: int | None
+    batch: int
+    predictor: Predictor | None = field(default=None, repr=False)
+
+    def __call__(self, chunk: Chunk) -> Predicted:
+        if self.predictor is None:
+            self.predictor = Predictor.open(self.model, self.threads, self.max_seq_length)
+        return chunk.ids, *self.predictor.run(chunk.text_a, chunk.text_b, self.batch)
+
+
+def _predictions(
+    config: PredictConfig, predictor: Predictor, chunks: Iterable[Chunk], batch: int, advance: Callable[[int], None]
+) -> Iterator[Predicted]:
+    """The predictions of each chunk, in order."""
+
+    def checked() -> Iterator[Chunk]:
+        for chunk in chunks:
+            predictor.check(chunk.text_b is not None)
+            yield chunk
+
+    if config.runner == "local":
+        for chunk in checked():
+            yield chunk.ids, *predictor.run(chunk.text_a, chunk.text_b, batch, advance)
+        return
+    threads = config.threads or runtime.available_cores()  # float32 sums depend on it
+    work = ChunkPredictor(config.model_path, threads, config.max_seq_length, batch)
+    with ClusterWorkers((work,), config.address, threads) as workers:
+        for found in workers.ordered(work, checked()):
+            advance(len(found[0]))
+            yield found
 
 
 def _format(config: PredictConfig, predictor: Predictor) -> str:

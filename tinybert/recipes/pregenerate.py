@@ -6,7 +6,7 @@
    shards.
 3. The record lists every shard with the checksum of its manifest. With `--format json`, shards are joined to the published files instead.
 
-Limits: one machine; the tokenised corpus (2 bytes per token) is in the output folder until the run is finished.
+Limits: the tokenised corpus (2 bytes per token) is in the output folder until the run is finished.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from tinybert.data.tokenizer import WordPiece
 from tinybert.data.tokenizer_folder import has_vocabulary
 from tinybert.engine import run_lock
 from tinybert.engine.checkpoint import differences, raise_for_differences
+from tinybert.engine.cluster import ClusterWorkers
 from tinybert.engine.run_record import now
 from tinybert.engine.signals import StopRequest, graceful_shutdown
 from tinybert.errors import Interrupted, UserError
@@ -48,6 +49,7 @@ from tinybert.temporaries import is_temporary
 
 TOKENS = ".corpus_tokens"  # the tokenised corpus, in the output folder
 MIN_KEPT = 0.75  # share of the corpus tokens below which a warning is shown
+AnyWorkers = Workers | ClusterWorkers
 _FOLDERS = re.compile(rf"{re.escape(TOKENS)}|epoch_\d+")
 
 
@@ -84,7 +86,9 @@ def pregenerate(config: PregenerateConfig) -> Result:
     run_lock.acquire(output)
     with graceful_shutdown() as stop, contextlib.ExitStack() as at_end:
         at_end.callback(run_lock.release, output)
-        workers = at_end.enter_context(Workers((tokenise, maker), processes))
+        works = tokenise, maker
+        cluster = config.runner == "ray"
+        workers = at_end.enter_context(ClusterWorkers(works, config.address, 1) if cluster else Workers(works, processes))
         if not _is_readable(output / TOKENS):
             try:
                 _tokenise(output, corpus, tokenise, workers, stop)
@@ -242,7 +246,7 @@ def _is_readable(tokens: Path) -> bool:
 # === The work ===
 
 
-def _tokenise(output: Path, corpus: TextCorpus, tokenise: Tokenise, workers: Workers, stop: StopRequest) -> None:
+def _tokenise(output: Path, corpus: TextCorpus, tokenise: Tokenise, workers: AnyWorkers, stop: StopRequest) -> None:
     begun, tokens = time.monotonic(), 0
     for done in write_tokens(output / TOKENS, corpus, tokenise, workers):
         tokens = done
@@ -252,7 +256,7 @@ def _tokenise(output: Path, corpus: TextCorpus, tokenise: Tokenise, workers: Wor
     logger.info(f"tokenised: {tokens:,} tokens in {seconds:.1f} s, {tokens / seconds:,.0f} tokens/s")
 
 
-def _make(maker: ShardMaker, shards: list[list[Shard]], workers: Workers, stop: StopRequest) -> tuple[dict[str, dict], int]:
+def _make(maker: ShardMaker, shards: list[list[Shard]], workers: AnyWorkers, stop: StopRequest) -> tuple[dict[str, dict], int]:
     """The `meta.json` of every shard by name, and the number of tokens written now; complete shards are kept."""
     made = {shard.name: meta for epoch in shards for shard in epoch if (meta := maker.finished(shard)) is not None}
     missing = [shard for epoch in shards for shard in epoch if shard.name not in made]

@@ -1,0 +1,159 @@
+"""Work on a Ray cluster: the results of one machine, although a worker is lost on the way."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import tiny
+from tinybert import runtime
+from tinybert.cli.parser import parse
+from tinybert.commands.registry import find_command
+from tinybert.engine import cluster
+from tinybert.engine.cluster import ClusterWorkers
+from tinybert.errors import UserError
+
+ray = pytest.importorskip("ray", reason="the extra `cluster` is not installed")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def address():
+    """A cluster of two CPUs, which all calls of this file use; workers find the tests' functions by value."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    before = signal.getsignal(signal.SIGTERM)
+    context = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield context.address_info["address"]
+    ray.shutdown()
+    signal.signal(signal.SIGTERM, before)
+
+
+def losing(marker: Path, call: Callable, *given: object) -> object:
+    """The call of a worker which, once, kills itself in place of returning."""
+    found = call(*given)
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return found
+
+
+@pytest.fixture
+def lost(tmp_path, monkeypatch) -> Path:
+    """The first worker to finish something is killed before it can say so, and leaves this file."""
+    marker = tmp_path / "lost"
+    monkeypatch.setattr(cluster, "_call", functools.partial(losing, marker, cluster._call))
+    return marker
+
+
+def run(command: str, *words: object) -> None:
+    import pkgutil
+
+    known = find_command(command)
+    pkgutil.resolve_name(known.recipe)(parse(known.config, [*map(str, words)]))
+
+
+def both(lost: Path, tmp_path: Path, command: str, *words: object) -> tuple[Path, Path]:
+    """The folders of a call on this machine and of one on the cluster."""
+    folders = tmp_path / "here", tmp_path / "there"
+    for folder, more in zip(folders, ((), ("--runner", "ray")), strict=True):
+        folder.mkdir()
+        run(command, *[word.format(out=folder) if isinstance(word, str) else word for word in words], *more)
+    assert lost.is_file()
+    return folders
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files with results by name; records contain times and paths."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".json"}
+
+
+def words(count: int) -> list[str]:
+    """Random texts of the tiny vocabulary."""
+    random = np.random.default_rng(0)
+    return [" ".join(f"word{number}" for number in random.integers(0, 30, random.integers(3, 9))) for _ in range(count)]
+
+
+def test_predictions_are_those_of_one_machine(lost, tmp_path):
+    tiny.model_folder(tmp_path / "model", labels=("bad", "good"))
+    (tmp_path / "rows.csv").write_text("text\n" + "\n".join(words(300)) + "\n")
+    more = ("--model_path", tmp_path / "model", "--input", tmp_path / "rows.csv", "--proba", "--batch_size", 2, "--threads", 1)
+    here, there = both(lost, tmp_path, "predict", *more, "--output", "{out}/found.csv")
+    assert contents(here) == contents(there) and contents(here)["found.csv"].count(b"\n") == 301
+
+
+def test_augmented_rows_are_those_of_one_machine(lost, tmp_path):
+    letters = [f"w{letter}" for letter in "abcdefghij"]
+    tiny.masked_lm_folder(tmp_path / "mlm", [*tiny.SPECIAL, *letters])
+    random = np.random.default_rng(0)
+    (tmp_path / "vectors.txt").write_text("".join(f"{word} {' '.join(map(str, random.standard_normal(4)))}\n" for word in letters))
+    rows = [f"{' '.join(random.choice(letters, 4))},{'yes' if i % 2 else 'no'}" for i in range(600)]  # three parts
+    (tmp_path / "rows.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    data = ("--train_file", tmp_path / "rows.csv", "--text_a_column", "text", "--label_column", "label", "--task_name", "own", "--N", 2)
+    models = ("--pretrained_bert_model", tmp_path / "mlm", "--glove_embs", tmp_path / "vectors.txt", "--device", "cpu")
+    more = ("--output_file", "{out}/train_aug.csv", "--output_dir", "{out}/record")
+    here, there = both(lost, tmp_path, "augment", *data, *models, *more)
+    assert contents(here) == contents(there) and contents(here)["train_aug.csv"].count(b"\n") > 601
+
+
+def test_pregenerated_sequences_are_those_of_one_machine(lost, tmp_path):
+    tiny.model_folder(tmp_path / "model")
+    lines = [line if i % 4 else f"\n{line}" for i, line in enumerate(words(400))]
+    (tmp_path / "text.txt").write_text("\n".join(lines) + "\n")
+    more = ("--train_corpus", tmp_path / "text.txt", "--bert_model", tmp_path / "model", "--max_seq_len", 16)
+    here, there = both(lost, tmp_path, "pregenerate", *more, "--output_dir", "{out}/rows")
+    assert contents(here) == contents(there) and len(contents(here)) >= 3
+
+
+def test_comparison_on_a_cluster_has_the_scores_of_one_machine(teacher, lost, tmp_path):
+    options = ("--task_name", "demo", "--device", "cpu", "--max_seq_length", 16, "--threads", 1, "--batch_size", 4, "--updates", 3)
+    runs = ("--teacher_path", teacher, "--students", "teacher:2,4", "--methods", "none", "logits")
+    folders = both(lost, tmp_path, "compare", *options, *runs, "--output_dir", "{out}/compare")
+    records = [json.loads((folder / "compare" / "compare.json").read_text()) for folder in folders]
+    here, there = ([(line["method"], line["scores"]) for line in record["lines"]] for record in records)
+    assert here == there and all(scores for _, scores in here)
+
+
+def refuse(item: int) -> int:
+    if item == 3:
+        raise UserError("row 3 is bad")
+    return item
+
+
+def threads_of(_: object) -> tuple[int, str]:
+    from tinybert.compare.runner import child_environment
+
+    return runtime.prepare(2), child_environment(2)["OMP_NUM_THREADS"]
+
+
+def die(_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_error_of_a_worker_is_that_of_the_command(address):
+    with ClusterWorkers((refuse,), address, 1) as workers, pytest.raises(UserError, match="^row 3 is bad$"):
+        list(workers.ordered(refuse, range(9)))
+
+
+def test_work_that_always_loses_its_worker_ends_with_an_error(address):
+    with ClusterWorkers((die,), address, 1) as workers, pytest.raises(UserError, match="lost 4 workers at the same work"):
+        list(workers.ordered(die, range(1)))
+
+
+def test_worker_computes_with_its_threads_although_ray_sets_one(address):
+    import paddle  # noqa: F401  a driver that has imported it makes Ray set OMP_NUM_THREADS=1
+
+    with ClusterWorkers((threads_of,), address, 2) as workers:
+        assert list(workers.ordered(threads_of, range(1))) == [(2, "2")]
+
+
+def test_more_threads_than_any_machine_has_are_refused(address):
+    with pytest.raises(UserError, match="no machine of the cluster has 3 CPUs, the largest has 2"), ClusterWorkers((die,), address, 3):
+        pass
