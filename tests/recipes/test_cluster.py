@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import pkgutil
 import signal
 import sys
 from collections.abc import Callable
@@ -24,16 +25,16 @@ from tinybert.errors import UserError
 ray = pytest.importorskip("ray", reason="the extra `cluster` is not installed")
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def address():
-    """A cluster of two CPUs, which all calls of this file use; workers find the tests' functions by value."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    before = signal.getsignal(signal.SIGTERM)
-    context = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    """A cluster of two machines with two CPUs and one; workers get the functions of this file by value."""
+    from ray.cluster_utils import Cluster
+
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    yield context.address_info["address"]
-    ray.shutdown()
-    signal.signal(signal.SIGTERM, before)
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    nodes.add_node(num_cpus=1)
+    yield nodes.address
+    nodes.shutdown()
 
 
 def losing(marker: Path, call: Callable, *given: object) -> object:
@@ -54,20 +55,23 @@ def lost(tmp_path, monkeypatch) -> Path:
 
 
 def run(command: str, *words: object) -> None:
-    import pkgutil
-
     known = find_command(command)
     pkgutil.resolve_name(known.recipe)(parse(known.config, [*map(str, words)]))
 
 
-def both(lost: Path, tmp_path: Path, command: str, *words: object) -> tuple[Path, Path]:
-    """The folders of a call on this machine and of one on the cluster."""
-    folders = tmp_path / "here", tmp_path / "there"
-    for folder, more in zip(folders, ((), ("--runner", "ray")), strict=True):
-        folder.mkdir()
-        run(command, *[word.format(out=folder) if isinstance(word, str) else word for word in words], *more)
-    assert lost.is_file()
-    return folders
+@pytest.fixture
+def both(lost, address, tmp_path) -> Callable[..., tuple[Path, Path]]:
+    """Runs a command on this machine and on the cluster; the two folders."""
+
+    def both(command: str, *words: object) -> tuple[Path, Path]:
+        folders = tmp_path / "here", tmp_path / "there"
+        for folder, more in zip(folders, ((), ("--runner", "ray", "--address", address)), strict=True):
+            folder.mkdir()
+            run(command, *[word.format(out=folder) if isinstance(word, str) else word for word in words], *more)
+        assert lost.is_file()
+        return folders
+
+    return both
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -81,15 +85,15 @@ def words(count: int) -> list[str]:
     return [" ".join(f"word{number}" for number in random.integers(0, 30, random.integers(3, 9))) for _ in range(count)]
 
 
-def test_predictions_are_those_of_one_machine(lost, tmp_path):
+def test_predictions_are_those_of_one_machine(both, tmp_path):
     tiny.model_folder(tmp_path / "model", labels=("bad", "good"))
     (tmp_path / "rows.csv").write_text("text\n" + "\n".join(words(300)) + "\n")
     more = ("--model_path", tmp_path / "model", "--input", tmp_path / "rows.csv", "--proba", "--batch_size", 2, "--threads", 1)
-    here, there = both(lost, tmp_path, "predict", *more, "--output", "{out}/found.csv")
+    here, there = both("predict", *more, "--output", "{out}/found.csv")
     assert contents(here) == contents(there) and contents(here)["found.csv"].count(b"\n") == 301
 
 
-def test_augmented_rows_are_those_of_one_machine(lost, tmp_path):
+def test_augmented_rows_are_those_of_one_machine(both, tmp_path):
     letters = [f"w{letter}" for letter in "abcdefghij"]
     tiny.masked_lm_folder(tmp_path / "mlm", [*tiny.SPECIAL, *letters])
     random = np.random.default_rng(0)
@@ -99,23 +103,23 @@ def test_augmented_rows_are_those_of_one_machine(lost, tmp_path):
     data = ("--train_file", tmp_path / "rows.csv", "--text_a_column", "text", "--label_column", "label", "--task_name", "own", "--N", 2)
     models = ("--pretrained_bert_model", tmp_path / "mlm", "--glove_embs", tmp_path / "vectors.txt", "--device", "cpu")
     more = ("--output_file", "{out}/train_aug.csv", "--output_dir", "{out}/record")
-    here, there = both(lost, tmp_path, "augment", *data, *models, *more)
+    here, there = both("augment", *data, *models, *more)
     assert contents(here) == contents(there) and contents(here)["train_aug.csv"].count(b"\n") > 601
 
 
-def test_pregenerated_sequences_are_those_of_one_machine(lost, tmp_path):
+def test_pregenerated_sequences_are_those_of_one_machine(both, tmp_path):
     tiny.model_folder(tmp_path / "model")
     lines = [line if i % 4 else f"\n{line}" for i, line in enumerate(words(400))]
     (tmp_path / "text.txt").write_text("\n".join(lines) + "\n")
     more = ("--train_corpus", tmp_path / "text.txt", "--bert_model", tmp_path / "model", "--max_seq_len", 16)
-    here, there = both(lost, tmp_path, "pregenerate", *more, "--output_dir", "{out}/rows")
+    here, there = both("pregenerate", *more, "--output_dir", "{out}/rows")
     assert contents(here) == contents(there) and len(contents(here)) >= 3
 
 
-def test_comparison_on_a_cluster_has_the_scores_of_one_machine(teacher, lost, tmp_path):
+def test_comparison_on_a_cluster_has_the_scores_of_one_machine(teacher, both):
     options = ("--task_name", "demo", "--device", "cpu", "--max_seq_length", 16, "--threads", 1, "--batch_size", 4, "--updates", 3)
     runs = ("--teacher_path", teacher, "--students", "teacher:2,4", "--methods", "none", "logits")
-    folders = both(lost, tmp_path, "compare", *options, *runs, "--output_dir", "{out}/compare")
+    folders = both("compare", *options, *runs, "--output_dir", "{out}/compare")
     records = [json.loads((folder / "compare" / "compare.json").read_text()) for folder in folders]
     here, there = ([(line["method"], line["scores"]) for line in record["lines"]] for record in records)
     assert here == there and all(scores for _, scores in here)
@@ -157,3 +161,10 @@ def test_worker_computes_with_its_threads_although_ray_sets_one(address):
 def test_more_threads_than_any_machine_has_are_refused(address):
     with pytest.raises(UserError, match="no machine of the cluster has 3 CPUs, the largest has 2"), ClusterWorkers((die,), address, 3):
         pass
+
+
+def test_cluster_on_this_machine_leaves_the_signal_handler(address):
+    before = signal.getsignal(signal.SIGTERM)
+    with ClusterWorkers((refuse,), None, 1) as workers:
+        assert list(workers.ordered(refuse, range(3))) == [0, 1, 2] and signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(signal.SIGTERM) is before and not ray.is_initialized()
