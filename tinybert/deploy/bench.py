@@ -6,7 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ class Measured:
     name: str
     engine: str
     precision: str
-    score: float
+    score: float | None
     milliseconds: float
     tokenise_milliseconds: float
     run_milliseconds: float
@@ -42,10 +42,15 @@ class Measured:
 
 
 def compare(models: dict[str, Predictor], task: Task, folder: Path, rows: int, batch_size: int) -> list[Measured]:
-    """Evaluate every model on the first evaluation split, then time all of them alternately, by row and by batch."""
+    """Evaluate every model on the first evaluation split, then time them as `timed` does."""
     scores = {name: _score(predictor, task, folder) for name, predictor in models.items()}
     for name, score in scores.items():
         logger.info(f"{name}: {task.metric} {score:.2f}")
+    return [replace(one, score=scores[one.name]) for one in timed(models, task, folder, rows, batch_size)]
+
+
+def timed(models: dict[str, Predictor], task: Task, folder: Path, rows: int, batch_size: int) -> list[Measured]:
+    """Time all models alternately, by row and by batch, on `rows` rows of the first evaluation split; without scores."""
     texts = _sampled(read_split(task, folder, task.eval_splits[0]), rows)
     alone = _one_by_one(models, texts)
     together = _together(models, texts, batch_size)
@@ -54,7 +59,7 @@ def compare(models: dict[str, Predictor], task: Task, folder: Path, rows: int, b
             name,
             predictor.engine.name,
             predictor.engine.precision,
-            scores[name],
+            None,
             1000 * statistics.median(whole for whole, _ in alone[name]),
             1000 * statistics.median(tokenise for _, tokenise in alone[name]),
             1000 * statistics.median(whole - tokenise for whole, tokenise in alone[name]),

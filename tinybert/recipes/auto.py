@@ -22,8 +22,7 @@ from tinybert.compare.plan import student_options
 from tinybert.config.options import Config
 from tinybert.config.rows import DataOptions
 from tinybert.data.tasks import Task
-from tinybert.deploy.bench import Measured, pareto_figure, table, write_pareto
-from tinybert.deploy.bench import compare as measure
+from tinybert.deploy.bench import Measured, pareto_figure, timed, write_pareto
 from tinybert.deploy.export import untrained
 from tinybert.deploy.predictor import Predictor
 from tinybert.errors import UserError
@@ -57,8 +56,9 @@ def auto(config: AutoConfig) -> Result:
         if claim.get("measured") is None:
             claim.record(measured=[asdict(one) for one in _measured(config, task, data, candidates)])
         found = [Measured(**one) for one in claim.get("measured")]
-        logger.info(table(found, task.metric, 32))
-        rounds = _train(config, claim, within(config, found), length)
+        students = within(config, found)
+        logger.info(_candidates_table(found, students))
+        rounds = _train(config, claim, students, length)
         return _report(config, task, found, rounds, length, claim)
 
 
@@ -108,7 +108,7 @@ def _measured(config: AutoConfig, task: Task, data: TaskData, candidates: list[s
             loaded = make_student(_student_config(config, student), teacher, task.labels, task.kind)
             rows = TrainedOn(task.name, task.is_pair, data.max_seq_length)
             models[student] = untrained(Path(name) / str(number), config.format, config.precision, loaded, rows, threads)
-        return measure(models, task, data.folder, rows=50, batch_size=32)
+        return timed(models, task, data.folder, rows=50, batch_size=32)
 
 
 def _student_config(config: AutoConfig, student: str) -> TaskDistillConfig:
@@ -140,6 +140,11 @@ def within(config: AutoConfig, found: list[Measured]) -> list[str]:
         nearest = "; ".join(f"{one.name}: {one.milliseconds:.2f} ms, {one.megabytes:.1f} MB" for one in found)
         raise UserError(f"{' and '.join(limits)}: no candidate is within the limits ({nearest})\nraise them, or give smaller --students")
     return [one.name for one in sorted(kept, key=lambda one: -one.milliseconds)[:MAX_CANDIDATES]]
+
+
+def _candidates_table(found: list[Measured], trained: list[str]) -> str:
+    rows = [[one.name, f"{one.milliseconds:.2f}", f"{one.megabytes:.1f}", "yes" if one.name in trained else "no"] for one in found]
+    return markdown_table(["student", "ms a row", "MB", "trained"], rows)
 
 
 # === Rounds ===
