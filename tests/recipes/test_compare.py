@@ -131,6 +131,24 @@ def test_pruned_teachers_of_two_seeds_share_no_folder(tmp_path):
     assert not folders[0] & folders[1]
 
 
+def test_a_resumed_comparison_keeps_its_number_of_updates(teacher, tmp_path, monkeypatch):
+    from tinybert.recipes import compare as recipe
+
+    seen = []
+
+    def run(config, claim, rows):
+        seen.append([word for row in rows for command in row.commands for word in command])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipe, "_run", run)
+    for measured, more in ((17, ()), (99, ("--resume",))):
+        monkeypatch.setattr(recipe, "_affordable", lambda *_, measured=measured: measured)
+        words = ("--teacher_path", teacher, "--output_dir", tmp_path, "--task_name", "demo", "--methods", "logits", "--budget_minutes", 9)
+        with pytest.raises(KeyboardInterrupt):
+            recipe.compare(parse(CompareConfig, [*map(str, words), *more]))
+    assert seen[0] == seen[1] and seen[0][seen[0].index("--max_steps") + 1] == "17"
+
+
 def test_the_standard_error_is_that_of_paired_rows():
     random = np.random.default_rng(1)
     first, second = random.random(2000) < 0.8, random.random(2000) < 0.7
