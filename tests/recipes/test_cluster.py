@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import pkgutil
@@ -37,20 +36,19 @@ def address():
     nodes.shutdown()
 
 
-def losing(marker: Path, call: Callable, *given: object) -> object:
-    """The call of a worker which, once, kills itself in place of returning."""
-    found = call(*given)
-    if not marker.exists():
-        marker.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return found
-
-
 @pytest.fixture
 def lost(tmp_path, monkeypatch) -> Path:
     """The first worker to finish something is killed before it can say so, and leaves this file."""
-    marker = tmp_path / "lost"
-    monkeypatch.setattr(cluster, "_call", functools.partial(losing, marker, cluster._call))
+    marker, call = tmp_path / "lost", cluster._call
+
+    def losing(*given: object) -> object:
+        found = call(*given)
+        if not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+
+    monkeypatch.setattr(cluster, "_call", losing)
     return marker
 
 

@@ -1,6 +1,7 @@
 """Finds the best student within limits: candidates are measured as exported files and trained by successive halving; the best is exported.
 
-Supports layers of the teacher and new shapes; limits of latency and size as measured on this machine; a budget in minutes.
+Supports layers of the teacher and new shapes; limits of latency and size as measured on this machine; a budget in minutes; augmented rows,
+which are kept if they help on dev.
 Limits: TinyBERT's two stages with one learning rate; each round trains the remaining students again, with more updates.
 """
 
@@ -78,7 +79,7 @@ def _report(config: AutoConfig, task: Task, found: list[Measured], rounds: list[
     write_pareto(pareto_figure(drawn, task.metric, task.name, chosen=winner), output)
     record = {
         "task": task.name, "metric": task.metric, "winner": winner, "score": score, "measured": [asdict(one) for one in found],
-        "rounds": [{name: part[name] for name in ("updates", "lines")} for part in rounds], "versions": runtime.versions(),
+        "rounds": [{name: part[name] for name in ("updates", "augmented", "lines")} for part in rounds], "versions": runtime.versions(),
         "minutes": round(claim.seconds / 60, 2),
     }  # fmt: skip
     storage.write_json(output / "auto.json", record)
@@ -156,18 +157,19 @@ def _train(config: AutoConfig, claim: Claim, students: list[str], length: int) -
     Raises:
         UserError: the budget is too small for the first round, or every run of a round failed.
     """
-    count = int(math.log2(len(students))) + 1
+    count = int(math.log2(len(students))) + 1 + bool(config.use_aug)  # the last round is without augmented rows
     planned, rounds = claim.get("rounds") or [], []
     while len(rounds) < count:
         left = count - len(rounds)
         if len(planned) == len(rounds):
-            planned.append({"students": students, "minutes": config.budget_minutes / left - claim.seconds / 60 / left})
+            minutes = (config.budget_minutes - claim.seconds / 60) / left
+            planned.append({"students": students, "minutes": minutes, "augmented": bool(config.use_aug) and left > 1})
             claim.record(rounds=planned)
         part = planned[len(rounds)]
         if rounds and part["minutes"] <= 0:
             break
         try:
-            rounds.append(_round(config, part["students"], part["minutes"], length, claim.folder / f"round-{len(rounds) + 1}"))
+            rounds.append(_round(config, part, length, claim.folder / f"round-{len(rounds) + 1}"))
         except BudgetError as error:
             if rounds:
                 break
@@ -182,18 +184,21 @@ def _train(config: AutoConfig, claim: Claim, students: list[str], length: int) -
     return rounds
 
 
-def _round(config: AutoConfig, students: list[str], minutes: float, length: int, folder: Path) -> dict:
+def _round(config: AutoConfig, part: dict, length: int, folder: Path) -> dict:
     """The record of a comparison, which is trained unless it is finished."""
-    path = folder / "compare.json"
+    path, augmented = folder / "compare.json", {"augmented": part["augmented"]}
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"lines": []}
     if known["lines"] and all(line["scores"] for line in known["lines"]):
-        return known
+        return known | augmented
+    data = _data_of(config, CompareConfig)
+    if not part["augmented"]:
+        data = {name: value for name, value in data.items() if name not in ("use_aug", "aug_file")}
     options = CompareConfig(
-        **_data_of(config, CompareConfig), teacher_path=config.teacher_path, students=students, methods=[METHOD], seeds=[config.seed],
-        budget_minutes=max(0.01, minutes), learning_rate=config.learning_rate, max_seq_length=length, device=config.device,
+        **data, teacher_path=config.teacher_path, students=part["students"], methods=[METHOD], seeds=[config.seed],
+        budget_minutes=max(0.01, part["minutes"]), learning_rate=config.learning_rate, max_seq_length=length, device=config.device,
         threads=config.threads, output_dir=folder, resume=True,
     )  # fmt: skip
-    return compare(options).record
+    return compare(options).record | augmented
 
 
 def best_line(rounds: list[dict]) -> dict:
@@ -222,12 +227,21 @@ def _rounds_table(rounds: list[dict], metric: str) -> str:
         return "" if line is None else f"{line['mean']:.2f}" if line["scores"] else "failed"
 
     rows = [[name, *(cell(part.get(name)) for part in scores)] for name in names]
-    return markdown_table(["student", *(f"{metric}, {part['updates']:,} updates" for part in rounds)], rows)
+    mixed = any(part["augmented"] for part in rounds)
+    heads = [
+        f"{metric}, {part['updates']:,} updates{' without augmented rows' if mixed and not part['augmented'] else ''}" for part in rounds
+    ]
+    return markdown_table(["student", *heads], rows)
 
 
 def _closing(rounds: list[dict], winner: str, score: float, metric: str) -> list[str]:
     """The best student, and the expected gain from a larger budget."""
     said = [f"best student within the limits: {winner}, {metric} {score:.2f} as exported; teacher: {rounds[-1]['teacher']['score']:.2f}"]
+    *_, last = rounds
+    if any(part["augmented"] for part in rounds) and not last["augmented"]:
+        before, plain = (part["lines"][0]["mean"] for part in rounds[-2:])
+        said.append(f"augmented rows: {before:.2f}, without them {plain:.2f}, in the same time")
+        rounds = rounds[:-1]
     history = [(part["updates"], line["mean"]) for part in rounds for line in part["lines"] if line["student"] == winner and line["scores"]]
     if len(history) > 1:
         (updates, before), (more, after) = history[-2:]
