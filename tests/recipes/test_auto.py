@@ -101,6 +101,7 @@ def comparisons(teacher, monkeypatch) -> list[CompareConfig]:
             for i, name in enumerate(options.students)
         ]
         record = {"updates": 100 * len(seen), "teacher": asdict(measured("teacher", 5, 50)), "lines": lines}
+        options.output_dir.mkdir(exist_ok=True)
         storage.write_json(options.output_dir / "compare.json", record)
         return Result(options.output_dir, record=record)
 
