@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import signal
 from dataclasses import asdict
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from tests import tiny
 from tinybert import storage
 from tinybert.commands.auto import AutoConfig
 from tinybert.commands.compare import CompareConfig
@@ -77,10 +79,17 @@ MINUTES = 1.5  # of each comparison
 
 
 @pytest.fixture
-def comparisons(teacher, monkeypatch) -> list[CompareConfig]:
+def model(tmp_path) -> Path:
+    """A teacher that has learnt nothing."""
+    tiny.model_folder(tmp_path / "model", num_hidden_layers=4)
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def comparisons(model, monkeypatch) -> list[CompareConfig]:
     """What the rounds were asked for, on a clock of its own; the later a student is named, the better it is, and its model is the teacher.
 
-    Appending an exception to `comparisons.raises` lets the next comparison raise it at its end.
+    `comparisons.raises` has exceptions by the number of the comparison at whose end they are raised.
     """
 
     class Seen(list):
@@ -88,36 +97,40 @@ def comparisons(teacher, monkeypatch) -> list[CompareConfig]:
         now = 0.0
 
     seen = Seen()
-    seen.raises = []
+    seen.raises = {}
     monkeypatch.setattr(output_folder, "time", SimpleNamespace(monotonic=lambda: seen.now))
 
     def compare(options: CompareConfig) -> Result:
         seen.append(options)
         seen.now += 60 * MINUTES
-        if seen.raises:
-            raise seen.raises.pop()
-        lines = [
-            {"student": name, "scores": [70.0 + i], "mean": 70.0 + i, "folder": str(teacher / "final")}
-            for i, name in enumerate(options.students)
-        ]
+        if len(seen) in seen.raises:
+            raise seen.raises[len(seen)]
+        lines = [{"student": name, "scores": [70.0 + i], "mean": 70.0 + i, "folder": str(model)} for i, name in enumerate(options.students)]
         record = {"updates": 100 * len(seen), "teacher": asdict(measured("teacher", 5, 50)), "lines": lines}
         options.output_dir.mkdir(exist_ok=True)
         storage.write_json(options.output_dir / "compare.json", record)
         return Result(options.output_dir, record=record)
 
-    def count(*arguments, real=recipe._measured):
-        seen.measured += 1
-        return real(*arguments)
-
     monkeypatch.setattr(recipe, "compare", compare)
-    monkeypatch.setattr(recipe, "_measured", count)
     return seen
 
 
 @pytest.fixture
-def call(teacher, tmp_path):
+def unmeasured(comparisons, monkeypatch) -> None:
+    """Neither the candidates nor the winner are exported."""
+
+    def times(config, task, data, candidates):
+        comparisons.measured += 1
+        return [measured(name, 3 - number, 10) for number, name in enumerate(candidates)]
+
+    monkeypatch.setattr(recipe, "_measured", times)
+    monkeypatch.setattr(recipe, "export", lambda _: Result(Path(), record={"exports": [{"measures": {"score": 71.0}}]}))
+
+
+@pytest.fixture
+def call(model, tmp_path):
     """`auto` with three students and 4 minutes."""
-    options = {"task_name": "demo", "teacher_path": str(teacher), "students": ["teacher:2,4", "1x16", "2x16"], "budget_minutes": 4}
+    options = {"task_name": "demo", "teacher_path": str(model), "students": ["teacher:2,4", "1x16", "2x16"], "budget_minutes": 4}
     options |= {"device": "cpu", "threads": 1, "max_seq_length": 16, "max_ms": 1e4, "output_dir": tmp_path / "out"}
     return lambda **more: recipe.auto(AutoConfig(**{**options, **more}))
 
@@ -135,15 +148,13 @@ def test_half_of_the_students_goes_on_and_the_winner_is_exported(call, compariso
         call()
 
 
-def test_resumed_call_finds_the_winner_of_an_uninterrupted_one(call, comparisons, tmp_path):
+def test_resumed_call_finds_the_winner_of_an_uninterrupted_one(call, comparisons, unmeasured, tmp_path):
     whole = call(output_dir=tmp_path / "whole").record
     del comparisons[:]
-    comparisons.raises.append(Interrupted(signal.SIGTERM, "in the first round"))
+    comparisons.raises = {1: Interrupted(signal.SIGTERM, "in the first round"), 3: Interrupted(signal.SIGTERM, "in the last round")}
     for message in ("in the first round", "in the last round"):
         with pytest.raises(Interrupted, match=message):
             call(resume=True)
-        comparisons.raises.append(Interrupted(signal.SIGTERM, "in the last round"))
-    comparisons.raises.clear()
     resumed = call(resume=True).record
     assert resumed["winner"] == whole["winner"] and comparisons.measured == 2
     assert [len(options.students) for options in comparisons] == [3, 3, 1, 1]  # the finished round is not trained again
@@ -151,7 +162,7 @@ def test_resumed_call_finds_the_winner_of_an_uninterrupted_one(call, comparisons
     assert resumed["minutes"] == 4 * MINUTES
 
 
-def test_augmented_rows_are_kept_if_they_help(call, comparisons, tmp_path):
+def test_augmented_rows_are_kept_if_they_help(call, comparisons, unmeasured, tmp_path):
     (tmp_path / "rows.tsv").touch()
     record = call(use_aug=True, aug_file=tmp_path / "rows.tsv", budget_minutes=6).record
     assert [options.use_aug for options in comparisons] == [True, True, False] and comparisons[2].students == comparisons[1].students
@@ -168,20 +179,20 @@ def test_gain_by_augmented_rows_is_reported():
     assert "accuracy, 100 updates without augmented rows" in recipe._rounds_table(rounds, "accuracy")
 
 
-def test_a_budget_that_ends_early_leaves_out_rounds(call, comparisons, tmp_path):
+def test_a_budget_that_ends_early_leaves_out_rounds(call, comparisons, unmeasured, tmp_path):
     result = call(budget_minutes=MINUTES)
     assert len(comparisons) == 1 and len(result.record["rounds"]) == 1 and result.record["winner"] == comparisons[0].students[-1]
 
 
-def test_a_budget_too_small_for_the_first_round_is_refused(call, comparisons, tmp_path):
-    comparisons.raises.append(BudgetError("of a round", minutes=3))
+def test_a_budget_too_small_for_the_first_round_is_refused(call, comparisons, unmeasured, tmp_path):
+    comparisons.raises = {1: BudgetError("of a round", minutes=3)}
     with pytest.raises(UserError, match=r"--budget_minutes 4 is too small for 3 students in 2 rounds\nexpected at least 8: give more"):
         call()
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.long
-def test_rounds_are_comparisons_of_real_runs(call, monkeypatch):
+def test_rounds_are_comparisons_of_real_runs(teacher, call, monkeypatch):
     monkeypatch.setattr("tinybert.recipes.compare.affordable", lambda *_: 3)  # updates, whatever the speed
-    first, last = call().record["rounds"]
+    first, last = call(teacher_path=str(teacher)).record["rounds"]
     assert len(first["lines"]) == 3 and len(last["lines"]) == 1 and all(line["scores"] for line in first["lines"])
