@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import tinybert as tb
 from tests import tiny
+from tests.recipes.conftest import runs_in_this_process  # noqa: F401  a fixture
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 
@@ -24,6 +26,7 @@ def smaller(monkeypatch, name, **values) -> None:
     monkeypatch.setattr(tb, name, lambda *given, **options: real(*given, **{**options, **values}))
 
 
+@pytest.mark.usefixtures("runs_in_this_process")
 def test_every_code_block_of_the_page_runs(tmp_path, monkeypatch):
     random = np.random.default_rng(0)
     (tmp_path / "glue").mkdir()
