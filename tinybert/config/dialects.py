@@ -88,8 +88,7 @@ _EVALUATION = "use --save_steps N to evaluate every N updates and keep the best 
 TRAINER_NAMES = {
     "load_best_model_at_end": _BEST,
     "greater_is_better": _BEST,
-    "early_stopping_patience": "the length of a run is --max_steps or --num_train_epochs; the best model is kept",
-    "early_stopping_threshold": "the length of a run is --max_steps or --num_train_epochs; the best model is kept",
+    "early_stopping_threshold": "with --early_stopping_patience every improvement counts; leave it out",
     "resume_from_checkpoint": "use --resume auto or --resume PATH",
     "ignore_data_skip": "a resumed run always continues exactly where it stopped; leave it out",
     "evaluation_strategy": _EVALUATION,

@@ -24,6 +24,10 @@ def _evaluated_with_logging(context: Context) -> Derived | None:
     return Derived(context.logging_steps, source, reason)
 
 
+def _pruned_to_the_end(context: Context) -> str | None:
+    return "--prune_schedule needs all steps of the stage" if context.get("prune_schedule") else None
+
+
 def vocabulary_reason(settings: Settings | Context, config: Config) -> str | None:
     """Why a stage must train all rows of the word embedding; None if training the rows in use is enough."""
     if settings.optimizer == "adam" and settings.weight_decay:
@@ -111,6 +115,15 @@ class TrainingRunOptions(DeviceOptions):
         setting=True,
         does="scores",
         derived=_evaluated_with_logging,
+    )
+    early_stopping_patience: int | None = in_run(
+        None,
+        help="end a stage after this many evaluations in a row without a better score than the best one",
+        unset="train to the last step",
+        at_least=1,
+        setting=True,
+        does="scores",
+        no_effect=_pruned_to_the_end,
     )
     checkpoint_steps: int | None = in_run(None, help="save a checkpoint for resuming every N updates", unset="by time", at_least=1)
     checkpoint_minutes: float = in_run(

@@ -18,7 +18,10 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """Number of steps, learning rate by step, and intervals for logging (steps), evaluation (steps, 0 = once per epoch) and saving."""
+    """Number of steps, learning rate by step, and intervals for logging (steps), evaluation (steps, 0 = once per epoch) and saving.
+
+    patience: stop after this many evaluations in a row without a better score; None: never.
+    """
 
     total_steps: int
     rate: Callable[[int], float]
@@ -28,6 +31,7 @@ class LoopSettings:
     checkpoint_steps: int | None = None
     checkpoint_minutes: float = 10.0
     keep_checkpoints: int = 2
+    patience: int | None = None
 
 
 class Stateful(Protocol):

@@ -63,10 +63,16 @@ class Loop:
         """The number of updates so far."""
         return self.state.step
 
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the scores have not improved in as many evaluations as `patience` allows."""
+        patience = self.settings.patience
+        return patience is not None and self.state.not_better >= patience and self.step < self.settings.total_steps
+
     # === Running ===
 
     def run(self, resume: Path | None = None, other_scores: bool = False) -> Best:
-        """Train to the last step and return the best evaluation whose model is on disk.
+        """Train to the last step, or until the scores stop improving, and return the best evaluation whose model is on disk.
 
         other_scores: evaluations before resuming used other rows, so their scores are discarded.
 
@@ -82,7 +88,7 @@ class Loop:
             with graceful_shutdown() as stop:
                 self._tell("on_start")
                 self.layer.train()
-                finished = self.step >= self.settings.total_steps
+                finished = self.step >= self.settings.total_steps or self.stopped_early
                 while not finished:
                     stopping = self._one_step(stop)
                     finished = self._after_step(progress)
@@ -91,6 +97,12 @@ class Loop:
                     if stopping and not finished:
                         raise Interrupted(stopping, f"stopped after step {self.step}; continue with --resume auto")
                 self._end(stop, progress)
+                if self.stopped_early:
+                    name = self.callbacks.metric_for_best_model[0]
+                    logger.info(
+                        f"early stopping after step {self.step} of {self.settings.total_steps}: no better {name} in the last "
+                        f"{self.state.not_better} evaluations"
+                    )
                 self._tell("on_end")
         finally:
             progress.close()
@@ -164,7 +176,7 @@ class Loop:
             if self.scored_at != self.step:
                 self._evaluate(progress)
             return True
-        return finished
+        return finished or self.stopped_early
 
     def _end(self, stop: StopRequest, progress: Progress) -> None:
         if self.state.kept.step is None:  # resumed after the last step was lowered, before any evaluation
@@ -243,6 +255,7 @@ class Loop:
         if better_than(state.kept.scores.get(name)):
             folder = self.callbacks.save_best(self.step) if self.run_folder.writes else None
             state.kept = Best(self.step, scores, folder and [folder.name, storage.sha256_of(folder / storage.MANIFEST)])
+        state.not_better = 0 if improved else state.not_better + 1
         if improved:
             state.best = state.kept
         self._tell("on_evaluate")

@@ -51,6 +51,7 @@ class LoopState:
     """The state of the loop after `step` updates.
 
     best: the best evaluation. kept: the best one whose model is on disk; may differ after resuming. last_scores: of the last evaluation.
+    not_better: the number of evaluations since the best one.
     window: metrics since the last log line. first_loss: the mean of the first steps. seconds: training time, including data_seconds of
     waiting for batches.
     """
@@ -59,6 +60,7 @@ class LoopState:
     best: Best = field(default_factory=Best)
     kept: Best = field(default_factory=Best)
     last_scores: dict[str, float] = field(default_factory=dict)
+    not_better: int = 0
     window: RunningMetrics = field(default_factory=RunningMetrics)
     running_loss: float | None = None
     first_loss: float = 0.0
@@ -78,7 +80,7 @@ class LoopState:
 
     def forget_scores(self) -> None:
         """Discard the best scores."""
-        self.best, self.kept = Best(), Best()
+        self.best, self.kept, self.not_better = Best(), Best(), 0
 
     def as_json(self) -> dict[str, object]:
         """The entries of a checkpoint's state."""
@@ -88,7 +90,7 @@ class LoopState:
 
     @classmethod
     def of(cls, state: Mapping) -> LoopState:
-        """Restore from a checkpoint's state; those of version 0.1 have neither `kept` nor `first_loss`."""
+        """Restore from a checkpoint's state; those of version 0.1 have no `kept`, `first_loss` and `not_better`."""
         plain = {name: state[name] for name in ("step", "last_scores", "running_loss", "seconds", "data_seconds")}
         return cls(
             **plain,
@@ -96,4 +98,5 @@ class LoopState:
             kept=Best(**state.get("kept", state["best"])),
             window=RunningMetrics(dict(state["window"]), *(state[f"window_{name}"] for name in _SUMS)),
             first_loss=state.get("first_loss", state["running_loss"] or 0.0),
+            not_better=state.get("not_better", 0),
         )

@@ -172,7 +172,8 @@ def train_stage(
         vocabulary.restore(loop.step)
     state = loop.state
     scores = {"best": {"step": best.step, **best.scores}, "last": state.last_scores}
-    run.update_record(seconds=round(state.seconds, 1), steps=state.step, **scores, **extras.facts())
+    early = {"stopped_early": loop.stopped_early} if loop_settings.patience else {}
+    run.update_record(seconds=round(state.seconds, 1), steps=state.step, **scores, **early, **extras.facts())
     if run.writes:
         evaluation.save_last()
         run.write_results({"best_step": best.step, "best": best.scores, "final": state.last_scores})
@@ -272,6 +273,7 @@ def _loop_settings(config: Config, settings: Settings, total: int) -> LoopSettin
         checkpoint_steps=config.checkpoint_steps,
         checkpoint_minutes=config.checkpoint_minutes,
         keep_checkpoints=config.keep_checkpoints,
+        patience=settings.early_stopping_patience,
     )
 
 

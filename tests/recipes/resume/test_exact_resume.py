@@ -27,6 +27,8 @@ CASES = {
     ),
     "compact vocabulary": ("finetune", "finetune", 7, {"max_steps": 12, "compact_vocabulary": "True"}),
     "compact vocabulary, both stages": ("both", "prediction", 5, {"max_steps": 8, "compact_vocabulary": "True", "preset": "huawei"}),
+    "finetune that stops early": ("finetune", "finetune", 7, {"max_steps": 60, "save_steps": 2, "early_stopping_patience": 3}),
+    "both stages, each stops early": ("both", "prediction", 3, {"max_steps": 60, "save_steps": 2, "early_stopping_patience": 2}),
     "killed before the first checkpoint": ("finetune", "finetune", 1, {"max_steps": 6}),
 }
 
@@ -44,6 +46,9 @@ def test_resumed_run_equals_an_uninterrupted_one(world, tmp_path, monkeypatch, c
     whole, resumed = (everything(tmp_path / name, last) for name in ("whole", "resumed"))
     assert_equal(whole, resumed)
     assert len(whole["log"]) > 3 and whole["optimizer"]
+    if "early_stopping_patience" in more:
+        records = json.loads((tmp_path / "resumed" / "run.json").read_text())
+        assert step < whole["state"]["step"] == records[last]["steps"] < more["max_steps"] and records[last]["stopped_early"] is True
 
 
 def test_dropout_is_on_while_training(world, tmp_path):

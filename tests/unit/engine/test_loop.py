@@ -142,6 +142,36 @@ def test_every_evaluation_is_logged_and_only_better_models_are_saved(tmp_path):
     assert (best.step, best.scores) == (8, {"accuracy": 0.6, "other": 1.0})
 
 
+@pytest.mark.parametrize(
+    ("patience", "scores", "last"),
+    [(2, {2: 0.5, 4: 0.5, 6: 0.4}, 6), (3, {2: 0.5, 4: 0.5, 6: 0.4}, 8), (2, {2: 0.5, 4: 0.4, 6: 0.6}, 10), (None, {2: 0.5}, 12)],
+)
+def test_early_stopping_counts_evaluations_without_improvement(tmp_path, capsys, patience, scores, last):
+    made, _, _ = loop(tmp_path, scores=scores, evaluate_every=2, total_steps=12, patience=patience)
+    best = made.run()
+    assert made.step == last and best.scores["accuracy"] == max(scores.values())
+    assert made.stopped_early == (last < 12) == (f"early stopping after step {last} of 12: no better accuracy" in capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("stopped", [3, 4, 5, 6, 7])
+def test_interrupted_loop_stops_early_at_the_same_step(tmp_path, stopped):
+    scores = {2: 0.5, 4: 0.4, 6: 0.6, 8: 0.6}
+    settings = {"scores": scores, "evaluate_every": 2, "total_steps": 20, "patience": 2, "checkpoint_steps": 1, "keep_checkpoints": 99}
+    made, _, _ = loop(tmp_path, **settings)
+    made.run()
+    again, _, _ = loop(tmp_path, **settings)
+    again.run(made.run_folder.checkpoints / f"step_{stopped:08d}")
+    assert made.step == again.step == 10 and again.stopped_early
+
+
+def test_resuming_an_early_stopped_loop_trains_no_further(tmp_path):
+    settings = {"scores": {2: 0.5}, "evaluate_every": 2, "total_steps": 20, "patience": 2}
+    made, _, _ = loop(tmp_path, **settings)
+    made.run()
+    again, _, _ = loop(tmp_path, **settings)
+    assert again.run(checkpoint.newest(made.run_folder.checkpoints)).step == 2 and again.step == made.step == 6
+
+
 def test_model_is_saved_even_if_no_score_exceeds_zero(tmp_path):
     # the published scripts start at 0 and save nothing
     made, _, kept = loop(tmp_path, scores=dict.fromkeys(range(9), -0.1), evaluate_every=4)
