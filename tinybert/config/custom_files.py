@@ -20,7 +20,7 @@ FILES = ("train_file", "dev_file", "test_file")
 # what describes such files
 _ABOUT = (
     "file_format", "text_a_column", "text_b_column", "label_column", "header", "quoting", "labels", "kind", "doc_stride",
-    "allow_suspicious_labels",
+    "allow_suspicious_labels", "dev_share", "dev_seed",
 )  # fmt: skip
 
 
@@ -53,6 +53,10 @@ def check_custom_files(config: RowOptions, do: Actions) -> list[Notice]:
             f"--kind {kind.name} and --labels contradict each other\n{kind.title} learns {kind.label_word}s, which have no names: "
             "give only one of them"
         )
+    if config.dev_share is not None and config.train_file is None:
+        raise UserError("--dev_share needs --train_file, whose rows it divides\ngive the file, or leave out the share")
+    if config.dev_share is not None and _path(config, "dev_file") is not None:
+        raise UserError("--dev_share and --dev_file contradict each other: both give the dev rows\ngive only one of them")
     if is_custom(config):
         _check_own_task(config, do)
     elif _path(config, "test_file") is not None and not do.predict:
@@ -78,9 +82,9 @@ def _check_own_task(config: RowOptions, do: Actions) -> None:
         raise UserError(
             "--train_file is missing: there is no training data\ngive it together with --dev_file, or only evaluate with --do_eval"
         )
-    if (do.train or do.evaluate) and _path(config, "dev_file") is None:
+    if (do.train or do.evaluate) and _path(config, "dev_file") is None and config.dev_share is None:
         why = "it selects the best model" if do.train else "--do_eval evaluates it"
-        raise UserError(f"--dev_file is missing: {why}\nset aside some labelled rows for it")
+        raise UserError(f"--dev_file is missing: {why}\nset aside some labelled rows for it, or let --dev_share 0.1 do so")
     if do.predict and _path(config, "test_file") is None:
         raise UserError("--do_predict has nothing to predict\ngive the rows with --test_file")
 

@@ -17,6 +17,10 @@ def _without_scores(context: Context) -> str | None:
     return lowest if context.stage == "intermediate" else None
 
 
+def _undivided(context: Context) -> str | None:
+    return "only --dev_share uses it" if context.dev_share is None else None
+
+
 def _original_rows(context: Context) -> Derived | None:
     """Two rules of the paper: STS-B, and gold labels instead of logits, use the original rows even with --use_aug."""
     rule = f"preset {context.config.preset}" if context.preset_values.get("original_rows") else None
@@ -95,6 +99,23 @@ class RowOptions(Config):
     )
     allow_suspicious_labels: bool = in_data(
         False, help="train labels that differ only in spelling (Yes, yes) or occur in a single row as separate classes"
+    )
+    dev_share: float | None = in_data(
+        None,
+        help="use this share of train_file as dev rows instead of a dev_file: stratified by label; equal texts, and questions about one "
+        "text, stay on one side",
+        unset="no share",
+        above=0,
+        at_most=0.5,
+        setting=True,
+        no_effect=_undivided,
+    )
+    dev_seed: int = in_data(
+        42,
+        help="seed of dev_share; teacher, students and augmentation need the same",
+        at_least=0,
+        setting=True,
+        no_effect=_undivided,
     )
     do_lower_case: bool | None = in_data(None, help="lower-case the text", unset="from the tokenizer's config", setting=True)
 

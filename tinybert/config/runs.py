@@ -24,7 +24,9 @@ def _evaluated_with_logging(context: Context) -> Derived | None:
     return Derived(context.logging_steps, source, reason)
 
 
-def _pruned_to_the_end(context: Context) -> str | None:
+def _never_early(context: Context) -> str | None:
+    if context.early_stopping_patience is None:
+        return "it is not asked for"
     return "--prune_schedule needs all steps of the stage" if context.get("prune_schedule") else None
 
 
@@ -123,7 +125,7 @@ class TrainingRunOptions(DeviceOptions):
         at_least=1,
         setting=True,
         does="scores",
-        no_effect=_pruned_to_the_end,
+        no_effect=_never_early,
     )
     checkpoint_steps: int | None = in_run(None, help="save a checkpoint for resuming every N updates", unset="by time", at_least=1)
     checkpoint_minutes: float = in_run(

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tinybert.data.dev_share import with_dev_rows
 from tinybert.data.fields import column_names
 from tinybert.data.formats import JSON, NAMED, TAGGED, format_of, other_delimiter
 from tinybert.data.labels import check_labels, check_spelling, count_labels
@@ -47,6 +48,8 @@ class CustomFiles:
     kind: str | None = None
     doc_stride: int | None = None
     allow_suspicious_labels: bool = False
+    dev_share: float | None = None
+    dev_seed: int = 42
 
 
 def custom_task(name: str, files: CustomFiles) -> Task:
@@ -72,7 +75,8 @@ def custom_task(name: str, files: CustomFiles) -> Task:
     if kind is DEFAULT and UNDECIDED not in labels:
         splits = {split: replace(columns, skipped_labels=(UNDECIDED,) * bool(columns.label)) for split, columns in splits.items()}
     metrics = kind.own_metrics(labels)
-    return Task(name, name, labels, splits, metrics, metrics[0], own=True, kind=kind)
+    task = Task(name, name, labels, splits, metrics, metrics[0], own=True, kind=kind)
+    return task if files.dev_share is None else with_dev_rows(task, files.dev_share, files.dev_seed)
 
 
 def _kind_of(files: CustomFiles) -> Kind:

@@ -55,13 +55,24 @@ class Split:
 
 
 @dataclass(frozen=True)
+class DevRows:
+    """The dev rows of a task that are a share of its training file: seed, numbers of rows, and a hash of the numbers of the dev rows."""
+
+    share: float
+    seed: int
+    rows: int
+    dev_rows: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Task:
     """A task: its files, `labels` in the order of the logits (empty if outputs have no names), and its `kind`.
 
     `metrics` are the names that `kind.score` reports, `metric` the one that selects the best model. `home` is the folder in DATA_HOME that
     contains `folder`, and `also` are the folders in `home` where PaddleNLP unpacks the same files. `predictions`: the file name for CLUE's
     server, JSON lines; without it GLUE's table is written. `own`: custom files with absolute paths, which are searched nowhere else.
-    `bounds`: the limits of a score.
+    `bounds`: the limits of a score. `dev_rows`: how dev rows were taken from the training file, if they were.
     """
 
     name: str
@@ -76,6 +87,7 @@ class Task:
     bounds: tuple[float, float] | None = None
     kind: Kind = DEFAULT
     predictions: str | None = None
+    dev_rows: DevRows | None = None
 
     @property
     def num_outputs(self) -> int:

@@ -25,7 +25,6 @@ from tinybert.data.places import locate
 from tinybert.data.progress import TextProgress
 from tinybert.data.readers import UsedRows
 from tinybert.data.rewriting import Rewriter
-from tinybert.data.tasks import augmented
 from tinybert.data.tokenizer_folder import read_tokenizer_files
 from tinybert.engine import run_lock
 from tinybert.engine.checkpoint import differences, raise_for_differences
@@ -62,7 +61,7 @@ def _augment(config: AugmentConfig, at_end: contextlib.ExitStack) -> Result:
     settings = resolved[STAGE]
     split = task.split("train")
     folder = locate(task, config.data_dir, config.glue_dir, ["train"])
-    target = (config.output_file or folder / augmented(split).file).expanduser().absolute()
+    target = (config.output_file or folder / task.split("train_aug").file).expanduser().absolute()
     output = (config.output_dir or Path("runs/augmentation") / task.name).expanduser()
     log_run_settings(f"augmenting {task.name}: {folder / split.file} -> {target}, record in {output}", resolved)
     RunFolder(output, STAGE).check_writable()

@@ -154,7 +154,9 @@ class _Training:
                 lambda: self._save(run.path / "final"),
                 scored_rows(self.stores),
             ),
-            Origin(MODELS, {"model": self.model}, {self._rows: train, **self.stores}, identity, self.config.resume),
+            Origin(
+                MODELS, {"model": self.model}, {self._rows: train, **self.stores}, identity, self.config.resume, facts=self.data.facts()
+            ),
         )
         wait_for_all()
 

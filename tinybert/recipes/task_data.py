@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -72,9 +72,12 @@ def _labels_of_model(config: Config) -> str | None:
 
 
 def log_outputs(task: Task, config: Config) -> None:
-    """Print the meaning of each output of the model, if it is determined by custom files."""
+    """Print what custom files determine: the dev rows of `--dev_share`, and the meaning of each output of the model."""
     if not task.own:
         return
+    if task.dev_rows is not None:
+        found = task.dev_rows
+        logger.info(f"dev: {found.dev_rows:,} of the {found.rows:,} rows of {config.train_file} (row numbers {found.sha256[:16]})")
     if not task.labels:
         logger.info(f"one output: a {task.kind.label_word}")
         return
@@ -120,6 +123,10 @@ class TaskData:
     def trained_on(self) -> TrainedOn:
         """The description of these rows for a model's folder."""
         return TrainedOn(self.task.name, self.task.is_pair, self.max_seq_length)
+
+    def facts(self) -> dict[str, object]:
+        """What run.json records about the rows besides their hashes: how a training file was divided."""
+        return {} if self.task.dev_rows is None else {"dev_rows": asdict(self.task.dev_rows)}
 
     def warn_if_used_differently(self, role: str, known: TrainedOn) -> None:
         """Warn if a trained model is used on different rows than in training."""

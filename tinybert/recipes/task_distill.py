@@ -175,7 +175,7 @@ class _Stage:
         if self.teacher is not None:
             data.warn_if_used_differently("teacher", self.teacher.known.trained_on)
         traces = self._teacher_traces(layer.objective.needs_teacher, chosen.selection or Selection(), train, kept)
-        facts = chosen.facts
+        facts = chosen.facts | data.facts()
         if traces is not None:
             facts |= self._check_teacher(traces, kept[task.eval_splits[0]]) | traces.facts()
         identity = task_identity(task, data.identity(train), student, self.teacher) | ({"teacher_traces": traces.kind} if traces else {})
