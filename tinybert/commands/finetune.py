@@ -15,6 +15,7 @@ from tinybert.config.resolve import Context, resolve_stages
 from tinybert.config.resolved import Resolved
 from tinybert.config.rows import DataOptions
 from tinybert.config.runs import RunOptions
+from tinybert.kinds.kind import Kind
 
 
 @command(
@@ -49,9 +50,9 @@ class FinetuneConfig(RunOptions, OptimisationOptions, DataOptions):
         False, help="evaluate every logging_steps instead of every save_steps, like the Hugging Face scripts", does="scores"
     )
 
-    def resolve(self, task_name: str) -> Resolved:
-        """The settings for one task, as `resolved["finetune"]`."""
-        return resolve_stages(self, ("finetune",), task_name)
+    def resolve(self, task_name: str, kind: Kind | None = None) -> Resolved:
+        """The settings for a task of this kind, as `resolved["finetune"]`."""
+        return resolve_stages(self, ("finetune",), task_name, kind=kind)
 
     def option_off(self, context: Context, declared: Option) -> str | None:
         """Computing importance scores neither updates nor evaluates the model."""

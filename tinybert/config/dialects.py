@@ -108,7 +108,6 @@ TRAINER_NAMES = {
     "epochs": "use --num_train_epochs",
     "max_length": "use --max_seq_length",
     "num_labels": "labels come from the task, or for your own files from --train_file or --labels; leave it out",
-    "class_weights": "class weights are not supported; leave it out",
     "label_smoothing_factor": "label smoothing is not supported; leave it out",
     "gradient_checkpointing": "gradient checkpointing is not supported; lower --batch_size and raise --gradient_accumulation_steps instead",
     "report_to": "logs and curves are written to the output folder; leave it out",

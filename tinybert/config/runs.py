@@ -30,6 +30,18 @@ def _never_early(context: Context) -> str | None:
     return "--prune_schedule needs all steps of the stage" if context.get("prune_schedule") else None
 
 
+def _unweighed(context: Context) -> str | None:
+    if context.class_weights is None:
+        return "it is not asked for"
+    if context.kind is not None and not context.kind.weighs_labels:
+        return f"the labels of {context.kind.title} have no weights"
+    if context.method is None:
+        return None
+    if context.stage != "prediction":
+        return f"the {context.stage} stage does not learn from labels"
+    return "alpha 1 learns from the teacher alone; give --alpha below 1" if context.get("alpha") == 1 else None
+
+
 def vocabulary_reason(settings: Settings | Context, config: Config) -> str | None:
     """Why a stage must train all rows of the word embedding; None if training the rows in use is enough."""
     if settings.optimizer == "adam" and settings.weight_decay:
@@ -159,6 +171,15 @@ class RunOptions(TrainingRunOptions):
         choices=("submission", "csv", "jsonl"),
         does="scores",
         setting=False,
+    )
+    class_weights: str | None = in_optimisation(
+        None,
+        help="weights of the labels in the loss with the gold labels: balanced (inversely proportional to their number of rows), or a JSON "
+        "or TSV file of labels and weights",
+        metavar="balanced|FILE",
+        unset="all labels weigh the same",
+        does="updates",
+        no_effect=_unweighed,
     )
     compact_vocabulary: str = in_optimisation(
         "auto",

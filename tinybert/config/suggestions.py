@@ -10,7 +10,7 @@ _LONG = 12  # from this length on, two edits still count as a misspelling
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name of which `name` is a misspelling or a prefix, ignoring case and hyphens; None if there is none.
 
-    `num_labels` is no misspelling of `num_layers`, nor `class_weights` of `update_weight`: better no suggestion than a wrong one.
+    `num_labels` is no misspelling of `num_layers`: better no suggestion than a wrong one.
     """
     asked = _plain(name)
     plain = {_plain(entry): entry for entry in known}

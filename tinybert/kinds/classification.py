@@ -12,6 +12,7 @@ from tinybert.kinds.kind import Kind, Labels, LogitOptions, TeacherReport
 if TYPE_CHECKING:
     import numpy as np
 
+    from tinybert.data.store import Rows
     from tinybert.data.tasks import Task
     from tinybert.objectives.objective import Loss
 
@@ -24,12 +25,20 @@ class Classification(Kind):
     name = "classification"
     title = "classification"
     problem_type = "single_label_classification"
+    weighs_labels = True
 
     def gold_loss(self) -> Loss:
         """Cross-entropy with the gold class."""
         from tinybert.objectives.gold import GoldLabelLoss
 
         return GoldLabelLoss()
+
+    def label_counts(self, rows: Rows, labels: Labels) -> tuple[np.ndarray, int]:
+        """Rows of each class."""
+        import numpy as np
+
+        counts = np.bincount(rows.labels, minlength=len(labels))
+        return counts, int(counts.sum())
 
     def teacher_loss(self, options: LogitOptions) -> Loss:
         """Cross-entropy with the teacher's distribution."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     import numpy as np
 
+    from tinybert.data.store import Rows
     from tinybert.data.tasks import Task
     from tinybert.objectives.objective import Loss
 
@@ -57,6 +58,7 @@ class Kind:
     names_labels: outputs have names, from `--labels` or the training file. metric_names: the metrics, if they are the same for all labels.
     decisions: the names of what `decide` chooses. softens: whether a temperature applies. many_labels: a row can have any number of labels.
     of_words: a row is a sentence with one label per word. of_windows: rows are windows over the text of a question.
+    weighs_labels: `--class_weights` applies.
     """
 
     name: ClassVar[str]
@@ -72,6 +74,7 @@ class Kind:
     many_labels: ClassVar[bool] = False
     of_words: ClassVar[bool] = False
     of_windows: ClassVar[bool] = False
+    weighs_labels: ClassVar[bool] = False
 
     def __repr__(self) -> str:
         return f"Kind({self.name})"
@@ -123,6 +126,20 @@ class Kind:
     def gold_loss(self) -> Loss:
         """The loss between the student's logits and the labels."""
         raise NotImplementedError
+
+    def label_counts(self, rows: Rows, labels: Labels) -> tuple[np.ndarray, int]:
+        """How often each label occurs in training rows, int64 `[C]`, and the number of decisions for each label."""
+        raise NotImplementedError
+
+    def label_weights(self, counts: np.ndarray, decisions: int, given: np.ndarray | None) -> np.ndarray:
+        """The factors of the gold loss, float64 `[C]`, whose mean over the training rows is 1.
+
+        given: the weights of the labels, of which only the ratios matter; None: scikit-learn's `balanced`, decisions / (C * count).
+        """
+        import numpy as np
+
+        weights = np.divide(1.0, counts, out=np.zeros(len(counts)), where=counts > 0) if given is None else given
+        return weights * (decisions / (weights * counts).sum())
 
     def teacher_loss(self, options: LogitOptions) -> Loss | None:
         """The loss between the student's and the teacher's logits; None if the labels are used instead of the teacher."""

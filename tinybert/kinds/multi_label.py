@@ -12,6 +12,7 @@ from tinybert.kinds.kind import Kind, Labels, LogitOptions, TeacherReport, some_
 if TYPE_CHECKING:
     import numpy as np
 
+    from tinybert.data.store import Rows
     from tinybert.data.tasks import Task
     from tinybert.objectives.objective import Loss
 
@@ -32,6 +33,7 @@ class MultiLabel(Kind):
     metric_names = ("micro_f1", "macro_f1", "accuracy")
     decisions = ("threshold",)
     many_labels = True
+    weighs_labels = True
 
     def label_width(self, labels: Labels) -> int:
         """One number per label."""
@@ -70,6 +72,25 @@ class MultiLabel(Kind):
         from tinybert.objectives.binary import BinaryGoldLoss
 
         return BinaryGoldLoss()
+
+    def label_counts(self, rows: Rows, labels: Labels) -> tuple[np.ndarray, int]:
+        """Rows that have each label, of all rows."""
+        import numpy as np
+
+        return np.asarray(rows.labels, np.int64).sum(0), len(rows.labels)
+
+    def label_weights(self, counts: np.ndarray, decisions: int, given: np.ndarray | None) -> np.ndarray:
+        """Factors of rows with and without each label `[C, 2]`; the mean over all rows is 1 for each label.
+
+        given: how much more a row with the label weighs than one without it; None: equal sums of both, without / with.
+        """
+        import numpy as np
+
+        without = decisions - counts
+        if given is None:
+            given = np.divide(without, counts, out=np.ones(len(counts)), where=(counts > 0) & (without > 0))
+        absent = decisions / (given * counts + without)
+        return np.stack([given * absent, absent], axis=1)
 
     def teacher_loss(self, options: LogitOptions) -> Loss:
         """Binary cross-entropy with the teacher's probabilities."""

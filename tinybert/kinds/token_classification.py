@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tinybert.kinds.kind import Kind, LogitOptions, TeacherReport
+from tinybert.kinds.kind import Kind, Labels, LogitOptions, TeacherReport
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from tinybert.data.store import Rows
     from tinybert.data.tagged import TaggedWords
     from tinybert.data.tasks import Task
     from tinybert.objectives.objective import Loss
@@ -28,6 +29,7 @@ class TokenClassification(Kind):
     label_type = "int16"
     label_word = "tag"
     of_words = True
+    weighs_labels = True
     metric_names = ("entity_f1", "strict_f1", "precision", "recall", "accuracy")
 
     def gold_loss(self) -> Loss:
@@ -35,6 +37,14 @@ class TokenClassification(Kind):
         from tinybert.objectives.words import WordGoldLoss
 
         return WordGoldLoss()
+
+    def label_counts(self, rows: Rows, labels: Labels) -> tuple[np.ndarray, int]:
+        """Words with each tag."""
+        import numpy as np
+
+        tags = rows.words.labels
+        counts = np.bincount(tags[tags >= 0], minlength=len(labels))
+        return counts, int(counts.sum())
 
     def teacher_loss(self, options: LogitOptions) -> Loss:
         """Cross-entropy of every word with the teacher's distribution."""

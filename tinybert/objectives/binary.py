@@ -6,11 +6,11 @@ import paddle.nn.functional as F
 from paddle import Tensor
 
 from tinybert.models.trace import EncoderTrace, Inputs, Needs
-from tinybert.objectives.objective import Loss
+from tinybert.objectives.gold import WeightedLoss
 from tinybert.objectives.prediction import SoftTargetLoss
 
 
-class BinaryGoldLoss(Loss):
+class BinaryGoldLoss(WeightedLoss):
     """Binary cross-entropy with gold labels of 0 and 1.
 
     | inputs | labels |
@@ -26,7 +26,11 @@ class BinaryGoldLoss(Loss):
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace | None, inputs: Inputs) -> Tensor:
         """Mean over rows and labels, a scalar."""
-        return F.binary_cross_entropy_with_logits(student.logits.astype("float32"), inputs.labels.astype("float32"))
+        labels, weight = inputs.labels.astype("float32"), None
+        if self.factors:
+            present, absent = self.factors[0].unbind(axis=1)
+            weight = labels * present + (1.0 - labels) * absent
+        return F.binary_cross_entropy_with_logits(student.logits.astype("float32"), labels, weight)
 
 
 class BinarySoftLoss(SoftTargetLoss):

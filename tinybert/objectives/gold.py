@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import paddle
 import paddle.nn.functional as F
 from paddle import Tensor
 
@@ -9,7 +11,22 @@ from tinybert.models.trace import EncoderTrace, Inputs, Needs
 from tinybert.objectives.objective import Loss
 
 
-class GoldLabelLoss(Loss):
+class WeightedLoss(Loss):
+    """Base class of losses with respect to gold labels that can have weights: factors whose mean over the training rows is 1.
+
+    The weighted mean is over all rows, not divided by the weights of a batch, so that it does not depend on how a step is split.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factors: tuple[Tensor, ...] = ()  # a tuple, because mixed precision would convert a buffer
+
+    def weigh(self, factors: np.ndarray) -> None:
+        """Use these factors, in the form of the kind's `label_weights`."""
+        self.factors = (paddle.to_tensor(factors.astype("float32")),)
+
+
+class GoldLabelLoss(WeightedLoss):
     """Cross-entropy with the gold class.
 
     | inputs | labels |
@@ -25,7 +42,11 @@ class GoldLabelLoss(Loss):
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace | None, inputs: Inputs) -> Tensor:
         """Mean over rows, a scalar."""
-        return F.cross_entropy(student.logits.astype("float32"), inputs.labels)
+        logits = student.logits.astype("float32")
+        if not self.factors:
+            return F.cross_entropy(logits, inputs.labels)
+        values = F.cross_entropy(logits, inputs.labels, reduction="none").squeeze(-1)
+        return (values * self.factors[0].gather(inputs.labels)).mean()
 
 
 class GoldScoreLoss(Loss):

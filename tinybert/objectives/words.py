@@ -6,7 +6,7 @@ import paddle.nn.functional as F
 from paddle import Tensor
 
 from tinybert.models.trace import EncoderTrace, Inputs, Needs
-from tinybert.objectives.objective import Loss
+from tinybert.objectives.gold import WeightedLoss
 from tinybert.objectives.prediction import SoftTargetLoss
 
 
@@ -16,7 +16,7 @@ def _mean_over_words(values: Tensor, labels: Tensor) -> Tensor:
     return (values * real).sum() / real.sum().clip(min=1.0)
 
 
-class WordGoldLoss(Loss):
+class WordGoldLoss(WeightedLoss):
     """Cross-entropy with the tag of each word, at its first token.
 
     | inputs | labels |
@@ -34,7 +34,10 @@ class WordGoldLoss(Loss):
     def forward(self, student: EncoderTrace, teacher: EncoderTrace | None, inputs: Inputs) -> Tensor:
         """Mean over words, a scalar."""
         labels = inputs.labels
-        values = F.cross_entropy(student.logits.astype("float32"), labels.clip(min=0).unsqueeze(-1), reduction="none").squeeze(-1)
+        tags = labels.clip(min=0)
+        values = F.cross_entropy(student.logits.astype("float32"), tags.unsqueeze(-1), reduction="none").squeeze(-1)
+        if self.factors:
+            values = values * self.factors[0].gather(tags.flatten()).reshape(tags.shape)
         return _mean_over_words(values, labels)
 
 

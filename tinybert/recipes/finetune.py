@@ -32,6 +32,7 @@ from tinybert.recipes.disk_space import check_disk_space
 from tinybert.recipes.evaluate import prediction_files, score, score_only, write_predictions
 from tinybert.recipes.importance import importance
 from tinybert.recipes.input_protection import OTHERS, check_inputs_not_overwritten
+from tinybert.recipes.label_weights import weigh_labels, weights_identity
 from tinybert.recipes.preflight import open_run, start_device
 from tinybert.recipes.result import Result, result_of
 from tinybert.recipes.resume import finished_before
@@ -60,7 +61,7 @@ def finetune(config: FinetuneConfig) -> Result:
     # === Check everything before work starts ===
     task = task_of(config)
     do = actions(config)
-    resolved = config.resolve(task.name)
+    resolved = config.resolve(task.name, task.kind)
     settings = resolved["finetune"]
     task = preset_metric(task, settings)
     output = Path(config.output_dir or Path("pretrained_models") / task.folder)
@@ -72,6 +73,7 @@ def finetune(config: FinetuneConfig) -> Result:
     run = open_run(config, output, "finetune", MODELS) if do.train else RunFolder(output, "evaluation", writes=keeps)
     if keeps:
         run.check_writable()
+    weights_identity(settings, task)  # checks the file
     what = "fine-tuning" if do.train else "scoring"
     log_run_settings(f"{what} {config.model_name_or_path} on {task.name}, output in {output}", resolved)
     log_outputs(task, config)
@@ -133,6 +135,7 @@ class _Training:
         sha256 = rows_hash(task, self.config, self._rows)
         inputs = {"model_weights": str(self.model.sha256), f"{self._rows}_rows": sha256, **scored_rows(self.stores)}
         inputs |= rows_identity(task, sha256, task.split(self._rows).key, self.loaded.tokenizer)
+        inputs |= weights_identity(self.resolved["finetune"], task)
         return finished_before(self.run_folder, self.resolved, self.config.resume_changed, MODELS, inputs)
 
     def run(self) -> None:
@@ -140,12 +143,14 @@ class _Training:
         run, loaded, settings, task = self.run_folder, self.loaded, self.resolved["finetune"], self.data.task
         train = self.data.store(self._rows)
         self.data.report({self._rows: train, **self.stores})
-        identity = self.data.identity(train) | {"model": str(self.model.sha256)}
+        identity = self.data.identity(train) | {"model": str(self.model.sha256)} | weights_identity(settings, task)
+        objective = gold_objective(task.kind)
+        facts = self.data.facts() | weigh_labels(objective, settings, task, train)
         train_stage(
             self.config,
             settings,
             run,
-            TrainedLayer(loaded.model, gold_objective(task.kind)),
+            TrainedLayer(loaded.model, objective),
             StageData([train], texts=(train, *self.stores.values())),
             Evaluation(
                 lambda step: score(loaded, self.data, self.stores, settings.eval_batch_size, decide=True),
@@ -154,9 +159,7 @@ class _Training:
                 lambda: self._save(run.path / "final"),
                 scored_rows(self.stores),
             ),
-            Origin(
-                MODELS, {"model": self.model}, {self._rows: train, **self.stores}, identity, self.config.resume, facts=self.data.facts()
-            ),
+            Origin(MODELS, {"model": self.model}, {self._rows: train, **self.stores}, identity, self.config.resume, facts=facts),
         )
         wait_for_all()
 

@@ -7,6 +7,7 @@ from tinybert.config.resolved import Settings
 from tinybert.data.tasks import Task
 from tinybert.models.heads import output_order
 from tinybert.models.loading import LoadedModel
+from tinybert.recipes.label_weights import weights_identity
 from tinybert.recipes.run_log import weights_hash
 from tinybert.recipes.task_data import rows_hash, rows_identity
 from tinybert.recipes.teacher_source import LazyTeacher
@@ -45,4 +46,4 @@ def inputs_of_task(config: Config, settings: Settings, task: Task, teacher: Lazy
     split = "train_aug" if settings.use_aug else "train"
     files = {f"{name}_rows": rows_hash(task, config, name) for name in (split, *task.eval_splits)}
     rows = rows_identity(task, files[f"{split}_rows"], task.split(split).key, student.tokenizer)
-    return files | task_identity(task, rows, student, teacher)
+    return files | task_identity(task, rows, student, teacher) | weights_identity(settings, task)

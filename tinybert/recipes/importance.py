@@ -43,7 +43,7 @@ def importance(config: FinetuneConfig) -> Result:
     if runtime.world_size() > 1:
         raise UserError("--compute_taylor supports only a single process: start it without paddle.distributed.launch.")
     task = task_of(config)
-    resolved = config.resolve(task.name)
+    resolved = config.resolve(task.name, task.kind)
     settings = resolved["finetune"]
     output = _output(config, task.folder)
     run = open_run(config, output, STAGE, (FOLDER,))

@@ -39,6 +39,7 @@ from tinybert.recipes.evaluate import held_out_loss, prediction_files, score, sc
 from tinybert.recipes.fingerprints import inputs_of_task, task_identity, teacher_label_order
 from tinybert.recipes.gradual_pruning import GradualPruning, check_single_process, pruning_of
 from tinybert.recipes.input_protection import OTHERS, check_inputs_not_overwritten
+from tinybert.recipes.label_weights import weigh_labels, weights_identity
 from tinybert.recipes.preflight import start_device
 from tinybert.recipes.result import Result, result_of
 from tinybert.recipes.resume import finished_before, resumed_stage
@@ -81,6 +82,8 @@ def task_distill(config: TaskDistillConfig) -> Result:
     if do.predict:
         check_predictable(task)
         check_inputs_not_overwritten(config, prediction_files(output, task, config.predict_format), OTHERS)
+    for stage in choice.stages:
+        weights_identity(resolved[stage], task)  # checks the file
     headline = f"distilling {task.name}: method {config.method}, stage {choice.stage} ({choice.reason}), output in {output}"
     runs = {stage: RunFolder(output, stage) for stage in choice.stages}
     for run in runs.values():
@@ -175,10 +178,11 @@ class _Stage:
         if self.teacher is not None:
             data.warn_if_used_differently("teacher", self.teacher.known.trained_on)
         traces = self._teacher_traces(layer.objective.needs_teacher, chosen.selection or Selection(), train, kept)
-        facts = chosen.facts | data.facts()
+        facts = chosen.facts | data.facts() | weigh_labels(layer.objective, settings, task, train)
         if traces is not None:
             facts |= self._check_teacher(traces, kept[task.eval_splits[0]]) | traces.facts()
         identity = task_identity(task, data.identity(train), student, self.teacher) | ({"teacher_traces": traces.kind} if traces else {})
+        identity |= weights_identity(settings, task)
 
         def pruning(total: int) -> GradualPruning:
             planned = pruning_of(settings, task.kind, student, self.teacher.known if self.teacher else None, layer, traces, total)

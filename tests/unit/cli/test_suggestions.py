@@ -32,7 +32,6 @@ def refusal(*words: str) -> str:
         ("beat", "beta"),
         ("student_head", "student_heads"),
         ("num_labels", None),
-        ("class_weights", None),
         ("dropout", None),
         ("gamma", None),
     ],

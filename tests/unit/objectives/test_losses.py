@@ -8,10 +8,12 @@ import pytest
 from tests.unit.objectives.random_traces import LENGTHS, Arrays, inputs, projection, student, teacher, tensor
 from tinybert.models.trace import EncoderTrace, Inputs
 from tinybert.objectives.attention import AttentionScoreLoss
+from tinybert.objectives.binary import BinaryGoldLoss
 from tinybert.objectives.gold import GoldLabelLoss, GoldScoreLoss
 from tinybert.objectives.hidden import HiddenStateLoss
 from tinybert.objectives.objective import Objective, Part
 from tinybert.objectives.prediction import RegressionLoss, SoftCrossEntropyLoss
+from tinybert.objectives.words import WordGoldLoss
 
 STUDENT_LOGITS, TEACHER_LOGITS = [[1, 0, -1], [0, 0.5, 2]], [[2, 0, 0], [-1, 0, 3]]
 
@@ -94,6 +96,22 @@ def test_gold_losses_match_hand_computed_values():
     assert of_logits(GoldLabelLoss(), labels=np.array([0, 1])) == pytest.approx(expected, rel=1e-6)
     scores = np.array([1.0, 4.0], "float32")
     assert of_logits(GoldScoreLoss(), [[2.0], [1.5]], labels=scores) == pytest.approx((1 + 6.25) / 2)
+
+
+def test_weighted_gold_losses_match_hand_computed_values():
+    rows = [np.log(np.exp(row).sum()) - row[label] for row, label in zip(np.array(STUDENT_LOGITS), (0, 1), strict=True)]
+    loss = GoldLabelLoss()
+    loss.weigh(np.array([0.5, 3.0, 1.0]))
+    assert of_logits(loss, labels=np.array([0, 1])) == pytest.approx((0.5 * rows[0] + 3 * rows[1]) / 2, rel=1e-6)
+    words = WordGoldLoss()
+    words.weigh(np.array([0.5, 3.0, 1.0]))
+    tagged = of_logits(words, [STUDENT_LOGITS + [[9.0, 0.0, 0.0]]], labels=np.array([[0, 1, -1]]))
+    assert tagged == pytest.approx((0.5 * rows[0] + 3 * rows[1]) / 2, rel=1e-6)
+    labels = BinaryGoldLoss()
+    labels.weigh(np.array([[2.0, 0.5], [4.0, 0.1]]))
+    logits, gold = np.array([[1.0, -2.0], [0.5, 3.0]]), np.array([[1, 0], [0, 1]], "float32")
+    each = np.log1p(np.exp(logits)) - gold * logits
+    assert of_logits(labels, logits.tolist(), labels=gold) == pytest.approx((each * [[2.0, 0.1], [0.5, 4.0]]).mean(), rel=1e-6)
 
 
 def test_regression_loss_matches_hand_computed_values():
