@@ -12,9 +12,10 @@ import pytest
 from tests.tiny import model_folder
 from tinybert.cli.parser import parse
 from tinybert.commands.distill import TaskDistillConfig
-from tinybert.data.custom_files import listed_labels
+from tinybert.data.custom_files import listed_labels, with_metric
 from tinybert.data.tasks import get_task
 from tinybert.errors import UserError
+from tinybert.kinds.registry import KINDS
 from tinybert.recipes.teacher_check import described, validate_teacher
 from tinybert.recipes.teacher_source import LazyTeacher
 
@@ -126,7 +127,8 @@ def test_teacher_predicting_the_majority_class_is_refused():
 def test_weak_wnli_teacher_gives_a_warning_only():
     task, labels = get_task("WNLI"), np.array([0] * 40 + [1] * 31)
     finding = _examine(task, np.tile([1.0, 0.0], (71, 1)), labels)
-    assert finding.weak and validate_teacher(task, finding, allowed=False, named=False)[0].startswith("the teacher scores")
+    assert finding.weak
+    assert validate_teacher(task, finding, allowed=False, named=False)[0].startswith("the teacher predicts '0' for every row of dev")
 
 
 def test_reversed_wnli_dev_set_gives_a_warning_only():
@@ -173,7 +175,60 @@ def test_only_conclusive_dev_sets_refuse_a_weak_teacher(counts, wrong, refused):
             validate_teacher(task, finding, allowed=False, named=True)
     else:
         (warning,) = validate_teacher(task, finding, allowed=False, named=True)
-        assert warning.startswith("the teacher scores") and "to distinguish a teacher from guessing" in warning
+        assert warning.startswith(("the teacher scores", "the teacher predicts '1' for every row"))
+        assert "to distinguish a teacher from guessing" in warning
+
+
+@pytest.mark.parametrize(("counts", "wrong"), [((5, 995), 700), ((2, 6), 6), ((0, 200), 60)])
+def test_teacher_far_below_the_majority_class_is_refused_on_any_dev_set(counts, wrong):
+    task, labels = get_task("SST-2"), np.repeat([0, 1], counts)
+    told = np.where(np.arange(len(labels)) < len(labels) - wrong, labels, 1 - labels)
+    finding = _examine(task, np.eye(2)[told], labels)
+    assert finding.worse and not finding.informative
+    with pytest.raises(UserError, match=r"far below the majority class(.|\n)*--allow_weak_teacher(.|\n)*--metric macro_f1 or mcc"):
+        validate_teacher(task, finding, allowed=False, named=True)
+    assert "far below" in validate_teacher(task, finding, allowed=True, named=True)[0]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "mcc"])
+@pytest.mark.parametrize("counts", [(300, 100), (995, 5)])
+def test_teacher_that_always_predicts_one_class_is_named(metric, counts):
+    task, labels = with_metric(get_task("SST-2"), metric), np.repeat([0, 1], counts)
+    finding = _examine(task, np.tile([1.0, 0.0], (sum(counts), 1)), labels)
+    assert finding.weak and finding.constant == "0" and not finding.worse
+    if finding.informative:
+        with pytest.raises(UserError, match="the teacher predicts '0' for every row of dev and scores"):
+            validate_teacher(task, finding, allowed=False, named=True)
+    else:
+        assert (metric, counts) == ("accuracy", (995, 5))
+        assert "the teacher predicts '0' for every row of dev" in validate_teacher(task, finding, allowed=False, named=True)[0]
+
+
+def test_constant_teacher_is_not_named_if_all_labels_are_the_same():
+    finding = _examine(get_task("SST-2"), np.tile([1.0, 0.0], (50, 1)), np.zeros(50, np.int64))
+    assert finding.constant is None
+
+
+def test_teacher_of_rare_classes_is_judged_by_the_chosen_metric():
+    random = np.random.default_rng(3)
+    labels = np.repeat([0, 1], [950, 50])
+    told = np.where(random.random(1000) < 0.85, labels, 1 - labels)  # both classes are recognised, but accuracy is below 0.95
+    for metric, accepted in (("accuracy", False), ("macro_f1", True), ("mcc", True)):
+        task = with_metric(get_task("SST-2"), metric)
+        finding = _examine(task, np.eye(2)[told] * 3.0, labels)
+        assert (finding.weak, finding.worse) == (not accepted, not accepted)
+        if accepted:
+            assert validate_teacher(task, finding, allowed=False, named=True) == []
+        else:
+            with pytest.raises(UserError, match="far below the majority class"):
+                validate_teacher(task, finding, allowed=False, named=True)
+
+
+@pytest.mark.parametrize("metric", ["macro_f1", "mcc"])
+def test_random_teacher_is_weak_by_metrics_of_all_classes(metric):
+    task, labels = with_metric(get_task("MNLI"), metric), np.repeat([0, 1, 2], [800, 150, 50])
+    weak = [_examine(task, np.eye(3)[np.random.default_rng(i).permutation(labels)], labels).weak for i in range(20)]
+    assert sum(weak) >= 18 and not _examine(task, _logits(labels, 3, 0.5), labels).weak
 
 
 @pytest.mark.parametrize(("labels", "refused"), [([1, 2, 3, 4], False), ([1, 2, 3, 4, 5], True), ([2.5] * 40, False)])
@@ -192,3 +247,14 @@ def test_teacher_on_another_scale_than_the_labels_gives_a_warning():
         "on different scales" in line for line in validate_teacher(task, _examine(task, labels[:, None] / 5 + 40, labels), False, True)
     )
     assert not validate_teacher(task, _examine(task, labels[:, None] * 0.9, labels), False, True)
+
+
+def test_constant_teachers_of_other_kinds_are_named():
+    task = replace(get_task("SST-2"), kind=KINDS["multi_label"], labels=("a", "b", "c"), metrics=("micro_f1",), metric="micro_f1")
+    gold = (np.random.default_rng(1).random((60, 3)) < np.array([0.7, 0.6, 0.05])).astype(np.uint8)
+    found = _examine(task, np.tile([2.0, 1.0, -3.0], (60, 1)), gold)
+    assert found.weak and found.constant == "a|b"
+    assert _examine(task, 4.0 * gold - 2, gold).constant is None
+    scores = np.linspace(0, 5, 50, dtype="float32")
+    assert _examine(get_task("STS-B"), np.full((50, 1), 2.5), scores).constant == "2.500"
+    assert _examine(get_task("STS-B"), scores[:, None], scores).constant is None

@@ -19,6 +19,31 @@ if TYPE_CHECKING:
 _BINARY_ONLY = ("f1", "accuracy_and_f1")
 
 
+def _guessed_macro_f1(confusion: np.ndarray) -> tuple[float, float]:
+    """Macro-averaged F1 of guessing, and two standard errors of the teacher's.
+
+    Guesses are independent of the labels, as frequent as the teacher's predictions, or always the majority class if that scores better.
+    F1 = 2 TP / (predicted + gold) is a share of (predicted + gold) / 2 rows; one more right and one more wrong row of each class keep its
+    error above 0.
+    """
+    predicted, gold = confusion.sum(1), confusion.sum(0)
+    rows, total = (predicted + gold) / 2, gold.sum()
+    there = rows > 0
+    guessed = (predicted * gold / total)[there] / rows[there]
+    constant = 2 * gold.max() / (total + gold.max())
+    shares = ((confusion.diagonal() + 1) / (rows + 2))[there]
+    errors = shares * (1 - shares) / (rows + 2)[there]
+    return max(guessed.sum(), constant) / len(rows), 2 * math.sqrt(errors.sum()) / len(rows)
+
+
+def _guessed_mcc(confusion: np.ndarray) -> tuple[float, float]:
+    """The correlation of independent predictions, and two standard errors of it."""
+    return 0.0, 2 / math.sqrt(confusion.sum())
+
+
+_OF_ALL_CLASSES = {"macro_f1": _guessed_macro_f1, "mcc": _guessed_mcc}
+
+
 class Classification(Kind):
     """Labels int64 `[N]`, logits `[N, C]`."""
 
@@ -66,7 +91,8 @@ class Classification(Kind):
 
         Weak: accuracy at or below the majority class plus two standard errors. The rows are informative if a teacher with one wrong row is
         not weak: 1 - 1 / N is above the majority class plus two standard errors. Eight rows with five of one label are not
-        (0.625 + 0.342), nor are rows with a single label, nor 1,000 rows of which 995 have the same label.
+        (0.625 + 0.342), nor are rows with a single label, nor 1,000 rows of which 995 have the same label. If the task's metric is macro_f1
+        or mcc, that metric is compared with its value for guessing instead.
         Orders: the assignment of outputs to labels with the most matches (Hungarian algorithm on the confusion matrix), which covers all
         C! orders.
         """
@@ -82,12 +108,23 @@ class Classification(Kind):
         outputs, means = linear_sum_assignment(-confusion)
         best = float(confusion[outputs, means].sum() / len(labels))
         better = best > accuracy + margin and best > majority + margin
+        scores = self.score(task, logits, labels)
+        reached, guessed, highest = accuracy, majority, 1 - 1 / len(labels)
+        guess = f"the majority class ({majority:.4f})"
+        spread = 2 * math.sqrt(max(accuracy * (1 - accuracy), majority * (1 - majority)) / len(labels))  # of either
+        if task.metric in _OF_ALL_CLASSES:
+            reached, highest = scores[task.metric], 1.0 if np.ptp(labels) else 0.0
+            guessed, margin = _OF_ALL_CLASSES[task.metric](confusion)
+            guess, spread = f"guessing ({task.metric} {guessed:.4f})", margin
+        same = not np.ptp(predicted) and np.ptp(labels)
         return TeacherReport(
-            self.score(task, logits, labels),
-            f"the majority class ({majority:.4f})",
+            scores,
+            guess,
             margin,
-            weak=accuracy <= majority + margin,
-            informative=1 - 1 / len(labels) > majority + margin,
+            weak=reached <= guessed + margin,
+            informative=highest > guessed + margin,
+            worse=reached < guessed - spread,
+            constant=task.labels[predicted[0]] if same else None,
             ordered=True,
             better_order=tuple(task.labels[i] for i in means) if better else None,
             better_accuracy=best,

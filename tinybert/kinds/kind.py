@@ -33,8 +33,9 @@ PLAIN = LogitOptions()
 class TeacherReport:
     """The teacher's scores on the dev set, the baseline scores, and its best label order if that differs from the task's.
 
-    guess: a description of the baseline. weak: not better than the baseline by two standard errors. informative: whether the dev set is
-    large and varied enough for this check. ordered: whether its outputs could have another label order. scale: a warning if gold and
+    guess: a description of the baseline. weak: not better than the baseline by two standard errors. worse: worse by two standard errors.
+    constant: the prediction, if it is the same for all rows although their labels differ. informative: whether the dev set is large and
+    varied enough to detect a weak teacher. ordered: whether its outputs could have another label order. scale: a warning if gold and
     teacher scores are on different scales.
     """
 
@@ -43,6 +44,8 @@ class TeacherReport:
     margin: float
     weak: bool
     informative: bool
+    worse: bool = False
+    constant: str | None = None
     ordered: bool = False
     better_order: Labels | None = None
     better_accuracy: float = 0.0

@@ -140,10 +140,17 @@ class MultiLabel(Kind):
             margin,
             weak=reached <= guessed + margin,
             informative=guessed + margin < 1,
+            worse=reached < guessed - margin,
+            constant=self._constant(task, logits, labels, decision),
             ordered=True,
             better_order=tuple(task.labels[i] for i in means) if better else None,
             better_accuracy=best,
         )
+
+    def _constant(self, task: Task, logits: np.ndarray, labels: np.ndarray, decision: Mapping[str, float]) -> str | None:
+        """The predicted labels, if they are the same for all rows although the gold ones differ."""
+        same = not self._predicted(logits, decision).std(0).any() and labels.std(0).any()
+        return (self.answers(task, logits[:1], decision)[0] or "no label") if same else None
 
     # === Predictions ===
 

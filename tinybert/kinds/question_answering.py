@@ -102,7 +102,15 @@ class QuestionAnswering(Kind):
         scores = answers.of_answers((*task.metrics, "answer_f1"), texts, labels.questions)
         weak = scores["answer_f1"] <= silent + margin
         shown = {name: scores[name] for name in task.metrics}
-        return TeacherReport(shown, f"never answering ({silent:.4f})", margin, weak=weak, informative=silent + margin < 1)
+        return TeacherReport(
+            shown,
+            f"never answering ({silent:.4f})",
+            margin,
+            weak=weak,
+            informative=silent + margin < 1,
+            worse=scores["answer_f1"] < silent - margin,
+            constant="no answer" if silent < 1 and not any(texts) else None,
+        )
 
     # === Predictions ===
 

@@ -97,7 +97,14 @@ class Regression(Kind):
         reached, margin = scores[task.metric], 2 / math.sqrt(len(labels))
         informative = margin < 1 and bool(np.ptp(labels))
         return TeacherReport(
-            scores, "no correlation", margin, weak=reached <= margin, informative=informative, scale=scale_warning(labels, logits)
+            scores,
+            "no correlation",
+            margin,
+            weak=reached <= margin,
+            informative=informative,
+            worse=reached < -margin,
+            constant=self.answers(task, logits[:1])[0] if not np.ptp(logits) and np.ptp(labels) else None,
+            scale=scale_warning(labels, logits),
         )
 
     # === Predictions ===

@@ -21,6 +21,10 @@ def described(task: Task, report: TeacherReport, named: bool) -> str:
     return f"{line}; its config.json has no label names: assumed to be {order}; no other order scores clearly better"
 
 
+def _by_accuracy(task: Task) -> bool:
+    return task.metric == "accuracy" and "macro_f1" in task.kind.metrics(task.labels) and not task.kind.many_labels
+
+
 def _as_option(labels: tuple[str, ...]) -> str:
     quoted = any(character in label for label in labels for character in ',"')
     return shlex.quote(joined_labels(labels) if quoted else ",".join(labels))
@@ -29,7 +33,7 @@ def _as_option(labels: tuple[str, ...]) -> str:
 def validate_teacher(task: Task, report: TeacherReport, allowed: bool, named: bool) -> list[str]:
     """Reject a teacher that is no better than the majority class; returns warnings if it is accepted.
 
-    A weak teacher is accepted if the rows are not informative enough to detect it.
+    A weak teacher is accepted if the rows are not informative enough to detect it, unless it is worse than the majority class.
     named: whether its config.json or --teacher_labels names its outputs, so that no other order is considered.
 
     Raises:
@@ -57,13 +61,17 @@ def validate_teacher(task: Task, report: TeacherReport, allowed: bool, named: bo
         warnings.append(f"{found}; {taken}")
     if not report.weak:
         return warnings
-    message = f"the teacher scores {reached} on dev: not above {report.guess} by two standard errors ({report.margin:.4f})"
-    if not report.informative:
+    message = f"the teacher scores {reached} on dev: "
+    if report.constant is not None:
+        message = f"the teacher predicts {report.constant!r} for every row of dev and scores {reached}: "
+    message += f"far below {report.guess}" if report.worse else f"not above {report.guess} by two standard errors ({report.margin:.4f})"
+    if not report.informative and not report.worse:
         message += "; the dev set is too small or too uniform to distinguish a teacher from guessing"
-    if allowed or not report.informative or task.name in WARNS_ONLY:
+    if allowed or not (report.informative or report.worse) or task.name in WARNS_ONLY:
         return [*warnings, message]
     raise UserError(
         "\n".join([*warnings, message])
         + ".\nA student distilled from it would only learn to guess. Fine-tune the teacher first (benchmark/glue/run_glue.py), "
         "check that it belongs to this task, or accept it with --allow_weak_teacher."
+        + (" If rare classes matter more than accuracy, --metric macro_f1 or mcc judges it by all classes." if _by_accuracy(task) else "")
     )
