@@ -12,7 +12,7 @@ STUDENTS = {
     "4x312": {"num_hidden_layers": 4, "hidden_size": 312, "num_attention_heads": 12, "intermediate_size": 1200},
     "6x768": {"num_hidden_layers": 6, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
 }
-_REST = {"vocab_size": 30522, "max_position_embeddings": 512, "type_vocab_size": 2}
+REST = {"vocab_size": 30522, "max_position_embeddings": 512, "type_vocab_size": 2}
 
 
 def encoder(kind: str, shape: dict, outputs: int):
@@ -20,7 +20,7 @@ def encoder(kind: str, shape: dict, outputs: int):
     from tinybert.models.families import family
     from tinybert.models.loading import build
 
-    return build(family(kind), {**_REST, **shape}, outputs, "benchmark")
+    return build(family(kind), {**REST, **shape}, outputs, "benchmark")
 
 
 def projection(student: dict, teacher: dict):

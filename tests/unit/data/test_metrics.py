@@ -71,6 +71,11 @@ def test_macro_f1_is_computed_for_more_than_two_classes():
     assert result["accuracy"] == 0.5
 
 
+def test_class_without_rows_and_predictions_counts_as_0_in_macro_f1():
+    task = Task("t", "t", ("a", "b"), {"dev": Split("dev.tsv", 0)}, ("macro_f1",), "macro_f1")
+    assert score(task, np.tile([1.0, 0.0], (3, 1)), np.array([0, 0, 0]))["macro_f1"] == 0.5  # every prediction is right
+
+
 def test_non_finite_logits_raise():
     with pytest.raises(NumericalError, match="1 of 2"):
         score(get_task("sst-2"), np.array([[0, np.nan], [0, 1]]), np.array([0, 1]))
