@@ -32,6 +32,8 @@ def files(world, monkeypatch) -> Path:
     for split, count in (("train", 24), ("dev", 12)):
         texts = [sentence(numbers, number % 2) for number in range(count)]
         write(world / "reviews" / f"{split}.tsv", ["text\tlabel", *(f"{text}\t{number % 2}" for number, text in enumerate(texts))])
+        if split == "train":
+            write(world / "reviews" / "all.csv", ["text,label", *(f"{text},{number % 2}" for number, text in enumerate(texts))])
         labels = ("duplicate", "related", "different")
         pairs = [f"{labels[number % 3]},{text},{sentence(numbers)}" for number, text in enumerate(texts)]
         write(world / ("tickets.csv" if split == "train" else "tickets_dev.csv"), pairs)

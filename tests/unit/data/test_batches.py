@@ -60,6 +60,11 @@ def test_share_weighted_means_equal_the_mean_over_the_step():
     assert by_tokens == pytest.approx(per_token[real].mean(), abs=1e-12)
 
 
+def test_label_sets_become_float32_targets():
+    store = TokenStore.from_arrays([[2, 3]] * 4, labels=np.array([[0, 1]] * 4, np.uint8))
+    assert Batches(store, 4, seed=1).step(0, 0)[0].labels.dtype == np.float32  # PaddleNLP's models and loss need them
+
+
 def test_batches_hold_the_rows_padded_at_the_end():
     store = made(50)
     for batch in Batches(store, 8, seed=5).step(0, 2):
