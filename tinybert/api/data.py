@@ -93,7 +93,7 @@ def from_files(
     """Your own files: TSV, CSV, JSON lines or a JSON array.
 
     train, dev, test: paths; dev selects the best model, test may be unlabelled. text, text_pair, label: the columns, by name or by number
-    from 0. name: the task name in records. options: of the group `data`, such as `labels`, `kind`, `file_format`.
+    from 0. name: the task name in records. options: of the group `data`, such as `labels`, `kind`, `file_format`, `dev_share`.
 
     Raises:
         UserError: a missing file or column, or labels that do not form a task.
