@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from array import array
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -44,19 +45,21 @@ def with_dev_rows(task: Task, share: float, seed: int) -> Task:
     }  # fmt: skip
 
     def build(new: Path) -> None:
-        rows = list(_questions(path) if task.kind.of_windows else _sentences(split) if task.kind.of_words else _rows(task))
-        keys = np.array([key for key, _ in rows], np.uint64)
-        chosen = set_aside(keys, [labels for _, labels in rows], share, seed)
+        keys, labels, seen = array("Q"), [], {}
+        for key, own in _questions(path) if task.kind.of_windows else _sentences(split) if task.kind.of_words else _rows(task):
+            keys.append(key)
+            labels.append(seen.setdefault(own, own))  # one tuple for all rows with these labels
+        chosen = set_aside(np.asarray(keys), labels, share, seed)
         if chosen.all() or not chosen.any():
             raise UserError(
-                f"--dev_share {share:g} of the {len(rows)} rows of {path} leaves no {'training' if chosen.any() else 'dev'} rows.\n"
+                f"--dev_share {share:g} of the {len(keys)} rows of {path} leaves no {'training' if chosen.any() else 'dev'} rows.\n"
                 "Give another share, more rows, or a --dev_file."
             )
         write = _write_questions if task.kind.of_windows else _write_sentences if task.kind.of_words else _write_rows
         names = [write(new, name, task, own) for name, own in (("train", ~chosen), ("dev", chosen))]
         numbers = np.flatnonzero(chosen).tolist()
         sha256 = hashlib.sha256(json.dumps(numbers).encode()).hexdigest()
-        record = {"share": share, "seed": seed, "rows": len(rows), "dev_rows": len(numbers), "sha256": sha256}
+        record = {"share": share, "seed": seed, "rows": len(keys), "dev_rows": len(numbers), "sha256": sha256}
         storage.write_json(new / RECORD, {"files": names, "record": record, "numbers": numbers})
 
     def read(folder: Path) -> Task:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -21,42 +21,59 @@ def set_aside(keys: np.ndarray, labels: Sequence[Sequence[int]], share: float, s
     """
     _, group_of = np.unique(keys, return_inverse=True)
     sizes = np.bincount(group_of)
-    counts: list[Counter] = [Counter() for _ in sizes]
-    for group, names in zip(group_of, labels, strict=True):
-        counts[group].update(names)
     random = np.random.default_rng(seed)
     order = random.permutation(len(sizes))
-    width = max((label + 1 for names in counts for label in names), default=0)
-    groups_of: list[list[int]] = [[] for _ in range(width)]
-    totals = np.zeros(width, np.int64)
-    for group in order:
-        for label, count in counts[group].items():
-            groups_of[label].append(group)
-            totals[label] += count
-    left = np.array([len(groups) for groups in groups_of], np.int64)
-    aside = _wanted(totals, left, share, random)
+    pairs = _Pairs(group_of, labels, order)
+    groups_left = np.bincount(pairs.labels, minlength=pairs.width)
+    totals = np.bincount(pairs.labels, pairs.counts, pairs.width).astype(np.int64)
+    aside = _wanted(totals, groups_left, share, random)
     lacking = np.stack([totals - aside, aside])
     rows_aside = round(share * len(keys))
     room = np.array([len(keys) - rows_aside, rows_aside])
-    side_of = np.full(len(sizes), -1)
+    side_of = np.full(len(sizes), -1, np.int8)
 
     def assign(group: int, side: int) -> None:
         side_of[group] = side
         room[side] -= sizes[group]
-        for label, count in counts[group].items():
+        for label, count in pairs.of_group(group):
             lacking[side, label] -= count
-            left[label] -= 1
+            groups_left[label] -= 1
 
-    while left.any():
-        label = int(np.argmin(np.where(left > 0, left, len(keys) + 1)))
-        for group in groups_of[label]:
+    while groups_left.any():
+        label = int(np.argmin(np.where(groups_left > 0, groups_left, len(keys) + 1)))
+        for group in pairs.groups_of(label):
             if side_of[group] < 0:
                 need = lacking[:, label] if lacking[TRAIN, label] != lacking[ASIDE, label] else room
                 assign(group, int(np.argmax(need)))
-    for group in order:
-        if side_of[group] < 0:
-            assign(group, int(np.argmax(room)))
+    for group in order[side_of[order] < 0]:
+        assign(group, int(np.argmax(room)))
     return side_of[group_of] == ASIDE
+
+
+class _Pairs:
+    """Which groups have which labels, and how many rows of a group have a label: three arrays `[P]`, by label and then in `order`."""
+
+    def __init__(self, group_of: np.ndarray, labels: Sequence[Sequence[int]], order: np.ndarray) -> None:
+        lengths = np.fromiter(map(len, labels), np.int64, len(labels))
+        flat = np.fromiter(chain.from_iterable(labels), np.int64, int(lengths.sum()))
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        codes = flat * len(order) + rank[np.repeat(group_of, lengths)]
+        found, self.counts = np.unique(codes, return_counts=True)
+        self.labels, self.groups = found // len(order), order[found % len(order)]
+        self.width = int(flat.max(initial=-1)) + 1
+        self._labels_end = np.searchsorted(self.labels, np.arange(self.width + 1))
+        self._by_group = np.argsort(self.groups, kind="stable")
+        self._groups_end = np.searchsorted(self.groups[self._by_group], np.arange(len(order) + 1))
+
+    def groups_of(self, label: int) -> np.ndarray:
+        """The groups that have a label."""
+        return self.groups[self._labels_end[label] : self._labels_end[label + 1]]
+
+    def of_group(self, group: int) -> list[tuple[int, int]]:
+        """The labels of a group, and how many of its rows have each."""
+        at = self._by_group[self._groups_end[group] : self._groups_end[group + 1]]
+        return list(zip(self.labels[at].tolist(), self.counts[at].tolist(), strict=True))
 
 
 def _wanted(totals: np.ndarray, groups: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
