@@ -81,7 +81,7 @@ MINUTES = 1.5  # of each comparison
 @pytest.fixture
 def model(tmp_path) -> Path:
     """A teacher that has learnt nothing."""
-    tiny.model_folder(tmp_path / "model", num_hidden_layers=4)
+    tiny.model_folder(tmp_path / "model", labels=("0", "1"), num_hidden_layers=4)
     return tmp_path / "model"
 
 
