@@ -113,6 +113,16 @@ def test_balanced_weights_are_printed_recorded_and_used(encoder, own, tmp_path, 
     assert not {"class_weights"} & {*record(tmp_path / "plain", "finetune"), *record(tmp_path / "plain", "finetune")["settings"]}
 
 
+@pytest.mark.parametrize("metric", ["macro_f1", "mcc"])
+def test_best_model_of_own_files_is_chosen_by_the_given_metric(encoder, own, tmp_path, metric):
+    words = ["--model_name_or_path", encoder, "--class_weights", "balanced", "--metric", metric, "--learning_rate", 1e-3, *own]
+    finetune(*words, "--save_steps", 1, "--max_steps", 8, "--output_dir", tmp_path / "run")
+    scores = [line[metric] for line in logged(tmp_path / "run", "finetune", "evaluation")]
+    best = record(tmp_path / "run", "finetune")["best"]
+    assert len(scores) == 8 and len(set(scores)) > 1
+    assert best["step"] == 1 + scores.index(max(scores)) and best[metric] == max(scores)
+
+
 def test_student_on_labels_and_teacher_uses_the_weights(teacher, own, tmp_path, capsys):
     weights = tmp_path / "weights.json"
     weights.write_text('{"rare": 8, "usual": 1}')

@@ -93,9 +93,11 @@ def _as_written(task: Task) -> Split:
 
 def _rows(task: Task) -> Iterator[Row]:
     used = UsedRows(task, Path(), "train")
+    sorted_place = {label: place for place, label in enumerate(sorted(task.labels))}
+    places = [sorted_place[label] for label in task.labels]  # the order of --labels makes no difference
     for row, value in used:
         labels = np.flatnonzero(value).tolist() if task.kind.many_labels else [value] if task.kind.names_labels else []
-        yield _key(row.text_a, row.text_b or ""), tuple(map(int, labels))
+        yield _key(row.text_a, row.text_b or ""), tuple(places[int(label)] for label in labels)
     for line in used.left_out():
         logger.warning(line)
 

@@ -55,7 +55,7 @@ class _Pairs:
 
     def __init__(self, group_of: np.ndarray, labels: Sequence[Sequence[int]], order: np.ndarray) -> None:
         lengths = np.fromiter(map(len, labels), np.int64, len(labels))
-        flat = np.fromiter(chain.from_iterable(labels), np.int64, int(lengths.sum()))
+        _, flat = np.unique(np.fromiter(chain.from_iterable(labels), np.int64, int(lengths.sum())), return_inverse=True)
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
         codes = flat * len(order) + rank[np.repeat(group_of, lengths)]

@@ -117,6 +117,15 @@ def test_both_files_together_are_the_training_file(tmp_path, name):
     assert again == task and divided(path, dev_seed=1).dev_rows.sha256 != task.dev_rows.sha256
 
 
+@pytest.mark.parametrize("kind", ["classification", "multi_label"])
+def test_order_of_the_labels_and_absent_ones_make_no_difference(tmp_path, kind):
+    path = tmp_path / "rows.tsv"
+    random = np.random.default_rng(1)
+    path.write_text("text\tlabel\n" + "".join(f"text {i}\t{'abc'[min(2, random.geometric(0.6) - 1)]}\n" for i in range(95)))
+    found = [divided(path, labels=labels, kind=kind).dev_rows.sha256 for labels in (None, "c,a,b", "x,b,c,a")]
+    assert len(set(found)) == 1
+
+
 def test_texts_that_differ_in_case_and_blanks_are_on_one_side(tmp_path):
     path = tmp_path / "rows.tsv"
     texts = [variant for i in range(40) for variant in (f"A text {i}", f"a  TEXT {i} ")]
