@@ -213,7 +213,7 @@ def test_teacher_of_rare_classes_is_judged_by_the_chosen_metric():
     random = np.random.default_rng(3)
     labels = np.repeat([0, 1], [950, 50])
     told = np.where(random.random(1000) < 0.85, labels, 1 - labels)  # both classes are recognised, but accuracy is below 0.95
-    for metric, accepted in (("accuracy", False), ("macro_f1", True), ("mcc", True)):
+    for metric, accepted in (("accuracy", False), ("macro_f1", True), ("f1", True), ("mcc", True)):
         task = with_metric(get_task("SST-2"), metric)
         finding = _examine(task, np.eye(2)[told] * 3.0, labels)
         assert (finding.weak, finding.worse) == (not accepted, not accepted)
@@ -224,11 +224,14 @@ def test_teacher_of_rare_classes_is_judged_by_the_chosen_metric():
                 validate_teacher(task, finding, allowed=False, named=True)
 
 
-@pytest.mark.parametrize("metric", ["macro_f1", "mcc"])
-def test_random_teacher_is_weak_by_metrics_of_all_classes(metric):
-    task, labels = with_metric(get_task("MNLI"), metric), np.repeat([0, 1, 2], [800, 150, 50])
-    weak = [_examine(task, np.eye(3)[np.random.default_rng(i).permutation(labels)], labels).weak for i in range(20)]
-    assert sum(weak) >= 18 and not _examine(task, _logits(labels, 3, 0.5), labels).weak
+@pytest.mark.parametrize(
+    ("metric", "name", "counts"), [("macro_f1", "MNLI", (800, 150, 50)), ("mcc", "MNLI", (800, 150, 50)), ("f1", "MRPC", (300, 700))]
+)
+def test_random_teacher_is_weak_by_metrics_of_all_classes(metric, name, counts):
+    task, classes = with_metric(get_task(name), metric), len(counts)
+    labels = np.repeat(np.arange(classes), counts)
+    weak = [_examine(task, np.eye(classes)[np.random.default_rng(i).permutation(labels)], labels).weak for i in range(20)]
+    assert sum(weak) >= 18 and not _examine(task, _logits(labels, classes, 0.6), labels).weak
 
 
 @pytest.mark.parametrize(("labels", "refused"), [([1, 2, 3, 4], False), ([1, 2, 3, 4, 5], True), ([2.5] * 40, False)])

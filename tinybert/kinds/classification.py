@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tinybert.data import metrics
@@ -19,19 +20,19 @@ if TYPE_CHECKING:
 _BINARY_ONLY = ("f1", "accuracy_and_f1")
 
 
-def _guessed_macro_f1(confusion: np.ndarray) -> tuple[float, float]:
-    """Macro-averaged F1 of guessing, and two standard errors of the teacher's.
+def _guessed_f1(confusion: np.ndarray, classes: slice = slice(None)) -> tuple[float, float]:
+    """F1 of guessing, averaged over these classes, and two standard errors of the teacher's.
 
-    Guesses are independent of the labels, as frequent as the teacher's predictions, or always the majority class if that scores better.
+    Guesses are independent of the labels, as frequent as the teacher's predictions, or always one class if that scores better.
     F1 = 2 TP / (predicted + gold) is a share of (predicted + gold) / 2 rows; one more right and one more wrong row of each class keep its
     error above 0.
     """
-    predicted, gold = confusion.sum(1), confusion.sum(0)
-    rows, total = (predicted + gold) / 2, gold.sum()
+    right, predicted, gold, total = confusion.diagonal()[classes], confusion.sum(1)[classes], confusion.sum(0)[classes], confusion.sum()
+    rows = (predicted + gold) / 2
     there = rows > 0
     guessed = (predicted * gold / total)[there] / rows[there]
-    constant = 2 * gold.max() / (total + gold.max())
-    shares = ((confusion.diagonal() + 1) / (rows + 2))[there]
+    constant = (2 * gold / (total + gold)).max()
+    shares = ((right + 1) / (rows + 2))[there]
     errors = shares * (1 - shares) / (rows + 2)[there]
     return max(guessed.sum(), constant) / len(rows), 2 * math.sqrt(errors.sum()) / len(rows)
 
@@ -41,7 +42,8 @@ def _guessed_mcc(confusion: np.ndarray) -> tuple[float, float]:
     return 0.0, 2 / math.sqrt(confusion.sum())
 
 
-_OF_ALL_CLASSES = {"macro_f1": _guessed_macro_f1, "mcc": _guessed_mcc}
+# what a constant or random teacher reaches in the metrics that do not follow the majority class
+_GUESSED = {"macro_f1": _guessed_f1, "f1": partial(_guessed_f1, classes=slice(1, 2)), "mcc": _guessed_mcc}
 
 
 class Classification(Kind):
@@ -91,8 +93,8 @@ class Classification(Kind):
 
         Weak: accuracy at or below the majority class plus two standard errors. The rows are informative if a teacher with one wrong row is
         not weak: 1 - 1 / N is above the majority class plus two standard errors. Eight rows with five of one label are not
-        (0.625 + 0.342), nor are rows with a single label, nor 1,000 rows of which 995 have the same label. If the task's metric is macro_f1
-        or mcc, that metric is compared with its value for guessing instead.
+        (0.625 + 0.342), nor are rows with a single label, nor 1,000 rows of which 995 have the same label. If the metric is macro_f1, f1
+        or mcc, it is compared with its value for guessing instead.
         Orders: the assignment of outputs to labels with the most matches (Hungarian algorithm on the confusion matrix), which covers all
         C! orders.
         """
@@ -112,9 +114,9 @@ class Classification(Kind):
         reached, guessed, highest = accuracy, majority, 1 - 1 / len(labels)
         guess = f"the majority class ({majority:.4f})"
         spread = 2 * math.sqrt(max(accuracy * (1 - accuracy), majority * (1 - majority)) / len(labels))  # of either
-        if task.metric in _OF_ALL_CLASSES:
+        if task.metric in _GUESSED:
             reached, highest = scores[task.metric], 1.0 if np.ptp(labels) else 0.0
-            guessed, margin = _OF_ALL_CLASSES[task.metric](confusion)
+            guessed, margin = _GUESSED[task.metric](confusion)
             guess, spread = f"guessing ({task.metric} {guessed:.4f})", margin
         same = not np.ptp(predicted) and np.ptp(labels)
         return TeacherReport(
