@@ -76,7 +76,7 @@ def test_signal_or_dead_rank_ends_all_processes_with_a_checkpoint(line, tmp_path
 
 @pytest.mark.parametrize(("words", "told"), [
     (["launch"], "launch needs a number of processes and a command"), (["launch", "--processes", "0", "demo"], "--processes got '0'"),
-    (["launch", "--processes", "two", "demo"], "--processes got 'two'"), (["launch", "--processes", "2"], "usage: python -m tinybert"),
+    (["launch", "--processes", "two", "demo"], "--processes got 'two'"), (["launch", "--processes", "2"], "usage: tinybert launch"),
     (["launch", "--processes", "2", "--stage"], "launch needs"), (["lunch"], "unknown command 'lunch'"),
 ])  # fmt: skip
 def test_invalid_launch_is_refused(capsys, words, told):

@@ -253,7 +253,7 @@ def test_missing_or_foreign_importance_is_refused(scored, teacher, encoder, tmp_
     line = ("--model_path", tmp_path / "other", "--output_dir", tmp_path / "student", "--keep_heads", 2)
     with pytest.raises(UserError) as caught:
         prune(*line, "--task", "demo")
-    assert f"run_glue.py --compute_taylor True --task_name demo --model_name_or_path {tmp_path / 'other'}" in str(caught.value)
+    assert f"tinybert finetune --compute_taylor True --task_name demo --model_name_or_path {tmp_path / 'other'}" in str(caught.value)
     shallow = tmp_path / "shallow"
     prune("--model_path", scored, "--output_dir", shallow, "--num_layers", 3)
     with pytest.raises(UserError, match="contains the importance scores of another model"):

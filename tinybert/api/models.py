@@ -103,7 +103,7 @@ class Model:
         """Export to `paddle`, `onnx` or `openvino`; returns the exported model, which predicts with that engine.
 
         data: rows on which the exported file is compared with the model; None: the data it was trained on. options: those of
-        `python -m tinybert export`, such as `precision`. Several formats are written to one subfolder each, and this model is returned.
+        `tinybert export`, such as `precision`. Several formats are written to one subfolder each, and this model is returned.
 
         Raises:
             UserError: a missing library, an exported model with different outputs, or a folder that already exists.

@@ -116,7 +116,7 @@ def general_distill(
     """Distil a pre-trained teacher into a general student on raw text; such a student is the starting point for every task.
 
     text: a file, a folder or a glob pattern of raw text. pregenerated: the folder returned by `tb.pregenerate`; give one of the two.
-    options: any other option of general_distill.py, such as `method="relation"` or `layer_map`. The other arguments are those of
+    options: any other option of `tinybert general`, such as `method="relation"` or `layer_map`. The other arguments are those of
     `tb.distill`.
 
     Raises:
@@ -179,7 +179,7 @@ def prune(
     """Prune a fine-tuned model into a student with fewer heads, neurons and layers and a factorised embedding.
 
     data: rows for computing importance scores (with `training`), needed to prune heads or neurons unless an `importance` folder is given;
-    scores and model are then written to two subfolders of `output_dir`. options: those of `python -m tinybert prune`: `keep_heads`,
+    scores and model are then written to two subfolders of `output_dir`. options: those of `tinybert prune`: `keep_heads`,
     `ffn_hidden_dim`, `num_layers`, `layers`, `emb_hidden_dim`, `preset`.
 
     Raises:
@@ -196,7 +196,7 @@ def prune(
 def pregenerate(text: str | Path, model: object, *, output_dir: str | Path, **options: object) -> Path:
     """Turn raw text into the sequences for general distillation; returns their folder.
 
-    text: a file or a folder. model: the model whose vocabulary is used. options: those of `python -m tinybert pregenerate`. Runs in one
+    text: a file or a folder. model: the model whose vocabulary is used. options: those of `tinybert pregenerate`. Runs in one
     process unless `num_workers` is given, as in `tb.augment`.
 
     Raises:
@@ -210,7 +210,7 @@ def augment(data: Data, masked_lm: object, *, output_dir: str | Path, word_vecto
     """Write augmented variants of the training rows; returns the data with them for training.
 
     masked_lm: folder or name of a BERT with its masked-LM head. word_vectors: a file of word vectors such as GloVe. options: those of
-    data_augmentation.py, such as `N`, `M`, `p`, `teacher_path`. Runs in one process unless `num_workers` is given, which needs a script
+    `tinybert augment`, such as `N`, `M`, `p`, `teacher_path`. Runs in one process unless `num_workers` is given, which needs a script
     whose main part is guarded by `if __name__ == "__main__":`.
 
     Raises:

@@ -22,7 +22,7 @@ from tinybert.log import logger
 
 STOP_TIMEOUT = 20.0  # seconds for the others to save a checkpoint after a process has failed or a signal was received
 MOST = 64
-USAGE = "usage: python -m tinybert launch --processes N COMMAND --name value ..."
+USAGE = "usage: tinybert launch --processes N COMMAND --name value ..."
 _PR_SET_PDEATHSIG = 1
 
 

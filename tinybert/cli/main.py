@@ -6,6 +6,7 @@ import errno
 import pkgutil
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from tinybert import __version__, language
 from tinybert.cli.stopping import early
@@ -86,8 +87,13 @@ def _command(words: list[str]) -> int | None:
     elif find_command(name) is None:
         raise UserError(_unknown(name))
     else:
-        _run(name, rest, f"python -m tinybert {name}")
+        _run(name, rest, f"{_program()} {name}")
     return None
+
+
+def _program() -> str:
+    """How the user started this program: `tinybert` or `python -m tinybert`."""
+    return "python -m tinybert" if Path(sys.argv[0]).name == "__main__.py" else "tinybert"
 
 
 def _unknown(name: str) -> str:
@@ -135,12 +141,12 @@ def _print_flags(rest: Sequence[str]) -> None:
     from tinybert.cli.flags_page import flags_page
 
     if rest and rest[0].partition("=")[0] != "--lang":
-        raise UserError(f"unexpected argument {rest[0]!r}\n`python -m tinybert flags` accepts only --lang")
+        raise UserError(f"unexpected argument {rest[0]!r}\n`{_program()} flags` accepts only --lang")
     print(flags_page(), end="")
 
 
 def _overview() -> str:
     summaries = {**{name: entry.summary for name, entry in all_commands().items()}, "launch": _LAUNCH, "flags": _FLAGS}
     lines = "".join(f"  {name:<13}{translate(what)}\n" for name, what in summaries.items())
-    usage = translate("usage: python -m tinybert COMMAND --name value ...")
-    return f"{usage}\n\n{lines}\n{translate('Options of a command: python -m tinybert COMMAND --help')}"
+    usage = translate(f"usage: {_program()} COMMAND --name value ...")
+    return f"{usage}\n\n{lines}\n{translate(f'Options of a command: {_program()} COMMAND --help')}"

@@ -50,9 +50,7 @@ class GeneralDistillConfig(MethodOptions, TextOptions, TeacherOptions, ModelOpti
         unset="required unless student_init or student_layers is given",
     )
     continue_train: bool = in_models(False, help="start from the weights of student_model_name_or_path instead of random weights")
-    pregenerated_data: Path | None = in_data(
-        None, help="folder written by `python -m tinybert pregenerate`, or the published script's JSON lines"
-    )
+    pregenerated_data: Path | None = in_data(None, help="folder written by `tinybert pregenerate`, or the published script's JSON lines")
     input_dir: Path | None = in_data(
         None, help="raw text instead: a file, a folder or a pattern; tokenised once and cached, with the same rows in every epoch"
     )
@@ -69,7 +67,7 @@ class GeneralDistillConfig(MethodOptions, TextOptions, TeacherOptions, ModelOpti
         if self.pregenerated_data is None and self.input_dir is None:
             raise UserError(
                 "no training data: --pregenerated_data is missing\n"
-                "give a folder written by `python -m tinybert pregenerate`, or raw text with --input_dir"
+                "give a folder written by `tinybert pregenerate`, or raw text with --input_dir"
             )
         if self.pregenerated_data is not None and self.input_dir is not None:
             raise UserError("--pregenerated_data and --input_dir are two sources of text\ngive only one of them")

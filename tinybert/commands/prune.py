@@ -35,7 +35,7 @@ class PruneConfig(KeptOptions):
     )
     importance: Path | None = in_models(
         None,
-        help="folder of the importance scores written by run_glue.py --compute_taylor",
+        help="folder of the importance scores written by tinybert finetune --compute_taylor",
         unset="importance_score in model_path",
     )
     layers: str | None = in_pruning(

@@ -1,4 +1,4 @@
-"""The options of pruning: in one step (`python -m tinybert prune`), or gradually during distillation (`--prune_schedule`)."""
+"""The options of pruning: in one step (`tinybert prune`), or gradually during distillation (`--prune_schedule`)."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ class PruneScheduleOptions(KeptOptions):
             if alone:
                 raise UserError(
                     f"--{alone[0]} needs --prune_schedule\n"
-                    "add --prune_schedule width, depth or both; to prune in one step before distillation, use python -m tinybert prune"
+                    "add --prune_schedule width, depth or both; to prune in one step before distillation, use tinybert prune"
                 )
             return notes
         if not self.method_object.prunes:
             raise UserError(
                 f"--prune_schedule and --method {self.method} cannot be combined: its layer weights depend on the student's shape\n"
-                "prune with another method, or prune first (python -m tinybert prune) and then use it"
+                "prune with another method, or prune first (tinybert prune) and then use it"
             )
         wide, deep = [name for name in _WIDTH if name in self.given], "num_layers" in self.given
         if kind != "depth" and not wide:

@@ -60,7 +60,7 @@ class Pregenerated:
         if self.meta.get("tokenizer", tokenizer.fingerprint) != tokenizer.fingerprint:
             raise UserError(
                 f"{self.folder} was made with the model's vocabulary but other tokenizer settings, such as lower-casing.\n"
-                "Run pregenerate without --do_lower_case, or give general_distill.py the same value."
+                "Run pregenerate without --do_lower_case, or give `tinybert general` the same value."
             )
         if max_seq_length is not None and max_seq_length != self.max_seq_len:
             raise UserError(
@@ -96,9 +96,7 @@ def open_pregenerated(folder: str | Path, tokenizer: WordPiece | None = None) ->
     files = epoch_files(folder) if folder.is_dir() else []
     if not files:
         found = "is not a folder" if not folder.is_dir() else "contains neither " + f"{RECORD} nor epoch_0.json"
-        raise UserError(
-            f"{folder} {found}: there is no pregenerated data. Create it with python -m tinybert pregenerate --output_dir {folder}"
-        )
+        raise UserError(f"{folder} {found}: there is no pregenerated data. Create it with tinybert pregenerate --output_dir {folder}")
     if tokenizer is None:
         raise UserError(f"{folder} contains tokens as JSON lines: a model's vocabulary is needed to read them")
     stores = [read_epoch(path, tokenizer) for path in files]

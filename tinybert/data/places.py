@@ -78,7 +78,7 @@ def locate(
             return other
     own = [task.splits[name].file for name in splits if name == "train_aug"]
     if own and own == missing:
-        raise UserError(f"{folder / own[0]} does not exist: --use_aug reads what data_augmentation.py writes there.")
+        raise UserError(f"{folder / own[0]} does not exist: --use_aug reads what tinybert augment writes there.")
     _download(task, folder, missing)
     return folder
 

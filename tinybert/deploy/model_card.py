@@ -62,8 +62,8 @@ def card(record: dict) -> str:
             "Measured in one run": f"{measures['threads']} threads each; the first line is the original model. Times are medians without "
             f"tokenisation; `load s` and `peak MB` are measured in a separate process.\n\n{table(record['run'])}",
             "Usage": f"""```bash
-python -m tinybert predict --model_path . --input new.csv --output predictions.csv
-python -m tinybert serve --model_path .
+tinybert predict --model_path . --input new.csv --output predictions.csv
+tinybert serve --model_path .
 ```
 
 Without this project {_RUN[record["format"]]}.

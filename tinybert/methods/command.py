@@ -20,7 +20,8 @@ from tinybert.methods.registry import methods_of, options_of_methods
 def _all_options(config: type[MethodOptions], names: tuple[str, ...]) -> Mapping[str, Option]:
     own = dict(super(MethodOptions, config).options())
     methods = methods_of(config.COMMAND)
-    own["method"] = replace(own["method"], choices=names, help="; ".join(f"{name}: {method.help}" for name, method in methods.items()))
+    texts = {name: (config.COMMAND == "general" and method.general_help) or method.help for name, method in methods.items()}
+    own["method"] = replace(own["method"], choices=names, help="; ".join(f"{name}: {text}" for name, text in texts.items()))
     more = {name: option for name, option in options_of_methods(config.COMMAND).items() if name not in own}
     return MappingProxyType({**own, **more})
 

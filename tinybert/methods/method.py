@@ -19,16 +19,17 @@ if TYPE_CHECKING:
 class DistillationMethod(Options):
     """A method with its options, including those of base classes. `tb.Method` is one with values for some of them.
 
-    name: for `--method`. help: a line for `--help`. commands: `distill`, `general` or both. stages: those of task distillation.
-    at_once: whether its single stage learns layers and logits. preset: the preset of its published script, which only applies to this
-    method. reads_teacher: whether it uses a teacher. prunes: whether it can be combined with gradual pruning. weighs_gold_labels: whether
-    `prediction_weight` applies to the gold labels if the logits are not learned.
+    name: for `--method`. help: a line for `--help`; general_help: another one for `general`. commands: `distill`, `general` or both.
+    stages: those of task distillation. at_once: whether its single stage learns layers and logits. preset: the preset of its published
+    script, which only applies to this method. reads_teacher: whether it uses a teacher. prunes: whether it can be combined with gradual
+    pruning. weighs_gold_labels: whether `prediction_weight` applies to the gold labels if the logits are not learned.
 
     Options declared by the method itself are rejected with other methods; those of its base classes are ignored there.
     """
 
     name: ClassVar[str]
     help: ClassVar[str] = ""
+    general_help: ClassVar[str] = ""
     commands: ClassVar[tuple[str, ...]] = ("distill",)
     stages: ClassVar[tuple[str, ...]] = ("intermediate", "prediction")
     at_once: ClassVar[bool] = False

@@ -34,6 +34,7 @@ class TinyBERT(DistillationMethod, MappedLayers, LayerLosses, LogitLosses, Relat
 
     name = "tinybert"
     help = "both stages: hidden states and attention, then logits"
+    general_help = "embedding output, hidden states and attention"
     commands = ("distill", "general")
     prunes = True
 

@@ -32,7 +32,7 @@ def fit_head(arrays: dict[str, np.ndarray], stated: Kind | None, kind: Kind, lab
     elif weight is None:
         problem = (
             "has no trained classifier: it was pre-trained, not fine-tuned on this task.\n"
-            "Fine-tune it first (benchmark/glue/run_glue.py) and give its output folder."
+            "Fine-tune it first (tinybert finetune) and give its output folder."
         )
     elif stated is None and kind.head != "sequence":
         problem = f"has a head for whole rows (its config.json names no other), but the task is {kind.title}.\nGive a model of this kind."

@@ -113,7 +113,7 @@ def load_masked_lm(path: str, do_lower_case: bool | None = None, fresh_head: boo
     if not arrays and not fresh_head:
         raise UserError(
             f"the {role} {found.folder} has no masked-LM head (cls.predictions.*): it cannot predict masked words.\n"
-            "Give a pre-trained BERT such as bert-base-uncased, or the output of `python -m tinybert pretrain`; sentence "
+            "Give a pre-trained BERT such as bert-base-uncased, or the output of `tinybert pretrain`; sentence "
             "encoders and fine-tuned classifiers have no such head."
         )
     loaded = found.filled(None, None, do_lower_case, role)

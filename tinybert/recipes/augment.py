@@ -47,7 +47,7 @@ RECORD, SUMMARY, PARTS = "augmentation.json", "augmentation.md", ".augmented_par
 
 
 def augment(config: AugmentConfig) -> Result:
-    """Write the augmented rows of one task, according to the arguments of `data_augmentation.py`."""
+    """Write the augmented rows of one task, according to the options of `tinybert augment`."""
     with contextlib.ExitStack() as at_end:
         return _augment(config, at_end)
 
@@ -251,7 +251,7 @@ def _finish(maker: PartMaker, output: Path, target: Path, facts: dict, count: in
     logger.info(
         f"written: {target}; {total['rows']} rows became {total['written']}; {made} rows in {seconds:.1f} s, {made / seconds:.1f} rows/s"
     )
-    logger.info(f"summary: {output / SUMMARY}\nnext: python task_distill.py --use_aug ...")
+    logger.info(f"summary: {output / SUMMARY}\nnext: tinybert distill --use_aug ...")
 
 
 def _summary(name: str, counts: dict, preview: list) -> str:

@@ -202,7 +202,7 @@ def _data(glue_dir: Path | None) -> list[Diagnosis]:
     there = [task.name for task in TASKS.values() if (glue / task.folder / task.splits["train"].file).is_file()]
     if there:
         return [Diagnosis("good", f"{glue}: {', '.join(there)}")]
-    return [Diagnosis("note", f"{glue}: no GLUE task found", "python -m tinybert download --tasks all, or --data_dir; `demo` needs none")]
+    return [Diagnosis("note", f"{glue}: no GLUE task found", "tinybert download --tasks all, or --data_dir; `demo` needs none")]
 
 
 def _models() -> list[Diagnosis]:

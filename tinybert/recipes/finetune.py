@@ -55,7 +55,7 @@ MODELS = ("best_model_*", "final")  # the folders of a run's best and final mode
 
 
 def finetune(config: FinetuneConfig) -> Result:
-    """Fine-tune, evaluate and predict, according to the arguments of `benchmark/glue/run_glue.py`."""
+    """Fine-tune, evaluate and predict, according to the options of `tinybert finetune`."""
     if config.compute_taylor:
         return importance(config)
     # === Check everything before work starts ===

@@ -36,7 +36,7 @@ FOLDERS = ("best_general_model", "final_general_model")
 
 
 def general_distill(config: GeneralDistillConfig) -> Result:
-    """Train a general student, according to the arguments of `general_distill.py`."""
+    """Train a general student, according to the options of `tinybert general`."""
     output = Path(config.output_dir)
     run = open_run(config, output, STAGE, FOLDERS)
     check_inputs_not_overwritten(config, [output], ("teacher_path",))  # models in the output folder are students

@@ -38,7 +38,7 @@ STAGE = "importance"
 
 
 def importance(config: FinetuneConfig) -> Result:
-    """Accumulate importance for `run_glue.py --compute_taylor`, and write it to `importance_score` in the output folder."""
+    """Accumulate importance for `tinybert finetune --compute_taylor`, and write it to `importance_score` in the output folder."""
     # === Check everything before work starts ===
     if runtime.world_size() > 1:
         raise UserError("--compute_taylor supports only a single process: start it without paddle.distributed.launch.")

@@ -313,7 +313,7 @@ def _report(output: Path, totals: list[dict[str, int]], new: int, seconds: float
         lines.append([str(number), f"{total['rows']:,}", f"{total['tokens']:,}", f"{total['tokens'] / total['rows']:.1f}", *shares])
     logger.info(markdown_table(["epoch", "sequences", "tokens", "mean length", "random second segment", "masked"], lines))
     logger.info(f"written: {output}; {new:,} tokens in {seconds:.1f} s including tokenisation: {new / seconds:,.0f} tokens/s")
-    logger.info(f"next: python general_distill.py --pregenerated_data {output} ...")
+    logger.info(f"next: tinybert general --pregenerated_data {output} ...")
 
 
 def _warn_of_lost_text(total: dict[str, int], corpus_tokens: int, settings: Settings) -> None:

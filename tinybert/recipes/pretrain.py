@@ -43,7 +43,7 @@ FOLDERS = ("best_masked_lm", "final_masked_lm")
 
 
 def pretrain(config: PretrainConfig) -> Result:
-    """Train a masked LM, according to the options of `python -m tinybert pretrain`."""
+    """Train a masked LM, according to the options of `tinybert pretrain`."""
     output = Path(config.output_dir)
     run = open_run(config, output, STAGE, FOLDERS)
     check_output_outside(config.input_dir, output, "--input_dir")

@@ -2,7 +2,7 @@
 
 Supports fewer heads and feed-forward neurons by first-order importance, fewer layers, a factorised word embedding, in any combination
 and for any head size; models that were pruned before.
-Limits: every layer keeps the same number of heads and neurons; the model's width is unchanged. Distillation (task_distill.py) recovers
+Limits: every layer keeps the same number of heads and neurons; the model's width is unchanged. Distillation recovers
 the score.
 """
 
@@ -102,7 +102,7 @@ def _refuse_without_head(loaded: LoadedModel) -> None:
     if loaded.report.fresh:
         raise UserError(
             f"{loaded.report.source} has no trained classifier: it was pre-trained, not fine-tuned.\n"
-            "Prune a fine-tuned model (benchmark/glue/run_glue.py): importance depends on the task."
+            "Prune a fine-tuned model (tinybert finetune): importance depends on the task."
         )
 
 
@@ -147,7 +147,7 @@ def _importance_folder(config: PruneConfig, source: Path) -> Path:
         raise UserError(
             f"there are no importance scores for {config.model_path}: {places[0] / FACTS} is missing.\n"
             "They select heads and neurons. Compute them with:\n"
-            f"  python benchmark/glue/run_glue.py --compute_taylor True --task_name {task} --model_name_or_path {config.model_path}\n"
+            f"  tinybert finetune --compute_taylor True --task_name {task} --model_name_or_path {config.model_path}\n"
             "If they were computed with --output_dir, give that folder with --importance."
         )
     return found
@@ -158,7 +158,7 @@ def _check_origin(folder: Path, facts: dict, model: ModelEntry, config: PruneCon
         raise UserError(
             f"{folder} contains the importance scores of another model ({facts['model']['source']}, sha256 "
             f"{str(facts['model']['sha256'])[:12]}); "
-            f"{model.source} has sha256 {str(model.sha256)[:12]}.\nCompute them for this model: run_glue.py --compute_taylor True "
+            f"{model.source} has sha256 {str(model.sha256)[:12]}.\nCompute them for this model: tinybert finetune --compute_taylor True "
             f"--model_name_or_path {config.model_path}"
         )
     if config.task_name is not None and _plain(config.task_name) != _plain(facts["task"]):

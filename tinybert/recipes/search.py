@@ -133,7 +133,7 @@ def _report(config: SearchConfig, study: Study, base: dict[str, object], output:
     }  # fmt: skip
     storage.write_json(output / "search.json", record)
     storage.write_json(output / "best.json", {**base, **done[0].params})
-    logger.info(f"{shown}\n{len(done)} runs; the options of the best one: {config.command} --config {output / 'best.json'}")
+    logger.info(f"{shown}\n{len(done)} runs; the options of the best one: tinybert {config.command} --config {output / 'best.json'}")
     return Result(output, {metric: done[0].value}, best=output / RUNS / run_of(done[0]), record=record)
 
 

@@ -47,7 +47,7 @@ def task_of(config: Config) -> Task:
     if not any(getattr(config, name, False) for name in ("use_aug", "intermediate_aug", "prediction_aug")):
         raise UserError("--aug_file is only used with --use_aug\nadd --use_aug, or leave out the file")
     if not config.aug_file.expanduser().is_file():
-        raise UserError(f"--aug_file {config.aug_file} is not a file; expected the output of data_augmentation.py")
+        raise UserError(f"--aug_file {config.aug_file} is not a file; expected the output of tinybert augment")
     rows = replace(task.split("train_aug"), file=str(config.aug_file.expanduser().absolute()))
     return replace(task, splits={**task.splits, "train_aug": rows})
 

@@ -65,7 +65,7 @@ FOLDERS = {"intermediate": ("best_inter_model", "final_inter_model"), "predictio
 
 
 def task_distill(config: TaskDistillConfig) -> Result:
-    """Distil, evaluate and predict, according to the arguments of `task_distill.py`."""
+    """Distil, evaluate and predict, according to the options of `tinybert distill`."""
     do = actions(config)
     if not do.train:
         return _score_only(config, do)

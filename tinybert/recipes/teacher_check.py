@@ -71,7 +71,7 @@ def validate_teacher(task: Task, report: TeacherReport, allowed: bool, named: bo
         return [*warnings, message]
     raise UserError(
         "\n".join([*warnings, message])
-        + ".\nA student distilled from it would only learn to guess. Fine-tune the teacher first (benchmark/glue/run_glue.py), "
+        + ".\nA student distilled from it would only learn to guess. Fine-tune the teacher first (tinybert finetune), "
         "check that it belongs to this task, or accept it with --allow_weak_teacher."
         + (" If rare classes matter more than accuracy, --metric macro_f1 or mcc judges it by all classes." if _by_accuracy(task) else "")
     )

@@ -68,7 +68,7 @@ tokenizer = AutoTokenizer.from_pretrained("FOLDER")
 import tinybert
 model = tinybert.load("FOLDER"){call}
 
-# transformers, after: python -m tinybert convert --model_path FOLDER --output_dir HF --to huggingface
+# transformers, after: tinybert convert --model_path FOLDER --output_dir HF --to huggingface
 from transformers import {auto}
 model = {auto}.from_pretrained("HF")
 ```"""

@@ -87,11 +87,13 @@ def test_unexpected_failure_keeps_its_traceback(calls):
         cli.run_script(toy("fail"), LINE)
 
 
-def test_commands_call_their_recipes(monkeypatch):
+@pytest.mark.parametrize(("called", "program"), [("bin/tinybert", "tinybert"), ("lib/tinybert/__main__.py", "python -m tinybert")])
+def test_commands_are_named_as_they_were_called(monkeypatch, called, program):
     found = []
     monkeypatch.setattr(cli, "_run", lambda *parts: found.append(parts))
+    monkeypatch.setattr(sys, "argv", [called])
     assert cli.main(["demo", "--quick"]) == 0
-    assert found == [("demo", ["--quick"], "python -m tinybert demo")]
+    assert found == [("demo", ["--quick"], f"{program} demo")]
 
 
 def test_unknown_command_is_answered_with_the_nearest(capsys):

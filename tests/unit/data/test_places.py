@@ -116,7 +116,7 @@ def test_missing_chinese_data_is_reported_with_files_and_folder(tmp_path, monkey
 def test_missing_augmented_file_is_reported_with_its_command(tmp_path, downloads):
     (tmp_path / "SST-2").mkdir()
     (tmp_path / "SST-2" / "train.tsv").write_text("x")
-    with pytest.raises(UserError, match="data_augmentation.py writes"):
+    with pytest.raises(UserError, match="tinybert augment writes"):
         locate(SST, glue_dir=tmp_path, splits=["train_aug"])
     assert not downloads
 

@@ -228,7 +228,7 @@ def test_extra_layers_in_the_file_are_reported_as_unused(tmp_path):
 
 def test_teacher_without_a_head_is_refused(tmp_path):
     hugging_face(tmp_path, drop=("classifier",))
-    with pytest.raises(UserError, match=r"the teacher .* has no trained classifier: it was pre-trained.*\n.*run_glue.py"):
+    with pytest.raises(UserError, match=r"the teacher .* has no trained classifier: it was pre-trained.*\n.*tinybert finetune"):
         load(tmp_path, needs_head=True, role="teacher")
     assert set(load(tmp_path).report.fresh) == {"classifier.weight", "classifier.bias"}
 
