@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -64,17 +65,46 @@ def _entry(text: str) -> str | None:
     known, patterns = _catalogue(_chosen)
     if text in known:
         return known[text]
-    for pattern, message in patterns:
-        if match := pattern.fullmatch(text):
-            gaps = (translate(gap) if "\n" in gap else gap for gap in match.groups())  # advice in further lines
-            return known[message].format(*gaps)
+    if text.startswith("| ") and text.endswith(" |"):
+        return _row(text)
+    for pieces, message in patterns:
+        if all(piece in text for piece in pieces) and (match := re.fullmatch("(.*?)".join(map(re.escape, pieces)), text, re.DOTALL)):
+            if pieces[0] or "; " not in match[1]:  # a message that begins with a gap begins with a name or a number
+                return known[message].format(*map(_gap, match.groups()))
     parts = text.split("; ")  # a list whose parts come from several places, such as the descriptions of the methods
     return "；".join(known[part] for part in parts) if all(part in known for part in parts) else None
 
 
+def _gap(text: str) -> str:
+    """The text of a gap: a reason, further lines, or a list. A single word is left alone, because it may be a name."""
+    if "\n" in text:
+        return translate(text)
+    if " " not in text:
+        return text
+    if ", " in text and text not in _catalogue(_chosen)[0]:
+        parts = text.split(", ")
+        translated = [(" " in part and _entry(part)) or part for part in parts]
+        if translated != parts:
+            return ", ".join(translated)
+    return _entry(text) or text
+
+
+def _row(line: str) -> str:
+    """A row of a Markdown table with its known cells translated, as wide as before where there is room (two columns per character)."""
+    known, _ = _catalogue(_chosen)
+    cells = []
+    for cell in line[2:-2].split(" | "):
+        text = known.get(cell.strip()) or _gap(cell.strip())
+        if text != cell.strip():
+            width = len(cell) - sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+            cell = text.ljust(width) if cell[:1] != " " else text.rjust(width)
+        cells.append(cell)
+    return f"| {' | '.join(cells)} |"
+
+
 @lru_cache
-def _catalogue(language: str) -> tuple[dict[str, str], list[tuple[re.Pattern[str], str]]]:
+def _catalogue(language: str) -> tuple[dict[str, str], list[tuple[list[str], str]]]:
     known = entries(language)
     gaps = [message for message in known if "{}" in message]
     gaps.sort(key=lambda message: -len(message))  # more specific texts first
-    return known, [(re.compile("(.*?)".join(map(re.escape, message.split("{}"))), re.DOTALL), message) for message in gaps]
+    return known, [(message.split("{}"), message) for message in gaps]
