@@ -85,7 +85,7 @@ def test_paddlenlp_command_lines_run(world, here):
         common + "--student_model_name_or_path {world}/paddlenlp/best_inter_model --learning_rate 3e-5 --num_train_epochs 3 "
         "--output_dir {world}/paddlenlp",
     )
-    assert "stage prediction (spelled --teacher_path)" in out.splitlines()[0]
+    assert "stage prediction (default with --teacher_path; --stage both trains both)" in out.splitlines()[0]
     entry = check_stage(world / "paddlenlp", "prediction", "best_model")
     assert entry["settings"]["learning_rate"] == {"value": 3e-5, "source": "given"}
 
@@ -96,7 +96,7 @@ def test_huawei_command_lines_run(world, here):
         "--train_batch_size 32 --aug_train --do_lower_case --max_steps 2 --preset huawei --allow_weak_teacher "
     )
     out, _ = here(DISTILL, common + "--student_model {world}/tinybert --output_dir {world}/tmp --num_train_epochs 10")
-    assert "stage intermediate (spelled --teacher_model)" in out.splitlines()[0]
+    assert "stage intermediate (default with --teacher_model; --stage both trains both)" in out.splitlines()[0]
     entry = check_stage(world / "tmp", "intermediate", "best_inter_model")
     assert entry["data"]["train_aug"]["rows"] == 48
     out, _ = here(

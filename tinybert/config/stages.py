@@ -80,5 +80,5 @@ def _by_dialect(config: TaskDistillConfig) -> StageChoice:
             "add --stage intermediate, --stage prediction or --stage both"
         )
     if huawei:
-        return StageChoice("intermediate", f"spelled --{huawei[0]}")
-    return StageChoice("prediction", f"spelled --{names[0]}" if names else "the default")
+        return StageChoice("intermediate", f"default with --{huawei[0]}; --stage both trains both")
+    return StageChoice("prediction", f"default with --{names[0]}; --stage both trains both" if names else "the default")

@@ -68,9 +68,11 @@ def _entry(text: str) -> str | None:
     if text.startswith("| ") and text.endswith(" |"):
         return _row(text)
     for pieces, message in patterns:
-        if all(piece in text for piece in pieces) and (match := re.fullmatch("(.*?)".join(map(re.escape, pieces)), text, re.DOTALL)):
-            if pieces[0] or "; " not in match[1]:  # a message that begins with a gap begins with a name or a number
-                return known[message].format(*map(_gap, match.groups()))
+        if not all(piece in text for piece in pieces):
+            continue
+        match = re.fullmatch("(.*?)".join(map(re.escape, pieces)), text, re.DOTALL)
+        if match and (pieces[0] or "; " not in match[1]):  # a gap at the beginning is a name or a number
+            return known[message].format(*map(_gap, match.groups()))
     parts = text.split("; ")  # a list whose parts come from several places, such as the descriptions of the methods
     return "；".join(known[part] for part in parts) if all(part in known for part in parts) else None
 
