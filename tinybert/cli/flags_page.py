@@ -19,6 +19,7 @@ def scripts() -> dict[str, type[Config]]:
     return {entry.script: entry.config for entry in all_commands().values()}
 
 
+FEW = 30  # up to this many options of its own, a command has one table for all groups
 _SECTIONS = ("distill", "finetune", "general", "pregenerate", "augment")
 _HEADER = (
     "# Options",
@@ -47,7 +48,7 @@ def flags_page() -> str:
             lines = [f"* {translate(group)}: {_some(names, list(shared[group]))}" for group, names in taken.items() if names]
             parts.append("\n".join([translate("Shared options:"), "", *lines]))
         own = {name: row for name, row in rows.items() if not any(name in names for names in taken.values())}
-        parts += _option_tables(own.values())
+        parts += _option_tables(own.values() if len(own) > FEW else [("option", row) for _, row in own.values()])
     parts.append(f"## {translate('Shared options')}")
     parts += _option_tables((group, row) for group, names in shared.items() for row in names.values())
     return "\n\n".join([*parts, *_presets(), *_without_effect(), *_published_scripts()]) + "\n"
