@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from tinybert.commands.registry import find_command
 from tinybert.config.preset import preset_names, read_preset
 from tinybert.data.tasks import TASKS
 
@@ -33,9 +34,10 @@ def tables() -> dict[str, str]:
 def _options() -> dict[str, list[str]]:
     """The options of distillation presets, each with the sections to show: both stages if any preset has values for one."""
     sections = [read_preset(name).sections for name in preset_names("distill")]
-    options = dict.fromkeys(option for entry in sections for part in ("distill", *STAGES) for option in entry.get(part, {}))
+    known = find_command("distill").config.options()
+    options = [option for entry in sections for part in ("distill", *STAGES) for option in entry.get(part, {}) if option in known]
     staged = {option for entry in sections for stage in STAGES for option in entry.get(stage, {})}
-    return {option: list(STAGES) if option in staged else ["distill"] for option in options}
+    return {option: list(STAGES) if option in staged else ["distill"] for option in dict.fromkeys(options)}
 
 
 def _value(name: str, section: str, option: str) -> object:

@@ -10,8 +10,12 @@ from tinybert.commands.registry import Command, all_commands
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
-    *(ROOT / name for name in ("README.md", "README.zh.md", "benchmark/glue/README.md", "pretrained_models/README.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *(ROOT / name for name in ("README.md", "README.zh.md", "CONTRIBUTING.md")),
+    *(
+        path
+        for folder in ("benchmark", "docs", "findings", "notebooks", "pretrained_models", "tests")
+        for path in sorted((ROOT / folder).glob("**/*.md"))
+    ),
 ]
 
 

@@ -37,7 +37,7 @@ def table(lines: list[dict]) -> str:
             kept = ""
             if row != "teacher" and all(scores.values()) and len(taught) == len(TASKS):
                 mean = statistics.mean(statistics.mean(values) for values in scores.values())
-                kept = f"{100 * mean / statistics.mean(taught.values()):.1f} %"
+                kept = f"{100 * mean / statistics.mean(taught.values()):.1f}%"
             found.append([row, *(cell(scores[task]) for task in TASKS), cell(f1), kept])
     return markdown_table(["", *TASKS, "AFQMC (f1)", "of the teacher's mean"], found)
 

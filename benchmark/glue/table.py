@@ -64,7 +64,7 @@ def table(name: str, lines: list[dict]) -> str:
     body = []
     for (_, row), scores in rows.items():
         whole = row != "teacher" and tasks and all(scores[task] and task in teacher for task in tasks)
-        kept = f"{100 * statistics.mean(statistics.mean(scores[task]) / teacher[task] for task in tasks):.1f} %" if whole else ""
+        kept = f"{100 * statistics.mean(statistics.mean(scores[task]) / teacher[task] for task in tasks):.1f}%" if whole else ""
         body.append([row, *(cell(scores[task]) for task in tasks), kept])
     return markdown_table(["", *(f"{task} ({get_task(task).metric})" for task in tasks), "of the teacher"], body)
 

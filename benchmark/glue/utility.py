@@ -52,7 +52,7 @@ def table(points: list[Point]) -> str:
     rows = []
     for (task, kept), group in groups.items():
         mean = statistics.mean(point.score for point in group)
-        row = [f"{task}, {kept}", f"{group[0].bytes_per_row:,.0f}", f"{100 * group[0].of_full:.2f} %"]
+        row = [f"{task}, {kept}", f"{group[0].bytes_per_row:,.0f}", f"{100 * group[0].of_full:.2f}%"]
         rows.append([*row, cell([point.score for point in group]), f"{mean - best[task]:+.1f}"])
     return markdown_table(["knowledge", "bytes a row", "of all hidden states", "score", "against everything"], rows)
 

@@ -136,7 +136,7 @@ def main() -> None:
                 f"{run['peak']:.0f} MB",
                 f"{run['private']:.0f} MB",
                 f"{run['mapped']:.0f} MB",
-                f"{100 * run['data_wait_share']:.1f} %",
+                f"{100 * run['data_wait_share']:.1f}%",
                 f"{run['samples_per_second']:.0f}",
             ]
         )

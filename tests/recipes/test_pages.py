@@ -15,11 +15,14 @@ import pytest
 
 import tinybert as tb
 from tests import tiny
+from tests.pages import PAGES as ALL_PAGES
 from tests.pages import ROOT, blocks, called, command_lines
 from tinybert.cli.main import run_script
 from tinybert.cli.parser import spellings_of
 
 PAGES = ["README.md", *(f"docs/{name}.md" for name in ("augmentation", "compare", "general", "guide", "methods", "models", "pretrain"))]
+PAGES += [f"pretrained_models/general-4x312-{language}/README.md" for language in ("en", "zh")]
+ELSEWHERE = ["docs/api.md", "docs/data.md", "docs/deploy.md"]  # executed by tests of their own
 LETTERS = ["".join(letters) for letters in product("bcdfgklmn", "aeiou", "rstvz")][:180]
 SHAPE = {"num_hidden_layers": 12, "hidden_size": 24, "num_attention_heads": 12, "intermediate_size": 48, "max_position_embeddings": 130}
 
@@ -59,7 +62,8 @@ def world(tmp_path, monkeypatch, runs_in_this_process) -> Path:
         "models/bert-base-uncased": "01", "minilm-l6-uncased-mlm": "01", "bert-base-uncased-hf": "01", "bert-base-chinese": "01",
     }.items():  # fmt: skip
         tiny.model_folder(tmp_path / name, labels=tuple(labels), vocab_size=len(words), **SHAPE)
-    for name, layers in {"tinybert-6l-768d-v2": 6, "tinybert-4l-312d": 4, "tinybert-4l-312d-v2": 4, "general-4x312-zh": 4}.items():
+    general = dict.fromkeys(("tinybert-4l-312d", "tinybert-4l-312d-v2", "general-4x312-en", "general-4x312-zh"), 4)
+    for name, layers in {"tinybert-6l-768d-v2": 6, **general}.items():
         tiny.model_folder(tmp_path / name, "tinybert", vocab_size=len(words), **{**SHAPE, "num_hidden_layers": layers})
     tiny.masked_lm_folder(tmp_path / "bert-base-uncased", words, max_position_embeddings=130)
     for split, count in (("train", 24), ("dev", 12), ("test", 4)):
@@ -132,6 +136,12 @@ def test_every_block_of_a_page_runs(page, world):
             run_python(code, page, names)
         for line in command_lines(code) if runs and language == "bash" else ():
             run_line(line)
+
+
+def test_every_page_with_code_is_executed():
+    english = [page for page in ALL_PAGES if not page.name.endswith(".zh.md")]  # the Chinese pages have the same blocks
+    with_code = {str(page.relative_to(ROOT)) for page in english if any(runs for _, runs, _ in blocks(page, "bash", "python"))}
+    assert with_code == {*PAGES, *ELSEWHERE}
 
 
 def test_scores_of_the_readme_are_those_of_the_benchmark():

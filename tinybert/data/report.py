@@ -12,8 +12,8 @@ import numpy as np
 
 from tinybert.data.store import CHUNK_IDS, TokenStore
 
-# shares of rows above which a count becomes a warning; GLUE's files are below (CoLA: 1.5 % of dev rows are in train), TNEWS (11 %)
-# and ChnSentiCorp (28 %) are not
+# shares of rows above which a count becomes a warning; GLUE's files are below (CoLA: 1.5% of dev rows are in train), TNEWS (11%)
+# and ChnSentiCorp (28%) are not
 MAX_REPEATED = 0.05
 MAX_CONTRADICTING = 0.01
 MAX_LEAKED = 0.02

@@ -219,7 +219,7 @@ def _clue_task(
 _TNEWS = tuple(str(label) for label in range(100, 117) if label not in (105, 111))
 _CLUE = (
     _clue_task("TNEWS", _TNEWS, pair=False, predicted="tnews11"),
-    _clue_task("AFQMC", _BINARY, pair=True, metrics=("accuracy", "f1", "mcc")),  # 69 % of its rows are in one class
+    _clue_task("AFQMC", _BINARY, pair=True, metrics=("accuracy", "f1", "mcc")),  # 69% of its rows are in one class
     _clue_task("IFLYTEK", tuple(map(str, range(119))), pair=False),
     _clue_task(
         "OCNLI",

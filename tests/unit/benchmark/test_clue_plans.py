@@ -57,4 +57,4 @@ def test_page_shows_the_table_that_the_script_writes():
         for task in table.TASKS
     ]
     written = table.table(made_up)
-    assert "75.0 %" in written and written.count("60.0") == 3 and written.count("50.0") == 2
+    assert "75.0%" in written and written.count("60.0") == 3 and written.count("50.0") == 2

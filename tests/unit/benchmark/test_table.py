@@ -28,7 +28,7 @@ def cells(text: str) -> dict[str, list[str]]:
 
 def test_seeds_are_averaged_and_shares_refer_to_the_seed_42_teacher():
     found = cells(table("main", LINES))
-    assert found["two stages"] == ["20.0 ± 2.0", "60.0", "62.5 %"]  # (20 / 40 + 60 / 80) / 2
+    assert found["two stages"] == ["20.0 ± 2.0", "60.0", "62.5%"]  # (20 / 40 + 60 / 80) / 2
     assert found["no teacher"] == ["10.0", "", ""]  # a mean over other tasks than the rows above it would be misleading
     assert found["teacher"][-1] == ""
 
@@ -36,7 +36,7 @@ def test_seeds_are_averaged_and_shares_refer_to_the_seed_42_teacher():
 def test_table_shows_only_the_tasks_of_its_plan():
     found = cells(table("ablations", LINES))
     assert found[""] == ["CoLA (mcc)", "of the teacher"]
-    assert found == {"": found[""], "two stages": ["20.0 ± 2.0", "50.0 %"], "no Embd": ["30.0", "75.0 %"]}
+    assert found == {"": found[""], "two stages": ["20.0 ± 2.0", "50.0%"], "no Embd": ["30.0", "75.0%"]}
     assert set(cells(table("emd", LINES))) == {"", "two stages"}  # nothing has been run yet
 
 

@@ -30,5 +30,5 @@ def test_utility_points_average_seeds_and_leave_out_other_plans(tmp_path):
     points = points_of(lines)
     shown = table(points).splitlines()
     assert len(shown) == 5 and "MRPC, all" in shown[2] and "MRPC, little" in shown[3] and "MRPC, logits only" in shown[4]
-    assert "57.00 %" in shown[2] and "+0.0" in shown[2] and "-5.0" in shown[3] and "1.00 %" in shown[3]
+    assert "57.00%" in shown[2] and "+0.0" in shown[2] and "-5.0" in shown[3] and "1.00%" in shown[3]
     assert plot_utility(points, tmp_path / "plots" / "utility.png").stat().st_size > 1000

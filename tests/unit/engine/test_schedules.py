@@ -23,7 +23,7 @@ def test_linear_rate_without_warmup_starts_at_its_peak():
 
 
 def test_fractional_warmup_steps_are_not_rounded():
-    # 10 % of 25 steps is 2.5
+    # 10% of 25 steps is 2.5
     np.testing.assert_allclose([factor("linear", step, 25, 2.5) for step in (0, 1, 2, 3)], [0, 0.4, 0.8, 22 / 22.5])
 
 
