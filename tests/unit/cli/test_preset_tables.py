@@ -25,4 +25,4 @@ def test_tables_show_every_option_on_which_presets_disagree():
 
 def test_presets_on_the_page_exist():
     named = set(re.findall(r"--preset (\w+)", PAGE)) - {"NAME"}
-    assert named <= {name for section in ("distill", "finetune") for name in preset_names(section)} and len(named) > 3
+    assert named and named <= {name for section in ("distill", "finetune") for name in preset_names(section)}
