@@ -40,7 +40,7 @@ def distill(
     teacher: anything `tb.load` accepts; None with `tb.GoldLabels()`. student: the same, or `tb.student_from(...)`, `tb.student(...)`.
     method: None: `tb.TinyBERT()`. training: None: the preset's values. resume: True resumes from the newest checkpoint in `output_dir`, a
     path from that checkpoint. overwrite: replace existing results. losses: your own terms in addition to the method's. options: any other
-    command-line option, such as `preset="paper"`, `stage="prediction"`, `cache_knowledge="folder"`.
+    command-line option, such as `preset="paper"`, `stage="prediction"`, `teacher_traces="folder"`.
 
     Raises:
         UserError: an argument that the command line would also reject; nothing has been written.

@@ -16,6 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinybert import language
 from tinybert.engine.cluster import ClusterWorkers
 from tinybert.engine.signals import graceful_shutdown
 from tinybert.errors import Interrupted
@@ -43,8 +44,8 @@ def run_commands(commands: Commands, folder: Path, environment: dict[str, str], 
     with open(folder / LOG, "a", encoding="utf-8") as log:
         for words in commands:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tinybert", *words], stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True,
-                preexec_fn=_end_with_parent if _prctl else None,
+                [sys.executable, "-m", "tinybert", *words, "--lang", language.current()], stdout=log, stderr=subprocess.STDOUT,
+                env=environment, start_new_session=True, preexec_fn=_end_with_parent if _prctl else None,
             )  # fmt: skip
             told = None
             while process.poll() is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from tinybert.compare.plan import Row, method_of
 from tinybert.compare.runner import LOG
 from tinybert.deploy.bench import Measured
+from tinybert.language import translate
 from tinybert.report.table import markdown_table
 
 
@@ -84,7 +85,7 @@ def error_of(row: Row) -> str:
     """The last line printed by a failed run, from its error message if there is one."""
     path = row.folder / LOG
     said = [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()] if path.is_file() else []
-    errors = [line for line in said if line.startswith("error:")]
+    errors = [line for line in said if line.startswith(translate("error: ").strip())]
     return (errors or [line for line in said if line] or ["it printed nothing"])[-1]
 
 

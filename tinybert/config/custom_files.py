@@ -32,7 +32,7 @@ def is_custom(config: RowOptions) -> bool:
 
 
 def _path(config: RowOptions, name: str) -> Path | None:
-    """One of `FILES`; also None if a script does not read that file."""
+    """The path of one of `FILES`; None if it is not given or the command does not read it."""
     return getattr(config, name, None)
 
 

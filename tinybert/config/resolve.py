@@ -111,7 +111,7 @@ class Context:
         return found
 
     def _stands(self, option: Option) -> bool:
-        """Whether it currently sets other settings: a switch does when it is on."""
+        """Whether the option currently sets other settings; a switch does so only if it is on."""
         value = getattr(self.config, option.name)
         return option.sets is not None and value is not None and (value is not False or option.default is None)
 

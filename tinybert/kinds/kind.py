@@ -93,7 +93,7 @@ class Kind:
         return 1
 
     def names_in(self, text: str) -> list[str]:
-        """The label names in the text of a label."""
+        """The label names in the label text of a row; several only in multi-label tasks."""
         return [text]
 
     def reader(self, labels: Labels) -> Callable[[str], object | None]:

@@ -62,7 +62,7 @@ class TokenClassification(Kind):
         return entities.of_tags(task.metrics, logits.argmax(1), labels, task.labels)
 
     def score_teacher(self, task: Task, logits: np.ndarray, labels: TaggedWords) -> TeacherReport:
-        """Weak: an entity F1 at or below 1 / sqrt(number of entities); guessing finds almost none."""
+        """A teacher is weak if its entity F1 is at most 1 / sqrt(number of entities); guessing finds almost none."""
         from tinybert.data import entities
 
         count = entities.count_entities(labels, task.labels)

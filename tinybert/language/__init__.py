@@ -54,7 +54,7 @@ def translate(text: str) -> str:
 
 
 def entries(language: str) -> dict[str, str]:
-    """Text and translation for a whole catalogue."""
+    """All texts of a catalogue with their translations."""
     text = Path(__file__).with_name(_FILES[language]).read_text(encoding="utf-8")
     pairs = re.findall(r'^msgid((?: ".*"\n|".*"\n)+)msgstr((?: ".*"\n|".*"\n)+)', text, re.MULTILINE)
     read = [tuple("".join(map(ast.literal_eval, side.split("\n")[:-1])) for side in pair) for pair in pairs]

@@ -39,10 +39,10 @@ def check_positions(role: str, loaded: LoadedModel | ModelInfo, length: int, opt
 
 
 def check_length(option: str, length: int, positions: int, owner: str) -> None:
-    """Reject a sequence length above the maximum of its owner.
+    """Reject a sequence length above the number of positions of `owner`.
 
     Raises:
-        UserError: names the option and the positions.
+        UserError: names the option and the limit.
     """
     if length > positions:
         raise UserError(f"{option} {length} exceeds the {positions} positions of {owner}. Use at most that.")

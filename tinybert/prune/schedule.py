@@ -1,4 +1,4 @@
-"""When gradual pruning removes what during distillation."""
+"""What gradual pruning removes, and after which updates."""
 
 from __future__ import annotations
 
