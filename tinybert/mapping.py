@@ -121,7 +121,7 @@ class LayerMap:
                 )
 
     def table(self, learnt: str = "hidden states, attention scores") -> str:
-        """The map as lines of text: student entry, teacher entry, and what is learnt."""
+        """The map as lines of text: student entry, teacher entry, and what is learned."""
         lines = [f"layer map {self.name} ({self.student_layers} of {self.teacher_layers} layers)"]
         for s, t in self.hidden:
             if s == 0:

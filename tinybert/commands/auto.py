@@ -34,7 +34,7 @@ class AutoConfig(DataOptions, DeviceOptions):
     )
     format: str = in_limits("paddle", help="engine of the exported student", choices=FORMATS[:-1])
     precision: str = in_limits("float32", help="numeric precision of the exported student", choices=PRECISIONS)
-    max_ms: float | None = in_limits(None, help="maximum milliseconds for a single row, tokenization included", unset="no limit", above=0)
+    max_ms: float | None = in_limits(None, help="maximum milliseconds for a single row, tokenisation included", unset="no limit", above=0)
     max_mb: float | None = in_limits(None, help="maximum size in MB", unset="no limit", above=0)
     budget_minutes: float = in_limits(60.0, help="time limit in minutes for measuring and training, earlier calls included", above=0)
     learning_rate: float = in_limits(3e-4, help="peak learning rate of every run", above=0)

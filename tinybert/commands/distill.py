@@ -144,6 +144,6 @@ class TaskDistillConfig(
             return []
         text = (
             "regression_target softmax: the softmax of one class is always 1, so the prediction loss is 0 and nothing "
-            "is learnt; --regression_target teacher learns from the teacher"
+            "is learned; --regression_target teacher learns from the teacher"
         )
         return [Notice("zero-loss", text)]

@@ -1,4 +1,4 @@
-"""Options shared by task and general distillation: the two models, and what is learnt of hidden states and attention."""
+"""Options shared by task and general distillation: the two models, and what is learned of hidden states and attention."""
 
 from __future__ import annotations
 

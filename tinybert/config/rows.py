@@ -121,7 +121,7 @@ class RowOptions(Config):
 
 
 class DataOptions(RowOptions):
-    """The other rows, and tokenization."""
+    """The other rows, and tokenisation."""
 
     dev_file: Path | None = in_data(
         None, help="your own rows for evaluation; they select the best model", alias=(Alias("validation_file", HF),)

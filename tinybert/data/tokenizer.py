@@ -1,4 +1,4 @@
-"""BERT tokenization, with the ids of PaddleNLP's `BertTokenizer` at the speed of the Rust library."""
+"""BERT tokenisation, with the ids of PaddleNLP's `BertTokenizer` at the speed of the Rust library."""
 
 from __future__ import annotations
 

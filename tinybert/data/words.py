@@ -1,4 +1,4 @@
-"""Fast tokenization of long texts: every word is tokenized once and then looked up."""
+"""Fast tokenisation of long texts: every word is tokenised once and then looked up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models and exports compared on the same rows: score, latency with and without tokenization, rows per second, size."""
+"""Models and exports compared on the same rows: score, latency with and without tokenisation, rows per second, size."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ROUNDS = 3
 
 @dataclass(frozen=True)
 class Measured:
-    """One model of a comparison. Times are median milliseconds for a single row; `run` excludes tokenization, `tokenise` is only that."""
+    """One model of a comparison. Times are median milliseconds for a single row; `run` excludes tokenisation, `tokenise` is only that."""
 
     name: str
     engine: str
@@ -84,7 +84,7 @@ def _sampled(examples: Examples, count: int) -> list[tuple[str, str | None]]:
 
 
 def _answer(predictor: Predictor, rows: Sequence[tuple[str, str | None]], batch_size: int) -> tuple[float, float]:
-    """Seconds from text to predictions, and the part of it spent on tokenization."""
+    """Seconds from text to predictions, and the part of it spent on tokenisation."""
     started = time.perf_counter()
     second = None if rows[0][1] is None else [b or "" for _, b in rows]
     store, _ = predictor.encode([a for a, _ in rows], second)

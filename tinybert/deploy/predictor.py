@@ -1,4 +1,4 @@
-"""From texts to predictions: tokenization, batches, an engine, probabilities and label names."""
+"""From texts to predictions: tokenisation, batches, an engine, probabilities and label names."""
 
 from __future__ import annotations
 

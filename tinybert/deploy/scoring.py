@@ -1,4 +1,4 @@
-"""The labelled rows for evaluating exports, as tokenized by each tokenizer."""
+"""The labelled rows for evaluating exports, as tokenised by each tokenizer."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class ScoredRows:
         return self.task.eval_splits[0]
 
     def store(self, tokenizer: WordPiece) -> TokenStore:
-        """The rows as tokenized by a tokenizer."""
+        """The rows as tokenised by a tokenizer."""
         return TokenStore.build_or_open(self.task, self.folder, self.split, tokenizer, self.length)
 
     def training_store(self, tokenizer: WordPiece) -> TokenStore:

@@ -18,14 +18,14 @@ _MARK = re.compile("<[a-z]+>")  # tokens that do not occur in texts
 def table_of(source: WordPiece, target: WordPiece) -> np.ndarray | None:
     """The index in `target` of each token of `source`, special tokens by their role, int64 `[V]`.
 
-    None if the tokens differ, or text is tokenized differently.
+    None if the tokens differ, or text is tokenised differently.
 
     MPNet's vocabulary is BERT's with four tokens before and one after it. Its unused copies of BERT's special tokens are ignored.
     """
     rules, others = ((each.do_lower_case, each.tokenize_chinese_chars, each.strip_accents) for each in (source, target))
     more = set(target.vocabulary) - set(source.vocabulary) - set(target.special.values())
     if rules != others or not all(_MARK.fullmatch(piece) for piece in more):
-        return None  # text would be tokenized differently
+        return None  # text would be tokenised differently
     place = {piece: number for number, piece in enumerate(target.vocabulary)}
     of_role = {source.special[role]: target.special[role] for role in source.special if role in target.special}
     found = [place.get(of_role.get(piece, piece)) for piece in source.vocabulary]

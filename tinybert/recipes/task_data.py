@@ -105,7 +105,7 @@ def preset_metric(task: Task, settings: Settings) -> Task:
 
 @dataclass
 class TaskData:
-    """The files of a task and how they are tokenized."""
+    """The files of a task and how they are tokenised."""
 
     task: Task
     folder: Path

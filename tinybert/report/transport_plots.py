@@ -1,4 +1,4 @@
-"""Heat maps of a transport run: which teacher layers each student layer learnt from, and layer weights over time."""
+"""Heat maps of a transport run: which teacher layers each student layer learned from, and layer weights over time."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Teacher traces: which part of them is learnt, and how they are stored so that training does not need the teacher."""
+"""Teacher traces: which part of them is learned, and how they are stored so that training does not need the teacher."""
