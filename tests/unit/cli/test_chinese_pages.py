@@ -14,9 +14,10 @@ PAGES = ["README.md", *(f"docs/{name}.md" for name in ("guide", "data", "deploy"
 def parts(path: Path) -> dict[str, object]:
     """The common structure of the two pages: levels of headings, code blocks, table rows, in order; options in any order."""
     text = path.read_text(encoding="utf-8")
-    blocks = re.findall(r"^```.*?^```", text, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```(\w+)[^\n]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
-    commands = [re.sub(r"\s*#.*", "", line) for block in blocks for line in block.splitlines() if not line.startswith("#")]
+    lines = [line for language, code in blocks if language != "js" for line in code.splitlines()]  # JavaScript: only in English
+    commands = [re.sub(r"\s*#.*", "", line) for line in lines if not line.startswith("#")]
     return {
         "headings": [len(level) for level in re.findall(r"^(#+) ", prose, re.MULTILINE)],
         "commands": [re.sub(r"reviews|CUT|DIR|目录|剪枝目录", "…", command) for command in commands],
