@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinybert import language
 from tinybert.compare.plan import Row
 from tinybert.engine.run_folder import RunFolder
+from tinybert.language import translate
 from tinybert.report.figure import as_svg, new_figure
 
 if TYPE_CHECKING:
@@ -24,13 +26,14 @@ svg { max-width: 100%; height: auto } code { background: #f2f2f2; padding: .1rem
 
 
 def page(title: str, table: str, about: str, notes: Sequence[str], figures: Sequence[Figure]) -> str:
-    """The whole page. table: Markdown. about: a paragraph below it."""
+    """The whole page, in the chosen language. table: Markdown. about: a paragraph below it."""
+    title, table, about, notes = translate(title), translate(table), translate(about), [translate(note) for note in notes]
     pictures = "\n".join(f"<figure>{as_svg(figure)}</figure>" for figure in figures)
     items = "\n".join(f"<li>{html.escape(note)}</li>" for note in notes)
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
     above = f'<h1>{html.escape(title)}</h1>\n{_html_table(table)}\n<p class="note">{html.escape(about)}</p>'
-    body = f"{above}\n<h2>Next steps</h2>\n<ul>\n{items}\n</ul>\n{pictures}"
-    return f'<!doctype html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
+    body = f"{above}\n<h2>{translate('Next steps')}</h2>\n<ul>\n{items}\n</ul>\n{pictures}"
+    return f'<!doctype html>\n<html lang="{language.current()}">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
 
 
 def _html_table(markdown: str) -> str:

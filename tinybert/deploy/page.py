@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 
+from tinybert import language
 from tinybert.deploy.predictor import Predictor
+from tinybert.language import translate
 
 _PAGE = """<!doctype html>
-<html lang="en">
+<html lang="{language}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -31,7 +33,7 @@ small {{ color: #666; }}
 <label for="text">{first}</label>
 <textarea id="text" rows="3" required autofocus></textarea>
 {second}
-<button type="submit">Predict</button>
+<button type="submit">{predict}</button>
 </form>
 <p id="error" role="alert"></p>
 <p id="answer" aria-live="polite"></p>
@@ -54,12 +56,12 @@ by("form").addEventListener("submit", async event => {{
     const one = found.predictions[0];
     const time = Math.round(performance.now() - begun) + " ms";
     if ("score" in one) {{ by("answer").textContent = "score " + one.score.toFixed(3) + " (" + time + ")"; return; }}
-    by("answer").textContent = one.label + " (" + (100 * one.probability).toFixed(1) + " %, " + time + ")";
+    by("answer").textContent = one.label + " (" + (100 * one.probability).toFixed(1) + "%, " + time + ")";
     const shares = Object.entries(one.probabilities).sort((a, b) => b[1] - a[1]).slice(0, 20);
     for (const [label, share] of shares) {{
       const row = by("shares").insertRow();
       row.insertCell().textContent = label;
-      row.insertCell().textContent = (100 * share).toFixed(1) + " %";
+      row.insertCell().textContent = (100 * share).toFixed(1) + "%";
       const cell = row.insertCell(), bar = document.createElement("div");
       cell.className = "wide"; bar.className = "bar"; bar.style.width = 100 * share + "%"; cell.append(bar);
     }}
@@ -69,15 +71,17 @@ by("form").addEventListener("submit", async event => {{
 </body>
 </html>
 """
-_SECOND = '<label for="pair">Second text</label>\n<textarea id="pair" rows="3" required></textarea>'
+_SECOND = '<label for="pair">{}</label>\n<textarea id="pair" rows="3" required></textarea>'
 
 
 def page(predictor: Predictor) -> str:
-    """The page for a model: one text field, or two for a model for pairs."""
+    """The page for a model, in the chosen language: one text field, or two for a model for pairs."""
     pair = bool(predictor.rows.pair)
     return _PAGE.format(
-        title=html.escape(f"Try the model: {predictor.rows.task}" if predictor.rows.task else "Try the model"),
-        first="First text" if pair else "Text",
-        second=_SECOND if pair else "",
+        language=language.current(),
+        title=html.escape(translate(f"Try the model: {predictor.rows.task}" if predictor.rows.task else "Try the model")),
+        first=translate("First text" if pair else "Text"),
+        second=_SECOND.format(translate("Second text")) if pair else "",
+        predict=translate("Predict"),
         engine=html.escape(f"{predictor.engine.name} {predictor.engine.precision}"),
     )
