@@ -71,7 +71,7 @@ def _entry(text: str) -> str | None:
         if not all(piece in text for piece in pieces):
             continue
         match = re.fullmatch("(.*?)".join(map(re.escape, pieces)), text, re.DOTALL)
-        if match and (pieces[0] or "; " not in match[1]):  # a gap at the beginning is a name or a number
+        if match and (pieces[0] or not re.match(r" |.*[,;] ", match[1], re.DOTALL)):  # a gap at the beginning is a name or a number
             return known[message].format(*map(_gap, match.groups()))
     parts = text.split("; ")  # a list whose parts come from several places, such as the descriptions of the methods
     return "；".join(known[part] for part in parts) if all(part in known for part in parts) else None
@@ -83,12 +83,11 @@ def _gap(text: str) -> str:
         return translate(text)
     if " " not in text:
         return text
-    if ", " in text and text not in _catalogue(_chosen)[0]:
-        parts = text.split(", ")
-        translated = [(" " in part and _entry(part)) or part for part in parts]
-        if translated != parts:
-            return ", ".join(translated)
-    return _entry(text) or text
+    whole = _entry(text)
+    if whole is not None:
+        return whole
+    parts = re.split(r"(, |; )(?![^()]*\))", text)
+    return "".join((" " in part and _entry(part)) or part for part in parts) if len(parts) > 1 else text
 
 
 def _row(line: str) -> str:
