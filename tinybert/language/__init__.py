@@ -80,7 +80,7 @@ def _entry(text: str) -> str | None:
 def _gap(text: str) -> str:
     """The text of a gap: a reason, further lines, or a list. A single word is left alone, because it may be a name."""
     if "\n" in text:
-        return translate(text)
+        return "\n".join(map(_gap, text.split("\n")))
     if " " not in text:
         return text
     whole = _entry(text)
