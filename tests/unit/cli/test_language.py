@@ -65,6 +65,24 @@ def test_message_with_values_is_translated(chinese, capsys):
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("--x 1 is not used: the log follows --logging_steps", "--x 1 没有使用：日志按 --logging_steps 写"),
+        ("dev: 9 rows; bad 4 (44.4%), good one 5 (55.6%), 0 empty", "dev：9 行；bad 4 (44.4%), good one 5 (55.6%), 空文本 0"),
+        ("  ok   2 cores for this process", "  正常  本进程可用 2 个核"),
+        ("| engine |  MB |", "| 引擎   |  MB |"),
+        (
+            "unknown option --batch\nDid you mean --batch_size? All options: --help",
+            "未知选项 --batch\n是否想用 --batch_size？所有选项：--help",
+        ),
+        ("a.tsv has the columns text, label", "a.tsv 中的列：text, label"),
+    ],
+)
+def test_reasons_lists_and_table_headings_in_messages_are_translated(chinese, text, expected):
+    assert language.translate(text) == expected
+
+
+@pytest.mark.parametrize(
     ("argv", "environment", "expected"),
     [
         ([], {"LANG": "zh_CN.UTF-8"}, "zh"),
@@ -90,7 +108,7 @@ def test_help_and_errors_are_in_the_chosen_language(capsys):
     assert main(["--lang", "zh"]) == 0 and "用法" in capsys.readouterr().out
     assert main(["pretrain", "--lang", "zh", "--nonsense"]) == 2
     assert "错误：未知选项 --nonsense" in capsys.readouterr().err
-    assert main(["pretrain", "--lang", "xx"]) == 2 and "--lang got 'xx'" in capsys.readouterr().err
+    assert main(["pretrain", "--lang", "xx"]) == 2 and "--lang 的值为 'xx'" in capsys.readouterr().err
     language.choose([], {})
 
 
