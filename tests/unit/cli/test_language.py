@@ -134,6 +134,6 @@ def test_missing_chinese_font_is_reported_once_and_english_is_drawn(tmp_path, ch
             figure.saved(drawn, tmp_path / "a.png")
             figure.saved(drawn, tmp_path / "b.png")
             assert axes.get_title() == "learning rate" and axes.get_xlabel() == "U+9152 U+5E97"
-            assert capsys.readouterr().err.count("no Chinese font") == 1
+            assert capsys.readouterr().err.count("没有安装中文字体") == 1
     finally:
         figure.chinese_font.cache_clear()
