@@ -10,7 +10,7 @@ TASK ?= demo
 # compiled modules are kept, wherever the variable comes from: a hundred tests start a process of their own
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install demo docs test test-notebooks test-2.6 test-long fuzz lint format clean
+.PHONY: help install demo docs test test-notebooks test-2.6 test-pythons test-subset test-long fuzz lint format clean
 
 help:
 	@echo "make install        .venv with this project, editable, and the pinned packages (EXTRAS=cpu,dev,export for more)"
@@ -19,6 +19,7 @@ help:
 	@echo "make test           all tests, bounded, except those of the notebooks"
 	@echo "make test-notebooks the notebooks with a small budget"
 	@echo "make test-2.6       a bounded part of them with Paddle 2.6.2 and PaddleNLP 2.8.1, in .venv-2.6"
+	@echo "make test-pythons   the same part with the default packages on Python 3.10 and 3.12, each in a .venv-<version>"
 	@echo "make test-long      the tests that take minutes"
 	@echo "make fuzz           ten thousand mutated inputs"
 	@echo "make lint | format  ruff"
@@ -60,6 +61,20 @@ $(STAMP_26): requirements-2.6.txt requirements-demo.txt
 
 test-2.6: install $(STAMP_26)
 	OTHER_LANE=$(abspath $(BIN)/python) $(VENV_26)/bin/python -m pytest tests -m "both_lanes and not long" $(PARALLEL)
+
+# The other versions of Python that this machine has, by name or from pyenv; PYTHONS="/path/to/python ..." names others.
+PYTHONS ?= python3.10 python3.12 $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python $(HOME)/.pyenv/versions/3.12.*/bin/python)
+
+test-pythons:
+	@tested=; for python in $(PYTHONS); do \
+		version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
+		case "$$tested" in *" $$version "*) continue;; esac; \
+		tested="$$tested $$version "; echo "Python $$version: $$python"; \
+		$(MAKE) --no-print-directory test-subset PYTHON=$$python VENV=.venv-$$version || exit 1; \
+	done; test -n "$$tested" || { echo "error: none of these runs: $(PYTHONS). Name others with make test-pythons PYTHONS=..."; exit 2; }
+
+test-subset: install
+	$(BIN)/python -m pytest tests -m "both_lanes and not long" $(PARALLEL)
 
 test-long: install
 	$(BIN)/python -m pytest tests -m long

@@ -1,4 +1,4 @@
-"""Everything that depends on the Paddle version, the device, threads and the memory allocator.
+"""Everything that depends on the Paddle version, threads and the memory allocator; the device is in `devices.py`.
 
 Call `prepare` first: it imports Paddle after the settings that Paddle reads at import. The effect of each one on a training step that has
 all the others was measured by `benchmark/speed/step.py --modes without` (SST-2, two cores; figures in its README):
@@ -28,7 +28,6 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from tinybert.errors import UserError
-from tinybert.log import logger
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -2, -3, -4
 _STRIDED_VIEWS = "FLAGS_use_stride_kernel"
@@ -38,11 +37,6 @@ INSTALL_PADDLE = (
 )
 # instruction sets by which kernels are selected
 _INSTRUCTIONS = ("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")
-_CAPABILITIES_2_6 = ("6.1", "7.0", "7.5", "8.0", "8.6")  # of paddlepaddle-gpu 2.6.2, read from the wheel by findings/gpu_wheel_2_6_2.sh
-_OTHER_BUILD = (
-    "Install a build for CUDA 12 or 13 from Paddle's own index: https://www.paddlepaddle.org.cn/install/quick has the line. "
-    "--device cpu computes without the card."
-)
 _TRUE = ("1", "t", "true", "y", "yes")  # as Paddle reads a flag
 
 
@@ -151,83 +145,6 @@ def _choose_mkl_path() -> None:
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "7" if "avx512f" in processor else "5")
 
 
-def set_device(name: str) -> str:
-    """Set the device `auto|cpu|gpu|xpu|NAME[:i]` and return the one actually used.
-
-    auto: a GPU that this Paddle can use, else the CPU. gpu, if this Paddle has none: the CPU, with a warning, so that published
-    command lines run everywhere.
-
-    Raises:
-        UserError: this Paddle has no such device, or no kernels for the card; names the available devices, or the build to install.
-    """
-    import paddle
-
-    wanted = name.lower()
-    kind, _, index = wanted.partition(":")
-    there = device_kinds()
-    if wanted == "auto":
-        problem = gpu_problem() if "gpu" in there else None
-        if problem:
-            logger.warning(f"running on the CPU: {problem}")
-        wanted = kind = "gpu" if "gpu" in there and not problem else "cpu"
-    elif kind == "gpu" and "gpu" not in there:
-        logger.warning(f"DEVICE: {name} was requested, but this Paddle ({paddle.__version__}) has none: running on the CPU")
-        wanted = kind = "cpu"
-    elif kind not in there or (kind != "cpu" and index and int(index) >= _count(kind)):
-        of_them = f"only {_count(kind)} {kind}" if kind in there else "no such device"
-        raise UserError(f"--device {name}: this Paddle ({paddle.__version__}) has {of_them}\nexpected auto, {', '.join(there)}")
-    elif kind == "gpu" and (problem := gpu_problem(int(index or 0))):
-        raise UserError(f"--device {name}: {problem}")
-    if ":" not in wanted and wanted != "cpu" and world_size() > 1:
-        wanted = f"{wanted}:{os.environ.get(f'FLAGS_selected_{kind}s', '0').split(',')[0]}"
-    paddle.set_device(wanted)
-    return wanted
-
-
-def device_kinds() -> list[str]:
-    """The kinds of device that this Paddle can use here: cpu, gpu, xpu, and plug-ins such as npu."""
-    import paddle
-
-    gpu = ["gpu"] if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0 else []
-    xpu = ["xpu"] if paddle.is_compiled_with_xpu() else []
-    return ["cpu", *gpu, *xpu, *paddle.device.get_all_custom_device_type()]
-
-
-def _count(kind: str) -> int:
-    import paddle
-
-    if kind == "gpu":
-        return paddle.device.cuda.device_count()
-    if kind == "xpu":
-        return paddle.device.xpu.device_count()
-    return sum(device.partition(":")[0] == kind for device in paddle.device.get_available_custom_device())
-
-
-def gpu_problem(index: int = 0) -> str | None:
-    """Why this Paddle cannot compute on a GPU, and which build to install; None if it can. Runs one small kernel."""
-    import paddle
-
-    capability = "{}.{}".format(*paddle.device.cuda.get_device_capability(index))
-    cuda = paddle.version.cuda()
-    held = [f"{number // 10}.{number % 10}" for number in map(int, getattr(paddle.version, "cuda_archs", list)() or ())]
-    held = held or (list(_CAPABILITIES_2_6) if paddle.__version__.startswith("2.6.") else [])
-    words = f"the card has compute capability {capability}, this Paddle ({paddle.__version__}, CUDA {cuda})"
-    if paddle.__version__.startswith("2.6.") and not any(_serves(one, capability) for one in held):
-        return f"{words} has machine code only for {', '.join(held)}.\n{_OTHER_BUILD}"
-    try:
-        x = paddle.ones([2, 2]).cuda(index)
-        right = float((x * x + x).sum()) == 8.0
-    except Exception as error:  # Paddle wraps CUDA's errors in several classes
-        return f"{words} fails to run a first kernel on it: {str(error).strip().splitlines()[-1][:200]}\n{_OTHER_BUILD}"
-    return None if right else f"{words} computes wrong sums on it.\n{_OTHER_BUILD}"
-
-
-def _serves(machine_code: str, card: str) -> bool:
-    """Whether a card runs this machine code: same major capability, and the same or a higher minor one."""
-    (major, minor), (card_major, card_minor) = (map(int, one.split(".")) for one in (machine_code, card))
-    return major == card_major and minor <= card_minor
-
-
 def rank() -> int:
     """The rank of this process among those started by `paddle.distributed.launch`."""
     return int(os.environ.get("PADDLE_TRAINER_ID", "0"))
@@ -236,14 +153,6 @@ def rank() -> int:
 def world_size() -> int:
     """The number of processes started by `paddle.distributed.launch`, over all machines."""
     return int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
-
-
-def start_processes() -> None:
-    """Join the process group of `paddle.distributed.launch`; without effect for a single process."""
-    if world_size() > 1:
-        import paddle
-
-        paddle.distributed.init_parallel_env()
 
 
 def set_threads(count: int) -> None:

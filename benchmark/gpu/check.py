@@ -302,10 +302,10 @@ def _environment() -> dict[str, str]:
 
 def part(name: str, device: str, folder: Path) -> None:
     """Run one check in this process; its result is the last line printed."""
-    from tinybert import runtime
+    from tinybert import devices, runtime
 
     runtime.prepare()
-    used = runtime.set_device(device)
+    used = devices.set_device(device)
     _world(folder)
     print("\n" + json.dumps(asdict(CHECKS[name](used, folder)), default=str))
 
@@ -371,14 +371,14 @@ def main() -> int:
     chosen = options.checks.split(",")
     if unknown := [name for name in chosen if name not in CHECKS]:
         parser.error(f"unknown checks: {', '.join(unknown)}; there are: {', '.join(CHECKS)}")
-    from tinybert import runtime
+    from tinybert import devices, runtime
     from tinybert.errors import UserError
 
     try:
         runtime.prepare()
-        if options.device.startswith("gpu") and "gpu" not in runtime.device_kinds():
+        if options.device.startswith("gpu") and "gpu" not in devices.device_kinds():
             raise UserError("this Paddle sees no GPU; python -m tinybert doctor says what is there. --device cpu tries the script itself.")
-        device = runtime.set_device(options.device)
+        device = devices.set_device(options.device)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

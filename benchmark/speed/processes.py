@@ -33,10 +33,10 @@ UNCOUNTED = 2
 
 def measure(options) -> None:
     """One process of a mode: train some steps and write the measurements to `--result`."""
-    from tinybert import runtime
+    from tinybert import devices, runtime
 
     runtime.prepare()
-    runtime.start_processes()
+    devices.start_processes()
     import paddle
 
     from tinybert.data.batches import Batches

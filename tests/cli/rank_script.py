@@ -55,10 +55,10 @@ def recorded(folder: Path, die_at: int = -1) -> Iterator[None]:
 def main() -> int:
     """Run all jobs; stops at the first exit code that is not 0."""
     jobs, die_at = json.loads(Path(sys.argv[1]).read_text()), int(sys.argv[2])
-    from tinybert import runtime
+    from tinybert import devices, runtime
 
     runtime.prepare()
-    runtime.start_processes = functools.cache(runtime.start_processes)  # each command joins the other ranks, which is only possible once
+    devices.start_processes = functools.cache(devices.start_processes)  # each command joins the other ranks, which is only possible once
     for record, command, argv in jobs:
         with recorded(Path(record), die_at):
             if code := run_script(command, argv):

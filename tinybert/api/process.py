@@ -10,7 +10,7 @@ import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from tinybert import runtime
+from tinybert import devices, runtime
 from tinybert.commands.registry import find_command
 from tinybert.engine import run_lock
 from tinybert.log import logger
@@ -52,12 +52,11 @@ def in_process(threads: int | None = None, objects: UserObjects | None = None, o
     ready(threads)
     import paddle
 
-    device, generator, count = paddle.get_device(), paddle.get_rng_state(), runtime.threads()
+    generator, count = paddle.get_rng_state(), runtime.threads()
     try:
-        with _kept(), use_objects(objects or UserObjects()):
+        with _kept(), devices.restored_device(), use_objects(objects or UserObjects()):
             yield
     finally:
-        paddle.set_device(device)
         paddle.set_rng_state(generator)
         if runtime.threads() != count:  # a resumed run uses those of its checkpoint
             runtime.set_threads(count)

@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from tinybert import runtime, storage
+from tinybert import devices, runtime, storage
 from tinybert.augment.rows import augmented_rows
 from tinybert.config.resolved import Settings
 from tinybert.data.chinese import is_chinese
@@ -95,7 +95,7 @@ class PartMaker:
             from tinybert.augment.word_vectors import open_word_vectors
             from tinybert.models.masked_lm import load_masked_lm
 
-            runtime.set_device(self.device)
+            devices.set_device(self.device)
             settings = self.settings
             model = load_masked_lm(self.model, settings.do_lower_case)
             table = None if self.word_vectors is None else open_word_vectors(self.word_vectors, settings.glove_words)

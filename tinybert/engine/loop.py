@@ -17,13 +17,13 @@ from paddle import nn
 from tinybert import runtime, storage
 from tinybert.data.batches import Batch
 from tinybert.data.epochs import EpochBatches
+from tinybert.devices import Precision
 from tinybert.engine import checkpoint as checkpoints
 from tinybert.engine import nonfinite
 from tinybert.engine.callbacks import Callbacks, LoopSettings
 from tinybert.engine.checkpoint import Checkpoint
 from tinybert.engine.loop_state import Best, LoopState, RunningMetrics
 from tinybert.engine.optimizers import load_optimizer_arrays, optimizer_arrays
-from tinybert.engine.precision import Precision
 from tinybert.engine.processes import sum_dict
 from tinybert.engine.progress import Progress
 from tinybert.engine.run_folder import RunFolder, now
@@ -236,7 +236,8 @@ class Loop:
     def _evaluate(self, progress: Progress) -> None:
         self.layer.eval()
         try:
-            scores = self.callbacks.evaluate(self.step)
+            with self.precision.autocast():
+                scores = self.callbacks.evaluate(self.step)
         except NumericalError as error:
             self._stop_on_scores(str(error), {})
         self.layer.train()

@@ -6,6 +6,8 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
+from tinybert import devices
+
 NO_DECAY = ("bias", "norm")  # parameters whose structural name contains one of these are not decayed
 
 
@@ -40,15 +42,17 @@ class BertAdam(paddle.optimizer.Optimizer):
 
     def _create_accumulators(self, block, parameters) -> None:
         for parameter in parameters:
-            if parameter.name not in self._accumulators.get(self._FIRST, {}):
-                self._add_accumulator(self._FIRST, parameter)
-                self._add_accumulator(self._SECOND, parameter)
+            weight = devices.updated_weight(self, parameter)
+            if weight.name not in self._accumulators.get(self._FIRST, {}):
+                self._add_accumulator(self._FIRST, weight)
+                self._add_accumulator(self._SECOND, weight)
 
     @paddle.no_grad()
     def _append_optimize_op(self, block, param_and_grad) -> None:
         parameter, gradient = param_and_grad
-        first = self._get_accumulator(self._FIRST, parameter)
-        second = self._get_accumulator(self._SECOND, parameter)
+        weight = devices.updated_weight(self, parameter)
+        first = self._get_accumulator(self._FIRST, weight)
+        second = self._get_accumulator(self._SECOND, weight)
         gradient = gradient.astype(first.dtype)
         if self._max_norm:
             norm = paddle.sqrt((gradient * gradient).sum())
@@ -58,8 +62,10 @@ class BertAdam(paddle.optimizer.Optimizer):
         paddle.assign(second * beta2 + gradient * gradient * (1 - beta2), second)
         update = first / (paddle.sqrt(second) + self._epsilon)
         if parameter.name in self._decayed:
-            update = update + self._decay * parameter
-        paddle.assign(parameter - self.get_lr() * update, parameter)
+            update = update + self._decay * weight
+        paddle.assign(weight - self.get_lr() * update, weight)
+        if weight is not parameter:
+            paddle.assign(weight.astype(parameter.dtype), parameter)
 
 
 def decayed_names(layer: nn.Layer) -> set[str]:
@@ -113,12 +119,12 @@ def optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: nn.Layer) -> 
     """
     whole = optimizer.state_dict()
     state = {key: value for key, value in whole.items() if isinstance(value, Tensor)}
-    masters = whole.get("master_weights", {})  # float32 copies of half-precision weights
+    copies = devices.float32_copies(whole)
     arrays = {}
     for name, parameter in layer.named_parameters():
-        if parameter.name in masters:
-            arrays[f"{name}|{_MASTER}"] = masters[parameter.name].numpy()
-        prefix = parameter.name + "_"
+        if parameter.name in copies:
+            arrays[f"{name}|{_MASTER}"] = copies[parameter.name].numpy()
+        prefix = copies.get(parameter.name, parameter).name + "_"
         for key, value in state.items():
             if key.startswith(prefix):
                 arrays[f"{name}|{key.removeprefix(prefix)}"] = value.numpy()
@@ -127,12 +133,11 @@ def optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: nn.Layer) -> 
 
 def load_optimizer_arrays(optimizer: paddle.optimizer.Optimizer, layer: nn.Layer, arrays: dict[str, np.ndarray]) -> None:
     """Restore the result of `optimizer_arrays`, in this or another process."""
-    names = {name: parameter.name for name, parameter in layer.named_parameters()}
-    state: dict = {}
-    for key, array in arrays.items():
+    weights, state = dict(layer.named_parameters()), {}
+    for key in sorted(arrays, key=lambda key: not key.endswith(f"|{_MASTER}")):
         name, suffix = key.rsplit("|", 1)
         if suffix == _MASTER:
-            state.setdefault("master_weights", {})[names[name]] = paddle.to_tensor(array)
+            weights[name] = devices.add_float32_copy(state, weights[name], paddle.to_tensor(arrays[key]))
         else:
-            state[f"{names[name]}_{suffix}"] = paddle.to_tensor(array)
+            state[f"{weights[name].name}_{suffix}"] = paddle.to_tensor(arrays[key])
     optimizer.set_state_dict(state)

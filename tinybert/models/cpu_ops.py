@@ -15,14 +15,14 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 from paddle.autograd import PyLayer
 
-from tinybert import runtime
+from tinybert import devices, runtime
 
 
 def is_supported(x: Tensor) -> bool:
     """Whether these operations support the tensor."""
     if not paddle.in_dynamic_mode() or os.environ.get("TINYBERT_CPU_OPS", "1") == "0":
         return False
-    return x.dtype == paddle.float32 and x.place.is_cpu_place()
+    return x.dtype == paddle.float32 and devices.is_on_cpu(x)
 
 
 class _Dropout(PyLayer):

@@ -13,6 +13,7 @@ import paddle
 from paddle import Tensor
 from paddle.autograd import PyLayer
 
+from tinybert import devices
 from tinybert.models import cpu_ops
 
 CHUNK = 1 << 15  # elements per layer that are compared at a time: all layers together fit into a CPU's cache
@@ -52,7 +53,7 @@ class LayerDistances:
 
     def means(self) -> np.ndarray:
         """The mean squared difference of each pair of layers, float64 `[S, N]`."""
-        with paddle.no_grad(), paddle.amp.auto_cast(enable=False):
+        with paddle.no_grad(), devices.full_precision():
             distances, lengths = self._in_pieces() if self.pieces is not None else self._in_chunks()
             for i, j in zip(*np.nonzero(distances < _TOO_CLOSE * lengths), strict=True):
                 distances[i, j] = self._direct(i, j)

@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tinybert import runtime, storage
+from tinybert import devices, runtime, storage
 from tinybert.augment.parts import FILE, ROWS, PartMaker, parts_of
 from tinybert.commands.augment import STAGE, AugmentConfig, workers
 from tinybert.corpus.workers import Workers
@@ -83,7 +83,7 @@ def _augment(config: AugmentConfig, at_end: contextlib.ExitStack) -> Result:
     )  # fmt: skip
     identity = _identity(maker, used.path)
     finished = _judge_folder(output, target, identity, config)
-    runtime.start_processes()
+    devices.start_processes()
     wait_for_all()  # all ranks have checked the unchanged folder
     if finished:
         logger.info(f"already finished: {target}")
@@ -186,10 +186,7 @@ def _judge_folder(output: Path, target: Path, identity: dict, config: AugmentCon
 
 
 def _processes(config: AugmentConfig, rows: int) -> int:
-    import paddle
-
-    on_cpu = paddle.device.get_device() == "cpu"
-    return min(workers(config, runtime.available_cores(), on_cpu, runtime.world_size()), -(-rows // ROWS))
+    return min(workers(config, runtime.available_cores(), devices.uses_cpu(), runtime.world_size()), -(-rows // ROWS))
 
 
 # === The work ===

@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tinybert import runtime, storage
+from tinybert import devices, runtime, storage
 from tinybert.commands.auto import AutoConfig
 from tinybert.commands.compare import CompareConfig
 from tinybert.commands.distill import TaskDistillConfig
@@ -48,7 +48,7 @@ def auto(config: AutoConfig) -> Result:
     """Write the best student within the limits to `--output_dir`/export, with a report of all candidates."""
     config = config.replace(output_dir=Path(config.output_dir).expanduser())
     task = task_of(config)
-    runtime.set_device(config.device)
+    devices.set_device(config.device)
     teacher = read_model_info(config.teacher_path, config.do_lower_case, "teacher")
     length = config.max_seq_length or (128 if task.is_pair else 64)
     data = TaskData.find(task, config, ["train", task.eval_splits[0]], teacher.tokenizer, length)

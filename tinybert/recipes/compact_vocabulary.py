@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 
 import numpy as np
-import paddle
 
+from tinybert import devices
 from tinybert.config.options import Config
 from tinybert.config.resolved import Settings
 from tinybert.config.runs import vocabulary_reason
@@ -36,7 +36,7 @@ def compact_vocabulary(
     reason = vocabulary_reason(settings, config)
     if asked == "False":
         reason = "--compact_vocabulary False"
-    elif asked == "auto" and not paddle.get_device().startswith("cpu"):
+    elif asked == "auto" and not devices.uses_cpu():
         reason = reason or "the cost is negligible on this device"
     if reason:
         return None, f"word embedding: updating all {rows:,} rows: {reason}"

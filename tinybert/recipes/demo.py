@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from tinybert import runtime, storage
+from tinybert import devices, runtime, storage
 from tinybert.commands.compare import CompareConfig
 from tinybert.commands.demo import DemoConfig
 from tinybert.commands.export import ExportConfig
@@ -76,7 +76,7 @@ def demo(config: DemoConfig) -> Result:
 
 def _train(config: DemoConfig, task: Task, budget: Budget, output: Path) -> Result:
     """Teacher, comparison of students, export."""
-    runtime.set_device(config.device)
+    devices.set_device(config.device)
     common = {"task_name": task.name, "device": config.device, "threads": config.threads, "overwrite_output_dir": True}
     _title("1/4 fine-tune the teacher on the labelled rows")
     _run(

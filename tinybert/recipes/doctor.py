@@ -160,10 +160,9 @@ def _machine() -> list[Diagnosis]:
 
 
 _LIST_GPUS = """
-import json, paddle
-from tinybert import runtime, storage
-cards = range(paddle.device.cuda.device_count()) if "gpu" in runtime.device_kinds() else ()
-print(json.dumps([[paddle.device.cuda.get_device_name(card), runtime.gpu_problem(card)] for card in cards]))
+import json
+from tinybert import devices
+print(json.dumps(devices.gpus()))
 """
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from paddle import nn
 
-from tinybert import runtime, storage
+from tinybert import devices, runtime, storage
 from tinybert.commands.finetune import FinetuneConfig
 from tinybert.config.resolved import Settings
 from tinybert.data.batches import Batches
@@ -50,7 +50,7 @@ def importance(config: FinetuneConfig) -> Result:
     resume = checkpoint.find(run.checkpoints, config.resume) if config.resume else None
     log_run_settings(f"importance of the weights of {config.model_name_or_path} on {task.name}, output in {output / FOLDER}", resolved)
     log_outputs(task, config)
-    runtime.set_device(config.device)
+    devices.set_device(config.device)
     loaded = load_classifier(
         config.model_name_or_path, labels=task.labels, needs_head=True, kind=task.kind, do_lower_case=settings.do_lower_case
     )

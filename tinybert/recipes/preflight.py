@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tinybert import runtime
+from tinybert import devices
 from tinybert.config.options import Config
 from tinybert.engine import checkpoint
-from tinybert.engine.precision import require
 from tinybert.engine.run_folder import RunFolder
 from tinybert.recipes.input_protection import check_inputs_not_overwritten
 
@@ -34,7 +33,7 @@ def start_device(config: Config) -> None:
     Raises:
         UserError: there is no such device, or it does not support this precision.
     """
-    device = runtime.set_device(config.device)
+    devices.set_device(config.device)
     if config.amp:
-        require(config.amp_dtype, device)
-    runtime.start_processes()
+        devices.check_precision(config.amp_dtype)
+    devices.start_processes()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import paddle
-
-from tinybert import runtime, storage
+from tinybert import devices, runtime, storage
 from tinybert.config.options import Config
 from tinybert.config.resolved import Settings
 from tinybert.data.store import Rows
@@ -54,7 +52,7 @@ def record_start(
         settings={name: Setting(value, source) for name, value, source in settings.as_table()},
         preset=settings.preset,
         versions=runtime.versions(),
-        device=paddle.get_device(),
+        device=devices.current_device(),
         models=models,
         data={split: DataEntry(len(store), store.meta["source_sha256"]) for split, store in stores.items()},
         labels=next(iter(stores.values())).meta.get("labels"),

@@ -14,11 +14,11 @@ from tinybert.config.resolved import Settings
 from tinybert.data.batches import Batch
 from tinybert.data.epochs import EpochBatches
 from tinybert.data.store import Rows, TokenStore
+from tinybert.devices import Precision
 from tinybert.engine import checkpoint
 from tinybert.engine.callbacks import Callbacks, LoopSettings
 from tinybert.engine.loop import Loop
 from tinybert.engine.optimizers import create_optimizer
-from tinybert.engine.precision import Precision
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.run_record import ModelEntry
 from tinybert.engine.schedules import schedule
@@ -123,9 +123,9 @@ def train_stage(
         layer.freeze_padding_row(vocabulary.row_of if vocabulary else int)
     first = Inputs.of(batches.step(0, 0)[0])
     unreached = layer.freeze_unreached(first, data.trace(first))
-    precision = Precision(config.amp or "O0", config.amp_dtype, paddle.get_device())
+    precision = Precision(config.amp, config.amp_dtype)
     pruning = extras.pruning(total) if extras.pruning else None
-    _, optimizer = precision.prepare(layer, _optimizer(layer, settings))
+    optimizer = precision.prepare(layer, _optimizer(layer, settings))
     parallel = paddle.DataParallel(layer) if runtime.world_size() > 1 else None
     trained = parallel or layer
 
@@ -136,8 +136,9 @@ def train_stage(
     def replace_optimizer(step: int) -> paddle.optimizer.Optimizer | None:
         if not pruning.changed(step):
             return None
-        layer.freeze_unreached(first, data.trace(first))
-        return _optimizer(layer, settings)
+        with precision.autocast():
+            layer.freeze_unreached(first, data.trace(first))
+        return precision.prepare(layer, _optimizer(layer, settings))
 
     scored = evaluation.scored
     fingerprint = {**_values(config, settings), **origin.identity, **scored, "processes": runtime.world_size(), "total_steps": total}
@@ -218,7 +219,7 @@ def _record_plan(run: RunFolder, layer: TrainedLayer, unreached: list[str], prec
         not_reached=unreached,
         processes=runtime.world_size(),
         threads=runtime.threads(),
-        precision=f"{precision.level} {precision.dtype}" if precision.enabled else "float32",
+        precision=str(precision),
     )
 
 
