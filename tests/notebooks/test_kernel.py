@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
+from tests.notebooks.conftest import lines
 
 manager = pytest.importorskip("jupyter_client.manager", reason="the extra dev has ipykernel")
 pytest.importorskip("ipykernel")
@@ -80,11 +81,6 @@ def kernel(tmp_path_factory) -> Iterator[Kernel]:
     yield started
     started.client.stop_channels()
     started.manager.shutdown_kernel(now=True)
-
-
-def lines(text: str) -> list[str]:
-    """The visible lines after carriage returns have overwritten others."""
-    return [line.rsplit("\r", 1)[-1].strip() for line in text.split("\n") if line.rsplit("\r", 1)[-1].strip()]
 
 
 def test_a_run_shows_bars_with_rate_and_time_and_few_lines(kernel):
