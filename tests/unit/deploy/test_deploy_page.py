@@ -71,7 +71,7 @@ def test_node_code_of_the_page_predicts_like_predict(folder):
     if node is None:
         pytest.skip("node is not installed")
     if subprocess.run([node, "-e", "require('onnxruntime-node')"], capture_output=True, env=os.environ, check=False).returncode:
-        pytest.skip("onnxruntime-node is not installed (npm install onnxruntime-node, NODE_PATH names its node_modules)")
+        pytest.skip("onnxruntime-node is not installed (docs/deploy.md has the command; NODE_PATH names its node_modules)")
     done = subprocess.run([node, "-e", code("js")], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == expected(folder)
