@@ -56,7 +56,7 @@ class TrainedLayer(nn.Layer):
         table = base.embeddings.word_embeddings.weight
         keep = paddle.ones([table.shape[0], 1], dtype=table.dtype)
         keep[row] = 0.0
-        table.register_hook(lambda gradient: gradient * keep)
+        table.register_hook(lambda gradient: gradient * keep.astype(gradient.dtype))  # half precision with O2
 
 
 class Teacher:

@@ -136,9 +136,8 @@ def train_stage(
     def replace_optimizer(step: int) -> paddle.optimizer.Optimizer | None:
         if not pruning.changed(step):
             return None
-        with precision.autocast():
-            layer.freeze_unreached(first, data.trace(first))
-        return precision.prepare(layer, _optimizer(layer, settings))
+        layer.freeze_unreached(first, data.trace(first))
+        return _optimizer(layer, settings)
 
     scored = evaluation.scored
     fingerprint = {**_values(config, settings), **origin.identity, **scored, "processes": runtime.world_size(), "total_steps": total}

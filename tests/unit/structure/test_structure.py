@@ -61,7 +61,7 @@ def test_methods_are_compared_by_name_only_in_their_own_package():
 def test_only_devices_py_asks_for_the_device_or_sets_its_precision():
     asked = re.compile(
         r"paddle\.(?:device\.)?[gs]et_device\b|\.place\.|is_\w+_place|[A-Z]\w*Place\b|is_compiled_with|device\.(?:cuda|xpu)|custom_device|\.cuda\("
-        r"|paddle\.amp|auto_cast|GradScaler|paddle\.(?:float16|bfloat16)|master_weight|multi_precision|init_parallel_env|cudnn|pin_memory"
+        r"|paddle\.amp|auto_cast|GradScaler|paddle\.(?:float16|bfloat16)|master_weight|multi_precision|init_parallel_env|cudnn|\.pin_memory"
     )
     found = {path.relative_to(ROOT).as_posix() for path in FILES if asked.search(path.read_text("utf-8"))}
     assert found == {"devices.py"}
