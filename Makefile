@@ -1,7 +1,7 @@
 # The README's commands. `make demo` and `make test` install what they need into .venv first.
 
-PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
-	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1 && echo $$p && break; done)
+IS_SUPPORTED := -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do $$p $(IS_SUPPORTED) && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS ?= cpu,dev
@@ -27,7 +27,8 @@ help:
 install: $(STAMP)
 
 $(STAMP): pyproject.toml requirements-demo.txt
-	@test -n "$(PYTHON)" || { echo "error: no Python 3.10, 3.11 or 3.12 found; give one with make PYTHON=/path/to/python"; exit 2; }
+	@test -x $(BIN)/python || test -n "$(PYTHON)" && $(PYTHON) $(IS_SUPPORTED) || \
+		{ echo "error: found Python '$(PYTHON)', expected 3.10, 3.11 or 3.12; give one with make PYTHON=/path/to/python"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-demo.txt
