@@ -27,7 +27,7 @@ help:
 install: $(STAMP)
 
 $(STAMP): pyproject.toml requirements-demo.txt
-	@test -x $(BIN)/python || test -n "$(PYTHON)" && $(PYTHON) $(IS_SUPPORTED) || \
+	@test -x $(BIN)/python || $(PYTHON) $(IS_SUPPORTED) || \
 		{ echo "error: found Python '$(PYTHON)', expected 3.10, 3.11 or 3.12; give one with make PYTHON=/path/to/python"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
