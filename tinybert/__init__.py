@@ -17,7 +17,7 @@ __version__ = "0.2.0"
 _PUBLIC = {
     "load_task": "api.data", "from_files": "api.data", "from_rows": "api.data", "Data": "api.data",
     "load": "api.models", "Model": "api.models",
-    "student_from": "api.students", "student": "api.students",
+    "student_from": "api.students", "student": "api.students", "SoftLabels": "api.soft_labels",
     "Training": "api.training", "Method": "api.methods", "TinyBERT": "api.methods", "MUD": "api.methods", "EMD": "api.methods",
     "Logits": "api.methods", "GoldLabels": "api.methods",
     "distill": "api.procedures", "finetune": "api.procedures", "general_distill": "api.procedures", "evaluate": "api.procedures",

@@ -34,6 +34,8 @@ def files(world, monkeypatch) -> Path:
         write(world / "reviews" / f"{split}.tsv", ["text\tlabel", *(f"{text}\t{number % 2}" for number, text in enumerate(texts))])
         if split == "train":
             write(world / "reviews" / "all.csv", ["text,label", *(f"{text},{number % 2}" for number, text in enumerate(texts))])
+        shares = [f"{number},{0.7 - 0.4 * (number % 2)},{0.3 + 0.4 * (number % 2)}" for number in range(count)]
+        write(world / "reviews" / "soft.csv" if split == "train" else world / "reviews" / "unused.csv", ["id,proba_0,proba_1", *shares])
         labels = ("duplicate", "related", "different")
         pairs = [f"{labels[number % 3]},{text},{sentence(numbers)}" for number, text in enumerate(texts)]
         write(world / ("tickets.csv" if split == "train" else "tickets_dev.csv"), pairs)
@@ -45,6 +47,7 @@ def files(world, monkeypatch) -> Path:
         write(world / f"{split}.conll", tagged)
         paragraphs = [question(number, numbers) for number in range(count)]
         write(world / f"{split}-v1.1.json", [json.dumps({"version": "1.1", "data": [{"title": "", "paragraphs": paragraphs}]})])
+    write(world / "texts.txt", [sentence(numbers) for _ in range(12)])
     write(world / "new.jsonl", [json.dumps({"question": sentence(numbers), "answer": sentence(numbers)})])
     monkeypatch.setattr(tiny, "SHAPE", {**tiny.SHAPE, **SHAPE, "num_hidden_layers": 4, "max_position_embeddings": 512})
     for name in ("bert-base-uncased", "bert-base-cased"):

@@ -14,6 +14,7 @@ from tinybert.api.process import ready
 from tinybert.config.rows import DataOptions
 from tinybert.data.places import cache_home, locate
 from tinybert.data.readers import UsedRows
+from tinybert.data.tasks import UNLABELLED
 from tinybert.errors import UserError
 
 Rows = Iterable[Mapping[str, object]] | Iterable[Sequence[object]]
@@ -84,6 +85,7 @@ def from_files(
     dev: str | Path | None = None,
     test: str | Path | None = None,
     *,
+    unlabelled: str | Path | Sequence[str | Path] | None = None,
     text: str | int | None = None,
     text_pair: str | int | None = None,
     label: str | int | None = None,
@@ -92,13 +94,15 @@ def from_files(
 ) -> Data:
     """Your own files: TSV, CSV, JSON lines or a JSON array.
 
-    train, dev, test: paths; dev selects the best model, test may be unlabelled. text, text_pair, label: the columns, by name or by number
-    from 0. name: the task name in records. options: of the group `data`, such as `labels`, `kind`, `file_format`, `dev_share`.
+    train, dev, test: paths; dev selects the best model, test may be unlabelled. unlabelled: one or more files of texts without labels,
+    which distillation trains on too (`.txt`: one text per line). text, text_pair, label: the columns, by name or by number from 0. name:
+    the task name in records. options: of the group `data`, such as `labels`, `kind`, `file_format`, `dev_share`.
 
     Raises:
         UserError: a missing file or column, or labels that do not form a task.
     """
-    files = {"train_file": train, "dev_file": dev, "test_file": test}
+    texts = [unlabelled] if isinstance(unlabelled, (str, Path)) else unlabelled
+    files = {"train_file": train, "dev_file": dev, "test_file": test, "unlabelled_file": texts and list(texts)}
     columns = {"text_a_column": text, "text_b_column": text_pair, "label_column": label}
     return Data(task_name=name, **files, **{name: None if at is None else str(at) for name, at in columns.items()}, **options)
 
@@ -108,6 +112,7 @@ def from_rows(
     dev: Rows | None = None,
     test: Rows | None = None,
     *,
+    unlabelled: Rows | Sequence[str] | None = None,
     text: str = "text",
     text_pair: str | None = None,
     label: str = "label",
@@ -117,19 +122,21 @@ def from_rows(
     """Rows in memory: a pandas DataFrame, a list of dicts, a dict of lists, or a list of `(text, label)` or `(text, text_pair, label)`.
 
     They are written to the cache folder (TINYBERT_CACHE) under a content hash, so that a run on the same rows can be resumed.
-    text, text_pair, label: the keys or columns; `text_pair` is also used by default if the rows have that key.
+    unlabelled: texts, or rows without labels. text, text_pair, label: the keys or columns; `text_pair` is also used by default if the
+    rows have that key.
 
     Raises:
         UserError: a row without text or label, or a value that is neither text nor a number.
     """
-    given = {"train": train, "dev": dev, "test": test}
+    given = {"train": train, "dev": dev, "test": test, UNLABELLED: unlabelled}
     rows = {split: _records(content, split, text, text_pair, label) for split, content in given.items() if content is not None}
     if not any(rows.values()):
         raise UserError("no rows were given\nexpected at least train=, dev= or test= with one row")
     some = next(content[0] for content in rows.values() if content)
     pair = text_pair or ("text_pair" if "text_pair" in some else None)
     keys = {"text_a_column": text, "text_b_column": pair, "label_column": label if "train" in rows or "dev" in rows else None}
-    files = {f"{split}_file": _written(content, split, [text, pair, None if split == "test" else label]) for split, content in rows.items()}
+    more = {"train": [label, options.get("id_column")], "dev": [label], UNLABELLED: [options.get("id_column")]}
+    files = {f"{split}_file": _written(content, split, [text, pair, *more.get(split, [])]) for split, content in rows.items()}
     return Data(task_name=name, file_format="jsonl", **files, **keys, **options)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tinybert import runtime, storage
 from tinybert.api.process import in_process, ready, run_command
+from tinybert.commands.export import ExportConfig
 from tinybert.data.places import cache_home
 from tinybert.errors import UserError
 
@@ -110,7 +111,8 @@ class Model:
         """
         formats = [format] if isinstance(format, str) else list(format)
         data = data or self._data
-        values = {**({} if data is None else data.options), "model_path": str(self.path), "output_dir": folder, "format": formats}
+        rows = {} if data is None else {name: value for name, value in data.options.items() if name in ExportConfig.options()}
+        values = {**rows, "model_path": str(self.path), "output_dir": folder, "format": formats}
         output = run_command("export", {**values, **options}).output
         return self if len(formats) > 1 or "all" in formats or not (output / "export.json").is_file() else Model(output)
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinybert.api.data import Data
-from tinybert.api.methods import Method, TinyBERT
+from tinybert.api.methods import Logits, Method, TinyBERT
 from tinybert.api.models import Model, load
 from tinybert.api.process import in_process, ready, run_command
 from tinybert.api.run import Run
 from tinybert.api.students import student_options
+from tinybert.api.teachers import Teachers, teachers_of
 from tinybert.api.training import Training
+from tinybert.config.rows import RowOptions
+from tinybert.config.soft_labels import CONTENTS
 from tinybert.deploy.predictor import UNKNOWN_LENGTH
 from tinybert.errors import UserError
 from tinybert.user_objects import Callback, CustomLoss, UserObjects
@@ -37,34 +40,39 @@ def distill(
 ) -> Run:
     """Distil a fine-tuned teacher into a small student on a task. Both arguments stay unchanged; `run.student` is the trained student.
 
-    teacher: anything `tb.load` accepts; None with `tb.GoldLabels()`. student: the same, or `tb.student_from(...)`, `tb.student(...)`.
-    method: None: `tb.TinyBERT()`. training: None: the preset's values. resume: True resumes from the newest checkpoint in `output_dir`, a
-    path from that checkpoint. overwrite: replace existing results. losses: your own terms in addition to the method's. options: any other
-    command-line option, such as `preset="paper"`, `stage="prediction"`, `teacher_traces="folder"`.
+    teacher: anything `tb.load` accepts, or `tb.SoftLabels(...)`, or a list of them, whose logits are averaged (`teacher_weights=[2, 1]`);
+    None with `tb.GoldLabels()`. student: what `tb.load` accepts, or `tb.student_from(...)`, `tb.student(...)`. method: None:
+    `tb.TinyBERT()`, with soft labels or several teachers `tb.Logits()`. training: None: the preset's values. resume: True resumes from
+    the newest checkpoint in `output_dir`, a path from that checkpoint. overwrite: replace existing results. losses: your own terms in
+    addition to the method's. options: any other command-line option, such as `preset="paper"`, `stage="prediction"`,
+    `teacher_traces="folder"`.
 
     Raises:
         UserError: an argument that the command line would also reject; nothing has been written.
         NumericalError: a loss or a score is NaN or infinite.
         Interrupted: SIGINT or SIGTERM; a checkpoint has been saved, continue with `resume=True`.
     """
-    known = None if teacher is None else load(teacher)
+    teachers = teachers_of(teacher)
     objects = _objects(callbacks, losses)
     values = {
-        **distill_options(known, student, data, method),
+        **distill_options(teachers, student, data, method, options),
         **_run_options(training, output_dir, resume, overwrite),
         **options,
     }
     result = run_command("distill", values, objects)
-    return Run(result.output, known, result.best, data)
+    return Run(result.output, teachers.first, result.best, data)
 
 
-def distill_options(teacher: Model | None, student: object, data: Data, method: Method | None) -> dict[str, object]:
-    """The options of a distillation that its objects stand for."""
-    method = method or TinyBERT()
+def distill_options(
+    teachers: Teachers, student: object, data: Data, method: Method | None, more: Mapping[str, object]
+) -> dict[str, object]:
+    """The options of a distillation that its objects stand for; more: those that are given by name."""
+    only_logits = not teachers.gives_layers or bool(CONTENTS.keys() & more)
+    method = method or (Logits() if only_logits else TinyBERT())
     return {
         **data.options,
-        **({} if teacher is None else {"teacher_path": str(teacher.path)}),
-        **student_options(student, teacher),
+        **teachers.options,
+        **student_options(student, teachers.first),
         "method": method.name,
         **({} if method.stage is None else {"stage": method.stage}),
         **method.options,
@@ -218,7 +226,7 @@ def augment(data: Data, masked_lm: object, *, output_dir: str | Path, word_vecto
     """
     output = Path(output_dir)
     output.mkdir(parents=True, exist_ok=True)
-    rows = {name: value for name, value in data.options.items() if name not in ("dev_file", "test_file", "metric", "use_aug", "aug_file")}
+    rows = {name: value for name, value in data.options.items() if name in RowOptions.options()}
     target = output / "train_aug"
     values = {
         **rows,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from tinybert.api.methods import Method
 from tinybert.api.models import Model, load
 from tinybert.api.procedures import distill_options
 from tinybert.api.process import run_command
+from tinybert.api.teachers import teachers_of
 from tinybert.api.training import Training
 
 
@@ -72,11 +74,11 @@ def search(
         UserError: an argument that the command line would also reject, or every run failed.
         Interrupted: SIGINT or SIGTERM; continue with `resume=True`.
     """
-    known = None if teacher is None else load(teacher)
-    base = {**distill_options(known, student, data, method), **({} if training is None else training.options), **options}
+    given = distill_options(teachers_of(teacher), student, data, method, options)
+    base = {**given, **({} if training is None else training.options), **options}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "base.json"
-        storage.write_json(path, {name: str(value) if isinstance(value, Path) else value for name, value in base.items()})
+        storage.write_file(path, json.dumps(base, default=str))
         values = {"base": path, "space": list(space), "trials": trials, "budget_minutes": budget_minutes, "seed": seed}
         result = run_command("search", {**values, **_of_the_folder(output_dir, resume, overwrite)})
     return Found(Path(result.output), dict(result.record), dict(result.scores), result.best)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tinybert.commands.registry import command
 from tinybert.config import dialects
-from tinybert.config.distilling import ORDER, ModelOptions, TeacherOptions, teacher_unused
+from tinybert.config.distilling import ORDER, TeacherOptions, teacher_unused
 from tinybert.config.groups import in_conventions, in_models, in_run, in_stage
 from tinybert.config.notices import Notice
 from tinybert.config.optimisation import OptimisationOptions
@@ -18,8 +18,10 @@ from tinybert.config.resolve import Context, resolve_stages
 from tinybert.config.resolved import Resolved, Settings
 from tinybert.config.rows import DataOptions
 from tinybert.config.runs import RunOptions, actions
-from tinybert.config.stages import ABLATIONS, infer_stage
+from tinybert.config.soft_labels import CONTENTS, soft_label_option
+from tinybert.config.stages import ABLATIONS, StageChoice, infer_stage
 from tinybert.config.stored import StoredOptions
+from tinybert.config.teachers import TeachersOptions, number_of_teachers
 from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
 from tinybert.methods.command import MethodOptions
@@ -44,7 +46,14 @@ def _of_stage(stage: str, name: str, group: str = "optimisation", **bounds: floa
     "distill", summary="distil a teacher into a student (task_distill.py)", recipe="task_distill:task_distill", script="task_distill.py"
 )
 class TaskDistillConfig(
-    MethodOptions, RunOptions, OptimisationOptions, DataOptions, PruneScheduleOptions, StoredOptions, TeacherOptions, ModelOptions
+    MethodOptions,
+    RunOptions,
+    OptimisationOptions,
+    DataOptions,
+    PruneScheduleOptions,
+    StoredOptions,
+    TeacherOptions,
+    TeachersOptions,
 ):
     """Distil a fine-tuned teacher into a small student, on a known task or your own files, in one or two stages."""
 
@@ -107,10 +116,13 @@ class TaskDistillConfig(
                     raise UserError(
                         f"--preset {self.preset} contains the values of --method {name}\nadd --method {name}, or choose another preset"
                     )
-        if self.teacher_path is None and (self.method_object.reads_teacher or self.student_init):
-            reason = "--student_init copies its layers" if self.student_init else "give a fine-tuned teacher, or --method none"
+        soft = soft_label_option(self)
+        if self.teacher_path is None and (self.method_object.reads_teacher and not soft or self.student_init):
+            reason = "--student_init copies its layers" if self.student_init else "give a fine-tuned teacher, soft labels, or --method none"
             raise UserError(f"--teacher_path (or --teacher_model) is missing\n{reason}")
         stage = infer_stage(self)
+        if soft is not None or number_of_teachers(self) > 1:
+            self._check_logits_only(soft, stage)
         if actions(self).predict and stage.stage == "intermediate":
             raise UserError(
                 "--do_predict needs a classifier, which the intermediate stage does not train\n"
@@ -118,6 +130,22 @@ class TaskDistillConfig(
             )
         self.resolve(self.task_name)  # rejects settings that leave nothing to learn
         return notes
+
+    def _check_logits_only(self, soft: str | None, choice: StageChoice) -> None:
+        """Reject soft labels or several teachers for what a teacher's layers teach, and the label order of several teachers."""
+        several = number_of_teachers(self) > 1
+        found = "only the logits of several teachers are averaged" if several else f"--{soft} has only {CONTENTS[str(soft)]}"
+        for stage in choice.stages:
+            if "layers" in self.method_object.learns(stage, choice.stage == "joint"):
+                of = f"--method {self.method}" + (f" in --stage {choice.stage}" if len(self.method_object.stages) > 1 else "")
+                raise UserError(
+                    f"{found}, but {of} learns the teacher's hidden states or attention\n"
+                    f"use --method logits, or give {'one' if several else 'a'} teacher with --teacher_path"
+                )
+        if several and self.teacher_labels is not None:
+            raise UserError(
+                "--teacher_labels describes the outputs of one teacher\nname the labels of several in their config.json (id2label) or file"
+            )
 
     def resolve(self, task_name: str, kind: Kind | None = None, student_depth: int | None = None) -> Resolved:
         """The settings of each stage for a task of this kind and a student of this depth; of the prediction stage for evaluation only."""
@@ -127,6 +155,18 @@ class TaskDistillConfig(
         return resolve_stages(self, choice.stages, task_name, student_depth, kind=kind, joint=choice.stage == "joint")
 
     # === Called by `tinybert.config.resolve` ===
+
+    def check_stage(self, context: Context) -> None:
+        """Reject a stage that learns labels of rows that have none."""
+        super().check_stage(context)
+        if not self.unlabelled_file or not actions(self).train or context.method.at_once:
+            return  # the recipe checks the objective of a single stage before it trains
+        if context.stage == "prediction" and (context.get("alpha") or 0.0) < 1 and context.get("prediction_weight") != 0:
+            alpha = f" with --alpha {context.alpha:g}" if context.get("alpha") else ""
+            raise UserError(
+                f"--unlabelled_file has no labels, but --method {self.method}{alpha} learns labels in the prediction stage\n"
+                "learn only from the teacher (--alpha 1), or leave out the file"
+            )
 
     def option_off(self, context: Context, declared: Option) -> str | None:
         """Pruning options apply to its first stage, method options to their method."""

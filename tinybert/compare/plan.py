@@ -111,7 +111,8 @@ def student_options(student: str) -> list[str]:
 
 
 def data_words(config: CompareConfig, augmented: bool) -> list[str]:
-    """The data options that were set, as command-line arguments; augmented: include those of augmented rows."""
-    left_out = {"max_seq_length"} if augmented else {"max_seq_length", "use_aug", "aug_file"}
+    """The data options that were set, as command-line arguments; augmented: include augmented rows and texts without labels."""
+    left_out = {"max_seq_length"} if augmented else {"max_seq_length", "use_aug", "aug_file", "unlabelled_file"}
     names = [name for name in DataOptions.options() if name in config.given and name not in left_out]
-    return [word for name in names for word in (f"--{name}", str(getattr(config, name)))]
+    values = {name: getattr(config, name) for name in names}
+    return [word for name, value in values.items() for word in (f"--{name}", *map(str, value if isinstance(value, list) else [value]))]

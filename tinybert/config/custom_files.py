@@ -20,8 +20,11 @@ FILES = ("train_file", "dev_file", "test_file")
 # what describes such files
 _ABOUT = (
     "file_format", "text_a_column", "text_b_column", "label_column", "header", "quoting", "labels", "kind", "doc_stride",
-    "allow_suspicious_labels", "dev_share", "dev_seed",
+    "allow_suspicious_labels", "dev_share", "dev_seed", "id_column",
 )  # fmt: skip
+
+
+_HOW = ("file_format", "text_a_column", "text_b_column", "header", "quoting")  # how texts without labels are read
 
 
 def is_custom(config: RowOptions) -> bool:
@@ -42,8 +45,10 @@ def check_custom_files(config: RowOptions, do: Actions) -> list[Notice]:
     Raises:
         UserError: says what was found and what to do.
     """
+    unlabelled = bool(getattr(config, "unlabelled_file", None))
     if all(_path(config, name) is None for name in FILES):
         about = [name for name in _ABOUT if name in config.given and (getattr(config, name) is not False or name == "header")]
+        about = [name for name in about if not unlabelled or name not in _HOW]
         if about:
             raise UserError(f"--{about[0]} applies only to your own files\ngive files with --train_file, --dev_file or --test_file")
         return []
@@ -78,7 +83,7 @@ def _check_own_task(config: RowOptions, do: Actions) -> None:
             f"--task_name {name!r} is used in folder and file names\n"
             'expected at most 100 characters (200 bytes), no / \\ : * ? " < > |, such as reviews'
         )
-    if do.train and config.train_file is None:
+    if do.train and config.train_file is None and not getattr(config, "unlabelled_file", None):
         raise UserError(
             "--train_file is missing: there is no training data\ngive it together with --dev_file, or only evaluate with --do_eval"
         )

@@ -9,6 +9,7 @@ from tinybert.config.groups import in_conventions, in_models
 from tinybert.config.notices import Notice
 from tinybert.config.options import Alias, Config
 from tinybert.config.resolve import Context
+from tinybert.config.soft_labels import soft_label_option
 from tinybert.errors import UserError
 
 ORDER = (
@@ -30,6 +31,8 @@ def teacher_unused(context: Context) -> str | None:
     """Why a stage never runs the teacher."""
     if not context.method.reads_teacher:
         return f"--method {context.method.name} does not use a teacher"
+    if context.teacher_path is None and soft_label_option(context):
+        return "soft labels are read from a file"
     reads = "layers" in context.learns or context.use_pred
     return None if reads else "without use_pred the stage only learns gold labels"
 
@@ -47,7 +50,7 @@ class ModelOptions(Config):
         None,
         help="folder of the fine-tuned teacher",
         alias=(Alias("teacher_model", THREE),),
-        unset="required unless --method none",
+        unset="required unless --method none or soft labels",
         no_effect=_not_even_loaded,
     )
     teacher_model_type: str = in_models("bert", help="model family of the teacher", no_effect=_not_even_loaded)

@@ -58,7 +58,8 @@ class Option:
     """An option, declared as an attribute of an `Options` class, which gives it its name and type.
 
     `unset` describes the meaning of None, which for a setting is the preset's value otherwise; `listed` allows a list in a file for a
-    comma-separated text; the four bounds apply to numbers.
+    comma-separated text; the four bounds apply to numbers. Several values may also be separated by commas and blanks, except paths, and
+    values that are taken as a `whole` because they may be paths.
 
     Resolution (`tinybert.config.resolve`): `setting`: the value is a setting of a stage, which presets can set and the record lists.
     `no_effect`: maps the context to the reason why the option has no effect there, None if it has one. `learnt`: it concerns
@@ -95,6 +96,7 @@ class Option:
     name: str = ""
     kind: type = str
     many: bool = False
+    whole: bool = False
 
     @property
     def required(self) -> bool:
@@ -132,7 +134,8 @@ class Option:
         """
         if self.many:
             items = list(raw) if isinstance(raw, (list, tuple)) else [raw]
-            pieces = [piece for item in items for piece in (item.replace(",", " ").split() if isinstance(item, str) else [item])]
+            splits = self.kind is not Path and not self.whole
+            pieces = [piece for item in items for piece in (item.replace(",", " ").split() if splits and isinstance(item, str) else [item])]
             return [self._checked(_converted(self.kind, piece), piece, spelling) for piece in pieces]
         if "True" in self.choices and (switch := read_bool(str(raw))) is not None:  # auto|True|False: parsed as a switch
             raw = str(switch)

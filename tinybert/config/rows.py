@@ -9,6 +9,7 @@ from tinybert.config.groups import in_data
 from tinybert.config.notices import Notice
 from tinybert.config.options import Alias, Config, Derived
 from tinybert.config.resolve import Context
+from tinybert.config.soft_labels import soft_label_option
 from tinybert.kinds.registry import KINDS, METRICS
 
 
@@ -125,6 +126,19 @@ class DataOptions(RowOptions):
 
     dev_file: Path | None = in_data(
         None, help="your own rows for evaluation; they select the best model", alias=(Alias("validation_file", HF),)
+    )
+    id_column: str | None = in_data(
+        None,
+        help="column of the training rows' ids, by which their soft labels are found in a file with the same column",
+        metavar="NAME|NUMBER",
+        unset="soft labels are in the order of the rows",
+        no_effect=lambda context: None if soft_label_option(context) else "only soft labels from a file are found by ids",
+    )
+    unlabelled_file: list[Path] | None = in_data(
+        None,
+        help="files of texts without labels, trained on in addition to the training rows, or instead of train_file: .txt with one text per "
+        "line, or the formats and columns of your own files; of any size",
+        no_effect=lambda context: "fine-tuning learns labels" if context.method is None else None,
     )
     test_file: Path | None = in_data(None, help="your own rows for do_predict; their labels are ignored")
     metric: str | None = in_data(

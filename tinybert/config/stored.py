@@ -7,12 +7,14 @@ from functools import partial
 from tinybert.config.notices import Notice
 from tinybert.config.options import Alias, Config, option
 from tinybert.config.resolve import Context
+from tinybert.config.soft_labels import soft_label_option
 from tinybert.errors import UserError
 
 
 def _unread(context: Context) -> str | None:
     unread = context.stage == "prediction" and "layers" not in context.learns and not context.get("alpha")
-    return "the stage does not use the teacher" if unread else None
+    from_file = context.teacher_path is None and soft_label_option(context)
+    return "the stage does not use the teacher" if unread else "soft labels are read from a file" if from_file else None
 
 
 def _unstored(context: Context) -> str | None:

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinybert import runtime
+from tinybert.data.permutation import Permutation, ShuffledRows
 from tinybert.data.store import Rows
 from tinybert.data.tagged import NO_WORD
 from tinybert.errors import UserError
 from tinybert.log import logger
 
 CHUNK_STEPS = 64  # steps whose rows are sorted by length together
+Order = np.ndarray | ShuffledRows
+Steps = np.ndarray | range | Permutation
 
 
 @dataclass
@@ -99,8 +102,7 @@ class Batches:
         drop_last: bool = False,
     ) -> None:
         _check(store, batch_size)
-        longest = int(store.lengths.max())
-        if pad_to is not None and pad_to < longest:
+        if pad_to is not None and pad_to < (longest := int(store.lengths.max())):
             raise UserError(f"rows cannot be padded to {pad_to} tokens: the longest row has {longest}")
         self.store, self.batch_size, self.seed, self.shuffle = store, batch_size, seed, shuffle
         self.accumulation, self.rank, self.world, self.pad_to = accumulation, rank, world, pad_to
@@ -110,7 +112,7 @@ class Batches:
         if drop_last and not whole and rank == 0:
             logger.warning(f"The {len(store)} rows are fewer than one step of {self.step_rows}; they are used although drop_last is set.")
         self.steps_per_epoch = whole if drop_last and whole else whole + bool(rest)
-        self._plan: tuple[int, np.ndarray, np.ndarray] | None = None
+        self._plan: tuple[int, Order, Steps] | None = None
 
     def step(self, epoch: int, index: int) -> list[Batch]:
         """This rank's micro-batches of one step: `accumulation`, or fewer if the step does not have enough rows."""
@@ -131,22 +133,29 @@ class Batches:
             batches.append(assemble(self.store, rows[mine] if part["rows"] else rows[:1], width, share))
         return batches
 
-    def _planned(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    def _planned(self, epoch: int) -> tuple[Order, Steps]:
         if self._plan is None or self._plan[0] != epoch:
             self._plan = (epoch, *self._make_plan(epoch))
         return self._plan[1:]
 
-    def _make_plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    def _make_plan(self, epoch: int) -> tuple[Order, Steps]:
         """The order of the rows, and the slice of it for each step."""
+        random = runtime.random_stream(self.seed, epoch)
+        if self.store.streamed and self.shuffle:
+            used, chunk = min(self.steps_per_epoch * self.step_rows, len(self.store)), CHUNK_STEPS * self.step_rows
+            order = ShuffledRows(len(self.store), used, chunk, random, self._by_length if self.bucket else None)
+            return order, Permutation(self.steps_per_epoch, random) if self.bucket else range(self.steps_per_epoch)
         steps = np.arange(self.steps_per_epoch)
         if not self.shuffle:
             return np.arange(len(self.store)), steps
-        random = runtime.random_stream(self.seed, epoch)
         order = random.permutation(len(self.store))[: self.steps_per_epoch * self.step_rows]
         if self.bucket:
             order = _sorted_in_chunks(order, self.store.lengths, CHUNK_STEPS * self.step_rows)
             steps = random.permutation(self.steps_per_epoch)
         return order, steps
+
+    def _by_length(self, rows: np.ndarray) -> np.ndarray:
+        return rows[np.argsort(self.store.lengths[rows], kind="stable")]
 
 
 def _sorted_in_chunks(order: np.ndarray, lengths: np.ndarray, chunk: int) -> np.ndarray:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from tinybert.data.dev_share import with_dev_rows
 from tinybert.data.fields import column_names
-from tinybert.data.formats import JSON, NAMED, TAGGED, format_of, other_delimiter
+from tinybert.data.formats import FORMATS, JSON, LINES, NAMED, TAGGED, format_of, other_delimiter
 from tinybert.data.labels import check_labels, check_spelling, count_labels
 from tinybert.data.questions import looks_like_questions
 from tinybert.data.readers import iter_labels
 from tinybert.data.tagged import OUTSIDE, tags_of_file
-from tinybert.data.tasks import UNDECIDED, Column, Split, Task, augmented
+from tinybert.data.tasks import UNDECIDED, UNLABELLED, Column, Split, Task, augmented
 from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
 from tinybert.kinds.registry import DEFAULT, KINDS, get_kind
@@ -50,6 +50,8 @@ class CustomFiles:
     allow_suspicious_labels: bool = False
     dev_share: float | None = None
     dev_seed: int = 42
+    id_column: str | None = None
+    unlabelled_file: list[Path] | None = None
 
 
 def custom_task(name: str, files: CustomFiles) -> Task:
@@ -61,14 +63,16 @@ def custom_task(name: str, files: CustomFiles) -> Task:
         UserError: a missing file or column, or labels that do not form a classification task.
     """
     kind = _kind_of(files)
+    unlabelled = _unlabelled(files, kind)
     splits: dict[str, Split] = {}
     if files.train_file is not None:
-        splits["train"] = custom_split(files.train_file, files, kind)
+        splits["train"] = _with_ids(custom_split(files.train_file, files, kind), files)
         splits["train_aug"] = augmented(splits["train"])
     if files.dev_file is not None:
         splits["dev"] = custom_split(files.dev_file, files, kind)
     if files.test_file is not None:
         splits["test"] = custom_split(files.test_file, files, kind, labelled=False)
+    splits |= unlabelled
     labels = _labels(name, files, kind, splits.get("train")) if kind.names_labels else ()
     if kind is DEFAULT and UNDECIDED in labels and files.labels is None and len(labels) > 2:  # as in files of SNLI, MNLI and OCNLI
         labels = tuple(label for label in labels if label != UNDECIDED)
@@ -105,12 +109,35 @@ def _labels(name: str, files: CustomFiles, kind: Kind, train: Split | None) -> t
     return tags_of_file(train) if kind.of_words else labels_of_file(train, name, kind, files.allow_suspicious_labels)
 
 
-def with_custom_test(task: Task, files: CustomFiles) -> Task:
-    """A known task that predicts only the rows of `test_file`."""
+def with_custom_files(task: Task, files: CustomFiles) -> Task:
+    """A known task that also trains on `unlabelled_file`, and predicts only the rows of `test_file`."""
+    more = _unlabelled(files, task.kind)
+    if more and task.is_pair != (files.text_b_column is not None):
+        found, expected = ("single texts", "pairs: give --text_b_column") if task.is_pair else ("pairs", "single texts")
+        raise UserError(f"--unlabelled_file: found {found}, but the rows of {task.name} are {expected}")
+    task = replace(task, splits={**task.splits, **more})
     if files.test_file is None:
         return task
     kept = {name: split for name, split in task.splits.items() if name not in task.test_splits}
     return replace(task, splits={**kept, "test": custom_split(files.test_file, files, task.kind, labelled=False)})
+
+
+def _unlabelled(files: CustomFiles, kind: Kind) -> dict[str, Split]:
+    """The files of unlabelled texts; `.txt` has one text per line unless a format is given."""
+    if files.unlabelled_file and kind.head != "sequence":
+        raise UserError(f"--unlabelled_file: {kind.title} learns from labelled rows only\nleave it out")
+    found = {}
+    for number, path in enumerate(files.unlabelled_file or (), 1):
+        if path.suffix.lower() != ".txt" or files.file_format is not None:
+            split = custom_split(path, files, kind, labelled=False)
+        elif files.text_b_column is not None or files.id_column is not None:
+            raise UserError(f"--unlabelled_file {path}: a text per line has no second text and no id\ngive one of {', '.join(FORMATS)}")
+        else:
+            split = custom_split(
+                path, replace(files, file_format=LINES, text_a_column="0", header=False, quoting=None), kind, labelled=False
+            )
+        found[UNLABELLED if number == 1 else f"{UNLABELLED}_{number}"] = _with_ids(split, files)
+    return found
 
 
 def with_metric(task: Task, metric: str | None) -> Task:
@@ -163,6 +190,14 @@ def custom_split(path: Path, files: CustomFiles, kind: Kind, labelled: bool = Tr
     if labelled and label is None:
         raise UserError(f"--label_column is missing: it gives the label column\n{_there(path, split, names)}")
     return replace(split, text_a=text_a, text_b=column("text_b_column"), label=label, many_labels=label is not None and kind.many_labels)
+
+
+def _with_ids(split: Split, files: CustomFiles) -> Split:
+    """The split with the column of its ids, if it is given."""
+    if files.id_column is None or split.format == TAGGED or split.stride is not None:
+        return split
+    path = Path(split.file)
+    return replace(split, index=_column("id_column", files.id_column, path, split, column_names(path, split)))
 
 
 def _tagged_split(path: Path, files: CustomFiles, labelled: bool) -> Split:

@@ -12,6 +12,7 @@ from tinybert.data.tables import parquet_rows, workbook_rows
 from tinybert.errors import UserError
 
 FORMATS = ("tsv", "csv", "jsonl", "json", "parquet", "xlsx")
+LINES = "lines"  # one text per line
 TAGGED = "conll"  # words and tags in columns separated by whitespace, a blank line between sentences
 JSON = ("jsonl", "json")
 NAMED = (*JSON, "parquet", "xlsx")  # every row names its fields
@@ -46,14 +47,16 @@ def format_of(path: Path) -> str:
 def records(source: Source, form: str, quoted: bool) -> Iterator[tuple[int, Record, str]]:
     """The records of a file: the line where each starts, its content, and its original text; a blank line is an empty record.
 
-    `form` is one of `FORMATS`. With `quoted`, fields of TSV and CSV may be in double quotes (RFC 4180) and contain delimiters and line
-    breaks; otherwise, quotes are text.
+    `form` is one of `FORMATS`, or `LINES`, where blank lines are left out. With `quoted`, fields of TSV and CSV may be in double quotes
+    (RFC 4180) and contain delimiters and line breaks; otherwise, quotes are text.
 
     Raises:
         UserError: the text does not have this format; with file and line.
     """
     if form in ("parquet", "xlsx"):
         return _table(source, form)
+    if form == LINES:
+        return _lines(source)
     if form in JSON:
         return _json_lines(source) if form == "jsonl" else _Array(source).items()
     return _quoted(source, DELIMITERS[form]) if quoted else _split(source, DELIMITERS[form])
@@ -88,6 +91,12 @@ def _split(source: Source, delimiter: str) -> Iterator[tuple[int, list[str], str
     for number, raw in source.lines():
         line = raw.removesuffix("\n").removesuffix("\r")
         yield number, line.split(delimiter) if line else [], raw
+
+
+def _lines(source: Source) -> Iterator[tuple[int, list[str], str]]:
+    for number, raw in source.lines():
+        if line := raw.strip():
+            yield number, [line], raw
 
 
 def _quoted(source: Source, delimiter: str) -> Iterator[tuple[int, list[str], str]]:

@@ -7,7 +7,7 @@ A store is a folder in `cache_home()/tokens/`, named by a hash of everything its
 from __future__ import annotations
 
 import json
-from functools import reduce
+from functools import cached_property, reduce
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
 
 FORMAT = 1
-CHUNK_ROWS = 16384  # rows in memory while a store is built
+CHUNK_ROWS = 16384  # rows in memory while a store is built or checked
 CHUNK_IDS = 1 << 22  # ids in memory while they are counted
 
 
@@ -40,6 +40,7 @@ class Rows:
     windows: Windows | None = None
     pad_id: int
     meta: dict
+    streamed: bool = False  # whether `lengths` and `first` are too many for memory, and orders of rows are computed when they are read
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -72,8 +73,24 @@ class TokenStore(Rows):
     ) -> None:
         self.words, self.windows = words, windows
         self.ids, self.offsets, self.first, self.labels, self.meta = ids, offsets, first, labels, meta
-        self.lengths = np.diff(offsets).astype(np.int32)
         self.pad_id = int(meta.get("pad_id", 0))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """The number of tokens in each row, int32 `[N]`."""
+        return np.diff(self.offsets).astype(np.int32)
+
+    def lengths_of(self, rows: np.ndarray) -> np.ndarray:
+        """The lengths of some rows `[B]`, int64 `[B]`, without those of the others."""
+        return self.offsets[rows + 1] - self.offsets[rows]
+
+    def length_counts(self) -> np.ndarray:
+        """How many rows have 0, 1, 2, ... tokens, int64."""
+        known = self.meta.get("length_histogram")
+        return np.bincount(self.lengths) if known is None else np.array(known, np.int64)
 
     @property
     def gold(self) -> np.ndarray | TaggedWords | Windows | None:
@@ -86,11 +103,11 @@ class TokenStore(Rows):
 
     def tokens(self, rows: np.ndarray) -> np.ndarray:
         """The concatenated ids of several rows `[B]`: `[tokens]`."""
-        return self.ids[positions(self.offsets[rows], self.lengths[rows])]
+        return self.ids[positions(self.offsets[rows], self.lengths_of(rows))]
 
     def tokens_and_labels(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """The same and, for tagged words, the label of every token, both `[tokens]`."""
-        at = positions(self.offsets[rows], self.lengths[rows])
+        at = positions(self.offsets[rows], self.lengths_of(rows))
         return self.ids[at], None if self.words is None else self.words.labels[at]
 
     def word_pieces(self) -> np.ndarray:
@@ -172,7 +189,9 @@ class TokenStore(Rows):
             array = getattr(self, name)
             if array.ndim != 1 or array.dtype.kind not in "iu":
                 raise ValueError(f"{name} are {array.dtype} of {array.ndim} dimensions, not a one-dimensional array of whole numbers")
-        if not len(self.offsets) or self.offsets[0] != 0 or self.offsets[-1] != len(self.ids) or (len(self) and self.lengths.min() < 1):
+        starts = (np.asarray(self.offsets[at : at + CHUNK_ROWS + 1], np.int64) for at in range(0, len(self), CHUNK_ROWS))
+        shortest = min((np.diff(some).min() for some in starts), default=1)
+        if not len(self.offsets) or self.offsets[0] != 0 or self.offsets[-1] != len(self.ids) or shortest < 1:
             raise ValueError(f"offsets do not split the {len(self.ids)} ids into rows")
         if len(self.first) != len(self) or (self.labels is not None and len(self.labels) != len(self)):
             raise ValueError(f"{len(self)} rows, but {len(self.first)} first segments or another number of labels")

@@ -10,6 +10,7 @@ from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
 from tinybert.kinds.registry import DEFAULT, KINDS
 
+UNLABELLED = "unlabelled"  # the first split of such texts; further ones have a number
 UNDECIDED = "-"  # the label of rows on which the annotators of SNLI, MNLI, OCNLI and CMNLI did not agree
 Column = int | str  # 0-based number of a column, or its name in the header; for JSON a key
 
@@ -108,6 +109,11 @@ class Task:
     def test_splits(self) -> tuple[str, ...]:
         """The splits to predict for a submission."""
         return tuple(name for name in self.splits if name.split("_")[0] == "test")
+
+    @property
+    def unlabelled_splits(self) -> tuple[str, ...]:
+        """The splits of texts without labels that are trained on."""
+        return tuple(name for name in self.splits if name.split("_")[0] == UNLABELLED)
 
     def split(self, name: str) -> Split:
         """The split with this name.

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tinybert.data import metrics
-from tinybert.kinds.kind import Kind, Labels, LogitOptions, TeacherReport
+from tinybert.kinds.kind import SMALLEST, Kind, Labels, LogitOptions, TeacherReport
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,6 +137,12 @@ class Classification(Kind):
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Softmax."""
         return metrics.softmax(logits)
+
+    def logits_of(self, probabilities: np.ndarray) -> np.ndarray:
+        """Logarithms."""
+        import numpy as np
+
+        return np.log(np.maximum(probabilities, SMALLEST))
 
     def chosen(self, probabilities: np.ndarray, decision: Mapping[str, float]) -> list[tuple[list[int], float]]:
         """The most probable class."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tinybert.objectives.objective import Loss
 
 Labels = tuple[str, ...]
+SMALLEST = 1e-7  # probability whose logarithm stands for that of 0
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,10 @@ class Kind:
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """The probabilities of the labels, `[N, C]`."""
+        raise NotImplementedError
+
+    def logits_of(self, probabilities: np.ndarray) -> np.ndarray:
+        """Logits with these probabilities, `[N, C]`; values below `SMALLEST` count as that."""
         raise NotImplementedError
 
     def chosen(self, probabilities: np.ndarray, decision: Mapping[str, float]) -> list[tuple[list[int], float]]:

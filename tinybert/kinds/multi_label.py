@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from tinybert.data import metrics
-from tinybert.kinds.kind import Kind, Labels, LogitOptions, TeacherReport, some_of
+from tinybert.kinds.kind import SMALLEST, Kind, Labels, LogitOptions, TeacherReport, some_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -159,6 +159,13 @@ class MultiLabel(Kind):
         from tinybert.data import label_sets
 
         return label_sets.sigmoid(logits)
+
+    def logits_of(self, probabilities: np.ndarray) -> np.ndarray:
+        """Log odds."""
+        import numpy as np
+
+        clipped = np.clip(probabilities, SMALLEST, 1 - SMALLEST)
+        return np.log(clipped) - np.log1p(-clipped)
 
     def chosen(self, probabilities: np.ndarray, decision: Mapping[str, float]) -> list[tuple[list[int], float]]:
         """Labels that reach the threshold and the smallest of their probabilities; if none does, the probability of no label."""

@@ -22,6 +22,7 @@ class BinaryGoldLoss(WeightedLoss):
     Source: the loss of PaddleNLP and transformers for `problem_type` multi_label_classification.
     """
 
+    needs_labels = True
     needs_student = Needs(logits=True)
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace | None, inputs: Inputs) -> Tensor:

@@ -38,6 +38,7 @@ class GoldLabelLoss(WeightedLoss):
     Source: BERT (Devlin et al. 2019), fine-tuning; combined with a teacher's loss: Hinton et al. 2015, section 2.
     """
 
+    needs_labels = True
     needs_student = Needs(logits=True)
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace | None, inputs: Inputs) -> Tensor:
@@ -61,6 +62,7 @@ class GoldScoreLoss(Loss):
     Source: BERT (Devlin et al. 2019), its code for STS-B.
     """
 
+    needs_labels = True
     needs_student = Needs(logits=True)
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace | None, inputs: Inputs) -> Tensor:

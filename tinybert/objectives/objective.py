@@ -14,10 +14,11 @@ class Loss(nn.Layer):
     """One term of an objective.
 
     `unit` is what its local mean is over: "rows", "tokens" (without padding) or "token_pairs". `needs_student` and `needs_teacher` are
-    the parts of the traces it reads; nothing else is computed.
+    the parts of the traces it reads; nothing else is computed. `needs_labels`: whether it reads gold labels.
     """
 
     unit: str = "rows"
+    needs_labels: bool = False
     needs_student: Needs = Needs()
     needs_teacher: Needs = Needs()
 
@@ -73,6 +74,11 @@ class Objective(nn.Layer):
     def needs_teacher(self) -> Needs:
         """What the teacher's trace must contain; empty if no term uses the teacher."""
         return _union(part.loss.needs_teacher for part in self.parts)
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether a term reads gold labels."""
+        return any(part.loss.needs_labels for part in self.parts)
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace | None, inputs: Inputs) -> dict[str, Tensor]:
         """The unweighted terms by name and their weighted sum `loss`, all scalars multiplied by the batch's share."""

@@ -26,6 +26,7 @@ class SpanGoldLoss(Loss):
     Source: BERT (Devlin et al. 2019), section 4.2.
     """
 
+    needs_labels = True
     needs_student = Needs(logits=True)
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace | None, inputs: Inputs) -> Tensor:

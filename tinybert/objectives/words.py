@@ -29,6 +29,7 @@ class WordGoldLoss(WeightedLoss):
     """
 
     unit = "words"
+    needs_labels = True
     needs_student = Needs(logits=True)
 
     def forward(self, student: EncoderTrace, teacher: EncoderTrace | None, inputs: Inputs) -> Tensor:

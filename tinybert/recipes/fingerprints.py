@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from tinybert.config.options import Config
+from collections.abc import Sequence
+
+from tinybert.commands.distill import TaskDistillConfig
 from tinybert.config.resolved import Settings
+from tinybert.data.soft_labels import SoftLabels
 from tinybert.data.tasks import Task
 from tinybert.models.heads import output_order
 from tinybert.models.loading import LoadedModel
 from tinybert.recipes.label_weights import weights_identity
 from tinybert.recipes.run_log import weights_hash
+from tinybert.recipes.soft_label_source import soft_label_identity
 from tinybert.recipes.task_data import rows_hash, rows_identity
 from tinybert.recipes.teacher_source import LazyTeacher
+from tinybert.recipes.training_rows import training_splits, unlabelled_identity
 
 
 def describe_student(student: LoadedModel) -> str:
@@ -33,6 +38,16 @@ def task_identity(task: Task, rows: dict[str, str], student: LoadedModel, teache
     return found
 
 
+def teachers_identity(config: TaskDistillConfig, teachers: Sequence[LazyTeacher], soft: SoftLabels | None) -> dict[str, str]:
+    """The same for soft labels, and for further teachers with how they are averaged."""
+    found = soft_label_identity(soft, config)
+    for number, teacher in enumerate(teachers[1:], 2):
+        found |= {f"teacher_{number}": teacher.function, f"teacher_{number}_weights": str(teacher.sha256)}
+    if len(teachers) + (soft is not None) > 1:
+        found["teachers_averaged"] = f"{config.teacher_average}, weights {config.teacher_weights or 'equal'}"
+    return found
+
+
 def teacher_label_order(own: tuple[str, ...] | None, task: Task) -> dict[str, str]:
     """The task's labels in the order of a teacher's outputs, which are its `own` labels; empty for a regression."""
     order = output_order(own, task.labels) if own else None
@@ -41,9 +56,18 @@ def teacher_label_order(own: tuple[str, ...] | None, task: Task) -> dict[str, st
     return {"teacher_labels": ", ".join(task.labels[order.index(place)] for place in range(len(order)))}
 
 
-def inputs_of_task(config: Config, settings: Settings, task: Task, teacher: LazyTeacher | None, student: LoadedModel) -> dict[str, str]:
+def inputs_of_task(
+    config: TaskDistillConfig,
+    settings: Settings,
+    task: Task,
+    teachers: Sequence[LazyTeacher],
+    soft: SoftLabels | None,
+    student: LoadedModel,
+) -> dict[str, str]:
     """The inputs of a stage that may already be finished: the files of its rows, and its identity."""
-    split = "train_aug" if settings.use_aug else "train"
-    files = {f"{name}_rows": rows_hash(task, config, name) for name in (split, *task.eval_splits)}
-    rows = rows_identity(task, files[f"{split}_rows"], task.split(split).key, student.tokenizer)
-    return files | task_identity(task, rows, student, teacher) | weights_identity(settings, task)
+    splits = training_splits(task, settings.use_aug)
+    files = {f"{name}_rows": rows_hash(task, config, name) for name in (*splits, *task.eval_splits)}
+    rows = rows_identity(task, files[f"{splits[0]}_rows"], task.split(splits[0]).key, student.tokenizer)
+    rows |= unlabelled_identity([files[f"{name}_rows"] for name in task.unlabelled_splits])
+    found = task_identity(task, rows, student, teachers[0] if teachers else None) | teachers_identity(config, teachers, soft)
+    return files | found | weights_identity(settings, task)

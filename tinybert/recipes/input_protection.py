@@ -16,8 +16,9 @@ MODELS = (
     "pretrained_bert_model", "models",
 )  # fmt: skip
 OTHERS = (
-    "data_dir", "glue_dir", "train_file", "dev_file", "test_file", "aug_file", "input_dir", "pregenerated_data", "train_corpus",
-    "glove_embs", "importance", "teacher_traces", "input", "base",
+    "data_dir", "glue_dir", "train_file", "dev_file", "test_file", "aug_file", "unlabelled_file", "input_dir", "pregenerated_data",
+    "train_corpus",
+    "glove_embs", "importance", "teacher_traces", "teacher_logits", "teacher_probabilities", "input", "base",
 )  # fmt: skip
 
 
@@ -31,15 +32,17 @@ def check_inputs_not_overwritten(config: Config, replaced: Iterable[Path], optio
     """
     targets = [(target, target.expanduser().resolve()) for target in replaced]
     for option in options:
-        value = getattr(config, option, None)
-        for place in _places(str(value), option in MODELS) if value is not None else ():
-            lost = next((target for target, whole in targets if place.resolve().is_relative_to(whole)), None)
-            if lost is not None:
-                meant = "" if str(place) == str(value) else f", i.e. {place},"
-                raise UserError(
-                    f"--{option} {value}{meant} is inside {lost}, which this run would overwrite.\n"
-                    "Choose another output folder, or use a copy elsewhere."
-                )
+        given = getattr(config, option, None)
+        values = given if isinstance(given, list) else [given] if given is not None else []
+        for value in values:
+            for place in _places(str(value), option in MODELS):
+                lost = next((target for target, whole in targets if place.resolve().is_relative_to(whole)), None)
+                if lost is not None:
+                    meant = "" if str(place) == str(value) else f", i.e. {place},"
+                    raise UserError(
+                        f"--{option} {value}{meant} is inside {lost}, which this run would overwrite.\n"
+                        "Choose another output folder, or use a copy elsewhere."
+                    )
 
 
 def _places(value: str, model: bool) -> list[Path]:

@@ -11,7 +11,7 @@ from tinybert import storage
 from tinybert.config.custom_files import is_custom
 from tinybert.config.options import Config
 from tinybert.config.resolved import Settings
-from tinybert.data.custom_files import CustomFiles, custom_task, joined_labels, with_custom_test, with_metric
+from tinybert.data.custom_files import CustomFiles, custom_task, joined_labels, with_custom_files, with_metric
 from tinybert.data.places import locate
 from tinybert.data.readers import split_path
 from tinybert.data.report import DataReport
@@ -40,7 +40,7 @@ def task_of(config: Config) -> Task:
     if own and files.train_file is None and files.labels is None and get_kind(files.kind or DEFAULT.name).names_labels:
         # the classes of a trained model are fixed: its training run has accepted them
         files = replace(files, labels=_labels_of_model(config), allow_suspicious_labels=True)
-    task = custom_task(config.task_name, files) if own else with_custom_test(get_task(config.task_name), files)
+    task = custom_task(config.task_name, files) if own else with_custom_files(get_task(config.task_name), files)
     task = with_metric(task, getattr(config, "metric", None))
     if getattr(config, "aug_file", None) is None:
         return task
@@ -53,8 +53,10 @@ def task_of(config: Config) -> Task:
 
 
 def _folder_config(config: Config) -> dict | None:
-    """config.json of the model to evaluate or to predict with."""
-    path = getattr(config, "student_model_name_or_path", None) or getattr(config, "model_name_or_path", None)
+    """config.json of the model to evaluate or to predict with, or of the teacher that texts without labels are given."""
+    names = ("teacher_path",) if getattr(config, "unlabelled_file", None) else ("student_model_name_or_path", "model_name_or_path")
+    path = next((path for name in names if (path := getattr(config, name, None))), None)
+    path = path[0] if isinstance(path, list) else path
     return read_config(resolve(str(path))) if path else None
 
 

@@ -2,8 +2,8 @@
 
 Supports TinyBERT's two stages (hidden states and attention scores, then logits), in sequence or in one step, MUD's selected hidden
 states, BERT-EMD's single stage (all layers matched by optimal transport), only logits, or no teacher as a baseline; stored teacher
-traces; students from a checkpoint, from layers of the teacher, or new by shape, optionally pruned gradually; known tasks and custom
-files; resuming.
+traces, soft labels from a file, or the average of several teachers; students from a checkpoint, from layers of the teacher, or new by
+shape, optionally pruned gradually; known tasks and custom files; resuming.
 Limits: teacher and student share a vocabulary; the task kinds in `tinybert.kinds`.
 """
 
@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from tinybert import runtime
 from tinybert.commands.distill import TaskDistillConfig
 from tinybert.config.resolved import Resolved, Settings
@@ -19,12 +21,14 @@ from tinybert.config.runs import Actions, actions
 from tinybert.config.stages import infer_stage
 from tinybert.data.metrics import check_outputs
 from tinybert.data.report import DataReport
+from tinybert.data.soft_labels import SoftLabels
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import Task
 from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.run_record import ModelEntry
 from tinybert.errors import UserError
+from tinybert.kinds.kind import TeacherReport
 from tinybert.log import detail, logger
 from tinybert.methods.stage_objective import stage_objective
 from tinybert.models.limits import check_positions
@@ -34,9 +38,10 @@ from tinybert.models.saving import save_model
 from tinybert.models.students import check_fit
 from tinybert.models.trace import Needs
 from tinybert.objectives.trained_layer import TrainedLayer
+from tinybert.recipes.averaged_traces import AveragedTraces
 from tinybert.recipes.disk_space import check_disk_space
 from tinybert.recipes.evaluate import held_out_loss, prediction_files, score, score_only, write_predictions
-from tinybert.recipes.fingerprints import inputs_of_task, task_identity, teacher_label_order
+from tinybert.recipes.fingerprints import inputs_of_task, task_identity, teacher_label_order, teachers_identity
 from tinybert.recipes.gradual_pruning import GradualPruning, check_single_process, pruning_of
 from tinybert.recipes.input_protection import OTHERS, check_inputs_not_overwritten
 from tinybert.recipes.label_weights import weigh_labels, weights_identity
@@ -46,6 +51,7 @@ from tinybert.recipes.resume import finished_before, resumed_stage
 from tinybert.recipes.run_log import check_type, describe_model
 from tinybert.recipes.run_student import make_student, named_student, student_depth
 from tinybert.recipes.settings_log import log_run_settings
+from tinybert.recipes.soft_label_source import SoftLabelTraces, soft_labels_of
 from tinybert.recipes.task_data import (
     TaskData,
     check_predictable,
@@ -55,9 +61,10 @@ from tinybert.recipes.task_data import (
     splits_for,
     task_of,
 )
-from tinybert.recipes.teacher_check import described, validate_teacher
+from tinybert.recipes.teacher_check import SOFT_LABELS, TEACHER, described, validate_teacher
 from tinybert.recipes.teacher_source import LazyTeacher, TeacherTraces, WantedTraces, choose_source, is_needed, keeps_live, passes_over
 from tinybert.recipes.training import Evaluation, Extras, Origin, StageData, train_stage, trained_layer
+from tinybert.recipes.training_rows import TrainingRows, training_splits
 from tinybert.traces.selection import Selection
 
 # the folders of a stage's best and final model
@@ -77,6 +84,7 @@ def task_distill(config: TaskDistillConfig) -> Result:
     if task.kind.head != "sequence":
         config = _with_live_teacher(config, task)
     resolved = config.resolve(task.name, task.kind, student_depth(config))
+    soft = soft_labels_of(config, task)
     if "prediction" in resolved.stages:
         task = preset_metric(task, resolved["prediction"])
     if do.predict:
@@ -98,10 +106,11 @@ def task_distill(config: TaskDistillConfig) -> Result:
     log_outputs(task, config)
     start_device(config)
 
-    teacher = LazyTeacher(config, task.labels, task.kind) if config.teacher_path is not None else None
-    if teacher is not None:
-        needed = any(is_needed(config, resolved[stage], teacher) for stage in choice.stages)
-        check_type("teacher", "teacher_model_type", config, teacher.load() if needed else teacher.known)
+    teachers = [LazyTeacher(config, task.labels, task.kind, path) for path in config.teacher_path or ()]
+    teacher = teachers[0] if teachers else None  # of several, the first one gives a new student its layers and vocabulary
+    for each in teachers:
+        needed = any(is_needed(config, resolved[stage], each) for stage in choice.stages)
+        check_type("teacher", "teacher_model_type", config, each.load() if needed else each.known)
     other = RunFolder(output, "prediction", writes=False)
     if choice.stages == ("intermediate",) and other.done_before():
         logger.warning(f"the prediction stage in {output} was trained from an earlier student; train it again after this stage")
@@ -121,7 +130,7 @@ def task_distill(config: TaskDistillConfig) -> Result:
         else:
             student = make_student(config, teacher, task.labels, task.kind)
         if (passed or config.resume == "auto") and done:
-            inputs = inputs_of_task(config, resolved[stage], task, teacher, student)
+            inputs = inputs_of_task(config, resolved[stage], task, teachers, soft, student)
             if finished_before(runs[stage], resolved, config.resume_changed, FOLDERS[stage], inputs) or passed:
                 logger.info(f"the {stage} stage is finished: {output / FOLDERS[stage][0]}")
                 continue
@@ -129,7 +138,7 @@ def task_distill(config: TaskDistillConfig) -> Result:
             check_type("student", "model_type", config, student)
         resume = config.resume if named in (None, stage) else None
         later_runs = [runs[later] for later in choice.stages[number + 1 :]]  # they use the student that is trained now
-        _Stage(config, resolved, runs[stage], task, teacher, student, resume, reports, later_runs).run()
+        _Stage(config, resolved, runs[stage], task, teachers, soft, student, resume, reports, later_runs).run()
         wait_for_all()
     if do.predict:
         settings = resolved[choice.stages[-1]]
@@ -155,11 +164,17 @@ class _Stage:
     resolved: Resolved
     run_folder: RunFolder
     task: Task
-    teacher: LazyTeacher | None
+    teachers: list[LazyTeacher]
+    soft: SoftLabels | None
     student: LoadedModel
     resume: str | None
     reports: DataReport  # on the rows, shared by the stages
     later_runs: list[RunFolder]  # later stages, which start over, because their results are from an earlier student
+
+    @property
+    def teacher(self) -> LazyTeacher | None:
+        """The first teacher."""
+        return self.teachers[0] if self.teachers else None
 
     @property
     def _settings(self) -> Settings:
@@ -171,18 +186,20 @@ class _Stage:
         models = self._check_models(settings)
         chosen = stage_objective(settings, task.kind, student, self.teacher.known if self.teacher else None)
         layer = trained_layer(student, chosen)
-        data, split = self._find_data(settings)
-        train = data.store(split)
+        if task.unlabelled_splits and layer.objective.needs_labels:
+            raise UserError("--unlabelled_file has no labels, but a loss of this run learns labels\nleave out the file, or the loss")
+        data, trained = self._find_data(settings)
         kept = {name: data.store(name) for name in task.eval_splits}
-        data.report({split: train, **kept})
-        if self.teacher is not None:
-            data.warn_if_used_differently("teacher", self.teacher.known.trained_on)
-        traces = self._teacher_traces(layer.objective.needs_teacher, chosen.selection or Selection(), train, kept)
-        facts = chosen.facts | data.facts() | weigh_labels(layer.objective, settings, task, train)
-        if traces is not None:
-            facts |= self._check_teacher(traces, kept[task.eval_splits[0]]) | traces.facts()
-        identity = task_identity(task, data.identity(train), student, self.teacher) | ({"teacher_traces": traces.kind} if traces else {})
+        data.report({**trained.labelled, **kept})
+        if line := trained.describe():
+            logger.info(line)
+        for teacher in self.teachers:
+            data.warn_if_used_differently("teacher", teacher.known.trained_on)
+        traces, found = self._traces(layer.objective.needs_teacher, chosen.selection or Selection(), data, trained, kept)
+        facts = chosen.facts | data.facts() | weigh_labels(layer.objective, settings, task, trained.first) | found
+        identity = task_identity(task, trained.identity(data), student, self.teacher)
         identity |= weights_identity(settings, task)
+        identity |= teachers_identity(self.config, self.teachers, self.soft) | ({"teacher_traces": traces.kind} if traces else {})
 
         def pruning(total: int) -> GradualPruning:
             planned = pruning_of(settings, task.kind, student, self.teacher.known if self.teacher else None, layer, traces, total)
@@ -196,14 +213,14 @@ class _Stage:
                 found["pruned"] = {"shape": describe_architecture(student.config), "parameters": student.parameters()}
             return found
 
-        stores, assumed = {split: train, **kept}, self._assumed(identity)
+        stores, assumed = {**trained.stores, **kept}, self._assumed(identity)
         origin = Origin(FOLDERS[run.stage], models, stores, identity, self.resume, assumed, facts, self._clear_later_stages)
         train_stage(
             self.config,
             settings,
             run,
             layer,
-            StageData([train], traces, (train, *kept.values())),
+            StageData([trained.rows], traces, tuple(stores.values())),
             self._evaluation(layer, traces, data, kept),
             origin,
             Extras(chosen.learned, pruning if settings.prune_schedule else None, final_facts),
@@ -214,57 +231,87 @@ class _Stage:
     def _check_models(self, settings: Settings) -> dict[str, ModelEntry]:
         """Reject a student that is incompatible with its teacher or the texts; returns the entries of both for run.json."""
         models = {"student": describe_model("student", self.student)}
-        if self.teacher is None:
+        if not self.teachers:
             check_positions("student", self.student, settings.max_seq_length)
-            return models
-        if keeps_live(self.config, settings):
-            self.teacher.load()
-        models["teacher"] = describe_model("teacher", self.teacher.known)
-        check_fit(
-            self.teacher.known,
-            self.student,
-            settings.max_seq_length,
-            compares_scores=settings.method_object.compares_scores(settings),
-            heads=settings.attention_heads or "match",
-        )
-        self.teacher.read_ids_of(self.student.tokenizer)
+        for number, teacher in enumerate(self.teachers, 1):
+            if keeps_live(self.config, settings):
+                teacher.load()
+            models["teacher" if number == 1 else f"teacher_{number}"] = describe_model("teacher", teacher.known)
+            check_fit(
+                teacher.known,
+                self.student,
+                settings.max_seq_length,
+                compares_scores=settings.method_object.compares_scores(settings),
+                heads=settings.attention_heads or "match",
+            )
+            teacher.read_ids_of(self.student.tokenizer)
         return models
 
-    def _find_data(self, settings: Settings) -> tuple[TaskData, str]:
-        """The rows of the task and the name of the training rows; rejected if the disk space is not sufficient for the run."""
-        split = "train_aug" if settings.use_aug else "train"
-        splits = splits_for(self.task, augmented=settings.use_aug, train=True)
+    def _find_data(self, settings: Settings) -> tuple[TaskData, TrainingRows]:
+        """The data and the training rows; rejected if the disk space is not sufficient for the run."""
+        trained = training_splits(self.task, settings.use_aug)
+        splits = [*trained, *self.task.eval_splits]
         data = TaskData.find(self.task, self.config, splits, self.student.tokenizer, settings.max_seq_length)
         data.reports = self.reports
         left = len(self.resolved.stages) if self.run_folder.stage == "intermediate" else 1
         folders, keep = FOLDERS[self.run_folder.stage], self.config.keep_checkpoints
         check_disk_space(self.run_folder, folders, self.student.parameters(), keep, data.bytes_to_store(splits), left)
-        return data, split
+        return data, TrainingRows.of(data, trained)
 
-    def _teacher_traces(self, needs: Needs, selection: Selection, train: TokenStore, kept: dict[str, TokenStore]) -> TeacherTraces | None:
-        """The source of teacher traces for training and dev rows; None if the teacher is not used."""
-        if self.teacher is None or not needs:
-            return None
-        wanted = WantedTraces(self.config, self._settings, self.teacher, needs, selection, self.task.num_outputs)
-        passes = sum(passes_over(self.resolved[stage], len(train), runtime.world_size()) for stage in self.resolved.stages)
+    def _traces(
+        self, needs: Needs, selection: Selection, data: TaskData, trained: TrainingRows, kept: dict[str, TokenStore]
+    ) -> tuple[TeacherTraces | SoftLabelTraces | AveragedTraces | None, dict[str, object]]:
+        """The source of teacher traces, checked on rows with labels, and its details for run.json; None if the stage uses no teacher."""
+        if not needs:
+            return None, {}
+        sources, scores, dev = [], [], kept[self.task.eval_splits[0]]
+        for number, teacher in enumerate(self.teachers):
+            sources.append(self._teacher_traces(number, needs, selection, trained, dev))
+            scores.append(self._check_teacher(teacher, sources[-1].logits(dev), dev))
+        if self.soft is not None:
+            sources.append(SoftLabelTraces(self.soft, needs, data.folder, trained.stores))
+            scores.append(self._check_soft_labels(sources[-1], trained))
+        if len(sources) < 2:
+            return (sources[0], {"teacher_scores": scores[0]} | sources[0].facts()) if sources else (None, {})
+        config, settings = self.config, self._settings
+        weights = config.teacher_weights or [1.0] * len(sources)
+        averaged = AveragedTraces(sources, weights, self.task.kind, config.teacher_average, settings.T or 1.0)
+        logger.info(f"{len(sources)} teachers: {averaged.describe()}")
+        return averaged, {"scores_of_teachers": scores} | averaged.facts()
+
+    def _teacher_traces(self, number: int, needs: Needs, selection: Selection, trained: TrainingRows, dev: TokenStore) -> TeacherTraces:
+        """The traces of one teacher for training and dev rows."""
+        wanted = WantedTraces(self.config, self._settings, self.teachers[number], needs, selection, self.task.num_outputs)
+        rows = len(trained.rows)
+        passes = sum(passes_over(self.resolved[stage], rows, runtime.world_size()) for stage in self.resolved.stages)
         entry = self.run_folder.record().get(self.run_folder.stage) if self.resume else None
+        if entry and len(entry.get("teachers", ())) > number:
+            entry = entry["teachers"][number]
         began = entry.get("teacher_traces", {}).get("mode", "live") if entry else None  # version 0.1 only had live teachers
-        source = choose_source(wanted, [train, kept[self.task.eval_splits[0]]], passes, began)
+        source = choose_source(wanted, [*trained.stores.values(), dev], passes, began)
         detail(source.describe(self.config.teacher_traces_dtype))
-        return TeacherTraces(source, wanted, len(train))
+        return TeacherTraces(source, wanted, rows)
 
-    def _check_teacher(self, traces: TeacherTraces, dev: TokenStore) -> dict[str, object]:
-        """Reject a teacher that does not perform the task; returns its scores for run.json."""
+    def _check_teacher(self, teacher: LazyTeacher, logits: np.ndarray, dev: TokenStore) -> dict[str, float]:
+        """Reject a teacher that does not perform the task; returns its scores."""
         task = self.task
-        logits = traces.logits(dev)
         check_outputs(logits, "the teacher", task.eval_splits[0])
         report = task.kind.score_teacher(task, logits, dev.gold)
-        named = self.teacher.known.labels is not None or self.config.teacher_labels is not None
-        warnings = validate_teacher(task, report, self.config.allow_weak_teacher, named)
-        logger.info(described(task, report, named))
+        named = teacher.known.labels is not None or self.config.teacher_labels is not None
+        return self._accept_teacher(report, named, TEACHER if len(self.teachers) == 1 else (f"teacher {teacher.path}", "dev"))
+
+    def _check_soft_labels(self, traces: SoftLabelTraces, trained: TrainingRows) -> dict[str, float] | None:
+        """The same for soft labels, on the training rows with labels; None if there are none."""
+        named = self.soft.named or self.config.teacher_labels is not None
+        found = [self._accept_teacher(traces.report(store.gold), named, SOFT_LABELS) for store in trained.labelled.values()]
+        return found[0] if found else None
+
+    def _accept_teacher(self, report: TeacherReport, named: bool, judged: tuple[str, str]) -> dict[str, float]:
+        warnings = validate_teacher(self.task, report, self.config.allow_weak_teacher, named, judged)
+        logger.info(described(self.task, report, named, judged))
         for warning in warnings:
             logger.warning(warning)
-        return {"teacher_scores": report.scores}
+        return report.scores
 
     def _assumed(self, identity: dict[str, str]) -> dict[str, str]:
         """Values for entries of the identity that a checkpoint of an older version lacks."""

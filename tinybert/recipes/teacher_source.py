@@ -35,12 +35,15 @@ from tinybert.traces.selection import Selection
 from tinybert.traces.stored_teacher import StoredTeacher, no_weights
 from tinybert.traces.trace_store import DESCRIPTION, TraceStore
 
+MAX_INDEXED = 1_000_000  # rows that `auto` stores: each takes about 200 bytes of memory
+
 
 class LazyTeacher:
-    """The teacher of a run, whose weights are loaded on first use."""
+    """A teacher of a run, whose weights are loaded on first use. path: by default the first one."""
 
-    def __init__(self, config: TaskDistillConfig, labels: tuple[str, ...], kind: Kind | None = None) -> None:
+    def __init__(self, config: TaskDistillConfig, labels: tuple[str, ...], kind: Kind | None = None, path: str | None = None) -> None:
         self.config, self.task_labels, self.kind = config, labels, kind
+        self.path = path or config.teacher_path[0]
         self._loaded: LoadedModel | None = None
         self._info: ModelInfo | None = None
         self._sha256: str | None = None
@@ -64,7 +67,7 @@ class LazyTeacher:
     @property
     def function(self) -> str:
         """A description of what affects the outputs besides the weights; the same whether they are loaded or not."""
-        return function_words(self.config.teacher_path, self.known.family, "teacher")
+        return function_words(self.path, self.known.family, "teacher")
 
     @property
     def is_loaded(self) -> bool:
@@ -83,7 +86,7 @@ class LazyTeacher:
         """The teacher with its weights."""
         if self._loaded is None:
             self._loaded = load_classifier(
-                self.config.teacher_path,
+                self.path,
                 labels=self.task_labels,
                 needs_head=self.config.method_object.reads_teacher,
                 kind=self.kind,
@@ -106,7 +109,7 @@ class LazyTeacher:
         if self._loaded is not None:
             return self._loaded
         if self._info is None:
-            self._info = read_model_info(self.config.teacher_path, self.config.do_lower_case, "teacher")
+            self._info = read_model_info(self.path, self.config.do_lower_case, "teacher")
         return self._info
 
 
@@ -197,12 +200,8 @@ def choose_source(wanted: WantedTraces, stores: Sequence[TokenStore], passes: fl
             + f"\nadd {' '.join(option for option, _ in obstacles)}, or train with --teacher_traces live"
         )
     parts = wanted.parts(wanted.needs)
-    size = sum(
-        int(count) * parts.bytes(int(length))
-        for store in stores
-        for length, count in zip(*np.unique(store.lengths, return_counts=True), strict=True)
-    )
-    full = sum(int(store.lengths.sum(dtype=np.int64)) for store in stores) * (known.num_hidden_layers + 1) * known.hidden_size * 2
+    size = sum(int(count) * parts.bytes(int(length)) for store in stores for length, count in enumerate(store.length_counts()) if count)
+    full = sum(int(store.offsets[-1]) for store in stores) * (known.num_hidden_layers + 1) * known.hidden_size * 2
     sizes = {"bytes": size, "rows": sum(map(len, stores)), "full_bytes": full}
     folder = _folder(config, settings, wanted.teacher)
     if asked != "auto":
@@ -213,6 +212,8 @@ def choose_source(wanted: WantedTraces, stores: Sequence[TokenStore], passes: fl
         return TraceSource("live", obstacles[0][1])
     if passes <= 1:
         return TraceSource("live", "the run is a single epoch")
+    if sizes["rows"] > MAX_INDEXED:
+        return TraceSource("live", f"{sizes['rows']:,} rows: the index of a store is in memory; up to {MAX_INDEXED:,} are stored")
     room = shutil.disk_usage(storage.existing_parent(cache_home())).free / 2
     limit = room if config.teacher_traces_gb is None else min(room, config.teacher_traces_gb * 1e9)
     if size > limit:
@@ -271,7 +272,7 @@ class TeacherTraces:
             self.model = self.teacher.model
             return
         store = TraceStore(source.folder, trace_identity(wanted.config, wanted.settings, wanted.teacher))
-        load = wanted.live if wanted.teacher.sha256 is not None else no_weights(wanted.config.teacher_path)
+        load = wanted.live if wanted.teacher.sha256 is not None else no_weights(wanted.teacher.path)
         self.teacher = StoredTeacher(store, wanted.needs, wanted.parts, load)
 
     @property

@@ -42,6 +42,12 @@ def settled(config: Config) -> dict:
     return {}
 
 
+def _given(parsed: Config, name: str) -> object:
+    """A given value; a single one of an option that has taken one value in 0.1 and now takes several is not a list."""
+    value = getattr(parsed, name)
+    return value[0] if parsed.options()[name].whole and len(value) == 1 else value
+
+
 def outcome(script: str, words: list[str]) -> dict:
     """The given options, the settings of each stage with their sources, unused options, and the codes of all warnings."""
     parsed = parse(scripts()[script], words)
@@ -55,7 +61,7 @@ def outcome(script: str, words: list[str]) -> dict:
                 values[f"{stage}.{name}"] = [value, source and re.sub("preset [a-z]+", "preset", source)]
     return {
         "values": values,
-        "given": {name: getattr(parsed, name) for name in sorted(parsed.given)},
+        "given": {name: _given(parsed, name) for name in sorted(parsed.given)},
         "unused": sorted(entry["name"] for entry in found.get("unused", ())),
         "codes": sorted({*found.get("codes", ()), *(notice.code for notice in parsed.notices)}),
         "stage": found.get("stage"),

@@ -6,7 +6,7 @@ import pytest
 from tinybert.cli.parser import parse
 from tinybert.commands.distill import TaskDistillConfig
 from tinybert.commands.finetune import FinetuneConfig
-from tinybert.data.custom_files import CustomFiles, custom_task, in_order, listed_labels, with_custom_test, with_metric
+from tinybert.data.custom_files import CustomFiles, custom_task, in_order, listed_labels, with_custom_files, with_metric
 from tinybert.data.places import locate
 from tinybert.data.readers import read_split
 from tinybert.data.store import TokenStore
@@ -204,7 +204,7 @@ def test_metric_must_fit_the_kind_of_task(folder):
 
 def test_known_task_predicts_own_rows(folder):
     files = CustomFiles(**written(folder, test_tsv="id\tbody\n7\tgood film\n"), text_a_column="body")
-    task = with_custom_test(get_task("mnli"), files)
+    task = with_custom_files(get_task("mnli"), files)
     assert task.test_splits == ("test",) and task.eval_splits == ("dev_matched", "dev_mismatched")
     assert read_split(task, folder, "test").text_a == ["good film"]
 
