@@ -83,7 +83,8 @@ def _check_own_task(config: RowOptions, do: Actions) -> None:
             f"--task_name {name!r} is used in folder and file names\n"
             'expected at most 100 characters (200 bytes), no / \\ : * ? " < > |, such as reviews'
         )
-    if do.train and config.train_file is None and not getattr(config, "unlabelled_file", None):
+    from_teacher = getattr(config, "method_object", None) is not None and bool(getattr(config, "unlabelled_file", None))
+    if do.train and config.train_file is None and not from_teacher:
         raise UserError(
             "--train_file is missing: there is no training data\ngive it together with --dev_file, or only evaluate with --do_eval"
         )

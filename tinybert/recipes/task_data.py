@@ -54,7 +54,7 @@ def task_of(config: Config) -> Task:
 
 def _folder_config(config: Config) -> dict | None:
     """config.json of the model to evaluate or to predict with, or of the teacher that texts without labels are given."""
-    names = ("teacher_path",) if getattr(config, "unlabelled_file", None) else ("student_model_name_or_path", "model_name_or_path")
+    names = (*(("teacher_path",) if getattr(config, "unlabelled_file", None) else ()), "student_model_name_or_path", "model_name_or_path")
     path = next((path for name in names if (path := getattr(config, name, None))), None)
     path = path[0] if isinstance(path, list) else path
     return read_config(resolve(str(path))) if path else None
