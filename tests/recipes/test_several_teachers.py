@@ -57,11 +57,11 @@ def test_loss_of_averaged_probabilities_is_the_mean_of_the_losses(teacher, secon
         "both": (teacher, second, "--teacher_weights", "2", "1"),
         "logits": (teacher, second, "--teacher_weights", "2", "1", "--teacher_average", "logits"),
     }.items():
-        distill("--teacher_path", *more, *words, *LOSSES, "--output_dir", tmp_path / name)
-    first, other, both, logits = (losses(tmp_path / name)[0] for name in ("first", "second", "both", "logits"))
+        distill("--teacher_path", *more, *words, *LOSSES, "--output_dir", tmp_path / f"from-{name}")
+    first, other, both, logits = (losses(tmp_path / f"from-{name}")[0] for name in ("first", "second", "both", "logits"))
     assert both == pytest.approx((2 * first + other) / 3, rel=1e-5)
     assert abs(first - other) > 1e-4 and logits != pytest.approx(both, rel=1e-5)
-    found = record(tmp_path / "both", "prediction")
+    found = record(tmp_path / "from-both", "prediction")
     assert found["averaged"] == {"of": "probabilities", "weights": [0.666667, 0.333333]}
     assert [entry["teacher_traces"]["mode"] for entry in found["teachers"]] == ["live", "live"]
     assert len(found["scores_of_teachers"]) == 2 and {"teacher", "teacher_2"} < set(found["models"])
@@ -117,9 +117,9 @@ def test_what_cannot_be_averaged_is_refused(teacher, second, words, tmp_path, mo
 
 
 def test_teacher_of_other_labels_or_kind_is_refused(teacher, words, tmp_path):
-    other = copied(teacher, tmp_path / "labels", lambda _, array: array, id2label={"0": "a", "1": "b"}, label2id={"a": 0, "b": 1})
+    other = copied(teacher, tmp_path / "labels", lambda _, array: array, id2label={"0": "5", "1": "6"}, label2id={"5": 0, "6": 1})
     scores = copied(teacher, tmp_path / "scores", lambda _, array: array, problem_type="regression")
-    for folder, message in ((other, "was trained with the labels a, b, but the task has 0, 1"), (scores, "was trained for regression")):
+    for folder, message in ((other, "was trained with the labels 5, 6, but the task has 0, 1"), (scores, "was trained for regression")):
         with pytest.raises(UserError, match=message):
             distill("--teacher_path", teacher, folder, *words, *LOSSES, "--output_dir", tmp_path / "run")
     assert not (tmp_path / "run").exists()
