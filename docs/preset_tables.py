@@ -36,6 +36,7 @@ def _options() -> dict[str, list[str]]:
     sections = [read_preset(name).sections for name in preset_names("distill")]
     known = find_command("distill").config.options()
     options = [option for entry in sections for part in ("distill", *STAGES) for option in entry.get(part, {}) if option in known]
+    options = [option for option in options if not _reasons().get(option, "").startswith("no influence")]
     staged = {option for entry in sections for stage in STAGES for option in entry.get(stage, {})}
     return {option: list(STAGES) if option in staged else ["distill"] for option in dict.fromkeys(options)}
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from tinybert.cli.main import OLD_SCRIPTS
 from tinybert.commands.registry import all_commands
-from tinybert.config.dialects import TRAINER_NAMES
 from tinybert.config.options import Config, Option
 from tinybert.config.preset import preset_names, read_preset
 from tinybert.language import translate
@@ -124,7 +123,7 @@ def _presets() -> list[str]:
 
 
 def _without_effect() -> list[str]:
-    """Options of other scripts and trainers, by the commands that accept or refuse them; the run says why and what to do."""
+    """Options of other scripts, by the commands that accept them; the run says why they have no effect."""
     accepted: dict[str, list[str]] = {}
     for command in all_commands().values():
         for entry in command.config.IGNORED:
@@ -132,13 +131,10 @@ def _without_effect() -> list[str]:
     by_commands: dict[str, list[str]] = {}
     for name, found in accepted.items():
         by_commands.setdefault(", ".join(found), []).append(f"`--{name}`")
-    refused = [entry.name for kind in scripts().values() for entry in kind.UNSUPPORTED] + list(TRAINER_NAMES)
     return [
         f"## {translate('Accepted without effect')}",
         translate("Each prints the reason."),
         _table("accepted by", "option", rows=[[found, ", ".join(names)] for found, names in by_commands.items()]),
-        f"## {translate('Options of other scripts')}",
-        translate("Refused with what to use instead:") + " " + ", ".join(f"`--{name}`" for name in refused),
     ]
 
 

@@ -183,8 +183,7 @@ class RunOptions(TrainingRunOptions):
     )
     compact_vocabulary: str = in_optimisation(
         "auto",
-        help="train only the word-embedding rows that occur in the stage's texts and apply weight decay to the others when "
-        "saving, with the same result; auto: on the CPU if at most 70% of the rows are in use",
+        help="train only the word-embedding rows in use, with the same result; auto: on the CPU if at most 70% are in use",
         choices=("auto", "True", "False"),
         does="updates",
         setting=False,

@@ -34,9 +34,8 @@ class StoredOptions(Config):
 
     teacher_traces: str | None = in_stored(
         None,
-        help="live: run the teacher in every epoch; store: run it once per row, store its outputs in the cache folder "
-        "(TINYBERT_CACHE) and read them in later epochs, stages and runs; PATH: the same in this folder, which also works "
-        "without the teacher's weights; auto: store if there is more than one epoch and enough disk space",
+        help="live: run the teacher in every epoch; store: once per row, its outputs are then read from the cache; PATH: the same in "
+        "this folder; auto: store if there is more than one epoch and enough disk space",
         metavar="auto|live|store|PATH",
         unset="auto with --preset sound, otherwise live",
         alias=(Alias("cache_knowledge", "version 0.1"), Alias("cache_teacher", "version 0.1", means="store")),

@@ -16,7 +16,8 @@ def parts(path: Path) -> dict[str, object]:
     text = path.read_text(encoding="utf-8")
     blocks = re.findall(r"^```(\w+)[^\n]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
-    lines = [line for language, code in blocks if language != "js" for line in code.splitlines()]  # JavaScript: only in English
+    runs = ("bash", "python") if path.parent == ROOT else ("bash",)  # the Chinese page on deployment links to longer code
+    lines = [line for language, code in blocks if language in runs for line in code.splitlines()]
     commands = [re.sub(r"\s*#.*", "", line) for line in lines if not line.startswith("#")]
     return {
         "headings": [len(level) for level in re.findall(r"^(#+) ", prose, re.MULTILINE)],
