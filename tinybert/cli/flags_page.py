@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tinybert.cli.main import OLD_SCRIPTS
 from tinybert.commands.registry import all_commands
+from tinybert.config.dialects import TRAINER_NAMES
 from tinybert.config.options import Config, Option
 from tinybert.config.preset import preset_names, read_preset
 from tinybert.language import translate
@@ -84,11 +85,11 @@ def _some(names: list[str], every: list[str]) -> str:
 
 
 def _option_tables(entries: Iterable[tuple[str, tuple[str, ...]]]) -> list[str]:
-    """A table for each group of (group, row)."""
+    """A table for each group of (group, row); values stand below the names."""
     groups: dict[str, list[tuple[str, ...]]] = {}
     for group, (names, value, *texts) in entries:
-        groups.setdefault(group, []).append((names, value, *(translate(text).replace("<", "&lt;") for text in texts)))
-    return [_table(group, "value", "default", "what", rows=rows) for group, rows in groups.items()]
+        groups.setdefault(group, []).append((f"{names}<br>{value}", *(translate(text).replace("<", "&lt;") for text in texts)))
+    return [_table(group, "default", "what", rows=rows) for group, rows in groups.items()]
 
 
 def _row(option: Option) -> tuple[str, ...]:
@@ -123,7 +124,7 @@ def _presets() -> list[str]:
 
 
 def _without_effect() -> list[str]:
-    """Options of other scripts, by the commands that accept them; the run says why they have no effect."""
+    """Options of other scripts and trainers, by the commands that accept or refuse them; the run says why and what to do."""
     accepted: dict[str, list[str]] = {}
     for command in all_commands().values():
         for entry in command.config.IGNORED:
@@ -131,10 +132,13 @@ def _without_effect() -> list[str]:
     by_commands: dict[str, list[str]] = {}
     for name, found in accepted.items():
         by_commands.setdefault(", ".join(found), []).append(f"`--{name}`")
+    refused = [entry.name for kind in scripts().values() for entry in kind.UNSUPPORTED] + list(TRAINER_NAMES)
     return [
         f"## {translate('Accepted without effect')}",
         translate("Each prints the reason."),
         _table("accepted by", "option", rows=[[found, ", ".join(names)] for found, names in by_commands.items()]),
+        f"## {translate('Options of other scripts')}",
+        translate("Refused with what to use instead:") + " " + ", ".join(f"`--{name}`" for name in refused),
     ]
 
 

@@ -132,7 +132,7 @@ def test_every_option_is_explained_and_on_the_page(name):
     for option in arguments_class.options().values():
         assert option.help and option.group, option.name
         names = "<br>".join(f"`--{name}`" for name in (option.name, *(alias.name for alias in option.aliases)))
-        assert f"\n{names} | " in part or f"\n{names} | " in shared
+        assert f"\n{names}<br>" in part or f"\n{names}<br>" in shared
         assert all(alias.dialect for alias in option.aliases)
     for entry in (*arguments_class.IGNORED, *arguments_class.UNSUPPORTED):
         assert f"`--{entry.name}`" in page
