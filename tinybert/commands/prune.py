@@ -46,8 +46,7 @@ class PruneConfig(KeptOptions):
     )
     preset: str = in_run(
         "sound",
-        help="sound: only what is given is pruned; rosita: the published script's values (2 heads, 6 layers, 768 neurons, rank "
-        "128), and its choice of heads if no neurons are pruned: all layers by the scores of the first",
+        help="sound: only what is given is pruned; rosita: the published script's values (2 heads, 6 layers, 768 neurons, rank 128)",
         choices=("sound", "rosita"),
     )
     output_dir: Path = in_run(help="output folder")
