@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tinybert.data.store import TokenStore
+    from tinybert.deploy.measure import Reloaded
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -27,6 +32,22 @@ if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_seta
 def every_warning_is_new() -> None:
     """A warning is shown once per run; each test counts as one."""
     log.begin_run()
+
+
+def reload_here(folder: Path, store: TokenStore, threads: int) -> Reloaded:
+    """`measure.reload` without a new process."""
+    from tinybert.deploy.measure import Reloaded
+    from tinybert.deploy.predictor import Predictor
+
+    predictor = Predictor.open(folder, threads)
+    return Reloaded(predictor.logits(store, predictor.batch_size()), 0.0, 0.0)
+
+
+@pytest.fixture
+def same_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports are reloaded in this process and timed with few calls, for tests about other things."""
+    monkeypatch.setattr("tinybert.deploy.measure.reload", reload_here)
+    monkeypatch.setattr("tinybert.deploy.measure._ROUNDS", 1)
 
 
 def real_data_folder() -> Path | None:

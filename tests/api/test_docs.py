@@ -26,7 +26,7 @@ def smaller(monkeypatch, name, **values) -> None:
     monkeypatch.setattr(tb, name, lambda *given, **options: real(*given, **{**options, **values}))
 
 
-@pytest.mark.usefixtures("runs_in_this_process")
+@pytest.mark.usefixtures("runs_in_this_process", "same_process")
 def test_every_code_block_of_the_page_runs(tmp_path, monkeypatch):
     random = np.random.default_rng(0)
     (tmp_path / "glue").mkdir()

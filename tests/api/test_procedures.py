@@ -75,7 +75,7 @@ def test_saved_and_converted_models_predict_the_same(folder, tmp_path):
         model.predict("word1")
 
 
-def test_exported_model_predicts_the_same(folder, data, tmp_path):
+def test_exported_model_predicts_the_same(folder, data, same_process, tmp_path):
     pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
     pytest.importorskip("paddle2onnx", reason="the extra `export` is not installed")
     model, texts = tb.load(folder / "teacher"), ["word1 word2", "word20"]

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.tiny import masked_lm_folder
 
@@ -17,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WORDS = [f"{a}{b}{c}" for a in "klmnp" for b in "aeio" for c in "rst"]
 
 
+@pytest.mark.long
 def test_signal_to_all_augmentation_processes_keeps_finished_parts(tmp_path):
     random = np.random.default_rng(0)
     masked_lm_folder(tmp_path / "mlm", ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS], max_position_embeddings=40)

@@ -17,20 +17,6 @@ from tinybert.storage import verify
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(world: Path, line: str, *more: str) -> subprocess.CompletedProcess:
-    """Run a published command line in a separate process, with the folders of `world`."""
-    environment = {**os.environ, "TINYBERT_CACHE": str(world / "cache"), "DATA_HOME": str(world / "no data"), "MODEL_HOME": str(world)}
-    words = [sys.executable, *line.format(world=world).split(), *more]
-    return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
-
-
-def succeed(world: Path, line: str, *more: str) -> str:
-    done = run(world, line, *more)
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout
-
-
 def check_stage(folder: Path, stage: str, model: str) -> dict:
     verify(folder / model)
     entry = json.loads((folder / "run.json").read_text())[stage]
@@ -56,9 +42,9 @@ def here(world, monkeypatch, capsys):
 
 
 def test_paddlenlp_command_lines_run(world, here):
-    out = succeed(
-        world,
-        "-u benchmark/glue/run_glue.py --model_type bert --model_name_or_path {world}/bert --task_name SST-2 --max_seq_length 64 "
+    out, _ = here(
+        FINETUNE,
+        "--model_type bert --model_name_or_path {world}/bert --task_name SST-2 --max_seq_length 64 "
         "--batch_size 32 --learning_rate 2e-5 --num_train_epochs 3 --logging_steps 10 --save_steps 10 --output_dir {world}/SST-2 "
         "--device gpu --glue_dir {world}/glue --max_steps 2",
     )
@@ -69,13 +55,10 @@ def test_paddlenlp_command_lines_run(world, here):
         "--teacher_path {world}/SST-2/best_model_2 --task_name SST-2 --logging_steps 10 --save_steps 10 --device gpu "
         "--glue_dir {world}/glue --max_steps 2 --allow_weak_teacher "
     )
-    done = run(
-        world,
-        "task_distill.py "
-        + common
-        + "--student_model_name_or_path {world}/tinybert --intermediate_distill --learning_rate 5e-5 --num_train_epochs 20 "
-        "--output_dir {world}/paddlenlp",
-    )
+    line = f"{common} --student_model_name_or_path {{world}}/tinybert --intermediate_distill --learning_rate 5e-5 --num_train_epochs 20 "
+    words = [sys.executable, "-u", "task_distill.py", *(line + "--output_dir {world}/paddlenlp").format(world=world).split()]
+    environment = {**os.environ, "MODEL_HOME": str(world)}  # and the cache of `here`
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "stage intermediate (--intermediate_distill)" in done.stdout.splitlines()[0]
     assert "DEVICE: gpu was requested" in done.stderr and "running on the CPU" in done.stderr

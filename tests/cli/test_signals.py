@@ -122,17 +122,16 @@ def test_signal_during_imports_ends_without_a_traceback(world, tmp_path, number,
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_after_loading_the_model_ends_with_a_message(world, tmp_path, number, monkeypatch):
+def test_sigterm_after_loading_the_model_ends_with_a_message(world, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONUNBUFFERED", "1")
     process = _start(world, tmp_path / "run", "--max_steps=100000")
     for line in process.stdout:
-        if line.startswith("model:"):  # PaddleNLP has been imported by then
+        if line.startswith("model:"):  # PaddleNLP, whose import resets SIGTERM, has been imported by then
             break
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 128 + number, err
-    assert "Traceback" not in err and f"interrupted: {signal.Signals(number).name}" in err
+    assert process.returncode == 143, err
+    assert "Traceback" not in err and "interrupted: SIGTERM" in err
 
 
 def test_full_disk_ends_with_a_message_and_the_run_can_be_resumed(world, tmp_path):

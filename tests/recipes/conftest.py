@@ -98,7 +98,7 @@ def logged(folder: Path, stage: str, event: str | None = None) -> list[dict]:
 
 @pytest.fixture
 def runs_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The runs of a comparison in this process; `test_demo` starts real ones."""
+    """The runs of a comparison or a search in this process; `test_demo` and `test_search` start real ones."""
 
     def run(commands: Commands, folder: Path, *_: object) -> int:
         folder.mkdir(parents=True, exist_ok=True)
@@ -111,6 +111,7 @@ def runs_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("tinybert.recipes.compare.run_commands", run)
     monkeypatch.setattr("tinybert.recipes.compare.run_local", run_all)
+    monkeypatch.setattr("tinybert.recipes.search.run_alone", run)
 
 
 @pytest.fixture(scope="session")

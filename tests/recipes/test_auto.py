@@ -135,7 +135,7 @@ def call(model, tmp_path):
     return lambda **more: recipe.auto(AutoConfig(**{**options, **more}))
 
 
-def test_half_of_the_students_goes_on_and_the_winner_is_exported(call, comparisons, tmp_path):
+def test_half_of_the_students_goes_on_and_the_winner_is_exported(call, comparisons, same_process, tmp_path):
     result = call()
     first, last = comparisons
     assert sorted(first.students) == ["1x16", "2x16", "teacher:2,4"] and last.students == first.students[-1:]

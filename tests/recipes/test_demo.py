@@ -7,7 +7,7 @@ from tinybert.commands.demo import DemoConfig
 from tinybert.data.places import demo_folder
 
 
-def test_demo_exports_its_student_and_keeps_one_model_each(encoder, tmp_path):
+def test_demo_exports_its_student_and_keeps_one_model_each(encoder, same_process, tmp_path):
     from tinybert.recipes.demo import demo
 
     out = tmp_path / "out"

@@ -52,7 +52,7 @@ def sentence(numbers: random.Random, label: int = 0) -> str:
 
 
 @pytest.fixture
-def world(tmp_path, monkeypatch, runs_in_this_process) -> Path:
+def world(tmp_path, monkeypatch, runs_in_this_process, same_process) -> Path:
     """A working folder with all models, files and tasks that the pages mention."""
     numbers, alphabet = random.Random(0), "abcdefghijklmnopqrstuvwxyz"
     words = [*tiny.SPECIAL, *LETTERS, *alphabet, *(f"##{letter}" for letter in alphabet)]

@@ -17,9 +17,14 @@ ROOT = Path(__file__).resolve().parents[2]
 FLAG = "FLAGS_use_stride_kernel"
 
 
-@pytest.mark.parametrize(("value", "expected"), [(None, False), ("0", False), ("1", True), ("True", True)])
-@pytest.mark.parametrize("first", ["", "import paddle; "], ids=["Paddle later", "Paddle before"])
-def test_strided_views_follow_the_environment_and_default_to_off(value, expected, first):
+LATER, BEFORE = "", "import paddle; "
+
+
+@pytest.mark.parametrize(
+    ("first", "value", "expected"),
+    [(LATER, None, False), (LATER, "True", True), (BEFORE, None, False), (BEFORE, "0", False), (BEFORE, "1", True)],
+)
+def test_strided_views_follow_the_environment_and_default_to_off(first, value, expected):
     environment = {name: text for name, text in os.environ.items() if name != FLAG} | ({FLAG: value} if value else {})
     code = f"{first}from tinybert import runtime; runtime.prepare(1); import paddle; print(paddle.get_flags('{FLAG}')['{FLAG}'])"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, cwd=ROOT)

@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.browser import request_json
+from tests.conftest import reload_here
 from tests.pages import blocks, called, command_lines
 from tests.tiny import learnable_rows
 from tests.unit.deploy.conftest import run, trained_folder
 from tests.unit.deploy.test_serve import needs_serve, served
 from tinybert.cli.main import run_script
+from tinybert.deploy import measure
 from tinybert.deploy.predictor import Predictor
 
 for name in ("onnx", "paddle2onnx", "onnxruntime"):
@@ -42,6 +44,7 @@ def folder(tmp_path_factory) -> Path:
     (home / "dev.tsv").write_text(rows)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINYBERT_CACHE", str(home / "cache"))
+        patch.setattr(measure, "reload", reload_here)
         options = {"dev_file": home / "dev.tsv", "text_a_column": "sentence", "label_column": "label", "output_dir": home / "served"}
         assert run("export", model_path=home / "m", **options) == 0
     return home
