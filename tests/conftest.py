@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -34,6 +35,19 @@ def every_warning_is_new() -> None:
     log.begin_run()
 
 
+@pytest.fixture
+def plots() -> None:
+    """Runs of this test draw their curves."""
+
+
+@pytest.fixture(autouse=True)
+def no_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most of the time of a tiny run goes into its plots; those of fixtures, and of tests that use `plots`, are drawn."""
+    if "plots" not in request.fixturenames and "tinybert.recipes.training" in sys.modules:
+        for name in ("plot_stage", "plot_transport"):
+            monkeypatch.setattr(f"tinybert.recipes.training.{name}", lambda *_: None)
+
+
 def reload_here(folder: Path, store: TokenStore, threads: int) -> Reloaded:
     """`measure.reload` without a new process."""
     from tinybert.deploy.measure import Reloaded
@@ -54,6 +68,12 @@ def real_data_folder() -> Path | None:
     """The folder with real GLUE data: TEST_DATA_DIR, else `../shared/data` next to the project."""
     folder = Path(os.environ.get("TEST_DATA_DIR", ROOT.parent / "shared" / "data"))
     return folder if folder.is_dir() else None
+
+
+def pytest_collection_finish() -> None:
+    """What lives as long as the tests is left out of garbage collections, of which every run has some."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -19,6 +19,7 @@ def run(teacher, output, *more, task="demo", student=STUDENT) -> None:
 
 
 @pytest.mark.both_lanes
+@pytest.mark.usefixtures("plots")
 def test_run_logs_and_plots_its_layer_weights(teacher, tmp_path, capsys):
     run(teacher, tmp_path / "run", "--beta", "1", "--learning_rate", "1e-3", "--max_steps", "9")
     shown = capsys.readouterr().out

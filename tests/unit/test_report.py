@@ -7,7 +7,7 @@ import pytest
 
 from tinybert.data.tasks import get_task
 from tinybert.engine.run_folder import RunFolder
-from tinybert.report.plots import curves_of, plot_run
+from tinybert.report.plots import curves_of, plot_stage
 from tinybert.report.submission import write_submission
 
 
@@ -37,9 +37,8 @@ def test_stage_without_evaluation_is_plotted(tmp_path):
     run.open_logs()
     run.log({"step": 1, "loss": 0.5, "lr": 1e-3})
     run.close_logs()
-    (path,) = plot_run(tmp_path)
+    path = plot_stage(tmp_path, "prediction")
     assert path == tmp_path / "plots/prediction.png" and path.read_bytes().startswith(b"\x89PNG")
-    assert plot_run(tmp_path / "empty") == []
 
 
 def test_curves_show_the_teacher_the_best_step_and_single_points(tmp_path):

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 _NOT_CURVES = {"stage", "step", "epoch", "time", "event", "best", "lr", "samples_per_second", "tokens_per_second", "data_wait_share"}
 
 
-def plot_run(folder: Path) -> list[Path]:
-    """Draw `plots/<stage>.png` for every stage in the log: loss terms, learning rate and evaluation scores over steps."""
-    stages = dict.fromkeys(line["stage"] for line in RunFolder(folder, "").log_lines())
-    return [saved(curves_of(folder, (stage,)), folder / "plots" / f"{stage}.png") for stage in stages]
+def plot_stage(folder: Path, stage: str) -> Path:
+    """Draw `plots/<stage>.png`: loss terms, learning rate and evaluation scores over steps."""
+    return saved(curves_of(folder, (stage,)), folder / "plots" / f"{stage}.png")
 
 
 def curves_of(folder: Path, stages: tuple[str, ...]) -> Figure:
