@@ -33,7 +33,9 @@ def launch(words: Sequence[str]) -> int:
         UserError: the number of processes or the command is missing or invalid.
     """
     count, command = _parsed(words)
-    started = [subprocess.Popen([sys.executable, "-m", "tinybert", *command], **_like(env)) for env in _environments(count)]
+    line, end = [sys.executable, "-m", "tinybert", *command], _end_with_the_launcher
+    # in new sessions: a terminal's Ctrl-C then arrives only once, forwarded by the launcher
+    started = [subprocess.Popen(line, env=own, start_new_session=True, preexec_fn=end) for own in _environments(count)]
     received: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, lambda number, frame: received.append(number)) for number in numbers}
@@ -75,11 +77,6 @@ def _free_ports(count: int) -> list[int]:
         for one in opened:
             one.bind(("127.0.0.1", 0))
         return [one.getsockname()[1] for one in opened]
-
-
-def _like(environment: dict[str, str]) -> dict:
-    # in a new session: a terminal's Ctrl-C then arrives only once, forwarded by the launcher
-    return {"env": environment, "start_new_session": True, "preexec_fn": _end_with_the_launcher}
 
 
 def _end_with_the_launcher() -> None:

@@ -127,15 +127,9 @@ class Context:
     def settings(self, about: Mapping[str, object]) -> Settings:
         """The settings of this stage."""
         listed = [name for name, option in self._options.items() if option.setting]
-        sources = {name: self.sources[name] for name in listed if self.off(name) is None and not self._is_unsaid(name)}
+        own_metric = self.values.get("metric") is None  # the task defines its own
+        sources = {name: self.sources[name] for name in listed if self.off(name) is None and not (own_metric and name == "metric")}
         return Settings(about, {name: self.get(name) for name in listed}, sources, self.method)
-
-    def _is_unsaid(self, name: str) -> bool:
-        return name == "metric" and self.values[name] is None  # the task defines its own
-
-    def unused_reason(self, name: str) -> str | None:
-        """Why a given option is not used."""
-        return self.beaten.get(name) or self.off(name)
 
 
 def resolve_stages(config: Config, stages: Sequence[str], task_name: str = "", depth: int | None = None, **facts: object) -> Resolved:
@@ -159,7 +153,7 @@ def resolve_stages(config: Config, stages: Sequence[str], task_name: str = "", d
             unused.append(Unused(name, getattr(config, name), f"this run has no {option.of_stage} stage"))
             continue
         concerned = [contexts[option.of_stage]] if option.of_stage else list(contexts.values())
-        reasons = [context.unused_reason(name) for context in concerned]
+        reasons = [context.beaten.get(name) or context.off(name) for context in concerned]
         if all(reasons):
             unused.append(Unused(name, getattr(config, name), "; ".join(dict.fromkeys(map(str, reasons)))))
     told = [entry.notice for entry in unused]

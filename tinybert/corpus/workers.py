@@ -52,13 +52,10 @@ class Workers:
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool:
-            self._end_others()
+            # the pool would send SIGTERM, which the others block, and one may wait for a lock whose owner is dead
+            for process in list(self._pool._processes.values()):
+                process.kill()
             raise UserError("a worker process was killed, most likely due to lack of memory. Try a lower --num_workers.") from None
-
-    def _end_others(self) -> None:
-        """Kill all processes: the pool would send SIGTERM, which they block, and one may wait for a lock whose owner is dead."""
-        for process in list(self._pool._processes.values()):
-            process.kill()
 
     def __enter__(self) -> Workers:
         return self

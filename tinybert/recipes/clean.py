@@ -77,7 +77,8 @@ def leftovers(root: Path) -> Iterator[Leftover]:
 
 def _leftover(path: Path) -> Leftover | None:
     if path.name in UNFINISHED and not _in_use(path.parent):
-        return Leftover(path, UNFINISHED[path.name], resumable=True) if _holds_own(path) else None
+        holds_own = storage.is_own(path) or any(storage.is_own(entry) for entry in path.iterdir())
+        return Leftover(path, UNFINISHED[path.name], resumable=True) if holds_own else None
     if path.name.startswith(("superseded_", "left_")) and path.parent.parent.name == "checkpoints" and storage.is_own(path):
         return None if _in_use(path.parent.parent.parent) else Leftover(path, "a superseded checkpoint")
     if path.name.endswith(".old") and storage.is_own(path) and (path.parent / path.name[1:-4]).exists():
@@ -90,10 +91,6 @@ def _leftover(path: Path) -> Leftover | None:
     ):
         return Leftover(path, "damaged cached tokens")
     return None
-
-
-def _holds_own(path: Path) -> bool:
-    return storage.is_own(path) or any(storage.is_own(entry) for entry in path.iterdir())
 
 
 def _in_use(folder: Path) -> bool:
