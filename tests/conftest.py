@@ -43,9 +43,9 @@ def plots() -> None:
 @pytest.fixture(autouse=True)
 def no_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Most of the time of a tiny run goes into its plots; those of fixtures, and of tests that use `plots`, are drawn."""
-    if "plots" not in request.fixturenames and "tinybert.recipes.training" in sys.modules:
-        for name in ("plot_stage", "plot_transport"):
-            monkeypatch.setattr(f"tinybert.recipes.training.{name}", lambda *_: None)
+    if "plots" not in request.fixturenames and "paddle" in sys.modules:
+        monkeypatch.setattr("tinybert.report.plots.plot_stage", lambda *_: None)
+        monkeypatch.setattr("tinybert.report.transport_plots.plot_transport", lambda *_: None)
 
 
 def reload_here(folder: Path, store: TokenStore, threads: int) -> Reloaded:

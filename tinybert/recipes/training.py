@@ -33,9 +33,8 @@ from tinybert.recipes.gradual_pruning import GradualPruning
 from tinybert.recipes.result import Result, result_of
 from tinybert.recipes.resume import RESUME_IGNORED, fingerprint_for_record, inputs_of
 from tinybert.recipes.run_log import record_end, record_start
+from tinybert.report import plots, transport_plots
 from tinybert.report.model_card import write_card
-from tinybert.report.plots import plot_stage
-from tinybert.report.transport_plots import plot_transport
 
 
 @dataclass(frozen=True)
@@ -180,8 +179,8 @@ def train_stage(
         folder, metric = run.path / best.model[0], evaluation.metric_for_best_model[0]
         write_card(folder, run.stage, run.record()[run.stage])
         record_end(run)
-        plot_stage(run.path, run.stage)
-        plot_transport(run.path, run.stage)
+        plots.plot_stage(run.path, run.stage)
+        transport_plots.plot_transport(run.path, run.stage)
         logger.info(f"{run.stage}: best {metric} {best.scores[metric]:.4f} at step {best.step}: {folder}")
     return result_of(run, *origin.folders)
 
