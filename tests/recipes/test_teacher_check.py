@@ -252,6 +252,17 @@ def test_teacher_on_another_scale_than_the_labels_gives_a_warning():
     assert not validate_teacher(task, _examine(task, labels[:, None] * 0.9, labels), False, True)
 
 
+def test_multi_label_teacher_is_judged_by_macro_f1_if_that_is_the_metric():
+    kind, random = KINDS["multi_label"], np.random.default_rng(1)
+    gold = (random.random((800, 3)) < np.array([0.8, 0.05, 0.05])).astype(np.uint8)
+    frequent_only = np.where(np.arange(3) == 0, 3.0 * gold - 1.5, -2.0)  # good micro-averaged F1 without the rare labels
+    good = 4.0 * gold - 2
+    for metric, logits, weak in (("micro_f1", frequent_only, False), ("macro_f1", good, False), ("macro_f1", frequent_only, True)):
+        task = replace(get_task("SST-2"), kind=kind, labels=("a", "b", "c"), metrics=("micro_f1", "macro_f1"), metric=metric)
+        found = _examine(task, logits, gold)
+        assert found.weak == weak and metric in found.guess
+
+
 def test_constant_teachers_of_other_kinds_are_named():
     task = replace(get_task("SST-2"), kind=KINDS["multi_label"], labels=("a", "b", "c"), metrics=("micro_f1",), metric="micro_f1")
     gold = (np.random.default_rng(1).random((60, 3)) < np.array([0.7, 0.6, 0.05])).astype(np.uint8)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING
 
 from tinybert.data import metrics
+from tinybert.kinds.guessing import guessed_in
 from tinybert.kinds.kind import SMALLEST, Kind, Labels, LogitOptions, TeacherReport
 
 if TYPE_CHECKING:
@@ -18,32 +18,6 @@ if TYPE_CHECKING:
     from tinybert.objectives.objective import Loss
 
 _BINARY_ONLY = ("f1", "accuracy_and_f1")
-
-
-def _guessed_f1(confusion: np.ndarray, classes: slice = slice(None)) -> tuple[float, float]:
-    """F1 of guessing, averaged over these classes, and two standard errors of the teacher's.
-
-    Guesses are independent of the labels, as frequent as the teacher's predictions, or always one class if that scores better.
-    F1 = 2 TP / (predicted + gold) is a share of (predicted + gold) / 2 rows; one more right and one more wrong row of each class keep its
-    error above 0.
-    """
-    right, predicted, gold, total = confusion.diagonal()[classes], confusion.sum(1)[classes], confusion.sum(0)[classes], confusion.sum()
-    rows = (predicted + gold) / 2
-    there = rows > 0
-    guessed = (predicted * gold / total)[there] / rows[there]
-    constant = (2 * gold / (total + gold)).max()
-    shares = ((right + 1) / (rows + 2))[there]
-    errors = shares * (1 - shares) / (rows + 2)[there]
-    return max(guessed.sum(), constant) / len(rows), 2 * math.sqrt(errors.sum()) / len(rows)
-
-
-def _guessed_mcc(confusion: np.ndarray) -> tuple[float, float]:
-    """The correlation of independent predictions, and two standard errors of it."""
-    return 0.0, 2 / math.sqrt(confusion.sum())
-
-
-# what a constant or random teacher reaches in the metrics that do not follow the majority class
-_GUESSED = {"macro_f1": _guessed_f1, "f1": partial(_guessed_f1, classes=slice(1, 2)), "mcc": _guessed_mcc}
 
 
 class Classification(Kind):
@@ -114,9 +88,8 @@ class Classification(Kind):
         reached, guessed, highest = accuracy, majority, 1 - 1 / len(labels)
         guess = f"the majority class ({majority:.4f})"
         spread = 2 * math.sqrt(max(accuracy * (1 - accuracy), majority * (1 - majority)) / len(labels))  # of either
-        if task.metric in _GUESSED:
-            reached, highest = scores[task.metric], 1.0 if np.ptp(labels) else 0.0
-            guessed, margin = _GUESSED[task.metric](confusion)
+        if (found := guessed_in(task.metric, confusion)) is not None:
+            reached, highest, (guessed, margin) = scores[task.metric], 1.0 if np.ptp(labels) else 0.0, found
             guess, spread = f"guessing ({task.metric} {guessed:.4f})", margin
         same = not np.ptp(predicted) and np.ptp(labels)
         return TeacherReport(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from tinybert.data import metrics
+from tinybert.kinds.guessing import guessed_f1
 from tinybert.kinds.kind import SMALLEST, Kind, Labels, LogitOptions, TeacherReport, some_of
 
 if TYPE_CHECKING:
@@ -122,7 +123,8 @@ class MultiLabel(Kind):
         return label_sets.of_label_sets(task.metrics, self._predicted(checked, decision), labels)
 
     def score_teacher(self, task: Task, logits: np.ndarray, labels: np.ndarray) -> TeacherReport:
-        """Weak: micro-averaged F1 with its best threshold at or below that of constant labels plus two standard errors.
+        """Weak: F1 with the best threshold at or below that of constant labels plus two standard errors: micro-averaged, or macro-averaged
+        if that is the task's metric.
 
         Orders: the assignment of outputs to labels with the best sum of F1 (Hungarian algorithm).
         """
@@ -134,9 +136,15 @@ class MultiLabel(Kind):
         margin = 2 * math.sqrt(guessed * (1 - guessed) / len(labels))
         means, best = label_sets.best_order(self.probabilities(logits), labels)
         better = best > reached + margin and best > guessed + margin
+        scores, judged = self.score(task, logits, labels, decision), "micro_f1"
+        if task.metric == "macro_f1":
+            predicted, gold = self._predicted(logits, decision), labels > 0
+            counts = ((predicted & gold).sum(0), predicted.sum(0), gold.sum(0))
+            guessed, margin = guessed_f1(*counts, len(labels), exclusive=False)
+            reached, judged = scores["macro_f1"], "macro_f1"
         return TeacherReport(
-            self.score(task, logits, labels, decision),
-            f"the same labels for every row (micro_f1 {guessed:.4f})",
+            scores,
+            f"the same labels for every row ({judged} {guessed:.4f})",
             margin,
             weak=reached <= guessed + margin,
             informative=guessed + margin < 1,
