@@ -50,17 +50,18 @@ def losses(folder: Path) -> np.ndarray:
     return np.array([line["pred"] for line in logged(folder, "prediction")])
 
 
-def test_loss_of_averaged_probabilities_is_the_mean_of_the_losses(teacher, second, words, tmp_path):
+def test_loss_of_averaged_probabilities_is_the_mean_of_the_losses(teacher, second, tmp_path):
+    student = ("--student_model_name_or_path", teacher, *DEMO)  # its outputs are far from uniform
     for name, more in {
         "first": (teacher,),
         "second": (second,),
         "both": (teacher, second, "--teacher_weights", "2", "1"),
         "logits": (teacher, second, "--teacher_weights", "2", "1", "--teacher_average", "logits"),
     }.items():
-        distill("--teacher_path", *more, *words, *LOSSES, "--output_dir", tmp_path / f"from-{name}")
+        distill("--teacher_path", *more, *student, *LOSSES, "--output_dir", tmp_path / f"from-{name}")
     first, other, both, logits = (losses(tmp_path / f"from-{name}")[0] for name in ("first", "second", "both", "logits"))
     assert both == pytest.approx((2 * first + other) / 3, rel=1e-5)
-    assert abs(first - other) > 1e-4 and logits != pytest.approx(both, rel=1e-5)
+    assert abs(first - other) > 0.1 and abs(logits - both) > 0.01
     found = record(tmp_path / "from-both", "prediction")
     assert found["averaged"] == {"of": "probabilities", "weights": [0.666667, 0.333333]}
     assert [entry["teacher_traces"]["mode"] for entry in found["teachers"]] == ["live", "live"]

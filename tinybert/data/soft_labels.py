@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -155,7 +154,9 @@ def _arrays(path: Path, content: str, task: Task, id_column: str | None) -> Soft
             labels = named.pop("labels", None)
             if values is None:
                 raise UserError(f"{path}: found the arrays {', '.join(map(repr, named)) or 'none'}, expected {content!r}")
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except UserError:
+        raise
+    except Exception as error:  # of zipfile, zlib or the tokenizer of Python, depending on where the file is damaged
         raise UserError(f"{path}: found no readable NumPy file ({error})\nwrite it with numpy.save or numpy.savez") from None
     outputs = task.num_outputs
     if values.ndim == 1 and not task.labels:

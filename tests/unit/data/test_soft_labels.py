@@ -143,6 +143,22 @@ def test_file_that_cannot_belong_to_the_task_is_refused(tmp_path):
         read_soft_labels(tmp_path / "a.npy", "logits", TASK, "key")
 
 
+@pytest.mark.parametrize("name", ["rows.npy", "named.npz", "named.tsv", "lists.jsonl"])
+def test_damaged_file_is_read_or_refused(tmp_path, name):
+    whole, random = written(tmp_path, name).read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for _ in range(100):
+        content = bytearray(whole)
+        for place in random.integers(len(whole), size=3):
+            content[place] = random.integers(256)
+        (tmp_path / name).write_bytes(bytes(content[: random.integers(1, len(whole))] if random.integers(3) == 0 else content))
+        try:
+            assert np.isfinite(read_soft_labels(tmp_path / name, "logits", TASK).values).all()
+        except UserError:
+            refused += 1
+    assert refused > 10
+
+
 def test_missing_and_repeated_ids_are_named():
     found = SoftLabels(Path("f.tsv"), "logits", TASK, LOGITS, ids=["a", "b"])
     with pytest.raises(UserError, match="found no row for 2 of 3 training rows, such as the id 'c'"):
