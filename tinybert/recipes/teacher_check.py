@@ -54,8 +54,8 @@ def validate_teacher(task: Task, report: TeacherReport, allowed: bool, named: bo
         if not named and task.name not in WARNS_ONLY:
             raise UserError(
                 f"{found}.\nIts outputs have no label names, so their order is a guess: it was most likely trained with the other order.\n"
-                f"Set --teacher_labels {_as_option(report.better_order)}, or name the labels (in id2label of its config.json, or in "
-                "the header of its file)."
+                f"Set --teacher_labels {_as_option(report.better_order)}, or add the labels to its config.json (id2label) or to the header "
+                "of its file."
             )
         taken = f"its outputs have no names and are assumed to be {own}"
         if named:
