@@ -40,7 +40,7 @@ def with_dev_rows(task: Task, share: float, seed: int) -> Task:
     split = task.split("train")
     path = Path(split.file)
     description = {
-        "format": FORMAT, "sha256": storage.sha256_of(path), "columns": split.key, "kind": task.kind.name, "labels": list(task.labels),
+        "format": FORMAT, "sha256": storage.sha256_of(path), "columns": [*split.key, split.index], "kind": task.kind.name, "labels": list(task.labels),
         "share": share, "seed": seed,
     }  # fmt: skip
 
@@ -132,7 +132,7 @@ def _write_rows(folder: Path, name: str, task: Task, own: np.ndarray) -> str:
         rewriter, between = None, ""
         for (row, _), wanted in zip(used, own, strict=True):
             if written != split:
-                values = {split.text_a: row.text_a, split.text_b: row.text_b, split.label: row.label}
+                values = {split.text_a: row.text_a, split.text_b: row.text_b, split.label: row.label, split.index: row.index}
                 out.write(json.dumps({key: value for key, value in values.items() if key is not None}) + "\n" if wanted else "")
                 continue
             if rewriter is None:

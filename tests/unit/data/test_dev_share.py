@@ -135,6 +135,17 @@ def test_texts_that_differ_in_case_and_blanks_are_on_one_side(tmp_path):
     assert len(sides[0]) + len(sides[1]) == 40 and 9 <= len(sides[1]) <= 11
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_ids_stay_with_their_rows(tmp_path, suffix):
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"text": [f"text {i}" for i in range(40)], "label": ["a", "b"] * 20, "id": [f"id {i}" for i in range(40)]})
+    path = tmp_path / f"rows.{suffix}"
+    table.to_csv(path, index=False) if suffix == "csv" else table.to_parquet(path)
+    parts = [read_split(divided(path, id_column="id"), "", split) for split in ("train", "dev")]
+    assert all(ids[3:] == text[5:] for part in parts for ids, text in zip(part.ids, part.text_a, strict=True))
+    assert [len(part) for part in parts] == [30, 10]
+
+
 def test_augmented_rows_stay_those_of_the_training_file(tmp_path):
     task = divided(written(tmp_path / "rows.csv"))
     assert task.split("train_aug").file == str(tmp_path / "rows_aug.csv") and task.split("train").file != str(tmp_path / "rows.csv")
