@@ -47,6 +47,11 @@ def test_doctor_reports_pip_conflicts_except_the_expected_ones(monkeypatch):
     assert [finding.level for finding in doctor._pins()] == ["good"]
 
 
+@pytest.mark.both_lanes
+def test_packages_of_this_environment_are_compatible():
+    assert all(finding.level == "good" or "runs from its folder" in finding.text for finding in doctor._pins())
+
+
 def test_doctor_names_the_build_for_an_unsupported_gpu(monkeypatch):
     answers(monkeypatch, {}, cards='[["H100", "no kernels\\nInstall another build"], ["T4", null]]')
     found = doctor._gpus()
