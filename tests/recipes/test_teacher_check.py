@@ -69,7 +69,7 @@ def test_suggested_labels_can_be_passed_to_the_option():
     labels = _labels(3)
     with pytest.raises(UserError) as refused:
         validate_teacher(task, _examine(task, _logits(labels, 3, 0.8)[:, [1, 2, 0]], labels), allowed=False, named=False)
-    words = shlex.split(re.search("(--teacher_labels .*), or name", str(refused.value))[1])
+    words = shlex.split(re.search("(--teacher_labels .*), or add", str(refused.value))[1])
     assert listed_labels(words[1], words[0]) == ('so "so"', "good", "bad, very")
 
 

@@ -40,8 +40,8 @@ def with_dev_rows(task: Task, share: float, seed: int) -> Task:
     split = task.split("train")
     path = Path(split.file)
     description = {
-        "format": FORMAT, "sha256": storage.sha256_of(path), "columns": [*split.key, split.index], "kind": task.kind.name, "labels": list(task.labels),
-        "share": share, "seed": seed,
+        "format": FORMAT, "sha256": storage.sha256_of(path), "columns": [*split.key, split.index], "kind": task.kind.name,
+        "labels": list(task.labels), "share": share, "seed": seed,
     }  # fmt: skip
 
     def build(new: Path) -> None:
