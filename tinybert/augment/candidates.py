@@ -97,10 +97,6 @@ class Candidates:
             result[rows, 3 : 3 + best.shape[1]] = best
         return result
 
-    def longest(self, texts: list[str]) -> list[int]:
-        """The number of positions each text needs without truncation."""
-        return self.reader.longest(self.tokenizer.ids(texts))
-
     def choices(self, words: list[str], rows: np.ndarray) -> list[Choice]:
         """The candidates of one text as words, from its rows of `find`; a word without candidates is its own candidate."""
         found = []

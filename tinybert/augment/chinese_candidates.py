@@ -73,10 +73,6 @@ class ChineseCandidates:
             result[number].choices.append(choice)
         return result
 
-    def longest(self, texts: list[str]) -> list[int]:
-        """The number of positions each text needs without truncation."""
-        return self.reader.longest(self.tokenizer.ids(texts))
-
     def _read(self, text: str) -> tuple[list[int], list[int]]:
         """The tokens of a text, and for each of its characters the position of its token in `[CLS] text`, if it is an ideograph."""
         pieces: list[int] = []

@@ -164,7 +164,7 @@ class PartMaker:
         return json.loads((self.path(number) / "meta.json").read_text(encoding="utf-8"))
 
     def _refuse_long(self, part: Part, texts: list[str], candidates: Candidates | ChineseCandidates) -> None:
-        needed = dict(zip(texts, candidates.longest(texts), strict=True))
+        needed = dict(zip(texts, candidates.reader.longest(candidates.tokenizer.ids(texts)), strict=True))
         for row in part.rows:
             longest = max(needed[text] for text in row.texts)
             if longest > candidates.model.positions:

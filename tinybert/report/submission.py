@@ -33,10 +33,7 @@ def write_submission(
         lines = [json.dumps({"id": int(i) if i.isdecimal() else i, "label": answer}, ensure_ascii=False) for i, answer in rows]
     else:
         lines = ["index\tprediction", *(f"{index}\t{answer}" for index, answer in rows)]
-    folder.mkdir(parents=True, exist_ok=True)
-    path = submission_path(folder, task, split)
-    storage.write_file(path, "\n".join(lines) + "\n")
-    return path
+    return _written(submission_path(folder, task, split), lines)
 
 
 def write_tags(folder: Path, task: Task, source: Path, split: str, logits: np.ndarray, words: TaggedWords) -> Path:
@@ -50,10 +47,7 @@ def write_tags(folder: Path, task: Task, source: Path, split: str, logits: np.nd
         for sentence in part.words:
             _, predicted = next(found)
             lines += [*(f"{word}\t{task.labels[tag]}" for word, tag in zip(sentence, predicted, strict=True)), ""]
-    folder.mkdir(parents=True, exist_ok=True)
-    path = submission_path(folder, task, split)
-    storage.write_file(path, "\n".join(lines) + "\n")
-    return path
+    return _written(submission_path(folder, task, split), lines)
 
 
 def write_answers(folder: Path, task: Task, split: str, logits: np.ndarray, windows: Windows, decision: dict[str, float] | None) -> Path:
@@ -64,14 +58,19 @@ def write_answers(folder: Path, task: Task, split: str, logits: np.ndarray, wind
     """
     found = best_answers(logits, windows)
     texts = texts_of(found, (decision or {}).get("null_threshold"))
-    folder.mkdir(parents=True, exist_ok=True)
-    path = submission_path(folder, task, split)
     names = [question.name for question in windows.questions]
-    storage.write_json(path, dict(zip(names, texts, strict=True)))
     spans = []
     for name, text, answer in zip(names, texts, found, strict=True):
         place = {} if not text else {"begin": answer.begin, "end": answer.end}
         score = {} if answer is None else {"score": round(answer.score, 6), "null_over_best": round(answer.null_over_best, 6)}
         spans.append(json.dumps({"id": name, "text": text, **place, **score}, ensure_ascii=False))
-    storage.write_file(path.with_name(f"{path.stem}_spans.jsonl"), "\n".join(spans) + "\n")
+    path = submission_path(folder, task, split)
+    _written(path.with_name(f"{path.stem}_spans.jsonl"), spans)
+    storage.write_json(path, dict(zip(names, texts, strict=True)))
+    return path
+
+
+def _written(path: Path, lines: list[str]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    storage.write_file(path, "\n".join(lines) + "\n")
     return path
