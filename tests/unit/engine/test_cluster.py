@@ -15,6 +15,18 @@ from tinybert.engine.cluster import ClusterWorkers
 from tinybert.errors import UserError
 
 
+class RayError(Exception):
+    """Of a lost worker."""
+
+
+class RayTaskError(RayError):
+    """Of a function that raised `cause`."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(f"a traceback of the worker, and {cause}")
+        self.cause = cause
+
+
 @pytest.fixture
 def ray(monkeypatch):
     """A module that installs a SIGTERM handler and records its calls, as Ray 2.60 does."""
@@ -28,7 +40,8 @@ def ray(monkeypatch):
 
     module = SimpleNamespace(
         init=init, is_initialized=lambda: False, nodes=lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}], put=lambda value: value,
-        remote=lambda **_: lambda function: function, shutdown=lambda: calls.append("shutdown"), calls=calls,
+        remote=lambda **_: lambda function: SimpleNamespace(remote=lambda *_: None),
+        exceptions=SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError), shutdown=lambda: calls.append("shutdown"), calls=calls,
     )  # fmt: skip
     monkeypatch.setitem(sys.modules, "ray", module)
     return module
@@ -53,6 +66,19 @@ def test_cluster_of_the_caller_is_not_shut_down(ray):
     with ClusterWorkers((), None, 1):
         pass
     assert not ray.calls
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(RayError("died"), "lost 4 workers at the same work"), (RayTaskError(UserError("row 3 is bad")), "^row 3 is bad$")],
+)
+def test_errors_of_the_cluster_are_those_of_a_command(ray, error, message):
+    def get(_):
+        raise error
+
+    ray.get = get
+    with ClusterWorkers((print,), None, 1) as workers, pytest.raises(UserError, match=message):
+        list(workers.ordered(print, range(1)))
 
 
 def test_missing_ray_is_reported_with_its_extra(monkeypatch):
