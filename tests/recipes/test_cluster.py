@@ -114,7 +114,7 @@ def test_pregenerated_sequences_are_those_of_one_machine(both, tmp_path):
     assert contents(here) == contents(there) and len(contents(here)) >= 3
 
 
-def test_comparison_on_a_cluster_has_the_scores_of_one_machine(teacher, both):
+def test_comparison_on_a_cluster_has_the_scores_of_one_machine(teacher, both, runs_in_this_process):
     options = ("--task_name", "demo", "--device", "cpu", "--max_seq_length", 16, "--threads", 1, "--batch_size", 4, "--updates", 3)
     runs = ("--teacher_path", teacher, "--students", "teacher:2,4", "--methods", "none", "logits")
     folders = both("compare", *options, *runs, "--output_dir", "{out}/compare")
