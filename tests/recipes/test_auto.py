@@ -54,7 +54,7 @@ def test_default_candidates_fit_the_teacher():
 
 def test_last_doubling_of_the_winner_tells_what_more_budget_may_bring():
     rounds = [
-        {"updates": updates, "augmented": False, "teacher": {"score": 90.0}, "lines": [{"student": "a", "scores": [mean], "mean": mean}]}
+        {"updates": updates, "more_rows": False, "teacher": {"score": 90.0}, "lines": [{"student": "a", "scores": [mean], "mean": mean}]}
         for updates, mean in ((100, 70.0), (200, 74.0))
     ]
     assert "from 100 to 200 updates the score rose by +4.00 points" in recipe._closing(rounds, "a", 74.0, "accuracy")[1]
@@ -162,21 +162,24 @@ def test_resumed_call_finds_the_winner_of_an_uninterrupted_one(call, comparisons
     assert resumed["minutes"] == 4 * MINUTES
 
 
-def test_augmented_rows_are_kept_if_they_help(call, comparisons, unmeasured, tmp_path):
-    (tmp_path / "rows.tsv").touch()
-    record = call(use_aug=True, aug_file=tmp_path / "rows.tsv", budget_minutes=6).record
-    assert [options.use_aug for options in comparisons] == [True, True, False] and comparisons[2].students == comparisons[1].students
-    assert [part["augmented"] for part in record["rounds"]] == [True, True, False]
+@pytest.mark.parametrize("name", ["aug_file", "unlabelled_file"])
+def test_additional_rows_are_kept_if_they_help(call, comparisons, unmeasured, tmp_path, name):
+    rows = tmp_path / "rows.txt"
+    rows.write_text("a fine film\n")
+    options = {"use_aug": True, "aug_file": rows} if name == "aug_file" else {"unlabelled_file": [rows]}
+    record = call(**options, budget_minutes=6).record
+    assert [bool(getattr(options, name)) for options in comparisons] == [True, True, False]
+    assert comparisons[2].students == comparisons[1].students and [part["more_rows"] for part in record["rounds"]] == [True, True, False]
 
 
-def test_gain_by_augmented_rows_is_reported():
+def test_gain_by_additional_rows_is_reported():
     rounds = [
-        {"updates": 100, "augmented": augmented, "teacher": {"score": 90.0}, "lines": [{"student": "a", "scores": [mean], "mean": mean}]}
-        for augmented, mean in ((True, 70.0), (True, 74.0), (False, 72.0))
+        {"updates": 100, "more_rows": more, "teacher": {"score": 90.0}, "lines": [{"student": "a", "scores": [mean], "mean": mean}]}
+        for more, mean in ((True, 70.0), (True, 74.0), (False, 72.0))
     ]
     _, gain, rose = recipe._closing(rounds, "a", 74.0, "accuracy")
-    assert gain == "augmented rows: 74.00, without them 72.00, in the same time" and "rose by +4.00" in rose
-    assert "accuracy, 100 updates without augmented rows" in recipe._rounds_table(rounds, "accuracy")
+    assert gain == "with the additional rows 74.00, on the labelled rows alone 72.00, in the same time" and "rose by +4.00" in rose
+    assert "accuracy, 100 updates on the labelled rows alone" in recipe._rounds_table(rounds, "accuracy")
 
 
 def test_a_budget_that_ends_early_leaves_out_rounds(call, comparisons, unmeasured, tmp_path):

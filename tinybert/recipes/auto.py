@@ -1,7 +1,7 @@
 """Finds the best student within limits: candidates are measured as exported files and trained by successive halving; the best is exported.
 
-Supports layers of the teacher and new shapes; limits of latency and size as measured on this machine; a budget in minutes; augmented rows,
-which are kept if they help on dev.
+Supports layers of the teacher and new shapes; limits of latency and size as measured on this machine; a budget in minutes; augmented
+rows and texts without labels, which are kept if they help on dev.
 Limits: TinyBERT's two stages with one learning rate; each round trains the remaining students again, with more updates.
 """
 
@@ -41,6 +41,7 @@ from tinybert.report.table import markdown_table
 
 METHOD = "tinybert"
 MAX_CANDIDATES = 4  # in the first round
+_MORE_ROWS = ("use_aug", "aug_file", "unlabelled_file")
 _WRITTEN = ("round-*", "export", "auto.json", "pareto.png", "pareto.svg")
 
 
@@ -79,7 +80,7 @@ def _report(config: AutoConfig, task: Task, found: list[Measured], rounds: list[
     write_pareto(pareto_figure(drawn, task.metric, task.name, chosen=winner), output)
     record = {
         "task": task.name, "metric": task.metric, "winner": winner, "score": score, "measured": [asdict(one) for one in found],
-        "rounds": [{name: part[name] for name in ("updates", "augmented", "lines")} for part in rounds], "versions": runtime.versions(),
+        "rounds": [{name: part[name] for name in ("updates", "more_rows", "lines")} for part in rounds], "versions": runtime.versions(),
         "minutes": round(claim.seconds / 60, 2),
     }  # fmt: skip
     storage.write_json(output / "auto.json", record)
@@ -157,13 +158,14 @@ def _train(config: AutoConfig, claim: Claim, students: list[str], length: int) -
     Raises:
         UserError: the budget is too small for the first round, or every run of a round failed.
     """
-    count = int(math.log2(len(students))) + 1 + bool(config.use_aug)  # the last round is without augmented rows
+    more = any(getattr(config, name) for name in _MORE_ROWS)
+    count = int(math.log2(len(students))) + 1 + more  # the last round is without these rows
     planned, rounds = claim.get("rounds") or [], []
     while len(rounds) < count:
         left = count - len(rounds)
         if len(planned) == len(rounds):
             minutes = (config.budget_minutes - claim.seconds / 60) / left
-            planned.append({"students": students, "minutes": minutes, "augmented": bool(config.use_aug) and left > 1})
+            planned.append({"students": students, "minutes": minutes, "more_rows": more and left > 1})
             claim.record(rounds=planned)
         part = planned[len(rounds)]
         if rounds and part["minutes"] <= 0:
@@ -186,19 +188,19 @@ def _train(config: AutoConfig, claim: Claim, students: list[str], length: int) -
 
 def _round(config: AutoConfig, part: dict, length: int, folder: Path) -> dict:
     """The record of a comparison, which is trained unless it is finished."""
-    path, augmented = folder / "compare.json", {"augmented": part["augmented"]}
+    path, kind = folder / "compare.json", {"more_rows": part["more_rows"]}
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"lines": []}
     if known["lines"] and all(line["scores"] for line in known["lines"]):
-        return known | augmented
+        return known | kind
     data = _data_of(config, CompareConfig)
-    if not part["augmented"]:
-        data = {name: value for name, value in data.items() if name not in ("use_aug", "aug_file")}
+    if not part["more_rows"]:
+        data = {name: value for name, value in data.items() if name not in _MORE_ROWS}
     options = CompareConfig(
         **data, teacher_path=config.teacher_path, students=part["students"], methods=[METHOD], seeds=[config.seed],
         budget_minutes=max(0.01, part["minutes"]), learning_rate=config.learning_rate, max_seq_length=length, device=config.device,
         threads=config.threads, output_dir=folder, resume=True,
     )  # fmt: skip
-    return compare(options).record | augmented
+    return compare(options).record | kind
 
 
 def best_line(rounds: list[dict]) -> dict:
@@ -227,9 +229,10 @@ def _rounds_table(rounds: list[dict], metric: str) -> str:
         return "" if line is None else f"{line['mean']:.2f}" if line["scores"] else "failed"
 
     rows = [[name, *(cell(part.get(name)) for part in scores)] for name in names]
-    mixed = any(part["augmented"] for part in rounds)
+    mixed = any(part["more_rows"] for part in rounds)
     heads = [
-        f"{metric}, {part['updates']:,} updates{' without augmented rows' if mixed and not part['augmented'] else ''}" for part in rounds
+        f"{metric}, {part['updates']:,} updates{' on the labelled rows alone' if mixed and not part['more_rows'] else ''}"
+        for part in rounds
     ]
     return markdown_table(["student", *heads], rows)
 
@@ -238,9 +241,9 @@ def _closing(rounds: list[dict], winner: str, score: float, metric: str) -> list
     """The best student, and the expected gain from a larger budget."""
     said = [f"best student within the limits: {winner}, {metric} {score:.2f} as exported; teacher: {rounds[-1]['teacher']['score']:.2f}"]
     *_, last = rounds
-    if any(part["augmented"] for part in rounds) and not last["augmented"]:
+    if any(part["more_rows"] for part in rounds) and not last["more_rows"]:
         before, plain = (part["lines"][0]["mean"] for part in rounds[-2:])
-        said.append(f"augmented rows: {before:.2f}, without them {plain:.2f}, in the same time")
+        said.append(f"with the additional rows {before:.2f}, on the labelled rows alone {plain:.2f}, in the same time")
         rounds = rounds[:-1]
     history = [(part["updates"], line["mean"]) for part in rounds for line in part["lines"] if line["student"] == winner and line["scores"]]
     if len(history) > 1:
