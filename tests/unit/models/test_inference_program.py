@@ -29,18 +29,19 @@ def answer(folder: Path, inputs) -> np.ndarray:
     return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
 
 
+PRUNED = {"num_attention_heads": 2, "attention_head_size": 4, "embedding_rank": 3}
+
+
 @pytest.mark.both_lanes
-@pytest.mark.parametrize("labels", [LABELS, ("a", "b", "c"), ()], ids=["two", "three", "regression"])
 @pytest.mark.parametrize(
-    ("model_type", "shape"),
+    ("model_type", "shape", "labels"),
     [
-        ("bert", {}),
-        ("tinybert", {}),
-        ("ernie", {}),
-        ("roberta", {}),
-        ("bert", {"num_attention_heads": 2, "attention_head_size": 4, "embedding_rank": 3}),
+        *((model_type, {}, LABELS) for model_type in ("bert", "tinybert", "ernie", "roberta")),
+        ("bert", PRUNED, LABELS),
+        ("bert", {}, ("a", "b", "c")),
+        ("bert", {}, ()),
     ],
-    ids=["bert", "tinybert", "ernie", "roberta", "pruned"],
+    ids=["bert", "tinybert", "ernie", "roberta", "pruned", "three labels", "regression"],
 )
 def test_program_matches_the_model_at_any_shape(tmp_path, capsys, model_type, shape, labels):
     model = model_folder(tmp_path / "model", model_type, labels, **shape)
