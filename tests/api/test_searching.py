@@ -44,4 +44,4 @@ def test_search_passes_the_options_that_distill_would_have(called, folder, tmp_p
     )  # fmt: skip
     assert (called["command"], called["space"], called["trials"], called["budget_minutes"]) == ("search", ["T=1,2"], 3, None)
     assert {**training.options, "method": "logits", "student_layers": 1, "allow_weak_teacher": True}.items() <= called["base"].items()
-    assert called["base"]["teacher_path"] == str(folder / "teacher") and "output_dir" not in called["base"]
+    assert called["base"]["teacher_path"] == [str(folder / "teacher")] and "output_dir" not in called["base"]
