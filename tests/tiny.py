@@ -14,7 +14,7 @@ from tinybert.models.families import family
 from tinybert.models.loading import LoadedModel, LoadReport, build
 from tinybert.models.projections import Projection
 from tinybert.models.saving import save_model
-from tinybert.models.trace import Inputs, Needs
+from tinybert.models.trace import Inputs, Needs, token_types
 from tinybert.models.weights import write_pdparams
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -32,6 +32,7 @@ SHAPE = {
     "layer_norm_eps": 1e-12,
     "pad_token_id": 0,
 }
+SHAPES = {"electra": {"embedding_size": 8}}  # what a family needs to differ from BERT
 LABELS = ("no", "yes")
 
 
@@ -41,9 +42,9 @@ def all_needs(layers: int) -> Needs:
     return Needs(frozenset(range(layers + 1)), each, each, True, True)
 
 
-def classifier(model_type: str = "bert", outputs: int = 2, seed: int = 0, **shape) -> nn.Layer:
+def classifier(model_type: str = "bert", outputs: int = 2, seed: int = 0, head: str = "sequence", **shape) -> nn.Layer:
     """A classifier in which every parameter, including biases and norms, is random and differs from its initial value."""
-    model = build(family(model_type), {**SHAPE, **shape}, outputs, "tiny")
+    model = build(family(model_type), {**SHAPE, **SHAPES.get(model_type, {}), **shape}, outputs, "tiny", head)
     random = np.random.default_rng(seed)
     for name, parameter in model.named_parameters():
         around = 1.0 if "norm" in name and name.endswith("weight") else 0.0
@@ -101,7 +102,13 @@ def logits_of(model: nn.Layer, inputs: Inputs) -> np.ndarray:
     """The output of the model's own forward pass, without dropout."""
     model.eval()
     with paddle.no_grad():
-        return model(inputs.input_ids, inputs.token_type_ids, attention_mask=inputs.attention_mask).numpy()
+        return own_forward(model, inputs).numpy()
+
+
+def own_forward(model: nn.Layer, inputs: Inputs):
+    """The output of the model's own forward pass. PaddleNLP's ELECTRA takes the floats 0 and 1 for scores to add."""
+    segments = {"token_type_ids": inputs.token_type_ids} if token_types(model) else {}
+    return model(inputs.input_ids, attention_mask=inputs.attention_mask.astype("int64"), **segments)
 
 
 def learnable_rows(folder: Path, rows: dict[str, int], seed: int) -> None:

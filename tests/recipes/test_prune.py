@@ -233,7 +233,7 @@ def test_pruned_model_can_be_pruned_again(student, tmp_path):
         (("--ffn_hidden_dim", 65), "--ffn_hidden_dim 65 exceeds the model's 64 feed-forward neurons"),
         (("--num_layers", 5), "--num_layers 5 exceeds the model's 4 layers"),
         (("--layers", "1,5"), "--layers names layer 5, but the model has 4"),
-        (("--emb_hidden_dim", 33), "--emb_hidden_dim 33 exceeds the word embedding's hidden size 32"),
+        (("--emb_hidden_dim", 33), "--emb_hidden_dim 33 exceeds the word embedding's width 32"),
         (("--emb_hidden_dim", 0), "--emb_hidden_dim got 0"),
         (("--layers", "3,1"), "expected bottom, top, uniform, or different numbers in ascending order"),
         (("--layers", "1,2", "--num_layers", 3), "--layers 1,2 lists 2 layers, but --num_layers is 3"),

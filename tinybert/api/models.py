@@ -159,8 +159,10 @@ def _folder_of(model, tokenizer, labels: Sequence[str] | None) -> Path:
         described = Path(name)
         model.config.save_pretrained(name)
         tokenizer.save_pretrained(name)
-        if not (described / "vocab.txt").is_file():
-            raise UserError(f"the tokenizer {type(tokenizer).__name__} has no vocab.txt\nexpected a BERT (WordPiece) tokenizer")
+        if not any((described / vocabulary).is_file() for vocabulary in ("vocab.txt", "vocab.json")):
+            raise UserError(
+                f"the tokenizer {type(tokenizer).__name__} has no vocab.txt or vocab.json\nexpected a WordPiece or byte-level BPE tokenizer"
+            )
         config = json.loads((described / "config.json").read_text(encoding="utf-8"))
         config["architectures"] = [type(model).__name__]
         if labels is not None:

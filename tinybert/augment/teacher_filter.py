@@ -9,7 +9,6 @@ import paddle
 
 from tinybert.config.resolved import Settings
 from tinybert.data.batches import sequential
-from tinybert.data.layout import Flat, bert_rows
 from tinybert.data.metrics import check_outputs
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import Task
@@ -63,8 +62,8 @@ class TeacherFilter:
     def _outputs(self, rows: list[tuple[str, ...]]) -> np.ndarray:
         """The teacher's logits for rows of texts, `[N, C]`; truncated, formatted and batched as in training and evaluation."""
         tokenizer = self.teacher.tokenizer
-        sides = [Flat.of(tokenizer.ids(list(texts))) for texts in zip(*rows, strict=True)]
-        flat, first, _ = bert_rows(sides[0], sides[1] if len(sides) > 1 else None, self.length, tokenizer.cls_id, tokenizer.sep_id)
+        sides = [list(texts) for texts in zip(*rows, strict=True)]
+        flat, first, _ = tokenizer.rows(sides[0], sides[1] if len(sides) > 1 else None, self.length)
         store = TokenStore.from_arrays(flat, first=first, pad_id=tokenizer.pad_id)
         outputs = np.zeros((len(store), self.teacher.config.num_labels), np.float32)
         with paddle.no_grad():

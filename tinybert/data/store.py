@@ -14,7 +14,7 @@ import numpy as np
 
 from tinybert import storage
 from tinybert.data.cache import cache_folder, open_cached
-from tinybert.data.layout import Flat, bert_rows, positions
+from tinybert.data.layout import Flat, positions
 from tinybert.data.progress import TextProgress
 from tinybert.data.questions import Windows, read_questions
 from tinybert.data.questions import encoded as windows_of
@@ -255,9 +255,7 @@ def _build(new: Path, task: Task, folder: str | Path, split: str, tokenizer: Wor
     truncated = 0
     with RowWriter(new, tokenizer.vocab_size, max_seq_length, label_type) as writer:
         for chunk in iter_rows(task, folder, split, CHUNK_ROWS):
-            a = Flat.of(tokenizer.ids(chunk.text_a))
-            b = None if chunk.text_b is None else Flat.of(tokenizer.ids(chunk.text_b))
-            rows, first, cut = bert_rows(a, b, max_seq_length, tokenizer.cls_id, tokenizer.sep_id)
+            rows, first, cut = tokenizer.rows(chunk.text_a, chunk.text_b, max_seq_length)
             writer.append(rows, first, chunk.labels)
             truncated += cut
             progress.show(writer.rows, chunk.bytes_read)

@@ -12,6 +12,7 @@ import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from tinybert import storage
+from tinybert.data.layout import Flat, bert_rows
 from tinybert.data.tokenizer_folder import AddedToken, read_tokenizer_files
 from tinybert.errors import UserError
 from tinybert.log import logger
@@ -176,6 +177,14 @@ class WordPiece:
         for i, pieces in parts:
             ids[i] = self._assemble(pieces)
         return ids
+
+    def rows(self, text_a: list[str], text_b: list[str] | None, max_length: int) -> tuple[Flat, np.ndarray, int]:
+        """Rows of texts or pairs with special tokens, the lengths of their first segments and the number of truncated rows.
+
+        See `layout.bert_rows`.
+        """
+        a, b = (None if texts is None else Flat.of(self.ids(texts)) for texts in (text_a, text_b))
+        return bert_rows(a, b, max_length, self.cls_id, self.sep_id)
 
     def with_places(self, text: str) -> tuple[list[int], np.ndarray, np.ndarray]:
         """Token ids of a text, and the character range of each token: begins and ends, int32 `[tokens]`.

@@ -45,7 +45,12 @@ _OTHERS = {
     "ErnieCtmTokenizer": "splits text into characters and has several [CLS] tokens",
     "CharacterBertTokenizer": "reads words as characters",
 }
-_ADVICE = "Only BERT's WordPiece tokenizers are supported: BERT, TinyBERT, ERNIE, MacBERT, Chinese RoBERTa-wwm. Choose such a model."
+_ADVICE = (
+    "Only BERT's WordPiece tokenizers are supported: BERT, TinyBERT, ERNIE, MacBERT, Chinese RoBERTa-wwm. Choose such a model. "
+    "Other tokenizers are only supported for classification, multi-label and regression, in the form of RoBERTa's byte-level BPE."
+)
+# classes, without `Fast`, that tokenizer.json (or vocab.json and merges.txt) describes completely
+_LIBRARY = {"RobertaTokenizer", "RobertaBPETokenizer", "GPT2Tokenizer", "PreTrainedTokenizer", "TokenizersBackend", "AutoTokenizer"}
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,35 @@ class TokenizerFiles:
 def has_vocabulary(folder: Path) -> bool:
     """Whether a folder has a vocabulary file."""
     return (folder / VOCABULARY).is_file() or (folder / JSON).is_file()
+
+
+def is_word_piece(folder: Path) -> bool:
+    """Whether a folder's tokenizer is to be read as BERT's; False for byte-level BPE, and for another model in its tokenizer.json.
+
+    Raises:
+        UserError: it is another one, and its files do not describe it completely.
+    """
+    if (folder / VOCABULARY).is_file() or not ((folder / JSON).is_file() or (folder / "merges.txt").is_file()):
+        return True
+    model = read_json_object(folder / JSON).get("model") if (folder / JSON).is_file() else None
+    if isinstance(model, dict) and model.get("type") == "WordPiece":
+        return True
+    config = read_json_object(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    named = str(config.get("tokenizer_class") or "PreTrainedTokenizer")
+    if config.get("auto_map") or named.removesuffix("Fast") not in _LIBRARY:
+        what = "custom code (auto_map)" if config.get("auto_map") else f"tokenizer_class {named[:60]}"
+        raise UserError(f"{folder / CONFIG} names {what}, which is not supported.\n{_ADVICE}")
+    return False
+
+
+def special_tokens(folder: Path, config: dict) -> dict[str, str]:
+    """The special tokens by role in special_tokens_map.json and in tokenizer_config.json, whose content is `config`."""
+    path = folder / "special_tokens_map.json"
+    table = read_json_object(path) if path.is_file() else {}
+    found: dict[str, str] = {}
+    for places, where in ((table, path), (config, folder / CONFIG)):
+        found |= {role: _content(places[f"{role}_token"], where) for role in ROLES if places.get(f"{role}_token")}
+    return found
 
 
 def check_tokenizer(folder: Path) -> dict:
@@ -133,8 +167,7 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
         found.vocabulary = vocabulary
     table = read_json_object(folder / "special_tokens_map.json") if (folder / "special_tokens_map.json").is_file() else {}
     special = found.special = _SPECIAL_OF.get(str(config.get("tokenizer_class")).removesuffix("Fast"), {}) | found.special
-    for places, where in ((table, folder / "special_tokens_map.json"), (config, source)):
-        special |= {role: _content(places[f"{role}_token"], where) for role in ROLES if places.get(f"{role}_token")}
+    special |= special_tokens(folder, config)
     _add_tokens(found, folder, config, table, details)
     try:
         "".join((*found.vocabulary, *special.values())).encode("utf-8")

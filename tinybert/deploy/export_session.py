@@ -19,7 +19,7 @@ from tinybert.models.configuration import TrainedOn, trained_on
 from tinybert.models.limits import max_positions
 from tinybert.models.loading import LoadedModel
 from tinybert.models.saving import config_dict
-from tinybert.models.trace import base_of
+from tinybert.models.trace import token_types
 
 BASELINE = "model float32"
 # maximum difference of logits from those in another environment, relative to the largest logit (at least 1)
@@ -107,7 +107,7 @@ class ExportSession:
         tokenizer = self.loaded.tokenizer
         ids, segments = check_rows(tokenizer.pad_id, tokenizer.vocab_size)
         width = min(ids.shape[1], self.baseline.length)
-        ids, segments = ids[:, :width], segments[:, :width] * (self._segments() > 1)
+        ids, segments = ids[:, :width], segments[:, :width] * (token_types(self.loaded.model) > 1)
         answers = engine.logits(ids, segments)
         expected = Predictor.of_model(self.loaded, self.baseline.folder, {}, self.baseline.length).engine.logits(ids, segments)
         scale = max(1.0, float(np.abs(answers).max()))
@@ -126,10 +126,6 @@ class ExportSession:
             "batch_difference": apart,
             "batch_dependent": apart > _BATCH_TOLERANCE * scale,
         }
-
-    def _segments(self) -> int:
-        table = getattr(base_of(self.loaded.model).embeddings, "token_type_embeddings", None)
-        return 1 if table is None else int(table.weight.shape[0])
 
     def _measures(self, folder: Path, logits: np.ndarray, scores: dict[str, float], again: measure.Reloaded) -> dict:
         metric = self.rows.task.metric

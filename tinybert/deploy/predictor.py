@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tinybert.data.batches import sequential
-from tinybert.data.layout import Flat, bert_rows
+from tinybert.data.library_tokenizer import LibraryTokenizer, read_tokenizer
 from tinybert.data.metrics import check_outputs, softmax
 from tinybert.data.outputs import OutputPlaces
 from tinybert.data.store import TokenStore
@@ -58,7 +58,7 @@ class Predictor:
 
     folder: Path
     engine: Engine
-    tokenizer: WordPiece
+    tokenizer: WordPiece | LibraryTokenizer
     labels: tuple[str, ...]
     rows: TrainedOn
     length: int
@@ -78,7 +78,7 @@ class Predictor:
         folder = _folder(folder)
         config = read_config(folder)
         check_manifest(folder)
-        tokenizer = WordPiece.from_folder(folder)
+        tokenizer = read_tokenizer(folder)
         engine = open_engine(folder, threads)
         known = trained_on(config)
         length, notes = _length(max_seq_length, known, config, folder)
@@ -123,8 +123,7 @@ class Predictor:
 
     def encode(self, text_a: list[str], text_b: list[str] | None = None) -> tuple[TokenStore, int]:
         """The rows as ids, and the number of rows truncated to the model's length."""
-        second = None if text_b is None else Flat.of(self.tokenizer.ids(text_b))
-        flat, first, cut = bert_rows(Flat.of(self.tokenizer.ids(text_a)), second, self.length, self.tokenizer.cls_id, self.tokenizer.sep_id)
+        flat, first, cut = self.tokenizer.rows(text_a, text_b, self.length)
         return TokenStore.from_arrays(flat, first=first, pad_id=self.tokenizer.pad_id), cut
 
     def logits(self, store: TokenStore, batch_size: int, each: Callable[[int], None] | None = None) -> np.ndarray:

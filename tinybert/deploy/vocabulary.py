@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from tinybert.data.tokenizer import WordPiece
+from tinybert.errors import UserError
 from tinybert.models.loading import LoadedModel, build
 from tinybert.models.saving import config_dict
 
@@ -19,6 +20,8 @@ def with_vocabulary(loaded: LoadedModel, used: np.ndarray) -> tuple[LoadedModel,
     Returns the model and its number of tokens.
     """
     old = loaded.tokenizer
+    if not isinstance(old, WordPiece):
+        raise UserError("--prune_vocabulary needs a tokenizer of BERT's WordPiece; this model has another one.\nLeave it out.")
     special = [old.pad_id, old.unk_id, old.cls_id, old.sep_id, *([] if old.mask_id is None else [old.mask_id])]
     kept = np.union1d(np.asarray(used, np.int64), special)
     tokenizer = WordPiece(

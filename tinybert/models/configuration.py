@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tinybert.data.folder_files import names_in, read_json_object
 from tinybert.errors import UserError
+from tinybert.models.families import family_of_config
 from tinybert.models.network_settings import check_network
 
 # Hugging Face and PaddleNLP since 2.5; Google's and Huawei's BERT; PaddleNLP before 2.5
@@ -23,6 +24,7 @@ _RULES: dict[str, tuple[tuple[type, ...], float, float]] = {
     "intermediate_size": (_WHOLE, 1, 1e6),
     "attention_head_size": (_WHOLE, 1, 1e5),  # of a pruned model, whose heads do not add up to its width
     "embedding_rank": (_WHOLE, 1, 1e5),  # of a factorised word embedding
+    "embedding_size": (_WHOLE, 1, 1e5),  # the width of embeddings before their projection to hidden_size
     "max_position_embeddings": (_WHOLE, 1, 1e6),
     "type_vocab_size": (_WHOLE, 1, 1000),
     "relative_attention_num_buckets": (_WHOLE, 4, 1000),
@@ -51,14 +53,22 @@ def architecture(config: dict, source: str) -> dict:
         UserError: a required value is missing, a value has another type or is out of range, the heads do not divide the width or
         exceed it, the embedding rank exceeds it, or a setting requires a network that is not implemented.
     """
-    check_network(config, set(ARCHITECTURE_KEYS), source)
+    implemented = [key for key in ARCHITECTURE_KEYS if key != "embedding_size" or _projects_embeddings(config)]
+    check_network(config, set(implemented), source)
     config = _with_published_cut(config)
-    known = {key: config[key] for key in ARCHITECTURE_KEYS if config.get(key) is not None}
+    known = {key: config[key] for key in implemented if config.get(key) is not None}
     _check_values(known, source)
     _check_sizes(known, source)
     if known.get("attention_head_size", 0) * known["num_attention_heads"] == known["hidden_size"]:
         del known["attention_head_size"]  # redundant
     return known
+
+
+def _projects_embeddings(config: dict) -> bool:
+    try:
+        return family_of_config(config, "config.json").projects_embeddings
+    except UserError:
+        return False
 
 
 def _check_values(known: dict, source: str) -> None:
@@ -84,8 +94,9 @@ def _check_sizes(known: dict, source: str) -> None:
         raise UserError(f"{source}: hidden_size {width} is not a multiple of num_attention_heads {heads}.")
     if size is not None and size * heads > width:
         raise UserError(f"{source}: {heads} heads of {size} ('attention_head_size') are wider than hidden_size {width}.")
-    if known.get("embedding_rank", 1) > width:
-        raise UserError(f"{source}: 'embedding_rank' in config.json is {known['embedding_rank']}; expected at most hidden_size, {width}.")
+    key = "embedding_size" if "embedding_size" in known else "hidden_size"
+    if known.get("embedding_rank", 1) > known[key]:
+        raise UserError(f"{source}: 'embedding_rank' in config.json is {known['embedding_rank']}; expected at most {key}, {known[key]}.")
     if known.get("pad_token_id", 0) >= known["vocab_size"]:
         raise UserError(f"{source}: 'pad_token_id' {known['pad_token_id']} is outside the vocabulary of {known['vocab_size']}.")
     if (numbers := parameters_of(known)) > _MAX_PARAMETERS:
@@ -99,7 +110,8 @@ def parameters_of(known: dict) -> int:
     """The approximate number of parameters of this architecture: embeddings and layer matrices."""
     width = known["hidden_size"]
     rows = known["vocab_size"] + known.get("max_position_embeddings", 512) + known.get("type_vocab_size", 2)
-    return rows * width + known["num_hidden_layers"] * width * (4 * width + 2 * known.get("intermediate_size", 4 * width))
+    layer = width * (4 * width + 2 * known.get("intermediate_size", 4 * width))
+    return rows * known.get("embedding_size", width) + known["num_hidden_layers"] * layer
 
 
 def check_size(config: dict, numbers: int, source: str) -> None:
@@ -141,7 +153,7 @@ def read_config(folder: Path) -> dict:
     if path is None:
         raise UserError(f"{folder} is not a model folder: config.json is missing (found: {names_in(folder)}).")
     try:
-        return _flat(read_json_object(path))
+        return _in_our_keys(_flat(read_json_object(path)))
     except RecursionError:
         raise UserError(f"{path} is nested too deeply: expected a flat JSON object.") from None
 
@@ -155,6 +167,16 @@ def _flat(config: dict) -> dict:
         if isinstance(part, dict):
             inner = {**inner, **_flat(part)}
     return {**inner, **{key: value for key, value in config.items() if key != "init_args"}}
+
+
+def _in_our_keys(config: dict) -> dict:
+    """The same with our names for Hugging Face's keys of its family."""
+    try:
+        names = family_of_config(config, "config.json").published_keys
+    except UserError:
+        return config
+    present = {theirs: ours for theirs, ours in names.items() if theirs in config and ours not in config}
+    return {present.get(key, key): value for key, value in config.items()}
 
 
 def labels_of(config: dict) -> tuple[str, ...] | None:

@@ -18,7 +18,7 @@ from tinybert.models.names import to_hugging_face
 from tinybert.models.pruned_shapes import describe_architecture
 from tinybert.models.relative import to_paddle_names
 from tinybert.models.saving import config_dict
-from tinybert.models.trace import Inputs, Needs, base_of, trace
+from tinybert.models.trace import Inputs, Needs, base_of, token_types, trace
 from tinybert.models.weights import write_pdparams
 from tinybert.safetensors_file import write_safetensors
 
@@ -114,6 +114,8 @@ def config_as(loaded: LoadedModel, source_config: dict, layout: str) -> dict:
         )
     for key in _PADDLE_ONLY:
         config.pop(key, None)
+    theirs = {ours: name for name, ours in loaded.family.published_keys.items()}
+    config = {theirs.get(key, key): value for key, value in config.items()}
     config["model_type"] = loaded.family.hugging_face_type
     config["architectures"] = [name.replace(loaded.family.stem, loaded.family.hugging_face_stem) for name in config["architectures"]]
     config["torch_dtype"] = "float32"
@@ -124,7 +126,8 @@ def config_as(loaded: LoadedModel, source_config: dict, layout: str) -> dict:
 
 def compared_output(loaded: LoadedModel) -> str:
     """The trained output of a model: logits, else the pooled output, else hidden states."""
-    return "logits" if has_head(loaded) else "pooled output" if not loaded.report.fresh_in("pooler") else "hidden states"
+    pooled = hasattr(base_of(loaded.model), "pooler") and not loaded.report.fresh_in("pooler")
+    return "logits" if has_head(loaded) else "pooled output" if pooled else "hidden states"
 
 
 def verify_copy(source: LoadedModel, copy: LoadedModel) -> Verification:
@@ -200,9 +203,7 @@ def fixed_batch(loaded: LoadedModel) -> Inputs:
     pad = loaded.tokenizer.pad_id
     ids = random.integers(0, loaded.tokenizer.vocab_size, (_ROWS, _WIDTH))
     ids = np.where(ids == pad, loaded.tokenizer.unk_id, ids)
-    table = getattr(base_of(loaded.model).embeddings, "token_type_embeddings", None)
-    types = 0 if table is None else int(table.weight.shape[0])
-    segments = (np.arange(_WIDTH) >= _WIDTH // 3) & real & (types > 1)
+    segments = (np.arange(_WIDTH) >= _WIDTH // 3) & real & (token_types(loaded.model) > 1)
     return Inputs(
         paddle.to_tensor(np.where(real, ids, pad).astype("int64")),
         paddle.to_tensor(segments.astype("int64")),

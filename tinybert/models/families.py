@@ -31,6 +31,8 @@ class Family:
     is_plain_bert: whether its encoder is BERT's, with embeddings of words, positions and token types.
     relative: whether scores have a bias by distance, without token types.
     pools_by_config: whether pool_act decides if its pooler has a tanh.
+    projects_embeddings: whether embeddings can have another width, embedding_size, followed by a linear layer.
+    published_keys: Hugging Face's names of keys of config.json, and ours.
     """
 
     model_type: str
@@ -46,6 +48,8 @@ class Family:
     is_plain_bert: bool = True
     relative: bool = False
     pools_by_config: bool = False
+    projects_embeddings: bool = False
+    published_keys: dict[str, str] = field(default_factory=dict, hash=False)
 
     @functools.cached_property
     def config(self) -> type:
@@ -111,6 +115,23 @@ _ROWS = {
             is_plain_bert=False,
             relative=True,
             defaults={"relative_attention_num_buckets": 32, "pad_token_id": 1, "layer_norm_eps": 1e-5},
+        ),
+        Family("electra", "Electra", "electra", is_plain_bert=False, projects_embeddings=True),
+        Family(
+            "distilbert",
+            "DistilBert",
+            "distilbert",
+            is_plain_bert=False,
+            published_keys={
+                "dim": "hidden_size",
+                "n_layers": "num_hidden_layers",
+                "n_heads": "num_attention_heads",
+                "hidden_dim": "intermediate_size",
+                "activation": "hidden_act",
+                "dropout": "hidden_dropout_prob",
+                "attention_dropout": "attention_probs_dropout_prob",
+                "seq_classif_dropout": "classifier_dropout",
+            },
         ),
     )
 }
@@ -195,8 +216,8 @@ def _stated(config: dict, source: str) -> tuple[Family, str]:
         return family(str(config["model_type"])), f"model_type is {config['model_type']}"
     for architecture in _architectures(config):
         for row in _ROWS.values():
-            # BertModel, BertForMaskedLM, BertLMHeadModel; but ErnieGramModel is not an ERNIE
-            if re.match(row.stem + r"(Model|For|LM|PreTrain|Pretrain)", architecture, re.IGNORECASE):
+            # BertModel, BertForMaskedLM, BertLMHeadModel, ElectraDiscriminator; but ErnieGramModel is not an ERNIE
+            if re.match(row.stem + r"(Model|For|LM|PreTrain|Discriminator|Generator)", architecture, re.IGNORECASE):
                 return row, f"its config names {architecture}"
     if "hidden_size" in config and "num_hidden_layers" in config:
         return _ROWS["bert"], "its config has no model_type and the keys of a BERT"

@@ -9,7 +9,8 @@ from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
 from tinybert.log import logger
 
-_PARTS = ("classifier.weight", "classifier.bias", "classifier.out_proj.weight", "classifier.out_proj.bias")
+HEAD_PARTS = ("classifier", "pre_classifier")  # attributes of PaddleNLP's classes; the second one is DistilBERT's
+_OUTPUTS = ("classifier.weight", "classifier.bias", "classifier.out_proj.weight", "classifier.out_proj.bias")
 
 
 def head_weight(arrays: dict[str, np.ndarray]) -> np.ndarray | None:
@@ -45,7 +46,7 @@ def fit_head(arrays: dict[str, np.ndarray], stated: Kind | None, kind: Kind, lab
         return
     if needed:
         raise UserError(f"{whose} {problem}")
-    for name in [name for name in arrays if name.startswith("classifier.")]:
+    for name in [name for name in arrays if name.partition(".")[0] in HEAD_PARTS]:
         del arrays[name]
 
 
@@ -84,7 +85,7 @@ def align_labels(
     elif order == list(range(len(order))):
         return
     else:
-        for name in _PARTS:
+        for name in _OUTPUTS:
             if name in arrays:
                 arrays[name] = arrays[name][..., order]
         said = f"its labels are {', '.join(own)}; its outputs were reordered to the task's order {', '.join(wanted)}"

@@ -1,8 +1,8 @@
 """A classifier as a program for Paddle Inference, which runs without the model's Python code.
 
 The output folder contains `inference.json` (`inference.pdmodel` for Paddle 2.6) and `inference.pdiparams`, `config.json` with the
-output names, and the tokenizer's files. The inputs are `input_ids` and `token_type_ids`, int64 `[B, T]`, padded with the tokenizer's
-padding id; the output is logits `[B, C]`, for tagged words `[B, T, C]`, for questions `[B, T, 2]`.
+output names, and the tokenizer's files. The inputs are `input_ids` and, if the family has token types, `token_type_ids`, int64 `[B, T]`,
+padded with the tokenizer's padding id; the output is logits `[B, C]`, for tagged words `[B, T, C]`, for questions `[B, T, 2]`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tinybert.models.exporting import Verification, fixed_batch, has_head
 from tinybert.models.families import head_of_model
 from tinybert.models.loading import LoadedModel
 from tinybert.models.saving import config_dict
-from tinybert.models.trace import base_of
+from tinybert.models.trace import base_of, token_types
 
 NAME = "inference"
 TOLERANCE = 1e-5  # the program's operations are fused
@@ -39,13 +39,18 @@ class _Served(nn.Layer):
         relu_head = relu_head and head_of_model(model) == "sequence"
         self.turned = relu_head and getattr(base_of(model).config, "pool_act", "tanh") == "tanh"
 
-    def forward(self, input_ids: paddle.Tensor, token_type_ids: paddle.Tensor) -> paddle.Tensor:
+    def forward(self, input_ids: paddle.Tensor, token_type_ids: paddle.Tensor | None = None) -> paddle.Tensor:
         if not self.turned:
-            return _logits(self.model(input_ids, token_type_ids))
+            return _logits(self.model(input_ids) if token_type_ids is None else self.model(input_ids, token_type_ids))
         encoder = base_of(self.model)
         hidden = encoder(input_ids, token_type_ids)[0]
         pooled = paddle.tanh(nn.functional.relu(encoder.pooler.dense(hidden[:, 0])))
         return self.model.classifier(pooled)
+
+
+def _inputs(model: nn.Layer) -> tuple[str, ...]:
+    """The names of the inputs, without token types if the family has none."""
+    return ("input_ids", "token_type_ids") if token_types(model) else ("input_ids",)
 
 
 def _logits(outputs: paddle.Tensor | tuple[paddle.Tensor, ...]) -> paddle.Tensor:
@@ -75,13 +80,14 @@ def save_program(folder: Path, loaded: LoadedModel) -> None:
     """
     if loaded.family.relative:
         raise UserError(
-            f"a {loaded.family.stem} cannot be converted to a program: its class takes no token types.\nDistil it into a BERT or TinyBERT."
+            f"a {loaded.family.stem} cannot be converted to a program: its score bias depends on the length.\n"
+            "Distil it into a BERT or TinyBERT."
         )
     if not has_head(loaded):
         raise UserError("this model has no classifier, which a program for serving needs.\nFine-tune or distil it for a task first.")
     served = _Served(loaded.model, loaded.family.relu_head)
     served.eval()
-    shape = [paddle.static.InputSpec([None, None], "int64", name) for name in ("input_ids", "token_type_ids")]
+    shape = [paddle.static.InputSpec([None, None], "int64", name) for name in _inputs(loaded.model)]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Tensor do not have 'place' interface")
         paddle.jit.save(paddle.jit.to_static(served, input_spec=shape, full_graph=True), str(folder / NAME))
@@ -96,15 +102,15 @@ def _verify(folder: Path, loaded: LoadedModel) -> Verification:
     """Compare the program with the model on a fixed batch, and on only its first row."""
     predictor = _predictor(folder)
     inputs = fixed_batch(loaded)
-    ids, segments = inputs.input_ids.numpy(), inputs.token_type_ids.numpy()
+    arrays = {name: getattr(inputs, name).numpy() for name in _inputs(loaded.model)}
     difference = 0.0
     for rows in (slice(None), slice(0, 1)):
-        for name, array in (("input_ids", ids[rows]), ("token_type_ids", segments[rows])):
-            predictor.get_input_handle(name).copy_from_cpu(array)
+        for name, array in arrays.items():
+            predictor.get_input_handle(name).copy_from_cpu(array[rows])
         predictor.run()
         found = predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
         with paddle.no_grad():
-            expected = _logits(loaded.model(paddle.to_tensor(ids[rows]), paddle.to_tensor(segments[rows]))).numpy()
+            expected = _logits(loaded.model(*(paddle.to_tensor(array[rows]) for array in arrays.values()))).numpy()
         difference = max(difference, float(np.abs(found - expected).max()))
     if not difference <= TOLERANCE:
         raise UserError(

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from paddle import nn
 
+from tinybert.data.library_tokenizer import LibraryTokenizer, read_tokenizer
 from tinybert.data.tokenizer import WordPiece
-from tinybert.data.tokenizer_folder import check_tokenizer
+from tinybert.data.tokenizer_folder import check_tokenizer, is_word_piece
 from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
 from tinybert.kinds.registry import kind_of_config, kind_of_labels, kind_of_outputs
@@ -24,7 +25,7 @@ from tinybert.models.configuration import (
     trained_on,
 )
 from tinybert.models.families import BASES, Family, family_of_config, family_of_folder
-from tinybert.models.heads import align_labels, fit_head, head_weight
+from tinybert.models.heads import HEAD_PARTS, align_labels, fit_head, head_weight
 from tinybert.models.hub import resolve
 from tinybert.models.manifest import check_manifest
 from tinybert.models.names import is_hugging_face, to_paddle, unwrapped
@@ -73,7 +74,7 @@ class LoadedModel:
 
     model: nn.Layer
     family: Family
-    tokenizer: WordPiece
+    tokenizer: WordPiece | LibraryTokenizer
     labels: tuple[str, ...] | None
     projections: dict[str, np.ndarray]
     report: LoadReport
@@ -196,12 +197,16 @@ class ModelFolder:
     def filled(
         self, outputs: int | None, labels: tuple[str, ...] | None, do_lower_case: bool | None, role: str, head: str = "sequence"
     ) -> LoadedModel:
-        """The model with these weights and a classifier with `outputs` outputs; None: only the encoder."""
+        """The model with these weights and a classifier with `outputs` outputs; None: only the encoder.
+
+        A tokenizer other than BERT's only suits classifiers of whole rows.
+        """
         model = build(self.family, self.config, outputs, str(self.folder), head)
         chosen = "; ".join([f"read as {self.family.model_type}: {self.reason}", *self.notes])
         report = _fill(model, self.arrays, LoadReport(str(self.file), chosen=chosen), role)
         report.unused += self.left_over
-        tokenizer = WordPiece.from_folder(self.folder, do_lower_case)
+        of_rows = outputs is not None and head == "sequence"
+        tokenizer = (read_tokenizer if of_rows else WordPiece.from_folder)(self.folder, do_lower_case)
         loaded = LoadedModel(model, self.family, tokenizer, labels, self.projections, report)
         check_vocabulary(str(self.folder), loaded)
         return loaded
@@ -217,7 +222,8 @@ def read_folder(path: str, role: str) -> ModelFolder:
     config = read_config(folder)
     source = str(config_file(folder))
     family_of_config(config, source)  # rejects other models before their weights are read
-    check_tokenizer(folder)
+    if is_word_piece(folder):
+        check_tokenizer(folder)
     check_manifest(folder)
     arrays, file = read_weights(folder)
     arrays = unwrapped(arrays, str(file))
@@ -271,8 +277,8 @@ def build(family: Family, config: dict, outputs: int | None, source: str, head: 
 
     outputs: None removes the classifier, which leaves an encoder with the parameter names of a model with a head.
     """
-    known = architecture(config, source)
-    known = {**family.defaults, **known}
+    known = architecture({**config, "model_type": family.model_type}, source)
+    known = {**family.defaults, **({"embedding_size": known["hidden_size"]} if family.projects_embeddings else {}), **known}
     if family.keeps_projections:
         known["fit_size"] = 1  # these layers are deleted below: keep them small
     try:
@@ -280,7 +286,9 @@ def build(family: Family, config: dict, outputs: int | None, source: str, head: 
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise UserError(f"{source}: config.json does not describe a {family.model_type} encoder: {error}") from None
     if outputs is None:
-        del model.classifier
+        for part in HEAD_PARTS:
+            if hasattr(model, part):
+                delattr(model, part)
     encoder = base_of(model)
     if family.relative:
         if "attention_head_size" in known:
@@ -305,7 +313,7 @@ def _in_paddle_names(arrays: dict[str, np.ndarray], base: str) -> tuple[dict[str
         bare = name
         for prefix in BASES:
             bare = bare.removeprefix(f"{prefix}.")
-        inside = bare.startswith(("embeddings.", "encoder.", "pooler.", "fit_dense", "share_fit_dense"))
+        inside = bare.startswith(("embeddings.", "embeddings_project.", "encoder.", "pooler.", "fit_dense", "share_fit_dense"))
         renamed[f"{base}.{bare}" if inside else bare] = array
     return renamed, []
 
@@ -350,7 +358,7 @@ def _fill(model: nn.Layer, arrays: dict[str, np.ndarray], report: LoadReport, ro
             parameter.set_value(np.ascontiguousarray(array))
             report.loaded.append(name)
     report.unused += [name for name in arrays if name not in state]
-    missing = [name for name in report.fresh if ".encoder." in name or ".embeddings." in name]
+    missing = [name for name in report.fresh if ".encoder." in name or ".embeddings" in name]
     if missing:
         raise UserError(
             f"{report.source} lacks {len(missing)} weights of the encoder ({_some(missing)}).\n"

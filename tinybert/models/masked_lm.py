@@ -116,6 +116,10 @@ def load_masked_lm(path: str, do_lower_case: bool | None = None, fresh_head: boo
             "Give a pre-trained BERT such as bert-base-uncased, or the output of `tinybert pretrain`; sentence "
             "encoders and fine-tuned classifiers have no such head."
         )
+    if not found.family.is_plain_bert:
+        raise UserError(
+            f"the {role} {found.folder} is a {found.family.stem}, whose masked-LM head has another form and is not supported.\nGive a BERT."
+        )
     loaded = found.filled(None, None, do_lower_case, role)
     loaded.model.eval()
     if loaded.tokenizer.mask_id is None:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinybert.data.library_tokenizer import LibraryTokenizer, read_tokenizer
 from tinybert.data.tokenizer import WordPiece
-from tinybert.data.tokenizer_folder import check_tokenizer
+from tinybert.data.tokenizer_folder import check_tokenizer, is_word_piece
 from tinybert.models.configuration import TrainedOn, architecture, config_file, labels_of, read_config, trained_on
 from tinybert.models.families import Family, family_of_folder
 from tinybert.models.hub import resolve
@@ -23,7 +24,7 @@ class ModelInfo:
 
     config: object
     family: Family
-    tokenizer: WordPiece
+    tokenizer: WordPiece | LibraryTokenizer
     labels: tuple[str, ...] | None
     weights: Path | None
     trained_on: TrainedOn
@@ -38,11 +39,12 @@ def read_model_info(path: str, do_lower_case: bool | None, role: str) -> ModelIn
     folder = resolve(path, role)
     config = read_config(folder)
     source = str(config_file(folder))
-    check_tokenizer(folder)
+    if is_word_piece(folder):
+        check_tokenizer(folder)
     check_manifest(folder)
     family, _ = family_of_folder(config, _names(folder), source)
     known = family.config(**architecture(config, source))
-    tokenizer = WordPiece.from_folder(folder, do_lower_case)
+    tokenizer = read_tokenizer(folder, do_lower_case)
     return ModelInfo(known, family, tokenizer, labels_of(config), _weights(folder), trained_on(config))
 
 

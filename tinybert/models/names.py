@@ -27,7 +27,22 @@ _PAIRS: tuple[tuple[str, str, bool], ...] = (
     ("encoder.layer.{i}.intermediate.dense.{p}", "encoder.layers.{i}.linear1.{p}", True),
     ("encoder.layer.{i}.output.dense.{p}", "encoder.layers.{i}.linear2.{p}", True),
     ("encoder.layer.{i}.output.LayerNorm.{p}", "encoder.layers.{i}.norm2.{p}", False),
+    ("embeddings_project.{p}", "embeddings_project.{p}", True),
     ("pooler.dense.{p}", "pooler.dense.{p}", True),
+)
+# DistilBERT's own names
+_DISTILBERT = tuple(
+    (f"transformer.layer.{{i}}.{theirs}.{{p}}", f"encoder.layers.{{i}}.{ours}.{{p}}", "norm" not in ours)
+    for theirs, ours in (
+        ("attention.q_lin", "self_attn.q_proj"),
+        ("attention.k_lin", "self_attn.k_proj"),
+        ("attention.v_lin", "self_attn.v_proj"),
+        ("attention.out_lin", "self_attn.out_proj"),
+        ("sa_layer_norm", "norm1"),
+        ("ffn.lin1", "linear1"),
+        ("ffn.lin2", "linear2"),
+        ("output_layer_norm", "norm2"),
+    )
 )
 # MPNet's own names, only used for reading
 _MPNET = (
@@ -46,6 +61,7 @@ _FACTORS = (
 # names outside of the encoder
 _HEADS: tuple[tuple[str, str, bool], ...] = (
     ("classifier.{p}", "classifier.{p}", True),
+    ("pre_classifier.{p}", "pre_classifier.{p}", True),
     ("classifier.dense.{p}", "classifier.dense.{p}", True),
     ("classifier.out_proj.{p}", "classifier.out_proj.{p}", True),
     ("cls.predictions.transform.dense.{p}", "cls.predictions.transform.{p}", True),
@@ -75,11 +91,13 @@ def _compile(pairs: tuple[tuple[str, str, bool], ...]) -> list[tuple[re.Pattern[
     return [(_pattern(source), target, transposed) for source, target, transposed in pairs]
 
 
-_ENCODER_RULES, _HEAD_RULES = _compile((*_PAIRS, *_MPNET, *_FACTORS)), _compile((*_HEADS, _SPANS))
-# the inverse: the same pairs, from right to left
-_BACK = _compile(tuple(("{base}." + ours, "{prefix}" + theirs, flip) for theirs, ours, flip in _PAIRS)) + _compile(
-    tuple((ours, theirs, flip) for theirs, ours, flip in _HEADS)
-)
+_ENCODER_RULES, _HEAD_RULES = _compile((*_PAIRS, *_DISTILBERT, *_MPNET, *_FACTORS)), _compile((*_HEADS, _SPANS))
+# the inverse: the same pairs, from right to left, a family's own names first
+_BACK = _compile((
+    *(("distilbert." + ours, "{prefix}" + theirs, flip) for theirs, ours, flip in _DISTILBERT),
+    *(("{base}." + ours, "{prefix}" + theirs, flip) for theirs, ours, flip in _PAIRS),
+    *((ours, theirs, flip) for theirs, ours, flip in _HEADS),
+))  # fmt: skip
 _OLD = {"gamma": "weight", "beta": "bias"}  # names from TensorFlow checkpoints in early PyTorch ones
 
 
@@ -114,7 +132,7 @@ def to_paddle(arrays: dict[str, np.ndarray], base: str) -> tuple[dict[str, np.nd
     """
     renamed: dict[str, np.ndarray] = {}
     unknown: list[str] = []
-    prefix = re.compile(rf"^({'|'.join(BASES)}|electra|model)\.")
+    prefix = re.compile(rf"^({'|'.join(BASES)}|model)\.")
     for name, array in arrays.items():
         target = _translate(prefix.sub("", name), base)
         if target is None:

@@ -62,7 +62,8 @@ _HARMLESS = {
     "use_fused_head_and_loss_fn", "use_filtered_label_loss", "pre_trained", "training", "cell", "structure",
     "do_lower_case", "do_basic_tokenize",
     "quantization_config", "prun_hidden_size", "prun_intermediate_size", "emb_hidden_dim", "max_seq_length",
-    "model_max_length", "vocab_file", "eos_token", "bos_token", "trained_on",
+    "model_max_length", "vocab_file", "eos_token", "bos_token", "trained_on", "summary_type", "summary_use_proj", "summary_activation",
+    "summary_last_dropout", "gen_weight", "disc_weight", "qa_dropout", "sinusoidal_pos_embds", "tie_weights_",
 }  # fmt: skip
 _NETWORK = re.compile(
     r"attention|attn|position|norm|embed|layer|head|activation|hidden|rotary|rope|alibi|relative|decoder|cross|window|sparse|expert|moe|"

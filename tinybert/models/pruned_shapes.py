@@ -41,7 +41,9 @@ def apply_pruned_shapes(encoder: nn.Layer, known: dict) -> None:
         config.embedding_rank = known["embedding_rank"]
         whole = encoder.embeddings.word_embeddings
         padding = None if whole._padding_idx == -1 else whole._padding_idx  # Paddle uses -1 for none
-        encoder.embeddings.word_embeddings = FactorisedEmbedding(whole.weight.shape[0], config.embedding_rank, config.hidden_size, padding)
+        encoder.embeddings.word_embeddings = FactorisedEmbedding(
+            whole.weight.shape[0], config.embedding_rank, whole.weight.shape[1], padding
+        )
 
 
 def _set_heads(attention: nn.MultiHeadAttention, width: int, heads: int, head_size: int) -> None:

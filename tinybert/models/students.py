@@ -18,7 +18,7 @@ from tinybert.models.hub import resolve
 from tinybert.models.limits import check_positions
 from tinybert.models.loading import LoadedModel, LoadReport, build, check_vocabulary
 from tinybert.models.model_info import ModelInfo
-from tinybert.models.translation import table_of
+from tinybert.models.translation import have_same_tokens
 from tinybert.models.weights import weights_files
 
 
@@ -130,16 +130,18 @@ def fresh_like(
     return student
 
 
-def check_fit(teacher: LoadedModel | ModelInfo, student: LoadedModel, max_seq_length: int, compares_scores: bool, heads: str) -> None:
+def check_fit(
+    teacher: LoadedModel | ModelInfo, student: LoadedModel, max_seq_length: int, compares_tokens: bool, compares_scores: bool, heads: str
+) -> None:
     """Reject an incompatible teacher and student before training starts.
 
+    compares_tokens: whether the student learns anything about single tokens, which requires the same tokens.
     heads: `match` rejects different numbers of heads if attention scores are compared; `average` compares averages over heads.
 
     Raises:
         UserError: different vocabularies, too few positions, or different numbers of heads.
     """
-    same = teacher.tokenizer.fingerprint == student.tokenizer.fingerprint
-    if not same and table_of(student.tokenizer, teacher.tokenizer) is None:
+    if compares_tokens and not have_same_tokens(student.tokenizer, teacher.tokenizer):
         same_size = teacher.tokenizer.vocab_size == student.tokenizer.vocab_size
         what = (
             "vocabularies of the same size that differ in tokens, order or lower-casing"
@@ -147,8 +149,9 @@ def check_fit(teacher: LoadedModel | ModelInfo, student: LoadedModel, max_seq_le
             else f"vocabularies of {teacher.tokenizer.vocab_size} and {student.tokenizer.vocab_size} tokens"
         )
         raise UserError(
-            f"teacher and student have {what}: their tokens cannot be matched.\n"
-            "Choose a student with the teacher's vocabulary (--student_init, --student_layers, or another checkpoint)."
+            f"teacher and student have {what}: their tokens cannot be matched, and this method compares them one by one.\n"
+            "Choose a student with the teacher's vocabulary (--student_init, --student_layers, or another checkpoint), or use "
+            "--method logits for whole rows, where each model reads the text with its own tokenizer."
         )
     for role, loaded in (("teacher", teacher), ("student", student)):
         check_positions(role, loaded, max_seq_length)

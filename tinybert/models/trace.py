@@ -15,6 +15,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
+from tinybert.errors import UserError
 from tinybert.models import cpu_ops
 from tinybert.models.families import family_of_model, head_of_model
 
@@ -121,6 +122,12 @@ def base_of(model: nn.Layer) -> nn.Layer:
     return getattr(model, model.base_model_prefix, model)
 
 
+def token_types(model: nn.Layer) -> int:
+    """The number of token types that an encoder distinguishes; 0 if its family has none."""
+    table = getattr(base_of(model).embeddings, "token_type_embeddings", None)
+    return 0 if table is None else int(table.weight.shape[0])
+
+
 def look_up(table: Tensor, ids: Tensor) -> Tensor:
     """The entries of a table `[V]` for ids of any shape."""
     return paddle.gather(table, ids.reshape([-1])).reshape(ids.shape)
@@ -144,11 +151,13 @@ def trace(model: nn.Layer, inputs: Inputs, needs: Needs, head: str | None = None
     layers = base.encoder.layers
     result = EncoderTrace()
     embeddings = base.embeddings
-    has_segments = getattr(embeddings, "token_type_embeddings", None) is not None
-    segments = inputs.token_type_ids if has_segments and embeddings.token_type_embeddings.weight.shape[0] > 1 else None
+    types = token_types(model)
+    segments = inputs.token_type_ids if types > 1 else None
     own_ids = getattr(base, "own_ids", None)  # see `translation.read_ids_of`
     ids = inputs.input_ids if own_ids is None else own_ids(inputs.input_ids)
-    x = _embed(embeddings, input_ids=ids, **({"token_type_ids": segments} if has_segments else {}))
+    x = _embed(embeddings, input_ids=ids, **({"token_type_ids": segments} if types else {}))
+    if hasattr(base, "embeddings_project"):
+        x = cpu_ops.linear(base.embeddings_project, x)
     if 0 in needs.hidden:
         result.hidden[0] = x
     mask = _additive_mask(inputs, max(layer.self_attn.num_heads for layer in layers), x.dtype) if inputs.padded else None
@@ -248,9 +257,15 @@ def _finish_head(model: nn.Layer, last: Tensor, needs: Needs, result: EncoderTra
         if needs.logits:
             result.logits = model.classifier(model.dropout(last) if over == "token" else last)  # PaddleNLP's span classes have no dropout
         return
-    if hasattr(getattr(model, "classifier", None), "out_proj"):  # RoBERTa: dense, tanh and output inside the classifier
+    if needs.pooled and not hasattr(base_of(model), "pooler"):
+        raise UserError(f"a {family_of_model(model).stem} has no pooler, whose output a loss needs.\nUse its hidden states or logits.")
+    if hasattr(getattr(model, "classifier", None), "out_proj"):  # RoBERTa, ELECTRA: dense, activation and output inside the classifier
+        if needs.logits:  # PaddleNLP's RoBERTa has another dropout before the head
+            result.logits = model.classifier(model.dropout(last) if hasattr(model, "dropout") else last)
+        return
+    if hasattr(model, "pre_classifier"):  # DistilBERT
         if needs.logits:
-            result.logits = model.classifier(model.dropout(last))  # PaddleNLP's class applies dropout before the head, and again inside
+            result.logits = model.classifier(model.dropout(F.relu(model.pre_classifier(last[:, 0]))))
         return
     result.pooled = base_of(model).pooler(last)
     if needs.logits:

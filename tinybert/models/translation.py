@@ -9,19 +9,27 @@ import numpy as np
 import paddle
 from paddle import nn
 
+from tinybert.data.library_tokenizer import LibraryTokenizer
 from tinybert.data.tokenizer import WordPiece
 from tinybert.models.trace import base_of, look_up
 
 _MARK = re.compile("<[a-z]+>")  # tokens that do not occur in texts
 
 
-def table_of(source: WordPiece, target: WordPiece) -> np.ndarray | None:
+def have_same_tokens(one: WordPiece | LibraryTokenizer, other: WordPiece | LibraryTokenizer) -> bool:
+    """Whether rows of `one` can be given to a model of `other`, with ids translated if they differ."""
+    return one.fingerprint == other.fingerprint or table_of(one, other) is not None
+
+
+def table_of(source: WordPiece | LibraryTokenizer, target: WordPiece | LibraryTokenizer) -> np.ndarray | None:
     """The index in `target` of each token of `source`, special tokens by their role, int64 `[V]`.
 
     None if the tokens differ, or text is tokenised differently.
 
     MPNet's vocabulary is BERT's with four tokens before and one after it. Its unused copies of BERT's special tokens are ignored.
     """
+    if not (isinstance(source, WordPiece) and isinstance(target, WordPiece)):
+        return None
     rules, others = ((each.do_lower_case, each.tokenize_chinese_chars, each.strip_accents) for each in (source, target))
     more = set(target.vocabulary) - set(source.vocabulary) - set(target.special.values())
     if rules != others or not all(_MARK.fullmatch(piece) for piece in more):

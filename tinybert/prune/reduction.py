@@ -56,12 +56,12 @@ def check_shape(loaded: LoadedModel, wanted: Shape) -> None:
             raise UserError(f"--{option} {asked} exceeds the model's {found} {what}. Keep at most {found}.")
     if max(wanted.layers) > there.layers[-1]:
         raise UserError(f"--layers names layer {max(wanted.layers)}, but the model has {there.layers[-1]}. Number them from 1.")
-    width = loaded.config.hidden_size
+    width = getattr(loaded.config, "embedding_size", None) or loaded.config.hidden_size
     if wanted.rank is None and there.rank is not None:
         raise UserError(f"the model's word embedding already has rank {there.rank}: give --emb_hidden_dim of at most {there.rank}.")
     limit = there.rank or width
     if wanted.rank is not None and wanted.rank > limit:
-        found = f"rank {limit} from an earlier pruning" if there.rank else f"hidden size {width}"
+        found = f"rank {limit} from an earlier pruning" if there.rank else f"width {width}"
         whole = "leave it out" if there.rank else "-1 for the full matrix"
         raise UserError(f"--emb_hidden_dim {wanted.rank} exceeds the word embedding's {found}.\nGive at most {limit}, or {whole}.")
 

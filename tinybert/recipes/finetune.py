@@ -15,9 +15,9 @@ from tinybert import runtime, storage
 from tinybert.commands.finetune import FinetuneConfig
 from tinybert.config.resolved import Resolved, Settings
 from tinybert.config.runs import actions
+from tinybert.data.library_tokenizer import read_tokenizer
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import Task
-from tinybert.data.tokenizer import WordPiece
 from tinybert.engine.processes import wait_for_all
 from tinybert.engine.run_folder import RunFolder
 from tinybert.engine.run_record import ModelEntry
@@ -105,7 +105,7 @@ def _load(config: FinetuneConfig, settings: Settings, task: Task, needs_head: bo
         config.model_name_or_path, labels=task.labels, needs_head=needs_head, kind=task.kind, do_lower_case=settings.do_lower_case
     )
     if config.tokenizer_name_or_path:
-        tokenizer = WordPiece.from_folder(resolve_folder(config.tokenizer_name_or_path, "tokenizer"), settings.do_lower_case)
+        tokenizer = read_tokenizer(resolve_folder(config.tokenizer_name_or_path, "tokenizer"), settings.do_lower_case)
         loaded = replace(loaded, tokenizer=tokenizer)
         check_vocabulary("model", loaded)
     check_type("model", "model_type", config, loaded)

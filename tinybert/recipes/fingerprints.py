@@ -10,6 +10,7 @@ from tinybert.data.soft_labels import SoftLabels
 from tinybert.data.tasks import Task
 from tinybert.models.heads import output_order
 from tinybert.models.loading import LoadedModel
+from tinybert.models.translation import have_same_tokens
 from tinybert.recipes.label_weights import weights_identity
 from tinybert.recipes.run_log import weights_hash
 from tinybert.recipes.soft_label_source import soft_label_identity
@@ -35,6 +36,8 @@ def task_identity(task: Task, rows: dict[str, str], student: LoadedModel, teache
     if teacher is not None:
         found |= {"teacher": teacher.function, "teacher_weights": str(teacher.sha256)}
         found |= teacher_label_order(teacher.own_labels, task)
+        if not have_same_tokens(student.tokenizer, teacher.known.tokenizer):
+            found["teacher_tokenizer"] = teacher.known.tokenizer.fingerprint
     return found
 
 

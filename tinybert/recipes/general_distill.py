@@ -53,8 +53,8 @@ def general_distill(config: GeneralDistillConfig) -> Result:
     if not config.student_init:
         check_type("student", "model_type", config, student)
     models = {"student": describe_model("student", student), "teacher": describe_model("teacher", teacher)}
-    heads = settings.attention_heads or "match"
-    check_fit(teacher, student, settings.max_seq_length, compares_scores=config.method_object.compares_scores(settings), heads=heads)
+    heads, compares_scores = settings.attention_heads or "match", config.method_object.compares_scores(settings)
+    check_fit(teacher, student, settings.max_seq_length, compares_tokens=True, compares_scores=compares_scores, heads=heads)
     read_ids_of(teacher.model, teacher.tokenizer, student.tokenizer)
     train, held_out = data.split(settings)
     identity = {

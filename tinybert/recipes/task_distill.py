@@ -4,12 +4,12 @@ Supports TinyBERT's two stages (hidden states and attention scores, then logits)
 states, BERT-EMD's single stage (all layers matched by optimal transport), only logits, or no teacher as a baseline; stored teacher
 traces, soft labels from a file, or the average of several teachers; students from a checkpoint, from layers of the teacher, or new by
 shape, optionally pruned gradually; known tasks and custom files; resuming.
-Limits: teacher and student share a vocabulary; the task kinds in `tinybert.kinds`.
+Limits: teacher and student share a vocabulary, except for logits of whole rows; the task kinds in `tinybert.kinds`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -241,6 +241,7 @@ class _Stage:
                 teacher.known,
                 self.student,
                 settings.max_seq_length,
+                compares_tokens="layers" in settings.learns or self.task.kind.head != "sequence",
                 compares_scores=settings.method_object.compares_scores(settings),
                 heads=settings.attention_heads or "match",
             )
@@ -264,10 +265,11 @@ class _Stage:
         """The source of teacher traces, checked on rows with labels, and its details for run.json; None if the stage uses no teacher."""
         if not needs:
             return None, {}
-        sources, scores, dev = [], [], kept[self.task.eval_splits[0]]
+        sources, scores, dev = [], [], self.task.eval_splits[0]
         for number, teacher in enumerate(self.teachers):
-            sources.append(self._teacher_traces(number, needs, selection, trained, dev))
-            scores.append(self._check_teacher(teacher, sources[-1].logits(dev), dev))
+            own = teacher.own_rows(data, (*trained.stores, dev), needs)  # empty for a teacher that reads the student's tokens
+            sources.append(self._teacher_traces(number, needs, selection, trained, {**trained.stores, dev: kept[dev], **own}))
+            scores.append(self._check_teacher(teacher, sources[-1].logits(own.get(dev, kept[dev])), kept[dev]))
         if self.soft is not None:
             sources.append(SoftLabelTraces(self.soft, needs, data.folder, trained.stores))
             scores.append(self._check_soft_labels(sources[-1], trained))
@@ -279,8 +281,10 @@ class _Stage:
         logger.info(f"{len(sources)} teachers: {averaged.describe()}")
         return averaged, {"scores_of_teachers": scores} | averaged.facts()
 
-    def _teacher_traces(self, number: int, needs: Needs, selection: Selection, trained: TrainingRows, dev: TokenStore) -> TeacherTraces:
-        """The traces of one teacher for training and dev rows."""
+    def _teacher_traces(
+        self, number: int, needs: Needs, selection: Selection, trained: TrainingRows, read: dict[str, TokenStore]
+    ) -> TeacherTraces:
+        """The traces of one teacher. read: training and dev rows with the tokens that it reads."""
         wanted = WantedTraces(self.config, self._settings, self.teachers[number], needs, selection, self.task.num_outputs)
         rows = len(trained.rows)
         passes = sum(passes_over(self.resolved[stage], rows, runtime.world_size()) for stage in self.resolved.stages)
@@ -288,9 +292,10 @@ class _Stage:
         if entry and len(entry.get("teachers", ())) > number:
             entry = entry["teachers"][number]
         began = entry.get("teacher_traces", {}).get("mode", "live") if entry else None  # version 0.1 only had live teachers
-        source = choose_source(wanted, [*trained.stores.values(), dev], passes, began)
+        source = choose_source(wanted, list(read.values()), passes, began)
         detail(source.describe(self.config.teacher_traces_dtype))
-        return TeacherTraces(source, wanted, rows)
+        own = replace(trained, stores={name: read[name] for name in trained.stores})
+        return TeacherTraces(source, wanted, rows, None if own == trained else own.rows)
 
     def _check_teacher(self, teacher: LazyTeacher, logits: np.ndarray, dev: TokenStore) -> dict[str, float]:
         """Reject a teacher that does not perform the task; returns its scores."""

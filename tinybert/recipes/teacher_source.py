@@ -6,8 +6,8 @@ import gc
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +15,23 @@ import numpy as np
 from tinybert import runtime, storage
 from tinybert.commands.distill import TaskDistillConfig
 from tinybert.config.resolved import Settings
-from tinybert.data.batches import sequential
+from tinybert.data.batches import assemble, sequential
 from tinybert.data.custom_files import listed_labels
 from tinybert.data.places import cache_home
-from tinybert.data.store import TokenStore
+from tinybert.data.store import Rows, TokenStore
 from tinybert.data.tokenizer import WordPiece
 from tinybert.engine.processes import sum_over_ranks
 from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
+from tinybert.log import logger
 from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.model_info import ModelInfo, function_words, read_model_info
 from tinybert.models.trace import EncoderTrace, Inputs, Needs
-from tinybert.models.translation import read_ids_of
+from tinybert.models.translation import have_same_tokens, read_ids_of
 from tinybert.objectives.trained_layer import Teacher
 from tinybert.recipes.evaluate import predict
 from tinybert.recipes.run_log import weights_hash
+from tinybert.recipes.task_data import TaskData
 from tinybert.traces.parts import RowParts
 from tinybert.traces.selection import Selection
 from tinybert.traces.stored_teacher import StoredTeacher, no_weights
@@ -50,10 +52,32 @@ class LazyTeacher:
         self._given: WordPiece | None = None
 
     def read_ids_of(self, tokenizer: WordPiece) -> None:
-        """Use rows with the ids of this vocabulary, which has the same tokens as the teacher's own."""
-        self._given = tokenizer
-        if self._loaded is not None:
+        """Use rows with the ids of this vocabulary if it has the same tokens as the teacher's own; else see `own_rows`."""
+        self._given = tokenizer if have_same_tokens(tokenizer, self.known.tokenizer) else None
+        if self._loaded is not None and self._given is not None:
             read_ids_of(self._loaded.model, self._loaded.tokenizer, tokenizer)
+
+    def own_rows(self, data: TaskData, splits: Iterable[str], needs: Needs) -> dict[str, TokenStore]:
+        """The rows of these splits as the teacher's own tokenizer reads their texts; empty if it reads the student's ids.
+
+        Raises:
+            UserError: the objective needs values of single tokens.
+        """
+        if self._given is not None:
+            return {}
+        if needs.hidden or needs.scores or needs.qkv:
+            raise UserError(
+                "a loss compares hidden states or attention, but teacher and student split texts into different tokens.\n"
+                "Use only logits and pooled outputs, or a student with the teacher's vocabulary."
+            )
+        tokenizer = self.known.tokenizer
+        logger.info(f"the teacher reads the texts with its own tokenizer of {tokenizer.vocab_size:,} tokens")
+        return {split: TokenStore.build_or_open(data.task, data.folder, split, tokenizer, data.max_seq_length) for split in splits}
+
+    @property
+    def tokens(self) -> str:
+        """The fingerprint of the vocabulary whose ids it is given."""
+        return (self._given or self.known.tokenizer).fingerprint
 
     @property
     def own_labels(self) -> tuple[str, ...] | None:
@@ -247,7 +271,7 @@ def trace_identity(config: TaskDistillConfig, settings: Settings, teacher: LazyT
         "teacher_head": settings.get("teacher_head"),
         "teacher_labels": config.teacher_labels or ", ".join(known.labels or ()) or None,
         "labels": ", ".join(teacher.task_labels),
-        "vocabulary": known.tokenizer.fingerprint,
+        "vocabulary": teacher.tokens,
         "precision": f"{config.amp} {config.amp_dtype}" if config.amp else "float32",
     }
     return {name: value for name, value in identity.items() if name != "teacher" or value is not None}
@@ -263,9 +287,9 @@ class TeacherTraces:
     `model` is that of the live teacher, None if traces are stored.
     """
 
-    def __init__(self, source: TraceSource, wanted: WantedTraces, rows: int) -> None:
-        """`rows`: number of training rows per epoch."""
-        self.source, self.lazy, self._wanted, self._rows = source, wanted.teacher, wanted, rows
+    def __init__(self, source: TraceSource, wanted: WantedTraces, rows: int, own: Rows | None = None) -> None:
+        """`rows`: number of training rows per epoch. `own`: these rows with the teacher's tokens, if it does not read the student's."""
+        self.source, self.lazy, self._wanted, self._rows, self._own = source, wanted.teacher, wanted, rows, own
         self.model = None
         if source.mode == "live":
             self.teacher = wanted.live(wanted.needs, wanted.settings.teacher_mode or "eval")
@@ -290,8 +314,8 @@ class TeacherTraces:
         self.teacher.needs = needs
 
     def __call__(self, inputs: Inputs) -> EncoderTrace | None:
-        """The teacher's trace of a micro-batch, without gradients; None if the objective does not need it."""
-        trace = self.teacher(inputs)
+        """The teacher's trace of a micro-batch of training rows, without gradients; None if the objective does not need it."""
+        trace = self.teacher(inputs if self._own is None else _same_rows(self._own, inputs.rows))
         if self.model is None and self.lazy.is_loaded and self.teacher.read_in_a_row >= self._rows:
             self.teacher.release()  # a whole epoch did not need its weights
             self.lazy.release()
@@ -316,6 +340,11 @@ class TeacherTraces:
         source = self.source
         sizes = {"bytes_per_row": round(source.bytes / source.rows, 1), "of_all_hidden_states": source.bytes / source.full_bytes}
         return {"teacher_traces": {"mode": "stored", "reason": source.reason, "folder": str(store.folder), **sizes, **counts}}
+
+
+def _same_rows(store: Rows, rows: np.ndarray) -> Inputs:
+    """Rows `[B]` of a store as a padded batch without labels."""
+    return replace(Inputs.of(assemble(store, rows, int(store.lengths[rows].max()), {})), labels=None)
 
 
 def passes_over(settings: Settings, rows: int, world: int = 1) -> float:

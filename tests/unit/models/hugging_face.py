@@ -19,17 +19,29 @@ _PARTS = {
     "linear2": "output.dense",
     "norm2": "output.LayerNorm",
 }
+_DISTILBERT = {
+    "self_attn.q_proj": "attention.q_lin",
+    "self_attn.k_proj": "attention.k_lin",
+    "self_attn.v_proj": "attention.v_lin",
+    "self_attn.out_proj": "attention.out_lin",
+    "norm1": "sa_layer_norm",
+    "linear1": "ffn.lin1",
+    "linear2": "ffn.lin2",
+    "norm2": "output_layer_norm",
+}
 
 
 def hugging_face_arrays(arrays: dict[str, np.ndarray], prefix: str = "bert") -> dict[str, np.ndarray]:
     """The parameters of a PaddleNLP classifier with PyTorch's names and orientation."""
     renamed = {}
+    distilled = any("pre_classifier" in name for name in arrays)
     for name, array in arrays.items():
-        new = re.sub(r"^(bert|tinybert|ernie|roberta)\.", f"{prefix}." if prefix else "", name)
-        new = new.replace("embeddings.layer_norm", "embeddings.LayerNorm").replace("encoder.layers.", "encoder.layer.")
-        for ours, theirs in _PARTS.items():
-            new = re.sub(rf"(encoder\.layer\.\d+\.){re.escape(ours)}\b", rf"\g<1>{theirs}", new)
-        is_linear = array.ndim == 2 and "embeddings" not in name
+        new = re.sub(r"^(bert|tinybert|ernie|roberta|electra|distilbert)\.", f"{prefix}." if prefix else "", name)
+        new = new.replace("embeddings.layer_norm", "embeddings.LayerNorm")
+        new = new.replace("encoder.layers.", "transformer.layer." if distilled else "encoder.layer.")
+        for ours, theirs in (_DISTILBERT if distilled else _PARTS).items():
+            new = re.sub(rf"(\.layer\.\d+\.){re.escape(ours)}\b", rf"\g<1>{theirs}", new)
+        is_linear = array.ndim == 2 and "embeddings." not in name
         renamed[new] = np.ascontiguousarray(array.T if is_linear else array)
     return renamed
 

@@ -21,7 +21,7 @@ from tinybert.models.torch_zip import read_torch
 from tinybert.models.weights import read_pdparams
 
 FIXTURES = Path(__file__).parent / "fixtures"
-TYPES = ("bert", "tinybert", "ernie", "roberta")
+TYPES = ("bert", "tinybert", "ernie", "roberta", "electra", "distilbert")
 PROOF = "verified: largest absolute difference of {} on a fixed batch: 0.0\n"
 
 

@@ -23,8 +23,8 @@ def convert(source: Path, output: Path, *more: str) -> int:
 
 def answer(folder: Path, inputs) -> np.ndarray:
     predictor = inference_program._predictor(folder)
-    for name, tensor in (("input_ids", inputs.input_ids), ("token_type_ids", inputs.token_type_ids)):
-        predictor.get_input_handle(name).copy_from_cpu(tensor.numpy())
+    for name in predictor.get_input_names():
+        predictor.get_input_handle(name).copy_from_cpu(getattr(inputs, name).numpy())
     predictor.run()
     return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
 
@@ -36,12 +36,12 @@ PRUNED = {"num_attention_heads": 2, "attention_head_size": 4, "embedding_rank": 
 @pytest.mark.parametrize(
     ("model_type", "shape", "labels"),
     [
-        *((model_type, {}, LABELS) for model_type in ("bert", "tinybert", "ernie", "roberta")),
+        *((model_type, {}, LABELS) for model_type in ("bert", "tinybert", "ernie", "roberta", "electra", "distilbert")),
         ("bert", PRUNED, LABELS),
         ("bert", {}, ("a", "b", "c")),
         ("bert", {}, ()),
     ],
-    ids=["bert", "tinybert", "ernie", "roberta", "pruned", "three labels", "regression"],
+    ids=["bert", "tinybert", "ernie", "roberta", "electra", "distilbert", "pruned", "three labels", "regression"],
 )
 def test_program_matches_the_model_at_any_shape(tmp_path, capsys, model_type, shape, labels):
     model = model_folder(tmp_path / "model", model_type, labels, **shape)

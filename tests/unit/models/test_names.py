@@ -11,7 +11,7 @@ from tinybert.models.names import _HEADS, _PAIRS, is_hugging_face, to_hugging_fa
 
 
 @pytest.mark.parametrize("prefix", ["bert", "roberta", "tinybert", "model", ""])
-@pytest.mark.parametrize("model_type", ["bert", "tinybert", "ernie", "roberta"])
+@pytest.mark.parametrize("model_type", ["bert", "tinybert", "ernie", "roberta", "electra", "distilbert"])
 def test_every_hugging_face_weight_is_mapped_and_transposed(model_type, prefix):
     model = classifier(model_type)
     expected = arrays_of(model)
@@ -72,7 +72,7 @@ def test_hugging_face_and_paddle_names_are_distinguished():
 
 
 @pytest.mark.parametrize("prefix", ["bert.", ""])
-@pytest.mark.parametrize("model_type", ["bert", "tinybert", "ernie", "roberta"])
+@pytest.mark.parametrize("model_type", ["bert", "tinybert", "ernie", "roberta", "electra", "distilbert"])
 def test_every_weight_is_mapped_to_hugging_face(model_type, prefix):
     model = classifier(model_type)
     arrays = arrays_of(model)
