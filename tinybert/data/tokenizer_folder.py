@@ -46,7 +46,7 @@ _OTHERS = {
     "CharacterBertTokenizer": "reads words as characters",
 }
 _ADVICE = (
-    "Only BERT's WordPiece tokenizers are supported: BERT, TinyBERT, ERNIE, MacBERT, Chinese RoBERTa-wwm. Choose such a model. "
+    "Only BERT's WordPiece tokenizers are supported: BERT, TinyBERT, ERNIE, MacBERT, Chinese RoBERTa-wwm. Choose such a model.\n"
     "Other tokenizers are only supported for classification, multi-label and regression, in the form of RoBERTa's byte-level BPE."
 )
 # classes, without `Fast`, that tokenizer.json (or vocab.json and merges.txt) describes completely
