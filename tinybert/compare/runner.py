@@ -5,9 +5,7 @@ Each run has its own process either way: its memory is released afterwards, and 
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -26,15 +24,6 @@ Commands = Sequence[Sequence[str]]
 Done = Callable[[int, int, float], None]
 
 
-_PR_SET_PDEATHSIG = 1
-_prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
-
-
-def _end_with_parent() -> None:
-    """Kill this process when its parent is killed: otherwise it would keep its folder locked for the run that continues it."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def run_commands(commands: Commands, folder: Path, environment: dict[str, str], stopped: Callable[[], int | None] = lambda: None) -> int:
     """Run commands of `python -m tinybert` in order until one fails; returns its exit code, or 0.
 
@@ -44,8 +33,8 @@ def run_commands(commands: Commands, folder: Path, environment: dict[str, str], 
     with open(folder / LOG, "a", encoding="utf-8") as log:
         for words in commands:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tinybert", *words, "--lang", language.current()], stdout=log, stderr=subprocess.STDOUT,
-                env=environment, start_new_session=True, preexec_fn=_end_with_parent if _prctl else None,
+                [sys.executable, "-m", "tinybert.compare.child", *words, "--lang", language.current()], stdout=log,
+                stderr=subprocess.STDOUT, env=environment, start_new_session=True,
             )  # fmt: skip
             told = None
             while process.poll() is None:

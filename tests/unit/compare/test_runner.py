@@ -10,23 +10,26 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = """
-import sys
+PARENT = """
+import subprocess, sys
+subprocess.Popen([sys.executable, "-c", sys.argv[1]]).wait()
+"""
+CHILD = """
+import os, time
 from pathlib import Path
-from tinybert.compare import runner
+from tinybert.compare.child import end_with_parent
 
-sys.executable = sys.argv[1]
-runner.run_commands([["distill"]], Path(sys.argv[2]), runner.child_environment())
+end_with_parent()
+Path("pid.new").write_text(str(os.getpid()))
+os.replace("pid.new", "pid")
+time.sleep(600)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends the process, which other systems do not offer")
 def test_killed_parent_leaves_no_run(tmp_path):
-    run = tmp_path / "run"
-    run.write_text("#!/bin/sh\necho $$ > pid.new && mv pid.new pid && exec sleep 600\n")
-    run.chmod(0o755)
     root = str(Path(__file__).resolve().parents[3])
-    parent = subprocess.Popen([sys.executable, "-c", SCRIPT, run, tmp_path / "out"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": root})
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, CHILD], cwd=tmp_path, env={**os.environ, "PYTHONPATH": root})
     until(lambda: (tmp_path / "pid").exists())
     number = int((tmp_path / "pid").read_text())
     assert alive(number)
