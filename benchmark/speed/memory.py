@@ -5,8 +5,9 @@ store, and a 2 x 64 encoder is fine-tuned on them for some steps, each phase in 
 of each phase (ru_maxrss), its part that is mapped from files (the store itself: the system may drop it at any time), bytes of the store,
 and the share of training time spent waiting for batches.
 
-With --unlabelled the rows are texts without labels beside 100 labelled rows, distilled from a 2 x 64 teacher into a 1 x 64 student: once
-with a fifth of them, once with all, tokenisation included. Reported: the highest private memory (RssAnon, sampled every 10 ms).
+With --unlabelled the rows are texts of two or three words without labels, in five files, beside 100 labelled rows: a 2 x 64 teacher is
+distilled into a 1 x 64 student with one of the files and with all five, each file tokenised in a process of its own. Reported: the highest
+private memory of both phases (RssAnon, sampled every 10 ms).
 
     python benchmark/speed/memory.py --rows 5000000 --steps 300
     python benchmark/speed/memory.py --rows 5000000 --steps 300 --unlabelled
@@ -21,13 +22,14 @@ import os
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmark.speed.encoders import peak_mb
+
+FILES = 5  # of texts without labels
 
 
 def _status(field: str) -> float:
@@ -39,7 +41,7 @@ def _status(field: str) -> float:
 
 
 def write_rows(folder: Path, rows: int, texts: int = 0) -> None:
-    """A task folder with `rows` training rows and 100 dev rows, a vocabulary, and a file of texts without labels."""
+    """A task folder with `rows` training rows and 100 dev rows, a vocabulary, and five files of texts without labels."""
     import random
 
     words = sorted({w for line in (ROOT / "tinybert/data/demo/train.tsv").read_text().splitlines() for w in line.lower().split()})
@@ -51,8 +53,9 @@ def write_rows(folder: Path, rows: int, texts: int = 0) -> None:
             file.write("sentence\tlabel\n")
             for _ in range(count):
                 file.write(" ".join(draw.choices(words, k=draw.randint(3, 20))) + f"\t{draw.randint(0, 1)}\n")
-    with open(folder / "texts.txt", "w", encoding="utf-8") as file:
-        file.writelines(" ".join(draw.choices(words, k=draw.randint(3, 20))) + "\n" for _ in range(texts))
+    for number in range(FILES if texts else 0):
+        with open(folder / f"texts{number}.txt", "w", encoding="utf-8") as file:
+            file.writelines(" ".join(draw.choices(words, k=2 + i % 2)) + "\n" for i in range(texts // FILES))
     (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]) + "\n")
 
 
@@ -115,8 +118,33 @@ def write_model(folder: str) -> None:
     save_model(f"{folder}/model", model, kind, tokenizer, ("0", "1"))
 
 
-def distil(folder: str, steps: int, queue) -> None:
-    """The single phase of --unlabelled."""
+class Watch:
+    """The highest private memory of this process in MB, sampled every 10 ms."""
+
+    def __init__(self) -> None:
+        self.highest, self.done = 0.0, threading.Event()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        while not self.done.wait(0.01):
+            self.highest = max(self.highest, _status("RssAnon"))
+
+
+def tokenise_texts(folder: str, number: int, queue) -> None:
+    """The first phase of --unlabelled."""
+    from tinybert.data.custom_files import CustomFiles, with_custom_files
+    from tinybert.data.store import TokenStore
+    from tinybert.data.tasks import get_task
+    from tinybert.data.tokenizer import WordPiece
+
+    watch = Watch()
+    task = with_custom_files(get_task("SST-2"), CustomFiles(unlabelled_file=[Path(folder) / f"texts{number}.txt"]))
+    TokenStore.build_or_open(task, Path(folder) / "SST-2", "unlabelled", WordPiece.from_folder(folder), 64)
+    queue.put(watch.highest)
+
+
+def distil(folder: str, files: int, steps: int, queue) -> None:
+    """The second phase of --unlabelled."""
     from tinybert import runtime
 
     runtime.prepare()
@@ -124,25 +152,16 @@ def distil(folder: str, steps: int, queue) -> None:
     from tinybert.recipes.task_distill import task_distill
 
     write_model(folder)
-    done, highest = threading.Event(), [0.0]
-
-    def watch() -> None:
-        while not done.wait(0.01):
-            highest[0] = max(highest[0], _status("RssAnon"))
-
-    threading.Thread(target=watch, daemon=True).start()
-    started = time.monotonic()
+    watch, output = Watch(), Path(folder) / f"run{files}"
     task_distill(
         TaskDistillConfig(
             task_name="SST-2", data_dir=Path(folder) / "SST-2", teacher_path=f"{folder}/model", student_init="teacher:2", method="logits",
-            unlabelled_file=[Path(folder) / "texts.txt"], output_dir=Path(folder) / "run", max_steps=steps, logging_steps=steps,
-            save_steps=steps, device="cpu", allow_weak_teacher=True,
+            unlabelled_file=[Path(folder) / f"texts{number}.txt" for number in range(files)], output_dir=output, max_steps=steps,
+            logging_steps=steps, save_steps=steps, device="cpu", allow_weak_teacher=True,
         )
     )  # fmt: skip
-    done.set()
-    lines = [json.loads(line) for line in (Path(folder) / "run" / "log.jsonl").read_text().splitlines()]
-    line = next(line for line in lines if "data_wait_share" in line)
-    queue.put({"private": highest[0], "seconds": time.monotonic() - started, **line})
+    lines = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    queue.put({"private": watch.highest, **next(line for line in lines if "data_wait_share" in line)})
 
 
 def unlabelled(rows: int, steps: int) -> str:
@@ -150,19 +169,18 @@ def unlabelled(rows: int, steps: int) -> str:
     from tinybert.report.table import markdown_table
 
     lines = []
-    for texts in (rows // 5, rows):
-        with tempfile.TemporaryDirectory() as folder:
-            os.environ["TINYBERT_CACHE"] = f"{folder}/cache"
-            write_rows(Path(folder), 100, texts)
-            run = _in_process(distil, folder, steps)
-            store = sum(path.stat().st_size for path in Path(folder, "cache").rglob("*.npy"))
-        waiting = f"{100 * run['data_wait_share']:.1f} %"
-        lines.append([f"{texts:,}", f"{store / 1e6:.0f} MB", f"{run['private']:.0f} MB", f"{run['seconds']:.0f}", waiting])
-        print(lines[-1], flush=True)
-    return markdown_table(["texts", "store", "highest private memory", "seconds in all", "waiting for data"], lines)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["TINYBERT_CACHE"] = f"{folder}/cache"
+        write_rows(Path(folder), 100, rows)
+        peaks = [_in_process(tokenise_texts, folder, number) for number in range(FILES)]
+        for files in (1, FILES):
+            run = _in_process(distil, folder, files, steps)
+            waiting = f"{100 * run['data_wait_share']:.1f} %"
+            lines.append([f"{rows // FILES * files:,}", f"{max(peaks):.0f} MB", f"{run['private']:.0f} MB", waiting])
+    return markdown_table(["texts", "tokenising a file", "training", "waiting for data"], lines)
 
 
-def _in_process(target, *arguments) -> dict:
+def _in_process(target, *arguments):
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
     process = context.Process(target=target, args=(*arguments, queue))
