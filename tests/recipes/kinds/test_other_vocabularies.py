@@ -145,6 +145,27 @@ def test_run_with_two_tokenizers_resumes_exactly(teacher, words_encoder, rows, t
     assert_resumes_exactly((*pair, *rows, *QUICK, "--method", "logits", "--save_steps", 10), tmp_path)
 
 
+def test_several_teachers_read_texts_without_labels_with_their_own_tokens(teacher, words_encoder, other_words, rows, tmp_path):
+    (tmp_path / "texts.txt").write_text("".join(f"word{i % 35} word{i * 7 % 35}\n" for i in range(50)))
+    words = (
+        "--student_model_name_or_path",
+        words_encoder,
+        "--unlabelled_file",
+        tmp_path / "texts.txt",
+        "--method",
+        "logits",
+        *rows,
+        *QUICK,
+    )
+    second = tmp_path / "second"
+    finetune("--model_name_or_path", other_words, *rows, *QUICK, "--max_steps", 2, "--output_dir", second)
+    distill("--teacher_path", teacher, second, *words, "--max_steps", 4, "--output_dir", tmp_path / "run")
+    found = record(tmp_path / "run", "prediction")
+    assert found["data"]["unlabelled"]["rows"] == 50 and len(found["teachers"]) == 2
+    assert found["models"]["teacher"]["type"] == "roberta" and found["models"]["teacher_2"]["type"] == "bert"
+    assert all(np.isfinite(line["loss"]) for line in logged(tmp_path / "run", "prediction"))
+
+
 def test_student_of_byte_level_layers_learns_by_every_loss(teacher, rows, tmp_path):
     distill("--teacher_path", teacher, "--student_init", "teacher:2", *rows, *QUICK, "--max_steps", 30, "--output_dir", tmp_path)
     assert record(tmp_path, "prediction")["best"]["accuracy"] > 0.8
