@@ -17,6 +17,7 @@ pytest.importorskip("ipykernel", reason="ipykernel is not installed")
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NAMES = sorted(path.stem for path in (FOLDER / "en").glob("*.ipynb"))
+BRIEF = "from tinybert.deploy import measure; measure._SECONDS = 0.1"  # latencies of a few calls
 QUICK = {  # inserted after the cell tagged `parameters`
     "1_csv_to_served_student": "steps, rows = 1, 32",
     "2_compare_methods": "steps, updates, methods = 1, 3, ['none']",
@@ -38,7 +39,7 @@ def execute(language: str, name: str, where: Path, quick: bool):
     notebook = read(language, name)
     if quick:
         at = next(i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
-        notebook.cells.insert(at + 1, nbformat.v4.new_code_cell(QUICK[name]))
+        notebook.cells.insert(at + 1, nbformat.v4.new_code_cell(f"{BRIEF}\n{QUICK[name]}"))
     nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(where)}}).execute()
     return notebook
 
