@@ -128,6 +128,17 @@ def test_rows_that_repeat_an_id_share_its_soft_labels(tinybert_folder, logits, o
     assert record(tmp_path / "run", "prediction")["data"]["train_aug"]["rows"] == 80
 
 
+def test_dev_rows_taken_from_the_training_file_need_no_soft_labels(tinybert_folder, logits, own, tmp_path):
+    write_rows(tmp_path / "soft.tsv", [["id", "0", "1"], *([f"r{i}", *row] for i, row in enumerate(logits.tolist()))])
+    words = ("--teacher_logits", tmp_path / "soft.tsv", "--student_model_name_or_path", tinybert_folder, "--output_dir", tmp_path / "run")
+    shared = (*words, *(word for word in own if word not in ("--dev_file", tmp_path / "dev.tsv")), "--dev_share", "0.1")
+    with pytest.raises(UserError, match="found 700 rows\nexpected 630, one for each row of train, in order"):
+        distill(*shared)
+    distill(*shared, "--id_column", "id")
+    found = record(tmp_path / "run", "prediction")
+    assert found["data"]["train"]["rows"] == 630 and found["teacher_scores"]["accuracy"] > 0.9
+
+
 @pytest.mark.parametrize(("kind", "label"), [("regression", "{}.5"), ("multi_label", "{}|9")])
 def test_other_kinds_of_rows_learn_their_soft_labels(tinybert_folder, own, tmp_path, kind, label):
     for split in ("train", "dev"):
