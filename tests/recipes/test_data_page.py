@@ -11,9 +11,9 @@ import pytest
 from tests import tiny
 from tests.pages import ROOT, blocks, command_lines
 from tests.recipes import test_pages
-from tests.recipes.test_pages import LETTERS, SHAPE, run_line, sentence, world, write
+from tests.recipes.test_pages import LETTERS, SHAPE, originals, run_line, sentence, world, write
 
-__all__ = ["world"]  # a fixture
+__all__ = ["originals", "world"]  # fixtures
 STEPS = {"max_steps": "2", "batch_size": "8"}
 
 

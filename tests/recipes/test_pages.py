@@ -6,6 +6,7 @@ import functools
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 from itertools import product
@@ -24,6 +25,8 @@ PAGES = ["README.md", *(f"docs/{name}.md" for name in ("augmentation", "compare"
 PAGES += [f"pretrained_models/general-4x312-{language}/README.md" for language in ("en", "zh")]
 ELSEWHERE = ["docs/api.md", "docs/data.md", "docs/deploy.md"]  # executed by tests of their own
 LETTERS = ["".join(letters) for letters in product("bcdfgklmn", "aeiou", "rstvz")][:180]
+ALPHABET = "abcdefghijklmnopqrstuvwxyz"
+WORDS = [*tiny.SPECIAL, *LETTERS, *ALPHABET, *(f"##{letter}" for letter in ALPHABET)]
 SHAPE = {"num_hidden_layers": 12, "hidden_size": 24, "num_attention_heads": 12, "intermediate_size": 48, "max_position_embeddings": 130}
 
 _STEPS = {"max_steps": "2", "batch_size": "8"}
@@ -51,33 +54,41 @@ def sentence(numbers: random.Random, label: int = 0) -> str:
     return " ".join(numbers.choices(LETTERS[90 * label : 90 * (label + 1)], k=numbers.randint(3, 8)))
 
 
-@pytest.fixture
-def world(tmp_path, monkeypatch, runs_in_this_process, same_process) -> Path:
-    """A working folder with all models, files and tasks that the pages mention."""
-    numbers, alphabet = random.Random(0), "abcdefghijklmnopqrstuvwxyz"
-    words = [*tiny.SPECIAL, *LETTERS, *alphabet, *(f"##{letter}" for letter in alphabet)]
-    monkeypatch.setattr(tiny, "WORDS", words)
-    for name, labels in {
-        "pretrained_models/SST-2": "01", "pretrained_models/MRPC": "01", "my-macbert": ("bad", "good"), "all-minilm-l6-v2": "01",
-        "models/bert-base-uncased": "01", "minilm-l6-uncased-mlm": "01", "bert-base-uncased-hf": "01", "bert-base-chinese": "01",
-    }.items():  # fmt: skip
-        tiny.model_folder(tmp_path / name, labels=tuple(labels), vocab_size=len(words), **SHAPE)
-    general = dict.fromkeys(("tinybert-4l-312d", "tinybert-4l-312d-v2", "general-4x312-en", "general-4x312-zh"), 4)
-    for name, layers in {"tinybert-6l-768d-v2": 6, **general}.items():
-        tiny.model_folder(tmp_path / name, "tinybert", vocab_size=len(words), **{**SHAPE, "num_hidden_layers": layers})
-    tiny.masked_lm_folder(tmp_path / "bert-base-uncased", words, max_position_embeddings=130)
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory) -> Path:
+    """All models, files and tasks that the pages mention."""
+    root, numbers = tmp_path_factory.mktemp("pages"), random.Random(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiny, "WORDS", WORDS)
+        for name, labels in {
+            "pretrained_models/SST-2": "01", "pretrained_models/MRPC": "01", "my-macbert": ("bad", "good"), "all-minilm-l6-v2": "01",
+            "models/bert-base-uncased": "01", "minilm-l6-uncased-mlm": "01", "bert-base-uncased-hf": "01", "bert-base-chinese": "01",
+        }.items():  # fmt: skip
+            tiny.model_folder(root / name, labels=tuple(labels), vocab_size=len(WORDS), **SHAPE)
+        general = dict.fromkeys(("tinybert-4l-312d", "tinybert-4l-312d-v2", "general-4x312-en", "general-4x312-zh"), 4)
+        for name, layers in {"tinybert-6l-768d-v2": 6, **general}.items():
+            tiny.model_folder(root / name, "tinybert", vocab_size=len(WORDS), **{**SHAPE, "num_hidden_layers": layers})
+        tiny.masked_lm_folder(root / "bert-base-uncased", WORDS, max_position_embeddings=130)
     for split, count in (("train", 24), ("dev", 12), ("test", 4)):
         rows = [(sentence(numbers, number % 2), sentence(numbers, number % 2), number % 2) for number in range(count)]
         for folder in ("home/Glue/SST-2", "data/Glue/SST-2", "data/SST-2"):
-            write(tmp_path / folder / f"{split}.tsv", ["sentence\tlabel", *(f"{one}\t{label}" for one, _, label in rows)])
+            write(root / folder / f"{split}.tsv", ["sentence\tlabel", *(f"{one}\t{label}" for one, _, label in rows)])
         pairs = ["Quality\t#1 ID\t#2 ID\t#1 String\t#2 String", *(f"{label}\t1\t2\t{one}\t{two}" for one, two, label in rows)]
-        write(tmp_path / "home/Glue/MRPC" / f"{split}.tsv", pairs)
-        write(tmp_path / f"{split}.csv", ["text,label", *(f"{one},{('bad', 'good')[label]}" for one, _, label in rows)])
-    write(tmp_path / "new.csv", ["text", *(sentence(numbers) for _ in range(3))])
+        write(root / "home/Glue/MRPC" / f"{split}.tsv", pairs)
+        write(root / f"{split}.csv", ["text,label", *(f"{one},{('bad', 'good')[label]}" for one, _, label in rows)])
+    write(root / "new.csv", ["text", *(sentence(numbers) for _ in range(3))])
     for name in ("wiki.txt", "enwiki.txt", "text/one.txt"):
-        write(tmp_path / name, [line for _ in range(12) for line in (*(sentence(numbers) for _ in range(4)), "")])
-    write(tmp_path / "options.yaml", BASE)
-    write(tmp_path / "glove.6B.300d.txt", [f"{word} {numbers.random():.4f} {numbers.random():.4f}" for word in LETTERS])
+        write(root / name, [line for _ in range(12) for line in (*(sentence(numbers) for _ in range(4)), "")])
+    write(root / "options.yaml", BASE)
+    write(root / "glove.6B.300d.txt", [f"{word} {numbers.random():.4f} {numbers.random():.4f}" for word in LETTERS])
+    return root
+
+
+@pytest.fixture
+def world(originals, tmp_path, monkeypatch, runs_in_this_process, same_process) -> Path:
+    """A working folder with copies of them."""
+    shutil.copytree(originals, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(tiny, "WORDS", WORDS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATA_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
