@@ -95,18 +95,22 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--tasks", default="SST-2,MRPC")
     parser.add_argument("--baseline", type=Path)
+    parser.add_argument("--without", default="", help="systems to leave out, separated by commas")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--epochs", default="20,3")
     options = parser.parse_args()
     epochs = tuple(float(number) for number in options.epochs.split(","))
     systems = ["stored", "found", "live", *(["baseline"] if options.baseline else [])]
+    systems = [name for name in systems if name not in options.without.split(",")]
     for task in options.tasks.split(","):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             prepare(options.data, task, folder)
             found: dict[str, list[dict]] = {system: [] for system in systems}
             for turn in range(options.repeats):
-                for system in systems if turn % 2 == 0 else [*reversed(systems[2:]), *systems[:2]]:
+                for system in (
+                    systems if turn % 2 == 0 else sorted(systems, key=lambda name: (name in ("stored", "found"), systems.index(name)))
+                ):
                     found[system].append(timed(system, folder, task, epochs, options.baseline))
                     print(task, turn + 1, system, json.dumps(found[system][-1]), flush=True)
             print(f"\n| {task} | seconds | seconds in training | peak memory, MB | store, MB | of stored |\n|---|---|---|---|---|---|")
