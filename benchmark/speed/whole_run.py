@@ -33,6 +33,7 @@ from benchmark.speed.encoders import STUDENTS, TEACHER, encoder
 from benchmark.speed.ladder import environment
 
 LENGTHS = {"SST-2": 64, "MRPC": 128}
+GROUPS = (("stored", "found"), ("live",), ("baseline",))  # `found` follows `stored`
 ROWS = {"train.tsv": 1000, "dev.tsv": 200}
 
 
@@ -100,17 +101,15 @@ def main() -> None:
     parser.add_argument("--epochs", default="20,3")
     options = parser.parse_args()
     epochs = tuple(float(number) for number in options.epochs.split(","))
-    systems = ["stored", "found", "live", *(["baseline"] if options.baseline else [])]
-    systems = [name for name in systems if name not in options.without.split(",")]
+    left_out = [*options.without.split(","), *([] if options.baseline else ["baseline"])]
+    systems = [name for group in GROUPS for name in group if name not in left_out]
     for task in options.tasks.split(","):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             prepare(options.data, task, folder)
             found: dict[str, list[dict]] = {system: [] for system in systems}
             for turn in range(options.repeats):
-                for system in (
-                    systems if turn % 2 == 0 else sorted(systems, key=lambda name: (name in ("stored", "found"), systems.index(name)))
-                ):
+                for system in (name for group in GROUPS[:: -1 if turn % 2 else 1] for name in group if name in systems):
                     found[system].append(timed(system, folder, task, epochs, options.baseline))
                     print(task, turn + 1, system, json.dumps(found[system][-1]), flush=True)
             print(f"\n| {task} | seconds | seconds in training | peak memory, MB | store, MB | of stored |\n|---|---|---|---|---|---|")
