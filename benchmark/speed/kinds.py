@@ -113,7 +113,7 @@ def measure(stage: str, length: int, options) -> list[list[str]]:
 
 
 def main() -> None:
-    """Print one table."""
+    """Print one table for each length and stage."""
     from tinybert import runtime
     from tinybert.report.table import markdown_table
 
@@ -127,12 +127,10 @@ def main() -> None:
     options = parser.parse_args()
     runtime.prepare(threads=options.threads)
     print(f"{options.steps} steps of {options.batch_size} rows, {options.threads} threads, seed {options.seed}, {runtime.versions()}")
-    lines = []
+    header = ["tokens, stage", "kind", "samples/s, median (quartiles)", "against classification"]
     for length in map(int, options.lengths.split(",")):
         for stage in options.stages.split(","):
-            lines += measure(stage, length, options)
-    header = ["tokens, stage", "kind", "samples/s, median (quartiles)", "against classification"]
-    print(markdown_table(header, lines))
+            print(markdown_table(header, measure(stage, length, options)), flush=True)
 
 
 if __name__ == "__main__":
