@@ -17,7 +17,7 @@ pytest.importorskip("ipykernel", reason="ipykernel is not installed")
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NAMES = sorted(path.stem for path in (FOLDER / "en").glob("*.ipynb"))
-BRIEF = "from tinybert.deploy import measure; measure._SECONDS = 0.1"  # latencies of a few calls
+BRIEF = "from tinybert.deploy import measure; measure._SECONDS, measure._ROUNDS = 0.1, 1"  # latencies of a few calls
 QUICK = {  # inserted after the cell tagged `parameters`
     "1_csv_to_served_student": "steps, rows = 1, 32",
     "2_compare_methods": "steps, updates, methods = 1, 3, ['none']",

@@ -37,6 +37,11 @@ def test_no_module_uses_the_safetensors_numpy_writer():
     assert not writers  # version 0.8.0 ignores the strides of an array
 
 
+def test_no_module_creates_parameters_with_the_assign_initializer():
+    slow = [path for path in SOURCES if "initializer.Assign(" in path.read_text(encoding="utf-8")]
+    assert not slow  # it makes a Python list of all numbers; set_value copies the array
+
+
 def test_arrays_in_any_memory_order_are_written_in_row_order(tmp_path):
     whole = np.arange(24, dtype="float32").reshape(4, 6)
     arrays = {
