@@ -111,6 +111,13 @@ def chinese_line(folder: Path, out: Path, *more: object) -> list[str]:
     return [str(word) for word in (*words, *more)]
 
 
+@pytest.mark.long
+def test_chinese_rows_do_not_depend_on_the_number_of_workers(world, tmp_path):
+    for workers in (1, 2):
+        assert main(chinese_line(world / "zh", tmp_path / str(workers), "--num_workers", workers)) == 0
+    assert (tmp_path / "1.json").read_bytes() == (tmp_path / "2.json").read_bytes()
+
+
 def test_chinese_variants_keep_numbers_letters_and_function_words(world, tmp_path):
     assert main(chinese_line(world / "zh", tmp_path / "1", "--num_workers", 1)) == 0
     files = (world / "zh/rows/train.json", tmp_path / "1.json")
