@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tinybert.data.batches import sequential
-from tinybert.data.library_tokenizer import LibraryTokenizer, read_tokenizer
+from tinybert.data.fast_tokenizer import FastTokenizer, read_tokenizer
 from tinybert.data.metrics import check_outputs, softmax
 from tinybert.data.outputs import OutputPlaces
 from tinybert.data.store import TokenStore
@@ -58,7 +58,7 @@ class Predictor:
 
     folder: Path
     engine: Engine
-    tokenizer: WordPiece | LibraryTokenizer
+    tokenizer: WordPiece | FastTokenizer
     labels: tuple[str, ...]
     rows: TrainedOn
     length: int

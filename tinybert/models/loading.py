@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from paddle import nn
 
-from tinybert.data.library_tokenizer import LibraryTokenizer, read_tokenizer
+from tinybert.data.fast_tokenizer import FastTokenizer, read_tokenizer
 from tinybert.data.tokenizer import WordPiece
 from tinybert.data.tokenizer_folder import check_tokenizer, is_word_piece
 from tinybert.errors import UserError
@@ -74,7 +74,7 @@ class LoadedModel:
 
     model: nn.Layer
     family: Family
-    tokenizer: WordPiece | LibraryTokenizer
+    tokenizer: WordPiece | FastTokenizer
     labels: tuple[str, ...] | None
     projections: dict[str, np.ndarray]
     report: LoadReport

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinybert.data.library_tokenizer import LibraryTokenizer, read_tokenizer
+from tinybert.data.fast_tokenizer import FastTokenizer, read_tokenizer
 from tinybert.data.tokenizer import WordPiece
 from tinybert.data.tokenizer_folder import check_tokenizer, is_word_piece
 from tinybert.models.configuration import TrainedOn, architecture, config_file, labels_of, read_config, trained_on
@@ -24,7 +24,7 @@ class ModelInfo:
 
     config: object
     family: Family
-    tokenizer: WordPiece | LibraryTokenizer
+    tokenizer: WordPiece | FastTokenizer
     labels: tuple[str, ...] | None
     weights: Path | None
     trained_on: TrainedOn

@@ -9,19 +9,19 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from tinybert.data.library_tokenizer import LibraryTokenizer
+from tinybert.data.fast_tokenizer import FastTokenizer
 from tinybert.data.tokenizer import WordPiece
 from tinybert.models.trace import base_of, look_up
 
 _MARK = re.compile("<[a-z]+>")  # tokens that do not occur in texts
 
 
-def have_same_tokens(one: WordPiece | LibraryTokenizer, other: WordPiece | LibraryTokenizer) -> bool:
+def have_same_tokens(one: WordPiece | FastTokenizer, other: WordPiece | FastTokenizer) -> bool:
     """Whether rows of `one` can be given to a model of `other`, with ids translated if they differ."""
     return one.fingerprint == other.fingerprint or table_of(one, other) is not None
 
 
-def table_of(source: WordPiece | LibraryTokenizer, target: WordPiece | LibraryTokenizer) -> np.ndarray | None:
+def table_of(source: WordPiece | FastTokenizer, target: WordPiece | FastTokenizer) -> np.ndarray | None:
     """The index in `target` of each token of `source`, special tokens by their role, int64 `[V]`.
 
     None if the tokens differ, or text is tokenised differently.

@@ -15,7 +15,7 @@ from tinybert import runtime, storage
 from tinybert.commands.finetune import FinetuneConfig
 from tinybert.config.resolved import Resolved, Settings
 from tinybert.config.runs import actions
-from tinybert.data.library_tokenizer import read_tokenizer
+from tinybert.data.fast_tokenizer import read_tokenizer
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import Task
 from tinybert.engine.processes import wait_for_all

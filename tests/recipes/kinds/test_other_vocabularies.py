@@ -14,7 +14,7 @@ from tests.recipes.conftest import distill, finetune, logged, record
 from tests.recipes.kinds.conftest import QUICK, SHAPE, assert_resumes_exactly
 from tests.tiny import SPECIAL, WORDS, learnable_rows
 from tinybert.cli.main import main
-from tinybert.data.library_tokenizer import LibraryTokenizer, read_tokenizer
+from tinybert.data.fast_tokenizer import FastTokenizer, read_tokenizer
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
 from tinybert.models.families import family
@@ -73,7 +73,7 @@ def test_byte_level_roberta_is_fine_tuned_and_reloads_in_paddlenlp(teacher):
 
     folder = resolve(str(teacher))
     ours, _ = load_pretrained(str(folder))
-    assert isinstance(ours.tokenizer, LibraryTokenizer)
+    assert isinstance(ours.tokenizer, FastTokenizer)
     theirs = RobertaForSequenceClassification.from_pretrained(str(folder))
     tokenizer = RobertaBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
     theirs.eval()
@@ -169,7 +169,7 @@ def test_several_teachers_read_texts_without_labels_with_their_own_tokens(teache
 def test_student_of_byte_level_layers_learns_by_every_loss(teacher, rows, tmp_path):
     distill("--teacher_path", teacher, "--student_init", "teacher:2", *rows, *QUICK, "--max_steps", 30, "--output_dir", tmp_path)
     assert record(tmp_path, "prediction")["best"]["accuracy"] > 0.8
-    assert isinstance(load_pretrained(str(tmp_path / "best_model"))[0].tokenizer, LibraryTokenizer)
+    assert isinstance(load_pretrained(str(tmp_path / "best_model"))[0].tokenizer, FastTokenizer)
 
 
 def test_byte_level_teacher_and_its_export_predict_the_same(teacher, rows, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tokenizers import ByteLevelBPETokenizer, Tokenizer
 
-from tinybert.data.library_tokenizer import LibraryTokenizer, read_tokenizer
+from tinybert.data.fast_tokenizer import FastTokenizer, read_tokenizer
 from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
 
@@ -120,4 +120,4 @@ def test_tokenizer_json_without_special_tokens_is_refused(folder):
     content["post_processor"] = None
     (folder / "tokenizer.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match="does not say which special tokens surround a text"):
-        LibraryTokenizer.from_folder(folder)
+        FastTokenizer.from_folder(folder)

@@ -20,7 +20,7 @@ _FILES = (JSON, "vocab.json", "merges.txt", CONFIG, "special_tokens_map.json", "
 _ROBERTA = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
 
 
-class LibraryTokenizer:
+class FastTokenizer:
     """A tokenizer for whole rows, with its own special tokens and arrangement of rows.
 
     Attributes: `vocab_size` (the rows an embedding table needs), `pad_id`, `unk_id`, `cls_id`, `sep_id`, `fingerprint` (sha256 of all that
@@ -42,7 +42,7 @@ class LibraryTokenizer:
         self.fingerprint = hashlib.sha256(json.dumps([rust.to_str(), special]).encode("utf-8")).hexdigest()
 
     @classmethod
-    def from_folder(cls, folder: Path) -> LibraryTokenizer:
+    def from_folder(cls, folder: Path) -> FastTokenizer:
         """Read tokenizer.json, or vocab.json and merges.txt of byte-level BPE.
 
         Raises:
@@ -76,13 +76,13 @@ class LibraryTokenizer:
         return Flat.of([row.ids for row in found]), first, sum(bool(row.overflowing) for row in found)
 
 
-def read_tokenizer(folder: Path, do_lower_case: bool | None = None) -> WordPiece | LibraryTokenizer:
+def read_tokenizer(folder: Path, do_lower_case: bool | None = None) -> WordPiece | FastTokenizer:
     """The tokenizer of a model folder, BERT's or another one.
 
     Raises:
-        UserError: see `WordPiece.from_folder` and `LibraryTokenizer.from_folder`.
+        UserError: see `WordPiece.from_folder` and `FastTokenizer.from_folder`.
     """
-    return WordPiece.from_folder(folder, do_lower_case) if is_word_piece(folder) else LibraryTokenizer.from_folder(folder)
+    return WordPiece.from_folder(folder, do_lower_case) if is_word_piece(folder) else FastTokenizer.from_folder(folder)
 
 
 def _encodable(text: str) -> str:
