@@ -101,6 +101,12 @@ def test_run_with_several_stored_teachers_resumes_exactly(teacher, second, words
     assert weights[0] == weights[1]
     with pytest.raises(UserError, match="teachers_averaged"):
         distill(*line, "--output_dir", tmp_path / "run", "--resume", "auto", "--teacher_weights", "1", "2")
+    known = json.loads((second / "config.json").read_text())
+    swapped = {"id2label": {"0": "1", "1": "0"}, "label2id": {"1": 0, "0": 1}}
+    (second / "config.json").write_text(json.dumps({**known, **swapped}))
+    left = sorted((tmp_path / "run" / "checkpoints" / "prediction").glob("step_*"))[0]
+    with pytest.raises(UserError, match="teacher_2_labels"):
+        distill(*line, "--output_dir", tmp_path / "run", "--resume", left)
 
 
 @pytest.mark.parametrize(

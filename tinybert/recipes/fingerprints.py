@@ -28,35 +28,35 @@ def describe_student(student: LoadedModel) -> str:
     return f"{words}, feed-forward {config.intermediate_size}" + (f", embedding of rank {rank}" if rank else "")
 
 
-def task_identity(task: Task, rows: dict[str, str], student: LoadedModel, teacher: LazyTeacher | None) -> dict[str, str]:
-    """What must match when resuming task distillation: the training rows (`rows_identity`), student, teacher."""
+def task_identity(
+    config: TaskDistillConfig,
+    task: Task,
+    rows: dict[str, str],
+    student: LoadedModel,
+    teachers: Sequence[LazyTeacher],
+    soft: SoftLabels | None,
+) -> dict[str, str]:
+    """What must match when resuming task distillation: training rows (`rows_identity`), student, teachers, soft labels."""
     sha256 = weights_hash(student.report.source)
     origin = "" if sha256 else f", {student.report.source}"  # random weights, or layers of the teacher
     found = {**rows, "student": describe_student(student) + origin, "student_weights": str(sha256)}
-    if teacher is not None:
-        found |= {"teacher": teacher.function, "teacher_weights": str(teacher.sha256)}
-        found |= teacher_label_order(teacher.own_labels, task)
+    for number, teacher in enumerate(teachers, 1):
+        name = "teacher" if number == 1 else f"teacher_{number}"
+        found |= {name: teacher.function, f"{name}_weights": str(teacher.sha256)}
+        found |= teacher_label_order(teacher.own_labels, task, name)
         if not have_same_tokens(student.tokenizer, teacher.known.tokenizer):
-            found["teacher_tokenizer"] = teacher.known.tokenizer.fingerprint
-    return found
-
-
-def teachers_identity(config: TaskDistillConfig, teachers: Sequence[LazyTeacher], soft: SoftLabels | None) -> dict[str, str]:
-    """The same for soft labels, and for further teachers with how they are averaged."""
-    found = soft_label_identity(soft, config)
-    for number, teacher in enumerate(teachers[1:], 2):
-        found |= {f"teacher_{number}": teacher.function, f"teacher_{number}_weights": str(teacher.sha256)}
+            found[f"{name}_tokenizer"] = teacher.known.tokenizer.fingerprint
     if len(teachers) + (soft is not None) > 1:
         found["teachers_averaged"] = f"{config.teacher_average}, weights {config.teacher_weights or 'equal'}"
-    return found
+    return found | soft_label_identity(soft, config)
 
 
-def teacher_label_order(own: tuple[str, ...] | None, task: Task) -> dict[str, str]:
+def teacher_label_order(own: tuple[str, ...] | None, task: Task, name: str = "teacher") -> dict[str, str]:
     """The task's labels in the order of a teacher's outputs, which are its `own` labels; empty for a regression."""
     order = output_order(own, task.labels) if own else None
     if order is None:  # no names to compare: the order of the outputs is assumed
-        return {"teacher_labels": ", ".join(task.labels)} if task.labels else {}
-    return {"teacher_labels": ", ".join(task.labels[order.index(place)] for place in range(len(order)))}
+        return {f"{name}_labels": ", ".join(task.labels)} if task.labels else {}
+    return {f"{name}_labels": ", ".join(task.labels[order.index(place)] for place in range(len(order)))}
 
 
 def inputs_of_task(
@@ -72,5 +72,4 @@ def inputs_of_task(
     files = {f"{name}_rows": rows_hash(task, config, name) for name in (*splits, *task.eval_splits)}
     rows = rows_identity(task, files[f"{splits[0]}_rows"], task.split(splits[0]).key, student.tokenizer)
     rows |= unlabelled_identity([files[f"{name}_rows"] for name in task.unlabelled_splits])
-    found = task_identity(task, rows, student, teachers[0] if teachers else None) | teachers_identity(config, teachers, soft)
-    return files | found | weights_identity(settings, task)
+    return files | task_identity(config, task, rows, student, teachers, soft) | weights_identity(settings, task)

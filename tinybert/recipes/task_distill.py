@@ -41,7 +41,7 @@ from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.averaged_traces import AveragedTraces
 from tinybert.recipes.disk_space import check_disk_space
 from tinybert.recipes.evaluate import held_out_loss, prediction_files, score, score_only, write_predictions
-from tinybert.recipes.fingerprints import inputs_of_task, task_identity, teacher_label_order, teachers_identity
+from tinybert.recipes.fingerprints import inputs_of_task, task_identity, teacher_label_order
 from tinybert.recipes.gradual_pruning import GradualPruning, check_single_process, pruning_of
 from tinybert.recipes.input_protection import OTHERS, check_inputs_not_overwritten
 from tinybert.recipes.label_weights import weigh_labels, weights_identity
@@ -197,9 +197,8 @@ class _Stage:
             data.warn_if_used_differently("teacher", teacher.known.trained_on)
         traces, found = self._traces(layer.objective.needs_teacher, chosen.selection or Selection(), data, trained, kept)
         facts = chosen.facts | data.facts() | weigh_labels(layer.objective, settings, task, trained.first) | found
-        identity = task_identity(task, trained.identity(data), student, self.teacher)
-        identity |= weights_identity(settings, task)
-        identity |= teachers_identity(self.config, self.teachers, self.soft) | ({"teacher_traces": traces.kind} if traces else {})
+        identity = task_identity(self.config, task, trained.identity(data), student, self.teachers, self.soft)
+        identity |= weights_identity(settings, task) | ({"teacher_traces": traces.kind} if traces else {})
 
         def pruning(total: int) -> GradualPruning:
             planned = pruning_of(settings, task.kind, student, self.teacher.known if self.teacher else None, layer, traces, total)
