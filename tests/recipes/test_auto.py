@@ -15,8 +15,10 @@ from tinybert import storage
 from tinybert.commands.auto import AutoConfig
 from tinybert.commands.compare import CompareConfig
 from tinybert.compare.budget import BudgetError
+from tinybert.data.fast_tokenizer import read_tokenizer
 from tinybert.deploy.bench import Measured
 from tinybert.errors import Interrupted, UserError
+from tinybert.models import hub
 from tinybert.recipes import auto as recipe
 from tinybert.recipes import output_folder
 from tinybert.recipes.result import Result
@@ -47,9 +49,14 @@ def test_better_half_of_a_round_goes_on_without_failed_runs():
         recipe.best_half([{"student": "a", "scores": [], "error": "why"}])
 
 
-def test_default_candidates_fit_the_teacher():
-    teacher = SimpleNamespace(config=SimpleNamespace(num_hidden_layers=6, num_attention_heads=12, hidden_size=384))
-    assert recipe.default_candidates(teacher) == ["teacher:2,4,6", "teacher:3,6", "4x312", "4x192", "2x312", "2x192", "2x96"]
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_default_candidates_fit_the_teacher(language):
+    general = f"general-4x312-{language}"
+    shape = SimpleNamespace(num_hidden_layers=6, num_attention_heads=12, hidden_size=384)
+    teacher = SimpleNamespace(config=shape, tokenizer=read_tokenizer(hub.resolve(general)))
+    assert recipe.default_candidates(teacher) == ["teacher:2,4,6", "teacher:3,6", general, "4x192", "2x312", "2x192", "2x96"]
+    teacher.tokenizer = read_tokenizer(hub.resolve(general), do_lower_case=False)
+    assert recipe.default_candidates(teacher)[2:4] == ["4x312", "4x192"]
 
 
 def test_last_doubling_of_the_winner_tells_what_more_budget_may_bring():
@@ -139,7 +146,7 @@ def test_half_of_the_students_goes_on_and_the_winner_is_exported(call, compariso
     result = call()
     first, last = comparisons
     assert sorted(first.students) == ["1x16", "2x16", "teacher:2,4"] and last.students == first.students[-1:]
-    assert (first.budget_minutes, last.budget_minutes) == (2, 4 - MINUTES)
+    assert (first.budget_minutes, last.budget_minutes) == (pytest.approx(4 / 3), 4 - MINUTES)
     record = json.loads((tmp_path / "out" / "auto.json").read_text())
     assert record["winner"] == last.students[0] and record["score"] == pytest.approx(100 * result.scores["accuracy"])
     assert {one["name"]: one["megabytes"] > 0 for one in record["measured"]} == dict.fromkeys(first.students, True)
@@ -158,7 +165,7 @@ def test_resumed_call_finds_the_winner_of_an_uninterrupted_one(call, comparisons
     resumed = call(resume=True).record
     assert resumed["winner"] == whole["winner"] and comparisons.measured == 2
     assert [len(options.students) for options in comparisons] == [3, 3, 1, 1]  # the finished round is not trained again
-    assert comparisons[1].budget_minutes == 2 and comparisons[2].budget_minutes == comparisons[3].budget_minutes == 4 - 2 * MINUTES
+    assert [options.budget_minutes for options in comparisons] == pytest.approx([4 / 3, 4 / 3, 1, 1])  # each with what was planned
     assert resumed["minutes"] == 4 * MINUTES
 
 
@@ -187,11 +194,24 @@ def test_a_budget_that_ends_early_leaves_out_rounds(call, comparisons, unmeasure
     assert len(comparisons) == 1 and len(result.record["rounds"]) == 1 and result.record["winner"] == comparisons[0].students[-1]
 
 
-def test_a_budget_too_small_for_the_first_round_is_refused(call, comparisons, unmeasured, tmp_path):
+def test_a_small_budget_is_spent_on_fewer_students(call, comparisons, unmeasured):
     comparisons.raises = {1: BudgetError("of a round", minutes=3)}
-    with pytest.raises(UserError, match=r"--budget_minutes 4 is too small for 3 students in 2 rounds\nexpected at least 8: give more"):
+    students = ["teacher:2,4", "1x16", "2x16", "2x32"]
+    record = call(students=students, budget_minutes=9).record
+    assert [options.students for options in comparisons] == [students, students[:2], students[1:2]]  # the slowest ones, then the better
+    assert [len(part["lines"]) for part in record["rounds"]] == [2, 1]
+
+
+def test_a_budget_too_small_for_a_single_student_is_refused(call, comparisons, unmeasured, tmp_path):
+    comparisons.raises = {number: BudgetError("of a round", minutes=3) for number in (1, 2)}
+    with pytest.raises(UserError, match=r"--budget_minutes 4 is too small for a single student\nexpected at least 6"):
         call()
     assert not (tmp_path / "out").exists()
+
+
+def test_last_training_of_the_winner_has_a_double_share_of_the_time():
+    assert [recipe.share(left, False) for left in (3, 2, 1)] == [1 / 4, 1 / 3, 1]  # a quarter, a quarter and half
+    assert [recipe.share(left, True) for left in (4, 3, 2, 1)] == [1 / 6, 1 / 5, 1 / 2, 1]
 
 
 @pytest.mark.long

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from tinybert.errors import UserError
 
@@ -19,22 +20,45 @@ class BudgetError(UserError):
         self.minutes = minutes
 
 
-def affordable(minutes: float, runs: int, parallel: int, update: float, overhead: float, epoch: int) -> int:
-    """The updates of each of `runs` runs, of which `parallel` run at once.
+@dataclass(frozen=True)
+class Costs:
+    """Seconds of a comparison's runs, as measured.
 
-    update, overhead: seconds of an update, and of a run besides its updates, as measured. epoch: updates per epoch.
+    update: of an update whose teacher outputs are stored. teacher: of the teacher, additionally, for an update with new rows. overhead:
+    of a run besides its updates. passes: how often the teacher sees all rows in the whole comparison.
+    """
+
+    update: float
+    teacher: float
+    overhead: float
+    passes: int
+
+    def total(self, updates: int, runs: int, epoch: int) -> float:
+        """Seconds of `runs` runs of so many updates; epoch: updates per epoch."""
+        return runs * (self.overhead + updates * self.update) + self.passes * min(updates, epoch) * self.teacher
+
+    def updates(self, seconds: float, runs: int, epoch: int) -> int:
+        """The largest number of updates per run that takes at most so long; 0 if there is none."""
+        left = seconds - runs * self.overhead
+        new = int(left / (runs * max(self.update, 1e-3) + self.passes * self.teacher))
+        if new > epoch:
+            new = int((left - self.passes * epoch * self.teacher) / (runs * max(self.update, 1e-3)))
+        return max(0, new)
+
+
+def affordable(minutes: float, runs: int, parallel: int, costs: Costs, epoch: int) -> int:
+    """The updates of each of `runs` runs, of which `parallel` run at once. epoch: updates per epoch.
 
     Raises:
         BudgetError: not enough for `LEAST_UPDATES` updates or `EPOCHS` epochs per run.
     """
-    update = max(update, 1e-3)
     least = min(LEAST_UPDATES, EPOCHS * epoch)
-    found = int((60 * SHARE * minutes * parallel / runs - overhead) / update)
+    found = costs.updates(60 * SHARE * minutes * parallel, runs, epoch)
     if found < least:
-        enough = math.ceil((least * update + overhead) * runs / parallel / SHARE / 60)
+        enough = math.ceil(costs.total(least, runs, epoch) / parallel / SHARE / 60)
         raise BudgetError(
-            f"--budget_minutes {minutes:g} is enough for {max(0, found)} updates of each run ({runs} runs of {overhead:.0f} s and "
-            f"{update:.2f} s per update); expected at least {least}\ngive --budget_minutes {enough} or more, or fewer runs",
+            f"--budget_minutes {minutes:g} is enough for {found} updates of each run ({runs} runs of {costs.overhead:.0f} s and "
+            f"{costs.update:.2f} s per update); expected at least {least}\ngive --budget_minutes {enough} or more, or fewer runs",
             enough,
         )
     return found

@@ -108,6 +108,11 @@ def bundled(name: str) -> Path:
     return _checked(folder, BUNDLED[name], f"copy pretrained_models/{name} from the repository again")
 
 
+def available() -> list[str]:
+    """The names of the bundled general students that are there; an installed wheel has none."""
+    return [name for name in BUNDLED if (_checkout() / name / "model.safetensors").is_file()]
+
+
 def _checkout() -> Path:
     return Path(__file__).resolve().parents[2] / "pretrained_models"
 

@@ -1,8 +1,8 @@
 """Finds the best student within limits: candidates are measured as exported files and trained by successive halving; the best is exported.
 
-Supports layers of the teacher and new shapes; limits of latency and size as measured on this machine; a budget in minutes; augmented
-rows and texts without labels, which are kept if they help on dev.
-Limits: TinyBERT's two stages with one learning rate; each round trains the remaining students again, with more updates.
+Supports layers of the teacher, general students and new shapes; limits of latency and size as measured on this machine; a budget in
+minutes; augmented rows and texts without labels, which are kept if they help on dev.
+Limits: TinyBERT's two stages with one learning rate, which are repeated in every round.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from tinybert.deploy.predictor import Predictor
 from tinybert.errors import UserError
 from tinybert.log import logger
 from tinybert.models.configuration import TrainedOn
+from tinybert.models.hub import available
 from tinybert.models.model_info import ModelInfo, read_model_info
+from tinybert.models.translation import have_same_tokens
 from tinybert.recipes.compare import compare
 from tinybert.recipes.export import export
 from tinybert.recipes.output_folder import Claim, claimed, given_options
@@ -92,12 +94,19 @@ def _report(config: AutoConfig, task: Task, found: list[Measured], rounds: list[
 
 
 def default_candidates(teacher: ModelInfo) -> list[str]:
-    """Evenly spaced layers of the teacher, and new shapes from large to small whose width its heads divide."""
+    """Evenly spaced layers of the teacher, general students that it can teach, and new shapes whose width its heads divide."""
     layers, heads = teacher.config.num_hidden_layers, teacher.config.num_attention_heads
     counts = dict.fromkeys(count for count in (layers // 2, layers // 3) if count)
     found = [f"teacher:{','.join(str(layers * (i + 1) // count) for i in range(count))}" for count in counts]
     shapes = [(4, 312), (4, 192), (2, 312), (2, 192), (2, 96)]
-    return found + [f"{depth}x{width}" for depth, width in shapes if width % heads == 0 and width < teacher.config.hidden_size]
+    fresh = [f"{depth}x{width}" for depth, width in shapes if width % heads == 0 and width < teacher.config.hidden_size]
+    general = [name for name in available() if _fits(read_model_info(name, None, "student"), teacher)]
+    return [*found, *general, *(shape for shape in fresh if not general or shape != "4x312")]
+
+
+def _fits(student: ModelInfo, teacher: ModelInfo) -> bool:
+    heads = student.config.num_attention_heads == teacher.config.num_attention_heads
+    return heads and have_same_tokens(student.tokenizer, teacher.tokenizer)
 
 
 def _measured(config: AutoConfig, task: Task, data: TaskData, candidates: list[str]) -> list[Measured]:
@@ -155,16 +164,19 @@ def _candidates_table(found: list[Measured], trained: list[str]) -> str:
 def _train(config: AutoConfig, claim: Claim, students: list[str], length: int) -> list[dict]:
     """The records of the rounds; the students and minutes of a round are recorded before it starts, so that it can be resumed.
 
+    The first round has fewer students if the budget is too small for all of them.
+
     Raises:
-        UserError: the budget is too small for the first round, or every run of a round failed.
+        UserError: the budget is too small for a single student, or every run of a round failed.
     """
     more = any(getattr(config, name) for name in _MORE_ROWS)
-    count = int(math.log2(len(students))) + 1 + more  # the last round is without these rows
     planned, rounds = claim.get("rounds") or [], []
+    students = planned[0]["students"] if planned else students
+    count = rounds_of(len(students), more)
     while len(rounds) < count:
         left = count - len(rounds)
         if len(planned) == len(rounds):
-            minutes = (config.budget_minutes - claim.seconds / 60) / left
+            minutes = (config.budget_minutes - claim.seconds / 60) * share(left, more)
             planned.append({"students": students, "minutes": minutes, "more_rows": more and left > 1})
             claim.record(rounds=planned)
         part = planned[len(rounds)]
@@ -175,15 +187,33 @@ def _train(config: AutoConfig, claim: Claim, students: list[str], length: int) -
         except BudgetError as error:
             if rounds:
                 break
-            enough = math.ceil(claim.seconds / 60 + count * error.minutes)
-            raise UserError(
-                f"--budget_minutes {config.budget_minutes:g} is too small for {len(students)} students in {count} rounds\n"
-                f"expected at least {enough}: give more, or fewer --students"
-            ) from None
+            if len(students) == 1:
+                raise UserError(
+                    f"--budget_minutes {config.budget_minutes:g} is too small for a single student\n"
+                    f"expected at least {math.ceil(claim.seconds / 60 + count * error.minutes)}"
+                ) from None
+            students, planned = students[: len(students) // 2], []
+            count = rounds_of(len(students), more)
+            logger.warning(f"the budget is too small for more students than {', '.join(students)}")
+            continue
         students = best_half(rounds[-1]["lines"])
     if len(rounds) < count:
         logger.warning(f"the budget is used up after {len(rounds)} of {count} rounds")
     return rounds
+
+
+def rounds_of(students: int, more: bool) -> int:
+    """The number of rounds; more: there are additional rows, without which a last round trains."""
+    return int(math.log2(students)) + 1 + more
+
+
+def share(left: int, more: bool) -> float:
+    """The share of the remaining time for the next of `left` rounds: the winner's last training takes twice as long as other rounds.
+
+    more: so does one after it, for the comparison without the additional rows.
+    """
+    doubled = min(left, 1 + more)
+    return (2 if left <= doubled else 1) / (left + doubled)
 
 
 def _round(config: AutoConfig, part: dict, length: int, folder: Path) -> dict:

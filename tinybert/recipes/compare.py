@@ -18,7 +18,7 @@ import numpy as np
 
 from tinybert import runtime, storage
 from tinybert.commands.compare import CompareConfig
-from tinybert.compare.budget import EPOCHS, affordable
+from tinybert.compare.budget import EPOCHS, Costs, affordable
 from tinybert.compare.difference import standard_error
 from tinybert.compare.page import loss_curves, page
 from tinybert.compare.plan import PRUNED, Row, method_of, plan
@@ -67,13 +67,26 @@ def compare(config: CompareConfig) -> Result:
 
 
 def _affordable(config: CompareConfig, length: int, shape: tuple[int, int], rows: int) -> int:
-    """The updates per run: `EPOCHS` epochs, or what fits into `--budget_minutes` at the speed of a short run."""
+    """The updates per run: `EPOCHS` epochs, or what fits into `--budget_minutes` at the speed of short runs."""
     epoch = -(-rows // config.batch_size)
     if config.budget_minutes is None:
         return EPOCHS * epoch
     heaviest = max(config.methods, key=lambda name: (method_of(name).reads_teacher, len(method_of(name).stages)))
+    first, overhead = _probe(config, heaviest, length, shape)
+    stored, overhead = _probe(config, heaviest, length, shape) if method_of(heaviest).reads_teacher else (first, overhead)
+    passes = sum(method_of(name).reads_teacher for name in config.methods)  # methods can differ in what they store
+    count = len(config.seeds) * sum(1 if method == PRUNED else len(config.students) for method in config.methods)
+    costs = Costs(stored, max(0.0, first - stored), overhead, passes)
+    found = affordable(config.budget_minutes, count, config.parallel, costs, epoch)
+    if found < epoch:
+        logger.warning(f"the budget is enough for {found} updates per run, {found / epoch:.2f} epochs: scores will be far from their best")
+    return found
+
+
+def _probe(config: CompareConfig, method: str, length: int, shape: tuple[int, int]) -> tuple[float, float]:
+    """Seconds of an update, and of a run besides its updates, of a short run. A second one finds the teacher's outputs stored."""
     folder = Path(config.output_dir) / PROBE
-    short = config.replace(methods=[heaviest], seeds=config.seeds[:1], students=config.students[:1], output_dir=folder)
+    short = config.replace(methods=[method], seeds=config.seeds[:1], students=config.students[:1], output_dir=folder)
     (probe,) = plan(short, length, PROBE_UPDATES, *shape)
     shutil.rmtree(folder, ignore_errors=True)
     logger.info(f"measuring the speed of {probe.name}")
@@ -84,11 +97,7 @@ def _affordable(config: CompareConfig, length: int, shape: tuple[int, int], rows
     record = json.loads((probe.folder / "run.json").read_text(encoding="utf-8"))
     training = sum(entry.get("seconds") or 0 for entry in record.values())
     shutil.rmtree(folder)
-    count = len(config.seeds) * sum(1 if method == PRUNED else len(config.students) for method in config.methods)
-    found = affordable(config.budget_minutes, count, config.parallel, training / PROBE_UPDATES, whole - training, epoch)
-    if found < epoch:
-        logger.warning(f"the budget is enough for {found} updates per run, {found / epoch:.2f} epochs: scores will be far from their best")
-    return found
+    return training / PROBE_UPDATES, whole - training
 
 
 # === The runs ===
