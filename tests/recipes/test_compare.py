@@ -13,9 +13,10 @@ from tinybert.commands.compare import CompareConfig
 from tinybert.commands.distill import TaskDistillConfig
 from tinybert.compare.difference import standard_error
 from tinybert.compare.plan import plan, student_options
-from tinybert.compare.summary import Line, advice, lines_of, table
+from tinybert.compare.summary import Line, advice, lines_of, table, teacher_score
 from tinybert.deploy.bench import Measured
 from tinybert.errors import UserError
+from tinybert.recipes.compare import by_needs
 
 BASE = ("--task_name", "demo", "--device", "cpu", "--max_seq_length", "16", "--threads", "1", "--batch_size", "4", "--updates", "3")
 
@@ -123,6 +124,21 @@ def test_augmented_rows_go_to_methods_that_read_the_teacher(tmp_path):
     plain, taught = plan(options, 16, 30, 12, 1536)
     assert "--use_aug" not in plain.commands[0] and "--aug_file" not in plain.commands[0]
     assert taught.commands[0][taught.commands[0].index("--aug_file") + 1] == "rows.tsv"
+
+
+def test_first_run_of_a_seed_stores_what_the_others_need(tmp_path):
+    methods = ("none", "logits", "tinybert", "emd", "pruned")
+    rows = plan(config("T", tmp_path, "--methods", *methods, "--seeds", "7", "3"), 16, 30, 12, 1536)
+    order = [(row.seed, row.method) for row in by_needs(rows)]
+    assert order == [(seed, method) for seed in (7, 3) for method in ("tinybert", "emd", "pruned", "logits", "none")]
+
+
+def test_teacher_is_not_evaluated_a_second_time(tmp_path):
+    taught, plain = plan(config("T", tmp_path, "--methods", "logits", "none"), 16, 30, 12, 1536)
+    for row, entry in ((taught, {"teacher_scores": {"accuracy": 0.525}}), (plain, {})):
+        row.folder.mkdir(parents=True)
+        (row.folder / "run.json").write_text(json.dumps({"prediction": entry}))
+    assert teacher_score(taught, "accuracy") == 52.5 and teacher_score(taught, "f1") is teacher_score(plain, "accuracy") is None
 
 
 def test_pruned_teachers_of_two_seeds_share_no_folder(tmp_path):

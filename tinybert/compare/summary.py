@@ -59,6 +59,13 @@ def score_of(row: Row, metric: str) -> float:
     return 100 * results["prediction"]["final"][metric]
 
 
+def teacher_score(row: Row, metric: str) -> float | None:
+    """The teacher's score in percent on the dev rows, as evaluated by a finished run; None if that did not read a teacher."""
+    record = json.loads((row.folder / "run.json").read_text(encoding="utf-8"))
+    scores = [entry["teacher_scores"][metric] for entry in record.values() if metric in entry.get("teacher_scores", {})]
+    return 100 * scores[0] if scores else None
+
+
 def lines_of(rows: Sequence[Row], codes: Mapping[str, int], metric: str) -> list[Line]:
     """One line per student and method, in the order of the plan. codes: exit codes by run name."""
     groups: dict[str, list[Row]] = {}

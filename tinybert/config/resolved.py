@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from tinybert.config.notices import Notice
@@ -92,9 +92,12 @@ class Resolved:
                 rows += [(f"{stage}.{name}" if len(tables) > 1 else name, *row[1:]) for stage, row in found.items()]
         return rows + [(entry.name, entry.value, f"unused: {entry.reason}") for entry in self.unused]
 
-    def as_text(self) -> str:
-        """The table as aligned lines."""
-        rows = [(name, "-" if value is None else str(value), source) for name, value, source in self.as_table()]
+    def as_text(self, only: Collection[str] | None = None) -> str:
+        """The table as aligned lines. only: the names to show, if not all."""
+        rows = [
+            (name, "-" if value is None else str(value), source)
+            for name, value, source in self.as_table() if only is None or name.rpartition(".")[2] in only
+        ]  # fmt: skip
         width = max(len(row[0]) for row in rows), max(len(row[1]) for row in rows)
         return "\n".join(f"{name:<{width[0]}}  {value:<{width[1]}}  {source}" for name, value, source in rows)
 

@@ -23,7 +23,7 @@ from tinybert.compare.difference import standard_error
 from tinybert.compare.page import loss_curves, page
 from tinybert.compare.plan import PRUNED, Row, method_of, plan
 from tinybert.compare.runner import LOG, Commands, child_environment, run_commands, run_local, run_ray
-from tinybert.compare.summary import Line, advice, best_and_plain, conditions, error_of, lines_of, table
+from tinybert.compare.summary import Line, advice, best_and_plain, conditions, error_of, lines_of, table, teacher_score
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import Task
 from tinybert.deploy.bench import Measured, pareto_figure, write_pareto
@@ -42,6 +42,7 @@ DONE, RUNS, PROBE = "done.json", "runs", "probe"
 _WRITTEN = (RUNS, PROBE, DONE, "compare.json", "report.html", "report.md", "pareto.png", "pareto.svg", "run.json")
 _CHANGEABLE = ("parallel", "threads", "runner", "address")  # when resuming
 PROBE_UPDATES = 12  # of the run that measures the speed
+BATCH = 32  # rows for measuring latency and throughput
 
 
 def compare(config: CompareConfig) -> Result:
@@ -71,7 +72,7 @@ def _affordable(config: CompareConfig, length: int, shape: tuple[int, int], rows
     epoch = -(-rows // config.batch_size)
     if config.budget_minutes is None:
         return EPOCHS * epoch
-    heaviest = max(config.methods, key=lambda name: (method_of(name).reads_teacher, len(method_of(name).stages)))
+    heaviest = max(config.methods, key=lambda name: len(_learned(name)))
     first, overhead = _probe(config, heaviest, length, shape)
     stored, overhead = _probe(config, heaviest, length, shape) if method_of(heaviest).reads_teacher else (first, overhead)
     passes = sum(method_of(name).reads_teacher for name in config.methods)  # methods can differ in what they store
@@ -107,7 +108,7 @@ def _run(config: CompareConfig, claim: Claim, rows: Sequence[Row]) -> dict[str, 
     """Execute runs that have not finished successfully before; returns exit codes by run name."""
     path = claim.folder / DONE
     codes: dict[str, int] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    left = [row for row in rows if codes.get(row.name) != 0]
+    left = by_needs([row for row in rows if codes.get(row.name) != 0])
     started = time.monotonic()
 
     def done(number: int, code: int, seconds: float) -> None:
@@ -130,6 +131,18 @@ def _run(config: CompareConfig, claim: Claim, rows: Sequence[Row]) -> dict[str, 
     return codes
 
 
+def by_needs(rows: Sequence[Row]) -> list[Row]:
+    """The runs by seed, those that learn most from the teacher first: what they store includes what the others need."""
+    seeds = list(dict.fromkeys(row.seed for row in rows))
+    return sorted(rows, key=lambda row: (seeds.index(row.seed), -len(_learned(row.method))))
+
+
+def _learned(name: str) -> frozenset[str]:
+    """What a method learns from the teacher in all stages: `layers`, `logits`, both or neither."""
+    method = method_of(name)
+    return frozenset().union(*(method.learns(stage, False) for stage in method.stages))
+
+
 def keep_last_model(folder: Path) -> None:
     """Delete the other models and the checkpoints of a finished run to save disk space."""
     for other in folder.iterdir():
@@ -149,14 +162,14 @@ def _report(
         UserError: no run was successful.
     """
     output, updates = claim.folder, claim.get("updates")
-    teacher, lines = _measured(config, task, data, lines_of(rows, codes, task.metric))
+    finished = [row for row in rows if codes.get(row.name) == 0]
+    teacher, lines = _measured(config, task, data, lines_of(rows, codes, task.metric), finished)
     threads = config.threads or runtime.available_cores()
     shown, about = table(lines, teacher, task.metric), conditions(updates, config.batch_size, config.seeds, threads)
     notes = advice(lines, teacher, _error_of_gain(task, data, rows, lines))
     title = f"{task.name}: students and methods at equal updates"
     pareto = pareto_figure([teacher, *(replace(line.measured, score=line.mean) for line in lines if line.measured)], task.metric, task.name)
     write_pareto(pareto, output)
-    finished = [row for row in rows if codes.get(row.name) == 0]
     figures = [pareto, loss_curves(finished)] if finished else [pareto]
     storage.write_file(output / "report.html", page(title, shown, about, notes, figures))
     storage.write_file(output / "report.md", "\n\n".join([f"# {title}", shown, about, *(f"* {note}" for note in notes)]) + "\n")
@@ -171,12 +184,15 @@ def _report(
     return Result(output, {task.metric: best.mean / 100}, best=best.folder, record=record)
 
 
-def _measured(config: CompareConfig, task: Task, data: TaskData, lines: list[Line]) -> tuple[Measured, list[Line]]:
-    """Evaluate and time the teacher and one model of each line together in this process."""
+def _measured(config: CompareConfig, task: Task, data: TaskData, lines: list[Line], rows: Sequence[Row]) -> tuple[Measured, list[Line]]:
+    """Time the teacher and one model of each line together in this process. rows: the finished runs, which have evaluated the teacher."""
     threads = config.threads or runtime.available_cores()
     models = {"teacher": Predictor.open(config.teacher_path, threads)}
     models |= {line.name: Predictor.open(line.folder, threads) for line in lines if line.scores}
-    found = {one.name: one for one in measure(models, task, data.folder, rows=50, batch_size=32)}
+    known = {line.name: line.scores[0] for line in lines if line.scores}
+    if taught := [score for row in rows if (score := teacher_score(row, task.metric)) is not None]:
+        known["teacher"] = taught[0]
+    found = {one.name: one for one in measure(models, task, data.folder, BATCH, BATCH, known)}
     return found["teacher"], [replace(line, measured=found.get(line.name)) for line in lines]
 
 

@@ -75,7 +75,7 @@ def finetune(config: FinetuneConfig) -> Result:
         run.check_writable()
     weights_identity(settings, task)  # checks the file
     what = "fine-tuning" if do.train else "scoring"
-    log_run_settings(f"{what} {config.model_name_or_path} on {task.name}, output in {output}", resolved)
+    log_run_settings(f"{what} {config.model_name_or_path} on {task.name}, output in {output}", resolved, do.train)
     log_outputs(task, config)
     start_device(config)
     loaded = _load(config, settings, task, needs_head=not do.train)

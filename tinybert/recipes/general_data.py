@@ -58,7 +58,7 @@ class GeneralData:
         longest = min(max_positions(teacher), max_positions(student))
         pregenerated.check(tokenizer, longest, config.max_seq_length)
         stores = [pregenerated.epoch(number) for number in range(pregenerated.epochs)]
-        source = f"{pregenerated.epochs} epochs of sequences of up to {pregenerated.max_seq_len} tokens in {pregenerated.folder}"
+        source = f"sequences of up to {pregenerated.max_seq_len} tokens in {pregenerated.folder}, epochs: {pregenerated.epochs}"
         return cls(source, pregenerated.max_seq_len, lambda settings: stores)
 
     def split(self, settings: Settings) -> tuple[list[RowRange], RowRange]:

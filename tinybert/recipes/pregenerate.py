@@ -57,7 +57,7 @@ def pregenerate(config: PregenerateConfig) -> Result:
     """Write the missing sequences to `--output_dir`, and print what was written, and how fast."""
     resolved = config.resolve()
     settings = resolved["pregenerate"]
-    log_run_settings(f"pregenerating {settings.sequences} of {config.train_corpus} for {settings.epochs_to_generate} epochs", resolved)
+    log_run_settings(f"pregenerating {settings.sequences} of {config.train_corpus}, epochs: {settings.epochs_to_generate}", resolved)
 
     output = config.output_dir
     tokenizer = _tokenizer(config)

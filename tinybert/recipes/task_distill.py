@@ -366,7 +366,7 @@ def _score_only(config: TaskDistillConfig, do: Actions) -> Result:
     results.check_writable()
     if config.student_model_name_or_path is None:
         raise UserError("--do_eval and --do_predict need a trained student: give its folder with --student_model_name_or_path.")
-    log_run_settings(f"evaluating {config.student_model_name_or_path} on {task.name}", resolved)
+    log_run_settings(f"evaluating {config.student_model_name_or_path} on {task.name}", resolved, trains=False)
     log_outputs(task, config)
     start_device(config)
     student = load_classifier(
