@@ -2,8 +2,8 @@
 
 Protocol: teacher, student, rows and lengths of `whole_run.py` (12 x 768, 4 x 312, random weights; 1,000 rows of SST-2 and of MRPC, 200 of
 dev); methods `logits` and `tinybert`, three seeds, `--updates` of 32 rows each. The six runs are the commands of the comparison, each with
-a cache of its own: it tokenises the rows and runs the teacher itself. The time of the comparison includes what they lack: the teacher's
-score, the latencies and the report. Both alternate, every second round in reverse order; the ratio is the median of the ratios in each
+a cache of its own: it tokenises the rows and runs the teacher itself. The comparison runs `--parallel` of them at once, which share the
+cores; its time includes what they lack: the latencies and the report. Both alternate, every second round in reverse order; the ratio is the median of the ratios in each
 round. The scores must be the same.
 
     python benchmark/speed/compare.py --data ~/data --repeats 3
@@ -67,6 +67,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--tasks", default="SST-2,MRPC")
     parser.add_argument("--updates", type=int, default=96)
+    parser.add_argument("--parallel", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
     for name in given.tasks.split(","):
@@ -77,7 +78,7 @@ def main() -> None:
             options = {
                 "teacher_path": str(folder / "teacher"), "students": [str(folder / "student")], "methods": list(METHODS),
                 "seeds": list(SEEDS), "updates": given.updates, "task_name": name, "data_dir": folder / "data", "device": "cpu",
-                "max_seq_length": LENGTHS[name], "output_dir": folder / "out",
+                "max_seq_length": LENGTHS[name], "output_dir": folder / "out", "parallel": given.parallel,
             }  # fmt: skip
             rows = plan(
                 CompareConfig(**options), LENGTHS[name], given.updates, TEACHER["num_attention_heads"], TEACHER["intermediate_size"]

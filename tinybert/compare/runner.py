@@ -72,6 +72,8 @@ def child_environment(threads: int | None = None) -> dict[str, str]:
 def run_local(jobs: Sequence[tuple[Commands, Path]], parallel: int, threads: int | None, done: Done) -> None:
     """Run jobs on this machine, `parallel` at a time. done: called with the number, exit code and duration in seconds of each job.
 
+    The first job runs alone: it stores the teacher's outputs, which otherwise all of the first jobs would compute.
+
     Raises:
         Interrupted: a signal was received and forwarded; running jobs have saved their state.
     """
@@ -85,12 +87,13 @@ def run_local(jobs: Sequence[tuple[Commands, Path]], parallel: int, threads: int
             commands, folder = jobs[number]
             return run_commands(commands, folder, environment, lambda: stop.signal)
 
-        waiting: dict[Future[int], int] = {pool.submit(one, number): number for number in range(len(jobs))}
-        while waiting:
-            for future in _next(waiting):
-                number = waiting.pop(future)
-                if stop.signal is None:
-                    done(number, future.result(), time.monotonic() - started[number])
+        for batch in (range(len(jobs))[:1], range(len(jobs))[1:]):
+            waiting: dict[Future[int], int] = {pool.submit(one, number): number for number in batch}
+            while waiting:
+                for future in _next(waiting):
+                    number = waiting.pop(future)
+                    if stop.signal is None:
+                        done(number, future.result(), time.monotonic() - started[number])
         if stop.signal is not None:
             raise Interrupted(stop.signal, "the comparison was interrupted; resume it with the same command and --resume")
 

@@ -42,7 +42,7 @@ DONE, RUNS, PROBE = "done.json", "runs", "probe"
 _WRITTEN = (RUNS, PROBE, DONE, "compare.json", "report.html", "report.md", "pareto.png", "pareto.svg", "run.json")
 _CHANGEABLE = ("parallel", "threads", "runner", "address")  # when resuming
 PROBE_UPDATES = 12  # of the run that measures the speed
-BATCH = 32  # rows for measuring latency and throughput
+TIMED_ROWS = 20  # for latency and throughput
 
 
 def compare(config: CompareConfig) -> Result:
@@ -192,7 +192,7 @@ def _measured(config: CompareConfig, task: Task, data: TaskData, lines: list[Lin
     known = {line.name: line.scores[0] for line in lines if line.scores}
     if taught := [score for row in rows if (score := teacher_score(row, task.metric)) is not None]:
         known["teacher"] = taught[0]
-    found = {one.name: one for one in measure(models, task, data.folder, BATCH, BATCH, known)}
+    found = {one.name: one for one in measure(models, task, data.folder, TIMED_ROWS, TIMED_ROWS, known)}
     return found["teacher"], [replace(line, measured=found.get(line.name)) for line in lines]
 
 

@@ -1,53 +1,26 @@
-"""Processes of runs end with the process that started them."""
+"""The order in which the runs of a comparison are executed."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
+import threading
 from pathlib import Path
 
-import pytest
-
-PARENT = """
-import subprocess, sys
-subprocess.Popen([sys.executable, "-c", sys.argv[1]]).wait()
-"""
-CHILD = """
-import os, time
-from pathlib import Path
-from tinybert.compare.child import end_with_parent
-
-end_with_parent()
-Path("pid.new").write_text(str(os.getpid()))
-os.replace("pid.new", "pid")
-time.sleep(600)
-"""
+from tinybert.compare import runner
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends the process, which other systems do not offer")
-def test_killed_parent_leaves_no_run(tmp_path):
-    root = str(Path(__file__).resolve().parents[3])
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, CHILD], cwd=tmp_path, env={**os.environ, "PYTHONPATH": root})
-    until(lambda: (tmp_path / "pid").exists())
-    number = int((tmp_path / "pid").read_text())
-    assert alive(number)
-    parent.kill()
-    parent.wait()
-    until(lambda: not alive(number))
+def test_first_run_stores_what_parallel_runs_read(monkeypatch):
+    events: list[tuple[str, int]] = []
+    both = threading.Barrier(2, timeout=20)
 
+    def run(commands, folder, environment, stopped):
+        number = int(folder.name)
+        events.append(("start", number))
+        if number:
+            both.wait()  # passes only if two runs are executed at once
+        events.append(("end", number))
+        return number
 
-def until(holds) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def alive(number: int) -> bool:
-    """Whether a process runs; one that has ended and waits for its parent does not."""
-    try:
-        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    monkeypatch.setattr(runner, "run_commands", run)
+    codes = {}
+    runner.run_local([([], Path(str(number))) for number in range(3)], 2, 1, lambda number, code, _: codes.update({number: code}))
+    assert events[:2] == [("start", 0), ("end", 0)] and codes == {0: 0, 1: 1, 2: 2}
