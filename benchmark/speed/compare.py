@@ -2,9 +2,9 @@
 
 Protocol: teacher, student, rows and lengths of `whole_run.py` (12 x 768, 4 x 312, random weights; 1,000 rows of SST-2 and of MRPC, 200 of
 dev); methods `logits` and `tinybert`, three seeds, `--updates` of 32 rows each. The six runs are the commands of the comparison, each with
-a cache of its own: it tokenises the rows and runs the teacher itself. The comparison runs `--parallel` of them at once, which share the
-cores; its time includes what they lack: the latencies and the report. Both alternate, every second round in reverse order; the ratio is the median of the ratios in each
-round. The scores must be the same.
+a cache of its own: it tokenises the rows and runs the teacher itself. The comparison executes `--parallel` runs at once, which share the
+cores; its time includes what they lack: the latencies and the report. Both alternate, every second round in reverse order; the ratio is the
+median of the ratios in each round. The scores must be the same.
 
     python benchmark/speed/compare.py --data ~/data --repeats 3
 """
