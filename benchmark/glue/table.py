@@ -14,6 +14,8 @@ import statistics
 import sys
 from pathlib import Path
 
+import yaml
+
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parents[1] / "docs"
 sys.path.insert(0, str(HERE.parents[1]))
@@ -69,6 +71,23 @@ def table(name: str, lines: list[dict]) -> str:
     return markdown_table(["", *(f"{task} ({get_task(task).metric})" for task in tasks), "of the teacher"], body)
 
 
+def kinds(lines: list[dict]) -> str:
+    """The table of `plans/kinds.yaml`: scores in the metric of each task, and their share of the teacher's."""
+    plan = yaml.safe_load((HERE / "plans/kinds.yaml").read_text(encoding="utf-8"))
+    metrics = {task: values["metric"] for task, values in plan["tasks"].items()}
+    teacher: dict[str, float] = {}
+    body = []
+    for row in plan["rows"]:
+        cells = []
+        for task, metric in metrics.items():
+            scores = [100 * line["scores"][metric] for line in lines if (line["plan"], line["row"], line["task"]) == ("kinds", row, task)]
+            known = teacher.setdefault(task, statistics.mean(scores)) if scores else None  # the first row is the teacher
+            share = f", {100 * statistics.mean(scores) / known:.0f}%" if scores and body else ""
+            cells.append(f"{cell(scores)}{share}")
+        body.append([row.removeprefix("kinds "), *cells])
+    return markdown_table(["", *(f"{task} ({metric})" for task, metric in metrics.items())], body)
+
+
 def retention(lines: list[dict]) -> str:
     """The percentage of the teacher's score that each row of the main table retains, and the same for the paper's student and BERT-base."""
     (tasks, rows), teacher = _scores("main", lines), _teachers(lines)
@@ -115,6 +134,7 @@ def main() -> None:
     lines = read(options.results)
     points, flows = utility.points_of(lines), maps.flows_of(lines)
     tables = {name: table(name, lines) for name in TABLES} | {
+        "kinds": kinds(lines),
         "retention": retention(lines),
         "sizes": sizes(lines),
         "utility": utility.table(points),
