@@ -105,11 +105,11 @@ def runs_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
         with open(folder / LOG, "a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
             return next((code for words in commands if (code := main(words))), 0)
 
-    def run_all(jobs: Sequence[tuple[Commands, Path]], parallel: int, threads: int | None, done: Done) -> None:
+    def run_all(jobs: Sequence[tuple[Commands, Path]], parallel: int, threads: int | None, done: Done, first_alone: bool) -> None:
         for number, job in enumerate(jobs):
             done(number, run(*job), 0.0)
 
-    monkeypatch.setattr("tinybert.recipes.compare.run_commands", run)
+    monkeypatch.setattr("tinybert.recipes.compare.run_alone", run)
     monkeypatch.setattr("tinybert.recipes.compare.run_local", run_all)
     monkeypatch.setattr("tinybert.recipes.search.run_alone", run)
 

@@ -56,7 +56,9 @@ def test_default_candidates_fit_the_teacher(language):
     teacher = SimpleNamespace(config=shape, tokenizer=read_tokenizer(hub.resolve(general)))
     assert recipe.default_candidates(teacher) == ["teacher:2,4,6", "teacher:3,6", general, "4x192", "2x312", "2x192", "2x96"]
     teacher.tokenizer = read_tokenizer(hub.resolve(general), do_lower_case=False)
-    assert recipe.default_candidates(teacher)[2:4] == ["4x312", "4x192"]
+    assert recipe.default_candidates(teacher)[2:4] == ["4x312", "4x192"]  # text would be tokenised differently
+    teacher.tokenizer, shape.hidden_size = read_tokenizer(hub.resolve(general)), 312
+    assert recipe.default_candidates(teacher) == ["teacher:2,4,6", "teacher:3,6", "4x192", "2x192", "2x96"]  # smaller than the teacher
 
 
 def test_last_doubling_of_the_winner_tells_what_more_budget_may_bring():
@@ -64,7 +66,7 @@ def test_last_doubling_of_the_winner_tells_what_more_budget_may_bring():
         {"updates": updates, "more_rows": False, "teacher": {"score": 90.0}, "lines": [{"student": "a", "scores": [mean], "mean": mean}]}
         for updates, mean in ((100, 70.0), (200, 74.0))
     ]
-    assert "from 100 to 200 updates the score rose by +4.00 points" in recipe._closing(rounds, "a", 74.0, "accuracy")[1]
+    assert "from 100 to 200 updates the score rose by 4.00 points" in recipe._closing(rounds, "a", 74.0, "accuracy")[1]
     rounds[1]["lines"][0]["mean"] = 70.0
     assert "from 100 to 200 updates the score did not rise" in recipe._closing(rounds, "a", 70.0, "accuracy")[1]
 
@@ -185,7 +187,7 @@ def test_gain_by_additional_rows_is_reported():
         for more, mean in ((True, 70.0), (True, 74.0), (False, 72.0))
     ]
     _, gain, rose = recipe._closing(rounds, "a", 74.0, "accuracy")
-    assert gain == "with the additional rows 74.00, on the labelled rows alone 72.00, in the same time" and "rose by +4.00" in rose
+    assert gain == "with the additional rows 74.00, on the labelled rows alone 72.00, in the same time" and "rose by 4.00" in rose
     assert "accuracy, 100 updates on the labelled rows alone" in recipe._rounds_table(rounds, "accuracy")
 
 

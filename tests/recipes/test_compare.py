@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,11 +13,11 @@ from tinybert.cli.parser import parse
 from tinybert.commands.compare import CompareConfig
 from tinybert.commands.distill import TaskDistillConfig
 from tinybert.compare.difference import standard_error
-from tinybert.compare.plan import plan, student_options
+from tinybert.compare.plan import by_needs, passes, plan, student_options
 from tinybert.compare.summary import Line, advice, lines_of, table, teacher_score
 from tinybert.deploy.bench import Measured
 from tinybert.errors import UserError
-from tinybert.recipes.compare import by_needs
+from tinybert.recipes.compare import _error_of_gain
 
 BASE = ("--task_name", "demo", "--device", "cpu", "--max_seq_length", "16", "--threads", "1", "--batch_size", "4", "--updates", "3")
 
@@ -131,6 +132,30 @@ def test_first_run_of_a_seed_stores_what_the_others_need(tmp_path):
     rows = plan(config("T", tmp_path, "--methods", *methods, "--seeds", "7", "3"), 16, 30, 12, 1536)
     order = [(row.seed, row.method) for row in by_needs(rows)]
     assert order == [(seed, method) for seed in (7, 3) for method in ("tinybert", "emd", "pruned", "logits", "none")]
+
+
+def test_runs_that_share_stored_outputs_need_one_pass_of_the_teacher(tmp_path):
+    def count(*words):
+        return passes(config("T", tmp_path, *words))
+
+    assert count("--methods", "none") == 0 and count("--methods", "none", "logits") == 1
+    assert count("--methods", "logits", "tinybert", "--students", "4x312", "4x192") == 1
+    assert count("--methods", "tinybert", "emd", "--students", "4x312", "2x312", "teacher:3,6") == 4
+    assert count("--methods", "tinybert", "pruned", "--students", "4x312", "teacher:3,6") == 3
+
+
+def test_traces_are_stored_only_for_tasks_that_can_store_them(tmp_path):
+    for stores in (True, False):
+        (row,) = plan(config("T", tmp_path, "--methods", "tinybert"), 16, 30, 12, 1536, stores)
+        assert ("--teacher_traces" in row.commands[0]) is stores
+
+
+def test_gain_has_no_error_if_different_seeds_failed(tmp_path):
+    task = SimpleNamespace(kind=SimpleNamespace(of_words=False, of_windows=False))
+    lines = [Line("4x312", "tinybert", (76.0, 77.0), 1.0), Line("4x312", "none", (70.0, 71.0), 1.0)]
+    rows = plan(config("T", tmp_path, "--methods", "tinybert", "none", "--seeds", "1", "2", "3"), 16, 30, 12, 1536)
+    finished = [row for row in rows if (row.method, row.seed) not in (("tinybert", 1), ("none", 2))]
+    assert _error_of_gain(task, None, finished, lines) is None
 
 
 def test_teacher_is_not_evaluated_a_second_time(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,21 +48,54 @@ class Row:
         return f"{self.line}, seed {self.seed}"
 
 
-def plan(config: CompareConfig, length: int, updates: int, heads: int, neurons: int) -> list[Row]:
+def learned(name: str) -> frozenset[str]:
+    """What a method learns from the teacher in all stages: `layers`, `logits`, both or neither."""
+    method = method_of(name)
+    return frozenset().union(*(method.learns(stage, False) for stage in method.stages))
+
+
+def reads_teacher(config: CompareConfig) -> bool:
+    """Whether any run has a teacher."""
+    return any(method_of(name).reads_teacher for name in config.methods)
+
+
+def passes(config: CompareConfig) -> int:
+    """How many groups of runs store different outputs of the teacher: layers by method and depth; all of them include the logits."""
+    deep = [name for name in config.methods if "layers" in learned(name)]
+    depths = {_depth(student) for student in config.students}
+    return sum(1 if name == PRUNED else len(depths) for name in deep) or int(reads_teacher(config))
+
+
+def _depth(student: str) -> object:
+    """The number of layers; of a folder, the folder."""
+    if student.startswith("teacher:"):
+        return student.count(",") + 1
+    shape = _FRESH.fullmatch(student)
+    return int(shape[1]) if shape else student
+
+
+def by_needs(rows: Sequence[Row]) -> list[Row]:
+    """The runs by seed, those that learn most from the teacher first: logits are stored together with layers, not the reverse."""
+    seeds = list(dict.fromkeys(row.seed for row in rows))
+    return sorted(rows, key=lambda row: (seeds.index(row.seed), -len(learned(row.method))))
+
+
+def plan(config: CompareConfig, length: int, updates: int, heads: int, neurons: int, stores: bool = True) -> list[Row]:
     """Every run, ordered by seed, so that an interrupted comparison has each combination at least once.
 
-    length: of the longest row. updates: per run. heads, neurons: per layer of the teacher.
+    length: of the longest row. updates: per run. heads, neurons: per layer of the teacher. stores: whether its outputs can be stored.
     """
     rows = []
     for seed in config.seeds:
         for method in config.methods:
             students = [PRUNED] if method == PRUNED else config.students
-            rows += [_row(config, student, method, seed, length, updates, heads, neurons) for student in students]
+            rows += [_row(config, student, method, seed, length, updates, (heads, neurons, stores)) for student in students]
     return rows
 
 
-def _row(config: CompareConfig, student: str, method: str, seed: int, length: int, updates: int, heads: int, neurons: int) -> Row:
+def _row(config: CompareConfig, student: str, method: str, seed: int, length: int, updates: int, teacher: tuple[int, int, bool]) -> Row:
     trained = method_of(method)
+    heads, neurons, stores = teacher
     folder = Path(config.output_dir) / "runs" / re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{student}-{method}-{seed}")
     cut = folder.with_name(f"pruned-teacher-{seed}")
     common = ["--max_seq_length", str(length), "--device", config.device]
@@ -74,7 +108,7 @@ def _row(config: CompareConfig, student: str, method: str, seed: int, length: in
     ]  # fmt: skip
     if trained.reads_teacher or "--student_model_name_or_path" not in words:  # the teacher gives layers, heads and vocabulary
         words += ["--teacher_path", config.teacher_path]
-    if trained.reads_teacher:
+    if trained.reads_teacher and stores:
         words += ["--teacher_traces", "store"]
     if method == PRUNED:
         words += ["--attention_heads", "average"]

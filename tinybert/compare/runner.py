@@ -20,6 +20,7 @@ from tinybert.engine.signals import graceful_shutdown
 from tinybert.errors import Interrupted
 
 LOG = "log.txt"
+INTERRUPTED = "the comparison was interrupted; resume it with the same command and --resume"
 Commands = Sequence[Sequence[str]]
 Done = Callable[[int, int, float], None]
 
@@ -47,14 +48,14 @@ def run_commands(commands: Commands, folder: Path, environment: dict[str, str], 
     return 0
 
 
-def run_alone(commands: Commands, folder: Path, interrupted: str) -> int:
+def run_alone(commands: Commands, folder: Path, interrupted: str, threads: int | None = None) -> int:
     """The same as one job, to which signals are forwarded. interrupted: the message after a signal.
 
     Raises:
         Interrupted: a signal was received, and the process has ended.
     """
     with graceful_shutdown() as stop:
-        code = run_commands(commands, folder, child_environment(), lambda: stop.signal)
+        code = run_commands(commands, folder, child_environment(threads), lambda: stop.signal)
     if stop.signal is not None:
         raise Interrupted(stop.signal, interrupted)
     return code
@@ -69,25 +70,28 @@ def child_environment(threads: int | None = None) -> dict[str, str]:
     return found
 
 
-def run_local(jobs: Sequence[tuple[Commands, Path]], parallel: int, threads: int | None, done: Done) -> None:
+def run_local(jobs: Sequence[tuple[Commands, Path]], parallel: int, threads: int | None, done: Done, first_alone: bool = False) -> None:
     """Run jobs on this machine, `parallel` at a time. done: called with the number, exit code and duration in seconds of each job.
 
-    The first job runs alone: it stores the teacher's outputs, which otherwise all of the first jobs would compute.
+    first_alone: finish the first job, with the threads of all parallel ones, before others start. It stores the teacher's outputs, which
+    otherwise all of them would compute.
 
     Raises:
         Interrupted: a signal was received and forwarded; running jobs have saved their state.
     """
     with graceful_shutdown() as stop, ThreadPoolExecutor(parallel) as pool:
-        environment, started = child_environment(threads), {}
+        started = {}
 
         def one(number: int) -> int:
             started[number] = time.monotonic()
             if stop.signal is not None:
                 return -1
             commands, folder = jobs[number]
+            alone = first_alone and number == 0 and threads is not None
+            environment = child_environment(threads * parallel if alone else threads)
             return run_commands(commands, folder, environment, lambda: stop.signal)
 
-        for batch in (range(len(jobs))[:1], range(len(jobs))[1:]):
+        for batch in (range(len(jobs))[:first_alone], range(len(jobs))[first_alone:]):
             waiting: dict[Future[int], int] = {pool.submit(one, number): number for number in batch}
             while waiting:
                 for future in _next(waiting):
@@ -95,7 +99,7 @@ def run_local(jobs: Sequence[tuple[Commands, Path]], parallel: int, threads: int
                     if stop.signal is None:
                         done(number, future.result(), time.monotonic() - started[number])
         if stop.signal is not None:
-            raise Interrupted(stop.signal, "the comparison was interrupted; resume it with the same command and --resume")
+            raise Interrupted(stop.signal, INTERRUPTED)
 
 
 def _next(waiting: Iterable[Future[int]]) -> set[Future[int]]:

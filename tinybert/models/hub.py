@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib.util
 import re
@@ -109,8 +110,13 @@ def bundled(name: str) -> Path:
 
 
 def available() -> list[str]:
-    """The names of the bundled general students that are there; an installed wheel has none."""
-    return [name for name in BUNDLED if (_checkout() / name / "model.safetensors").is_file()]
+    """The names of the bundled general students that are there and undamaged; an installed wheel has none."""
+    found = []
+    for name in BUNDLED:
+        with contextlib.suppress(UserError):
+            bundled(name)
+            found.append(name)
+    return found
 
 
 def _checkout() -> Path:

@@ -55,9 +55,9 @@ def auto(config: AutoConfig) -> Result:
     teacher = read_model_info(config.teacher_path, config.do_lower_case, "teacher")
     length = config.max_seq_length or (128 if task.is_pair else 64)
     data = TaskData.find(task, config, ["train", task.eval_splits[0]], teacher.tokenizer, length)
-    candidates = config.students or default_candidates(teacher)
     with claimed(config, "results of auto", given_options(config, ()), _WRITTEN) as claim:
         if claim.get("measured") is None:
+            candidates = config.students or default_candidates(teacher)
             claim.record(measured=[asdict(one) for one in _measured(config, task, data, candidates)])
         found = [Measured(**one) for one in claim.get("measured")]
         students = within(config, found)
@@ -106,7 +106,7 @@ def default_candidates(teacher: ModelInfo) -> list[str]:
 
 def _fits(student: ModelInfo, teacher: ModelInfo) -> bool:
     heads = student.config.num_attention_heads == teacher.config.num_attention_heads
-    return heads and have_same_tokens(student.tokenizer, teacher.tokenizer)
+    return heads and student.config.hidden_size < teacher.config.hidden_size and have_same_tokens(student.tokenizer, teacher.tokenizer)
 
 
 def _measured(config: AutoConfig, task: Task, data: TaskData, candidates: list[str]) -> list[Measured]:
@@ -164,7 +164,7 @@ def _candidates_table(found: list[Measured], trained: list[str]) -> str:
 def _train(config: AutoConfig, claim: Claim, students: list[str], length: int) -> list[dict]:
     """The records of the rounds; the students and minutes of a round are recorded before it starts, so that it can be resumed.
 
-    The first round has fewer students if the budget is too small for all of them.
+    If the budget is too small for all students, only the slower half of them is trained.
 
     Raises:
         UserError: the budget is too small for a single student, or every run of a round failed.
@@ -194,7 +194,7 @@ def _train(config: AutoConfig, claim: Claim, students: list[str], length: int) -
                 ) from None
             students, planned = students[: len(students) // 2], []
             count = rounds_of(len(students), more)
-            logger.warning(f"the budget is too small for more students than {', '.join(students)}")
+            logger.warning(f"the budget is too small for all candidates; training {', '.join(students)}")
             continue
         students = best_half(rounds[-1]["lines"])
     if len(rounds) < count:
@@ -203,14 +203,14 @@ def _train(config: AutoConfig, claim: Claim, students: list[str], length: int) -
 
 
 def rounds_of(students: int, more: bool) -> int:
-    """The number of rounds; more: there are additional rows, without which a last round trains."""
+    """The number of rounds; more: there are additional rows, and a final round trains without them."""
     return int(math.log2(students)) + 1 + more
 
 
 def share(left: int, more: bool) -> float:
-    """The share of the remaining time for the next of `left` rounds: the winner's last training takes twice as long as other rounds.
+    """The share of the remaining time for the next of `left` rounds: the winner's last training takes twice as long as the rounds before.
 
-    more: so does one after it, for the comparison without the additional rows.
+    more: the final round, without the additional rows, takes as long as the last one with them.
     """
     doubled = min(left, 1 + more)
     return (2 if left <= doubled else 1) / (left + doubled)
@@ -278,7 +278,7 @@ def _closing(rounds: list[dict], winner: str, score: float, metric: str) -> list
     history = [(part["updates"], line["mean"]) for part in rounds for line in part["lines"] if line["student"] == winner and line["scores"]]
     if len(history) > 1:
         (updates, before), (more, after) = history[-2:]
-        rose = f"the score rose by {after - before:+.2f} points: twice the budget may bring at most about as much"
+        rose = f"the score rose by {after - before:.2f} points: twice the budget may bring at most about as much"
         fell = "the score did not rise: more text or another start of the student may bring more than time"
         said.append(f"from {updates:,} to {more:,} updates {rose if after > before else fell}")
     return said

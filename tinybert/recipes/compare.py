@@ -8,6 +8,7 @@ Limits: equal numbers of updates, no hyperparameter search; only the final model
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -18,11 +19,11 @@ import numpy as np
 
 from tinybert import runtime, storage
 from tinybert.commands.compare import CompareConfig
-from tinybert.compare.budget import EPOCHS, Costs, affordable
+from tinybert.compare.budget import EPOCHS, Costs, Load, affordable, costs_of
 from tinybert.compare.difference import standard_error
 from tinybert.compare.page import loss_curves, page
-from tinybert.compare.plan import PRUNED, Row, method_of, plan
-from tinybert.compare.runner import LOG, Commands, child_environment, run_commands, run_local, run_ray
+from tinybert.compare.plan import Row, by_needs, learned, method_of, passes, plan, reads_teacher
+from tinybert.compare.runner import INTERRUPTED, LOG, Commands, run_alone, run_local, run_ray
 from tinybert.compare.summary import Line, advice, best_and_plain, conditions, error_of, lines_of, table, teacher_score
 from tinybert.data.store import TokenStore
 from tinybert.data.tasks import Task
@@ -50,15 +51,17 @@ def compare(config: CompareConfig) -> Result:
     config = config.replace(output_dir=Path(config.output_dir).expanduser())
     task = task_of(config)
     model = read_model_info(config.teacher_path, config.do_lower_case, "teacher")
+    if model.weights is None:
+        raise UserError(f"the teacher {config.teacher_path} has no weights, but its time is measured: give the folder with its weights")
     length = config.max_seq_length or (128 if task.is_pair else 64)
     data = TaskData.find(task, config, ["train", task.eval_splits[0]], model.tokenizer, length)
     stores = {split: data.store(split) for split in ("train", task.eval_splits[0])}
     shape = model.config.num_attention_heads, model.config.intermediate_size
     with claimed(config, "a comparison", given_options(config, _CHANGEABLE), _WRITTEN) as claim:
         if claim.get("updates") is None:
-            claim.record(updates=config.updates or _affordable(config, length, shape, len(stores["train"])))
+            claim.record(updates=config.updates or _affordable(config, length, shape, len(stores["train"]), task.kind.head == "sequence"))
         updates = claim.get("updates")
-        rows = plan(config, length, updates, *shape)
+        rows = plan(config, length, updates, *shape, task.kind.head == "sequence")
         logger.info(f"comparing {len(rows)} runs of {updates} updates on {task.name}: {claim.folder}")
         codes = _run(config, claim, rows)
         return _report(config, task, data, stores, rows, codes, claim)
@@ -67,38 +70,46 @@ def compare(config: CompareConfig) -> Result:
 # === Before the first run ===
 
 
-def _affordable(config: CompareConfig, length: int, shape: tuple[int, int], rows: int) -> int:
-    """The updates per run: `EPOCHS` epochs, or what fits into `--budget_minutes` at the speed of short runs."""
+def _affordable(config: CompareConfig, length: int, shape: tuple[int, int], rows: int, stores: bool) -> int:
+    """The updates per run: `EPOCHS` epochs, or what fits into `--budget_minutes` at the speed of a short run."""
     epoch = -(-rows // config.batch_size)
     if config.budget_minutes is None:
         return EPOCHS * epoch
-    heaviest = max(config.methods, key=lambda name: len(_learned(name)))
-    first, overhead = _probe(config, heaviest, length, shape)
-    stored, overhead = _probe(config, heaviest, length, shape) if method_of(heaviest).reads_teacher else (first, overhead)
-    passes = sum(method_of(name).reads_teacher for name in config.methods)  # methods can differ in what they store
-    count = len(config.seeds) * sum(1 if method == PRUNED else len(config.students) for method in config.methods)
-    costs = Costs(stored, max(0.0, first - stored), overhead, passes)
-    found = affordable(config.budget_minutes, count, config.parallel, costs, epoch)
+    started = time.monotonic()
+    costs = _probe(config, length, shape, stores)
+    count, alone = len(plan(config, length, PROBE_UPDATES, *shape)), config.parallel > 1 and reads_teacher(config)
+    turns = alone + math.ceil((count - alone) / config.parallel)
+    more = config.use_aug or config.unlabelled_file  # so many rows that each is new
+    load = Load(turns, math.inf if more else epoch, passes(config) if stores else 0, len(config.seeds))
+    found = affordable(config.budget_minutes - (time.monotonic() - started) / 60, load, costs)
     if found < epoch:
         logger.warning(f"the budget is enough for {found} updates per run, {found / epoch:.2f} epochs: scores will be far from their best")
     return found
 
 
-def _probe(config: CompareConfig, method: str, length: int, shape: tuple[int, int]) -> tuple[float, float]:
-    """Seconds of an update, and of a run besides its updates, of a short run. A second one finds the teacher's outputs stored."""
+def _probe(config: CompareConfig, length: int, shape: tuple[int, int], stores: bool) -> Costs:
+    """The costs of the most demanding method, from a short run.
+
+    It reads rows in an order of its own, so that as large a share of them is in the store of teacher outputs as later in the comparison.
+    """
+    heaviest = max(config.methods, key=lambda name: (method_of(name).reads_teacher, len(learned(name))))
     folder = Path(config.output_dir) / PROBE
-    short = config.replace(methods=[method], seeds=config.seeds[:1], students=config.students[:1], output_dir=folder)
-    (probe,) = plan(short, length, PROBE_UPDATES, *shape)
+    short = config.replace(methods=[heaviest], seeds=[time.time_ns() % 2**31], students=config.students[:1], output_dir=folder)
+    (probe,) = plan(short, length, PROBE_UPDATES, *shape, stores)
     shutil.rmtree(folder, ignore_errors=True)
     logger.info(f"measuring the speed of {probe.name}")
     started = time.monotonic()
-    if run_commands(probe.commands, probe.folder, child_environment(config.threads)):
+    if run_alone(probe.commands, probe.folder, INTERRUPTED, _threads(config)):
         raise UserError(f"the run that measures the speed failed: {error_of(probe)}\nread {probe.folder}/{LOG}")
     whole = time.monotonic() - started
     record = json.loads((probe.folder / "run.json").read_text(encoding="utf-8"))
-    training = sum(entry.get("seconds") or 0 for entry in record.values())
     shutil.rmtree(folder)
-    return training / PROBE_UPDATES, whole - training
+    return costs_of([record[stage] for stage in method_of(heaviest).stages], whole)
+
+
+def _threads(config: CompareConfig) -> int | None:
+    """The threads of a run."""
+    return config.threads or (max(1, runtime.available_cores() // config.parallel) if config.parallel > 1 else None)
 
 
 # === The runs ===
@@ -123,24 +134,11 @@ def _run(config: CompareConfig, claim: Claim, rows: Sequence[Row]) -> dict[str, 
         logger.info(f"{finished}/{len(left)} {left[number].name}: {seconds:.0f} s{said}; ETA {remaining / 60:.1f} min")
 
     jobs: list[tuple[Commands, Path]] = [(row.commands, row.folder) for row in left]
-    threads = config.threads or max(1, runtime.available_cores() // config.parallel)
     if config.runner == "ray":
-        run_ray(jobs, config.address, threads, done)
+        run_ray(jobs, config.address, _threads(config) or runtime.available_cores(), done)
     else:
-        run_local(jobs, config.parallel, threads if config.parallel > 1 else config.threads, done)
+        run_local(jobs, config.parallel, _threads(config), done, first_alone=reads_teacher(config))
     return codes
-
-
-def by_needs(rows: Sequence[Row]) -> list[Row]:
-    """The runs by seed, those that learn most from the teacher first: what they store includes what the others need."""
-    seeds = list(dict.fromkeys(row.seed for row in rows))
-    return sorted(rows, key=lambda row: (seeds.index(row.seed), -len(_learned(row.method))))
-
-
-def _learned(name: str) -> frozenset[str]:
-    """What a method learns from the teacher in all stages: `layers`, `logits`, both or neither."""
-    method = method_of(name)
-    return frozenset().union(*(method.learns(stage, False) for stage in method.stages))
 
 
 def keep_last_model(folder: Path) -> None:
@@ -166,7 +164,7 @@ def _report(
     teacher, lines = _measured(config, task, data, lines_of(rows, codes, task.metric), finished)
     threads = config.threads or runtime.available_cores()
     shown, about = table(lines, teacher, task.metric), conditions(updates, config.batch_size, config.seeds, threads)
-    notes = advice(lines, teacher, _error_of_gain(task, data, rows, lines))
+    notes = advice(lines, teacher, _error_of_gain(task, data, finished, lines))
     title = f"{task.name}: students and methods at equal updates"
     pareto = pareto_figure([teacher, *(replace(line.measured, score=line.mean) for line in lines if line.measured)], task.metric, task.name)
     write_pareto(pareto, output)
@@ -197,13 +195,18 @@ def _measured(config: CompareConfig, task: Task, data: TaskData, lines: list[Lin
 
 
 def _error_of_gain(task: Task, data: TaskData, rows: Sequence[Row], lines: Sequence[Line]) -> float | None:
-    """The standard error, in points, of the best line's gain over the same student without a teacher; None if there is none."""
+    """The standard error, in points, of the best line's gain over the same student without a teacher; None if there is none.
+
+    rows: the finished runs.
+    """
     best, plain = best_and_plain(lines)
-    count = len(data.store(task.eval_splits[0]))
-    if best is None or plain is None or len(best.scores) != len(plain.scores) or task.kind.of_words or task.kind.of_windows:
+    if best is None or plain is None or task.kind.of_words or task.kind.of_windows:
         return None
-    models = [[_scorer(task, data, row.folder / "final") for row in rows if row.line == line.name] for line in (best, plain)]
-    return 100 * standard_error(*models, count)
+    runs = [[row for row in rows if row.line == line.name] for line in (best, plain)]
+    if [row.seed for row in runs[0]] != [row.seed for row in runs[1]]:
+        return None
+    models = [[_scorer(task, data, row.folder / "final") for row in own] for own in runs]
+    return 100 * standard_error(*models, len(data.store(task.eval_splits[0])))
 
 
 def _scorer(task: Task, data: TaskData, folder: Path) -> Callable[[np.ndarray], float]:

@@ -290,6 +290,7 @@ class TeacherTraces:
     def __init__(self, source: TraceSource, wanted: WantedTraces, rows: int, own: Rows | None = None) -> None:
         """`rows`: number of training rows per epoch. `own`: these rows with the teacher's tokens, if it does not read the student's."""
         self.source, self.lazy, self._wanted, self._rows, self._own = source, wanted.teacher, wanted, rows, own
+        self._evaluation_seconds = 0.0
         self.model = None
         if source.mode == "live":
             self.teacher = wanted.live(wanted.needs, wanted.settings.teacher_mode or "eval")
@@ -329,6 +330,7 @@ class TeacherTraces:
         found = np.zeros((len(store), self._wanted.outputs))
         for batch in sequential(store, rows, runtime.rank(), runtime.world_size()):
             found[batch.rows] = self.teacher(Inputs.of(batch)).logits.numpy()
+        self._evaluation_seconds, self.teacher.seconds = self.teacher.seconds, 0.0
         return sum_over_ranks(found)  # each row was computed by one rank and is 0 on the others
 
     def facts(self) -> dict:
@@ -337,6 +339,7 @@ class TeacherTraces:
             return {"teacher_traces": {"mode": "live", "reason": self.source.reason}}
         store = self.teacher.store
         counts = {"rows_computed": self.teacher.computed_rows, "rows_read": self.teacher.read_rows, "bytes_written": store.written}
+        counts |= {"training_seconds": self.teacher.seconds, "evaluation_seconds": self._evaluation_seconds}
         source = self.source
         sizes = {"bytes_per_row": round(source.bytes / source.rows, 1), "of_all_hidden_states": source.bytes / source.full_bytes}
         return {"teacher_traces": {"mode": "stored", "reason": source.reason, "folder": str(store.folder), **sizes, **counts}}

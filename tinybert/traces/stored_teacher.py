@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -22,7 +23,7 @@ class StoredTeacher:
 
     parts_of: from the needs of the objective to the stored parts of a row. load: from needs to a live teacher; called only if a row is
     missing. Traces are always rounded to the store's type, so the weights are the same whether a run found or filled the store.
-    If the disk is full, storing stops with a warning and the run continues.
+    If the disk is full, storing stops with a warning and the run continues. `seconds`: spent on missing rows.
 
     Raises:
         UserError: a row is missing and there are no teacher weights to compute it.
@@ -35,6 +36,7 @@ class StoredTeacher:
         self._live: dict[Needs, LiveTeacher] = {}
         self._writes = True
         self.read_rows = self.computed_rows = self.read_in_a_row = 0
+        self.seconds = 0.0
         self.needs = needs
 
     @property
@@ -74,6 +76,7 @@ class StoredTeacher:
         """Run the teacher on some rows of a batch and store the results."""
         if self.parts.needs not in self._live:
             self._live[self.parts.needs] = self._load(self.parts.needs)
+        started = time.perf_counter()
         some = inputs if len(rows) == len(inputs.input_ids) else _rows_of(inputs, rows, int(lengths.max()))
         with paddle.no_grad():
             encoded = self.parts.encode(self._live[self.parts.needs](some), some, lengths)
@@ -83,6 +86,7 @@ class StoredTeacher:
             except OSError as error:
                 self._writes = False
                 logger.warning(f"teacher traces are no longer stored ({error}); the teacher now runs with the student")
+        self.seconds += time.perf_counter() - started
         return {key: self.parts.split(row, int(length)) for key, row, length in zip(keys, encoded, lengths, strict=True)}
 
 

@@ -22,5 +22,5 @@ def test_first_run_stores_what_parallel_runs_read(monkeypatch):
 
     monkeypatch.setattr(runner, "run_commands", run)
     codes = {}
-    runner.run_local([([], Path(str(number))) for number in range(3)], 2, 1, lambda number, code, _: codes.update({number: code}))
+    runner.run_local([([], Path(str(number))) for number in range(3)], 2, 1, lambda number, code, _: codes.update({number: code}), True)
     assert events[:2] == [("start", 0), ("end", 0)] and codes == {0: 0, 1: 1, 2: 2}
