@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinybert.data.readers import Examples, read_split
+from tinybert.data.questions import read_questions
+from tinybert.data.readers import read_split, split_path
+from tinybert.data.tagged import iter_sentences
 from tinybert.data.tasks import Task
 from tinybert.deploy import measure
 from tinybert.deploy.predictor import Predictor
@@ -54,7 +56,7 @@ def compare(
 
 def timed(models: dict[str, Predictor], task: Task, folder: Path, rows: int, batch_size: int) -> list[Measured]:
     """Time all models alternately, by row and by batch, on `rows` rows of the first evaluation split; without scores."""
-    texts = _sampled(read_split(task, folder, task.eval_splits[0]), rows)
+    texts = _sampled(_texts(task, folder, task.eval_splits[0]), rows)
     alone = _one_by_one(models, texts)
     together = _together(models, texts, batch_size)
     return [
@@ -79,10 +81,20 @@ def _score(predictor: Predictor, task: Task, folder: Path) -> float:
     return 100 * rows.score(predictor.logits(store, predictor.batch_size()), store.gold)[task.metric]
 
 
-def _sampled(examples: Examples, count: int) -> list[tuple[str, str | None]]:
+def _texts(task: Task, folder: Path, split: str) -> list[tuple[str, str | None]]:
+    """All texts or pairs of a split; of tagged sentences the words, of questions with their contexts."""
+    if task.kind.of_words:
+        chunks = iter_sentences(split_path(task, folder, split), task.split(split))
+        return [(" ".join(words), None) for chunk in chunks for words in chunk.words]
+    if task.kind.of_windows:
+        return [(question.text, question.context) for question in read_questions(split_path(task, folder, split)).items]
+    examples = read_split(task, folder, split)
+    return list(zip(examples.text_a, examples.text_b or [None] * len(examples), strict=True))
+
+
+def _sampled(texts: list[tuple[str, str | None]], count: int) -> list[tuple[str, str | None]]:
     """Rows evenly spaced from the shortest to the longest text."""
-    second = examples.text_b or [None] * len(examples)
-    both = sorted(zip(examples.text_a, second, strict=True), key=lambda row: len(row[0]) + len(row[1] or ""))
+    both = sorted(texts, key=lambda row: len(row[0]) + len(row[1] or ""))
     return [both[i] for i in np.linspace(0, len(both) - 1, min(count, len(both))).astype(int)]
 
 
@@ -90,9 +102,10 @@ def _answer(predictor: Predictor, rows: Sequence[tuple[str, str | None]], batch_
     """Seconds from text to predictions, and the part of it spent on tokenisation."""
     started = time.perf_counter()
     second = None if rows[0][1] is None else [b or "" for _, b in rows]
-    store, _ = predictor.encode([a for a, _ in rows], second)
+    first = [a for a, _ in rows]
+    store, _ = predictor.read(first, second)
     tokenised = time.perf_counter()
-    predictor.predictions(predictor.logits(store, batch_size))
+    predictor.predictions_of(first, store, predictor.logits(store, batch_size))
     return time.perf_counter() - started, tokenised - started
 
 

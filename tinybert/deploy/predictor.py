@@ -148,19 +148,29 @@ class Predictor:
 
         text_a, text_b: for question answering, the questions and their contexts.
         """
+        store, cut = self.read(text_a, text_b)
+        logits = self.logits(store, batch_size, None if self.kind.of_windows else each)
+        if self.kind.of_windows and each is not None:
+            each(len(text_a))
+        return self.predictions_of(text_a, store, logits), cut
+
+    def read(self, text_a: list[str], text_b: list[str] | None) -> tuple[TokenStore, int]:
+        """The rows as ids, those of questions in windows, and the number of truncated rows."""
         if self.kind.of_words:
-            store, cut = encode_words(text_a, self.tokenizer, self.length)
-            shares = softmax(self._checked(self.logits(store, batch_size, each)))
-            return [Prediction(None, None, {}, spans=found) for found in entities(text_a, store, shares, self.labels)], cut
+            return encode_words(text_a, self.tokenizer, self.length)
         if self.kind.of_windows:
-            store = encode_questions(text_a, text_b or [], self.tokenizer, self.length)
-            logits = self._checked(self.logits(store, batch_size, None))
-            if each is not None:
-                each(len(text_a))
-            threshold = (self.decision or {}).get("null_threshold")
-            return [Prediction(None, None, {}, spans=found) for found in answers(store, logits, threshold)], 0
-        store, cut = self.encode(text_a, text_b)
-        return self.predictions(self.logits(store, batch_size, each)), cut
+            return encode_questions(text_a, text_b or [], self.tokenizer, self.length), 0
+        return self.encode(text_a, text_b)
+
+    def predictions_of(self, text_a: list[str], store: TokenStore, logits: np.ndarray) -> list[Prediction]:
+        """The predictions for these rows."""
+        if self.kind.of_words:
+            found = entities(text_a, store, softmax(self._checked(logits)), self.labels)
+        elif self.kind.of_windows:
+            found = answers(store, self._checked(logits), (self.decision or {}).get("null_threshold"))
+        else:
+            return self.predictions(logits)
+        return [Prediction(None, None, {}, spans=spans) for spans in found]
 
     def _checked(self, logits: np.ndarray) -> np.ndarray:
         check_outputs(logits, str(self.folder), "the input")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.recipes.conftest import distill, finetune, logged
 from tests.tiny import WORDS
+from tinybert.cli.main import main
 from tinybert.data.tokenizer import WordPiece
 from tinybert.models.families import family
 from tinybert.models.loading import build
@@ -60,3 +62,25 @@ def assert_resumes_exactly(line: tuple, folder: Path) -> None:
     distill(*line, "--max_steps", 20, "--output_dir", folder / "cut", "--resume", first)
     losses = [logged(folder / name, "prediction")[-1]["loss"] for name in ("whole", "cut")]
     assert losses[0] == losses[1]
+
+
+def assert_compares(teacher: Path, rows: tuple, length: int, folder: Path) -> None:
+    """`compare` trains, evaluates and times students of this kind."""
+    line = (
+        "compare",
+        "--teacher_path",
+        teacher,
+        *rows,
+        "--max_seq_length",
+        length,
+        "--students",
+        "teacher:1",
+        "--device",
+        "cpu",
+        "--threads",
+        1,
+    )
+    assert main([*map(str, (*line, "--methods", "none", "tinybert", "--updates", 6, "--output_dir", folder))]) == 0
+    record = json.loads((folder / "compare.json").read_text())
+    assert [len(line["scores"]) for line in record["lines"]] == [1, 1] and record["teacher"]["score"] > 50
+    assert all(line["measured"]["milliseconds"] > 0 for line in record["lines"])

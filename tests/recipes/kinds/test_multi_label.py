@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.recipes.conftest import distill, record
-from tests.recipes.kinds.conftest import QUICK, assert_resumes_exactly, train_teacher, write_files
+from tests.recipes.kinds.conftest import QUICK, assert_compares, assert_resumes_exactly, train_teacher, write_files
 from tinybert.data.custom_files import CustomFiles, custom_task
 from tinybert.data.label_sets import of_label_sets
 from tinybert.data.readers import read_split
@@ -151,3 +151,7 @@ def test_constant_multi_label_teacher_is_weak_and_a_good_one_is_not():
     assert not good.weak and good.better_order is None
     turned = kind.score_teacher(task, (4.0 * gold - 2)[:, [1, 2, 0]], gold)
     assert turned.better_order == ("love", "pain", "joy")
+
+
+def test_multi_label_students_are_compared(teacher, rows, runs_in_this_process, tmp_path):
+    assert_compares(teacher, rows, 32, tmp_path / "out")

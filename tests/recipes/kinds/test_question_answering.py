@@ -10,7 +10,7 @@ import paddle
 import pytest
 
 from tests.recipes.conftest import distill, record
-from tests.recipes.kinds.conftest import QUICK, assert_resumes_exactly, train_teacher, write_files
+from tests.recipes.kinds.conftest import QUICK, assert_compares, assert_resumes_exactly, train_teacher, write_files
 from tests.tiny import word_pieces
 from tinybert.data import answers
 from tinybert.data.custom_files import CustomFiles, custom_task
@@ -278,3 +278,7 @@ def test_span_losses_average_starts_and_ends_without_padding():
 def test_options_of_other_file_kinds_are_refused(files):
     with pytest.raises(UserError, match="--label_column does not apply"):
         custom_task("asked", CustomFiles(files["train"], label_column="x"))
+
+
+def test_students_that_answer_questions_are_compared(teacher, rows, runs_in_this_process, tmp_path):
+    assert_compares(teacher, rows, 24, tmp_path / "out")

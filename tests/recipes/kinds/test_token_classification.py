@@ -10,7 +10,7 @@ import paddle
 import pytest
 
 from tests.recipes.conftest import distill, record
-from tests.recipes.kinds.conftest import QUICK, assert_resumes_exactly, train_teacher, write_files
+from tests.recipes.kinds.conftest import QUICK, assert_compares, assert_resumes_exactly, train_teacher, write_files
 from tests.tiny import word_pieces
 from tinybert.cli.main import main
 from tinybert.data.custom_files import CustomFiles, custom_task
@@ -286,3 +286,7 @@ def test_conll_2003_has_its_published_number_of_entities(real_data):
     dev = next(file for file in sorted(path.iterdir()) if "dev" in file.name or "testa" in file.name)
     _, tags = sentences_of(dev, file_format="conll")
     assert len(tags) == 3250 and sum(tag.startswith("B-") for row in tags for tag in row) == 5942
+
+
+def test_taggers_are_compared(teacher, rows, runs_in_this_process, tmp_path):
+    assert_compares(teacher, rows, 32, tmp_path / "out")
