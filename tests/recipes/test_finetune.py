@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from tests import tiny
 from tests.recipes.conftest import QUICK, finetune, logged, record, rows_of, write_rows
 from tinybert.data.places import demo_folder
 from tinybert.errors import UserError
@@ -135,6 +136,16 @@ def test_regression_learns_and_predicts_scores(encoder, sts_folder, tmp_path):
     finetune(*words, "--predict_format", "jsonl")
     lines = [json.loads(line) for line in (tmp_path / "lines" / "STS-B.jsonl").read_text().splitlines()]
     assert [(line["id"], f"{line['score']:.2f}") for line in lines] == [(row[0], f"{float(row[1]):.2f}") for row in rows[1:]]
+
+
+def test_rows_longer_than_128_tokens_are_predicted_as_csv(tmp_path):
+    tiny.model_folder(tmp_path / "model", max_position_embeddings=256)
+    (tmp_path / "test.tsv").write_text("text\n" + "word1 " * 190 + "\n")
+    finetune(
+        "--model_name_or_path", tmp_path / "model", "--task_name", "long", "--test_file", tmp_path / "test.tsv", "--text_a_column", "text",
+        "--do_predict", "--predict_format", "csv", "--max_seq_length", 200, "--output_dir", tmp_path / "out",
+    )  # fmt: skip
+    assert len((tmp_path / "out" / "long.csv").read_text().splitlines()) == 2
 
 
 def test_preset_metric_selects_the_model(encoder, sts_folder, tmp_path, capsys):

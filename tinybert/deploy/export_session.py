@@ -10,6 +10,7 @@ import numpy as np
 from tinybert import storage
 from tinybert.deploy import measure
 from tinybert.deploy.engine import RECORD, Engine, ExportSource, check_rows, engine_module
+from tinybert.deploy.engines import dygraph
 from tinybert.deploy.predictor import Predictor
 from tinybert.deploy.scoring import ScoredRows
 from tinybert.errors import UserError
@@ -109,7 +110,7 @@ class ExportSession:
         width = min(ids.shape[1], self.baseline.length)
         ids, segments = ids[:, :width], segments[:, :width] * (token_types(self.loaded.model) > 1)
         answers = engine.logits(ids, segments)
-        expected = Predictor.of_model(self.loaded, self.baseline.folder, {}, self.baseline.length).engine.logits(ids, segments)
+        expected = dygraph.of_model(self.loaded).logits(ids, segments)
         scale = max(1.0, float(np.abs(answers).max()))
         if precision == "float32" and not np.abs(answers - expected).max() <= _TOLERANCES[precision] * scale:
             raise UserError(

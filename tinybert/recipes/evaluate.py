@@ -142,7 +142,7 @@ def write_predictions(folder: Path, loaded: LoadedModel, data: TaskData, batch_s
             continue
         if form != SUBMISSION:
             path = _prediction_file(folder, data.task, split, form)
-            predictor = replace(Predictor.of_model(loaded, folder, {}, data.max_seq_length), labels=data.task.labels)
+            predictor = replace(Predictor.of_model(loaded, folder, {}), labels=data.task.labels)
             folder.mkdir(parents=True, exist_ok=True)
             rows, names = RowFormat(form, data.task.labels, proba=True), ids or [str(i) for i in range(len(logits))]
             storage.write_file(path, rows.header() + rows.rows(names, predictor.predictions(logits.astype("float32"))))

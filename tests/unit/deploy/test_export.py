@@ -111,6 +111,12 @@ def test_every_engine_exports_scores_and_measures(tmp_path, same_process, capsys
     assert received == [signal.SIGINT]
 
 
+def test_model_trained_with_more_than_128_tokens_is_exported(tmp_path, same_process):
+    trained_folder(tmp_path / "m", labels=("0", "1"), length=200, max_position_embeddings=256)
+    assert export(tmp_path, format="paddle") == 0
+    assert Predictor.open(tmp_path / "x").length == 200
+
+
 def test_exported_file_loads_and_scores_without_paddle(tmp_path):
     trained_folder(tmp_path / "m", labels=("0", "1"))
     assert export(tmp_path) == 0
