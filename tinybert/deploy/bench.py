@@ -48,7 +48,8 @@ def compare(
 ) -> list[Measured]:
     """Evaluate every model on the first evaluation split, unless its score is `known`, then time them as `timed` does."""
     scores = dict(known or {})
-    scores |= {name: _score(predictor, task, folder) for name, predictor in models.items() if name not in scores}
+    scored = {name: ScoredRows.of(task, folder, predictor) for name, predictor in models.items() if name not in scores}
+    scores |= {name: _score(models[name], rows) for name, rows in scored.items()}
     for name, score in scores.items():
         logger.info(f"{name}: {task.metric} {score:.2f}")
     return [replace(one, score=scores[one.name]) for one in timed(models, task, folder, rows, batch_size)]
@@ -75,10 +76,9 @@ def timed(models: dict[str, Predictor], task: Task, folder: Path, rows: int, bat
     ]
 
 
-def _score(predictor: Predictor, task: Task, folder: Path) -> float:
-    rows = ScoredRows.of(task, folder, predictor)
+def _score(predictor: Predictor, rows: ScoredRows) -> float:
     store = rows.store(predictor.tokenizer)
-    return 100 * rows.score(predictor.logits(store, predictor.batch_size()), store.gold)[task.metric]
+    return 100 * rows.score(predictor.logits(store, predictor.batch_size()), store.gold)[rows.task.metric]
 
 
 def _texts(task: Task, folder: Path, split: str) -> list[tuple[str, str | None]]:

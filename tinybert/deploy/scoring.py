@@ -33,13 +33,18 @@ class ScoredRows:
         """For a model.
 
         Raises:
-            UserError: the task has no labelled rows, or its labels differ from the model's.
+            UserError: the task has no labelled rows, or its kind, its labels, or whether rows are pairs differ from the model's.
         """
         from tinybert.models.heads import output_order
 
         labels, outputs = predictor.named, predictor.kind.outputs(predictor.labels)
         if not task.eval_splits:
             raise UserError(f"{task.name} has no dev rows; an export is evaluated before it is written.\nGive them with --dev_file.")
+        if task.kind is not predictor.kind:
+            raise UserError(
+                f"the model is for {predictor.kind.title}, but {task.name} is {task.kind.title}. Give rows of the model's task."
+            )
+        predictor.check(task.is_pair)
         if task.num_outputs != outputs:
             raise UserError(f"the model has {outputs} outputs, but {task.name} has {task.num_outputs}. Give rows of the model's task.")
         order = output_order(labels, task.labels) if labels and task.labels else None

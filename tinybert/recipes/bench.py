@@ -32,7 +32,6 @@ def bench(config: BenchConfig) -> Result:
     models = {name: Predictor.open(path, threads) for name, path in zip(names, config.models, strict=True)}
     for predictor in models.values():
         check_texts(predictor.folder, predictor.kind)
-        predictor.check(task.is_pair)
     logger.info(f"comparing {len(models)} models on {task.name}, {threads} threads each")
     found = compare(models, task, folder, config.rows, config.batch_size)
     shown = table(found, task.metric, config.batch_size)

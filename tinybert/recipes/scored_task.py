@@ -6,13 +6,14 @@ from tinybert.config.scoring import ScoringOptions
 from tinybert.data.custom_files import joined_labels
 from tinybert.data.tasks import Task
 from tinybert.errors import UserError
+from tinybert.kinds.registry import kind_of_config
 from tinybert.models.configuration import labels_of, read_config, trained_on
 from tinybert.models.hub import resolve
 from tinybert.recipes.task_data import task_of
 
 
 def scored_task(config: ScoringOptions, model_path: str) -> Task:
-    """The task; for custom files by default with the labels of the model.
+    """The task; for custom files by default with the kind and the labels of the model.
 
     Raises:
         UserError: the task is unknown.
@@ -24,8 +25,9 @@ def scored_task(config: ScoringOptions, model_path: str) -> Task:
             f"--task_name is missing: {model_path} does not record the task it was trained on.\n"
             "Give the task; any name works for your own files."
         )
-    own = config.train_file is not None or config.dev_file is not None
-    labels = labels_of(known)
-    if own and config.labels is None and labels:
-        return task_of(config.replace(task_name=name, labels=joined_labels(labels)))
-    return task_of(config.replace(task_name=name))
+    values: dict[str, str] = {"task_name": name}
+    if config.train_file is not None or config.dev_file is not None:
+        kind, labels = kind_of_config(known), labels_of(known)
+        values |= {"kind": kind.name} if kind and config.kind is None else {}
+        values |= {"labels": joined_labels(labels)} if labels and config.labels is None else {}
+    return task_of(config.replace(**values))

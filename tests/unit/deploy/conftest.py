@@ -8,16 +8,20 @@ import pytest
 
 from tests.tiny import LABELS, classifier, word_pieces
 from tinybert.cli.main import main
+from tinybert.kinds.registry import KINDS
 from tinybert.models.configuration import TrainedOn
 from tinybert.models.families import family
 from tinybert.models.saving import save_model
 
 
-def trained_folder(folder: Path, model_type: str = "bert", labels=LABELS, pair: bool = False, length: int = 16, seed: int = 0, **shape):
-    """Write a model folder as after training, and return the model."""
+def trained_folder(
+    folder: Path, model_type: str = "bert", labels=LABELS, pair: bool = False, length: int = 16, seed: int = 0, kind=None, **shape
+):
+    """Write a model folder as after training, and return the model; kind: None: according to the labels."""
     model = classifier(model_type, max(1, len(labels)), seed, **shape)
     rows = TrainedOn("tiny", pair, length)
-    save_model(folder, model, family(model_type), word_pieces(), labels, trained_on=rows)
+    head = KINDS[kind].head_config(labels) if kind else None
+    save_model(folder, model, family(model_type), word_pieces(), labels, head_config=head, trained_on=rows)
     return model
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from xml.etree import ElementTree
 
+import pytest
+
 from tests.tiny import learnable_rows
 from tests.unit.deploy.conftest import run, trained_folder
+from tinybert.deploy import bench
 from tinybert.deploy.bench import Measured, efficient
 from tinybert.deploy.predictor import Predictor
 
@@ -40,11 +43,21 @@ def test_models_are_scored_timed_and_plotted(tmp_path, monkeypatch, capsys):
 
 def test_pairs_and_models_named_twice_are_refused(tmp_path, single, pairs, capsys):
     learnable_rows(tmp_path / "data", {"train": 8, "dev": 6}, seed=3)
-    data = {"dev_file": tmp_path / "data" / "dev.tsv", "text_a_column": "sentence", "label_column": "label", "labels": "0,1"}
+    data = {"dev_file": tmp_path / "data" / "dev.tsv", "text_a_column": "sentence", "label_column": "label", "labels": "no,yes"}
     assert run("bench", models=f"{single},{single}", output_dir=tmp_path / "o", **data) == 2
     assert "Give every model once" in capsys.readouterr().err
     assert run("bench", models=f"{single},{pairs}", output_dir=tmp_path / "o", **data) == 2
     assert "trained on pairs" in capsys.readouterr().err and not (tmp_path / "o").exists()
+
+
+def test_model_of_another_kind_is_refused_before_any_is_scored(tmp_path, monkeypatch, capsys):
+    learnable_rows(tmp_path / "data", {"train": 8, "dev": 6}, seed=3)
+    for name, kind in (("first", "multi_label"), ("second", "classification")):
+        trained_folder(tmp_path / name, labels=("0", "1"), kind=kind)
+    monkeypatch.setattr(bench, "_score", lambda *_: pytest.fail("scored"))
+    data = {"dev_file": tmp_path / "data" / "dev.tsv", "text_a_column": "sentence", "label_column": "label"}
+    assert run("bench", models=f"{tmp_path}/first,{tmp_path}/second", output_dir=tmp_path / "o", **data) == 2
+    assert "the model is for classification, but tiny is multi-label classification" in capsys.readouterr().err
 
 
 def test_pareto_front_leaves_out_models_worse_in_score_and_time():

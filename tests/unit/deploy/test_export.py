@@ -37,7 +37,8 @@ def export(tmp_path: Path, **options) -> int:
     if not data.exists():
         learnable_rows(data, {"train": 40, "dev": 30}, seed=3)
     files = {"train_file": data / "train.tsv", "dev_file": data / "dev.tsv", "text_a_column": "sentence", "label_column": "label"}
-    return run("export", model_path=tmp_path / "m", labels="0,1", max_drop=100, threads=1, output_dir=tmp_path / "x", **files, **options)
+    files |= {"labels": "0,1", "max_drop": 100, "threads": 1, "output_dir": tmp_path / "x"}
+    return run("export", model_path=tmp_path / "m", **{**files, **options})
 
 
 def answer(folder: Path, inputs) -> np.ndarray:
@@ -166,6 +167,24 @@ def test_quantising_nothing_is_an_error(tmp_path, same_process, monkeypatch, cap
     monkeypatch.setattr("tinybert.deploy.onnx_file._tidy", lambda library, graph: setattr(graph.output[0], "name", graph.output[0].name))
     assert export(tmp_path, precision="int8") == 2
     assert "int8: 0 of" in capsys.readouterr().err and not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(("kind", "metric"), [("multi_label", "micro_f1"), ("regression", "pearson_and_spearman")])
+def test_rows_are_scored_as_the_kind_of_the_model(tmp_path, same_process, kind, metric):
+    trained_folder(tmp_path / "m", labels=("0", "1") if kind == "multi_label" else (), kind=kind)
+    learnable_rows(tmp_path / "data", {"train": 40, "dev": 30}, seed=3)
+    files = {"dev_file": tmp_path / "data" / "dev.tsv", "text_a_column": "sentence", "label_column": "label", "output_dir": tmp_path / "x"}
+    assert run("export", model_path=tmp_path / "m", format="paddle", **files) == 0
+    assert record(tmp_path / "x")["rows"]["metric"] == metric
+
+
+def test_rows_of_another_kind_and_single_texts_for_pairs_are_refused(tmp_path, capsys):
+    trained_folder(tmp_path / "m", labels=("0", "1"), pair=True)
+    assert export(tmp_path) == 2
+    assert "got single texts, but the model was trained on pairs of texts" in capsys.readouterr().err
+    assert export(tmp_path, kind="multi_label") == 2
+    assert "the model is for classification, but tiny is multi-label classification" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
 
 
 def test_export_whose_outputs_changed_is_refused(tmp_path, same_process):
