@@ -18,7 +18,7 @@ from tinybert.deploy.export_session import Export, ExportSession
 from tinybert.deploy.model_card import card
 from tinybert.deploy.onnx_file import write_onnx
 from tinybert.deploy.predictor import Predictor
-from tinybert.deploy.scoring import ScoredRows
+from tinybert.deploy.scoring import ScoredRows, check_training_rows
 from tinybert.deploy.vocabulary import with_vocabulary
 from tinybert.engine.run_record import RunRecord, now, write_record
 from tinybert.errors import UserError
@@ -108,11 +108,15 @@ def export_model(
     wanted = options.pairs()
     source = resolve(str(model_path))
     loaded, config = load_pretrained(str(source))
+    for form, precision in wanted:
+        engine_module(form).check(precision, loaded)
     threads = options.threads or runtime.available_cores()
     runtime.set_threads(threads)
     baseline = Predictor.of_model(loaded, source, config, options.max_seq_length)
     splits = [task.eval_splits[0]] if task.eval_splits else []
-    splits += ["train"] if options.prune_vocabulary or ("openvino", "int8") in wanted else []
+    if options.prune_vocabulary or ("openvino", "int8") in wanted:
+        check_training_rows(task)
+        splits.append("train")
     rows = ScoredRows.of(task, locate(task, splits), baseline)
     if options.prune_vocabulary:
         loaded, kept = with_vocabulary(loaded, rows.training_store(loaded.tokenizer).word_pieces())

@@ -19,6 +19,19 @@ OPSET = 17  # the first with LayerNormalization as one operation
 _WHY = "export to ONNX"
 
 
+def check_onnx(loaded: LoadedModel) -> None:
+    """Reject a model that cannot be written as ONNX here.
+
+    Raises:
+        UserError: paddle2onnx or onnx is not installed, or see `check_program`.
+    """
+    from tinybert.models.inference_program import check_program
+
+    for library in ("onnx", "paddle2onnx"):
+        needed(library, "export", _WHY)
+    check_program(loaded)
+
+
 def write_onnx(path: Path, loaded: LoadedModel) -> None:
     """Write a model as ONNX: int64 `input_ids` and `token_type_ids` `[batch, length]`, float32 `logits`.
 

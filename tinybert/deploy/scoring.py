@@ -14,6 +14,16 @@ from tinybert.deploy.predictor import Predictor
 from tinybert.errors import UserError
 
 
+def check_training_rows(task: Task) -> None:
+    """Reject a task without training rows.
+
+    Raises:
+        UserError: says what they are needed for.
+    """
+    if "train" not in task.splits:
+        raise UserError(f"{task.name} has no training rows, which are needed for calibration and --prune_vocabulary. Give --train_file.")
+
+
 @dataclass
 class ScoredRows:
     """The first evaluation split of a task, and how a model's outputs correspond to the task's labels.
@@ -64,15 +74,7 @@ class ScoredRows:
         return TokenStore.build_or_open(self.task, self.folder, self.split, tokenizer, self.length)
 
     def training_store(self, tokenizer: WordPiece) -> TokenStore:
-        """The training rows.
-
-        Raises:
-            UserError: the task has none.
-        """
-        if "train" not in self.task.splits:
-            raise UserError(
-                f"{self.task.name} has no training rows, which are needed for calibration and --prune_vocabulary. Give --train_file."
-            )
+        """The training rows of a task that passed `check_training_rows`."""
         return TokenStore.build_or_open(self.task, self.folder, "train", tokenizer, self.length)
 
     def score(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -72,11 +72,11 @@ def write_program(folder: Path, loaded: LoadedModel) -> Verification:
         return _verify(temporary, loaded)
 
 
-def save_program(folder: Path, loaded: LoadedModel) -> None:
-    """Write the program's two files to a folder.
+def check_program(loaded: LoadedModel) -> None:
+    """Reject a model that cannot be converted to a program.
 
     Raises:
-        UserError: the model has no head.
+        UserError: it has no head, or relative positions.
     """
     if loaded.family.relative:
         raise UserError(
@@ -85,6 +85,15 @@ def save_program(folder: Path, loaded: LoadedModel) -> None:
         )
     if not has_head(loaded):
         raise UserError("this model has no classifier, which a program for serving needs.\nFine-tune or distil it for a task first.")
+
+
+def save_program(folder: Path, loaded: LoadedModel) -> None:
+    """Write the program's two files to a folder.
+
+    Raises:
+        UserError: see `check_program`.
+    """
+    check_program(loaded)
     served = _Served(loaded.model, loaded.family.relu_head)
     served.eval()
     shape = [paddle.static.InputSpec([None, None], "int64", name) for name in _inputs(loaded.model)]

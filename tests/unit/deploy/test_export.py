@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from tests.tiny import WORDS, batch, learnable_rows, logits_of
 from tests.unit.deploy.conftest import run, trained_folder
 from tinybert.deploy import export_session, measure
 from tinybert.deploy.engine import open_engine
-from tinybert.deploy.engines import onnx_runtime
+from tinybert.deploy.engines import onnx_runtime, open_vino
 from tinybert.deploy.predictor import Predictor
 from tinybert.errors import UserError
 
@@ -251,6 +252,42 @@ def test_impossible_exports_are_refused_with_a_reason(tmp_path, same_process, mo
     assert export(tmp_path, format="onnx") == 2
     assert "python -m pip install 'tinybert-paddle[export]'" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+@pytest.fixture
+def nothing_scored(monkeypatch):
+    """Fails as soon as dev rows are scored."""
+    monkeypatch.setattr(Predictor, "logits", lambda *_: pytest.fail("scored"))
+
+
+@pytest.mark.parametrize("library", ["onnx", "paddle2onnx", "onnxruntime", "openvino", "nncf"])
+def test_missing_library_is_reported_before_rows_are_scored(library, tmp_path, nothing_scored, monkeypatch, capsys):
+    trained_folder(tmp_path / "m", labels=("0", "1"))
+    monkeypatch.setitem(sys.modules, library, None)
+    assert export(tmp_path, format="all", precision="float32,int8") == 2
+    assert f"needs {library}, which is not installed" in capsys.readouterr().err and not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("form", ["paddle", "onnx", "openvino"])
+def test_mpnet_is_refused_before_rows_are_scored(form, tmp_path, nothing_scored, capsys):
+    trained_folder(tmp_path / "m", "mpnet", labels=("0", "1"), type_vocab_size=1, relative_attention_num_buckets=32)
+    assert export(tmp_path, format=form) == 2
+    assert "MPNet cannot be converted to a program" in capsys.readouterr().err and not (tmp_path / "x").exists()
+
+
+def test_bfloat16_the_processor_lacks_is_reported_before_rows_are_scored(tmp_path, nothing_scored, monkeypatch, capsys):
+    trained_folder(tmp_path / "m", labels=("0", "1"))
+    monkeypatch.setattr(open_vino, "_core", lambda: SimpleNamespace(get_property=lambda *_: ["FP32"]))
+    assert export(tmp_path, format="openvino", precision="bfloat16") == 2
+    assert "this processor does not support bfloat16" in capsys.readouterr().err and not (tmp_path / "x").exists()
+
+
+def test_missing_training_rows_are_reported_before_rows_are_scored(tmp_path, nothing_scored, capsys):
+    trained_folder(tmp_path / "m", labels=("0", "1"))
+    learnable_rows(tmp_path / "data", {"train": 8, "dev": 8}, seed=3)
+    files = {"dev_file": tmp_path / "data" / "dev.tsv", "text_a_column": "sentence", "label_column": "label", "output_dir": tmp_path / "x"}
+    assert run("export", model_path=tmp_path / "m", format="openvino", precision="int8", **files) == 2
+    assert "tiny has no training rows, which are needed for calibration" in capsys.readouterr().err
 
 
 def test_token_classification_is_exported_and_scored(tmp_path, monkeypatch, capsys):

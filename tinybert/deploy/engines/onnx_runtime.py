@@ -6,12 +6,17 @@ import logging
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tinybert.deploy.engine import ExportSource, NamedInputs, check_quantised
 from tinybert.deploy.libraries import needed, titled
+from tinybert.deploy.onnx_file import check_onnx
 from tinybert.errors import UserError
+
+if TYPE_CHECKING:
+    from tinybert.models.loading import LoadedModel
 
 PRECISIONS = ("float32", "int8")
 FILE = "model.onnx"
@@ -50,6 +55,16 @@ def open_engine(folder: Path, record: dict, threads: int) -> OnnxRuntime:
         UserError: onnxruntime is missing, or the file cannot be loaded.
     """
     return OnnxRuntime(folder / FILE, record, threads)
+
+
+def check(precision: str, loaded: LoadedModel) -> None:
+    """Reject an export that cannot be written or run here.
+
+    Raises:
+        UserError: a missing library, or a model that cannot be converted.
+    """
+    needed("onnxruntime", "export", _WHY)
+    check_onnx(loaded)
 
 
 def export(folder: Path, precision: str, source: ExportSource) -> dict:

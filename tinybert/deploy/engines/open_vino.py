@@ -11,14 +11,17 @@ import numpy as np
 
 from tinybert.deploy.engine import ExportSource, NamedInputs, check_quantised
 from tinybert.deploy.libraries import needed, quiet_stdout, titled
+from tinybert.deploy.onnx_file import check_onnx
 from tinybert.errors import UserError
 
 if TYPE_CHECKING:
     from openvino import Core, Model, Node, Output
 
+    from tinybert.models.loading import LoadedModel
+
 PRECISIONS = ("float32", "bfloat16", "int8")
 FILE = "model.xml"
-_WHY = "an OpenVINO file"
+_WHY, _CALIBRATION = "an OpenVINO file", "int8 for OpenVINO"
 # on processors with bfloat16, OpenVINO uses it by default
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
@@ -36,8 +39,7 @@ class OpenVino:
 
     def __init__(self, path: Path, precision: str, threads: int) -> None:
         core = _core()
-        if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise UserError(f"{path}: this processor does not support bfloat16. Export the model with --precision float32 or int8.")
+        _check_processor(precision, str(path))
         settings = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
         try:
             self._model = core.compile_model(str(path), "CPU", settings)
@@ -62,6 +64,24 @@ def open_engine(folder: Path, record: dict, threads: int) -> OpenVino:
     return OpenVino(folder / FILE, record["precision"], threads)
 
 
+def _check_processor(precision: str, what: str) -> None:
+    if precision == "bfloat16" and "BF16" not in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise UserError(f"{what}: this processor does not support bfloat16. Export the model with --precision float32 or int8.")
+
+
+def check(precision: str, loaded: LoadedModel) -> None:
+    """Reject an export that cannot be written or run here.
+
+    Raises:
+        UserError: a missing library, a processor without bfloat16, or a model that cannot be converted.
+    """
+    _check_processor(precision, "--format openvino")
+    needed("openvino", "export", _WHY)
+    if precision == "int8":
+        needed("nncf", "export", _CALIBRATION)
+    check_onnx(loaded)
+
+
 def export(folder: Path, precision: str, source: ExportSource) -> dict:
     """Write a model in OpenVINO's format; bfloat16 weights are stored in 16 bits, int8 is calibrated on the source's rows.
 
@@ -71,7 +91,7 @@ def export(folder: Path, precision: str, source: ExportSource) -> dict:
         UserError: a missing library, or quantisation was incomplete.
     """
     library = needed("openvino", "export", _WHY)
-    nncf = needed("nncf", "export", "int8 for OpenVINO") if precision == "int8" else None
+    nncf = needed("nncf", "export", _CALIBRATION) if precision == "int8" else None
     model = _core().read_model(str(source.onnx))
     counts = {}
     if nncf is not None:

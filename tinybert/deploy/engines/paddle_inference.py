@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from tinybert.deploy.engine import ExportSource, NamedInputs, differs
 from tinybert.deploy.libraries import titled
 from tinybert.errors import UserError
 from tinybert.log import logger
+
+if TYPE_CHECKING:
+    from tinybert.models.loading import LoadedModel
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -75,6 +79,17 @@ def open_engine(folder: Path, record: dict | None, threads: int) -> PaddleInfere
             f"{folder}: {titled('paddlepaddle')} cannot run this program, which was written with {written}\n"
             f"({type(error).__name__}: {str(error).strip().splitlines()[-1][:200]}). Export the model again with this Paddle."
         ) from None
+
+
+def check(precision: str, loaded: LoadedModel) -> None:
+    """Reject an export that cannot be written.
+
+    Raises:
+        UserError: the model cannot be converted.
+    """
+    from tinybert.models.inference_program import check_program
+
+    check_program(loaded)
 
 
 def export(folder: Path, precision: str, source: ExportSource) -> dict:
