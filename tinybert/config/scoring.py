@@ -8,6 +8,7 @@ from tinybert.config.dialects import HF
 from tinybert.config.groups import in_data
 from tinybert.config.options import Alias
 from tinybert.config.rows import RowOptions
+from tinybert.kinds.registry import METRICS
 
 
 class ScoringOptions(RowOptions):
@@ -17,9 +18,4 @@ class ScoringOptions(RowOptions):
         None, help="task whose dev set is used; any name for your own files", unset="the task that the model was trained on"
     )
     dev_file: Path | None = in_data(None, help="your own labelled rows for evaluation", alias=(Alias("validation_file", HF),))
-    metric: str | None = in_data(
-        None,
-        help="metric of the comparison",
-        choices=("accuracy", "macro_f1", "f1", "mcc", "accuracy_and_f1", "pearson", "spearman", "pearson_and_spearman"),
-        unset="the task's",
-    )
+    metric: str | None = in_data(None, help="metric of the comparison", choices=METRICS, unset="the task's")

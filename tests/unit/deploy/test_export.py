@@ -15,6 +15,9 @@ import pytest
 
 from tests.tiny import WORDS, batch, learnable_rows, logits_of
 from tests.unit.deploy.conftest import run, trained_folder
+from tinybert.commands.bench import BenchConfig
+from tinybert.commands.export import ExportConfig
+from tinybert.config.rows import DataOptions
 from tinybert.deploy import export_session, measure
 from tinybert.deploy.engine import open_engine
 from tinybert.deploy.engines import onnx_runtime, open_vino
@@ -168,6 +171,11 @@ def test_quantising_nothing_is_an_error(tmp_path, same_process, monkeypatch, cap
     monkeypatch.setattr("tinybert.deploy.onnx_file._tidy", lambda library, graph: setattr(graph.output[0], "name", graph.output[0].name))
     assert export(tmp_path, precision="int8") == 2
     assert "int8: 0 of" in capsys.readouterr().err and not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("command", [BenchConfig, ExportConfig])
+def test_models_are_compared_by_every_metric_of_training(command):
+    assert command.options()["metric"].choices == DataOptions.options()["metric"].choices
 
 
 @pytest.mark.parametrize(("kind", "metric"), [("multi_label", "micro_f1"), ("regression", "pearson_and_spearman")])
