@@ -112,6 +112,8 @@ def _claim(config: Config, output: Path, kind: str, options: dict[str, object], 
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         new.record()
         return new
+    if not hasattr(config, "resume"):  # a command that starts over
+        raise UserError(f"{output} already contains {kind}\nreplace it with --overwrite_output_dir, or choose another folder")
     if not config.resume:
         raise UserError(f"{output} already contains {kind}\nresume it with --resume, or replace it with --overwrite_output_dir")
     before = known["options"]
