@@ -230,6 +230,17 @@ def is_own(folder: str | Path) -> bool:
         return False
 
 
+def files_of_others(folder: str | Path) -> list[str]:
+    """The files in a folder and below it that its manifest does not list."""
+    folder = Path(folder)
+    try:
+        known = {*_read_manifest(folder), MANIFEST}
+    except DamagedError:
+        known = set()
+    files = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted(name for name in files if name not in known)
+
+
 def remove_own(folder: str | Path) -> None:
     """Delete a folder with a manifest of ours, or all such folders below it. Other files are kept."""
     folder = Path(folder)

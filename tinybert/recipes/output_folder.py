@@ -18,10 +18,10 @@ from tinybert.recipes.input_protection import check_inputs_not_overwritten
 PLAN = "plan.json"
 
 
-def check_replaceable(output: Path, overwrite: bool, unexpected: Callable[[], str | None]) -> None:
-    """Reject replacing a folder unless it is requested and the folder is one of the command's own.
+def check_replaceable(output: Path, overwrite: bool, kind: str, record: str) -> None:
+    """Reject replacing a folder unless it is requested and the folder contains only the command's own files.
 
-    unexpected: the reason against it, `contains ...` or `does not contain ...`; None if there is none.
+    kind: what the command writes, with its article. record: the name of a file that every such folder has.
 
     Raises:
         UserError: the folder may not be replaced.
@@ -32,7 +32,12 @@ def check_replaceable(output: Path, overwrite: bool, unexpected: Callable[[], st
         return
     if not overwrite:
         raise UserError(f"--output_dir {output} is not empty. Choose another folder, or replace it with --overwrite_output_dir.")
-    if found := unexpected():
+    found = ""
+    if not (output / record).is_file():
+        found = f"does not contain {kind} (no {record})"
+    elif others := storage.files_of_others(output):
+        found = f"contains files that this program did not write ({', '.join(others[:5])})"
+    if found:
         raise UserError(f"--output_dir {output} {found} and is not replaced. Choose another folder.")
 
 
