@@ -125,11 +125,11 @@ def new_folder(path: str | Path, replace: bool = False, keep_others: bool = Fals
     """Yield a temporary folder that becomes `path` when the block ends without an exception.
 
     With `replace`, an existing folder is exchanged for the new one in a single step, then deleted; otherwise an existing folder
-    raises FileExistsError before anything is written. keep_others: files in the existing folder that its manifest does not list
-    are moved to the new one.
+    that is not empty raises FileExistsError before anything is written. keep_others: files in the existing folder that its manifest
+    does not list are moved to the new one.
     """
     final = Path(path)
-    if final.exists() and not replace:
+    if final.exists() and not replace and not (final.is_dir() and not any(final.iterdir())):
         raise FileExistsError(str(final))
     final.parent.mkdir(parents=True, exist_ok=True)
     _sweep(final)
