@@ -103,41 +103,47 @@ def format_for(path: Path, wanted: str | None) -> str:
 class PredictionsFile:
     """A file that is written as `<file>.partial` and renamed when it is complete.
 
-    done: rows already written by an earlier run with the same `identity`.
+    resumable: whether an interrupted run keeps its rows. done: rows already written by an earlier run with the same `identity`.
     """
 
-    def __init__(self, path: Path, rows: RowFormat, identity: dict, overwrite: bool) -> None:
-        self.path, self.format = path, rows
+    def __init__(self, path: Path, rows: RowFormat, identity: dict, overwrite: bool, resumable: bool = True) -> None:
+        self.path, self.format, self.resumable = path, rows, resumable
         self.partial = path.with_name(f"{path.name}.partial")
         self.state = path.with_name(f"{path.name}.partial.json")
         self.done = 0
         if path.is_dir():
             raise UserError(f"--output {path} is a folder. Give a file.")
-        if path.exists() and not overwrite:
+        known = self._known()
+        if path.exists() and not overwrite and not known.get("replaces"):
             raise UserError(f"--output {path} exists. Choose another file, or replace it with --overwrite_output.")
         path.parent.mkdir(parents=True, exist_ok=True)
         if overwrite or not self.partial.exists():
             self._begin(identity)
         else:
-            self._go_on(identity)
+            self._go_on(identity, known)
         self.empty = not self.done
 
+    def _known(self) -> dict:
+        """The state of an earlier run that was interrupted; empty if there is none."""
+        try:
+            return json.loads(self.state.read_text(encoding="utf-8")) if self.partial.exists() else {}
+        except (OSError, ValueError):
+            return {}
+
     def _begin(self, identity: dict) -> None:
-        storage.write_json(self.state, identity)
+        storage.write_json(self.state, {**identity, "replaces": self.path.exists()})
         self.file = open(self.partial, "wb")  # noqa: SIM115  closed by close or finish
         self.file.write(self.format.header().encode())
 
-    def _go_on(self, identity: dict) -> None:
-        try:
-            known = json.loads(self.state.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            known = {}
-        if known != identity:
-            unlike = ", ".join(sorted(name for name in known.keys() | identity.keys() if known.get(name) != identity.get(name)))
+    def _go_on(self, identity: dict, known: dict) -> None:
+        if unlike := ", ".join(sorted(name for name, value in identity.items() if known.get(name) != value)):
             raise UserError(
                 f"{self.partial} is the partial output of another run (differs in: {unlike}).\n"
                 "Finish that run, or start over with --overwrite_output."
             )
+        if not self.resumable:
+            self._begin(identity)
+            return
         self.file = open(self.partial, "r+b")  # noqa: SIM115  closed by close or finish
         end = _whole_lines(self.file, self.format.form)
         self.done = max(0, end[0] - bool(self.format.header()))
@@ -161,9 +167,9 @@ class PredictionsFile:
         self.state.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Close the file and keep its rows for a later run."""
+        """Close the file and keep its rows for a later run, if that can continue."""
         self.file.close()
-        if self.empty:
+        if self.empty or not self.resumable:
             self.partial.unlink(missing_ok=True)
             self.state.unlink(missing_ok=True)
 
