@@ -48,20 +48,27 @@ class RowFormat:
     def _row(self, name: str, found: Prediction) -> str:
         if found.spans is not None:
             return json.dumps({"id": name, "spans": [_span(span) for span in found.spans]}, ensure_ascii=False) + "\n"
-        top = found.top(self.top_k) if self.top_k > 1 or found.label is None else [(found.label, found.probability)]
         if self.form != "jsonl":
             if found.label is None:
                 return self._line([name, _number(found.score)])
-            best = [part for label, share in top for part in (label, _number(share))]
-            return self._line([name, *best, *(_number(found.probabilities[label]) for label in self.labels if self.proba)])
+            return self._line([name, *self._best(found), *(_number(found.probabilities[label]) for label in self.labels if self.proba)])
         if found.label is None:
             return json.dumps({"id": name, "score": _rounded(found.score)}, ensure_ascii=False) + "\n"
         row: dict[str, object] = {"id": name, "label": found.label, "probability": _rounded(found.probability)}
         if self.top_k > 1:
-            row["top"] = [{"label": label, "probability": _rounded(share)} for label, share in top]
+            row["top"] = [{"label": label, "probability": _rounded(share)} for label, share in found.top(self.top_k)]
         if self.proba:
             row["probabilities"] = {label: _rounded(share) for label, share in found.probabilities.items()}
         return json.dumps(row, ensure_ascii=False) + "\n"
+
+    def _best(self, found: Prediction) -> list[str]:
+        """The predicted label or labels, and the most probable of the others; empty where there are no more."""
+        pairs = [(found.label, found.probability)]
+        if self.top_k > 1:
+            chosen = {found.label} if found.label in found.probabilities else set(found.label.split("|"))
+            pairs += [(label, share) for label, share in found.top(len(self.labels)) if label not in chosen][: self.top_k - 1]
+        fields = [part for label, share in pairs for part in (label, _number(share))]
+        return fields + [""] * (2 * self.top_k - len(fields))
 
     def _line(self, fields: list[str]) -> str:
         text = io.StringIO()

@@ -218,6 +218,18 @@ def test_predict_imports_no_paddle():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_next_labels_follow_all_predicted_ones():
+    from tinybert.deploy.predictions_file import RowFormat
+    from tinybert.deploy.predictor import Prediction
+
+    shares = {"joy": 0.9, "love": 0.6, "fear": 0.2}
+    rows = [Prediction("joy|love", 0.6, shares), Prediction("", 0.1, shares), Prediction("fear", 0.2, shares)]
+    written = csv.reader(io.StringIO(RowFormat("csv", tuple(shares), top_k=3).rows(["1", "2", "3"], rows)))
+    assert [row[1::2] for row in written] == [["joy|love", "fear", ""], ["", "joy", "love"], ["fear", "joy", "love"]]
+    (line,) = RowFormat("jsonl", tuple(shares), top_k=2).rows(["1"], rows[:1]).splitlines()
+    assert json.loads(line)["label"] == "joy|love" and [one["label"] for one in json.loads(line)["top"]] == ["joy", "love"]
+
+
 def test_probabilities_are_written_without_exponents(tmp_path):
     from tinybert.deploy.predictions_file import RowFormat
     from tinybert.deploy.predictor import Prediction
