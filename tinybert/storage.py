@@ -125,11 +125,11 @@ def new_folder(path: str | Path, replace: bool = False, keep_others: bool = Fals
     """Yield a temporary folder that becomes `path` when the block ends without an exception.
 
     With `replace`, an existing folder is exchanged for the new one in a single step, then deleted; otherwise an existing folder
-    raises FileExistsError before anything is written. keep_others: files in the existing folder that its manifest does not list
-    are moved to the new one.
+    that is not empty raises FileExistsError before anything is written. keep_others: files in the existing folder that its manifest
+    does not list are moved to the new one.
     """
     final = Path(path)
-    if final.exists() and not replace:
+    if final.exists() and not replace and not (final.is_dir() and not any(final.iterdir())):
         raise FileExistsError(str(final))
     final.parent.mkdir(parents=True, exist_ok=True)
     _sweep(final)
@@ -228,6 +228,17 @@ def is_own(folder: str | Path) -> bool:
         return True
     except DamagedError:
         return False
+
+
+def files_of_others(folder: str | Path) -> list[str]:
+    """The files in a folder and below it that its manifest does not list."""
+    folder = Path(folder)
+    try:
+        known = {*_read_manifest(folder), MANIFEST}
+    except DamagedError:
+        known = set()
+    files = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted(name for name in files if name not in known)
 
 
 def remove_own(folder: str | Path) -> None:

@@ -79,7 +79,11 @@ def test_exported_model_predicts_the_same(folder, data, same_process, tmp_path):
     pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
     pytest.importorskip("paddle2onnx", reason="the extra `export` is not installed")
     model, texts = tb.load(folder / "teacher"), ["word1 word2", "word20"]
+    (tmp_path / "served").mkdir()  # as by tempfile.mkdtemp
     served = model.export(tmp_path / "served", format="onnx", data=data, max_seq_length=16)
     assert [found.probabilities for found in served.predict(texts)] == [
         pytest.approx(found.probabilities, abs=1e-5) for found in model.predict(texts)
     ]
+    options = {"format": "onnx", "precision": ["float32", "int8"], "max_drop": 100}
+    assert model.export(tmp_path / "both", data=data, max_seq_length=16, **options) is model
+    assert tb.load(tmp_path / "both" / "onnx-int8").labels == model.labels

@@ -60,6 +60,8 @@ def out(world, tmp_path) -> Path:
         (GENERAL + "--student_layers 2 --pregenerated_data {out}/best_general_model", "pregenerated_data"),
         ("convert --to paddlenlp --model_path {out} --output_dir {out}/best_model_4 --overwrite_output_dir", "model_path"),
         ("prune --num_layers 2 --model_path {out} --output_dir {out}/best_model_4 --overwrite_output_dir", "model_path"),
+        (f"export {SST}--glue_dir {{world}}/glue --model_path {{out}}/final --output_dir {{out}} --overwrite_output_dir", "model_path"),
+        (f"export {OWN}--dev_file {{out}}/reviews.tsv --model_path {{world}}/bert --output_dir {{out}} --overwrite_output_dir", "dev_file"),
         ("demo --model {out}/teacher/final --output_dir {out} --overwrite_output_dir", "model"),
     ],
 )  # fmt: skip

@@ -209,6 +209,14 @@ def test_existing_folder_is_not_overwritten_by_default(tmp_path):
     assert (tmp_path / "state" / "a").read_text() == "1"
 
 
+def test_empty_folder_is_filled(tmp_path):
+    (tmp_path / "state").mkdir()
+    with storage.new_folder(tmp_path / "state") as temporary:
+        (temporary / "a").write_text("1")
+    storage.verify(tmp_path / "state")
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
 def test_only_one_process_holds_a_lock_at_a_time(tmp_path):
     code = "import sys, time; from tinybert import storage\nwith storage.lock(sys.argv[1]):\n time.sleep(0.3); print(time.time())"
     started = time.time()

@@ -104,7 +104,8 @@ class Model:
         """Export to `paddle`, `onnx` or `openvino`; returns the exported model, which predicts with that engine.
 
         data: rows on which the exported file is compared with the model; None: the data it was trained on. options: those of
-        `tinybert export`, such as `precision`. Several formats are written to one subfolder each, and this model is returned.
+        `tinybert export`, such as `precision`. Several formats or precisions are written to one subfolder each, and this model is
+        returned.
 
         Raises:
             UserError: a missing library, an exported model with different outputs, or a folder that already exists.
@@ -114,7 +115,7 @@ class Model:
         rows = {} if data is None else {name: value for name, value in data.options.items() if name in ExportConfig.options()}
         values = {**rows, "model_path": str(self.path), "output_dir": folder, "format": formats}
         output = run_command("export", {**values, **options}).output
-        return self if len(formats) > 1 or "all" in formats or not (output / "export.json").is_file() else Model(output)
+        return Model(output) if (output / "config.json").is_file() else self
 
     def convert(self, folder: str | Path, to: str, **options: object) -> Path:
         """Write the model in another format: `huggingface`, `paddlenlp`, or `inference` (for Paddle Inference); returns the folder.

@@ -48,20 +48,27 @@ class RowFormat:
     def _row(self, name: str, found: Prediction) -> str:
         if found.spans is not None:
             return json.dumps({"id": name, "spans": [_span(span) for span in found.spans]}, ensure_ascii=False) + "\n"
-        top = found.top(self.top_k) if self.top_k > 1 or found.label is None else [(found.label, found.probability)]
         if self.form != "jsonl":
             if found.label is None:
                 return self._line([name, _number(found.score)])
-            best = [part for label, share in top for part in (label, _number(share))]
-            return self._line([name, *best, *(_number(found.probabilities[label]) for label in self.labels if self.proba)])
+            return self._line([name, *self._best(found), *(_number(found.probabilities[label]) for label in self.labels if self.proba)])
         if found.label is None:
             return json.dumps({"id": name, "score": _rounded(found.score)}, ensure_ascii=False) + "\n"
         row: dict[str, object] = {"id": name, "label": found.label, "probability": _rounded(found.probability)}
         if self.top_k > 1:
-            row["top"] = [{"label": label, "probability": _rounded(share)} for label, share in top]
+            row["top"] = [{"label": label, "probability": _rounded(share)} for label, share in found.top(self.top_k)]
         if self.proba:
             row["probabilities"] = {label: _rounded(share) for label, share in found.probabilities.items()}
         return json.dumps(row, ensure_ascii=False) + "\n"
+
+    def _best(self, found: Prediction) -> list[str]:
+        """The predicted label or labels, and the most probable of the others; empty where there are no more."""
+        pairs = [(found.label, found.probability)]
+        if self.top_k > 1:
+            chosen = {found.label} if found.label in found.probabilities else set(found.label.split("|"))
+            pairs += [(label, share) for label, share in found.top(len(self.labels)) if label not in chosen][: self.top_k - 1]
+        fields = [part for label, share in pairs for part in (label, _number(share))]
+        return fields + [""] * (2 * self.top_k - len(fields))
 
     def _line(self, fields: list[str]) -> str:
         text = io.StringIO()
@@ -103,41 +110,47 @@ def format_for(path: Path, wanted: str | None) -> str:
 class PredictionsFile:
     """A file that is written as `<file>.partial` and renamed when it is complete.
 
-    done: rows already written by an earlier run with the same `identity`.
+    resumable: whether an interrupted run keeps its rows. done: rows already written by an earlier run with the same `identity`.
     """
 
-    def __init__(self, path: Path, rows: RowFormat, identity: dict, overwrite: bool) -> None:
-        self.path, self.format = path, rows
+    def __init__(self, path: Path, rows: RowFormat, identity: dict, overwrite: bool, resumable: bool = True) -> None:
+        self.path, self.format, self.resumable = path, rows, resumable
         self.partial = path.with_name(f"{path.name}.partial")
         self.state = path.with_name(f"{path.name}.partial.json")
         self.done = 0
         if path.is_dir():
             raise UserError(f"--output {path} is a folder. Give a file.")
-        if path.exists() and not overwrite:
+        known = self._known()
+        if path.exists() and not overwrite and not known.get("replaces"):
             raise UserError(f"--output {path} exists. Choose another file, or replace it with --overwrite_output.")
         path.parent.mkdir(parents=True, exist_ok=True)
         if overwrite or not self.partial.exists():
             self._begin(identity)
         else:
-            self._go_on(identity)
+            self._go_on(identity, known)
         self.empty = not self.done
 
+    def _known(self) -> dict:
+        """The state of an earlier run that was interrupted; empty if there is none."""
+        try:
+            return json.loads(self.state.read_text(encoding="utf-8")) if self.partial.exists() else {}
+        except (OSError, ValueError):
+            return {}
+
     def _begin(self, identity: dict) -> None:
-        storage.write_json(self.state, identity)
+        storage.write_json(self.state, {**identity, "replaces": self.path.exists()})
         self.file = open(self.partial, "wb")  # noqa: SIM115  closed by close or finish
         self.file.write(self.format.header().encode())
 
-    def _go_on(self, identity: dict) -> None:
-        try:
-            known = json.loads(self.state.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            known = {}
-        if known != identity:
-            unlike = ", ".join(sorted(name for name in known.keys() | identity.keys() if known.get(name) != identity.get(name)))
+    def _go_on(self, identity: dict, known: dict) -> None:
+        if unlike := ", ".join(sorted(name for name, value in identity.items() if known.get(name) != value)):
             raise UserError(
                 f"{self.partial} is the partial output of another run (differs in: {unlike}).\n"
                 "Finish that run, or start over with --overwrite_output."
             )
+        if not self.resumable:
+            self._begin(identity)
+            return
         self.file = open(self.partial, "r+b")  # noqa: SIM115  closed by close or finish
         end = _whole_lines(self.file, self.format.form)
         self.done = max(0, end[0] - bool(self.format.header()))
@@ -161,9 +174,9 @@ class PredictionsFile:
         self.state.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Close the file and keep its rows for a later run."""
+        """Close the file and keep its rows for a later run, if that can continue."""
         self.file.close()
-        if self.empty:
+        if self.empty or not self.resumable:
             self.partial.unlink(missing_ok=True)
             self.state.unlink(missing_ok=True)
 

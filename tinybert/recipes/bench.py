@@ -12,17 +12,15 @@ from tinybert.deploy.bench import Measured, compare, pareto_figure, table, write
 from tinybert.deploy.predictor import Predictor, check_texts
 from tinybert.errors import UserError
 from tinybert.log import logger
-from tinybert.recipes.output_folder import check_replaceable, files_beside
+from tinybert.recipes.output_folder import check_replaceable
 from tinybert.recipes.result import Result
 from tinybert.recipes.scored_task import scored_task
-
-_FILES = {"bench.json", "bench.md", "pareto.png", "pareto.svg", storage.MANIFEST}
 
 
 def bench(config: BenchConfig) -> Result:
     """Measure `--models` on the dev set of a task and write the comparison to `--output_dir`."""
     output = Path(config.output_dir).expanduser()
-    check_replaceable(output, config.overwrite_output_dir, lambda: _unexpected(output))
+    check_replaceable(output, config.overwrite_output_dir, "a comparison", "bench.json")
     names = _names(config.models)
     task = scored_task(config, config.models[0])
     if not task.eval_splits:
@@ -69,8 +67,3 @@ def _names(paths: list[str]) -> list[str]:
         raise UserError(f"--models contains {twice} twice. Give every model once.")
     last = [Path(path).name for path in whole]
     return [name if last.count(name) == 1 else "/".join(Path(path).parts[-2:]) for name, path in zip(last, whole, strict=True)]
-
-
-def _unexpected(output: Path) -> str | None:
-    names = files_beside(output, lambda entry: entry.name in _FILES)
-    return f"contains more than a comparison ({names})" if names else None

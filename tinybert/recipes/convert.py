@@ -6,12 +6,10 @@ Limits: masked-LM and other heads are omitted and listed; weights are written as
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from tinybert.commands.convert import ConvertConfig
 from tinybert.log import logger
-from tinybert.models.configuration import config_file
 from tinybert.models.exporting import check_reading, compared_output, has_head, write_as
 from tinybert.models.hub import resolve
 from tinybert.models.inference_program import write_program
@@ -19,11 +17,8 @@ from tinybert.models.loading import LoadedModel, load_pretrained
 from tinybert.models.projections import layouts_of
 from tinybert.models.pruned_shapes import describe_architecture
 from tinybert.recipes.input_protection import check_inputs_not_overwritten
-from tinybert.recipes.output_folder import check_replaceable, files_beside
+from tinybert.recipes.output_folder import check_replaceable
 from tinybert.recipes.result import Result
-
-# the files of a model folder in either format; other files are not ours
-_MODEL_FILE = re.compile(r".*\.(json|txt|pdparams|pdiparams|pdmodel|safetensors|bin|md)|\..*")
 
 
 def convert(config: ConvertConfig) -> Result:
@@ -56,14 +51,7 @@ def check_output(config: ConvertConfig, source: Path, output: Path) -> None:
     """
     if output.is_dir():
         check_inputs_not_overwritten(config.replace(model_path=str(source)), [output])
-    check_replaceable(output, config.overwrite_output_dir, lambda: _unexpected(output))
-
-
-def _unexpected(output: Path) -> str | None:
-    if config_file(output) is None:
-        return "does not contain a model (no config.json)"
-    names = files_beside(output, lambda entry: entry.is_file() and _MODEL_FILE.fullmatch(entry.name) is not None)
-    return f"contains more than a model ({names})" if names else None
+    check_replaceable(output, config.overwrite_output_dir, "a model", "config.json")
 
 
 def notes(loaded: LoadedModel, layout: str) -> list[str]:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from tinybert import devices, runtime, storage
+from tinybert import devices, runtime, storage, temporaries
 from tinybert.commands.compare import CompareConfig
 from tinybert.commands.demo import DemoConfig
 from tinybert.commands.export import ExportConfig
@@ -25,16 +23,16 @@ from tinybert.data.demo_rows import unlabelled_sentences
 from tinybert.data.places import demo_folder
 from tinybert.data.tasks import Task, get_task
 from tinybert.deploy.predictor import Predictor
-from tinybert.errors import UserError
 from tinybert.log import logger
 from tinybert.recipes.compare import compare, keep_last_model
 from tinybert.recipes.export import export
 from tinybert.recipes.finetune import finetune
 from tinybert.recipes.input_protection import check_inputs_not_overwritten
+from tinybert.recipes.output_folder import claimed
 from tinybert.recipes.result import Result
 
 C = TypeVar("C", bound=Config)
-STUDENT = "2x192"
+STUDENT, AUGMENTED = "2x192", "train_aug.tsv"
 
 
 @dataclass(frozen=True)
@@ -51,22 +49,22 @@ BUDGETS = {"demo": Budget(110, 600, 5000, 3), "glue": Budget(300, 600, 0, 1)}
 
 
 def demo(config: DemoConfig) -> Result:
-    """Run the workflow end to end and print one table; all results stay in the output folder."""
-    started = time.monotonic()
-    task, output = get_task(config.task_name), Path(config.output_dir)
-    if (output / "compare").exists() and not config.overwrite_output_dir:
-        raise UserError(
-            f"{output} already contains the results of a demo.\nReplace them with --overwrite_output_dir, or choose another folder."
-        )
+    """Run the workflow end to end and print one table; all results stay in the output folder.
+
+    Raises:
+        UserError: the output folder contains other files, or a demo that may not be replaced.
+    """
+    task, output = get_task(config.task_name), Path(config.output_dir).expanduser()
     budget = BUDGETS["demo" if task.name == "demo" else "glue"]
     if config.quick:
         budget = replace(budget, teacher=4, student=4, unlabelled=min(20, budget.unlabelled), seeds=1)
     check_inputs_not_overwritten(config, [output / name for name in ("teacher", "compare", "export")])
-    with _own_cache(output):
-        compared = _train(config, task, budget, output)
-    keep_last_model(output / "teacher")
-    _keep_first_seeds(output / "compare")
-    minutes = (time.monotonic() - started) / 60
+    with claimed(config, "a demo", {}, (AUGMENTED,)) as claim:
+        with _own_cache(output):
+            compared = _train(config, task, budget, output)
+        keep_last_model(output / "teacher")
+        _keep_first_seeds(output / "compare")
+        minutes = claim.seconds / 60
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file()) / 1e6
     if budget.unlabelled:
         logger.info(f"\nnone: only labelled rows; tinybert: plus {budget.unlabelled:,} sentences labelled only by the teacher")
@@ -101,17 +99,20 @@ def _train(config: DemoConfig, task: Task, budget: Budget, output: Path) -> Resu
 
 @contextlib.contextmanager
 def _own_cache(output: Path) -> Iterator[None]:
-    """Store tokens and teacher traces inside the output folder, and delete them afterwards."""
-    folder, before = (output / "cache").absolute(), os.environ.get("TINYBERT_CACHE")
+    """Store tokens and teacher traces in a new folder inside the output folder, and delete it afterwards."""
+    storage.recover(output)  # caches of killed demos
+    folder, before = temporaries.temporary_name(output.absolute() / "cache"), os.environ.get("TINYBERT_CACHE")
+    folder.mkdir()
     os.environ["TINYBERT_CACHE"] = str(folder)
     try:
-        yield
+        with temporaries.writing(folder):
+            yield
     finally:
         if before is None:
             del os.environ["TINYBERT_CACHE"]
         else:
             os.environ["TINYBERT_CACHE"] = before
-        shutil.rmtree(folder, ignore_errors=True)
+        temporaries.remove(folder)
 
 
 def _title(text: str) -> None:
@@ -127,7 +128,7 @@ def _labelled_by(teacher: Path, task: Task, count: int, seed: int, output: Path)
     texts = unlabelled_sentences(count, seed)
     answers = Predictor.open(teacher).predict(texts)
     rows = [f"{text}\t{answer.label}\n" for text, answer in zip(texts, answers, strict=True)]
-    path = output / "train_aug.tsv"
+    path = output / AUGMENTED
     train = (demo_folder() / task.split("train").file).read_text(encoding="utf-8")
     storage.write_file(path, train + "".join(rows))
     return path

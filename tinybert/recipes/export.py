@@ -10,16 +10,21 @@ from tinybert.deploy.engine import FORMATS, RECORD
 from tinybert.deploy.export import ExportOptions, export_model
 from tinybert.deploy.model_card import table
 from tinybert.log import logger
+from tinybert.recipes.input_protection import check_inputs_not_overwritten
 from tinybert.recipes.output_folder import check_replaceable
 from tinybert.recipes.result import Result
 from tinybert.recipes.scored_task import scored_task
 
 
 def export(config: ExportConfig) -> Result:
-    """Export `--model_path` to `--output_dir`, and print scores and costs of every file."""
+    """Export `--model_path` to `--output_dir`, and print scores and costs of every file.
+
+    Raises:
+        UserError: an input in the output folder, files of others there, or an export that is refused.
+    """
     output = Path(config.output_dir).expanduser()
-    other = f"does not contain an export (no {RECORD})"
-    check_replaceable(output, config.overwrite_output_dir, lambda: None if (output / RECORD).is_file() else other)
+    check_inputs_not_overwritten(config, [output])
+    check_replaceable(output, config.overwrite_output_dir, "an export", RECORD)
     task = scored_task(config, config.model_path)
     options = ExportOptions(
         formats=FORMATS if "all" in config.format else tuple(dict.fromkeys(config.format)),

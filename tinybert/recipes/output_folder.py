@@ -18,10 +18,10 @@ from tinybert.recipes.input_protection import check_inputs_not_overwritten
 PLAN = "plan.json"
 
 
-def check_replaceable(output: Path, overwrite: bool, unexpected: Callable[[], str | None]) -> None:
-    """Reject replacing a folder unless it is requested and the folder is one of the command's own.
+def check_replaceable(output: Path, overwrite: bool, kind: str, record: str) -> None:
+    """Reject replacing a folder unless it is requested and the folder contains only the command's own files.
 
-    unexpected: the reason against it, `contains ...` or `does not contain ...`; None if there is none.
+    kind: what the command writes, with its article. record: the name of a file that every such folder has.
 
     Raises:
         UserError: the folder may not be replaced.
@@ -32,7 +32,12 @@ def check_replaceable(output: Path, overwrite: bool, unexpected: Callable[[], st
         return
     if not overwrite:
         raise UserError(f"--output_dir {output} is not empty. Choose another folder, or replace it with --overwrite_output_dir.")
-    if found := unexpected():
+    found = ""
+    if not (output / record).is_file():
+        found = f"does not contain {kind} (no {record})"
+    elif others := storage.files_of_others(output):
+        found = f"contains files that this program did not write ({', '.join(others[:5])})"
+    if found:
         raise UserError(f"--output_dir {output} {found} and is not replaced. Choose another folder.")
 
 
@@ -112,6 +117,8 @@ def _claim(config: Config, output: Path, kind: str, options: dict[str, object], 
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         new.record()
         return new
+    if not hasattr(config, "resume"):  # a command that starts over
+        raise UserError(f"{output} already contains {kind}\nreplace it with --overwrite_output_dir, or choose another folder")
     if not config.resume:
         raise UserError(f"{output} already contains {kind}\nresume it with --resume, or replace it with --overwrite_output_dir")
     before = known["options"]

@@ -19,6 +19,7 @@ from tinybert.errors import UserError
 from tinybert.log import keep_stdout_free, logger
 
 _CHUNK = 32  # batches whose rows are sorted by length together
+_READING = ("file_format", "header", "quoting", "text_a_column", "text_b_column", "id_column")
 
 
 def predict(config: PredictConfig) -> None:
@@ -64,8 +65,11 @@ def _predict(config: PredictConfig) -> None:
             out.write(ids, predictions)
         out.finish()
     except KeyboardInterrupt:
-        if str(config.output) != STDOUT:
-            logger.warning(f"stopped after {done:,} rows; continue with the same command")
+        if file.is_stdin and str(config.output) != STDOUT:
+            logger.warning(f"stopped after {done:,} rows, which are not kept: standard input cannot be resumed")
+        elif str(config.output) != STDOUT:
+            other = " without --overwrite_output" if config.overwrite_output and not out.empty else ""
+            logger.warning(f"stopped after {done:,} rows; continue with the same command{other}")
         raise
     finally:
         out.close()
@@ -152,12 +156,13 @@ def _output(config: PredictConfig, written: RowFormat, predictor: Predictor, row
     identity = {
         "input": str(config.input),
         **source,
+        **{name: getattr(rows.file, name) for name in _READING},
         "columns": written.columns,
         "format": written.form,
         "model": _fingerprint(predictor.folder),
         "max_seq_length": predictor.length,
     }
-    return PredictionsFile(config.output.expanduser(), written, identity, config.overwrite_output)
+    return PredictionsFile(config.output.expanduser(), written, identity, config.overwrite_output, resumable=not rows.file.is_stdin)
 
 
 def _fingerprint(folder: Path) -> str:

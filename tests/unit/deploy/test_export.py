@@ -224,6 +224,19 @@ def test_failing_onednn_is_disabled_with_a_warning(tmp_path, same_process, monke
     assert "oneDNN of this Paddle fails (RuntimeError: (Unimplemented)" in capsys.readouterr().err
 
 
+def test_export_is_replaced_only_if_all_files_are_its_own(tmp_path, same_process, capsys):
+    trained_folder(tmp_path / "m", labels=("0", "1"))
+    assert export(tmp_path, format="onnx,paddle") == 0
+    Predictor.open(tmp_path / "x" / "paddle-float32").predict(["word1"])
+    mine = tmp_path / "x" / "onnx-float32" / "notes.txt"
+    mine.write_text("mine")
+    assert export(tmp_path, format="paddle", overwrite_output_dir=True) == 2
+    assert "did not write (onnx-float32/notes.txt) and is not replaced" in capsys.readouterr().err and mine.read_text() == "mine"
+    mine.unlink()
+    assert export(tmp_path, format="paddle", overwrite_output_dir=True) == 0
+    assert (tmp_path / "x" / "inference.pdiparams").is_file() and not (tmp_path / "x" / "onnx-float32").exists()
+
+
 def test_inputs_are_passed_by_name(tmp_path, same_process):
     model = trained_folder(tmp_path / "m", labels=("0", "1"))
     assert export(tmp_path) == 0

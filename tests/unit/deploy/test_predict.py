@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -74,18 +77,23 @@ def test_input_formats_and_python_api_agree(tmp_path, single):
         assert row["label"] == found.label and row["probabilities"]["yes"] == pytest.approx(found.probabilities["yes"], abs=2e-6)
 
 
-def test_stdout_holds_only_predictions(tmp_path, single, monkeypatch, capfd):
-    piped = tmp_path / "piped"
-    piped.write_text("word1 word2\nword3\n")
-    with open(piped, "rb") as file:
-        import os
-
-        kept = os.dup(0)
+@contextlib.contextmanager
+def piped(folder: Path, text: str) -> Iterator[None]:
+    """Standard input is this text."""
+    (folder / "piped").write_text(text)
+    kept = os.dup(0)
+    with open(folder / "piped", "rb") as file:
         os.dup2(file.fileno(), 0)
-        try:
-            assert run("predict", model_path=single, input="-", output="-") == 0
-        finally:
-            os.dup2(kept, 0)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+
+
+def test_stdout_holds_only_predictions(tmp_path, single, monkeypatch, capfd):
+    with piped(tmp_path, "word1 word2\nword3\n"):
+        assert run("predict", model_path=single, input="-", output="-") == 0
     lines = capfd.readouterr().out.splitlines()
     assert lines[0] == "id\tlabel\tprobability" and [line.split("\t")[0] for line in lines[1:]] == ["0", "1"]
 
@@ -129,24 +137,29 @@ def test_unusual_max_seq_length_is_reported(tmp_path, single, capsys):
     assert "20 positions" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_stopped_run_resumes_and_gives_the_same_bytes(tmp_path, single, monkeypatch, capsys, form):
-    source = write(tmp_path / "a.csv", [["id", "text"], *([f'"{i}"\n,', text] for i, text in enumerate(TEXTS * 6))])
-    assert run("predict", model_path=single, input=source, output=tmp_path / f"whole.{form}", batch_size=4) == 0
+def stopped_run(monkeypatch, chunks: int, **options) -> None:
+    """A run that is interrupted within the row after these chunks."""
     write_rows, calls = PredictionsFile.write, []
 
     def stop(self, ids, predictions):
         write_rows(self, ids, predictions)
         calls.append(len(ids))
-        if len(calls) == 2:
+        if len(calls) == chunks:
             self.file.write(b'"half a row')
             self.file.flush()
             raise KeyboardInterrupt
 
+    with monkeypatch.context() as patched:
+        patched.setattr(PredictionsFile, "write", stop)
+        assert run("predict", **options) == 130
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_stopped_run_resumes_and_gives_the_same_bytes(tmp_path, single, monkeypatch, capsys, form):
+    source = write(tmp_path / "a.csv", [["id", "text"], *([f'"{i}"\n,', text] for i, text in enumerate(TEXTS * 6))])
+    assert run("predict", model_path=single, input=source, output=tmp_path / f"whole.{form}", batch_size=4) == 0
     options = {"model_path": single, "input": source, "output": tmp_path / f"cut.{form}", "batch_size": 4}
-    monkeypatch.setattr(PredictionsFile, "write", stop)
-    assert run("predict", **options) == 130
-    monkeypatch.undo()
+    stopped_run(monkeypatch, 2, **options)
     assert not (tmp_path / f"cut.{form}").exists()
     assert run("predict", **{**options, "max_seq_length": 8}) == 2
     assert "differs in: max_seq_length" in capsys.readouterr().err
@@ -155,6 +168,39 @@ def test_stopped_run_resumes_and_gives_the_same_bytes(tmp_path, single, monkeypa
     assert (tmp_path / f"cut.{form}").read_bytes() == (tmp_path / f"whole.{form}").read_bytes()
     assert not list(tmp_path.glob("*.partial*"))
     assert run("predict", **options) == 2 and "--overwrite_output" in capsys.readouterr().err
+
+
+def test_run_that_reads_other_columns_does_not_resume(tmp_path, single, monkeypatch, capsys):
+    source = write(tmp_path / "a.csv", [["id", "text", "title"], *([str(i), text, "word1"] for i, text in enumerate(TEXTS))])
+    options = {"model_path": single, "input": source, "output": tmp_path / "o.csv", "batch_size": 1}
+    stopped_run(monkeypatch, 1, **options)
+    for name, value in {"text_a_column": "title", "id_column": "title", "quoting": "none", "header": "true", "file_format": "csv"}.items():
+        assert run("predict", **options, **{name: value}) == 2
+        assert f"differs in: {name})" in capsys.readouterr().err
+    assert run("predict", **options) == 0 and len(read(tmp_path / "o.csv")) == 50
+
+
+def test_stopped_run_from_standard_input_starts_over(tmp_path, single, monkeypatch, capsys):
+    options = {"model_path": single, "input": "-", "output": tmp_path / "o.csv", "batch_size": 1}
+    with piped(tmp_path, "\n".join(TEXTS)):
+        stopped_run(monkeypatch, 1, **options)
+    assert "standard input cannot be resumed" in capsys.readouterr().err and not list(tmp_path.glob("o.csv*"))
+    with piped(tmp_path, "\n".join(TEXTS[::-1])):
+        assert run("predict", **options) == 0
+    write(tmp_path / "b.csv", [["text"], *([text] for text in TEXTS[::-1])])
+    assert run("predict", **{**options, "input": tmp_path / "b.csv", "output": tmp_path / "whole.csv"}) == 0
+    assert (tmp_path / "o.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_stopped_run_that_replaces_a_file_resumes_without_the_option(tmp_path, single, monkeypatch, capsys):
+    source = write(tmp_path / "a.csv", [["text"], *([text] for text in TEXTS)])
+    options = {"model_path": single, "input": source, "output": tmp_path / "o.csv", "batch_size": 1}
+    (tmp_path / "o.csv").write_text("earlier")
+    stopped_run(monkeypatch, 1, **options, overwrite_output=True)
+    assert "continue with the same command without --overwrite_output" in capsys.readouterr().err
+    assert (tmp_path / "o.csv").read_text() == "earlier"
+    assert run("predict", **options) == 0 and "resuming after 32 rows" in capsys.readouterr().out
+    assert len(read(tmp_path / "o.csv")) == 50
 
 
 def test_rows_are_processed_in_chunks(tmp_path, single, monkeypatch):
@@ -170,6 +216,18 @@ def test_predict_imports_no_paddle():
     import subprocess
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_next_labels_follow_all_predicted_ones():
+    from tinybert.deploy.predictions_file import RowFormat
+    from tinybert.deploy.predictor import Prediction
+
+    shares = {"joy": 0.9, "love": 0.6, "fear": 0.2}
+    rows = [Prediction("joy|love", 0.6, shares), Prediction("", 0.1, shares), Prediction("fear", 0.2, shares)]
+    written = csv.reader(io.StringIO(RowFormat("csv", tuple(shares), top_k=3).rows(["1", "2", "3"], rows)))
+    assert [row[1::2] for row in written] == [["joy|love", "fear", ""], ["", "joy", "love"], ["fear", "joy", "love"]]
+    (line,) = RowFormat("jsonl", tuple(shares), top_k=2).rows(["1"], rows[:1]).splitlines()
+    assert json.loads(line)["label"] == "joy|love" and [one["label"] for one in json.loads(line)["top"]] == ["joy", "love"]
 
 
 def test_probabilities_are_written_without_exponents(tmp_path):

@@ -233,6 +233,17 @@ def test_folders_without_a_model_are_never_replaced(tmp_path, capsys):
     assert not (tmp_path / "empty" / "model.safetensors").exists()
 
 
+@pytest.mark.parametrize("name", ["reviews.json", "notes.md", "lexicon.txt", "embeddings.bin", ".notes"])
+def test_model_folder_with_files_of_the_user_is_not_replaced(tmp_path, capsys, name):
+    for folder in ("a", "b"):
+        model_folder(tmp_path / folder)
+    (tmp_path / "b" / name).write_text("mine")
+    before = {path: path.read_bytes() for path in (tmp_path / "b").iterdir()}
+    assert convert(tmp_path / "a", tmp_path / "b", "huggingface", "--overwrite_output_dir") == 2
+    assert f"contains files that this program did not write ({name})" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in (tmp_path / "b").iterdir()} == before
+
+
 def test_model_that_hugging_face_cannot_express_is_refused(tmp_path, capsys):
     model_folder(tmp_path / "a", pool_act="linear")
     assert convert(tmp_path / "a", tmp_path / "b", "huggingface") == 2
