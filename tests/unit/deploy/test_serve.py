@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
@@ -147,7 +148,7 @@ def test_service_answers_like_predict(single, pairs):
 
 @needs_serve
 def test_requests_beyond_the_limits_get_clear_errors(single):
-    with client(single, max_rows=2, max_characters=10, max_queue=1) as (http, _):
+    with client(single, max_rows=2, max_characters=10) as (http, _):
 
         def refused(body: dict) -> tuple[int, str]:
             response = http.post("/predict", json=body)
@@ -166,11 +167,26 @@ def test_requests_beyond_the_limits_get_clear_errors(single):
         ):
             status, detail = refused(body)
             assert status == 422 and said in detail, detail
-        full = http.post("/predict", json={"texts": ["a", "b"]})
-        assert full.status_code == 429 and full.headers["retry-after"] == "1" and "the limit is 1" in full.json()["detail"]
         assert http.post("/predict", content=b'{"text": "' + b"a" * 400_000 + b'"}').status_code == 413
         assert http.post("/predict", content=(part for part in [b"a" * 200_000] * 3)).status_code == 413
         assert http.post("/predict", json={"text": "a"}).status_code == 200
+
+
+@needs_serve
+def test_full_queue_gets_429_until_the_waiting_rows_are_answered(single):
+    with client(single, max_rows=3, max_queue=3, max_batch=3, max_wait_ms=60_000) as (http, _), ThreadPoolExecutor() as caller:
+        waiting = caller.submit(http.post, "/predict", json={"texts": ["a", "b"]})
+        while http.get("/health").json()["waiting"] < 2:
+            time.sleep(0.005)
+        full = http.post("/predict", json={"texts": ["c", "d"]})
+        assert full.status_code == 429 and full.headers["retry-after"] == "1"
+        assert full.json()["detail"] == "2 rows are waiting; the limit is 3. Try again later."
+        assert http.post("/predict", json={"text": "c"}).status_code == waiting.result(60).status_code == 200  # three rows are a batch
+
+
+def test_queue_smaller_than_the_largest_request_is_refused(single, capsys):
+    assert run("serve", model_path=single, max_queue=16) == 2
+    assert "--max_queue 16 is less than --max_rows 256" in capsys.readouterr().err
 
 
 @needs_serve
