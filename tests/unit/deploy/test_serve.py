@@ -18,6 +18,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.browser import headless_browser
@@ -182,6 +183,21 @@ def test_full_queue_gets_429_until_the_waiting_rows_are_answered(single):
         assert full.status_code == 429 and full.headers["retry-after"] == "1"
         assert full.json()["detail"] == "2 rows are waiting; the limit is 3. Try again later."
         assert http.post("/predict", json={"text": "c"}).status_code == waiting.result(60).status_code == 200  # three rows are a batch
+
+
+@needs_serve
+def test_text_with_infinite_outputs_fails_only_its_own_request(single):
+    with client(single, max_batch=2, max_wait_ms=60_000) as (http, predictor), ThreadPoolExecutor() as caller:
+        computed, broken = predictor.engine.logits, predictor.encode(["word1"])[0].row(0)[1]
+
+        def overflowing(input_ids, token_type_ids):
+            return np.where((input_ids == broken).any(1)[:, None], np.inf, computed(input_ids, token_type_ids))
+
+        predictor.engine.logits = overflowing
+        bad, good = caller.map(lambda text: http.post("/predict", json={"text": text}), ["word1", "word2"])  # one batch
+        assert bad.status_code == 500 and bad.json()["detail"] == "the model's outputs for text 1 are NaN or infinite"
+        assert good.status_code == 200 and good.json()["predictions"][0]["label"] in predictor.labels
+        assert http.post("/predict", json={"texts": ["word1", "word1"]}).status_code == 500
 
 
 def test_queue_smaller_than_the_largest_request_is_refused(single, capsys):
