@@ -65,7 +65,7 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> "FastAPI":
     fastapi = needed("fastapi", "serve", _WHY)
     from fastapi.responses import HTMLResponse, JSONResponse, Response
 
-    from tinybert.deploy.service_metrics import Metrics
+    from tinybert.deploy.service_metrics import CountAnswers, Metrics
     from tinybert.deploy.service_request import PredictRequest, rows_of
 
     pair = predictor.rows.pair
@@ -73,7 +73,12 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> "FastAPI":
     together = min(max_batch, _ROWS_PER_CALL)
     metrics = Metrics()
     batcher: Batcher[tuple[str, str | None], Prediction | None] = Batcher(
-        lambda rows: _answer(predictor, rows, together), max_batch, settings.max_wait_ms / 1000, settings.max_queue, metrics.batch
+        lambda rows: _answer(predictor, rows, together),
+        max_batch,
+        settings.max_wait_ms / 1000,
+        settings.max_queue,
+        metrics.batch,
+        metrics.waiting,
     )
 
     @contextlib.asynccontextmanager
@@ -85,6 +90,7 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> "FastAPI":
     task = predictor.rows.task or "a task"
     app = fastapi.FastAPI(title=f"tinybert: {task}", version=predictor.engine.name, lifespan=lifespan)
     app.add_middleware(_LimitBody, most=settings.max_bytes)
+    app.add_middleware(CountAnswers, path="/predict", answered=metrics.answered)  # the last one is the outermost
 
     @app.post("/predict")
     async def predict(request: PredictRequest):
@@ -93,21 +99,17 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> "FastAPI":
         try:
             rows = rows_of(request, settings, pair)
         except UserError as error:
-            metrics.refused(422)
             return JSONResponse({"detail": str(error)}, 422)
         try:
             found = await batcher.answers(rows)
         except QueueFullError:
-            metrics.refused(429)
             said = f"{batcher.waiting} rows are waiting; the limit is {settings.max_queue}. Try again later."
             return JSONResponse({"detail": said}, 429, {"Retry-After": "1"})
         except ClosedError:
-            metrics.refused(503)
             return JSONResponse({"detail": "the service is shutting down"}, 503)
         if None in found:
-            metrics.refused(500)
             return JSONResponse({"detail": f"the model's outputs for text {found.index(None) + 1} are NaN or infinite"}, 500)
-        metrics.request(len(found), time.perf_counter() - begun)
+        metrics.predicted(len(found), time.perf_counter() - begun)
         return JSONResponse({"predictions": [as_json(one, request.top_k, request.probabilities) for one in found]})
 
     @app.get("/health")
@@ -127,7 +129,6 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> "FastAPI":
 
     @app.get("/metrics", include_in_schema=False)
     async def read_metrics():
-        metrics.waiting(batcher.waiting)
         content, kind = metrics.text()
         return Response(content, media_type=kind)
 

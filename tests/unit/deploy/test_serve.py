@@ -104,6 +104,16 @@ def test_stopping_answers_all_accepted_rows():
     assert found == [2 * i for i in range(30)]
 
 
+def test_every_change_of_the_queue_is_reported():
+    lengths: list[int] = []
+
+    async def work(batcher):
+        await batcher.answers([1, 2, 3])
+
+    run_batches(work, max_batch=2, queued=lengths.append)
+    assert lengths == [3, 1, 0]
+
+
 # === The application ===
 
 
@@ -179,6 +189,7 @@ def test_full_queue_gets_429_until_the_waiting_rows_are_answered(single):
         waiting = caller.submit(http.post, "/predict", json={"texts": ["a", "b"]})
         while http.get("/health").json()["waiting"] < 2:
             time.sleep(0.005)
+        assert "tinybert_waiting_rows 2.0" in http.get("/metrics").text
         full = http.post("/predict", json={"texts": ["c", "d"]})
         assert full.status_code == 429 and full.headers["retry-after"] == "1"
         assert full.json()["detail"] == "2 rows are waiting; the limit is 3. Try again later."
@@ -198,6 +209,19 @@ def test_text_with_infinite_outputs_fails_only_its_own_request(single):
         assert bad.status_code == 500 and bad.json()["detail"] == "the model's outputs for text 1 are NaN or infinite"
         assert good.status_code == 200 and good.json()["predictions"][0]["label"] in predictor.labels
         assert http.post("/predict", json={"texts": ["word1", "word1"]}).status_code == 500
+
+
+@needs_serve
+def test_every_answer_is_counted_by_its_status(single):
+    with client(single, max_rows=2) as (http, predictor):
+        for content in (b'{"text": "a"}', b"[]", b'{"texts": []}', b"a" * 4_000_000, (part for part in [b"a" * 2_000_000] * 2)):
+            http.post("/predict", content=content, headers={"Content-Type": "application/json"})
+        predictor.engine.logits = None  # any defect
+        with pytest.raises(TypeError):
+            http.post("/predict", json={"text": "a"})
+        metrics = http.get("/metrics").text
+        counts = dict(re.findall(r'tinybert_requests_total{status="(\d+)"} (\S+)', metrics))
+        assert counts == {"200": "1.0", "422": "2.0", "413": "2.0", "500": "1.0"}
 
 
 def test_queue_smaller_than_the_largest_request_is_refused(single, capsys):
