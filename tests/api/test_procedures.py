@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,29 @@ def test_pruned_model_can_be_distilled(folder, data, tmp_path):
         allow_weak_teacher=True,
     )  # fmt: skip
     assert run.student.config["num_hidden_layers"] == 2
+
+
+def test_wrong_pruning_is_refused_before_scores_are_computed(folder, data, tmp_path):
+    for wrong, said in ({"keep_heads": 99}, "--keep_heads 99 exceeds"), ({"keep_head": 1}, "did you mean --keep_heads"):
+        with pytest.raises(tb.UserError, match=said):
+            tb.prune(folder / "teacher", data=data, output_dir=tmp_path / "cut", **wrong)
+        assert not (tmp_path / "cut").exists()
+
+
+def test_pruning_again_uses_finished_scores_and_overwrites_on_request(folder, data, tmp_path):
+    short = tb.Training(max_seq_length=16, max_steps=1, device="cpu")
+
+    def prune(**options) -> tuple[int, tb.Model]:
+        pruned = tb.prune(folder / "teacher", data=data, training=short, output_dir=tmp_path, keep_heads=1, **options)
+        return (tmp_path / "importance" / "importance_score" / "taylor.json").stat().st_mtime_ns, pruned
+
+    computed, _ = prune()
+    with pytest.raises(tb.UserError, match="is not empty"):
+        prune(num_layers=1)
+    shutil.rmtree(tmp_path / "model")
+    assert prune()[0] == computed
+    again, pruned = prune(num_layers=1, overwrite=True)
+    assert again > computed and pruned.config["num_hidden_layers"] == 1
 
 
 def test_augmented_rows_are_trained_on(folder, tmp_path):
