@@ -100,6 +100,25 @@ def test_saved_and_converted_models_predict_the_same(folder, tmp_path):
         model.predict("word1")
 
 
+def test_labels_given_to_load_name_the_outputs_of_a_folder(folder, data, tmp_path):
+    plain, texts = tb.load(folder / "teacher"), ["word1 word2", "word20"]
+    named = tb.load(folder / "teacher", labels=["bad", "good"])
+    assert named.labels == ("bad", "good") and plain.labels == ("0", "1")
+    assert [[*found.probabilities.values()] for found in named.predict(texts)] == [
+        [*found.probabilities.values()] for found in plain.predict(texts)
+    ]
+    assert named.predict(texts)[0].label in ("bad", "good")
+    assert tb.load(plain, labels=["bad", "good"]).path == named.path
+    assert tb.load(named, labels=["0", "1"]).evaluate(data) == plain.evaluate(data)
+    assert tb.load(plain, labels=["0", "1"]).path == plain.path
+    for wrong in ["a", "b", "c"], ["a", "a"]:
+        with pytest.raises(tb.UserError, match="expected 2 different names"):
+            tb.load(folder / "teacher", labels=wrong)
+    tiny.model_folder(tmp_path / "score", labels=())
+    with pytest.raises(tb.UserError, match="leave out labels"):
+        tb.load(tmp_path / "score", labels=["score"])
+
+
 def test_exported_model_predicts_the_same(folder, data, same_process, tmp_path):
     pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
     pytest.importorskip("paddle2onnx", reason="the extra `export` is not installed")
