@@ -224,8 +224,8 @@ def test_every_answer_is_counted_by_its_status(single):
         assert counts == {"200": "1.0", "422": "2.0", "413": "2.0", "500": "1.0"}
 
 
-def test_queue_smaller_than_the_largest_request_is_refused(single, capsys):
-    assert run("serve", model_path=single, max_queue=16) == 2
+def test_queue_smaller_than_the_largest_request_is_refused(capsys):
+    assert run("serve", model_path="missing", max_queue=16) == 2
     assert "--max_queue 16 is less than --max_rows 256" in capsys.readouterr().err
 
 
