@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,29 @@ def test_pruned_model_can_be_distilled(folder, data, tmp_path):
         allow_weak_teacher=True,
     )  # fmt: skip
     assert run.student.config["num_hidden_layers"] == 2
+
+
+def test_wrong_pruning_is_refused_before_scores_are_computed(folder, data, tmp_path):
+    for wrong, said in ({"keep_heads": 99}, "--keep_heads 99 exceeds"), ({"keep_head": 1}, "did you mean --keep_heads"):
+        with pytest.raises(tb.UserError, match=said):
+            tb.prune(folder / "teacher", data=data, output_dir=tmp_path / "cut", **wrong)
+        assert not (tmp_path / "cut").exists()
+
+
+def test_pruning_again_uses_finished_scores_and_overwrites_on_request(folder, data, tmp_path):
+    short = tb.Training(max_seq_length=16, max_steps=1, device="cpu")
+
+    def prune(**options) -> tuple[int, tb.Model]:
+        pruned = tb.prune(folder / "teacher", data=data, training=short, output_dir=tmp_path, keep_heads=1, **options)
+        return (tmp_path / "importance" / "importance_score" / "taylor.json").stat().st_mtime_ns, pruned
+
+    computed, _ = prune()
+    with pytest.raises(tb.UserError, match="is not empty"):
+        prune(num_layers=1)
+    shutil.rmtree(tmp_path / "model")
+    assert prune()[0] == computed
+    again, pruned = prune(num_layers=1, overwrite=True)
+    assert again > computed and pruned.config["num_hidden_layers"] == 1
 
 
 def test_augmented_rows_are_trained_on(folder, tmp_path):
@@ -73,6 +98,25 @@ def test_saved_and_converted_models_predict_the_same(folder, tmp_path):
         model.save(tmp_path / "copy")
     with pytest.raises(tb.UserError, match="expected a list of texts"):
         model.predict("word1")
+
+
+def test_labels_given_to_load_name_the_outputs_of_a_folder(folder, data, tmp_path):
+    plain, texts = tb.load(folder / "teacher"), ["word1 word2", "word20"]
+    named = tb.load(folder / "teacher", labels=["bad", "good"])
+    assert named.labels == ("bad", "good") and plain.labels == ("0", "1")
+    assert [[*found.probabilities.values()] for found in named.predict(texts)] == [
+        [*found.probabilities.values()] for found in plain.predict(texts)
+    ]
+    assert named.predict(texts)[0].label in ("bad", "good")
+    assert tb.load(plain, labels=["bad", "good"]).path == named.path
+    assert tb.load(named, labels=["0", "1"]).evaluate(data) == plain.evaluate(data)
+    assert tb.load(plain, labels=["0", "1"]).path == plain.path
+    for wrong in ["a", "b", "c"], ["a", "a"]:
+        with pytest.raises(tb.UserError, match="expected 2 different names"):
+            tb.load(folder / "teacher", labels=wrong)
+    tiny.model_folder(tmp_path / "score", labels=())
+    with pytest.raises(tb.UserError, match="leave out labels"):
+        tb.load(tmp_path / "score", labels=["score"])
 
 
 def test_exported_model_predicts_the_same(folder, data, same_process, tmp_path):

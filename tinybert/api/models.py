@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tinybert import runtime, storage
 from tinybert.api.process import in_process, ready, run_command
 from tinybert.commands.export import ExportConfig
+from tinybert.data.folder_files import read_json_object
 from tinybert.data.places import cache_home
 from tinybert.errors import UserError
 
@@ -133,16 +134,16 @@ class Model:
 def load(source: object, tokenizer: object = None, *, labels: Sequence[str] | None = None) -> Model:
     """Load a model by its folder, the output folder of a run (its best model), a name such as `bert-base-uncased`, or a PaddleNLP object.
 
-    source: a path, a name, a `Model`, or a PaddleNLP model together with its `tokenizer`. labels: output names of a PaddleNLP model whose
-    configuration has none. A PaddleNLP model is saved to the cache folder (TINYBERT_CACHE) in its current state.
+    source: a path, a name, a `Model`, or a PaddleNLP model together with its `tokenizer`, which is saved to the cache folder
+    (TINYBERT_CACHE) in its current state. labels: the names of the outputs in order, if the configuration has none or others; a folder is
+    copied to the cache for them.
 
     Raises:
-        UserError: no such model, or the object is not a BERT-like encoder.
+        UserError: no such model, the object is not a BERT-like encoder, or labels that do not fit the outputs.
     """
-    if isinstance(source, Model):
-        return source
-    if isinstance(source, (str, Path)):
-        return Model(source)
+    if isinstance(source, (str, Path, Model)):
+        known = source if isinstance(source, Model) else Model(source)
+        return known if labels is None or tuple(labels) == known.labels else Model(_renamed(known.path, labels))
     ready()
     if not (hasattr(source, "state_dict") and hasattr(source, "config") and hasattr(source, "base_model_prefix")):
         raise UserError(f"a model got {type(source).__name__}\nexpected a folder, a name, or a PaddleNLP model with its tokenizer")
@@ -167,8 +168,7 @@ def _folder_of(model, tokenizer, labels: Sequence[str] | None) -> Path:
         config = json.loads((described / "config.json").read_text(encoding="utf-8"))
         config["architectures"] = [type(model).__name__]
         if labels is not None:
-            config["id2label"] = {str(i): str(label) for i, label in enumerate(labels)}
-            config["label2id"] = {str(label): i for i, label in enumerate(labels)}
+            config |= _named(labels, int(model.config.num_labels))
         storage.write_json(described / "config.json", config)
         digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(described.iterdir())))
         for name in sorted(arrays):
@@ -181,3 +181,33 @@ def _folder_of(model, tokenizer, labels: Sequence[str] | None) -> Path:
                 for path in described.iterdir():
                     shutil.copyfile(path, folder / path.name)
     return target
+
+
+def _renamed(folder: Path, labels: Sequence[str]) -> Path:
+    """A copy of this model in the cache, whose outputs have these names; the copy is named by its content."""
+    from tinybert.deploy.predictor import Predictor
+    from tinybert.models.configuration import config_file
+
+    with in_process():
+        predictor = Predictor.open(folder, runtime.threads())
+    if not predictor.kind.names_labels:
+        raise UserError(f"labels got {', '.join(labels)}, but {folder} is a model for {predictor.kind.title}\nleave out labels")
+    described = config_file(folder)
+    config = read_json_object(described) | _named(labels, len(predictor.labels))
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name not in (storage.MANIFEST, described.name)]
+    content = json.dumps([config, *((path.name, storage.known_sha256(path)) for path in files)])
+    target = cache_home() / "models" / f"{folder.name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    if not target.is_dir():
+        with storage.new_folder(target, replace=True) as copy:
+            for path in files:
+                shutil.copyfile(path, copy / path.name)
+            storage.write_json(copy / described.name, config)
+    return target
+
+
+def _named(labels: Sequence[str], outputs: int) -> dict:
+    """The entries of config.json that name the outputs."""
+    names = [str(label) for label in labels]
+    if len(set(names)) != outputs or len(names) != outputs:
+        raise UserError(f"labels got {', '.join(names)}\nexpected {outputs} different names, one for each output of the model")
+    return {"id2label": {str(i): name for i, name in enumerate(names)}, "label2id": {name: i for i, name in enumerate(names)}}

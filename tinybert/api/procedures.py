@@ -14,6 +14,7 @@ from tinybert.api.run import Run
 from tinybert.api.students import student_options
 from tinybert.api.teachers import Teachers, teachers_of
 from tinybert.api.training import Training
+from tinybert.commands.prune import PruneConfig
 from tinybert.config.rows import RowOptions
 from tinybert.config.soft_labels import CONTENTS
 from tinybert.deploy.predictor import UNKNOWN_LENGTH
@@ -182,23 +183,32 @@ def prune(
     data: Data | None = None,
     training: Training | None = None,
     importance: str | Path | None = None,
+    overwrite: bool = False,
     **options: object,
 ) -> Model:
     """Prune a fine-tuned model into a student with fewer heads, neurons and layers and a factorised embedding.
 
     data: rows for computing importance scores (with `training`), needed to prune heads or neurons unless an `importance` folder is given;
-    scores and model are then written to two subfolders of `output_dir`. options: those of `tinybert prune`: `keep_heads`,
-    `ffn_hidden_dim`, `num_layers`, `layers`, `emb_hidden_dim`, `preset`.
+    scores and model are then written to two subfolders of `output_dir`, and finished scores are reused. overwrite: replace existing
+    results. options: those of `tinybert prune`: `keep_heads`, `ffn_hidden_dim`, `num_layers`, `layers`, `emb_hidden_dim`, `preset`.
 
     Raises:
         UserError: nothing would be pruned, the model cannot take that shape, or importance scores are missing.
     """
     known, output = load(model), Path(output_dir)
-    if data is not None and importance is None:
+    scores = output / "importance" if data is not None and importance is None else None
+    output = output / "model" if scores else output
+    values = {"model_path": str(known.path), "importance": importance, **_run_options(None, output, False, overwrite), **options}
+    if scores:
+        config = PruneConfig(**values)
+        with in_process(config.threads):
+            from tinybert.recipes.prune import plan
+
+            plan(config)  # raises before the scores are computed
+        replace = config.overwrite_output_dir
         scored = {**data.options, "model_name_or_path": str(known.path), "compute_taylor": True}
-        importance = run_command("finetune", {**scored, **_run_options(training, output / "importance", False, False)}).output
-        output = output / "model"
-    return Model(run_command("prune", {"model_path": str(known.path), "importance": importance, "output_dir": output, **options}).best)
+        values["importance"] = run_command("finetune", {**scored, **_run_options(training, scores, not replace, replace)}).output
+    return Model(run_command("prune", values).best)
 
 
 def pregenerate(text: str | Path, model: object, *, output_dir: str | Path, **options: object) -> Path:

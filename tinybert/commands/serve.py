@@ -6,7 +6,9 @@ from functools import partial
 
 from tinybert.commands.registry import command
 from tinybert.config.deployed import DeployedModel
+from tinybert.config.notices import Notice
 from tinybert.config.options import option
+from tinybert.errors import UserError
 
 in_service = partial(option, group="service")
 
@@ -32,3 +34,12 @@ class ServeConfig(DeployedModel):
     max_queue: int = in_service(1024, help="maximum number of waiting rows; further requests get status 429", at_least=1)
     max_rows: int = in_service(256, help="maximum number of rows per request; larger requests get status 422", at_least=1)
     max_characters: int = in_service(20_000, help="maximum number of characters per text; longer texts get status 422", at_least=1)
+
+    def check(self) -> list[Notice]:
+        """Reject a queue that has no room for the largest request."""
+        if self.max_queue < self.max_rows:
+            raise UserError(
+                f"--max_queue {self.max_queue} is less than --max_rows {self.max_rows}: larger requests would never be accepted\n"
+                f"give --max_queue {self.max_rows} or more, or --max_rows {self.max_queue} or fewer"
+            )
+        return super().check()

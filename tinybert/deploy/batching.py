@@ -34,6 +34,7 @@ class Batcher(Generic[Row, Answer]):
 
     run: computes the answers to rows, in order. max_batch: batch size. max_wait: seconds that a row waits for others when idle.
     max_queue: maximum number of waiting rows. finished: called with the number of rows and seconds of every batch.
+    queued: called with the number of waiting rows when it changes.
     """
 
     def __init__(
@@ -43,8 +44,10 @@ class Batcher(Generic[Row, Answer]):
         max_wait: float,
         max_queue: int,
         finished: Callable[[int, float], None] = lambda rows, seconds: None,
+        queued: Callable[[int], None] = lambda rows: None,
     ) -> None:
-        self.run, self.max_batch, self.max_wait, self.max_queue, self.finished = run, max_batch, max_wait, max_queue, finished
+        self.run, self.max_batch, self.max_wait, self.max_queue = run, max_batch, max_wait, max_queue
+        self.finished, self.queued = finished, queued
         self._waiting: deque[_Waiting[Row, Answer]] = deque()
         self._closing = False
 
@@ -81,13 +84,16 @@ class Batcher(Generic[Row, Answer]):
         loop, now = asyncio.get_running_loop(), time.monotonic()
         taken = [_Waiting(row, loop.create_future(), now) for row in rows]
         self._waiting.extend(taken)
+        self.queued(self.waiting)
         self._arrived.set()
         return list(await asyncio.gather(*(one.answer for one in taken)))
 
     async def _work(self) -> None:
         while self._waiting or not self._closing:
             if await self._is_ready():
-                await self._run([self._waiting.popleft() for _ in range(min(self.max_batch, len(self._waiting)))])
+                batch = [self._waiting.popleft() for _ in range(min(self.max_batch, len(self._waiting)))]
+                self.queued(self.waiting)
+                await self._run(batch)
 
     async def _is_ready(self) -> bool:
         """Whether a batch should start now; otherwise waits for rows or for the deadline."""

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tinybert.deploy.batching import Batcher, ClosedError, QueueFullError
 from tinybert.deploy.libraries import needed
 from tinybert.deploy.page import page
@@ -63,15 +65,20 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> "FastAPI":
     fastapi = needed("fastapi", "serve", _WHY)
     from fastapi.responses import HTMLResponse, JSONResponse, Response
 
-    from tinybert.deploy.service_metrics import Metrics
+    from tinybert.deploy.service_metrics import CountAnswers, Metrics
     from tinybert.deploy.service_request import PredictRequest, rows_of
 
     pair = predictor.rows.pair
     max_batch = settings.max_batch or (1 if predictor.engine.batch_dependent else 32)
     together = min(max_batch, _ROWS_PER_CALL)
     metrics = Metrics()
-    batcher: Batcher[tuple[str, str | None], Prediction] = Batcher(
-        lambda rows: _answer(predictor, rows, together), max_batch, settings.max_wait_ms / 1000, settings.max_queue, metrics.batch
+    batcher: Batcher[tuple[str, str | None], Prediction | None] = Batcher(
+        lambda rows: _answer(predictor, rows, together),
+        max_batch,
+        settings.max_wait_ms / 1000,
+        settings.max_queue,
+        metrics.batch,
+        metrics.waiting,
     )
 
     @contextlib.asynccontextmanager
@@ -83,24 +90,26 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> "FastAPI":
     task = predictor.rows.task or "a task"
     app = fastapi.FastAPI(title=f"tinybert: {task}", version=predictor.engine.name, lifespan=lifespan)
     app.add_middleware(_LimitBody, most=settings.max_bytes)
+    app.add_middleware(CountAnswers, path="/predict", answered=metrics.answered)  # the last one is the outermost
 
     @app.post("/predict")
     async def predict(request: PredictRequest):
         """Predictions for one text, one pair, or many of them."""
         begun = time.perf_counter()
         try:
-            found = await batcher.answers(rows_of(request, settings, pair))
+            rows = rows_of(request, settings, pair)
         except UserError as error:
-            metrics.refused(422)
             return JSONResponse({"detail": str(error)}, 422)
+        try:
+            found = await batcher.answers(rows)
         except QueueFullError:
-            metrics.refused(429)
             said = f"{batcher.waiting} rows are waiting; the limit is {settings.max_queue}. Try again later."
             return JSONResponse({"detail": said}, 429, {"Retry-After": "1"})
         except ClosedError:
-            metrics.refused(503)
             return JSONResponse({"detail": "the service is shutting down"}, 503)
-        metrics.request(len(found), time.perf_counter() - begun)
+        if None in found:
+            return JSONResponse({"detail": f"the model's outputs for text {found.index(None) + 1} are NaN or infinite"}, 500)
+        metrics.predicted(len(found), time.perf_counter() - begun)
         return JSONResponse({"predictions": [as_json(one, request.top_k, request.probabilities) for one in found]})
 
     @app.get("/health")
@@ -120,7 +129,6 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> "FastAPI":
 
     @app.get("/metrics", include_in_schema=False)
     async def read_metrics():
-        metrics.waiting(batcher.waiting)
         content, kind = metrics.text()
         return Response(content, media_type=kind)
 
@@ -131,14 +139,16 @@ def create_app(predictor: Predictor, settings: ServiceSettings) -> "FastAPI":
     return app
 
 
-def _answer(predictor: Predictor, rows: list[tuple[str, str | None]], batch_size: int) -> list[Prediction]:
-    """Predictions in the order of the rows; single texts and pairs of several callers may be mixed."""
+def _answer(predictor: Predictor, rows: list[tuple[str, str | None]], batch_size: int) -> list[Prediction | None]:
+    """Predictions in the order of the rows, None where outputs are not finite; texts and pairs of several callers may be mixed."""
     found: dict[int, Prediction] = {}
     for pair in {second is not None for _, second in rows}:
         at = [i for i, (_, second) in enumerate(rows) if (second is not None) == pair]
-        predictions, _ = predictor.run([rows[i][0] for i in at], [rows[i][1] for i in at] if pair else None, batch_size)
-        found |= zip(at, predictions, strict=True)
-    return [found[i] for i in range(len(rows))]
+        store, _ = predictor.encode([rows[i][0] for i in at], [rows[i][1] for i in at] if pair else None)
+        logits = predictor.logits(store, batch_size)
+        finite = np.isfinite(logits).all(1)
+        found |= zip(np.array(at)[finite].tolist(), predictor.predictions(logits[finite]), strict=True)
+    return [found.get(i) for i in range(len(rows))]
 
 
 def as_json(found: Prediction, top_k: int = 1, probabilities: bool = False) -> dict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from tinybert.deploy.libraries import needed
 
@@ -24,15 +25,14 @@ class Metrics:
         self._batch_seconds = library.Histogram("tinybert_batch_seconds", "seconds per batch", buckets=_SECONDS, **own)
         self._waiting = library.Gauge("tinybert_waiting_rows", "waiting rows", multiprocess_mode="livesum", **own)
 
-    def request(self, rows: int, seconds: float) -> None:
-        """Count an answered request."""
-        self._requests.labels("200").inc()
+    def answered(self, status: int) -> None:
+        """Count a request by the status of its answer."""
+        self._requests.labels(str(status)).inc()
+
+    def predicted(self, rows: int, seconds: float) -> None:
+        """Count the rows and the seconds of a request with predictions."""
         self._rows.inc(rows)
         self._seconds.observe(seconds)
-
-    def refused(self, status: int) -> None:
-        """Count a rejected request."""
-        self._requests.labels(str(status)).inc()
 
     def batch(self, rows: int, seconds: float) -> None:
         """Count a batch."""
@@ -52,3 +52,26 @@ class Metrics:
             registry = self._library.CollectorRegistry()
             MultiProcessCollector(registry)
         return self._library.generate_latest(registry), self._library.CONTENT_TYPE_LATEST
+
+
+class CountAnswers:
+    """Counts the requests to a path by the status of their answers, whichever part of the application gave them."""
+
+    def __init__(self, app, path: str, answered: Callable[[int], None]) -> None:
+        self.app, self.path, self.answered = app, path, answered
+
+    async def __call__(self, scope, receive, send) -> None:
+        if scope["type"] != "http" or scope["path"] != self.path:
+            await self.app(scope, receive, send)
+            return
+
+        async def counted(message) -> None:
+            if message["type"] == "http.response.start":
+                self.answered(message["status"])
+            await send(message)
+
+        try:
+            await self.app(scope, receive, counted)
+        except Exception:
+            self.answered(500)  # given outside of this middleware
+            raise

@@ -8,7 +8,7 @@ the score.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tinybert import runtime
@@ -31,24 +31,46 @@ from tinybert.recipes.run_log import describe_model
 RECORD = "pruning.json"
 
 
-def prune(config: PruneConfig) -> Result:
-    """Read `--model_path`, select what to keep, write the student to `--output_dir`."""
-    # === Check everything before work starts ===
+@dataclass(frozen=True)
+class Plan:
+    """A checked pruning: its settings, the model with its configuration file, the shape to prune it to, and the output folder."""
+
+    settings: PruneSettings
+    source: Path
+    loaded: LoadedModel
+    saved: dict
+    wanted: Shape
+    output: Path
+
+
+def plan(config: PruneConfig) -> Plan:
+    """Check everything but the importance scores; nothing is written.
+
+    Raises:
+        UserError: no fine-tuned model, a shape that it cannot take, or an output folder that may not be replaced.
+    """
     settings = resolve_prune(config)
-    source = resolve(config.model_path)
-    output = Path(config.output_dir)
+    source, output = resolve(config.model_path), Path(config.output_dir)
     if not config.name_by_shape:
         check_output(config, source, output)
-    logger.info(f"pruning {source}\n{settings.as_text()}")
     loaded, saved = load_pretrained(str(source))
-    model = describe_model("model", loaded)
     _refuse_without_head(loaded)
-    if loaded.projections:
-        logger.info("not copied: the projections, which belong to the width of its own teacher")
     wanted = _wanted(settings, loaded)
     if config.name_by_shape:
         output = output / _name(wanted)
         check_output(config, source, output)
+    return Plan(settings, source, loaded, saved, wanted, output)
+
+
+def prune(config: PruneConfig) -> Result:
+    """Read `--model_path`, select what to keep, write the student to `--output_dir`."""
+    # === Check everything before work starts ===
+    planned = plan(config)
+    settings, source, loaded, wanted, output = planned.settings, planned.source, planned.loaded, planned.wanted, planned.output
+    logger.info(f"pruning {source}\n{settings.as_text()}")
+    model = describe_model("model", loaded)
+    if loaded.projections:
+        logger.info("not copied: the projections, which belong to the width of its own teacher")
     importance, facts = None, {}
     if needs_importance(loaded, wanted):
         folder = _importance_folder(config, source)
@@ -78,7 +100,7 @@ def prune(config: PruneConfig) -> Result:
     }
     if student.parameters() >= loaded.parameters():
         logger.warning(f"the student is not smaller: factors of rank {wanted.rank} are larger than the full embedding")
-    rows = trained_on(saved)
+    rows = trained_on(planned.saved)
     names = loaded.output_names
     save_model(
         output,

@@ -12,11 +12,13 @@ import sys
 import threading
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.browser import headless_browser
@@ -102,6 +104,16 @@ def test_stopping_answers_all_accepted_rows():
     assert found == [2 * i for i in range(30)]
 
 
+def test_every_change_of_the_queue_is_reported():
+    lengths: list[int] = []
+
+    async def work(batcher):
+        await batcher.answers([1, 2, 3])
+
+    run_batches(work, max_batch=2, queued=lengths.append)
+    assert lengths == [3, 1, 0]
+
+
 # === The application ===
 
 
@@ -147,7 +159,7 @@ def test_service_answers_like_predict(single, pairs):
 
 @needs_serve
 def test_requests_beyond_the_limits_get_clear_errors(single):
-    with client(single, max_rows=2, max_characters=10, max_queue=1) as (http, _):
+    with client(single, max_rows=2, max_characters=10) as (http, _):
 
         def refused(body: dict) -> tuple[int, str]:
             response = http.post("/predict", json=body)
@@ -166,11 +178,55 @@ def test_requests_beyond_the_limits_get_clear_errors(single):
         ):
             status, detail = refused(body)
             assert status == 422 and said in detail, detail
-        full = http.post("/predict", json={"texts": ["a", "b"]})
-        assert full.status_code == 429 and full.headers["retry-after"] == "1" and "the limit is 1" in full.json()["detail"]
         assert http.post("/predict", content=b'{"text": "' + b"a" * 400_000 + b'"}').status_code == 413
         assert http.post("/predict", content=(part for part in [b"a" * 200_000] * 3)).status_code == 413
         assert http.post("/predict", json={"text": "a"}).status_code == 200
+
+
+@needs_serve
+def test_full_queue_gets_429_until_the_waiting_rows_are_answered(single):
+    with client(single, max_rows=3, max_queue=3, max_batch=3, max_wait_ms=60_000) as (http, _), ThreadPoolExecutor() as caller:
+        waiting = caller.submit(http.post, "/predict", json={"texts": ["a", "b"]})
+        while http.get("/health").json()["waiting"] < 2:
+            time.sleep(0.005)
+        assert "tinybert_waiting_rows 2.0" in http.get("/metrics").text
+        full = http.post("/predict", json={"texts": ["c", "d"]})
+        assert full.status_code == 429 and full.headers["retry-after"] == "1"
+        assert full.json()["detail"] == "2 rows are waiting; the limit is 3. Try again later."
+        assert http.post("/predict", json={"text": "c"}).status_code == waiting.result(60).status_code == 200  # three rows are a batch
+
+
+@needs_serve
+def test_text_with_infinite_outputs_fails_only_its_own_request(single):
+    with client(single, max_batch=2, max_wait_ms=60_000) as (http, predictor), ThreadPoolExecutor() as caller:
+        computed, broken = predictor.engine.logits, predictor.encode(["word1"])[0].row(0)[1]
+
+        def overflowing(input_ids, token_type_ids):
+            return np.where((input_ids == broken).any(1)[:, None], np.inf, computed(input_ids, token_type_ids))
+
+        predictor.engine.logits = overflowing
+        bad, good = caller.map(lambda text: http.post("/predict", json={"text": text}), ["word1", "word2"])  # one batch
+        assert bad.status_code == 500 and bad.json()["detail"] == "the model's outputs for text 1 are NaN or infinite"
+        assert good.status_code == 200 and good.json()["predictions"][0]["label"] in predictor.labels
+        assert http.post("/predict", json={"texts": ["word1", "word1"]}).status_code == 500
+
+
+@needs_serve
+def test_every_answer_is_counted_by_its_status(single):
+    with client(single, max_rows=2) as (http, predictor):
+        for content in (b'{"text": "a"}', b"[]", b'{"texts": []}', b"a" * 4_000_000, (part for part in [b"a" * 2_000_000] * 2)):
+            http.post("/predict", content=content, headers={"Content-Type": "application/json"})
+        predictor.engine.logits = None  # any defect
+        with pytest.raises(TypeError):
+            http.post("/predict", json={"text": "a"})
+        metrics = http.get("/metrics").text
+        counts = dict(re.findall(r'tinybert_requests_total{status="(\d+)"} (\S+)', metrics))
+        assert counts == {"200": "1.0", "422": "2.0", "413": "2.0", "500": "1.0"}
+
+
+def test_queue_smaller_than_the_largest_request_is_refused(capsys):
+    assert run("serve", model_path="missing", max_queue=16) == 2
+    assert "--max_queue 16 is less than --max_rows 256" in capsys.readouterr().err
 
 
 @needs_serve
