@@ -12,13 +12,14 @@ from tinybert.recipes.task_data import task_of
 
 
 def scored_task(config: ScoringOptions, model_path: str) -> Task:
-    """The task; for custom files by default with the labels of the model.
+    """The task; for custom files by default with the labels and the `--doc_stride` of the model.
 
     Raises:
         UserError: the task is unknown.
     """
     known = read_config(resolve(model_path))
-    name = config.task_name or trained_on(known).task
+    rows = trained_on(known)
+    name = config.task_name or rows.task
     if name is None:
         raise UserError(
             f"--task_name is missing: {model_path} does not record the task it was trained on.\n"
@@ -28,4 +29,4 @@ def scored_task(config: ScoringOptions, model_path: str) -> Task:
     labels = labels_of(known)
     if own and config.labels is None and labels:
         return task_of(config.replace(task_name=name, labels=joined_labels(labels)))
-    return task_of(config.replace(task_name=name))
+    return task_of(config.replace(task_name=name, doc_stride=config.doc_stride or (rows.doc_stride if own else None)))
