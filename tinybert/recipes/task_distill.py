@@ -40,7 +40,7 @@ from tinybert.models.trace import Needs
 from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.averaged_traces import AveragedTraces
 from tinybert.recipes.disk_space import check_disk_space
-from tinybert.recipes.evaluate import held_out_loss, prediction_files, score, score_only, write_predictions
+from tinybert.recipes.evaluate import Decision, held_out_loss, prediction_files, score, score_only, write_predictions
 from tinybert.recipes.fingerprints import inputs_of_task, task_identity, teacher_label_order
 from tinybert.recipes.gradual_pruning import GradualPruning, check_single_process, pruning_of
 from tinybert.recipes.input_protection import OTHERS, check_inputs_not_overwritten
@@ -340,8 +340,11 @@ class _Stage:
                 return held_out_loss(layer, traces, kept[self.task.eval_splits[0]], rows)
             return score(self.student, data, kept, rows, decide=True)
 
-        better = ("held_out_loss", "min") if self.run_folder.stage == "intermediate" else (self.task.metric, "max")
-        return Evaluation(evaluate, better, lambda step: self._save(0, layer, data), lambda: self._save(1, layer, data), scored_rows(kept))
+        of_layers = self.run_folder.stage == "intermediate"
+        better = ("held_out_loss", "min") if of_layers else (self.task.metric, "max")
+        chosen = {} if of_layers else {"decision": Decision(self.student)}
+        best, last = lambda step: self._save(0, layer, data), lambda: self._save(1, layer, data)
+        return Evaluation(evaluate, better, best, last, scored_rows(kept), chosen)
 
     def _save(self, which: int, layer: TrainedLayer, data: TaskData) -> Path:
         """Save the best (0) or the final (1) model of the stage."""
