@@ -19,6 +19,7 @@ from tinybert.commands.distill import TaskDistillConfig
 from tinybert.config.resolved import Resolved, Settings
 from tinybert.config.runs import Actions, actions
 from tinybert.config.stages import infer_stage
+from tinybert.config.teachers import number_of_teachers
 from tinybert.data.metrics import check_outputs
 from tinybert.data.report import DataReport
 from tinybert.data.soft_labels import SoftLabels
@@ -83,6 +84,11 @@ def task_distill(config: TaskDistillConfig) -> Result:
     task = task_of(config)
     if task.kind.head != "sequence":
         config = _with_live_teacher(config, task)
+    if task.kind.of_windows and number_of_teachers(config) > 1 and config.teacher_average == "probabilities":
+        raise UserError(
+            f"--teacher_average probabilities: {task.kind.title} compares the windows of a text by their logits\n"
+            "give --teacher_average logits"
+        )
     resolved = config.resolve(task.name, task.kind, student_depth(config))
     soft = soft_labels_of(config, task)
     if "prediction" in resolved.stages:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,6 +104,16 @@ def test_every_method_distils_a_question_answering_teacher(method, stage, studen
 def test_stopped_run_resumes_exactly(teacher, rows, tmp_path):
     line = ("--teacher_path", teacher, "--student_init", "teacher:1", *rows, *QUICK, *LONG, "--method", "logits", "--checkpoint_steps", 10)
     assert_resumes_exactly(line, tmp_path)
+
+
+def test_several_readers_are_averaged_by_logits_only(teacher, rows, tmp_path):
+    second = shutil.copytree(next(teacher.glob("best_model_*")), tmp_path / "second")
+    line = ("--teacher_path", teacher, second, "--student_init", "teacher:1", *rows, *QUICK, *LONG, "--max_steps", 2, "--method", "logits")
+    with pytest.raises(UserError, match="give --teacher_average logits"):
+        distill(*line, "--output_dir", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    distill(*line, "--teacher_average", "logits", "--output_dir", tmp_path / "run")
+    assert record(tmp_path / "run", "prediction")["averaged"]["of"] == "logits"
 
 
 def test_unsupported_uses_of_a_reader_are_refused(teacher, rows, tmp_path):
