@@ -69,6 +69,7 @@ def test_teacher_finds_entities_with_their_characters_in_plain_text(teacher, tmp
     found = Predictor.open(model).predict([text, "word7", ""])
     assert [(span.label, span.text, span.begin) for span in found[0].spans] == [("PER", "Word0  word1", 0), ("LOC", "word2", 19)]
     assert all(0.5 < span.score <= 1 for span in found[0].spans) and found[1].spans == found[2].spans == ()
+    assert [row.spans for row in Predictor.open(model).predict(["", " "])] == [(), ()]  # no word in any row
     (tmp_path / "new.csv").write_text(f'id,text\na,"{text}"\nb,word7\n')
     line = ("predict", "--model_path", str(model), "--input", str(tmp_path / "new.csv"), "--output")
     assert main([*line, str(tmp_path / "out.csv")]) == 2
