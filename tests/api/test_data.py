@@ -13,6 +13,18 @@ ROWS = [("word1 word2", "no"), ('word20, "word21"\nword3', "yes"), ("word4 \u4f6
 DICTS = [{"text": text, "label": label} for text, label in ROWS]
 
 
+def test_rows_of_tags_and_questions_are_those_of_the_files(tmp_path):
+    (tmp_path / "a.conll").write_text("Ann B-PER\nlives O\n\nParis B-LOC\n")
+    tagged = tb.from_files(tmp_path / "a.conll", tmp_path / "a.conll")
+    assert tagged.rows("dev") == [{"words": ["Ann", "lives"], "tags": ["B-PER", "O"]}, {"words": ["Paris"], "tags": ["B-LOC"]}]
+    asked = [{"id": "1", "question": "who?", "answers": [{"text": "Ann", "answer_start": 0}]}]
+    content = {"data": [{"paragraphs": [{"context": "Ann lives", "qas": asked}]}]}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    data = tb.from_files(tmp_path / "a.json", tmp_path / "a.json", tmp_path / "a.json")
+    row = {"text": "who?", "text_pair": "Ann lives"}
+    assert data.rows("dev") == [row | {"label": ["Ann"]}] and data.rows("test") == [row]
+
+
 def test_lists_dicts_columns_pandas_and_files_give_the_same_rows(tmp_path):
     pandas = pytest.importorskip("pandas", reason="the package works without it")
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"t": text, "l": label}) + "\n" for text, label in ROWS))

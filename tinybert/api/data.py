@@ -6,15 +6,17 @@ import hashlib
 import json
 import math
 import numbers
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tinybert import storage
 from tinybert.api.process import ready
 from tinybert.config.rows import DataOptions
 from tinybert.data.places import cache_home, locate
-from tinybert.data.readers import UsedRows
-from tinybert.data.tasks import UNLABELLED
+from tinybert.data.questions import read_questions
+from tinybert.data.readers import UsedRows, split_path
+from tinybert.data.tagged import iter_sentences
+from tinybert.data.tasks import UNLABELLED, Split
 from tinybert.errors import UserError
 
 Rows = Iterable[Mapping[str, object]] | Iterable[Sequence[object]]
@@ -49,12 +51,16 @@ class Data:
     def rows(self, split: str = "dev") -> list[dict[str, str | list[str]]]:
         """The rows of a split: `text`, `text_pair` for pairs, and `label` for labelled rows (a list of labels in a multi-label task).
 
+        Tagged sentences have `words` and `tags`. Questions have their context as `text_pair` and the list of their answers as `label`.
+
         Raises:
             UserError: no such split, or a row that cannot be read.
         """
         if split not in self.task.splits:
             raise UserError(f"{self.task.name} has no split {split!r}\nexpected one of {', '.join(self.task.splits)}")
         columns = self.task.splits[split]
+        if self.task.kind.head != "sequence":
+            return list(_within_texts(split_path(self.task, self.folder, split), columns, self.task.kind.of_words))
         found = []
         for row, _ in UsedRows(self.task, self.folder, split):
             label = list(dict.fromkeys(filter(None, row.label.split("|")))) if columns.many_labels and row.label is not None else row.label
@@ -67,6 +73,18 @@ class Data:
         splits = ", ".join(name for name in self.task.splits if name != "train_aug")
         labels = ", ".join(self.labels[:10]) + (", ..." if len(self.labels) > 10 else "")
         return f"Data({self.task.name}: {splits}{f'; labels {labels}' if labels else ''})"
+
+
+def _within_texts(path: Path, columns: Split, tagged: bool) -> Iterator[dict[str, str | list[str]]]:
+    """The rows of a file of tagged words or questions."""
+    if tagged:
+        for part in iter_sentences(path, columns):
+            for number, words in enumerate(part.words):
+                yield {"words": words} | ({"tags": part.tags[number]} if part.tags is not None else {})
+        return
+    for question in read_questions(path).items:
+        label = {"label": list(question.answers)} if columns.label is not None else {}
+        yield {"text": question.text, "text_pair": question.context} | label
 
 
 def load_task(name: str, data_dir: str | Path | None = None, **options: object) -> Data:

@@ -96,7 +96,7 @@ class RowOptions(Config):
         None,
         help="question answering: stride in tokens between windows over a long text; at most the number of text tokens in a window",
         at_least=1,
-        unset="128",
+        unset="128, at most half of the text tokens in a window",
     )
     allow_suspicious_labels: bool = in_data(
         False, help="train labels that differ only in spelling (Yes, yes) or occur in a single row as separate classes"

@@ -46,6 +46,10 @@ def _sums(store: Rows, rows: np.ndarray | slice) -> dict[str, int]:
     return {"rows": len(wide), "tokens": int(wide.sum()), "token_pairs": int((wide * wide).sum()), **more}
 
 
+def _shares(part: dict[str, int], total: dict[str, int]) -> dict[str, float]:
+    return {name: part[name] / max(1, total[name]) for name in total}  # sentences without words have a total of 0
+
+
 def assemble(store: Rows, rows: np.ndarray, width: int, share: dict[str, float]) -> Batch:
     """Gather rows `[B]` of a store and pad them to `[B, width]`."""
     lengths = store.lengths[rows].astype(np.int64)
@@ -129,7 +133,7 @@ class Batches:
         for slot in range(self.rank, slots, self.world):
             mine = slice(bounds[slot], bounds[slot + 1])
             part = _sums(self.store, rows[mine])
-            share = {name: part[name] / total[name] for name in total}
+            share = _shares(part, total)
             batches.append(assemble(self.store, rows[mine] if part["rows"] else rows[:1], width, share))
         return batches
 
@@ -181,7 +185,7 @@ def sequential(store: Rows, batch_size: int, rank: int = 0, world: int = 1) -> I
     for begin in range(rank * batch_size, len(order), batch_size * world):
         rows = order[begin : begin + batch_size]
         part = _sums(store, rows)
-        share = {name: part[name] / total[name] for name in total}
+        share = _shares(part, total)
         yield assemble(store, rows, int(store.lengths[rows[0]]), share)
 
 

@@ -21,7 +21,6 @@ from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
 from tinybert.kinds.registry import DEFAULT, KINDS, get_kind
 
-STRIDE = 128  # tokens between the starts of two windows, as in BERT's script
 TAGGED_SUFFIXES = (".conll", ".bio", ".iob", ".iob2", ".bioes", ".bmes")
 _WINDOWS = next(kind for kind in KINDS.values() if kind.of_windows)
 MAX_LABELS = 10_000  # more labels in a training file indicate the wrong column
@@ -169,7 +168,7 @@ def custom_split(path: Path, files: CustomFiles, kind: Kind, labelled: bool = Tr
         for option in ("header", "quoting", "text_a_column", "text_b_column", "label_column", "file_format"):
             if getattr(files, option) not in (None, True):
                 raise UserError(f"--{option} does not apply to question files, which use SQuAD's layout\nleave it out")
-        return Split(str(path), "context", "question", "answers" if labelled else None, format="json", stride=files.doc_stride or STRIDE)
+        return Split(str(path), "context", "question", "answers" if labelled else None, format="json", stride=files.doc_stride or 0)
     if files.doc_stride is not None:
         raise UserError(f"--doc_stride applies only to question answering\nleave it out, or add --kind {_WINDOWS.name}")
     if kind.of_words:

@@ -14,6 +14,7 @@ from tinybert.data.tokenizer import WordPiece
 from tinybert.errors import UserError
 
 MAX_QUESTION = 64  # tokens of a question, as in BERT's script
+STRIDE = 128  # tokens between the starts of two windows, as in BERT's script
 NO_POSITION = -1  # the position of a token that is not part of the text
 
 
@@ -128,21 +129,23 @@ def _question(entry: dict, context: str, found: Questions) -> Question:
 
 
 def encoded(
-    questions: list[Question], tokenizer: WordPiece, max_length: int, stride: int, labelled: bool
+    questions: list[Question], tokenizer: WordPiece, max_length: int, stride: int | None, labelled: bool
 ) -> tuple[Flat, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Rows `[CLS] question [SEP] window [SEP]`: rows, first lengths, answer positions `[N, 2]`, questions `[N]`, characters.
 
-    A window advances by `stride` tokens, or by its own length if that is shorter. Position 0 (`[CLS]`) means that the answer is not in the
-    window. With `labelled`, answerable questions whose answers have no position are skipped.
+    A window advances by `stride` tokens, or by its own length if that is shorter; None: by `STRIDE`, or by half of its length, so that an
+    answer at its end is whole in the next one. Position 0 (`[CLS]`) means that the answer is not in the window. With `labelled`, answerable
+    questions whose answers have no position are skipped.
     """
     asked = tokenizer.ids([question.text for question in questions])
     found: list[tuple[list[int], int, tuple[int, int], int, np.ndarray, np.ndarray]] = []
     for number, question in enumerate(questions):
         if labelled and question.answerable and question.place is None:
             continue
-        own = asked[number][: min(MAX_QUESTION, max_length // 2)]
+        own = asked[number][: min(MAX_QUESTION, max_length // 2, max_length - 4)]
         ids, begins, ends = tokenizer.with_places(question.context)
         room = max_length - len(own) - 3
+        step = min(stride, room) if stride else min(STRIDE, max(1, room // 2))
         start = 0
         while True:
             stop = min(start + room, len(ids))
@@ -154,7 +157,7 @@ def encoded(
             found.append((row, before, _answer(question.place, *places), number, *places))
             if stop == len(ids):
                 break
-            start += min(stride, room)
+            start += step
     rows = Flat.of([each[0] for each in found])
     first = np.array([each[1] for each in found])
     labels = np.array([each[2] for each in found], np.int32).reshape(-1, 2)

@@ -296,8 +296,6 @@ def _build_windows(new: Path, task: Task, folder: str | Path, split: str, tokeni
     with RowWriter(new, tokenizer.vocab_size, max_seq_length, np.int32 if columns.label is not None else None, more) as writer:
         for begin in range(0, len(found.items), 256):
             some = found.items[begin : begin + 256]
-            rows, first, labels, examples, begins, ends = windows_of(
-                some, tokenizer, max_seq_length, columns.stride or max_seq_length, trained
-            )
+            rows, first, labels, examples, begins, ends = windows_of(some, tokenizer, max_seq_length, columns.stride, trained)
             writer.append(rows, first, labels, examples=examples + begin, begins=begins, ends=ends)
     return {**writer.counts(), "questions": len(found.items), "answers": found.answers, "answers_lost": found.lost, "truncated": 0}

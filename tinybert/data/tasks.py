@@ -23,7 +23,7 @@ class Split:
     numbered. `skips_short_rows`: rows with too few columns are skipped and counted instead of being an error; `skipped_labels`: so are
     rows with one of these labels. `format`: tsv, csv, jsonl or json (see `formats.py`); `quoted`: fields of TSV and CSV may be in double
     quotes; `many_labels`: in JSON a label may be a list. `record`: the texts are computed from the whole record, by this function in
-    `clue.RECORDS`.
+    `clue.RECORDS`. `stride`: of windows over the texts of questions, 0: the default one.
     """
 
     file: str
@@ -51,7 +51,7 @@ class Split:
         columns = [self.text_a, self.text_b, self.label, self.header, self.skips_short_rows]
         own = [self.format, self.quoted, list(self.skipped_labels)]
         own += [self.record] if self.record else []
-        own += [f"stride {self.stride}"] if self.stride else []
+        own += [f"stride {self.stride}"] if self.stride is not None else []
         return columns if own == ["tsv", False, []] else columns + own  # keeps tokens stored by earlier versions valid
 
 

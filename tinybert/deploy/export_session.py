@@ -66,8 +66,8 @@ class ExportSession:
         module = engine_module(form)
         quantised = module.export(folder, precision, source)
         known = trained_on(config)
-        length = TrainedOn(known.task or self.rows.task.name, self.rows.task.is_pair, self.baseline.length)
-        storage.write_json(folder / "config.json", _config(self.loaded) | length.entry())
+        rows = TrainedOn(known.task or self.rows.task.name, self.rows.task.is_pair, self.baseline.length, known.doc_stride)
+        storage.write_json(folder / "config.json", _config(self.loaded) | rows.entry())
         self.loaded.tokenizer.save(folder, tokenizer_class=self.loaded.family.tokenizer)
         record = {"format": form, "precision": precision, "quantised": quantised}
         engine = module.open_engine(folder, record, self.threads)

@@ -159,7 +159,7 @@ class Predictor:
         if self.kind.of_words:
             return encode_words(text_a, self.tokenizer, self.length)
         if self.kind.of_windows:
-            return encode_questions(text_a, text_b or [], self.tokenizer, self.length), 0
+            return encode_questions(text_a, text_b or [], self.tokenizer, self.length, self.rows.doc_stride), 0
         return self.encode(text_a, text_b)
 
     def predictions_of(self, text_a: list[str], store: TokenStore, logits: np.ndarray) -> list[Prediction]:

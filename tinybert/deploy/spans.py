@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinybert.data.answers import best_answers, texts_of
-from tinybert.data.custom_files import STRIDE
 from tinybert.data.questions import Question, Windows
 from tinybert.data.questions import encoded as windows_of
 from tinybert.data.store import TokenStore
@@ -74,13 +73,13 @@ def entities(texts: list[str], store: TokenStore, shares: np.ndarray, labels: tu
 # === Answers ===
 
 
-def encode_questions(questions: list[str], contexts: list[str], tokenizer: WordPiece, length: int) -> TokenStore:
-    """Questions with their contexts as overlapping windows of `length` tokens."""
+def encode_questions(questions: list[str], contexts: list[str], tokenizer: WordPiece, length: int, stride: int | None) -> TokenStore:
+    """Questions with their contexts as windows of `length` tokens, `stride` tokens apart."""
     asked = [
         Question(str(number), question, context, (), None)
         for number, (question, context) in enumerate(zip(questions, contexts, strict=True))
     ]
-    flat, first, _, examples, begins, ends = windows_of(asked, tokenizer, length, STRIDE, labelled=False)
+    flat, first, _, examples, begins, ends = windows_of(asked, tokenizer, length, stride, labelled=False)
     store = TokenStore.from_arrays(flat, first=first, pad_id=tokenizer.pad_id)
     store.windows = Windows(examples, begins, ends, store.offsets, asked)
     return store

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from tinybert.kinds.classification import Classification
 from tinybert.kinds.kind import Kind, Labels, LogitOptions, TeacherReport
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class TokenClassification(Kind):
         return TeacherReport(scores, "no entity at all", margin, weak=reached <= margin, informative=margin < 1, constant=constant)
 
     # === Predictions ===
+
+    probabilities, logits_of = Classification.probabilities, Classification.logits_of
 
     def check_variants(self, task: Task) -> str | None:
         """A replaced word would need a new tag."""

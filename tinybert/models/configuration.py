@@ -193,11 +193,12 @@ def labels_of(config: dict) -> tuple[str, ...] | None:
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """The data that a model was trained on: the task's name, whether rows are text pairs, and their maximum number of tokens."""
+    """The data that a model was trained on: the task's name, whether rows are pairs, their maximum number of tokens, and `--doc_stride`."""
 
     task: str | None = None
     pair: bool | None = None
     max_seq_length: int | None = None
+    doc_stride: int | None = None
 
     def used_differently(self, now: TrainedOn) -> list[str]:
         """Warnings, one per line, if a model is used on different data than in training; unknown values are not compared."""
@@ -210,6 +211,8 @@ class TrainedOn:
         if None not in (self.pair, now.pair) and self.pair != now.pair:
             before, after = ("pairs of texts" if pair else "single texts" for pair in (self.pair, now.pair))
             lines.append(f"was trained on {before} and is used on {after}")
+        if self.doc_stride not in (None, now.doc_stride):
+            lines.append(f"was trained with --doc_stride {self.doc_stride} and is used with {now.doc_stride or 'the default'}")
         return lines
 
     def entry(self) -> dict:
@@ -222,9 +225,14 @@ def trained_on(config: dict) -> TrainedOn:
     """The training data according to a configuration; None for missing values."""
     entry = config.get("trained_on")
     entry = entry if isinstance(entry, dict) else {}
-    length = entry.get("max_seq_length")
+
+    def count(name: str, least: int) -> int | None:
+        value = entry.get(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) and value >= least else None
+
     return TrainedOn(
         str(entry["task"]) if entry.get("task") else None,
         entry["pair"] if isinstance(entry.get("pair"), bool) else None,
-        length if isinstance(length, int) and not isinstance(length, bool) and length >= 4 else None,
+        count("max_seq_length", 4),
+        count("doc_stride", 1),
     )

@@ -28,7 +28,6 @@ from tinybert.deploy.export import untrained
 from tinybert.deploy.predictor import Predictor
 from tinybert.errors import UserError
 from tinybert.log import logger
-from tinybert.models.configuration import TrainedOn
 from tinybert.models.hub import available
 from tinybert.models.model_info import ModelInfo, read_model_info
 from tinybert.models.translation import have_same_tokens
@@ -117,8 +116,7 @@ def _measured(config: AutoConfig, task: Task, data: TaskData, candidates: list[s
         models: dict[str, Predictor] = {}
         for number, student in enumerate(candidates):
             loaded = make_student(_student_config(config, student), teacher, task.labels, task.kind)
-            rows = TrainedOn(task.name, task.is_pair, data.max_seq_length)
-            models[student] = untrained(Path(name) / str(number), config.format, config.precision, loaded, rows, threads)
+            models[student] = untrained(Path(name) / str(number), config.format, config.precision, loaded, data.trained_on, threads)
         return timed(models, task, data.folder, rows=50, batch_size=32)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +78,21 @@ def score(loaded: LoadedModel, data: TaskData, stores: dict[str, Rows], batch_si
         prefix = "" if number == 0 else f"{split.removeprefix('dev_')}_"
         scores |= {f"{prefix}{name}": float(value) for name, value in values.items()}
     return scores
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The decision that `score` chose for a model, as state of checkpoints: a run resumed at its last step does not choose it again."""
+
+    loaded: LoadedModel
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The decision parameters by name."""
+        return {name: np.array([value]) for name, value in self.loaded.decision.items()}
+
+    def load_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        """Restore them."""
+        self.loaded.decision = {name: float(value[0]) for name, value in arrays.items()}
 
 
 def held_out_loss(layer: TrainedLayer, teacher: Callable[[Inputs], EncoderTrace] | None, store: Rows, batch_size: int) -> dict[str, float]:

@@ -29,7 +29,7 @@ from tinybert.models.saving import save_model
 from tinybert.objectives.tinybert import gold_objective
 from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.disk_space import check_disk_space
-from tinybert.recipes.evaluate import prediction_files, score, score_only, write_predictions
+from tinybert.recipes.evaluate import Decision, prediction_files, score, score_only, write_predictions
 from tinybert.recipes.importance import importance
 from tinybert.recipes.input_protection import OTHERS, check_inputs_not_overwritten
 from tinybert.recipes.label_weights import weigh_labels, weights_identity
@@ -158,6 +158,7 @@ class _Training:
                 self._save_best,
                 lambda: self._save(run.path / "final"),
                 scored_rows(self.stores),
+                {"decision": Decision(loaded)},
             ),
             Origin(MODELS, {"model": self.model}, {self._rows: train, **self.stores}, identity, self.config.resume, facts=facts),
         )

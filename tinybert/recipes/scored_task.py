@@ -13,21 +13,23 @@ from tinybert.recipes.task_data import task_of
 
 
 def scored_task(config: ScoringOptions, model_path: str) -> Task:
-    """The task; for custom files by default with the kind and the labels of the model.
+    """The task; for custom files by default with the kind, the labels and the `--doc_stride` of the model.
 
     Raises:
         UserError: the task is unknown.
     """
     known = read_config(resolve(model_path))
-    name = config.task_name or trained_on(known).task
+    rows = trained_on(known)
+    name = config.task_name or rows.task
     if name is None:
         raise UserError(
             f"--task_name is missing: {model_path} does not record the task it was trained on.\n"
             "Give the task; any name works for your own files."
         )
-    values: dict[str, str] = {"task_name": name}
+    values: dict[str, object] = {"task_name": name}
     if config.train_file is not None or config.dev_file is not None:
         kind, labels = kind_of_config(known), labels_of(known)
         values |= {"kind": kind.name} if kind and config.kind is None else {}
         values |= {"labels": joined_labels(labels)} if labels and config.labels is None else {}
+        values |= {"doc_stride": rows.doc_stride} if rows.doc_stride and config.doc_stride is None else {}
     return task_of(config.replace(**values))

@@ -124,7 +124,8 @@ class TaskData:
     @property
     def trained_on(self) -> TrainedOn:
         """The description of these rows for a model's folder."""
-        return TrainedOn(self.task.name, self.task.is_pair, self.max_seq_length)
+        stride = next(iter(self.task.splits.values())).stride
+        return TrainedOn(self.task.name, self.task.is_pair, self.max_seq_length, stride or None)
 
     def facts(self) -> dict[str, object]:
         """What run.json records about the rows besides their hashes: how a training file was divided."""

@@ -19,6 +19,7 @@ from tinybert.commands.distill import TaskDistillConfig
 from tinybert.config.resolved import Resolved, Settings
 from tinybert.config.runs import Actions, actions
 from tinybert.config.stages import infer_stage
+from tinybert.config.teachers import number_of_teachers
 from tinybert.data.metrics import check_outputs
 from tinybert.data.report import DataReport
 from tinybert.data.soft_labels import SoftLabels
@@ -40,7 +41,7 @@ from tinybert.models.trace import Needs
 from tinybert.objectives.trained_layer import TrainedLayer
 from tinybert.recipes.averaged_traces import AveragedTraces
 from tinybert.recipes.disk_space import check_disk_space
-from tinybert.recipes.evaluate import held_out_loss, prediction_files, score, score_only, write_predictions
+from tinybert.recipes.evaluate import Decision, held_out_loss, prediction_files, score, score_only, write_predictions
 from tinybert.recipes.fingerprints import inputs_of_task, task_identity, teacher_label_order
 from tinybert.recipes.gradual_pruning import GradualPruning, check_single_process, pruning_of
 from tinybert.recipes.input_protection import OTHERS, check_inputs_not_overwritten
@@ -83,6 +84,11 @@ def task_distill(config: TaskDistillConfig) -> Result:
     task = task_of(config)
     if task.kind.head != "sequence":
         config = _with_live_teacher(config, task)
+    if task.kind.of_windows and number_of_teachers(config) > 1 and config.teacher_average == "probabilities":
+        raise UserError(
+            f"--teacher_average probabilities: {task.kind.title} compares the windows of a text by their logits\n"
+            "give --teacher_average logits"
+        )
     resolved = config.resolve(task.name, task.kind, student_depth(config))
     soft = soft_labels_of(config, task)
     if "prediction" in resolved.stages:
@@ -340,8 +346,11 @@ class _Stage:
                 return held_out_loss(layer, traces, kept[self.task.eval_splits[0]], rows)
             return score(self.student, data, kept, rows, decide=True)
 
-        better = ("held_out_loss", "min") if self.run_folder.stage == "intermediate" else (self.task.metric, "max")
-        return Evaluation(evaluate, better, lambda step: self._save(0, layer, data), lambda: self._save(1, layer, data), scored_rows(kept))
+        of_layers = self.run_folder.stage == "intermediate"
+        better = ("held_out_loss", "min") if of_layers else (self.task.metric, "max")
+        chosen = {} if of_layers else {"decision": Decision(self.student)}
+        best, last = lambda step: self._save(0, layer, data), lambda: self._save(1, layer, data)
+        return Evaluation(evaluate, better, best, last, scored_rows(kept), chosen)
 
     def _save(self, which: int, layer: TrainedLayer, data: TaskData) -> Path:
         """Save the best (0) or the final (1) model of the stage."""

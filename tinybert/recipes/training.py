@@ -16,7 +16,7 @@ from tinybert.data.epochs import EpochBatches
 from tinybert.data.store import Rows, TokenStore
 from tinybert.devices import Precision
 from tinybert.engine import checkpoint
-from tinybert.engine.callbacks import Callbacks, LoopSettings
+from tinybert.engine.callbacks import Callbacks, LoopSettings, Stateful
 from tinybert.engine.loop import Loop
 from tinybert.engine.optimizers import create_optimizer
 from tinybert.engine.run_folder import RunFolder
@@ -42,7 +42,7 @@ class Evaluation:
     """How a stage is evaluated: metric, rows, and where its models are saved.
 
     scored: hashes of the evaluation rows; if they have changed, earlier scores are discarded. A checkpoint without them is assumed to have
-    used those in the record.
+    used those in the record. stateful: what `evaluate` chooses, saved in checkpoints by name.
     """
 
     evaluate: Callable[[int], dict[str, float]]
@@ -50,6 +50,7 @@ class Evaluation:
     save_best: Callable[[int], Path]
     save_last: Callable[[], object]
     scored: dict[str, str]
+    stateful: dict[str, Stateful] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,7 @@ def train_stage(
     if origin.resume and found is None:
         run.clear_logs()
     callbacks = Callbacks(forward, evaluation.evaluate, evaluation.metric_for_best_model, evaluation.save_best)
+    callbacks.stateful |= evaluation.stateful
     if parallel is not None:
         callbacks.no_sync = parallel.no_sync
     if extras.learned is not None:

@@ -55,10 +55,13 @@ def train_teacher(encoder: Path, own: tuple, files: dict[str, Path], steps: int,
 
 
 def assert_resumes_exactly(line: tuple, folder: Path) -> None:
-    """A run that is resumed from its first checkpoint ends with the loss of the whole run."""
+    """A run that is resumed from its first checkpoint ends with the loss of the whole run, from its last one with the same final model."""
     for name in ("whole", "cut"):
         distill(*line, "--max_steps", 20, "--output_dir", folder / name)
-    first = sorted((folder / "cut" / "checkpoints" / "prediction").iterdir())[0]
+    final = (folder / "cut" / "final" / "config.json").read_text()
+    first, *_, last = sorted((folder / "cut" / "checkpoints" / "prediction").iterdir())
+    distill(*line, "--max_steps", 20, "--output_dir", folder / "cut", "--resume", last)
+    assert (folder / "cut" / "final" / "config.json").read_text() == final
     distill(*line, "--max_steps", 20, "--output_dir", folder / "cut", "--resume", first)
     losses = [logged(folder / name, "prediction")[-1]["loss"] for name in ("whole", "cut")]
     assert losses[0] == losses[1]

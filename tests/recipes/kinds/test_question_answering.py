@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,10 @@ from tests.tiny import word_pieces
 from tinybert.data import answers
 from tinybert.data.custom_files import CustomFiles, custom_task
 from tinybert.data.questions import NO_POSITION, Question, Windows, encoded, read_questions
-from tinybert.deploy import spans
 from tinybert.deploy.predictor import Predictor
 from tinybert.errors import UserError
 from tinybert.kinds.registry import KINDS
+from tinybert.models.configuration import trained_on
 from tinybert.models.trace import EncoderTrace, Inputs
 
 OWN = ("--task_name", "asked", "--doc_stride", "8")
@@ -69,8 +71,7 @@ def test_teacher_predicts_answer_spans_and_is_scored(teacher, files):
         assert texts[span["id"]] == span["text"] == contexts[span["id"]][span.get("begin", 0) : span.get("end", 0)]
 
 
-def test_predictions_for_pairs_are_the_answers_of_the_test_file(teacher, files, monkeypatch):
-    monkeypatch.setattr(spans, "STRIDE", 8)
+def test_predictions_for_pairs_are_the_answers_of_the_test_file(teacher, files):
     asked = read_questions(files["test"]).items
     written = json.loads((teacher / "asked.json").read_text())
     found = Predictor.open(next(teacher.glob("best_model_*"))).predict([(question.text, question.context) for question in asked])
@@ -103,6 +104,16 @@ def test_every_method_distils_a_question_answering_teacher(method, stage, studen
 def test_stopped_run_resumes_exactly(teacher, rows, tmp_path):
     line = ("--teacher_path", teacher, "--student_init", "teacher:1", *rows, *QUICK, *LONG, "--method", "logits", "--checkpoint_steps", 10)
     assert_resumes_exactly(line, tmp_path)
+
+
+def test_several_readers_are_averaged_by_logits_only(teacher, rows, tmp_path):
+    second = shutil.copytree(next(teacher.glob("best_model_*")), tmp_path / "second")
+    line = ("--teacher_path", teacher, second, "--student_init", "teacher:1", *rows, *QUICK, *LONG, "--max_steps", 2, "--method", "logits")
+    with pytest.raises(UserError, match="give --teacher_average logits"):
+        distill(*line, "--output_dir", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    distill(*line, "--teacher_average", "logits", "--output_dir", tmp_path / "run")
+    assert record(tmp_path / "run", "prediction")["averaged"]["of"] == "logits"
 
 
 def test_unsupported_uses_of_a_reader_are_refused(teacher, rows, tmp_path):
@@ -181,6 +192,25 @@ def test_windows_cover_the_text_and_locate_the_answer():
             assert context[begins[own][at] : ends[own][to]] == "Café"
     assert labels[0].tolist() == [4, 5] and labels[-1].tolist() == [0, 0]
     assert {context[b:e] for b, e in seen} >= {"w0", ".", "w2", "w8"}
+
+
+@pytest.mark.parametrize("max_length", [16, 32, 200, 400])
+def test_every_short_answer_is_whole_in_a_window_by_default(max_length):
+    words = [f"word{i % 24}" for i in range(600)]
+    context = " ".join(words)
+    starts = np.cumsum([0, *(len(word) + 1 for word in words)])
+    asked = [
+        Question(str(at), "word2", context, ("x",), (int(starts[at]), int(starts[at + 3]) - 1)) for at in range(0, 597, 7)
+    ]  # three words each
+    _, _, labels, examples, _, _ = encoded(asked, word_pieces(), max_length, None, labelled=True)
+    assert set(examples[labels[:, 0] > 0].tolist()) == set(range(len(asked)))
+
+
+def test_stride_of_the_model_is_recorded_and_a_different_use_is_reported(teacher):
+    known = trained_on(json.loads((next(teacher.glob("best_model_*")) / "config.json").read_text()))
+    assert known.doc_stride == 8
+    assert known.used_differently(replace(known, doc_stride=None)) == ["was trained with --doc_stride 8 and is used with the default"]
+    assert not known.used_differently(known)
 
 
 # === Scores ===

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import paddle
 import pytest
 
-from tests.recipes.conftest import distill, record
+from tests.recipes.conftest import distill, logged, record
 from tests.recipes.kinds.conftest import QUICK, assert_compares, assert_resumes_exactly, train_teacher, write_files
 from tests.tiny import word_pieces
 from tinybert.cli.main import main
@@ -68,6 +69,7 @@ def test_teacher_finds_entities_with_their_characters_in_plain_text(teacher, tmp
     found = Predictor.open(model).predict([text, "word7", ""])
     assert [(span.label, span.text, span.begin) for span in found[0].spans] == [("PER", "Word0  word1", 0), ("LOC", "word2", 19)]
     assert all(0.5 < span.score <= 1 for span in found[0].spans) and found[1].spans == found[2].spans == ()
+    assert [row.spans for row in Predictor.open(model).predict(["", " "])] == [(), ()]  # no word in any row
     (tmp_path / "new.csv").write_text(f'id,text\na,"{text}"\nb,word7\n')
     line = ("predict", "--model_path", str(model), "--input", str(tmp_path / "new.csv"), "--output")
     assert main([*line, str(tmp_path / "out.csv")]) == 2
@@ -97,6 +99,15 @@ def test_every_method_distils_a_token_classifier(method, stage, student, teacher
     assert record(tmp_path, "prediction")["best"]["entity_f1"] > 0.7
     config = json.loads((tmp_path / "best_model" / "config.json").read_text())
     assert config["architectures"] == ["BertForTokenClassification"]  # a TinyBERT without its head is a BERT
+
+
+def test_several_taggers_are_averaged_by_their_probabilities(teacher, rows, tmp_path):
+    second = shutil.copytree(next(teacher.glob("best_model_*")), tmp_path / "second")
+    student = ("--student_init", "teacher:1", *rows, *QUICK, "--max_steps", 2, "--logging_steps", 1, "--method", "logits")
+    for name, more in {"one": (), "both": (second,)}.items():
+        distill("--teacher_path", teacher, *more, *student, "--output_dir", tmp_path / name)
+    one, both = ([line["pred"] for line in logged(tmp_path / name, "prediction")] for name in ("one", "both"))
+    np.testing.assert_allclose(both, one, rtol=1e-4)
 
 
 def test_stopped_run_resumes_exactly(teacher, rows, tmp_path):
