@@ -165,6 +165,16 @@ def test_store_of_another_teacher_is_refused_with_a_clear_message(rows, model, t
         TraceStore(tmp_path / "mine", {})
 
 
+def test_new_folder_is_not_shared_by_runs_with_different_teachers(rows, model, tmp_path):
+    first, second = (TraceStore(tmp_path / "store", {"teacher": letter * 64}) for letter in "ab")
+    parts, row = RowParts.of(Needs(logits=True), model.bert.config, 2, "float32"), ([b"k" * 16], np.array([1]), [b"12345678"])
+    first.append(parts, *row)
+    files = sorted((tmp_path / "store").iterdir())
+    with pytest.raises(UserError, match="contains the traces of another teacher"):
+        second.append(parts, *row)
+    assert sorted((tmp_path / "store").iterdir()) == files
+
+
 def test_unused_store_creates_no_folder(tmp_path):
     TraceStore(tmp_path / "store", {"teacher": "a" * 64}).close()
     assert not (tmp_path / "store").exists()
