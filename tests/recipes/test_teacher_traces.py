@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 
 from tests.recipes.conftest import QUICK, distill, logged, record
+from tinybert.devices import Precision
 from tinybert.errors import UserError
 from tinybert.models.weights import read_pdparams, write_pdparams
+from tinybert.objectives.trained_layer import Teacher
 from tinybert.recipes import teacher_source
 
 STUDENT = ("--student_layers", "2", "--student_hidden", "16", "--student_heads", "4", "--max_seq_length", "32")
@@ -114,6 +117,21 @@ def test_auto_stores_where_it_pays_and_names_the_reason(teacher, tmp_path, monke
     assert facts["mode"] == mode
     assert reason in facts["reason"]
     assert f"teacher traces: {mode}" in capsys.readouterr().out
+
+
+def test_stored_rows_are_all_computed_in_the_precision_of_the_steps(teacher, tmp_path, monkeypatch):
+    inside, seen, call = [], [], Teacher.__call__
+
+    @contextlib.contextmanager
+    def autocast(precision):
+        inside.append(precision)
+        yield
+        inside.pop()
+
+    monkeypatch.setattr(Precision, "autocast", autocast)
+    monkeypatch.setattr(Teacher, "__call__", lambda self, inputs: seen.append(bool(inside)) or call(self, inputs))
+    run(teacher, tmp_path / "run", "--method", "logits", "--teacher_traces", tmp_path / "traces")
+    assert seen and all(seen)
 
 
 def test_store_of_another_teacher_is_refused(teacher, tmp_path):

@@ -6,7 +6,7 @@ import gc
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from tinybert.data.custom_files import listed_labels
 from tinybert.data.places import cache_home
 from tinybert.data.store import Rows, TokenStore
 from tinybert.data.tokenizer import WordPiece
+from tinybert.devices import Precision
 from tinybert.engine.processes import sum_over_ranks
 from tinybert.errors import UserError
 from tinybert.kinds.kind import Kind
@@ -158,6 +159,16 @@ class WantedTraces:
         head = "relu" if self.settings.get("teacher_head") == "relu" else None
         return Teacher(self.teacher.load().model, needs, mode, head)
 
+    def in_precision(self, needs: Needs) -> Callable[[Inputs], EncoderTrace]:
+        """The same, in the precision of the run's steps wherever it is called."""
+        teacher, precision = self.live(needs), Precision(self.config.amp, self.config.amp_dtype)
+
+        def run(inputs: Inputs) -> EncoderTrace:
+            with precision.autocast():
+                return teacher(inputs)
+
+        return run
+
 
 @dataclass(frozen=True)
 class TraceSource:
@@ -272,7 +283,7 @@ def trace_identity(config: TaskDistillConfig, settings: Settings, teacher: LazyT
         "teacher_labels": config.teacher_labels or ", ".join(known.labels or ()) or None,
         "labels": ", ".join(teacher.task_labels),
         "vocabulary": teacher.tokens,
-        "precision": f"{config.amp} {config.amp_dtype}" if config.amp else "float32",
+        "precision": f"{config.amp} {config.amp_dtype} in all rows" if config.amp else "float32",
     }
     return {name: value for name, value in identity.items() if name != "teacher" or value is not None}
 
@@ -297,7 +308,7 @@ class TeacherTraces:
             self.model = self.teacher.model
             return
         store = TraceStore(source.folder, trace_identity(wanted.config, wanted.settings, wanted.teacher))
-        load = wanted.live if wanted.teacher.sha256 is not None else no_weights(wanted.teacher.path)
+        load = wanted.in_precision if wanted.teacher.sha256 is not None else no_weights(wanted.teacher.path)
         self.teacher = StoredTeacher(store, wanted.needs, wanted.parts, load)
 
     @property

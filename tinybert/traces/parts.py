@@ -81,9 +81,9 @@ class SelectedPart:
         arrays = [
             (
                 None if not self.selection.tokens.reads_scores else part.positions.numpy(),
-                None if part.kept is None else part.kept.numpy() > 0,
-                _narrowed(part.values.numpy(), self.dtype),
-                part.real.numpy().sum(1).astype(np.int64),
+                None if part.kept is None else part.kept.astype("float32").numpy() > 0,
+                _narrowed(part.values, self.dtype),
+                part.real.astype("float32").numpy().sum(1).astype(np.int64),
             )
             for part in chosen.values()
         ]
@@ -210,7 +210,7 @@ class RowParts:
         Raises:
             UserError: a value is too large for float16.
         """
-        arrays = [_narrowed(_part_of(trace, part.name).numpy(), part.dtype) for part in self.parts]
+        arrays = [_narrowed(_part_of(trace, part.name), part.dtype) for part in self.parts]
         rows = [
             b"".join(part.encode(array, row, int(length)) for part, array in zip(self.parts, arrays, strict=True))
             for row, length in enumerate(lengths)
@@ -257,7 +257,8 @@ def _part_of(trace: EncoderTrace, name: str) -> paddle.Tensor:
     return getattr(trace, kind)[int(number)] if number else getattr(trace, kind)
 
 
-def _narrowed(array: np.ndarray, dtype: str) -> np.ndarray:
+def _narrowed(tensor: paddle.Tensor, dtype: str) -> np.ndarray:
+    array = tensor.astype("float32").numpy()  # Paddle's bfloat16 becomes uint16 in NumPy
     with np.errstate(over="ignore"):
         narrow = array.astype(dtype)
     if not np.isfinite(narrow).all():

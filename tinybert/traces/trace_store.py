@@ -159,6 +159,7 @@ class TraceStore:
 
         Raises:
             OSError: the disk is full or the folder is missing.
+            UserError: another run has created the store since, for another teacher.
         """
         number, data, index = self._writer(parts)
         segment = self._segments[number]
@@ -178,9 +179,11 @@ class TraceStore:
 
     def _writer(self, parts: RowParts) -> tuple[int, int, int]:
         if parts.names not in self._writers:
-            if not (self.folder / DESCRIPTION).is_file():  # with the first row, so that a rejected run leaves no files
-                self.folder.mkdir(parents=True, exist_ok=True)
-                storage.write_json(self.folder / DESCRIPTION, {"format": FORMAT, "identity": self._identity})
+            self.folder.mkdir(parents=True, exist_ok=True)  # with the first row, so that a rejected run leaves no files
+            with storage.lock(self.folder / ".store"):
+                if not (self.folder / DESCRIPTION).is_file():
+                    storage.write_json(self.folder / DESCRIPTION, {"format": FORMAT, "identity": self._identity})
+            self._check()  # another run may have created it since
             base = self.folder / f"{time.time_ns():016x}-{secrets.token_hex(4)}"
             flags = os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_WRONLY
             files = [os.open(base.with_suffix(suffix), flags, 0o644) for suffix in (".rows", ".index")]

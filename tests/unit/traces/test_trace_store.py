@@ -76,7 +76,7 @@ def stored(folder, model, load, needs=NEEDS, dtype="float32", selection=None) ->
 def arrays(trace, inputs: Inputs) -> dict[str, np.ndarray]:
     """All arrays of a trace with 0 in place of padding."""
     real = inputs.attention_mask.numpy().astype(bool)
-    found = {"logits": trace.logits.numpy()}
+    found = {"logits": trace.logits.astype("float32").numpy()}
     for name, masks in (
         ("hidden", real[:, :, None]),
         ("scores", real[:, None, :, None] & real[:, None, None, :]),
@@ -84,7 +84,7 @@ def arrays(trace, inputs: Inputs) -> dict[str, np.ndarray]:
         ("key", real[:, None, :, None]),
         ("value", real[:, None, :, None]),
     ):
-        found |= {f"{name}:{n}": np.where(masks, array.numpy(), 0) for n, array in getattr(trace, name).items()}
+        found |= {f"{name}:{n}": np.where(masks, array.astype("float32").numpy(), 0) for n, array in getattr(trace, name).items()}
     return found
 
 
@@ -165,6 +165,16 @@ def test_store_of_another_teacher_is_refused_with_a_clear_message(rows, model, t
         TraceStore(tmp_path / "mine", {})
 
 
+def test_new_folder_is_not_shared_by_runs_with_different_teachers(rows, model, tmp_path):
+    first, second = (TraceStore(tmp_path / "store", {"teacher": letter * 64}) for letter in "ab")
+    parts, row = RowParts.of(Needs(logits=True), model.bert.config, 2, "float32"), ([b"k" * 16], np.array([1]), [b"12345678"])
+    first.append(parts, *row)
+    files = sorted((tmp_path / "store").iterdir())
+    with pytest.raises(UserError, match="contains the traces of another teacher"):
+        second.append(parts, *row)
+    assert sorted((tmp_path / "store").iterdir()) == files
+
+
 def test_unused_store_creates_no_folder(tmp_path):
     TraceStore(tmp_path / "store", {"teacher": "a" * 64}).close()
     assert not (tmp_path / "store").exists()
@@ -190,6 +200,22 @@ def test_float16_overflow_raises_an_error_naming_the_option(rows, tmp_path):
     with pytest.raises(UserError, match="--teacher_traces_dtype float32"):
         stored(tmp_path, large, Counting(large), dtype="float16")(batch(rows, range(3)))
     stored(tmp_path, large, Counting(large), dtype="float32")(batch(rows, range(3)))
+
+
+@pytest.mark.parametrize("selection", [None, Selection(PAIRS, LAYERS, TokenSelection("left_first", 4, SEP))])
+def test_bfloat16_traces_are_stored_as_values(rows, model, tmp_path, selection):
+    def rounded(inputs: Inputs):
+        live = Teacher(model, NEEDS)(inputs)
+        live.logits = live.logits.astype("bfloat16")
+        live.hidden = {entry: array.astype("bfloat16") for entry, array in live.hidden.items()}
+        return live
+
+    inputs = batch(rows, range(4))
+    found, wanted = stored(tmp_path, model, lambda needs: rounded, selection=selection)(inputs), rounded(inputs)
+    for name in arrays(found, inputs):
+        np.testing.assert_array_equal(arrays(found, inputs)[name], arrays(wanted, inputs)[name])
+    for entry, part in found.selected.items():
+        np.testing.assert_array_equal(part.values.numpy()[:, 0], wanted.hidden[dict(PAIRS)[entry]].astype("float32").numpy()[:, 0])
 
 
 @pytest.mark.parametrize("name", SELECTIONS)
