@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from tinybert.augment.candidates import KEPT, MASKED_LM, VECTORS, Choice, WordChoices
-from tinybert.augment.lexicon import Lexicon, Script, is_content_word
+from tinybert.augment.lexicon import Lexicon, Script
 from tinybert.augment.reading import Gap, SentenceReader
 from tinybert.augment.word_vectors import WordVectors
 from tinybert.data import chinese
@@ -105,21 +105,19 @@ class ChineseCandidates:
     def _near(self, near: dict[tuple[int, int], tuple[int, bool]], texts: list[WordChoices]) -> dict[tuple[int, int], Choice]:
         if self.table is None:
             return {}
-        rows = self.table.neighbours((row for row, _ in near.values()), 2 * self.count)  # some are the same word, or not words
+        rows = self.table.neighbours((row for row, _ in near.values()), 4 * self.count)  # many do not fit
         found = {}
         for (number, i), (row, traditional) in near.items():
             own = texts[number].words[i]
             names = [self.table.words[int(other)] for other in rows[row]]
-            names = [name for name in names if _fits(name, own, traditional)][: self.count]
+            names = [name for name in names if _in_script(name, traditional) and self.lexicon.is_like(name, own)][: self.count]
             found[number, i] = Choice(i, VECTORS, names or [own])
         return found
 
 
-def _fits(name: str, own: str, traditional: bool) -> bool:
-    """Whether a neighbour is another content word in the script of the text."""
-    plain = chinese.simplified(name)
-    in_script = not any(map(chinese.is_simplified_only, name)) if traditional else plain == name
-    return bool(chinese.IDEOGRAPHS.fullmatch(name)) and in_script and plain != chinese.simplified(own) and is_content_word(plain)
+def _in_script(name: str, traditional: bool) -> bool:
+    """Whether a neighbour can be written so in a text of this script."""
+    return not any(map(chinese.is_simplified_only, name)) if traditional else chinese.simplified(name) == name
 
 
 def _parts(gaps: list[Gap]) -> Iterator[list[Gap]]:

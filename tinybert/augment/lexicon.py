@@ -120,6 +120,13 @@ class Lexicon:
         """
         return self._class_of.get(chinese.simplified(word)) in self._tables
 
+    def is_like(self, other: str, word: str) -> bool:
+        """Whether another word, in either script, is in the dictionary with the same length, part of speech and negation as a
+        replaceable word.
+        """
+        plain, own = chinese.simplified(other), chinese.simplified(word)
+        return plain != own and self._class_of.get(plain) == self._class_of[own]
+
     def best(self, word: str, logits: np.ndarray, scores: np.ndarray, script: Script, count: int) -> list[str]:
         """The best other words of the same length and part of speech, best first, by the sum of their characters' scores.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 _END = re.compile(
-    r"([.!?]+[\"'\u2019\u201d)\]]*)\s+(?=[\"'\u2018\u201c(\[]*[A-Z0-9\u00c0-\u00de\u0391-\u03a9\u0410-\u042f])|[。！？][」』”’）]*\s*"
+    r"([.!?]+[\"'\u2019\u201d)\]]*)\s+(?=[\"'\u2018\u201c(\[]*[A-Z0-9\u00c0-\u00de\u0391-\u03a9\u0410-\u042f])|[。！？]+[」』”’）]*\s*"
 )
 _SHORT = frozenset({
     "mr", "mrs", "ms", "dr", "prof", "st", "mt", "jr", "sr", "lt", "col", "gen", "sgt", "capt", "rev", "hon", "gov", "sen", "rep",

@@ -277,7 +277,8 @@ def labels_of_file(split: Split, name: str, kind: Kind, allow_suspicious: bool) 
     path = Path(split.file)
     counts = count_labels(_present(path, split, name, kind))
     if len(counts) > 1 and not allow_suspicious:
-        check_labels(counts, str(path))
+        skipped = kind is DEFAULT and len(counts) > 2
+        check_labels({label: count for label, count in counts.items() if not (skipped and label == UNDECIDED)}, str(path))
     return _checked(in_order(counts), str(path))
 
 

@@ -95,13 +95,21 @@ def test_traditional_text_gets_traditional_candidates(model):
 
 
 def test_words_in_the_table_get_neighbours_in_the_script_of_the_text(model):
-    names = ["酒店", "宾馆", "飯館", "饭馆", "的", "hotel", "酒店房间", "房间"]
+    names = ["酒店", "宾馆", "飯館", "饭馆", "的", "hotel", "店", "北京", "酒店房间", "房间"]
     angles = np.arange(len(names)) / 10
     table = WordVectors(WordIndex.of(names), np.stack([np.cos(angles), np.sin(angles)], 1).astype("float32"), {})
     entry = ChineseCandidates(model, table, 3).of(["酒店整洁"])[0]
     by_word = {entry.words[choice.word]: choice for choice in entry.choices}
-    assert by_word["酒店"].route == VECTORS and by_word["酒店"].candidates == ["宾馆", "饭馆", "酒店房间"]
+    assert by_word["酒店"].route == VECTORS and by_word["酒店"].candidates == ["宾馆", "饭馆", "房间"]
     assert by_word["整洁"].route == MASKED_LM
+
+
+def test_no_neighbour_negates_the_word_or_is_a_name_or_one_character(model):
+    names = ["满意", "不满意", "不满", "好", "北京", "可靠", "漂亮", "无知", "不满足"]
+    angles = np.arange(len(names)) / 10
+    table = WordVectors(WordIndex.of(names), np.stack([np.cos(angles), np.sin(angles)], 1).astype("float32"), {})
+    entry = ChineseCandidates(model, table, 8).of(["满意"])[0]
+    assert [choice.candidates for choice in entry.choices] == [["可靠"]]
 
 
 def test_words_beyond_max_positions_are_kept(model):

@@ -45,6 +45,22 @@ def test_all_rows_of_the_clue_table_have_equal_updates(tmp_path):
     assert len(updates) == 3 and all(len(each) == 1 for each in updates.values())
 
 
+def test_students_with_fewer_heads_learn_averages_of_heads(tmp_path):
+    for run in module(ROOT / "benchmark/glue/measure.py").expand(FOLDER / "plans/pruned.yaml", tmp_path):
+        *_, cut, distilling = [" ".join(command) for command, _ in run.commands]
+        assert "--keep_heads" in cut and "--stage both --attention_heads average" in distilling
+
+
+def test_an_interrupted_augmentation_step_is_resumed(tmp_path):
+    steps = [
+        command
+        for run in module(ROOT / "benchmark/glue/measure.py").expand(FOLDER / "plans/table.yaml", tmp_path)
+        for command, _ in run.commands
+    ]
+    steps = [command for command in steps if command[0] == "data_augmentation.py"]
+    assert steps and all("--resume" in command for command in steps)
+
+
 def test_page_shows_the_table_that_the_script_writes():
     table = module(FOLDER / "table.py")
     results = FOLDER / "results.jsonl"

@@ -102,6 +102,7 @@ def test_single_document_is_refused_where_pairs_need_two(tmp_path):
         ["J. R. Smith met Dr. Brown in the U.S. Army.", "They e.g. Talked."],
         ["a version 3.5 of it, etc. and more."],
         ["他来了。", "她也来了！", "真的吗？", "「是的。」", "好。"],
+        ["他说房间很好！！！", "真的吗？！」", "好。。。"],
     ],
 )
 def test_sentences_are_split_at_their_ends(sentences):

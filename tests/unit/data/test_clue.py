@@ -185,6 +185,13 @@ def test_own_rows_without_a_gold_label_are_skipped_and_counted(tmp_path, capsys)
     assert named.labels == ("no", "yes", "-") and len(read_split(named, tmp_path, "train")) == 12
 
 
+def test_a_single_own_row_without_a_gold_label_is_skipped(tmp_path):
+    labels = ["yes", "no"] * 10 + ["-"]
+    (tmp_path / "train.tsv").write_text("text\tlabel\n" + "".join(f"{i}\t{label}\n" for i, label in enumerate(labels)))
+    task = custom_task("mine", CustomFiles(train_file=tmp_path / "train.tsv", text_a_column="text", label_column="label"))
+    assert task.labels == ("no", "yes") and len(read_split(task, tmp_path, "train")) == 20
+
+
 def test_texts_made_from_several_keys_cannot_be_augmented(folder):
     task = get_task("csl")
     with pytest.raises(UserError, match="combine several keys"):
