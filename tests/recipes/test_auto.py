@@ -17,6 +17,7 @@ from tinybert.commands.compare import CompareConfig
 from tinybert.compare.budget import BudgetError
 from tinybert.data.fast_tokenizer import read_tokenizer
 from tinybert.deploy.bench import Measured
+from tinybert.deploy.export_session import ExportSession
 from tinybert.errors import Interrupted, UserError
 from tinybert.models import hub
 from tinybert.recipes import auto as recipe
@@ -155,6 +156,14 @@ def test_half_of_the_students_goes_on_and_the_winner_is_exported(call, compariso
     assert (tmp_path / "out" / "export" / "inference.pdiparams").is_file() and (tmp_path / "out" / "pareto.png").is_file()
     with pytest.raises(UserError, match="already contains results of auto"):
         call()
+
+
+def test_winner_whose_score_drops_is_exported_with_a_warning(call, comparisons, same_process, tmp_path, monkeypatch, capsys):
+    measures = ExportSession._measures
+    monkeypatch.setattr(ExportSession, "_measures", lambda *values: measures(*values) | {"score_change": -2.0})
+    call(students=["teacher:2,4"])
+    assert "paddle float32: accuracy drops by 2.00 points" in capsys.readouterr().err
+    assert (tmp_path / "out" / "export" / "inference.pdiparams").is_file()
 
 
 def test_resumed_call_finds_the_winner_of_an_uninterrupted_one(call, comparisons, unmeasured, tmp_path):

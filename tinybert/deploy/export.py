@@ -158,7 +158,7 @@ def _refuse(exports: Sequence[Export], options: ExportOptions) -> None:
     refused = [export for export in exports if export.refused]
     lines = "\n".join(f"  {export.name}: {export.refused}" for export in refused)
     if options.allow_drop and refused:
-        logger.warning(f"written anyway (--allow_drop):\n{lines}")
+        logger.warning(f"written although the score drops:\n{lines}")
     if options.allow_drop or not refused:
         return
     raise UserError(f"nothing was written because of\n{lines}\nLeave it out, raise --max_drop, or write it anyway with --allow_drop.")

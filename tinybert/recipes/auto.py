@@ -66,13 +66,14 @@ def auto(config: AutoConfig) -> Result:
 
 
 def _report(config: AutoConfig, task: Task, found: list[Measured], rounds: list[dict], length: int, claim: Claim) -> Result:
-    """Export the winner, and write and print what was tried."""
+    """Export the winner, with a warning if its score drops, and write and print what was tried."""
     output, best = claim.folder, best_line(rounds)
     winner = best["student"]
     exported = export(
         ExportConfig(
             **_data_of(config, ExportConfig), model_path=best["folder"], format=[config.format], precision=[config.precision],
             output_dir=output / "export", threads=config.threads, overwrite_output_dir=True, max_seq_length=length,
+            allow_drop=True,
         )
     )  # fmt: skip
     score = exported.record["exports"][-1]["measures"]["score"]
