@@ -263,6 +263,13 @@ def test_multi_label_teacher_is_judged_by_macro_f1_if_that_is_the_metric():
         assert found.weak == weak and metric in found.guess
 
 
+def test_other_order_of_a_multi_label_teacher_is_named_with_its_micro_f1():
+    task = replace(get_task("SST-2"), kind=KINDS["multi_label"], labels=("a", "b", "c"), metrics=("micro_f1",), metric="micro_f1")
+    gold = (np.random.default_rng(1).random((300, 3)) < np.array([0.7, 0.4, 0.1])).astype(np.uint8)
+    (warning, *_) = validate_teacher(task, _examine(task, 4.0 * gold[:, [1, 2, 0]] - 2, gold), allowed=True, named=True)
+    assert "but micro_f1 1.0000 if its outputs stand for b, c, a" in warning
+
+
 def test_constant_teachers_of_other_kinds_are_named():
     task = replace(get_task("SST-2"), kind=KINDS["multi_label"], labels=("a", "b", "c"), metrics=("micro_f1",), metric="micro_f1")
     gold = (np.random.default_rng(1).random((60, 3)) < np.array([0.7, 0.6, 0.05])).astype(np.uint8)

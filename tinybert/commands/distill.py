@@ -36,6 +36,18 @@ def _outputs_unused(context: Context) -> str | None:
     return "the stage does not use the teacher" if unread else None
 
 
+def _names_unused(context: Context) -> str | None:
+    """Why names of the teacher's outputs are not needed."""
+    unnamed = context.kind is not None and not context.kind.names_labels
+    return f"the outputs for {context.kind.title} have no names" if unnamed else _outputs_unused(context)
+
+
+def _head_unused(context: Context) -> str | None:
+    """Why the activation before the teacher's classifier does not matter."""
+    of_tokens = context.kind is not None and context.kind.head != "sequence"
+    return f"the head for {context.kind.title} has no activation" if of_tokens else teacher_unused(context)
+
+
 def _of_stage(stage: str, name: str, group: str = "optimisation", **bounds: float) -> Any:
     """An option for a single stage, which overrides the option for both."""
     about = f"{name} of the {stage} stage"
@@ -68,7 +80,7 @@ class TaskDistillConfig(
         metavar="LABEL,LABEL,...",
         listed=True,
         unset="from its config.json, otherwise the task's order",
-        no_effect=_outputs_unused,
+        no_effect=_names_unused,
     )
     allow_weak_teacher: bool = in_models(
         False, help="accept a teacher that is no better than the majority class on the dev set", no_effect=_outputs_unused
@@ -94,7 +106,7 @@ class TaskDistillConfig(
         None,
         help="the teacher's head as trained, or with a ReLU before the classifier",
         choices=("trained", "relu"),
-        no_effect=teacher_unused,
+        no_effect=_head_unused,
     )
     intermediate_epochs: float | None = _of_stage("intermediate", "num_train_epochs", above=0, at_most=1e6)
     prediction_epochs: float | None = _of_stage("prediction", "num_train_epochs", above=0, at_most=1e6)

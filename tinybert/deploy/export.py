@@ -176,7 +176,7 @@ def _finish(export: Export, everything: Sequence[Export], rows: ScoredRows) -> N
     storage.write_json(export.folder / RECORD, record)
     measured = {"engine": export.engine, "precision": export.precision, "measures": export.measures, "rows": record["rows"]}
     write_record(export.folder, "export", RunRecord("export", finished=now(), versions=runtime.versions(), details=measured))
-    storage.write_file(export.folder / "README.md", card(record))
+    storage.write_file(export.folder / "README.md", card(record, rows.task.kind))
 
 
 def _line(export: Export) -> dict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tinybert.kinds.kind import Kind
 from tinybert.report.model_card import model_card
 from tinybert.report.table import markdown_table
 
@@ -41,10 +42,25 @@ _RUN = {
 }
 
 
-def card(record: dict) -> str:
+# by the head of a kind: Hugging Face's name of the task, the commands that run the folder, and the shape of the output
+_WITHIN = "tinybert predict --model_path . --input new.csv --output predictions.jsonl"
+_HEADS = {
+    "sequence": (
+        "text-classification",
+        "tinybert predict --model_path . --input new.csv --output predictions.csv\ntinybert serve --model_path .",
+        "`[batch, labels]`",
+    ),
+    "token": ("token-classification", _WITHIN, "`[batch, length, tags]`"),
+    "span": ("question-answering", _WITHIN, "`[batch, length, 2]`, of start and end"),
+}
+
+
+def card(record: dict, kind: Kind) -> str:
     """The page of a folder, from its export.json."""
+    tag, commands, shape = _HEADS[kind.head]
     rows, measures = record["rows"], record["measures"]
-    notes = [f"Rows are truncated to {rows['max_seq_length']} tokens, as in training."]
+    how = "Texts are read in windows of" if kind.of_windows else "Rows are truncated to"
+    notes = [f"{how} {rows['max_seq_length']} tokens, as in training."]
     if record.get("batch_dependent"):
         apart = record["batch_difference"]
         notes.append(f"The outputs of a row depend on its batch, by up to {apart:.2g} per logit: run rows one by one.")
@@ -54,7 +70,7 @@ def card(record: dict) -> str:
     if "calibration_rows" in quantised:
         notes.append(f"Calibrated on {quantised['calibration_rows']} training rows.")
     return model_card(
-        {"library_name": "tinybert-paddle", "pipeline_tag": "text-classification"},
+        {"library_name": "tinybert-paddle", "pipeline_tag": tag},
         f"{rows['task']}, {record['engine']}, {record['precision']}",
         f"{rows['metric']} {measures['score']:.2f} on {rows['split']}, computed with this file; the float32 model reaches "
         f"{measures['score'] - measures['score_change']:.2f}.\n\n" + "\n".join(notes),
@@ -62,13 +78,12 @@ def card(record: dict) -> str:
             "Measured in one run": f"{measures['threads']} threads each; the first line is the original model. Times are medians without "
             f"tokenisation; `load s` and `peak MB` are measured in a separate process.\n\n{table(record['run'])}",
             "Usage": f"""```bash
-tinybert predict --model_path . --input new.csv --output predictions.csv
-tinybert serve --model_path .
+{commands}
 ```
 
 Without this project {_RUN[record["format"]]}.
 Inputs, by name: int64 `input_ids` and `token_type_ids`, `[batch, length]`, both dynamic, padded with the tokenizer's [PAD].
-Output: float32 `logits`, `[batch, labels]`.
+Output: float32 `logits`, {shape}.
 `config.json` names the outputs (`id2label`), `vocab.txt` and `tokenizer_config.json` belong to the tokenizer.""",
         },
     )

@@ -104,7 +104,7 @@ class QuestionAnswering(Kind):
         shown = {name: scores[name] for name in task.metrics}
         return TeacherReport(
             shown,
-            f"never answering ({silent:.4f})",
+            f"the score without answers ({silent:.4f})",
             margin,
             weak=weak,
             informative=silent + margin < 1,

@@ -71,7 +71,9 @@ class TokenClassification(Kind):
         scores = self.score(task, logits, labels)
         reached = entities.of_tags(("entity_f1",), logits.argmax(1), labels, task.labels)["entity_f1"]
         constant = "no entity" if count and not logits.argmax(1).any() else None
-        return TeacherReport(scores, "no entity at all", margin, weak=reached <= margin, informative=margin < 1, constant=constant)
+        return TeacherReport(
+            scores, "the score without entities", margin, weak=reached <= margin, informative=margin < 1, constant=constant
+        )
 
     # === Predictions ===
 

@@ -33,6 +33,7 @@ def task_of(config: Config) -> Task:
         UserError: no such task, or files that do not match their description.
     """
     files = CustomFiles(**{entry.name: getattr(config, entry.name, None) for entry in fields(CustomFiles)})
+    told = files.labels
     own = is_custom(config) or (files.test_file is not None and not is_task(config.task_name))
     if own and files.train_file is None and files.kind is None:
         kind = _kind_of_model(config)
@@ -41,6 +42,8 @@ def task_of(config: Config) -> Task:
         # the classes of a trained model are fixed: its training run has accepted them
         files = replace(files, labels=_labels_of_model(config), allow_suspicious_labels=True)
     task = custom_task(config.task_name, files) if own else with_custom_files(get_task(config.task_name), files)
+    if told is not None and not task.kind.names_labels:
+        raise UserError(f"--labels: the {task.kind.label_word}s of {task.kind.title} have no names\nleave it out")
     task = with_metric(task, getattr(config, "metric", None))
     if getattr(config, "aug_file", None) is None:
         return task
@@ -81,7 +84,7 @@ def log_outputs(task: Task, config: Config) -> None:
         found = task.dev_rows
         logger.info(f"dev: {found.dev_rows:,} of the {found.rows:,} rows of {config.train_file} (row numbers {found.sha256[:16]})")
     if not task.labels:
-        logger.info(f"one output: a {task.kind.label_word}")
+        logger.info(f"output: {task.kind.describe(task.labels)}")
         return
     origin = f"{config.train_file}, sorted" if config.train_file is not None else "the model's config.json"
     origin = origin if config.labels is None else "--labels"
@@ -144,7 +147,8 @@ class TaskData:
             logger.info(f"{split}: {cut} of {len(store)} rows are truncated to {self.max_seq_length} tokens (--max_seq_length)")
         lost = store.meta.get("answers_lost")
         if lost:
-            logger.warning(f"{split}: {lost:,} of {store.meta['answers']:,} answers are not at their answer_start and are not trained on")
+            kept = " and are not trained on" if split.startswith("train") else ""
+            logger.warning(f"{split}: {lost:,} of {store.meta['answers']:,} answers are not at their answer_start{kept}")
         lost = store.meta.get("words_cut")
         if lost:
             logger.warning(f"{split}: {lost:,} of {store.meta['words']:,} words are beyond --max_seq_length and count as outside")

@@ -47,8 +47,9 @@ def validate_teacher(task: Task, report: TeacherReport, allowed: bool, named: bo
     reached = ", ".join(f"{name} {value:.4f}" for name, value in report.scores.items())
     if report.better_order is not None:
         own, better = ", ".join(task.labels), ", ".join(report.better_order)
+        score = "micro_f1" if task.kind.many_labels else "accuracy"
         found = (
-            f"the {whose} scores {reached} on {rows} in the task's label order {own}, but accuracy {report.better_accuracy:.4f} "
+            f"the {whose} scores {reached} on {rows} in the task's label order {own}, but {score} {report.better_accuracy:.4f} "
             f"if its outputs stand for {better}"
         )
         if not named and task.name not in WARNS_ONLY:

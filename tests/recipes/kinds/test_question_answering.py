@@ -14,6 +14,8 @@ import pytest
 from tests.recipes.conftest import distill, record
 from tests.recipes.kinds.conftest import QUICK, assert_compares, assert_resumes_exactly, train_teacher, write_files
 from tests.tiny import word_pieces
+from tinybert.commands.distill import TaskDistillConfig
+from tinybert.config.rows import DataOptions
 from tinybert.data import answers
 from tinybert.data.custom_files import CustomFiles, custom_task
 from tinybert.data.questions import NO_POSITION, Question, Windows, encoded, read_questions
@@ -22,6 +24,7 @@ from tinybert.errors import UserError
 from tinybert.kinds.registry import KINDS
 from tinybert.models.configuration import trained_on
 from tinybert.models.trace import EncoderTrace, Inputs
+from tinybert.recipes.task_data import TaskData, log_outputs, task_of
 
 OWN = ("--task_name", "asked", "--doc_stride", "8")
 LONG = ("--max_seq_length", "24")
@@ -308,6 +311,38 @@ def test_span_losses_average_starts_and_ends_without_padding():
 def test_options_of_other_file_kinds_are_refused(files):
     with pytest.raises(UserError, match="--label_column does not apply"):
         custom_task("asked", CustomFiles(files["train"], label_column="x"))
+    with pytest.raises(UserError, match="--labels: the answers of question answering have no names"):
+        task_of(DataOptions(task_name="asked", train_file=files["train"], dev_file=files["dev"], labels="a,b"))
+
+
+@pytest.mark.parametrize("kind", ["question_answering", "token_classification", "classification"])
+def test_teacher_options_without_effect_are_reported(kind, files):
+    config = TaskDistillConfig(
+        teacher_path=["t"], task_name="x", student_layers=2, train_file=files["train"], dev_file=files["dev"], output_dir="o",
+        teacher_head="relu", teacher_labels="a,b",
+    )  # fmt: skip
+    unused = {entry.name for entry in config.resolve("x", KINDS[kind]).unused}
+    assert ("teacher_head" in unused) == (kind != "classification") and ("teacher_labels" in unused) == (kind == "question_answering")
+
+
+def test_output_and_baseline_of_questions_are_named_in_words(files, capsys):
+    task = custom_task("asked", CustomFiles(files["train"], files["dev"]))
+    log_outputs(task, DataOptions(task_name="asked", train_file=files["train"], dev_file=files["dev"]))
+    assert "output: start and end of an answer" in capsys.readouterr().out
+    item = Question("a", "?", "ab", ("a",), (0, 1))
+    logits, windows = windows_of([[0, 0], [1, 1]], [item], [0], [2])
+    assert KINDS["question_answering"].score_teacher(task, logits, windows).guess == "the score without answers (0.0000)"
+
+
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_only_training_answers_are_said_not_to_be_trained_on(split, tmp_path, capsys):
+    asked = [{"id": "1", "question": "who?", "answers": [{"text": "Ann", "answer_start": 1}]}]
+    asked += [{"id": "2", "question": "who?", "answers": [{"text": "Ann", "answer_start": 0}]}]
+    (tmp_path / "a.json").write_text(json.dumps({"data": [{"paragraphs": [{"context": "Ann lives", "qas": asked}]}]}))
+    task = custom_task("asked", CustomFiles(tmp_path / "a.json", tmp_path / "a.json"))
+    TaskData(task, tmp_path, word_pieces(), 16).store(split)
+    said = capsys.readouterr().err
+    assert ("not trained on" in said) == (split == "train") and "are not at their answer_start" in said
 
 
 def test_students_that_answer_questions_are_compared(teacher, rows, runs_in_this_process, tmp_path):

@@ -330,6 +330,9 @@ def test_token_classification_is_exported_and_scored(tmp_path, monkeypatch, caps
     assert run("export", model_path=tmp_path / "m", precision="float32", **options) == 0
     measures = record(tmp_path / "x")["measures"]
     assert measures["label_flips"] == 0 and measures["logit_difference"] < 1e-4
+    card = (tmp_path / "x" / "README.md").read_text()
+    assert "pipeline_tag: token-classification" in card and "`logits`, `[batch, length, tags]`" in card
+    assert "--output predictions.jsonl" in card and "tinybert serve" not in card
     inputs = INPUTS[0]
     np.testing.assert_allclose(answer(tmp_path / "x", inputs), logits_of(model, inputs), atol=1e-5)
     config = json.loads((tmp_path / "x" / "config.json").read_text())
@@ -359,6 +362,8 @@ def test_question_answering_is_exported_and_scored(form, request, tmp_path):
     )
     measures = record(tmp_path / "x")["measures"]
     assert measures["score_change"] == 0 and measures["logit_difference"] < 1e-4
+    card = (tmp_path / "x" / "README.md").read_text()
+    assert "pipeline_tag: question-answering" in card and "`[batch, length, 2]`" in card and "tinybert serve" not in card
     row = ("word2 word3", " ".join(f"word{i}" for i in range(4, 29)))
     exported, plain = (Predictor.open(tmp_path / name).predict([row])[0].spans for name in ("x", "m"))
     assert [(span.begin, span.end) for span in exported] == [(span.begin, span.end) for span in plain]
