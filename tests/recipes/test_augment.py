@@ -163,6 +163,26 @@ class Killed(BaseException):
     """An exception that is never caught."""
 
 
+def test_parts_made_from_other_columns_are_not_reused(world, tmp_path, monkeypatch, capsys):
+    (tmp_path / "rows.tsv").write_text("a\tb\tlabel\n" + "".join(f"ka {word} ko\tli {word} le\t{i % 2}\n" for i, word in enumerate(WORDS)))
+    words = line(world, tmp_path / "cut", "--train_file", tmp_path / "rows.tsv", "--label_column", "label", task="mine")
+    at = words.index("--glue_dir")
+    del words[at : at + 2]
+
+    def interrupted(maker, part):
+        raise Interrupted(15, "as by SIGTERM")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.PartMaker, "__call__", interrupted)
+        assert main([*words, "--text_a_column", "a"]) == 143
+    assert main([*words, "--text_a_column", "b", "--resume"]) == 2 and "train_columns: was ['a'" in capsys.readouterr().err
+    assert (
+        main([*words, "--text_a_column", "a", "--labels", "1,0", "--resume"]) == 2
+        and "task_labels: was ['0', '1']" in capsys.readouterr().err
+    )
+    assert main([*words, "--text_a_column", "a", "--resume"]) == 0
+
+
 def killing(function, part: str = "", at: int = 1):
     """A function of a path that kills the run at call number `at` with this in the path's name."""
     calls = []

@@ -12,7 +12,7 @@ from tinybert import language
 from tinybert.compare.plan import Row
 from tinybert.engine.run_folder import RunFolder
 from tinybert.language import translate
-from tinybert.report.figure import as_svg, new_figure
+from tinybert.report.figure import as_svg, caption, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,8 +63,8 @@ def loss_curves(rows: Sequence[Row]) -> Figure:
                 axis.fill_between(steps, losses.min(0), losses.max(0), alpha=0.2)
         if all((line.get_ydata() > 0).all() for line in axis.lines):
             axis.set_yscale("log")
-        axis.set_title(f"{method}: training loss")
-        axis.set_xlabel("update")
+        axis.set_title(caption(f"{method}: training loss"))
+        axis.set_xlabel(caption("update"))
         axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
     for axis in panels[len(methods) :]:
         axis.remove()

@@ -16,12 +16,12 @@ class KeptOptions(Config):
     """How much of a model to keep."""
 
     keep_heads: int | None = in_pruning(
-        None, help="number of attention heads to keep in each layer, the most important ones", unset="all", at_least=1
+        None, help="number of attention heads to keep in each layer, the most important ones", unset="all of them", at_least=1
     )
     ffn_hidden_dim: int | None = in_pruning(
-        None, help="number of feed-forward neurons to keep in each layer, the most important ones", unset="all", at_least=1
+        None, help="number of feed-forward neurons to keep in each layer, the most important ones", unset="all of them", at_least=1
     )
-    num_layers: int | None = in_pruning(None, help="number of layers to keep", unset="all", at_least=1)
+    num_layers: int | None = in_pruning(None, help="number of layers to keep", unset="all of them", at_least=1)
     emb_hidden_dim: int | None = in_pruning(
         None, help="rank of the word embedding as a product of two matrices; -1: full matrix", unset="whole", at_least=-1
     )

@@ -163,13 +163,18 @@ def efficient(found: Sequence[Measured]) -> list[Measured]:
 
 def pareto_figure(found: Sequence[Measured], metric: str, task: str, chosen: str | None = None) -> Figure:
     """Plot score over latency, with area by size, and the Pareto front. chosen: the name of a model to mark."""
-    from tinybert.report.figure import new_figure
+    from tinybert.report.figure import caption, new_figure
 
     figure = new_figure(8, 5)
     axis = figure.subplots()
     best = efficient(found)
     axis.plot(
-        [one.milliseconds for one in best], [one.score for one in best], color="0.75", linewidth=1.5, zorder=1, label="not beaten in both"
+        [one.milliseconds for one in best],
+        [one.score for one in best],
+        color="0.75",
+        linewidth=1.5,
+        zorder=1,
+        label=caption("not beaten in both"),
     )
     largest = max(one.megabytes for one in found) or 1.0
     engines = list(dict.fromkeys(one.engine for one in found))
@@ -187,8 +192,8 @@ def pareto_figure(found: Sequence[Measured], metric: str, task: str, chosen: str
     axis.set_xscale("log")
     for ticks in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
         ticks(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "125" else "")
-    axis.set_xlabel("milliseconds a row, tokenisation included (area: megabytes on disk)")
-    axis.set_ylabel(f"{metric} on dev")
+    axis.set_xlabel(caption("milliseconds a row, tokenisation included (area: megabytes on disk)"))
+    axis.set_ylabel(caption(f"{metric} on dev"))
     axis.set_title(task)
     axis.grid(alpha=0.25)
     axis.margins(0.15)

@@ -173,7 +173,7 @@ def check(path: Path, fingerprint: dict, allow_changes: bool, assumed: dict | No
     if not allow_changes:
         raise_for_differences(
             changed,
-            f"the checkpoint {path} belongs to a run with other data or arguments",
+            f"the checkpoint {path} belongs to a run with other data or arguments:",
             "Repeat the original command, or start over with --overwrite_output_dir."
             if STARTS.intersection(changed)
             else "Repeat the original command, start over with --overwrite_output_dir, or allow it with --resume_changed.",
@@ -198,4 +198,4 @@ def raise_for_differences(changed: dict[str, str], found: str, advice: str) -> N
         UserError: what was found, one line per difference, and what to do.
     """
     if changed:
-        raise UserError("\n  ".join([f"{found}:", *changed.values()]) + f"\n{advice}")
+        raise UserError("\n  ".join([found, *changed.values()]) + f"\n{advice}")

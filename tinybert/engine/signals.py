@@ -8,6 +8,8 @@ import signal
 import threading
 from collections.abc import Iterator
 
+from tinybert.language import translate
+
 
 class StopRequest:
     """Whether a signal has requested a stop, and which one."""
@@ -20,9 +22,9 @@ class StopRequest:
         name = signal.Signals(number).name
         if self.signal is None:
             self.signal = number
-            write_stderr(f"\n{name}: finishing this step and saving a checkpoint. Repeat to stop at once.\n")
+            write_stderr(translate(f"\n{name}: finishing this step and saving a checkpoint. Repeat to stop at once.\n"))
             return
-        write_stderr(f"\n{name} again: stopping at once; the last checkpoint is kept.\n")
+        write_stderr(translate(f"\n{name} again: stopping at once; the last checkpoint is kept.\n"))
         before = self.before[number]
         ends = getattr(getattr(before, "__self__", None), "end_at_once", None)
         if ends is not None:  # the command line's handler: Paddle 3.3 turns an exception inside its backward pass into an OSError

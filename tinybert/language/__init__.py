@@ -71,7 +71,11 @@ def _entry(text: str) -> str | None:
         if not all(piece in text for piece in pieces):
             continue
         match = re.fullmatch("(.*?)".join(map(re.escape, pieces)), text, re.DOTALL)
-        if match and (pieces[0] or not re.match(r" |.*[,;] ", match[1], re.DOTALL)):  # a gap at the beginning is a name or a number
+        if match is None or "\n" in match[1] + match[match.lastindex]:  # lines with entries of their own
+            continue
+        if any(")" in gap.partition("(")[0] for gap in match.groups()):  # across two items of a list
+            continue
+        if pieces[0] or not re.match(r" |.*[,;] ", match[1]):  # a gap at the beginning is a name or a number
             return known[message].format(*map(_gap, match.groups()))
     parts = text.split("; ")  # a list whose parts come from several places, such as the descriptions of the methods
     return "；".join(known[part] for part in parts) if all(part in known for part in parts) else None
@@ -109,3 +113,6 @@ def _catalogue(language: str) -> tuple[dict[str, str], list[tuple[list[str], str
     gaps = [message for message in known if "{}" in message]
     gaps.sort(key=lambda message: -len(message))  # more specific texts first
     return known, [(message.split("{}"), message) for message in gaps]
+
+
+choose([])  # from the environment: messages of the Python API; the command line chooses again

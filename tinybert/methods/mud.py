@@ -92,7 +92,7 @@ class Mud(DistillationMethod, HiddenLosses, LogitLosses):
         no_effect=_named_layers,
     )
     keep_layers: int | None = in_mud(
-        None, help="number of student entries to learn, the last of S + 1", unset="all", at_least=1, no_effect=_named_layers
+        None, help="number of student entries to learn, the last of S + 1", unset="all of them", at_least=1, no_effect=_named_layers
     )
     s_layer_indices: list[int] = in_mud(
         [], help="explicit student entries instead (0 is the embedding)", at_least=0, no_effect=_unnamed_layers
@@ -107,7 +107,7 @@ class Mud(DistillationMethod, HiddenLosses, LogitLosses):
         choices=("none", "left_first", "attention", "attention_no_sep"),
         unset="none",
     )
-    keep_tokens: int | None = in_mud(None, help="number of positions per row", unset="all", at_least=1, no_effect=_all_tokens)
+    keep_tokens: int | None = in_mud(None, help="number of positions per row", unset="all of them", at_least=1, no_effect=_all_tokens)
     att_ttop12: bool | None = in_mud(
         None,
         help="choose positions by the last teacher layers of S equal blocks instead of by the learned layer",

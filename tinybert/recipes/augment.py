@@ -143,6 +143,8 @@ def _identity(maker: PartMaker, source: Path) -> dict:
     return {
         "settings": maker.settings.as_dict(),
         "train_sha256": storage.sha256_of(source),
+        "train_columns": maker.task.split("train").key,
+        "task_labels": list(maker.task.labels),
         "model_sha256": weights_hash(candidates.model.loaded.report.source),
         "tokenizer": candidates.tokenizer.fingerprint,
         "glove_sha256": None if candidates.table is None else candidates.table.meta["source_sha256"],
@@ -165,7 +167,7 @@ def _judge_folder(output: Path, target: Path, identity: dict, config: AugmentCon
         sources = {name: value for name, value in identity.items() if name != "settings"}
         raise_for_differences(
             differences({name: before.get(name) for name in sources} | before["settings"], sources | identity["settings"]),
-            f"--resume: {output} was started with other options or data",
+            f"--resume: {output} was started with other options or data:",
             "Repeat the original command, or start over with --overwrite_output_dir.",
         )
         joined = target.is_file() and storage.sha256_of(target) == before.get("output_sha256")

@@ -112,7 +112,7 @@ def _finished(run: RunFolder, fingerprint: dict) -> bool:
         return False
     raise_for_differences(
         differences(read_importance(run.path / FOLDER)[1]["fingerprint"], fingerprint),
-        f"{run.path / FOLDER} is finished, with other data or arguments",
+        f"{run.path / FOLDER} is finished, with other data or arguments:",
         "Replace it with --overwrite_output_dir, or choose another --output_dir.",
     )
     return True

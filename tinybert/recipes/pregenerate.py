@@ -183,7 +183,7 @@ def _finished_before(output: Path, identity: dict, overwrite: bool) -> bool:
     sources = {name: value for name, value in identity.items() if name != "settings"}
     raise_for_differences(
         differences(record["settings"], identity["settings"]) | differences({name: record[name] for name in sources}, sources),
-        f"--output_dir {output} was started with other options or text",
+        f"--output_dir {output} was started with other options or text:",
         "Choose another folder, or replace it with --overwrite_output_dir.",
     )
     if not (record["finished"] and _is_whole(output, record)):

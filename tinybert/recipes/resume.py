@@ -57,7 +57,7 @@ def finished_before(run: RunFolder, resolved: Resolved, allow_changes: bool, mod
     if not allow_changes:
         raise_for_differences(
             changed,
-            f"the {run.stage} stage in {run.path} is finished, with other settings or inputs",
+            f"the {run.stage} stage in {run.path} is finished, with other settings or inputs:",
             "Replace it with --overwrite_output_dir, or choose another folder."
             if checkpoint.STARTS.intersection(changed)
             else "Continue from its last checkpoint with --resume_changed, replace it with --overwrite_output_dir, or choose "

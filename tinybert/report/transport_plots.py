@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinybert.engine.run_folder import RunFolder
-from tinybert.report.figure import new_figure, saved
+from tinybert.report.figure import caption, new_figure, saved
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,8 +32,8 @@ def _flows(folder: Path, line: dict, kinds: list[str]) -> Path:
     for axis, kind in zip(axes[0], kinds, strict=True):
         flow = np.array(line["arrays"][f"{kind}_flow"])
         _heat(figure, axis, flow, f"flow between {_KINDS[kind]}, step {line['step']}")
-        axis.set_xlabel("teacher layer")
-        axis.set_ylabel("student layer")
+        axis.set_xlabel(caption("teacher layer"))
+        axis.set_ylabel(caption("student layer"))
         axis.set_xticks(range(flow.shape[1]), range(1, flow.shape[1] + 1))
     return saved(figure, folder / "plots" / "emd_flow.png")
 
@@ -45,8 +45,8 @@ def _weights(folder: Path, lines: list[dict], kinds: list[str]) -> Path:
         for axis, side in zip(axes[:, column], ("student", "teacher"), strict=True):
             over_time = np.array([line["arrays"][f"{kind}_{side}"] for line in lines]).T  # [layers, times]
             _heat(figure, axis, over_time, f"{side}'s layer weights, {_KINDS[kind]}")
-            axis.set_xlabel("step")
-            axis.set_ylabel(f"{side} layer")
+            axis.set_xlabel(caption("step"))
+            axis.set_ylabel(caption(f"{side} layer"))
             shown = np.unique(np.linspace(0, len(lines) - 1, min(len(lines), 8)).astype(int))
             axis.set_xticks(shown, [lines[i]["step"] for i in shown])
     return saved(figure, folder / "plots" / "emd_weights.png")
@@ -55,5 +55,5 @@ def _weights(folder: Path, lines: list[dict], kinds: list[str]) -> Path:
 def _heat(figure: Figure, axis: Axes, values: np.ndarray, title: str) -> None:
     image = axis.imshow(values, aspect="auto", cmap="viridis", vmin=0.0, interpolation="nearest")
     axis.set_yticks(range(len(values)), range(1, len(values) + 1))
-    axis.set_title(title)
+    axis.set_title(caption(title))
     figure.colorbar(image, ax=axis)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tinybert.cli.main import main
 from tinybert.commands.registry import all_commands
 from tinybert.config.dialects import TRAINER_NAMES
 from tinybert.config.preset import preset_names, read_preset
+from tinybert.data.labels import LabelCount, check_labels
 from tinybert.errors import UserError
 from tinybert.log import logger
 from tinybert.report import figure
@@ -76,6 +78,8 @@ def test_message_with_values_is_translated(chinese, capsys):
             "未知选项 --batch\n是否想用 --batch_size？所有选项：--help",
         ),
         ("a.tsv has the columns text, label", "a.tsv 中的列：text, label"),
+        ("a: 'x' in config.json is 9; expected a whole number from 1 to 5.", "a：config.json 中的 'x' 为 9；应为 1 到 5 的整数。"),
+        ("none", "none"),  # a value of the option
     ],
 )
 def test_reasons_lists_and_table_headings_in_messages_are_translated(chinese, text, expected):
@@ -99,6 +103,22 @@ def test_language_follows_the_option_then_the_environment(argv, environment, exp
     language.choose([], {})
     with pytest.raises(UserError, match="expected one of en, zh"):
         language.choose(["--lang", "fr"], environment)
+
+
+def test_python_messages_follow_the_environment(monkeypatch):
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    assert runpy.run_path(language.__file__)["current"]() == "zh"
+
+
+def test_each_line_of_an_error_is_translated_by_its_own_entry(chinese):
+    counts = {"yes": LabelCount(9, 2), "Yes": LabelCount(9, 3), "no": LabelCount(9, 4), "other": LabelCount(1, 9)}
+    with pytest.raises(UserError) as refused:
+        check_labels(counts, "a.csv")
+    assert language.translate(str(refused.value)).split("\n")[:3] == [
+        "a.csv：发现",
+        "  只有写法不同的标签：'yes'（9 行，首次出现在第 2 行）, 'Yes'（9 行，首次出现在第 3 行）",
+        "  只出现一次的标签：'other'（第 9 行）",
+    ]
 
 
 def test_help_and_errors_are_in_the_chosen_language(capsys):
