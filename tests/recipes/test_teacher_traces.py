@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from tests.recipes.conftest import QUICK, distill, logged, record
+from tests.recipes.conftest import QUICK, distill, logged, record, rows_of
+from tinybert.data.places import demo_folder
 from tinybert.devices import Precision
 from tinybert.errors import UserError
 from tinybert.models.weights import read_pdparams, write_pdparams
@@ -117,6 +119,44 @@ def test_auto_stores_where_it_pays_and_names_the_reason(teacher, tmp_path, monke
     assert facts["mode"] == mode
     assert reason in facts["reason"]
     assert f"teacher traces: {mode}" in capsys.readouterr().out
+
+
+def test_auto_counts_only_rows_that_are_not_stored_yet(teacher, tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYBERT_CACHE", str(tmp_path / "cache"))
+    more = ("--method", "logits", "--batch_size", "64")
+    run(teacher, tmp_path / "part", *more, "--max_steps", "1", "--teacher_traces", "store")
+    facts = record(tmp_path / "part", "prediction")["teacher_traces"]
+    rows = sum(len(rows_of(demo_folder() / f"{split}.tsv")) - 1 for split in ("train", "dev"))
+    room = SimpleNamespace(free=2 * facts["bytes_per_row"] * (rows - 32))
+    monkeypatch.setattr(teacher_source, "shutil", SimpleNamespace(disk_usage=lambda place: room))
+    run(teacher, tmp_path / "all", *more, "--max_steps", "14")
+    found = record(tmp_path / "all", "prediction")["teacher_traces"]
+    assert found["mode"] == "stored" and 0 < found["rows_computed"] < rows
+    room.free = 0
+    for number, few in enumerate(((*more, "--max_steps", "14"), (*more, "--max_steps", "1"))):
+        run(teacher, tmp_path / str(number), *few)
+        found = record(tmp_path / str(number), "prediction")["teacher_traces"]
+        assert (found["mode"], found["reason"], found["rows_computed"]) == ("stored", "all rows are already stored", 0)
+
+
+def test_resumed_run_does_not_store_what_cannot_be_stored(teacher, tmp_path):
+    more = ("--method", "logits", "--batch_size", "64", "--output_dir", tmp_path / "run")
+    run(teacher, tmp_path / "run", *more, "--max_steps", "14")
+    run(teacher, tmp_path / "run", *more, "--max_steps", "15", "--resume", "auto", "--resume_changed", "--teacher_mode", "train")
+    facts = record(tmp_path / "run", "prediction")["teacher_traces"]
+    assert facts["mode"] == "live" and "dropout" in facts["reason"]
+
+
+def test_several_teachers_store_their_traces_in_one_folder(teacher, tmp_path):
+    other = shutil.copytree(next(teacher.glob("best_model_*")), tmp_path / "other")
+    (other / "manifest.json").unlink()
+    arrays = read_pdparams(other / "model_state.pdparams")
+    write_pdparams(other / "model_state.pdparams", {name: array + 1e-3 for name, array in arrays.items()})
+    more = ("--method", "logits", "--teacher_path", teacher, other, "--teacher_traces", tmp_path / "traces")
+    for name in ("filled", "found"):
+        run(teacher, tmp_path / name, *more)
+    assert all((tmp_path / "traces" / name / "store.json").is_file() for name in ("teacher_1", "teacher_2"))
+    assert [entry["teacher_traces"]["rows_computed"] for entry in record(tmp_path / "found", "prediction")["teachers"]] == [0, 0]
 
 
 def test_stored_rows_are_all_computed_in_the_precision_of_the_steps(teacher, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import gc
 import hashlib
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,7 +37,7 @@ from tinybert.recipes.task_data import TaskData
 from tinybert.traces.parts import RowParts
 from tinybert.traces.selection import Selection
 from tinybert.traces.stored_teacher import StoredTeacher, no_weights
-from tinybert.traces.trace_store import DESCRIPTION, TraceStore
+from tinybert.traces.trace_store import DESCRIPTION, INDEX_BYTES, TraceStore, row_key
 
 MAX_INDEXED = 1_000_000  # rows that `auto` stores: each takes about 200 bytes of memory
 
@@ -211,7 +212,10 @@ def is_needed(config: TaskDistillConfig, settings: Settings, teacher: LazyTeache
 
 def _folder(config: TaskDistillConfig, settings: Settings, teacher: LazyTeacher) -> Path:
     asked = asked_source(config)
-    return cache_home() / "traces" / _key(trace_identity(config, settings, teacher)) if asked in ("auto", "store") else Path(asked)
+    if asked in ("auto", "store"):
+        return cache_home() / "traces" / _key(trace_identity(config, settings, teacher))
+    several = len(config.teacher_path) > 1
+    return Path(asked) / f"teacher_{config.teacher_path.index(teacher.path) + 1}" if several else Path(asked)
 
 
 def choose_source(wanted: WantedTraces, stores: Sequence[TokenStore], passes: float, resumed: str | None = None) -> TraceSource:
@@ -234,8 +238,10 @@ def choose_source(wanted: WantedTraces, stores: Sequence[TokenStore], passes: fl
             + "; ".join(reason for _, reason in obstacles)
             + f"\nadd {' '.join(option for option, _ in obstacles)}, or train with --teacher_traces live"
         )
+    if obstacles:
+        return TraceSource("live", obstacles[0][1])
     parts = wanted.parts(wanted.needs)
-    size = sum(int(count) * parts.bytes(int(length)) for store in stores for length, count in enumerate(store.length_counts()) if count)
+    size = _size(parts, ((length, int(count)) for store in stores for length, count in enumerate(store.length_counts()) if count))
     full = sum(int(store.offsets[-1]) for store in stores) * (known.num_hidden_layers + 1) * known.hidden_size * 2
     sizes = {"bytes": size, "rows": sum(map(len, stores)), "full_bytes": full}
     folder = _folder(config, settings, wanted.teacher)
@@ -243,18 +249,35 @@ def choose_source(wanted: WantedTraces, stores: Sequence[TokenStore], passes: fl
         return TraceSource("stored", "asked for", folder, **sizes)
     if resumed is not None:
         return TraceSource(resumed, "as when the run started", folder, **sizes)
-    if obstacles:
-        return TraceSource("live", obstacles[0][1])
-    if passes <= 1:
-        return TraceSource("live", "the run is a single epoch")
     if sizes["rows"] > MAX_INDEXED:
         return TraceSource("live", f"{sizes['rows']:,} rows: the index of a store is in memory; up to {MAX_INDEXED:,} are stored")
-    room = shutil.disk_usage(storage.existing_parent(cache_home())).free / 2
+    held = TraceStore(folder, trace_identity(config, settings, wanted.teacher))
+    missing = _size(parts, _missing_lengths(held, parts, stores).items()) if len(held) else size
+    if not missing:
+        return TraceSource("stored", "all rows are already stored", folder, **sizes)
+    if passes <= 1:
+        return TraceSource("live", "the run is a single epoch")
+    room = shutil.disk_usage(storage.existing_parent(cache_home())).free / 2 + size - missing
     limit = room if config.teacher_traces_gb is None else min(room, config.teacher_traces_gb * 1e9)
     if size > limit:
         where = "half of the free disk space" if limit == room else "--teacher_traces_gb"
         return TraceSource("live", f"a store would take {size / 1e9:,.1f} GB, more than {limit / 1e9:,.1f} GB, {where}")
     return TraceSource("stored", f"{passes:.3g} passes", folder, **sizes)
+
+
+def _size(parts: RowParts, counts: Iterable[tuple[int, int]]) -> int:
+    """The bytes of rows in a store, by length and number."""
+    return sum(count * (parts.bytes(length) + INDEX_BYTES) for length, count in counts)
+
+
+def _missing_lengths(held: TraceStore, parts: RowParts, stores: Sequence[TokenStore]) -> Counter[int]:
+    """How many rows of each length are not stored yet."""
+    return Counter(
+        length
+        for store in stores
+        for i, (length, first) in enumerate(zip(store.lengths.tolist(), store.first.tolist(), strict=True))
+        if not held.has(row_key(store.row(i), np.arange(length) >= first), parts)
+    )
 
 
 def unstorable(settings: Settings) -> list[tuple[str, str]]:

@@ -26,6 +26,7 @@ from tinybert.traces.parts import Part, RowParts, part_places
 FORMAT = 1
 DESCRIPTION = "store.json"
 _RECORD = np.dtype([("key", "V16"), ("offset", "<u8"), ("bytes", "<u4"), ("length", "<u4"), ("crc", "<u4"), ("unused", "<u4")])
+INDEX_BYTES = _RECORD.itemsize  # of a row, besides its parts
 
 
 def row_key(ids: np.ndarray, segments: np.ndarray) -> bytes:
@@ -153,6 +154,11 @@ class TraceStore:
             if len(found) == len(parts.names):
                 return found
         return None
+
+    def has(self, key: bytes, parts: RowParts) -> bool:
+        """Whether all parts of a row are stored, damaged or not."""
+        names = {name for place in self._places(key) for name in self._segments[place >> 40].names}
+        return names.issuperset(parts.names)
 
     def append(self, parts: RowParts, keys: list[bytes], lengths: np.ndarray, rows: list[bytes]) -> None:
         """Append rows, with the bytes of each from `RowParts.encode`.
