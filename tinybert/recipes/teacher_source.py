@@ -36,7 +36,7 @@ from tinybert.recipes.run_log import weights_hash
 from tinybert.recipes.task_data import TaskData
 from tinybert.traces.parts import RowParts
 from tinybert.traces.selection import Selection
-from tinybert.traces.stored_teacher import StoredTeacher, no_weights
+from tinybert.traces.stored_teacher import StoredTeacher
 from tinybert.traces.trace_store import DESCRIPTION, INDEX_BYTES, TraceStore, row_key
 
 MAX_INDEXED = 1_000_000  # rows that `auto` stores: each takes about 200 bytes of memory
@@ -331,8 +331,8 @@ class TeacherTraces:
             self.model = self.teacher.model
             return
         store = TraceStore(source.folder, trace_identity(wanted.config, wanted.settings, wanted.teacher))
-        load = wanted.in_precision if wanted.teacher.sha256 is not None else no_weights(wanted.teacher.path)
-        self.teacher = StoredTeacher(store, wanted.needs, wanted.parts, load)
+        load = wanted.in_precision if wanted.teacher.sha256 is not None else None
+        self.teacher = StoredTeacher(store, wanted.needs, wanted.parts, load, wanted.teacher.path)
 
     @property
     def kind(self) -> str:
@@ -373,7 +373,7 @@ class TeacherTraces:
             return {"teacher_traces": {"mode": "live", "reason": self.source.reason}}
         store = self.teacher.store
         counts = {"rows_computed": self.teacher.computed_rows, "rows_read": self.teacher.read_rows, "bytes_written": store.written}
-        counts |= {"training_seconds": self.teacher.seconds, "evaluation_seconds": self._evaluation_seconds}
+        counts |= {"rows_damaged": store.damaged, "training_seconds": self.teacher.seconds, "evaluation_seconds": self._evaluation_seconds}
         source = self.source
         sizes = {"bytes_per_row": round(source.bytes / source.rows, 1), "of_all_hidden_states": source.bytes / source.full_bytes}
         return {"teacher_traces": {"mode": "stored", "reason": source.reason, "folder": str(store.folder), **sizes, **counts}}

@@ -202,6 +202,11 @@ class RowParts:
 
     def bytes(self, length: int) -> int:
         """The number of bytes of a row of `length` tokens."""
+    def only(self, names: Sequence[str]) -> RowParts:
+        """The parts with these full names."""
+        selected = self.selected if self.selected is not None and self.selected.name in names else None
+        return RowParts(tuple(part for part in self.parts if part.full_name in names), selected)
+
         return sum(part.bytes(length) for part in (*self.parts, *([self.selected] if self.selected else [])))
 
     def encode(self, trace: EncoderTrace, inputs: Inputs, lengths: np.ndarray) -> list[bytes]:
