@@ -5,10 +5,13 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +33,7 @@ from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.model_info import ModelInfo, function_words, read_model_info
 from tinybert.models.trace import EncoderTrace, Inputs, Needs
 from tinybert.models.translation import have_same_tokens, read_ids_of
+from tinybert.objectives.custom import losses_of
 from tinybert.objectives.trained_layer import Teacher
 from tinybert.recipes.evaluate import predict
 from tinybert.recipes.run_log import weights_hash
@@ -153,7 +157,8 @@ class WantedTraces:
     def parts(self, needs: Needs) -> RowParts:
         """The stored parts of a row for these needs; always including logits, to evaluate the teacher."""
         dtype = self.config.teacher_traces_dtype
-        return RowParts.of(needs | Needs(logits=True), self.teacher.known.config, self.outputs, dtype, self.selection)
+        whole = reduce(or_, (loss.teacher or Needs() for loss in losses_of(self.settings.stage)), Needs())
+        return RowParts.of(needs | Needs(logits=True), self.teacher.known.config, self.outputs, dtype, self.selection, whole)
 
     def live(self, needs: Needs, mode: str = "eval") -> Teacher:
         """The teacher with its weights."""
@@ -246,6 +251,9 @@ def choose_source(wanted: WantedTraces, stores: Sequence[TokenStore], passes: fl
     sizes = {"bytes": size, "rows": sum(map(len, stores)), "full_bytes": full}
     folder = _folder(config, settings, wanted.teacher)
     if asked != "auto":
+        place = storage.existing_parent(folder)
+        if not (folder / DESCRIPTION).is_file() and not os.access(place, os.W_OK | os.X_OK):
+            raise UserError(f"--teacher_traces {asked}: {place} is not a folder in which files can be written\nchoose another folder")
         return TraceSource("stored", "asked for", folder, **sizes)
     if resumed is not None:
         return TraceSource(resumed, "as when the run started", folder, **sizes)

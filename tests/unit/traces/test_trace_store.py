@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import paddle
 import pytest
@@ -15,10 +17,12 @@ from tinybert.models.trace import Inputs, Needs
 from tinybert.objectives.mud import SelectedHiddenLoss
 from tinybert.objectives.objective import Objective, Part
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
+from tinybert.recipes.teacher_source import WantedTraces
 from tinybert.traces.parts import RowParts
 from tinybert.traces.selection import DimensionSelection, Selection, TokenSelection
 from tinybert.traces.stored_teacher import StoredTeacher
 from tinybert.traces.trace_store import _RECORD, TraceStore
+from tinybert.user_objects import CustomLoss, UserObjects, use_objects
 
 SEP, ROWS = 3, 23
 NEEDS = Needs(hidden=frozenset([0, 2, 4]), scores=frozenset([1, 3]), qkv=frozenset([3]), logits=True)
@@ -302,6 +306,20 @@ def test_stored_selection_gives_the_same_loss_as_the_live_teacher(rows, model, t
             assert float(layer(inputs, teacher(inputs))["loss"]) == pytest.approx(live, rel=1e-5)
     full = RowParts.of(needs, model.bert.config, 2, "float32")
     assert teacher.store.written < sum(full.bytes(int(rows.lengths[row])) for row in (3, 4, 8, 11, 1))
+
+
+def test_selection_keeps_what_a_callers_own_loss_reads(rows, model, tmp_path):
+    own, selection = Needs(hidden=frozenset([4]), qkv=frozenset([3])), Selection(PAIRS, LAYERS, TokenSelection("left_first", 4, SEP))
+    config, settings = SimpleNamespace(teacher_traces_dtype="float32"), SimpleNamespace(stage="prediction")
+    known = SimpleNamespace(known=SimpleNamespace(config=model.bert.config))
+    wanted = WantedTraces(config, settings, known, own | selection.needs, selection, 2)
+    with use_objects(UserObjects(losses=[CustomLoss("own", max, teacher=own)])):
+        teacher = StoredTeacher(TraceStore(tmp_path, {}), wanted.needs, wanted.parts, Counting(model))
+    inputs = batch(rows, range(4))
+    trace, live = teacher(inputs), Teacher(model, wanted.needs | Needs(logits=True))(inputs)
+    assert set(trace.hidden) == {4} and trace.selected
+    for name, array in arrays(trace, inputs).items():
+        np.testing.assert_array_equal(array, arrays(live, inputs)[name])
 
 
 def test_selections_do_not_share_stored_rows(rows, model, tmp_path):
