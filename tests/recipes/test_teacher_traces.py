@@ -159,6 +159,12 @@ def test_several_teachers_store_their_traces_in_one_folder(teacher, tmp_path):
     assert [entry["teacher_traces"]["rows_computed"] for entry in record(tmp_path / "found", "prediction")["teachers"]] == [0, 0]
 
 
+def test_folder_that_cannot_be_created_is_refused(teacher, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file is not a folder in which files can be written"):
+        run(teacher, tmp_path / "run", "--method", "logits", "--teacher_traces", tmp_path / "file" / "traces")
+
+
 def test_stored_rows_are_all_computed_in_the_precision_of_the_steps(teacher, tmp_path, monkeypatch):
     inside, seen, call = [], [], Teacher.__call__
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +33,14 @@ from tinybert.models.loading import LoadedModel, load_classifier
 from tinybert.models.model_info import ModelInfo, function_words, read_model_info
 from tinybert.models.trace import EncoderTrace, Inputs, Needs
 from tinybert.models.translation import have_same_tokens, read_ids_of
+from tinybert.objectives.custom import losses_of
 from tinybert.objectives.trained_layer import Teacher
 from tinybert.recipes.evaluate import predict
 from tinybert.recipes.run_log import weights_hash
 from tinybert.recipes.task_data import TaskData
 from tinybert.traces.parts import RowParts
 from tinybert.traces.selection import Selection
-from tinybert.traces.stored_teacher import StoredTeacher, no_weights
+from tinybert.traces.stored_teacher import StoredTeacher
 from tinybert.traces.trace_store import DESCRIPTION, INDEX_BYTES, TraceStore, row_key
 
 MAX_INDEXED = 1_000_000  # rows that `auto` stores: each takes about 200 bytes of memory
@@ -153,7 +157,8 @@ class WantedTraces:
     def parts(self, needs: Needs) -> RowParts:
         """The stored parts of a row for these needs; always including logits, to evaluate the teacher."""
         dtype = self.config.teacher_traces_dtype
-        return RowParts.of(needs | Needs(logits=True), self.teacher.known.config, self.outputs, dtype, self.selection)
+        whole = reduce(or_, (loss.teacher or Needs() for loss in losses_of(self.settings.stage)), Needs())
+        return RowParts.of(needs | Needs(logits=True), self.teacher.known.config, self.outputs, dtype, self.selection, whole)
 
     def live(self, needs: Needs, mode: str = "eval") -> Teacher:
         """The teacher with its weights."""
@@ -246,6 +251,9 @@ def choose_source(wanted: WantedTraces, stores: Sequence[TokenStore], passes: fl
     sizes = {"bytes": size, "rows": sum(map(len, stores)), "full_bytes": full}
     folder = _folder(config, settings, wanted.teacher)
     if asked != "auto":
+        place = storage.existing_parent(folder)
+        if not (folder / DESCRIPTION).is_file() and not os.access(place, os.W_OK | os.X_OK):
+            raise UserError(f"--teacher_traces {asked}: {place} is not a folder in which files can be written\nchoose another folder")
         return TraceSource("stored", "asked for", folder, **sizes)
     if resumed is not None:
         return TraceSource(resumed, "as when the run started", folder, **sizes)
@@ -331,8 +339,8 @@ class TeacherTraces:
             self.model = self.teacher.model
             return
         store = TraceStore(source.folder, trace_identity(wanted.config, wanted.settings, wanted.teacher))
-        load = wanted.in_precision if wanted.teacher.sha256 is not None else no_weights(wanted.teacher.path)
-        self.teacher = StoredTeacher(store, wanted.needs, wanted.parts, load)
+        load = wanted.in_precision if wanted.teacher.sha256 is not None else None
+        self.teacher = StoredTeacher(store, wanted.needs, wanted.parts, load, wanted.teacher.path)
 
     @property
     def kind(self) -> str:
@@ -373,7 +381,7 @@ class TeacherTraces:
             return {"teacher_traces": {"mode": "live", "reason": self.source.reason}}
         store = self.teacher.store
         counts = {"rows_computed": self.teacher.computed_rows, "rows_read": self.teacher.read_rows, "bytes_written": store.written}
-        counts |= {"training_seconds": self.teacher.seconds, "evaluation_seconds": self._evaluation_seconds}
+        counts |= {"rows_damaged": store.damaged, "training_seconds": self.teacher.seconds, "evaluation_seconds": self._evaluation_seconds}
         source = self.source
         sizes = {"bytes_per_row": round(source.bytes / source.rows, 1), "of_all_hidden_states": source.bytes / source.full_bytes}
         return {"teacher_traces": {"mode": "stored", "reason": source.reason, "folder": str(store.folder), **sizes, **counts}}

@@ -159,20 +159,22 @@ class RowParts:
     selected: SelectedPart | None = None
 
     @classmethod
-    def of(cls, needs: Needs, config: object, outputs: int, dtype: str, selection: Selection | None = None) -> RowParts:
+    def of(
+        cls, needs: Needs, config: object, outputs: int, dtype: str, selection: Selection | None = None, whole: Needs | None = None
+    ) -> RowParts:
         """The parts that `needs` requires of a teacher with this configuration.
 
-        outputs: C of the logits, which are kept in float32. A selection that omits something replaces hidden states and scores.
+        outputs: C of the logits, which are kept in float32. A selection that omits something replaces hidden states, scores, queries, keys
+        and values other than those in `whole`.
         """
         width, heads = config.hidden_size, config.num_attention_heads
         of_head = getattr(config, "attention_head_size", None) or width // heads
         type_of = np.dtype(dtype).str
         selected = SelectedPart(selection, width, type_of) if selection is not None and selection.reduces and needs.hidden else None
-        found = []
-        if selected is None:
-            found += [Part(f"hidden:{entry}", (-1, width), type_of) for entry in sorted(needs.hidden)]
-            found += [Part(f"scores:{layer}", (heads, -1, -1), type_of) for layer in sorted(needs.scores)]
-            found += [Part(f"{name}:{layer}", (heads, -1, of_head), type_of) for layer in sorted(needs.qkv) for name in QKV]
+        each = needs if selected is None else whole or Needs()
+        found = [Part(f"hidden:{entry}", (-1, width), type_of) for entry in sorted(each.hidden)]
+        found += [Part(f"scores:{layer}", (heads, -1, -1), type_of) for layer in sorted(each.scores)]
+        found += [Part(f"{name}:{layer}", (heads, -1, of_head), type_of) for layer in sorted(each.qkv) for name in QKV]
         if needs.pooled:
             found.append(Part("pooled", (width,), type_of))
         if needs.logits:
@@ -199,6 +201,11 @@ class RowParts:
                 logits=kind == LOGITS,
             )
         return found
+
+    def only(self, names: Sequence[str]) -> RowParts:
+        """The parts with these full names."""
+        selected = self.selected if self.selected is not None and self.selected.name in names else None
+        return RowParts(tuple(part for part in self.parts if part.full_name in names), selected)
 
     def bytes(self, length: int) -> int:
         """The number of bytes of a row of `length` tokens."""

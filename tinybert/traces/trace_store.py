@@ -2,8 +2,9 @@
 
 A store is a folder: `store.json` identifies what the traces depend on; each writer appends to its own segments. A segment is three files:
 `<name>.json` (the parts of its rows), `<name>.rows` (their bytes) and `<name>.index` (one fixed-size record per row: key, position, length,
-CRC-32). A record is written after its bytes, so complete rows of a killed process can be read; a record with a wrong checksum counts as
-missing, and a later one of the same row replaces it.
+CRC-32 of the bytes, CRC-32 of the record). A record is written after its bytes, so complete rows of a killed process can be read. A
+record with a wrong checksum counts as missing, and the row is stored again. Of several copies of a part, the oldest is read, so that
+every reader finds the same one.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ import numpy as np
 
 from tinybert import storage
 from tinybert.errors import UserError
+from tinybert.log import logger
 from tinybert.traces.parts import Part, RowParts, part_places
 
 FORMAT = 1
 DESCRIPTION = "store.json"
-_RECORD = np.dtype([("key", "V16"), ("offset", "<u8"), ("bytes", "<u4"), ("length", "<u4"), ("crc", "<u4"), ("unused", "<u4")])
+_RECORD = np.dtype([("key", "V16"), ("offset", "<u8"), ("bytes", "<u4"), ("length", "<u4"), ("crc", "<u4"), ("check", "<u4")])
 INDEX_BYTES = _RECORD.itemsize  # of a row, besides its parts
 
 
@@ -35,7 +37,12 @@ def row_key(ids: np.ndarray, segments: np.ndarray) -> bytes:
 
 
 class _Segment:
-    """One segment: the names of its parts with their positions, and the records read so far."""
+    """One segment: the names of its parts with their positions, and the records read so far.
+
+    Raises:
+        OSError: a file is missing or cannot be read.
+        ValueError, KeyError, TypeError, AttributeError: the description is malformed.
+    """
 
     def __init__(self, base: Path) -> None:
         self.base = base
@@ -43,25 +50,37 @@ class _Segment:
         self.parts = [Part(entry["name"], tuple(entry["shape"]), entry["dtype"]) for entry in described["parts"]]
         self.selected: str | None = described["selected"]
         self.names = (*(part.full_name for part in self.parts), *([self.selected] if self.selected else []))
+        sum(part.bytes(1) for part in self.parts)  # rejects malformed shapes and types
+        for suffix in (".rows", ".index"):
+            base.with_suffix(suffix).stat()
+        self.checked = described.get("checked", False)  # False in stores of older versions: records have no CRC
         self.records = np.empty(0, _RECORD)
         self.verified: set[int] = set()
         self._file: int | None = None
 
     def new_records(self) -> np.ndarray:
         """Complete records that were appended since the last call."""
-        with open(self.base.with_suffix(".index"), "rb") as file:
-            file.seek(len(self.records) * _RECORD.itemsize)
-            data = file.read()
+        try:
+            with open(self.base.with_suffix(".index"), "rb") as file:
+                file.seek(len(self.records) * _RECORD.itemsize)
+                data = file.read()
+        except FileNotFoundError:  # deleted since
+            data = b""
         fresh = np.frombuffer(data[: len(data) - len(data) % _RECORD.itemsize], _RECORD)
         self.records = np.concatenate([self.records, fresh]) if len(fresh) else self.records
         return fresh
 
     def read(self, number: int) -> memoryview | None:
         """The bytes of a row, None if they are damaged."""
-        if self._file is None:
-            self._file = os.open(self.base.with_suffix(".rows"), os.O_RDONLY)
         record = self.records[number]
-        data = os.pread(self._file, int(record["bytes"]), int(record["offset"]))
+        if self.checked and number not in self.verified and record["check"] != _crc(record):
+            return None
+        try:
+            if self._file is None:
+                self._file = os.open(self.base.with_suffix(".rows"), os.O_RDONLY)
+            data = os.pread(self._file, int(record["bytes"]), int(record["offset"]))
+        except (OSError, OverflowError):
+            return None
         if number not in self.verified:
             if len(data) != record["bytes"] or zlib.crc32(data) != record["crc"]:
                 return None
@@ -117,9 +136,12 @@ class TraceStore:
     def refresh(self) -> None:
         """Read what this and other processes have appended."""
         for path in sorted(self.folder.glob("*.json")):
-            if path.name != DESCRIPTION and path.name not in self._known and path.with_suffix(".index").is_file():
+            if path.name != DESCRIPTION and path.name not in self._known:
                 self._known.add(path.name)
-                self._segments.append(_Segment(path.with_suffix("")))
+                try:
+                    self._segments.append(_Segment(path.with_suffix("")))
+                except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                    logger.warning(f"the stored teacher traces of {path} cannot be read ({error!r}); they are not used")
         for number, segment in enumerate(self._segments):
             begin = len(segment.records)
             for row, key in enumerate(segment.new_records()["key"]):
@@ -136,10 +158,14 @@ class TraceStore:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def read(self, key: bytes, parts: RowParts) -> dict[str, memoryview] | None:
-        """The bytes of a row by part name; None if something is missing or damaged, which is then dropped."""
+    def _age(self, place: int) -> tuple[str, int]:
+        return self._segments[place >> 40].base.name, place
+
+    def read(self, key: bytes, parts: RowParts) -> dict[str, memoryview]:
+        """The bytes of a row by part name, without missing and damaged parts."""
         found: dict[str, memoryview] = {}
-        for place in reversed(self._places(key)):
+        places = self._places(key)
+        for place in sorted(places, key=self._age) if len(places) > 1 else places:
             segment, number = self._segments[place >> 40], place & (1 << 40) - 1
             useful = [name for name in parts.names if name in segment.names and name not in found]
             if not useful:
@@ -147,18 +173,23 @@ class TraceStore:
             data = segment.read(number)
             if data is None:
                 self.damaged += 1
+                if self.damaged == 1:
+                    logger.warning(f"stored teacher traces in {segment.base.with_suffix('.rows')} are damaged; damaged rows are not used")
                 self._rows[key] = tuple(other for other in self._places(key) if other != place)
                 continue
-            places = part_places(segment.parts, segment.selected, int(segment.records[number]["length"]))
-            found |= {name: data[slice(*places[name])] for name in useful}
-            if len(found) == len(parts.names):
-                return found
-        return None
+            at = part_places(segment.parts, segment.selected, int(segment.records[number]["length"]))
+            found |= {name: data[slice(*at[name])] for name in useful}
+        return found
 
     def has(self, key: bytes, parts: RowParts) -> bool:
-        """Whether all parts of a row are stored, damaged or not."""
-        names = {name for place in self._places(key) for name in self._segments[place >> 40].names}
-        return names.issuperset(parts.names)
+        """Whether all parts of a row are stored; without reading them."""
+        return set(self.names_of(key) or ()).issuperset(parts.names)
+
+    def names_of(self, key: bytes) -> list[str] | None:
+        """The names of a row's parts that were not found damaged; None if the row was never stored."""
+        if key not in self._rows:
+            return None
+        return list(dict.fromkeys(name for place in self._places(key) for name in self._segments[place >> 40].names))
 
     def append(self, parts: RowParts, keys: list[bytes], lengths: np.ndarray, rows: list[bytes]) -> None:
         """Append rows, with the bytes of each from `RowParts.encode`.
@@ -176,6 +207,7 @@ class TraceStore:
         records["offset"] = begin + np.concatenate([[0], np.cumsum(sizes)[:-1]])
         records["bytes"], records["length"] = sizes, lengths
         records["crc"] = [zlib.crc32(row) for row in rows]
+        records["check"] = [_crc(record) for record in records]
         _write(data, b"".join(rows))
         _write(index, records.tobytes())
         for key, row in zip(keys, range(len(segment.records), len(segment.records) + len(rows)), strict=True):
@@ -194,7 +226,7 @@ class TraceStore:
             flags = os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_WRONLY
             files = [os.open(base.with_suffix(suffix), flags, 0o644) for suffix in (".rows", ".index")]
             selected = parts.selected.name if parts.selected else None
-            described = {"parts": [dataclasses.asdict(part) for part in parts.parts], "selected": selected}
+            described = {"parts": [dataclasses.asdict(part) for part in parts.parts], "selected": selected, "checked": True}
             storage.write_json(base.with_suffix(".json"), described)
             self._known.add(base.with_suffix(".json").name)
             self._segments.append(_Segment(base))
@@ -209,6 +241,10 @@ class TraceStore:
         self._writers.clear()
         for segment in self._segments:
             segment.close()
+
+
+def _crc(record: np.void) -> int:
+    return zlib.crc32(record.tobytes()[:-4])
 
 
 def _write(file: int, data: bytes) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import paddle
 import pytest
@@ -15,10 +17,12 @@ from tinybert.models.trace import Inputs, Needs
 from tinybert.objectives.mud import SelectedHiddenLoss
 from tinybert.objectives.objective import Objective, Part
 from tinybert.objectives.trained_layer import Teacher, TrainedLayer
+from tinybert.recipes.teacher_source import WantedTraces
 from tinybert.traces.parts import RowParts
 from tinybert.traces.selection import DimensionSelection, Selection, TokenSelection
-from tinybert.traces.stored_teacher import StoredTeacher, no_weights
-from tinybert.traces.trace_store import TraceStore
+from tinybert.traces.stored_teacher import StoredTeacher
+from tinybert.traces.trace_store import _RECORD, TraceStore
+from tinybert.user_objects import CustomLoss, UserObjects, use_objects
 
 SEP, ROWS = 3, 23
 NEEDS = Needs(hidden=frozenset([0, 2, 4]), scores=frozenset([1, 3]), qkv=frozenset([3]), logits=True)
@@ -121,8 +125,38 @@ def test_bytes_written_equal_the_estimate(rows, model, tmp_path):
 
 def test_rows_with_more_parts_serve_requests_for_fewer(rows, model, tmp_path):
     stored(tmp_path, model, Counting(model))(batch(rows, range(4)))
-    teacher = stored(tmp_path, model, no_weights("it"), Needs(logits=True))
+    teacher = stored(tmp_path, model, None, Needs(logits=True))
     np.testing.assert_allclose(teacher(batch(rows, range(4))).logits, Teacher(model, Needs(logits=True))(batch(rows, range(4))).logits)
+
+
+def test_stored_parts_of_a_row_are_kept_and_not_stored_again(rows, model, tmp_path):
+    other, inputs = tiny.classifier("bert", seed=9, num_hidden_layers=4, hidden_size=16), batch(rows, range(4))
+    logits = stored(tmp_path, other, Counting(other), Needs(logits=True))(inputs).logits.numpy()
+    filling = stored(tmp_path, model, Counting(model))
+    for trace in (filling(inputs), filling(inputs), stored(tmp_path, model, None)(inputs)):
+        np.testing.assert_array_equal(trace.logits.numpy(), logits)
+        np.testing.assert_array_equal(arrays(trace, inputs)["scores:3"], arrays(Teacher(model, NEEDS)(inputs), inputs)["scores:3"])
+    assert filling.store.written == sum(filling.parts.bytes(int(length)) for length in rows.lengths[:4]) - logits.nbytes
+
+
+def test_every_reader_finds_the_oldest_of_several_copies(model, tmp_path):
+    first, second = (TraceStore(tmp_path, {"teacher": "a" * 64}) for _ in range(2))
+    parts, key, name = RowParts.of(Needs(logits=True), model.bert.config, 2, "float32"), b"k" * 16, "logits <f4"
+    for store, data in ((first, b"ThisOne."), (second, b"NotThis.")):
+        store.append(parts, [key], np.array([1]), [data])
+    second.refresh()
+    for store in (first, second, TraceStore(tmp_path, {"teacher": "a" * 64})):
+        assert bytes(store.read(key, parts)[name]) == b"ThisOne."
+
+
+def test_missing_parts_of_a_row_are_named_without_the_weights(rows, model, tmp_path):
+    stored(tmp_path, model, Counting(model), Needs(hidden=frozenset([2]), logits=True))(batch(rows, range(4)))
+    for dtype, found in (("float16", "hidden:2 float16, hidden:4 float16"), ("float32", "hidden:4 float32")):
+        lacking = stored(tmp_path, model, None, Needs(hidden=frozenset([2, 4]), logits=True), dtype)
+        with pytest.raises(UserError, match=f"traces lack {found}, and the teacher has(.|\n)*stored: hidden:2 float32, logits float32"):
+            lacking(batch(rows, range(4)))
+    with pytest.raises(UserError, match="a row is not among the stored"):
+        lacking(batch(rows, [8]))
 
 
 @pytest.mark.parametrize("suffix", [".rows", ".index"])
@@ -143,13 +177,50 @@ def test_damaged_row_is_recomputed_or_reported(rows, model, tmp_path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(UserError, match="not among the stored teacher traces"):
-        stored(tmp_path, model, no_weights("runs/teacher"))(batch(rows, range(4)))
+    with pytest.raises(UserError, match="a row of the stored teacher traces is damaged"):
+        stored(tmp_path, model, None)(batch(rows, range(4)))
     load = Counting(model)
     teacher = stored(tmp_path, model, load)
     teacher(batch(rows, range(4)))
     assert (load.rows, teacher.store.damaged) == (1, 1)
-    stored(tmp_path, model, no_weights("it"))(batch(rows, range(4)))  # the new row replaces the damaged one
+    stored(tmp_path, model, None)(batch(rows, range(4)))  # the new row replaces the damaged one
+
+
+@pytest.mark.parametrize("field", ["offset", "bytes", "length", "crc"])
+def test_row_with_a_damaged_index_record_is_computed_again(rows, model, tmp_path, capsys, field):
+    stored(tmp_path, model, Counting(model))(batch(rows, range(4)))
+    (path,) = tmp_path.glob("*.index")
+    records = np.frombuffer(path.read_bytes(), _RECORD).copy()
+    records[1:3][field] ^= 1 << 3
+    path.write_bytes(records.tobytes())
+    load, inputs = Counting(model), batch(rows, range(4))
+    teacher = stored(tmp_path, model, load)
+    np.testing.assert_allclose(teacher(inputs).logits, Teacher(model, NEEDS)(inputs).logits, rtol=1e-5)
+    assert (load.rows, teacher.store.damaged) == (2, 2)
+    assert capsys.readouterr().err.count(f"{path.with_suffix('.rows')} are damaged") == 1
+
+
+@pytest.mark.parametrize(("suffix", "content"), [(".json", "{"), (".json", '{"parts": [3]}'), (".rows", None), (".index", None)])
+def test_unreadable_segment_is_ignored_with_a_warning(rows, model, tmp_path, capsys, suffix, content):
+    stored(tmp_path, model, Counting(model))(batch(rows, range(4)))
+    (path,) = (path for path in tmp_path.glob(f"*{suffix}") if path.name != "store.json")
+    path.unlink() if content is None else path.write_text(content)
+    load = Counting(model)
+    for _ in range(2):
+        stored(tmp_path, model, load)(batch(rows, range(4)))
+    assert load.rows == 4
+    assert str(path.with_suffix(".json")) in capsys.readouterr().err
+
+
+def test_store_without_checked_index_records_is_still_read(rows, model, tmp_path):
+    stored(tmp_path, model, Counting(model))(batch(rows, range(4)))
+    (index,) = tmp_path.glob("*.index")
+    path = index.with_suffix(".json")
+    path.write_text(path.read_text().replace('"checked": true', '"older": true'))
+    records = np.frombuffer(index.read_bytes(), _RECORD).copy()
+    records["check"] = 0
+    index.write_bytes(records.tobytes())
+    stored(tmp_path, model, None)(batch(rows, range(4)))
 
 
 def test_store_of_another_teacher_is_refused_with_a_clear_message(rows, model, tmp_path):
@@ -235,6 +306,20 @@ def test_stored_selection_gives_the_same_loss_as_the_live_teacher(rows, model, t
             assert float(layer(inputs, teacher(inputs))["loss"]) == pytest.approx(live, rel=1e-5)
     full = RowParts.of(needs, model.bert.config, 2, "float32")
     assert teacher.store.written < sum(full.bytes(int(rows.lengths[row])) for row in (3, 4, 8, 11, 1))
+
+
+def test_selection_keeps_what_a_callers_own_loss_reads(rows, model, tmp_path):
+    own, selection = Needs(hidden=frozenset([4]), qkv=frozenset([3])), Selection(PAIRS, LAYERS, TokenSelection("left_first", 4, SEP))
+    config, settings = SimpleNamespace(teacher_traces_dtype="float32"), SimpleNamespace(stage="prediction")
+    known = SimpleNamespace(known=SimpleNamespace(config=model.bert.config))
+    wanted = WantedTraces(config, settings, known, own | selection.needs, selection, 2)
+    with use_objects(UserObjects(losses=[CustomLoss("own", max, teacher=own)])):
+        teacher = StoredTeacher(TraceStore(tmp_path, {}), wanted.needs, wanted.parts, Counting(model))
+    inputs = batch(rows, range(4))
+    trace, live = teacher(inputs), Teacher(model, wanted.needs | Needs(logits=True))(inputs)
+    assert set(trace.hidden) == {4} and trace.selected
+    for name, array in arrays(trace, inputs).items():
+        np.testing.assert_array_equal(array, arrays(live, inputs)[name])
 
 
 def test_selections_do_not_share_stored_rows(rows, model, tmp_path):
