@@ -142,7 +142,7 @@ def test_losses_over_tokens_say_why_they_cannot_use_other_vocabularies(method, t
 
 def test_run_with_two_tokenizers_resumes_exactly(teacher, words_encoder, rows, tmp_path):
     pair = ("--teacher_path", teacher, "--student_model_name_or_path", words_encoder)
-    assert_resumes_exactly((*pair, *rows, *QUICK, "--method", "logits", "--save_steps", 10), tmp_path)
+    assert_resumes_exactly((*pair, *rows, *QUICK, "--method", "logits", "--checkpoint_steps", 10), tmp_path)
 
 
 def test_several_teachers_read_texts_without_labels_with_their_own_tokens(teacher, words_encoder, other_words, rows, tmp_path):
