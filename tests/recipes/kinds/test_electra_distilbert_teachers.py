@@ -94,6 +94,7 @@ def predicted(folder: Path, texts: Path, output: Path) -> list[str]:
 
 
 def test_teacher_and_its_export_predict_the_same(teacher, rows, tmp_path):
+    pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
     texts = tmp_path / "texts.tsv"
     texts.write_text("sentence\nword3 word4\nword20 word21 word22\n")
     line = ("export", "--model_path", teacher, *rows, "--output_dir", tmp_path / "served", "--format", "onnx")

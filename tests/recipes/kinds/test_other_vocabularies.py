@@ -173,6 +173,7 @@ def test_student_of_byte_level_layers_learns_by_every_loss(teacher, rows, tmp_pa
 
 
 def test_byte_level_teacher_and_its_export_predict_the_same(teacher, rows, tmp_path):
+    pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
     folder, texts = resolve(str(teacher)), tmp_path / "texts.tsv"
     texts.write_text("sentence\nword3 word4\nword20 word21 word22\n")
     line = ("export", "--model_path", folder, *rows, "--output_dir", tmp_path / "served", "--format", "onnx")
